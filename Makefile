@@ -1,0 +1,57 @@
+# The two commands that matter: `make demo` and `make test`. Each sets everything up that it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LOWEST := .venv-lowest
+UV := $(BIN)/uv
+COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate
+
+.PHONY: demo test lint bench crds docs lock clean help
+.DEFAULT_GOAL := help
+
+help:  ## Show what there is to make.
+	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+$(VENV)/ready: requirements/dev.txt requirements/uv.txt pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements/dev.txt
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(LOWEST)/ready: requirements/lowest.txt pyproject.toml $(VENV)/ready
+	@test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
+	@$(UV) pip sync --quiet --python $(LOWEST)/bin/python --require-hashes requirements/lowest.txt
+	@$(UV) pip install --quiet --python $(LOWEST)/bin/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(VENV)/ready  ## Run the main job on real flights data, from dropped files to features for training and inference.
+	@$(BIN)/python -m demo
+
+test: lint $(LOWEST)/ready  ## Run lint, every test, and the tests again with the lowest versions of all dependencies.
+	@tests/services
+	@$(LOWEST)/bin/pytest -m "not slow" -n 2
+	@$(BIN)/pytest -n 2
+
+lint: $(VENV)/ready  ## Check style, formatting, types, import contracts, and that the CRDs are in step with the models.
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(VENV)/ready  ## Measure against the floors, as a table and as JSON.
+	@$(BIN)/python -m bench
+
+crds: $(VENV)/ready  ## Write crds/ anew from the models.
+	@$(BIN)/python -m featurestore.resources.crd crds
+
+docs: $(VENV)/ready  ## Check that every link in the documentation leads somewhere.
+	@$(BIN)/pytest tests/docs
+
+lock: $(VENV)/ready  ## Pin the newest and the lowest versions of all dependencies, with hashes and without addresses.
+	@$(COMPILE) --all-extras --group dev --group demo --upgrade pyproject.toml -o requirements/dev.txt
+	@$(COMPILE) --all-extras --group dev --group demo --resolution lowest-direct pyproject.toml -o requirements/lowest.txt
+	@echo 'uv>=0.5' | $(COMPILE) --upgrade - -o requirements/uv.txt
+
+clean:  ## Remove everything that make made.
+	rm -rf $(VENV) .venv-lowest build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis demo-store

@@ -1,0 +1,185 @@
+"""What all tests share: storage roots of every kind, a Redis server, processes that are killed.
+
+Servers are real, start once a session on free loopback ports, and end with it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NoReturn, Protocol
+
+import pytest
+
+from featurestore.storage import Storage, filesystem
+
+VERSITYGW = "versitygw-v1.8.0/versitygw"
+START_S = 20.0
+
+
+class RunPython(Protocol):
+    """Runs Python in a process of its own; with ``kill_at``, asserts that it was killed at that step."""
+
+    def __call__(
+        self, *arguments: str, kill_at: str | None = None, timeout_s: float = 60
+    ) -> subprocess.CompletedProcess[str]: ...
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of an S3 server. The environment points s3fs, deltalake and polars at it, for the whole session."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "featurestore-tests"
+    binary = cache / VERSITYGW
+    if not binary.exists():
+        _not_here(f"{binary} is not there")
+    folder = tmp_path_factory.mktemp("s3")
+    port = _free_port()
+    account = {"ROOT_ACCESS_KEY": "tests", "ROOT_SECRET_KEY": "tests-only"}
+    settings = {
+        "AWS_ACCESS_KEY_ID": account["ROOT_ACCESS_KEY"],
+        "AWS_SECRET_ACCESS_KEY": account["ROOT_SECRET_KEY"],
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ALLOW_HTTP": "true",
+    }
+    command = [str(binary), "--port", f"127.0.0.1:{port}", "--quiet", "posix", str(folder)]
+    with pytest.MonkeyPatch.context() as environment, _server(command, port, folder, account):
+        for name, value in settings.items():
+            environment.setenv(name, value)
+        filesystem("s3://features")[0].mkdir("features")
+        yield settings["AWS_ENDPOINT_URL"]
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a Redis server that keeps nothing on disk."""
+    binary = shutil.which("redis-server")
+    if binary is None:
+        _not_here("redis-server is not on the PATH")
+    port = _free_port()
+    folder = tmp_path_factory.mktemp("redis")
+    command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    with _server(command, port, folder, {}):
+        yield f"redis://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def redis_url(redis_server: str) -> str:
+    """URL of a database of the Redis server, empty at the start of each test."""
+    import redis
+
+    url = f"{redis_server}/0"
+    with redis.Redis.from_url(url) as client:
+        client.flushall()
+    return url
+
+
+@pytest.fixture
+def local_root(tmp_path: Path) -> str:
+    return str(tmp_path / "root")
+
+
+@pytest.fixture
+def s3_root(s3_server: str) -> str:
+    return f"s3://features/{uuid.uuid4().hex}"
+
+
+@pytest.fixture(params=["local", "s3"])
+def storage_root(request: pytest.FixtureRequest) -> str:
+    """An empty storage root, once in a local folder and once in object storage."""
+    return str(request.getfixturevalue(f"{request.param}_root"))
+
+
+@pytest.fixture
+def storage(storage_root: str) -> Storage:
+    return Storage(storage_root)
+
+
+@pytest.fixture
+def run_python() -> RunPython:
+    def run(
+        *arguments: str, kill_at: str | None = None, timeout_s: float = 60
+    ) -> subprocess.CompletedProcess[str]:
+        environment = {key: value for key, value in os.environ.items() if key != "FEATURESTORE_KILL_AT"}
+        if kill_at:
+            environment["FEATURESTORE_KILL_AT"] = kill_at
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+        expected = -signal.SIGKILL if kill_at else 0
+        assert done.returncode == expected, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    return run
+
+
+@contextmanager
+def _server(command: list[str], port: int, folder: Path, environment: dict[str, str]) -> Iterator[None]:
+    log = folder.with_suffix(".log")
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            stdout=output,
+            stderr=output,
+            env={**os.environ, **environment},
+            preexec_fn=_end_with_parent,
+        )
+        try:
+            deadline = time.monotonic() + START_S
+            while not _accepts(port):
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(0.02)
+                if process.returncode is not None or time.monotonic() > deadline:
+                    pytest.fail(f"{command[0]} did not start: {log.read_text()}")
+            yield
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _end_with_parent() -> None:
+    # Also a killed test session leaves no server behind. 1 is PR_SET_PDEATHSIG, which is Linux's alone.
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+def _accepts(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=0.1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _not_here(what: str) -> NoReturn:
+    message = f"{what}: run tests/services"
+    if os.environ.get("CI") == "true":
+        pytest.fail(message)
+    pytest.skip(message)
