@@ -1,0 +1,142 @@
+"""Every error the project raises on purpose.
+
+    FeatureStoreError
+    ├── SpecError            a resource is wrong: its YAML, a field, an expression, a reference      exit 2
+    ├── NotFound             a view, feature, pipeline, store or file that is asked for is absent    exit 3
+    ├── RequestError         a call's arguments are wrong: entities, times, feature names            exit 2
+    ├── DataError            the data broke a rule; the same data will break it again                exit 4
+    ├── CodeError            the user's own code raised or could not be imported                     exit 5
+    └── TransientError       the outside world failed; the same call may succeed later               exit 75
+        ├── Conflict         another writer was first
+        └── StorageError     storage or the online store did not answer, or answered nonsense
+
+Each error says *where*, what was *wanted*, what was *got* and what to do (*hint*), and keeps these parts
+as attributes. ``retryable`` tells a runner or a Job whether the same attempt can help; ``exit_code`` is
+what a Job or the command line ends with (75 is ``EX_TEMPFAIL`` of sysexits.h).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+
+class FeatureStoreError(Exception):
+    """What went wrong, where, what was wanted, what was got, and what to do about it.
+
+    >>> str(RequestError("unknown feature", where="entities", wanted="a column 'tailnum'", got="['tail']"))
+    "unknown feature: in entities, wanted a column 'tailnum', got ['tail']"
+    """
+
+    retryable: ClassVar[bool] = False
+    exit_code: ClassVar[int] = 1
+
+    def __init__(
+        self, problem: str, *, where: str = "", wanted: str = "", got: str = "", hint: str = ""
+    ) -> None:
+        self.problem = problem
+        self.where = where
+        self.wanted = wanted
+        self.got = got
+        self.hint = hint
+        super().__init__(self._message())
+
+    def _message(self) -> str:
+        parts = []
+        if self.where:
+            parts.append(f"in {self.where}")
+        if self.wanted:
+            parts.append(f"wanted {self.wanted}")
+        if self.got:
+            parts.append(f"got {self.got}")
+        message = self.problem + (": " + ", ".join(parts) if parts else "")
+        return f"{message}. {self.hint}" if self.hint else message
+
+    def to_dict(self) -> dict[str, Any]:
+        """The parts as JSON: how a Job hands its error to whoever started it."""
+        return {
+            "type": type(self).__name__,
+            "problem": self.problem,
+            "where": self.where,
+            "wanted": self.wanted,
+            "got": self.got,
+            "hint": self.hint,
+            "retryable": self.retryable,
+        }
+
+
+class SpecError(FeatureStoreError):
+    """A resource is wrong. ``problems`` holds all that was found, not only the first."""
+
+    exit_code = 2
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        where: str = "",
+        wanted: str = "",
+        got: str = "",
+        hint: str = "",
+        problems: Iterable[FeatureStoreError] = (),
+    ) -> None:
+        super().__init__(problem, where=where, wanted=wanted, got=got, hint=hint)
+        self.problems = tuple(problems)
+
+
+class NotFound(FeatureStoreError):
+    """What is asked for is not there; the message lists what is."""
+
+    exit_code = 3
+
+
+class RequestError(FeatureStoreError, ValueError):
+    """The arguments of a call are wrong."""
+
+    exit_code = 2
+
+
+class DataError(FeatureStoreError):
+    """The data broke a rule and will break it again; it goes to quarantine."""
+
+    exit_code = 4
+
+
+class CodeError(FeatureStoreError):
+    """The user's own code raised, or could not be imported."""
+
+    exit_code = 5
+
+
+class TransientError(FeatureStoreError):
+    """The outside world failed; the same call may succeed later."""
+
+    retryable = True
+    exit_code = 75
+
+
+class Conflict(TransientError):
+    """Another writer was first; look again and decide anew."""
+
+
+class StorageError(TransientError):
+    """Storage or the online store did not answer, or answered nonsense."""
+
+
+def did_you_mean(got: str, known: Iterable[str]) -> str:
+    """A hint that names the nearest known word, or lists what there is.
+
+    >>> did_you_mean("tailnmu", ["tailnum", "carrier"])
+    "Did you mean 'tailnum'?"
+    >>> did_you_mean("xyz", ["tailnum", "carrier"])
+    "There is: 'carrier', 'tailnum'"
+    """
+    choices = sorted(set(known))
+    near = difflib.get_close_matches(got, choices, n=1, cutoff=0.6)
+    if near:
+        return f"Did you mean {near[0]!r}?"
+    if not choices:
+        return "There is none yet"
+    shown = ", ".join(repr(choice) for choice in choices[:12])
+    return f"There is: {shown}" + (f" and {len(choices) - 12} more" if len(choices) > 12 else "")

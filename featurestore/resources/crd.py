@@ -1,0 +1,261 @@
+"""CustomResourceDefinitions made from the models: ``python -m featurestore.resources.crd crds`` writes them.
+
+The schemas are *structural*, as the API server wants them: no references, no ``anyOf``, no null, every field
+described; what pydantic says with those is said here in Kubernetes' own ways.
+https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+import yaml
+from pydantic.fields import FieldInfo
+
+from featurestore.resources import DataPipeline, FeatureStore, FeatureView
+from featurestore.resources.metadata import NAME_PATTERN
+from featurestore.resources.model import Model
+from featurestore.resources.rule import Rule, Transition, Unique
+from featurestore.resources.status import DataPipelineStatus, FeatureStoreStatus, FeatureViewStatus, Status
+
+GROUP, VERSION = "featurestore.dev", "v1alpha1"
+_HEADER = "# Made from the models in featurestore/resources by `make crds`. Change those, not this.\n"
+_READY = '.status.conditions[?(@.type=="Ready")]'
+_KEPT = (
+    *("type", "enum", "pattern", "format", "minimum", "maximum", "minLength", "maxLength"),
+    *("minItems", "maxItems", "minProperties", "maxProperties"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind, and how ``kubectl get`` shows it: columns of name, type, JSON path, what it says."""
+
+    model: type[FeatureStore] | type[DataPipeline] | type[FeatureView]
+    status: type[Status]
+    plural: str
+    short: str
+    columns: tuple[tuple[str, str, str, str], ...]
+
+
+_FIRST = (("Ready", "string", f"{_READY}.status", "Whether all is as wanted."),)
+_LAST = (
+    ("Reason", "string", f"{_READY}.reason", "Why it is ready or not."),
+    ("Message", "string", f"{_READY}.message", "What is wrong."),
+    ("Age", "date", ".metadata.creationTimestamp", "Since when there is this object."),
+)
+KINDS = (
+    Kind(
+        FeatureStore,
+        FeatureStoreStatus,
+        "featurestores",
+        "fs",
+        (
+            *_FIRST,
+            ("Offline", "string", ".spec.offline.uri", "Where all data lives."),
+            ("Pipelines", "integer", ".status.pipelines", "Number of its DataPipelines."),
+            ("Views", "integer", ".status.views", "Number of its FeatureViews."),
+            *_LAST,
+        ),
+    ),
+    Kind(
+        DataPipeline,
+        DataPipelineStatus,
+        "datapipelines",
+        "dp",
+        (
+            *_FIRST,
+            ("Freshness", "date", ".status.lastCommitTime", "How long ago the last batch was committed."),
+            ("Rows", "integer", ".status.rows", "Rows of the dataset."),
+            ("Batch", "integer", ".status.batch", "Number of the last committed batch."),
+            ("Quarantined", "integer", ".status.quarantinedRows", "Rows in quarantine."),
+            *_LAST,
+        ),
+    ),
+    Kind(
+        FeatureView,
+        FeatureViewStatus,
+        "featureviews",
+        "fv",
+        (
+            *_FIRST,
+            ("Freshness", "date", ".status.watermark", "Age of the greatest event time."),
+            ("Rows", "integer", ".status.rows", "Feature rows in the offline store."),
+            ("Commit", "integer", ".status.offlineVersion", "Dataset version that is served offline."),
+            ("Online", "integer", ".status.onlineVersion", "Dataset version that is served online."),
+            *_LAST,
+        ),
+    ),
+)
+
+
+def definition(kind: Kind) -> dict[str, Any]:
+    """The CustomResourceDefinition of a kind."""
+    name = kind.model.__name__
+    schema = {
+        "type": "object",
+        "description": (kind.model.__doc__ or _summary(kind.model)).strip(),
+        "required": ["spec"],
+        "properties": {
+            "apiVersion": {"type": "string", "description": f"{GROUP}/{VERSION}"},
+            "kind": {"type": "string", "description": name},
+            "metadata": {"type": "object", "description": "Name, labels, annotations."},
+            "spec": _field("spec", kind.model.model_fields["spec"], kind.model),
+            "status": {**_object(kind.status), "description": "What was last seen."},
+        },
+        "x-kubernetes-validations": [
+            {
+                "rule": f"self.metadata.name.size() <= 63 && self.metadata.name.matches('{NAME_PATTERN}')",
+                "message": "the name must be of a-z, 0-9 and '-', at most 63 long",
+            }
+        ],
+    }
+    columns = [
+        {"name": column, "type": type_, "jsonPath": path, "description": text}
+        for column, type_, path, text in kind.columns
+    ]
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{kind.plural}.{GROUP}"},
+        "spec": {
+            "group": GROUP,
+            "names": {
+                "kind": name,
+                "listKind": f"{name}List",
+                "plural": kind.plural,
+                "singular": name.lower(),
+                "shortNames": [kind.short],
+                "categories": ["featurestore"],
+            },
+            "scope": "Namespaced",
+            "versions": [
+                {
+                    "name": VERSION,
+                    "served": True,
+                    "storage": True,
+                    "subresources": {"status": {}},
+                    "additionalPrinterColumns": columns,
+                    "schema": {"openAPIV3Schema": schema},
+                }
+            ],
+        },
+    }
+
+
+def files() -> dict[str, str]:
+    """File name to text of all CustomResourceDefinitions."""
+    return {
+        f"{kind.plural}.yaml": _HEADER
+        + yaml.safe_dump(definition(kind), sort_keys=False, width=110, allow_unicode=True)
+        for kind in KINDS
+    }
+
+
+def _object(model: type[Model]) -> dict[str, Any]:
+    fields = {str(field.alias): (name, field) for name, field in model.model_fields.items()}
+    schema: dict[str, Any] = {"type": "object"}
+    required = [alias for alias, (_, field) in fields.items() if field.is_required()]
+    if required:
+        schema["required"] = required
+    if fields:
+        schema["properties"] = {alias: _field(name, field, model) for alias, (name, field) in fields.items()}
+    rules: list[Rule | Transition] = [*model.rules, *model.transitions]
+    validations = [
+        {"rule": rule.cel, "message": rule.message, **({"fieldPath": f".{rule.field}"} if rule.field else {})}
+        for rule in rules
+        if rule.cel
+    ]
+    if validations:
+        schema["x-kubernetes-validations"] = validations
+    return schema
+
+
+def _field(name: str, field: FieldInfo, model: type[Model]) -> dict[str, Any]:
+    said = model.model_json_schema(by_alias=True)
+    property_ = said["properties"][field.alias]
+    schema = {"description": field.description or "", **_schema(field.annotation, property_, said)}
+    if schema.get("type") == "array":
+        unique = next((it for it in field.metadata if isinstance(it, Unique)), None)
+        schema["x-kubernetes-list-type"] = "atomic" if unique is None else "map" if unique.key else "set"
+        if unique is not None and unique.key:
+            schema["x-kubernetes-list-map-keys"] = [unique.key]
+    if not field.is_required() and field.default is not None:
+        schema["default"] = _default(name, field, model)
+    return schema
+
+
+def _default(name: str, field: FieldInfo, model: type[Model]) -> Any:
+    """A default as JSON. That of an object says only what its own fields' defaults do not."""
+    if isinstance(field.default, Model):
+        return field.default.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    only = model.model_construct(**{name: field.default})
+    return only.model_dump(mode="json", by_alias=True, include={name})[str(field.alias)]
+
+
+def _schema(annotation: Any, said: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
+    """The structural schema of what pydantic says about a type."""
+    annotation = _plain(annotation)
+    if "$ref" in said:
+        said = {**root["$defs"][said["$ref"].rsplit("/", 1)[-1]], **said}
+    if isinstance(annotation, type) and issubclass(annotation, Model):
+        return _object(annotation)
+    if said.get("x-kubernetes-int-or-string"):
+        whole_or_text = [{"type": "integer"}, {"type": "string"}]
+        return {"anyOf": whole_or_text, "pattern": said["pattern"], "x-kubernetes-int-or-string": True}
+    if "anyOf" in said:
+        members = [member for member in said["anyOf"] if member.get("type") != "null"]
+        if len(members) > 1:
+            return {"x-kubernetes-preserve-unknown-fields": True}
+        outer = {key: value for key, value in said.items() if key != "anyOf"}
+        return _schema(annotation, {**outer, **members[0]}, root)
+    schema = {key: said[key] for key in _KEPT if key in said}
+    if "const" in said:
+        schema["enum"] = [said["const"]]
+    if "enum" in schema:
+        # So that the cost of rules about it can be estimated.
+        schema["maxLength"] = max(map(len, schema["enum"]))
+    if get_origin(annotation) is tuple:
+        schema["items"] = _schema(get_args(annotation)[0], said["items"], root)
+    if get_origin(annotation) is dict:
+        # Names cannot be bound in a structural schema: pydantic's pattern for them stays behind.
+        patterns = list(said.get("patternProperties", {}).values())
+        item = patterns[0] if patterns else said["additionalProperties"]
+        schema["additionalProperties"] = _schema(get_args(annotation)[1], item, root)
+    if schema.get("type") == "integer":
+        schema["format"] = "int64"
+    return schema
+
+
+def _plain(annotation: Any) -> Any:
+    """Without ``| None`` and ``Annotated``."""
+    while True:
+        if get_origin(annotation) in (Union, UnionType):
+            members = [member for member in get_args(annotation) if member is not type(None)]
+            if len(members) > 1:
+                return annotation
+            annotation = members[0]
+        elif hasattr(annotation, "__metadata__"):
+            annotation = annotation.__origin__
+        else:
+            return annotation
+
+
+def _summary(model: type[Model]) -> str:
+    """The first line of the module's docstring: what the kind is."""
+    return (sys.modules[model.__module__].__doc__ or "").split("\n")[0]
+
+
+def main(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files().items():
+        (folder / name).write_text(text)
+        print(folder / name)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "crds"))

@@ -1,0 +1,34 @@
+"""Names, labels and references that every kind uses."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from featurestore.resources.model import Model
+
+NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, min_length=1, max_length=63)]
+Description = Annotated[str, StringConstraints(max_length=4096)]
+Owner = Annotated[str, StringConstraints(max_length=253)]
+TagName = Annotated[str, StringConstraints(min_length=1, max_length=63)]
+Tags = Annotated[dict[TagName, Annotated[str, StringConstraints(max_length=253)]], Field(max_length=64)]
+LabelName = Annotated[str, StringConstraints(min_length=1, max_length=317)]
+Labels = Annotated[dict[LabelName, Annotated[str, StringConstraints(max_length=63)]], Field(max_length=256)]
+Annotations = Annotated[
+    dict[LabelName, Annotated[str, StringConstraints(max_length=262_144)]], Field(max_length=256)
+]
+
+
+class Metadata(Model):
+    name: Name = Field(description="Name, unique per kind and namespace.")
+    namespace: Name | None = Field(None, description="Kubernetes namespace; unused on a laptop.")
+    labels: Labels = Field({}, description="Kubernetes labels.")
+    annotations: Annotations = Field({}, description="Kubernetes annotations.")
+
+
+class SecretRef(Model):
+    """Names a Secret: credentials themselves never stand in a spec."""
+
+    name: Name = Field(description="Name of a Secret in the same namespace.")

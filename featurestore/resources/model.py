@@ -1,0 +1,49 @@
+"""What all resource models share: camelCase in YAML, no unknown field, values that never change, rules."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
+
+from featurestore.resources.rule import Rule, Transition, Unique, repeated
+
+
+class Model(BaseModel):
+    """A part of a resource. Python names are snake_case, YAML and CRD names camelCase.
+
+    ``rules``: what one object can say about itself. ``transitions``: what may not change.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        alias_generator=to_camel,
+        populate_by_name=True,
+        use_enum_values=False,
+        validate_default=True,
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = ()
+    transitions: ClassVar[tuple[Transition, ...]] = ()
+
+    @model_validator(mode="after")
+    def _rules_hold(self) -> Self:
+        broken = [(rule.field, rule.message) for rule in self.rules if not rule.holds(self)]
+        broken += [(field, f"{', '.join(twice)} stands here twice") for field, twice in self._repeated()]
+        if broken:
+            text = "; ".join(message for _, message in broken)
+            raise PydanticCustomError("rules", "{text}", {"text": text, "broken": broken})
+        return self
+
+    def _repeated(self) -> list[tuple[str, list[str]]]:
+        found = []
+        for name, field in type(self).model_fields.items():
+            for unique in field.metadata:
+                if isinstance(unique, Unique):
+                    items = getattr(self, name) or ()
+                    values = [getattr(item, unique.key) for item in items] if unique.key else items
+                    found.append((field.alias or name, repeated(values)))
+        return [(field, twice) for field, twice in found if twice]

@@ -1,0 +1,211 @@
+"""DataPipeline: source files become cleaned, checked rows in a dataset."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from featurestore.resources.metadata import Description, Metadata, Name, Owner, SecretRef, Tags
+from featurestore.resources.model import Model
+from featurestore.resources.quantity import Bytes, Duration, PositiveDuration
+from featurestore.resources.rule import Rule, Unique
+from featurestore.resources.store import NO_PASSWORD
+from featurestore.resources.transform import SortKey, Transform
+from featurestore.resources.value import ColumnName, ColumnType, Expression
+
+
+class Format(StrEnum):
+    PARQUET = "Parquet"
+    CSV = "CSV"
+    JSON = "JSON"
+    ARROW = "Arrow"
+
+
+class Compression(StrEnum):
+    """How source files are compressed. ``Auto`` goes by the name: ``.gz``, ``.zst``."""
+
+    AUTO = "Auto"
+    NONE = "None"
+    GZIP = "Gzip"
+    ZSTD = "Zstd"
+
+
+class OnOverwrite(StrEnum):
+    """What a new version of a file that was taken before does."""
+
+    REJECT = "Reject"
+    APPEND = "Append"
+    REPLACE = "Replace"
+
+
+class Header(StrEnum):
+    PRESENT = "Present"
+    ABSENT = "Absent"
+
+
+class Suspend(StrEnum):
+    ACTIVE = "Active"
+    SUSPENDED = "Suspended"
+
+
+NullText = Annotated[str, StringConstraints(max_length=64)]
+
+
+class CsvOptions(Model):
+    delimiter: str = Field(",", min_length=1, max_length=1, description="One character between fields.")
+    header: Header = Field(Header.PRESENT, description="Whether the first line names the columns.")
+    null_values: tuple[NullText, ...] = Field(
+        ("",), max_length=32, description="Texts that are read as null."
+    )
+
+
+class Source(Model):
+    uri: str = Field(
+        description="Glob of the source files, any fsspec URL or a path.", min_length=1, max_length=1024
+    )
+    format: Format = Field(description="Format of the files.")
+    compression: Compression = Field(Compression.AUTO, description="Compression of CSV and JSON files.")
+    csv: CsvOptions = Field(CsvOptions(), description="How CSV files are read.")
+    on_overwrite: OnOverwrite = Field(OnOverwrite.REJECT, description="What a changed file does.")
+    secret_ref: SecretRef | None = Field(None, description="Secret with the credentials of the source.")
+    rules = (
+        NO_PASSWORD,
+        Rule(
+            message="options of CSV need the format CSV",
+            holds=lambda source: source.format is Format.CSV or source.csv == CsvOptions(),
+            cel="self.format == 'CSV' || !has(self.csv) || (self.csv.delimiter == ',' && self.csv.header == 'Present'"
+            " && self.csv.nullValues == [''])",
+            field="csv",
+        ),
+        Rule(
+            message="only CSV and JSON files are compressed as a whole: Parquet and Arrow compress inside",
+            holds=lambda source: (
+                source.format in (Format.CSV, Format.JSON)
+                or source.compression in (Compression.AUTO, Compression.NONE)
+            ),
+            cel="self.format in ['CSV', 'JSON'] || self.compression in ['Auto', 'None']",
+            field="compression",
+        ),
+    )
+
+
+class ArrivalTrigger(Model):
+    poll_interval: PositiveDuration = Field(timedelta(seconds=10), description="Time between two listings.")
+    max_wait: Duration = Field(
+        timedelta(seconds=2), description="A batch closes this long after its first arrival."
+    )
+    max_files: int = Field(500, ge=1, le=100_000, description="A batch closes at this many files.")
+    max_bytes: Bytes = Field(2 * 1024**3, description="A batch closes at this many bytes.")
+
+
+class Trigger(Model):
+    arrivals: ArrivalTrigger = Field(ArrivalTrigger(), description="Run when files arrive.")
+
+
+class Column(Model):
+    name: ColumnName = Field(description="Name of the column in the source.")
+    type: ColumnType = Field(description="Type of the column in the dataset's source schema.")
+
+
+class Otherwise(StrEnum):
+    """What happens to rows (or the batch) that do not meet an expectation."""
+
+    QUARANTINE = "Quarantine"
+    DROP = "Drop"
+    FAIL_BATCH = "FailBatch"
+
+
+class Expectation(Model):
+    name: Name = Field(description="Name of the rule, shown with every row it catches.")
+    that: Expression = Field(description="What must be true of each row. Null counts as not met.")
+    otherwise: Otherwise = Field(
+        Otherwise.QUARANTINE, description="What happens to rows that do not meet it."
+    )
+
+
+class DriftPolicy(StrEnum):
+    QUARANTINE = "Quarantine"
+    EVOLVE = "Evolve"
+    IGNORE = "Ignore"
+    FAIL_BATCH = "FailBatch"
+
+
+class SchemaPolicy(Model):
+    new_column: Literal[
+        DriftPolicy.EVOLVE, DriftPolicy.IGNORE, DriftPolicy.QUARANTINE, DriftPolicy.FAIL_BATCH
+    ] = Field(
+        DriftPolicy.EVOLVE,
+        description="A file brings a column that was not known: add it, ignore it, or refuse the file.",
+    )
+    missing_column: Literal[DriftPolicy.IGNORE, DriftPolicy.QUARANTINE, DriftPolicy.FAIL_BATCH] = Field(
+        DriftPolicy.QUARANTINE,
+        description="A file lacks a known column: read it as null, or refuse the file.",
+    )
+    type_changed: Literal[DriftPolicy.QUARANTINE, DriftPolicy.FAIL_BATCH] = Field(
+        DriftPolicy.QUARANTINE,
+        description="A column has a type that does not widen without loss: refuse the rows whose values do not fit.",
+    )
+
+
+class DatasetDeduplicate(Model):
+    keys: Annotated[tuple[ColumnName, ...], Unique()] = Field(
+        min_length=1, max_length=32, description="Columns that identify a row."
+    )
+    order_by: SortKey | None = Field(
+        None, description="Which of two rows stays: the last in this order; else the later arrival."
+    )
+
+
+class Resources(Model):
+    memory: Bytes = Field(2 * 1024**3, description="Memory that one run may use, whatever the batch's size.")
+
+
+class DataPipelineSpec(Model):
+    source: Source = Field(description="Where files come from.")
+    trigger: Trigger = Field(Trigger(), description="When a run starts.")
+    columns: Annotated[tuple[Column, ...] | None, Unique("name")] = Field(
+        None,
+        min_length=1,
+        max_length=2000,
+        description="Declared source schema. Without it the first batch's is learned and held.",
+    )
+    transforms: tuple[Transform, ...] = Field(
+        (),
+        max_length=64,
+        description="Steps from source rows to dataset rows, in order. Each sees one file at a time.",
+    )
+    expectations: Annotated[tuple[Expectation, ...], Unique("name")] = Field(
+        (), max_length=64, description="Rules each row must meet after the transforms."
+    )
+    schema_policy: SchemaPolicy = Field(SchemaPolicy(), description="What schema drift does.")
+    deduplicate: DatasetDeduplicate | None = Field(
+        None, description="Keep one row per key in the whole dataset."
+    )
+    resources: Resources = Field(Resources(), description="Bounds of one run.")
+    suspend: Suspend = Field(Suspend.ACTIVE, description="Suspended: nothing is taken or run; reads go on.")
+    description: Description = Field("", description="For people.")
+    owner: Owner = Field("", description="Who answers for it.")
+    tags: Tags = Field({}, description="For finding it.")
+
+    rules = (
+        Rule(
+            message="deduplicate cannot go with onOverwrite: Replace, because rows that lost are not kept to come back",
+            holds=lambda spec: (
+                spec.deduplicate is None or spec.source.on_overwrite is not OnOverwrite.REPLACE
+            ),
+            cel="!has(self.deduplicate) || self.source.onOverwrite != 'Replace'",
+            field="deduplicate",
+        ),
+    )
+
+
+class DataPipeline(Model):
+    kind: Literal["DataPipeline"] = Field("DataPipeline", description="What it is.")
+    api_version: Literal["featurestore.dev/v1alpha1"] = Field(
+        "featurestore.dev/v1alpha1", description="Version of the schema."
+    )
+    metadata: Metadata = Field(description="Its name.")
+    spec: DataPipelineSpec = Field(description="What is wanted.")

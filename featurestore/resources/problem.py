@@ -1,0 +1,185 @@
+"""What pydantic finds wrong with a document, in this project's words: where, wanted, got, what to do."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator
+from enum import Enum
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from featurestore.errors import SpecError, did_you_mean
+from featurestore.resources.metadata import NAME_PATTERN
+from featurestore.resources.node import Document, Path
+from featurestore.resources.store import REDIS_PATTERN
+from featurestore.resources.transform import CALLABLE_PATTERN
+from featurestore.resources.value import COLUMN_PATTERN, FEATURE_PATTERN
+
+_WRONG = "this is not what is wanted here"
+_UNIONS = (Union, types.UnionType)
+_PATTERNS = {
+    NAME_PATTERN: "a name of a-z, 0-9 and '-', with a letter or digit at both ends",
+    COLUMN_PATTERN: "the name of a column, on one line, that does not begin with '__'",
+    FEATURE_PATTERN: "a name of letters, digits and '_' that begins with a letter",
+    CALLABLE_PATTERN: "module:function",
+    REDIS_PATTERN: "redis://host:port/database or rediss://…",
+}
+_TYPES = {
+    "string_type": "a text",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "tuple_type": "a list",
+    "dict_type": "a mapping of names to values",
+    "model_type": "a mapping of fields to values",
+}
+
+
+def problems_of(error: ValidationError, model: type[BaseModel], document: Document) -> list[SpecError]:
+    """Each thing that is wrong, once, in the order of the document's lines."""
+    found: dict[tuple[str, str], tuple[int, SpecError]] = {}
+    for details in error.errors(include_url=False):
+        path = _path(details["loc"], model)
+        for problem in _problems(details, path, model, document):
+            found.setdefault((problem.where, problem.problem), (document.line(path), problem))
+    return [problem for _, problem in sorted(found.values(), key=lambda pair: pair[0])]
+
+
+def _problems(
+    details: ErrorDetails, path: Path, model: type[BaseModel], document: Document
+) -> Iterator[SpecError]:
+    kind, context = details["type"], details.get("ctx", {})
+    where, got = document.where(path), _shown(details["input"])
+    if kind == "rules":
+        for field, message in context["broken"]:
+            at = (*path, *field.split(".")) if field else path
+            yield SpecError(message, where=document.where(at if document.has(at) else path))
+    elif kind == "too_short" and details["input"]:
+        return  # its items are wrong, each has its own problem
+    elif get_origin(_annotation(model, path)) in _UNIONS:
+        yield SpecError(_WRONG, where=where, wanted="a text, a number, true or false", got=got)
+    elif kind == "missing":
+        yield SpecError("a field is missing", where=where, wanted=_description(model, path))
+    elif kind == "extra_forbidden":
+        known = _fields(model, path[:-1])
+        yield SpecError(f"unknown field {path[-1]!r}", where=where, hint=did_you_mean(str(path[-1]), known))
+    elif kind in ("enum", "literal_error"):
+        known = _choices(model, path)
+        wanted = f"one of {', '.join(known)}"
+        near = did_you_mean(str(details["input"]), known)
+        hint = near if near.startswith("Did") else ""
+        yield SpecError("unknown value", where=where, wanted=wanted, got=got, hint=hint)
+    elif kind == "string_pattern_mismatch":
+        wanted = _PATTERNS.get(context["pattern"], context["pattern"])
+        yield SpecError(_WRONG, where=where, wanted=wanted, got=got)
+    else:
+        wanted = _TYPES.get(kind) or _bound(kind, context) or _words(details["msg"])
+        yield SpecError(_WRONG, where=where, wanted=wanted, got=got)
+
+
+def _bound(kind: str, context: dict[str, Any]) -> str:
+    match kind:
+        case "string_too_long":
+            return f"at most {_count(context['max_length'], 'character')}"
+        case "string_too_short":
+            return f"at least {_count(context['min_length'], 'character')}"
+        case "too_long":
+            return f"at most {_count(context['max_length'], 'item')}"
+        case "too_short":
+            return f"at least {_count(context['min_length'], 'item')}"
+        case "greater_than_equal":
+            return f"at least {context['ge']}"
+        case "less_than_equal":
+            return f"at most {context['le']}"
+    return ""
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def _words(message: str) -> str:
+    return message.removeprefix("Value error, ").removeprefix("wanted ")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        return "a mapping" if value else "an empty mapping"
+    if isinstance(value, list):
+        return f"a list of {len(value)}" if value else "an empty list"
+    if value is None:
+        return "nothing"
+    text = repr(value) if not isinstance(value, bool) else str(value).lower()
+    return text if len(text) <= 80 else text[:77] + "…"
+
+
+def _path(loc: tuple[str | int, ...], model: type[BaseModel]) -> Path:
+    """The path without what pydantic adds to it: the member of a union, and ``[key]``."""
+    path: Path = ()
+    for part in loc:
+        if part == "[key]" or get_origin(_annotation(model, path)) in _UNIONS:
+            break
+        path = (*path, part)
+    return path
+
+
+def _annotation(model: type[BaseModel], path: Path) -> Any:
+    """The type of what stands at the path; None where any name is allowed."""
+    at: Any = model
+    for part in path:
+        at = _plain(at)
+        if isinstance(at, type) and issubclass(at, BaseModel):
+            field = next((field for field in at.model_fields.values() if field.alias == part), None)
+            if field is None:
+                return None
+            at = field.annotation
+        elif get_origin(at) in (tuple, dict):
+            at = get_args(at)[0 if get_origin(at) is tuple else 1]
+        else:
+            return None
+    return _plain(at)
+
+
+def _plain(annotation: Any) -> Any:
+    """Without ``| None`` and ``Annotated``."""
+    while True:
+        if get_origin(annotation) in _UNIONS:
+            members = [member for member in get_args(annotation) if member is not type(None)]
+            if len(members) != 1:
+                return annotation
+            annotation = members[0]
+        elif hasattr(annotation, "__metadata__"):
+            annotation = annotation.__origin__
+        else:
+            return annotation
+
+
+def _fields(model: type[BaseModel], path: Path) -> list[str]:
+    at = _annotation(model, path)
+    if isinstance(at, type) and issubclass(at, BaseModel):
+        return [str(field.alias) for field in at.model_fields.values()]
+    return []
+
+
+def _choices(model: type[BaseModel], path: Path) -> list[str]:
+    at = _annotation(model, path)
+    if get_origin(at) is Literal:
+        return [str(value.value if isinstance(value, Enum) else value) for value in get_args(at)]
+    if isinstance(at, type) and issubclass(at, Enum):
+        return [str(member.value) for member in at]
+    return []
+
+
+def _description(model: type[BaseModel], path: Path) -> str:
+    at = _annotation(model, path[:-1])
+    if isinstance(at, type) and issubclass(at, BaseModel):
+        for field in at.model_fields.values():
+            if field.alias == path[-1] and field.description:
+                return f"{path[-1]} ({field.description.rstrip('.')})"
+    return str(path[-1])

@@ -1,0 +1,246 @@
+"""What resources say about others, and about columns: all of it is there, or the problem lists what is.
+
+Columns are followed through a pipeline's steps as far as they are known: from declared ``columns``, or from
+a ``select``. After ``sql`` and ``python`` they are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from featurestore.errors import SpecError, did_you_mean
+from featurestore.expression import check_expression, check_query
+from featurestore.resources import DataPipeline, FeatureView
+from featurestore.resources.callable import check_callable
+from featurestore.resources.document import Declared, Loaded
+from featurestore.resources.transform import (
+    Cast,
+    Deduplicate,
+    Derive,
+    Drop,
+    FillNull,
+    Filter,
+    Lookup,
+    Python,
+    Rename,
+    Select,
+    Sort,
+    Sql,
+    Transform,
+)
+
+Columns = frozenset[str] | None
+"""Names of columns; None if they are not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What there is besides the files.
+
+    ``pipelines``: those accepted before. ``schemas``: pipeline to the columns of its dataset, where there is
+    one. ``folders``: where the modules of callables are looked for; None where they cannot be seen, as in a
+    cluster, whose Jobs bring their own.
+    """
+
+    pipelines: Mapping[str, DataPipeline]
+    schemas: Mapping[str, Collection[str]]
+    folders: Sequence[Path] | None = None
+
+
+def check_references(loaded: Loaded, known: Known) -> list[SpecError]:
+    """All that is wrong with references, columns, expressions, queries and callables."""
+    declared = {
+        one.resource.metadata.name: one.resource
+        for one in loaded.declared
+        if isinstance(one.resource, DataPipeline)
+    }
+    check = _References({**known.pipelines, **declared}, known)
+    problems: list[SpecError] = []
+    for one in loaded.declared:
+        if isinstance(one.resource, DataPipeline):
+            problems += check.pipeline(one, one.resource)
+        elif isinstance(one.resource, FeatureView):
+            problems += check.view(one, one.resource)
+    return problems
+
+
+class _References:
+    def __init__(self, pipelines: Mapping[str, DataPipeline], known: Known) -> None:
+        self._pipelines, self._known = pipelines, known
+
+    def pipeline(self, at: Declared, pipeline: DataPipeline) -> Iterator[SpecError]:
+        spec = pipeline.spec
+        columns = _source_columns(pipeline)
+        for n, transform in enumerate(spec.transforms):
+            where = ("spec", "transforms", n, _field(transform))
+            yield from self._step(at, where, transform, columns, pipeline.metadata.name)
+            columns = columns_after(transform, columns)
+        for n, expectation in enumerate(spec.expectations):
+            yield from _expression(at, ("spec", "expectations", n, "that"), expectation.that, columns)
+        if spec.deduplicate is not None:
+            keys: dict[tuple[str | int, ...], str] = {
+                ("keys", n): key for n, key in enumerate(spec.deduplicate.keys)
+            }
+            if spec.deduplicate.order_by is not None:
+                keys["orderBy", "column"] = spec.deduplicate.order_by.column
+            for path, column in keys.items():
+                yield from _column(at, ("spec", "deduplicate", *path), column, columns)
+
+    def view(self, at: Declared, view: FeatureView) -> Iterator[SpecError]:
+        spec = view.spec
+        name = spec.source.pipeline
+        yield from self._there(at, ("spec", "source", "pipeline"), name)
+        columns = self._dataset(name)
+        named: dict[tuple[str | int, ...], str | None] = {
+            ("timestampField",): spec.timestamp_field,
+            ("createdTimestampField",): spec.created_timestamp_field,
+        }
+        for n, key in enumerate(spec.entity.join_keys):
+            named["entity", "joinKeys", n, "name"] = key.name
+        for path, column in named.items():
+            if column is not None:
+                yield from _column(at, ("spec", *path), column, columns)
+        if spec.filter is not None:
+            yield from _expression(at, ("spec", "filter"), spec.filter, columns)
+        for n, feature in enumerate(spec.features):
+            where = ("spec", "features", n)
+            if feature.column is not None:
+                yield from _column(at, (*where, "column"), feature.column, columns)
+            if feature.expression is not None:
+                yield from _expression(at, (*where, "expression"), feature.expression, columns)
+            if feature.aggregate is not None:
+                yield from _column(at, (*where, "aggregate", "column"), feature.aggregate.column, columns)
+
+    def _step(
+        self,
+        at: Declared,
+        where: tuple[str | int, ...],
+        transform: Transform,
+        columns: Columns,
+        pipeline: str,
+    ) -> Iterator[SpecError]:
+        match step := transform.step:
+            case Derive():
+                for name, text in step.columns.items():
+                    yield from _expression(at, (*where, "columns", name), text, columns)
+            case Filter():
+                yield from _expression(at, (*where, "where"), step.where, columns)
+            case Sql():
+                try:
+                    check_query(step.query, where=at.where(*where, "query"))
+                except SpecError as problem:
+                    yield problem
+            case Python():
+                if self._known.folders is not None:
+                    try:
+                        check_callable(step.callable, self._known.folders, where=at.where(*where, "callable"))
+                    except SpecError as problem:
+                        yield problem
+            case Rename() | Cast() | FillNull():
+                for name in step.columns:
+                    yield from _column(at, (*where, "columns", name), name, columns)
+            case Select() | Drop():
+                for n, name in enumerate(step.columns):
+                    yield from _column(at, (*where, "columns", n), name, columns)
+            case Sort():
+                for n, key in enumerate(step.by):
+                    yield from _column(at, (*where, "by", n, "column"), key.column, columns)
+            case Deduplicate():
+                for n, name in enumerate(step.keys):
+                    yield from _column(at, (*where, "keys", n), name, columns)
+                if step.order_by is not None:
+                    yield from _column(at, (*where, "orderBy", "column"), step.order_by.column, columns)
+            case Lookup():
+                yield from self._lookup(at, where, step, columns, pipeline)
+
+    def _lookup(
+        self, at: Declared, where: tuple[str | int, ...], step: Lookup, columns: Columns, pipeline: str
+    ) -> Iterator[SpecError]:
+        if step.pipeline == pipeline:
+            place = at.where(*where, "pipeline")
+            yield SpecError("a pipeline cannot look up its own dataset", where=place, got=repr(pipeline))
+            return
+        yield from self._there(at, (*where, "pipeline"), step.pipeline)
+        there = self._dataset(step.pipeline)
+        for here, key in step.keys.items():
+            yield from _column(at, (*where, "keys", here), here, columns)
+            yield from _column(at, (*where, "keys", here), key, there, of=step.pipeline)
+        for column, name in step.columns.items():
+            yield from _column(at, (*where, "columns", column), column, there, of=step.pipeline)
+            if columns is not None and name in columns:
+                place = at.where(*where, "columns", column)
+                yield SpecError(
+                    f"there is a column {name!r} already", where=place, hint="Give it another name"
+                )
+
+    def _there(self, at: Declared, path: tuple[str | int, ...], pipeline: str) -> Iterator[SpecError]:
+        if pipeline not in self._pipelines:
+            hint = did_you_mean(pipeline, self._pipelines)
+            yield SpecError(f"unknown DataPipeline {pipeline!r}", where=at.where(*path), hint=hint)
+
+    def _dataset(self, name: str) -> Columns:
+        """Columns of a pipeline's dataset: what its spec says, and what it has had until now."""
+        pipeline = self._pipelines.get(name)
+        if pipeline is None:
+            return None
+        columns = _source_columns(pipeline)
+        for transform in pipeline.spec.transforms:
+            columns = columns_after(transform, columns)
+        had = self._known.schemas.get(name)
+        if columns is None:
+            same = self._known.pipelines.get(name) == pipeline
+            return frozenset(had) if had is not None and same else None
+        return columns | frozenset(had or ())
+
+
+def columns_after(transform: Transform, columns: Columns) -> Columns:
+    """The columns after a step; None if they cannot be known.
+
+    >>> columns_after(Transform(drop=Drop(columns=("a",))), frozenset("ab"))
+    frozenset({'b'})
+    """
+    step = transform.step
+    if isinstance(step, Select):
+        return frozenset(step.columns)
+    if columns is None or isinstance(step, (Sql, Python)):
+        return None
+    match step:
+        case Rename():
+            return frozenset(step.columns.get(name, name) for name in columns)
+        case Drop():
+            return columns - frozenset(step.columns)
+        case Derive():
+            return columns | frozenset(step.columns)
+        case Lookup():
+            return columns | frozenset(step.columns.values())
+    return columns
+
+
+def _source_columns(pipeline: DataPipeline) -> Columns:
+    declared = pipeline.spec.columns
+    return None if declared is None else frozenset(column.name for column in declared)
+
+
+def _field(transform: Transform) -> str:
+    """The YAML name of the step."""
+    return next(iter(transform.model_dump(by_alias=True, exclude_none=True)))
+
+
+def _expression(
+    at: Declared, path: tuple[str | int, ...], text: str, columns: Columns
+) -> Iterator[SpecError]:
+    try:
+        check_expression(text, where=at.where(*path), columns=columns)
+    except SpecError as problem:
+        yield problem
+
+
+def _column(
+    at: Declared, path: tuple[str | int, ...], name: str, columns: Columns, *, of: str = ""
+) -> Iterator[SpecError]:
+    if columns is not None and name not in columns:
+        dataset = f" of {of!r}" if of else ""
+        hint = did_you_mean(name, columns)
+        yield SpecError(f"unknown column {name!r}{dataset}", where=at.where(*path), hint=hint)

@@ -1,0 +1,87 @@
+"""What a controller says about resources: typed conditions and a few numbers, never a list of files.
+
+Times are RFC 3339 texts in UTC, as in all Kubernetes objects.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field, StringConstraints, WithJsonSchema
+
+from featurestore.resources.model import Model
+from featurestore.resources.rule import Unique
+
+TIME_PATTERN = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?Z$"
+Time = Annotated[
+    str,
+    StringConstraints(pattern=TIME_PATTERN, max_length=40),
+    WithJsonSchema({"type": "string", "format": "date-time", "maxLength": 40}),
+]
+Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
+Digest = Annotated[str, StringConstraints(max_length=64)]
+
+
+class ConditionStatus(StrEnum):
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+class Condition(Model):
+    """One thing that is so, is not so, or is not known."""
+
+    type: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9]*$", max_length=64)] = Field(
+        description="What it is about: Ready sums up the others."
+    )
+    status: ConditionStatus = Field(description="Whether it is so.")
+    reason: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9]*$", max_length=128)] = Field(
+        description="Why, in one word for machines."
+    )
+    message: Annotated[str, StringConstraints(max_length=4096)] = Field(
+        description="Why, in a sentence for people: where, what was wanted, what was got, when it is tried again."
+    )
+    last_transition_time: Time = Field(description="When the status last changed.")
+    observed_generation: Count = Field(0, description="Generation of the spec that it is about.")
+
+
+Conditions = Annotated[tuple[Condition, ...], Unique("type")]
+
+
+class Status(Model):
+    """What the statuses of all kinds have."""
+
+    observed_generation: Count = Field(0, description="Generation of the spec that was last looked at.")
+    conditions: Conditions = Field(
+        (), max_length=16, description="What is so, by type. Ready sums up the others."
+    )
+
+
+class FeatureStoreStatus(Status):
+    pipelines: Count | None = Field(None, description="Number of its DataPipelines.")
+    views: Count | None = Field(None, description="Number of its FeatureViews.")
+
+
+class DataPipelineStatus(Status):
+    accepted_digest: Digest | None = Field(
+        None, description="The spec that runs: the last good one. It may be older than the one given."
+    )
+    batch: Count | None = Field(None, description="Number of the last committed batch.")
+    dataset_version: Count | None = Field(None, description="Version of the dataset's Delta table.")
+    rows: Count | None = Field(None, description="Rows of the dataset.")
+    quarantined_rows: Count | None = Field(None, description="Rows in quarantine that were not replayed.")
+    last_commit_time: Time | None = Field(None, description="When the last batch was committed.")
+
+
+class FeatureViewStatus(Status):
+    accepted_digest: Digest | None = Field(
+        None, description="The spec that runs: the last good one. It may be older than the one given."
+    )
+    build: Digest | None = Field(None, description="The build that serves.")
+    offline_version: Count | None = Field(None, description="Dataset version that the offline store holds.")
+    online_version: Count | None = Field(None, description="Dataset version that the online store holds.")
+    rows: Count | None = Field(None, description="Feature rows in the offline store.")
+    entities: Count | None = Field(None, description="Entities in the online store.")
+    quarantined_rows: Count | None = Field(None, description="Rows that did not fit the declared types.")
+    watermark: Time | None = Field(None, description="Greatest event time. Freshness is its age.")

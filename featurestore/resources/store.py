@@ -1,0 +1,86 @@
+"""FeatureStore: where features live."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints
+
+from featurestore.resources.metadata import Description, Metadata, Owner, SecretRef, Tags
+from featurestore.resources.model import Model
+from featurestore.resources.rule import Rule, Transition, exactly_one
+
+REDIS_PATTERN = r"^rediss?://.+$"
+_CREDENTIALS = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://[^/]*:[^/]*@")
+Uri = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+
+
+def _no_password(value: Any) -> bool:
+    return not any(_CREDENTIALS.match(part) for part in str(value.uri).split("::"))
+
+
+NO_PASSWORD = Rule(
+    message="credentials stand in a Secret (secretRef) or in the environment, never in a URL",
+    holds=_no_password,
+    cel="!self.uri.matches('(^|::)[A-Za-z][A-Za-z0-9+.-]*://[^/]*:[^/]*@')",
+    field="uri",
+)
+
+
+class Offline(Model):
+    uri: Uri = Field(description="Storage root: any fsspec URL, or a path relative to the file it stands in.")
+    secret_ref: SecretRef | None = Field(None, description="Secret with the credentials of the storage.")
+    rules = (NO_PASSWORD,)
+
+
+class DuckDB(Model):
+    """Embedded: generations of files under the storage root."""
+
+
+class Redis(Model):
+    url: Annotated[str, StringConstraints(pattern=REDIS_PATTERN, min_length=1, max_length=1024)] = Field(
+        description="redis:// or rediss:// URL without credentials."
+    )
+    secret_ref: SecretRef | None = Field(None, description="Secret with the credentials of Redis.")
+    rules = (
+        Rule(
+            message="credentials stand in a Secret (secretRef) or in the environment, never in a URL",
+            holds=lambda redis: "@" not in redis.url and "password=" not in redis.url,
+            cel="!self.url.contains('@') && !self.url.contains('password=')",
+            field="url",
+        ),
+    )
+
+
+class Online(Model):
+    """Exactly one of the fields is set."""
+
+    duckdb: DuckDB | None = Field(None, description="Embedded DuckDB.")
+    redis: Redis | None = Field(None, description="A Redis server.")
+    rules = (exactly_one("duckdb", "redis"),)
+
+
+class FeatureStoreSpec(Model):
+    offline: Offline = Field(description="Where all data lives.")
+    online: Online = Field(Online(duckdb=DuckDB()), description="Where values for inference live.")
+    description: Description = Field("", description="For people.")
+    owner: Owner = Field("", description="Who answers for it.")
+    tags: Tags = Field({}, description="For finding it.")
+    transitions = (
+        Transition(
+            message="a store stays where it is: make another FeatureStore at the new place and apply all to it",
+            holds=lambda old, new: old.offline.uri == new.offline.uri,
+            cel="self.offline.uri == oldSelf.offline.uri",
+            field="offline.uri",
+        ),
+    )
+
+
+class FeatureStore(Model):
+    kind: Literal["FeatureStore"] = Field("FeatureStore", description="What it is.")
+    api_version: Literal["featurestore.dev/v1alpha1"] = Field(
+        "featurestore.dev/v1alpha1", description="Version of the schema."
+    )
+    metadata: Metadata = Field(description="Its name.")
+    spec: FeatureStoreSpec = Field(description="What is wanted.")

@@ -1,0 +1,207 @@
+"""FeatureView: a dataset becomes features of one entity."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from featurestore.resources.metadata import Description, Metadata, Name, Owner, Tags
+from featurestore.resources.model import Model
+from featurestore.resources.pipeline import Resources, Suspend
+from featurestore.resources.quantity import Duration, PositiveDuration, format_duration
+from featurestore.resources.rule import Rule, Unique, exactly_one, repeated
+from featurestore.resources.value import ColumnName, ColumnType, Expression, FeatureName, KeyType
+
+RESERVED = ("event_timestamp", "created_timestamp")
+"""Columns that every view has."""
+
+_NOT_RESERVED = Rule(
+    message="event_timestamp and created_timestamp are the names of the view's own columns",
+    holds=lambda named: named.name not in RESERVED,
+    cel="!(self.name in ['event_timestamp', 'created_timestamp'])",
+    field="name",
+)
+MOST_HOPS = 10_000
+"""In one window: more tiles than that cost more than they tell."""
+
+
+class JoinKey(Model):
+    name: ColumnName = Field(description="Column that holds the key, in the dataset and in requests.")
+    type: KeyType = Field(description="Type of the key.")
+    rules = (_NOT_RESERVED,)
+
+
+class Entity(Model):
+    name: Name = Field(description="What the features are of: aircraft, customer …")
+    join_keys: Annotated[tuple[JoinKey, ...], Unique("name")] = Field(
+        min_length=1, max_length=8, description="One or more columns that identify it."
+    )
+
+
+class Function(StrEnum):
+    """Aggregations over windows; all are sums of mergeable tiles."""
+
+    SUM = "Sum"
+    COUNT = "Count"
+    MEAN = "Mean"
+    MIN = "Min"
+    MAX = "Max"
+    VARIANCE = "Variance"
+    STDDEV = "StdDev"
+    FIRST = "First"
+    LAST = "Last"
+    APPROX_DISTINCT = "ApproxDistinct"
+    APPROX_QUANTILE = "ApproxQuantile"
+
+
+_GIVES_INT64 = (Function.COUNT, Function.APPROX_DISTINCT)
+_GIVES_FLOAT64 = (Function.MEAN, Function.VARIANCE, Function.STDDEV, Function.APPROX_QUANTILE)
+
+
+def _gives(function: Function, kind: ColumnType) -> bool:
+    if function in _GIVES_INT64:
+        return kind is ColumnType.INT64
+    if function in _GIVES_FLOAT64:
+        return kind is ColumnType.FLOAT64
+    if function is Function.SUM:
+        return kind in (ColumnType.INT64, ColumnType.FLOAT64)
+    return not kind.startswith("list")
+
+
+class Aggregate(Model):
+    function: Function = Field(description="What is computed over each window. Nulls are left out.")
+    column: ColumnName = Field(description="Column of the dataset. For Count: its values that are not null.")
+    windows: Annotated[tuple[PositiveDuration, ...], Unique()] = Field(
+        min_length=1,
+        max_length=16,
+        description="Lengths of the windows; each makes a feature `<name>_<window>`.",
+    )
+    hop: PositiveDuration | None = Field(
+        None,
+        description="How far the tail of the window moves at once. Else 5m for windows under 12h, 1h under 12d, else 1d.",
+    )
+    quantile: float | None = Field(None, ge=0, le=1, description="For ApproxQuantile: which one.")
+    rules = (
+        Rule(
+            message="ApproxQuantile needs quantile, the other functions have none",
+            holds=lambda it: (it.function is Function.APPROX_QUANTILE) == (it.quantile is not None),
+            cel="(self.__function__ == 'ApproxQuantile') == has(self.quantile)",
+            field="quantile",
+        ),
+        Rule(
+            message="the hop must not be longer than a window",
+            holds=lambda it: it.hop is None or it.hop <= min(it.windows),
+            field="hop",
+        ),
+        Rule(
+            message=f"a window must not have more than {MOST_HOPS} hops",
+            holds=lambda it: it.hop is None or max(it.windows) <= MOST_HOPS * it.hop,
+            field="hop",
+        ),
+    )
+
+
+class Feature(Model):
+    name: FeatureName = Field(description="Name of the feature.")
+    type: ColumnType = Field(
+        description="Type of the feature. A value that does not fit sends its row to quarantine."
+    )
+    column: ColumnName | None = Field(None, description="Column of the dataset that it is.")
+    expression: Expression | None = Field(
+        None, description="Expression over the dataset's columns that gives it."
+    )
+    aggregate: Aggregate | None = Field(None, description="Aggregation over windows that gives it.")
+    description: Description = Field("", description="For people.")
+    rules = (
+        exactly_one("column", "expression", "aggregate"),
+        _NOT_RESERVED,
+        Rule(
+            message="Count and ApproxDistinct give int64; Mean, Variance, StdDev and ApproxQuantile float64; "
+            "Sum int64 or float64; Min, Max, First and Last any type but lists",
+            holds=lambda it: it.aggregate is None or _gives(it.aggregate.function, it.type),
+            cel="!has(self.aggregate) || (self.aggregate.__function__ in ['Count', 'ApproxDistinct'] ? "
+            "self.type == 'int64' : self.aggregate.__function__ in ['Mean', 'Variance', 'StdDev', 'ApproxQuantile'] ? "
+            "self.type == 'float64' : self.aggregate.__function__ == 'Sum' ? self.type in ['int64', 'float64'] : "
+            "!self.type.startsWith('list'))",
+            field="type",
+        ),
+    )
+
+    @property
+    def served_names(self) -> tuple[str, ...]:
+        """What requests name: the feature or, if it is aggregated, one per window."""
+        if self.aggregate is None:
+            return (self.name,)
+        return tuple(f"{self.name}_{format_duration(window)}" for window in self.aggregate.windows)
+
+
+class OnlineEnabled(StrEnum):
+    ALWAYS = "Always"
+    NEVER = "Never"
+
+
+class ViewOnline(Model):
+    enabled: OnlineEnabled = Field(OnlineEnabled.ALWAYS, description="Whether the view is published online.")
+
+
+class ViewSource(Model):
+    pipeline: Name = Field(description="DataPipeline whose dataset the features come from.")
+
+
+class FeatureViewSpec(Model):
+    entity: Entity = Field(description="What the features are of.")
+    source: ViewSource = Field(description="Where the rows come from.")
+    timestamp_field: ColumnName = Field(description="Column with the event time.")
+    created_timestamp_field: ColumnName | None = Field(
+        None, description="Column with the time a row became known. Else the time its batch was planned."
+    )
+    ttl: Duration | None = Field(
+        None,
+        description="Age past which a value must not be used, offline and online. Else values never age.",
+    )
+    filter: Expression | None = Field(None, description="Rows of the dataset that count.")
+    features: Annotated[tuple[Feature, ...], Unique("name")] = Field(
+        min_length=1, max_length=1000, description="What is computed."
+    )
+    online: ViewOnline = Field(ViewOnline(), description="Whether and how it is served online.")
+    resources: Resources = Field(Resources(), description="Bounds of one run.")
+    suspend: Suspend = Field(
+        Suspend.ACTIVE, description="Suspended: nothing is computed or published; reads go on."
+    )
+    description: Description = Field("", description="For people.")
+    owner: Owner = Field("", description="Who answers for it.")
+    tags: Tags = Field({}, description="For finding it.")
+    rules = (
+        Rule(
+            message="a feature must not have the name of a join key",
+            holds=lambda spec: not _names(spec.features) & {key.name for key in spec.entity.join_keys},
+            cel="self.features.all(f, !self.entity.joinKeys.exists(k, k.name == f.name))",
+            field="features",
+        ),
+        Rule(
+            message="a window of an aggregated feature (`<name>_<window>`) must not have the name of another output",
+            holds=lambda spec: (
+                not repeated(
+                    name
+                    for it in {it.name: it for it in spec.features}.values()
+                    for name in set(it.served_names)
+                )
+            ),
+            field="features",
+        ),
+    )
+
+
+def _names(features: tuple[Feature, ...]) -> set[str]:
+    return {name for feature in features for name in (feature.name, *feature.served_names)}
+
+
+class FeatureView(Model):
+    kind: Literal["FeatureView"] = Field("FeatureView", description="What it is.")
+    api_version: Literal["featurestore.dev/v1alpha1"] = Field(
+        "featurestore.dev/v1alpha1", description="Version of the schema."
+    )
+    metadata: Metadata = Field(description="Its name.")
+    spec: FeatureViewSpec = Field(description="What is wanted.")

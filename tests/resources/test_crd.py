@@ -1,0 +1,211 @@
+"""The CRDs are those of the models, and such as an API server takes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from featurestore.resources.crd import KINDS, Kind, definition, files
+from featurestore.resources.document import load
+
+CRDS = Path(__file__).parents[2] / "crds"
+SPECS = Path(__file__).parents[2] / "fixtures" / "specs"
+RESERVED_BY_CEL = frozenset(
+    """true false null in as break const continue else for function if import let loop package namespace return
+    var void while""".split()  # noqa: SIM905
+)
+
+
+def schema(kind: Kind) -> dict[str, Any]:
+    found: dict[str, Any] = definition(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    return found
+
+
+def walk(node: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    yield path, node
+    for name, child in node.get("properties", {}).items():
+        yield from walk(child, f"{path}.{name}")
+    if "items" in node:
+        yield from walk(node["items"], f"{path}[]")
+    if isinstance(node.get("additionalProperties"), dict):
+        yield from walk(node["additionalProperties"], f"{path}{{}}")
+
+
+ALL = [(f"{kind.short}{path}", node) for kind in KINDS for path, node in walk(schema(kind))]
+every_node = pytest.mark.parametrize("node", [node for _, node in ALL], ids=[path for path, _ in ALL])
+
+
+def test_the_files_are_those_that_the_models_make() -> None:
+    assert {path.name: path.read_text() for path in CRDS.glob("*.yaml")} == files(), "run `make crds`"
+
+
+@every_node
+def test_the_schema_is_structural(node: dict[str, Any]) -> None:
+    # https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/
+    forbidden = {
+        "$ref",
+        "$defs",
+        "definitions",
+        "deprecated",
+        "discriminator",
+        "id",
+        "oneOf",
+        "allOf",
+        "const",
+    }
+    forbidden |= {
+        "patternProperties",
+        "propertyNames",
+        "readOnly",
+        "writeOnly",
+        "xml",
+        "uniqueItems",
+        "title",
+    }
+    assert not forbidden & node.keys()
+    whole_or_text = node.get("x-kubernetes-int-or-string", False)
+    anything = node.get("x-kubernetes-preserve-unknown-fields", False)
+    if whole_or_text:
+        assert node["anyOf"] == [{"type": "integer"}, {"type": "string"}]
+        assert "type" not in node
+    elif anything:
+        assert "type" not in node
+    else:
+        assert node["type"] in ("object", "array", "string", "integer", "number", "boolean")
+        assert "anyOf" not in node
+    assert not ("properties" in node and "additionalProperties" in node)
+    assert node.get("additionalProperties") is not False
+    assert set(node.get("required", ())) <= node.get("properties", {}).keys()
+
+
+@every_node
+def test_every_string_list_and_mapping_is_bounded(node: dict[str, Any]) -> None:
+    match node.get("type"):
+        case "string" if "enum" not in node and node.get("description") not in KUBERNETES_OWN:
+            assert 0 < node["maxLength"] <= 262_144
+        case "array":
+            assert 0 < node["maxItems"] <= 2000
+        case "object" if "additionalProperties" in node:
+            assert 0 < node["maxProperties"] <= 1000
+
+
+KUBERNETES_OWN = {"featurestore.dev/v1alpha1", *(kind.model.__name__ for kind in KINDS)}
+
+
+@every_node
+def test_every_field_is_described(node: dict[str, Any]) -> None:
+    for name, child in node.get("properties", {}).items():
+        assert child.get("description", "").strip(), name
+
+
+@every_node
+def test_lists_say_how_they_are_merged(node: dict[str, Any]) -> None:
+    if node.get("type") != "array":
+        return
+    match node["x-kubernetes-list-type"]:
+        case "map":
+            assert set(node["x-kubernetes-list-map-keys"]) <= set(node["items"]["required"])
+        case "set":
+            assert node["items"]["type"] in ("string", "integer", "boolean")
+        case other:
+            assert other == "atomic"
+
+
+@every_node
+def test_a_default_fits_its_schema(node: dict[str, Any]) -> None:
+    if "default" in node:
+        assert fits(node["default"], node)
+
+
+def fits(value: Any, node: dict[str, Any]) -> bool:
+    match node.get("type"):
+        case "string":
+            in_enum = value in node.get("enum", [value])
+            return in_enum and re.search(node.get("pattern", ""), value) is not None
+        case "integer":
+            return isinstance(value, int)
+        case "array":
+            return isinstance(value, list) and all(fits(item, node["items"]) for item in value)
+        case "object":
+            known = node.get("properties", {})
+            return all(name in known and fits(item, known[name]) for name, item in value.items())
+    return re.search(node["pattern"], value) is not None
+
+
+@every_node
+def test_rules_name_fields_that_there_are(node: dict[str, Any]) -> None:
+    known = node.get("properties", {})
+    for rule in node.get("x-kubernetes-validations", ()):
+        assert 0 < len(rule["message"]) <= 2048
+        assert "\n" not in rule["message"]
+        if "fieldPath" in rule:
+            assert rule["fieldPath"].split(".")[1] in known
+        for name in re.findall(r"(?:self|oldSelf)\.(\w+)(?!\w*\()", rule["rule"]):
+            plain = re.sub(r"^__(\w+)__$", r"\1", name)
+            assert plain in known or plain in ("size", "matches", "contains", "startsWith"), name
+            assert (name != plain) == (plain in RESERVED_BY_CEL), f"{plain} is written __{plain}__ in CEL"
+
+
+def test_the_cost_of_rules_has_bounds_to_be_estimated_from() -> None:
+    """The API server refuses a CRD whose rules could cost too much: all that they touch is bounded."""
+    for path, node in ALL:
+        for rule in node.get("x-kubernetes-validations", ()):
+            for name in re.findall(
+                r"self\.(\w+)\.(?:all|exists|filter|matches|contains|startsWith)\(", rule["rule"]
+            ):
+                touched = node["properties"][name.strip("_")]
+                assert "maxLength" in touched or "maxItems" in touched or path.count(".") == 0, (path, rule)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.short)
+def test_kubectl_shows_freshness_rows_and_what_is_wrong(kind: Kind) -> None:
+    version = definition(kind)["spec"]["versions"][0]
+    assert version["subresources"] == {"status": {}}
+    nodes = {path for path, _ in walk(schema(kind))}
+    for column in version["additionalPrinterColumns"]:
+        path = column["jsonPath"]
+        if path.startswith(".status.conditions[?(@.type=="):
+            path = ".status.conditions[]" + path.rpartition("]")[2]
+        if not path.startswith(".metadata"):
+            assert path in nodes, path
+    names = [column["name"] for column in version["additionalPrinterColumns"]]
+    assert names[0] == "Ready"
+    assert names[-2:] == ["Message", "Age"]
+    if kind.short != "fs":
+        assert {"Freshness", "Rows"} <= set(names)
+
+
+def test_short_names_are_distinct_and_as_promised() -> None:
+    assert [kind.short for kind in KINDS] == ["fs", "dp", "fv"]
+
+
+@pytest.mark.parametrize("spec", sorted((SPECS / "valid").glob("*.yaml")), ids=lambda path: path.stem)
+def test_what_the_models_take_has_only_fields_that_the_schema_keeps(spec: Path) -> None:
+    """The API server prunes what a schema does not name: silently."""
+    by_name = {kind.model.__name__: schema(kind) for kind in KINDS}
+    for document in yaml.safe_load_all(
+        spec.read_text().replace('nullValues: ["", NA, no]', "nullValues: [NA]")
+    ):
+        assert_kept(document["spec"], by_name[document["kind"]]["properties"]["spec"], document["kind"])
+    assert not load([spec]).problems
+
+
+def assert_kept(value: Any, node: dict[str, Any], path: str) -> None:
+    if node.get("type") == "object":
+        assert set(node.get("required", ())) <= value.keys(), path
+        for name, item in value.items():
+            child = node.get("properties", {}).get(name) or node.get("additionalProperties")
+            assert child is not None, f"{path}.{name}"
+            assert_kept(item, child, f"{path}.{name}")
+    elif node.get("type") == "array":
+        for item in value:
+            assert_kept(item, node["items"], f"{path}[]")
+    elif "pattern" in node and isinstance(value, str):
+        assert re.search(node["pattern"], value), path
+    elif "enum" in node:
+        assert value in node["enum"], path

@@ -1,0 +1,152 @@
+"""References, columns and callables: all of it is there, or the problem lists what is."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from featurestore.errors import SpecError
+from featurestore.resources import DataPipeline, FeatureView
+from featurestore.resources.callable import check_callable
+from featurestore.resources.document import load
+from featurestore.resources.reference import Known, check_references, columns_after
+from featurestore.resources.transform import Transform
+
+PIPELINE = "kind: DataPipeline\nmetadata: {name: flights}\nspec:\n  source: {uri: raw/*.csv, format: CSV}\n"
+VIEW = """kind: FeatureView
+metadata: {name: delays}
+spec:
+  entity: {name: aircraft, joinKeys: [{name: tailnum, type: string}]}
+  source: {pipeline: flights}
+  timestampField: landed
+  features: [{name: delay, type: float64, column: delay}]
+"""
+
+
+def accepted(text: str, folder: Path) -> dict[str, DataPipeline]:
+    file = folder / "accepted.yaml"
+    file.write_text(text)
+    return {one.metadata.name: one for one in load([file]).resources if isinstance(one, DataPipeline)}
+
+
+def problems(text: str, folder: Path, known: Known) -> list[str]:
+    file = folder / "spec.yaml"
+    file.write_text(text)
+    loaded = load([file])
+    assert not loaded.problems
+    return [str(problem).replace(f"{folder}/", "") for problem in check_references(loaded, known)]
+
+
+def test_a_view_may_name_a_pipeline_that_was_accepted_before(tmp_path: Path) -> None:
+    assert problems(VIEW, tmp_path, Known(accepted(PIPELINE, tmp_path), {})) == []
+
+
+def test_an_absent_pipeline_lists_those_there_are(tmp_path: Path) -> None:
+    known = Known(accepted(PIPELINE.replace("flights", "weather"), tmp_path), {})
+    assert problems(VIEW, tmp_path, known) == [
+        "unknown DataPipeline 'flights': in spec.yaml:5: spec.source.pipeline. There is: 'weather'"
+    ]
+
+
+def test_columns_of_the_dataset_are_compared_while_the_pipeline_stays(tmp_path: Path) -> None:
+    known = Known(accepted(PIPELINE, tmp_path), {"flights": ["tailnum", "landed", "dep_delay"]})
+    assert problems(VIEW, tmp_path, known) == [
+        "unknown column 'delay': in spec.yaml:7: spec.features[0].column. Did you mean 'dep_delay'?"
+    ]
+
+
+def test_columns_of_the_dataset_are_not_compared_when_the_pipeline_changes(tmp_path: Path) -> None:
+    known = Known(accepted(PIPELINE, tmp_path), {"flights": ["tailnum"]})
+    steps = "  transforms: [{derive: {columns: {delay: a - b, landed: c}}}]\n"
+    assert problems(PIPELINE + steps + "---\n" + VIEW, tmp_path, known) == []
+
+
+def test_columns_that_came_later_are_known_beside_those_declared(tmp_path: Path) -> None:
+    columns = "  columns: [{name: tailnum, type: string}, {name: landed, type: timestamp}]\n"
+    known = Known({}, {"flights": ["delay"]})
+    assert problems(PIPELINE + columns + "---\n" + VIEW, tmp_path, known) == []
+
+
+def test_callables_are_not_looked_for_where_they_cannot_be_seen(tmp_path: Path) -> None:
+    steps = "  transforms: [{python: {callable: 'nowhere:clean'}}]\n"
+    assert problems(PIPELINE + steps, tmp_path, Known({}, {}, folders=None)) == []
+    assert "cannot be found" in problems(PIPELINE + steps, tmp_path, Known({}, {}, folders=[tmp_path]))[0]
+
+
+@pytest.mark.parametrize(
+    ("step", "after"),
+    [
+        ({"rename": {"columns": {"a": "c"}}}, {"b", "c"}),
+        ({"select": {"columns": ["b"]}}, {"b"}),
+        ({"drop": {"columns": ["b"]}}, {"a"}),
+        ({"cast": {"columns": {"a": "int64"}}}, {"a", "b"}),
+        ({"derive": {"columns": {"c": "a + b"}}}, {"a", "b", "c"}),
+        ({"filter": {"where": "a"}}, {"a", "b"}),
+        ({"fillNull": {"columns": {"a": 0}}}, {"a", "b"}),
+        ({"deduplicate": {"keys": ["a"]}}, {"a", "b"}),
+        ({"sort": {"by": [{"column": "a"}]}}, {"a", "b"}),
+        ({"lookup": {"pipeline": "p", "keys": {"a": "x"}, "columns": {"y": "c"}}}, {"a", "b", "c"}),
+        ({"sql": {"query": "SELECT 1 AS c FROM self"}}, None),
+        ({"python": {"callable": "m:f"}}, None),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_columns_are_followed_through_steps(step: dict[str, object], after: set[str] | None) -> None:
+    assert columns_after(Transform.model_validate(step), frozenset("ab")) == after
+
+
+def test_a_select_makes_columns_known_again() -> None:
+    assert columns_after(Transform.model_validate({"select": {"columns": ["a"]}}), None) == {"a"}
+
+
+def test_views_and_pipelines_that_are_right_have_no_problems(tmp_path: Path) -> None:
+    text = PIPELINE + "---\n" + VIEW
+    assert problems(text, tmp_path, Known({}, {}, [tmp_path])) == []
+    assert isinstance(load([tmp_path / "spec.yaml"]).resources[1], FeatureView)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "cleaning.py").write_text(
+        "raise RuntimeError('imported')\nfrom os import path as where\nclean = tidy = len\n"
+        "def wash(frame):\n    return frame\nasync def dry(frame): ...\nclass Iron: ...\n"
+    )
+    (tmp_path / "package" / "inner").mkdir(parents=True)
+    (tmp_path / "package" / "__init__.py").write_text("raise RuntimeError('imported')\n")
+    (tmp_path / "package" / "inner" / "__init__.py").write_text("")
+    (tmp_path / "package" / "inner" / "step.py").write_text("def run(frame): ...\n")
+    (tmp_path / "starry.py").write_text("from os.path import *\n")
+    (tmp_path / "lazy.py").write_text("def __getattr__(name): ...\n")
+    (tmp_path / "broken.py").write_text("def run(:\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "text",
+    """cleaning:wash cleaning:dry cleaning:Iron cleaning:clean cleaning:tidy cleaning:where package.inner.step:run
+    starry:join lazy:anything broken:run json:loads math:floor sys:exit""".split(),  # noqa: SIM905
+)
+def test_a_callable_is_found_without_being_imported(text: str, project: Path) -> None:
+    check_callable(text, [project], where="spec")
+    assert not {"cleaning", "package", "starry", "lazy"} & sys.modules.keys()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "cleaning:wsh",
+            "the module 'cleaning' has no 'wsh': in spec, got cleaning:wsh. Did you mean 'wash'?",
+        ),
+        ("cleanin:wash", "Did you mean 'cleaning'?"),
+        ("package.outer:run", "the module 'package.outer' cannot be found"),
+        ("package.inner:run", "the module 'package.inner' has no 'run'"),
+        ("cleaning.more:run", "the module 'cleaning.more' cannot be found"),
+    ],
+)
+def test_a_callable_that_is_not_there_lists_what_is(text: str, said: str, project: Path) -> None:
+    with pytest.raises(SpecError) as caught:
+        check_callable(text, [project], where="spec")
+    assert said in str(caught.value)
