@@ -1,0 +1,20 @@
+"""One version of one source file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Arrival:
+    """One version of one source file.
+
+    ``uri``: where the file is, as fsspec and Polars open it. ``version``: what changes when the file does:
+    the etag in object storage, ``<mtime_ns>-<size>`` in a local folder. ``size_bytes`` and ``modified_us`` (UTC,
+    microseconds since 1970) are as listed.
+    """
+
+    uri: str
+    version: str
+    size_bytes: int
+    modified_us: int

@@ -1,0 +1,110 @@
+"""Where everything stands below a storage root. The only place that knows these paths.
+
+```
+registry/store.json                                the FeatureStore as last accepted
+registry/{pipelines,views}/<name>/current.json     which digest is accepted
+registry/{pipelines,views}/<name>/<digest>.json    the resource with that digest; never changes
+registry/{pipelines,views}/<name>/status.json      its conditions, as a runner last saw them
+ledger/<pipeline>/ledger.json                      the ledger's uid: the application id of every commit
+ledger/<pipeline>/manifests/<n div 1000>/<n>.json  the intent of batch n; never changes
+ledger/<pipeline>/results/<n div 1000>/<n>.json    what batch n became, for those who load no data engine
+ledger/<pipeline>/schemas/<n>.json                 what source files look like since batch n, if it changed that
+ledger/<pipeline>/checkpoints/<n>.tsv.gz           arrivals of batches 1 … n, sorted by URI
+datasets/<pipeline>/                               Delta table: cleaned rows
+quarantine/pipelines/<name>/                       Delta table: what broke which rule
+quarantine/views/<name>/<digest>/                  Delta table: rows that one definition has no place for
+features/<view>/current.json                       which build serves
+features/<view>/builds/<digest>.json               how far a build has come
+features/<view>/<digest>/                          Delta table: feature rows of one definition
+online/<view>/                                     DuckDB generations
+```
+"""
+
+from __future__ import annotations
+
+STORE = "registry/store.json"
+SHELF = 1000
+
+
+def number(n: int) -> str:
+    """Batch numbers sort as text.
+
+    >>> number(12)
+    '000000000012'
+    """
+    return f"{n:012d}"
+
+
+def pointer(kind: str, name: str) -> str:
+    """Path of the pointer to the accepted resource; ``kind`` is ``pipelines`` or ``views``."""
+    return f"registry/{kind}/{name}/current.json"
+
+
+def accepted(kind: str, name: str, digest: str) -> str:
+    return f"registry/{kind}/{name}/{digest}.json"
+
+
+def status(kind: str, name: str) -> str:
+    return f"registry/{kind}/{name}/status.json"
+
+
+def ledger(pipeline: str) -> str:
+    return f"ledger/{pipeline}"
+
+
+def shelf(n: int) -> str:
+    """The folder of batch ``n``: a thousand batches stand together, so that no listing is ever long.
+
+    >>> shelf(1234)
+    '000000001'
+    """
+    return f"{n // SHELF:09d}"
+
+
+def manifest(pipeline: str, n: int) -> str:
+    return f"ledger/{pipeline}/manifests/{shelf(n)}/{number(n)}.json"
+
+
+def result(pipeline: str, n: int) -> str:
+    return f"ledger/{pipeline}/results/{shelf(n)}/{number(n)}.json"
+
+
+def schemas(pipeline: str) -> str:
+    return f"ledger/{pipeline}/schemas"
+
+
+def checkpoint(pipeline: str, n: int) -> str:
+    return f"ledger/{pipeline}/checkpoints/{number(n)}.tsv.gz"
+
+
+def dataset(pipeline: str) -> str:
+    return f"datasets/{pipeline}"
+
+
+def quarantine(kind: str, name: str) -> str:
+    return f"quarantine/{kind}/{name}"
+
+
+def misfits(view: str, digest: str) -> str:
+    """A definition's own quarantine: a corrected definition starts with an empty one."""
+    return f"{quarantine('views', view)}/{digest}"
+
+
+def serving(view: str) -> str:
+    return f"features/{view}/current.json"
+
+
+def builds(view: str) -> str:
+    return f"features/{view}/builds"
+
+
+def build(view: str, digest: str) -> str:
+    return f"features/{view}/builds/{digest}.json"
+
+
+def features(view: str, digest: str) -> str:
+    return f"features/{view}/{digest}"
+
+
+def online(view: str) -> str:
+    return f"online/{view}"
