@@ -1,0 +1,122 @@
+"""What a runner asks of the data engine, and what it hears back. JSON in, JSON out.
+
+A Job in a cluster, and a worker process on a laptop, get one request and answer with one result or one
+error. Every request may be repeated: what is done already is found done.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from featurestore.resources.model import Model
+
+
+class BatchRequest(Model):
+    """Run batch ``number`` of a pipeline: manifest in, commit out."""
+
+    kind: Literal["batch"] = "batch"
+    root: str
+    pipeline: str
+    number: int
+
+
+class BuildRequest(Model):
+    """Bring the build of one definition of a view up to version ``to_version`` of its dataset."""
+
+    kind: Literal["build"] = "build"
+    root: str
+    view: str
+    digest: str
+    to_version: int
+
+
+class PublishRequest(Model):
+    """Bring the online store up to version ``to_version`` of the view's table."""
+
+    kind: Literal["publish"] = "publish"
+    root: str
+    view: str
+    digest: str
+    to_version: int
+
+
+Request = Annotated[BatchRequest | BuildRequest | PublishRequest, Field(discriminator="kind")]
+
+
+class Progress(Model):
+    """How far a request has come: ``done`` of ``total`` rows or files (``unit``); None while the total is unknown."""
+
+    step: str
+    done: int
+    total: int | None = None
+    unit: Literal["rows", "files"] = "rows"
+
+
+class BatchResult(Model):
+    """What batch ``number`` became. Also stored at ``layout.result``.
+
+    ``rows_read = rows_committed + rows_quarantined + rows_dropped + rows_filtered``, where the last are rows
+    that the transforms left out (negative if they made rows). ``broken``: rule to number of rows.
+    ``watermarks_us``: timestamp column to its greatest value in the batch, UTC microseconds.
+    """
+
+    kind: Literal["batch"] = "batch"
+    pipeline: str
+    number: int
+    dataset_version: int
+    files: int
+    files_quarantined: int
+    rows_read: int
+    rows_committed: int
+    rows_quarantined: int
+    rows_dropped: int
+    broken: dict[str, int] = Field(default_factory=dict)
+    watermarks_us: dict[str, int] = Field(default_factory=dict)
+    bytes_read: int = 0
+    finished_us: int
+
+
+class BuildResult(Model):
+    """How far a build has come. Also stored at ``layout.build``.
+
+    ``source_version``: version of the dataset it holds. ``version``: version of its own table.
+    ``watermark_us``: greatest event time, UTC microseconds; None while it has no row.
+    """
+
+    kind: Literal["build"] = "build"
+    view: str
+    digest: str
+    source_version: int
+    version: int
+    rows: int
+    rows_quarantined: int
+    watermark_us: int | None
+    finished_us: int
+
+
+class PublishResult(Model):
+    """What the online store holds: version ``version`` of the build ``digest``."""
+
+    kind: Literal["publish"] = "publish"
+    view: str
+    digest: str
+    version: int
+    entities: int
+    finished_us: int
+
+
+Result = Annotated[BatchResult | BuildResult | PublishResult, Field(discriminator="kind")]
+
+
+class Failure(Model):
+    """Why a request failed, in the parts of :class:`featurestore.errors.FeatureStoreError`."""
+
+    type: str
+    problem: str
+    where: str = ""
+    wanted: str = ""
+    got: str = ""
+    hint: str = ""
+    retryable: bool

@@ -1,0 +1,25 @@
+"""What a served value is: there, null, unknown, or too old."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Status(IntEnum):
+    """Status of one value, offline and online alike. The numbers are those of Feast's ``FieldStatus``.
+
+    >>> print(Status.PRESENT, int(Status.PRESENT))
+    PRESENT 1
+    """
+
+    PRESENT = 1
+    """A row matched and has a value."""
+    NULL_VALUE = 2
+    """A row matched and its value is null; a window that has nothing to aggregate."""
+    NOT_FOUND = 3
+    """The entity has no row at or before the time, or its key is null."""
+    OUTSIDE_MAX_AGE = 4
+    """The entity's newest row is older than the view's ttl; its value is not served."""
+
+    def __str__(self) -> str:
+        return self.name

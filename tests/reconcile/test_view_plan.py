@@ -1,0 +1,219 @@
+"""What the plan does for a view."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from featurestore.backoff import Attempt
+from featurestore.plan import BuildView, Publish, Retire, Swap
+
+HOUR_US = 3_600_000_000
+
+
+@pytest.fixture
+def filled(world: Any, make_pipeline: Any) -> Any:
+    """A pipeline whose dataset is at commit 3."""
+    world.accept(make_pipeline())
+    world.ledgers["flights"] = replace(world.ledgers["flights"], head=3, done=3, dataset_version=3)
+    return world
+
+
+def conditions(plan: Any, name: str = "delays") -> dict[str, Any]:
+    return {c.type: c for c in plan.views[name]}
+
+
+def kinds(world: Any) -> list[str]:
+    return [type(step).__name__ for step in world.done]
+
+
+def test_a_new_view_is_built_published_and_only_then_served(filled: Any, make_view: Any) -> None:
+    plan = filled.accept(make_view()).settle()
+    assert kinds(filled) == ["BuildView", "Publish", "Swap"]
+    said = conditions(plan)
+    assert {kind: c.status.value for kind, c in said.items()} == {
+        "Ready": "True",
+        "Built": "True",
+        "Published": "True",
+    }
+    assert said["Ready"].message == "Offline and online hold commit 1."
+
+
+def test_a_view_that_is_never_online_is_served_as_soon_as_it_is_built(filled: Any, make_view: Any) -> None:
+    plan = filled.accept(make_view(online={"enabled": "Never"})).settle()
+    assert kinds(filled) == ["BuildView", "Swap"]
+    assert conditions(plan)["Published"].reason == "NotWanted"
+    assert conditions(plan)["Ready"].status == "True"
+
+
+def test_a_view_waits_for_the_first_commit(world: Any, make_pipeline: Any, make_view: Any) -> None:
+    plan = world.accept(make_pipeline(), make_view()).plan()
+    assert plan.steps == ()
+    assert conditions(plan)["Ready"].reason == "WaitingForData"
+
+
+def test_a_view_whose_pipeline_is_gone_says_so(world: Any, make_view: Any) -> None:
+    plan = world.accept(make_view()).plan()
+    assert plan.steps == ()
+    assert conditions(plan)["Ready"].message == "There is no pipeline 'flights'."
+
+
+def test_a_newer_commit_is_built_and_published_without_a_swap(filled: Any, make_view: Any) -> None:
+    filled.accept(make_view()).settle()
+    filled.done.clear()
+    filled.arrive("flights").settle()
+    assert kinds(filled) == ["CloseBatch", "RunBatch", "BuildView", "Publish"]
+
+
+def test_the_old_definition_serves_until_the_new_one_is_complete_and_online(
+    filled: Any, make_view: Any
+) -> None:
+    filled.accept(make_view()).settle()
+    old = filled.wanted("delays")
+    filled.done.clear()
+    filled.accept(make_view(filter="arr_delay IS NOT NULL"))
+    new = filled.wanted("delays")
+    digest = filled.views["delays"].digest
+    assert filled.plan().steps == (BuildView("delays", new, 3, digest),)
+    assert "previous definition" in conditions(filled.plan())["Ready"].message
+    filled.settle()
+    assert filled.done == [
+        BuildView("delays", new, 3, digest),
+        Publish("delays", new, 1),
+        Swap("delays", new, digest),
+        Retire("delays", old),
+    ]
+
+
+def test_a_change_that_leaves_the_rows_as_they_are_only_swaps_the_description(
+    filled: Any, make_view: Any
+) -> None:
+    filled.accept(make_view()).settle()
+    filled.done.clear()
+    filled.accept(make_view(ttl="30d")).settle()
+    assert kinds(filled) == ["Swap"]
+
+
+def test_a_bad_new_definition_is_reported_and_the_last_good_one_keeps_running(
+    filled: Any, make_view: Any, wrong: Any
+) -> None:
+    filled.accept(make_view()).settle()
+    old = filled.wanted("delays")
+    filled.accept(make_view(filter="x > 1"))
+    (step,) = filled.plan().steps
+    filled.fail(step, wrong)
+    filled.done.clear()
+    filled.arrive("flights")
+    filled.now_us += 2_000_000
+    for _ in range(4):
+        for step in filled.plan().steps:
+            filled.apply(step)
+    assert kinds(filled) == ["CloseBatch", "RunBatch", "BuildView", "Publish"]
+    assert {step.digest for step in filled.done[2:]} == {old}
+    said = conditions(filled.plan())["Ready"]
+    assert said.reason == "Failed"
+    assert "there is no column 'x'" in said.message
+    assert "previous definition" in said.message
+
+
+def test_readers_never_go_back_in_time_by_a_swap(filled: Any, make_view: Any) -> None:
+    filled.accept(make_view()).settle()
+    old = filled.wanted("delays")
+    filled.accept(make_view(filter="arr_delay > 0"))
+    (build,) = filled.plan().steps
+    filled.apply(build)
+    seen = filled.shown["delays"]
+    ahead = replace(seen.builds[old], source_version=4)
+    filled.ledgers["flights"] = replace(filled.ledgers["flights"], dataset_version=4, head=4, done=4)
+    filled.shown["delays"] = replace(
+        seen,
+        builds={**seen.builds, old: ahead},
+        published={**seen.published, build.digest: 1},
+    )
+    assert not [step for step in filled.plan().steps if isinstance(step, Swap)]
+
+
+def test_an_online_store_that_was_lost_is_filled_again(filled: Any, make_view: Any) -> None:
+    filled.accept(make_view()).settle()
+    filled.done.clear()
+    filled.shown["delays"] = replace(filled.shown["delays"], published={})
+    assert conditions(filled.plan())["Ready"].status == "False"
+    filled.settle()
+    assert kinds(filled) == ["Publish"]
+
+
+def test_an_online_store_that_does_not_answer_is_not_an_empty_one(
+    filled: Any, make_view: Any, broken: Any
+) -> None:
+    filled.accept(make_view()).settle()
+    failed = Attempt(3, filled.now_us, broken)
+    filled.shown["delays"] = replace(filled.shown["delays"], published={}, online=failed)
+    plan = filled.plan()
+    assert plan.steps == ()
+    assert plan.wake_us == failed.next_us
+    assert conditions(plan)["Ready"].status == "Unknown"
+    assert conditions(plan)["Published"].reason == "OnlineUnavailable"
+
+
+def test_a_view_is_built_while_the_online_store_does_not_answer(
+    filled: Any, make_view: Any, broken: Any
+) -> None:
+    filled.accept(make_view())
+    failed = Attempt(1, filled.now_us, broken)
+    filled.shown["delays"] = replace(filled.shown["delays"], online=failed)
+    assert [type(step) for step in filled.plan().steps] == [BuildView]
+
+
+def test_a_view_that_goes_offline_is_taken_out_of_the_online_store(filled: Any, make_view: Any) -> None:
+    filled.accept(make_view()).settle()
+    filled.done.clear()
+    filled.accept(make_view(online={"enabled": "Never"})).settle()
+    assert kinds(filled) == ["Swap", "Retire"]
+    assert filled.shown["delays"].published == {}
+
+
+def test_a_view_that_goes_online_is_published_before_its_readers_hear_of_it(
+    filled: Any, make_view: Any
+) -> None:
+    filled.accept(make_view(online={"enabled": "Never"})).settle()
+    filled.done.clear()
+    filled.accept(make_view()).settle()
+    assert kinds(filled) == ["Publish", "Swap"]
+
+
+def test_a_suspended_view_computes_and_publishes_nothing(filled: Any, make_view: Any) -> None:
+    filled.accept(make_view()).settle()
+    filled.done.clear()
+    plan = filled.accept(make_view(suspend="Suspended")).arrive("flights").settle()
+    assert kinds(filled) == ["Swap", "CloseBatch", "RunBatch"]
+    assert conditions(plan)["Ready"].reason == "Suspended"
+
+
+def test_a_failed_publish_is_tried_again_later(filled: Any, make_view: Any, broken: Any) -> None:
+    filled.accept(make_view())
+    filled.apply(filled.plan().steps[0])
+    (step,) = filled.plan().steps
+    filled.fail(step, broken)
+    plan = filled.plan()
+    assert plan.steps == ()
+    assert plan.wake_us is not None
+    assert conditions(plan)["Published"].reason == "Retrying"
+    assert filled.settle().steps == ()
+    assert filled.now_us < 1_000_000_000 + HOUR_US
+
+
+def test_what_is_built_is_published_while_the_dataset_keeps_growing(filled: Any, make_view: Any) -> None:
+    filled.accept(make_view())
+    filled.apply(filled.plan().steps[0])
+    filled.ledgers["flights"] = replace(filled.ledgers["flights"], head=4, done=4, dataset_version=4)
+    assert [type(step) for step in filled.plan().steps] == [BuildView, Publish]
+
+
+def test_a_view_that_cannot_be_observed_is_left_alone(filled: Any, make_view: Any, broken: Any) -> None:
+    filled.accept(make_view())
+    filled.shown["delays"] = Attempt(1, filled.now_us, broken)
+    plan = filled.plan()
+    assert plan.steps == ()
+    assert conditions(plan)["Ready"].reason == "NotObserved"
