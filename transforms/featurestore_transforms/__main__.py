@@ -1,0 +1,29 @@
+"""One request, or many: ``python -m featurestore_transforms --request JSON`` or ``--serve``.
+
+``--serve`` reads requests from standard input, a line each, and ends with it. ``--request`` ends with the exit code
+of the request's error, 0 if there was none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from featurestore_transforms.serve import answer, own_stdout, serve
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="featurestore_transforms", description=__doc__)
+    how = parser.add_mutually_exclusive_group(required=True)
+    how.add_argument("--serve", action="store_true", help="answer requests from standard input")
+    how.add_argument("--request", metavar="JSON", help="answer this request")
+    chosen = parser.parse_args(arguments)
+    with own_stdout() as answers:
+        if chosen.serve:
+            serve(sys.stdin, answers)
+            return 0
+        return answer(chosen.request, answers)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
