@@ -1,0 +1,66 @@
+"""Online stores: the newest values of every entity, for inference.
+
+Two stores, one protocol: DuckDB, embedded (the default), and Redis. Start reading at ``form.py`` for what is
+kept of an entity, at ``answer.py`` for how a value at a time comes from it, at ``publish.py`` for how a store
+is brought from one version of a view's table to a later one. Importing this loads no data engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from featurestore.lookup import Looked, Lookup
+from featurestore.resources.store import FeatureStoreSpec
+from featurestore.storage import Storage
+
+if TYPE_CHECKING:
+    from featurestore.online.form import Form
+    from featurestore.online.publication import Held, Publication
+
+
+class OnlineStore(Protocol):
+    """Where values for inference are kept, by view and digest of the build.
+
+    Everything raises StorageError if the store does not answer. Safe to use from several threads.
+    """
+
+    def read_many(self, lookups: Sequence[Lookup], now_us: int) -> list[Looked]:
+        """What each of the views answers now, in one round trip. ``now_us``: UTC microseconds.
+
+        Raises:
+            StorageError: the store does not hold a view; this is never read as "no such entity".
+        """
+        ...
+
+    def version(self, view: str, digest: str) -> int | None:
+        """Version of the view's table that the store holds; None if it holds nothing that can be read."""
+        ...
+
+    def held(self, view: str, digest: str) -> Held | None:
+        """:meth:`version`, and how many entities it has."""
+        ...
+
+    def publication(self, view: str, digest: str, form: Form, to_version: int) -> Publication:
+        """A publication that brings the store to this version. It ends any other that goes on."""
+        ...
+
+    def drop(self, view: str, digest: str) -> None:
+        """Forget all that is held of this build; nothing happens if there is nothing."""
+        ...
+
+
+def open_online(storage: Storage, store: FeatureStoreSpec) -> OnlineStore:
+    """The online store of a FeatureStore. Keep it for the life of a process: it caches and pools connections.
+
+    Raises:
+        SpecError: it needs an extra that is not installed.
+    """
+    if store.online.redis is not None:
+        from featurestore.online.redis_server import RedisServer
+        from featurestore.online.redis_store import RedisStore
+
+        return RedisStore(RedisServer.connect(store.online.redis.url))
+    from featurestore.online.duckdb_store import DuckDBStore
+
+    return DuckDBStore(storage)

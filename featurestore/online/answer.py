@@ -1,0 +1,103 @@
+"""What a view answers now, from what is kept of its entities: the same as the point-in-time join at that time."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from featurestore.definition import Output
+from featurestore.lookup import Looked, Lookup
+from featurestore.online.form import EVENT_US, EVENTS, ROWS, TILES, Form
+from featurestore.online.stored import Section, Stored
+from featurestore.span import Ints, entity_spans, first_not_before
+from featurestore.status import Status
+from featurestore.tile import Events, build_tiles, merge_tiles
+from featurestore.window import evaluate
+
+Statuses = npt.NDArray[np.uint8]
+Answered = tuple[pa.Array, Statuses]
+
+
+def answer(form: Form, lookup: Lookup, stored: Stored, place: Ints, now_us: int) -> Looked:
+    """Values and statuses of the asked outputs, one per requested entity and in the order of the request.
+
+    ``place``: of each requested entity in ``stored``, −1 for one that is not kept. Of ``stored`` only what
+    :meth:`Form.needed` names is looked at. A clock that is behind the publisher's reads as of publish time.
+    """
+    reading = _Reading(form, lookup, stored, place, np.maximum(stored.published_us, now_us))
+    found: dict[str, Answered] = {}
+    for output in lookup.outputs:
+        found[output.name] = reading.newest(output) if output.window_us is None else reading.window(output)
+    return Looked(
+        {name: value for name, (value, _) in found.items()},
+        {name: statuses for name, (_, statuses) in found.items()},
+    )
+
+
+class _Reading:
+    """``at_us``: the time to read each entity at."""
+
+    def __init__(self, form: Form, lookup: Lookup, stored: Stored, place: Ints, at_us: Ints) -> None:
+        self._form, self._stored, self._place, self._at_us = form, stored, place, at_us
+        self._entity = np.arange(len(stored), dtype=np.int32)
+        self._rows = stored.sections[ROWS]
+        time_us = self._rows.integers(EVENT_US)
+        low, high = entity_spans(self._rows.entity, self._entity)
+        self._row = first_not_before(time_us, low, high, at_us + 1) - 1
+        known = self._row >= low
+        fresh = known.copy()
+        if lookup.spec.ttl is not None and len(time_us):
+            age_us = at_us - time_us[np.where(known, self._row, 0)]
+            fresh &= age_us <= lookup.spec.ttl // timedelta(microseconds=1)
+        self._windowed = self._asked(known, known)
+        self._newest = self._asked(known, fresh)
+
+    def newest(self, output: Output) -> Answered:
+        """Value of the newest row not after the time, unless it is older than the ttl."""
+        statuses = self._newest
+        index = np.full(len(self._place), -1, np.int64)
+        present = statuses == Status.PRESENT
+        index[present] = self._row[self._place[present]]
+        values = self._rows.rows.column(output.column).take(pa.array(index, mask=~present))
+        return values, _with_nulls(values, statuses)
+
+    def window(self, output: Output) -> Answered:
+        """Value of a window; of an entity that had no event yet, nothing is known."""
+        assert output.hop_us is not None
+        section = self._form.tile_section(output)
+        form = self._form.tiles[section - TILES]
+        events = _events(self._stored.sections[EVENTS], output)
+        # Hops that became whole since publish time are in the events only.
+        since = form.cut_us(self._stored.published_us)[events.entity]
+        fresh = np.flatnonzero(events.time_us >= since)
+        newer = Events(events.entity[fresh], events.time_us[fresh], events.values.take(pa.array(fresh)))
+        parts = [self._stored.sections[section].tiles()]
+        if len(newer):
+            parts.append(build_tiles(form.function, newer, form.hop_us))
+        tiles = merge_tiles(parts)
+        values = evaluate(output, tiles, events, self._entity, self._at_us)
+        statuses = self._windowed
+        values = values.take(pa.array(self._place, mask=statuses == Status.NOT_FOUND))
+        return values, _with_nulls(values, statuses)
+
+    def _asked(self, known: npt.NDArray[np.bool_], fresh: npt.NDArray[np.bool_]) -> Statuses:
+        """The status of each requested entity; the last one here stands for those that are not kept."""
+        statuses = np.full(len(known) + 1, Status.NOT_FOUND, np.uint8)
+        statuses[:-1][known] = Status.OUTSIDE_MAX_AGE
+        statuses[:-1][fresh] = Status.PRESENT
+        result: Statuses = statuses[self._place]
+        return result
+
+
+def _events(section: Section, output: Output) -> Events:
+    return Events.of(section.entity, section.integers(EVENT_US), section.rows.column(output.column))
+
+
+def _with_nulls(values: pa.Array, statuses: Statuses) -> Statuses:
+    if not values.null_count:
+        return statuses
+    null = values.is_null().to_numpy(zero_copy_only=False)
+    return np.where(null & (statuses == Status.PRESENT), np.uint8(Status.NULL_VALUE), statuses)

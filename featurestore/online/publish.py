@@ -1,0 +1,93 @@
+"""Publishing: bring an online store from the version of a view's table that it holds to a later one.
+
+                 ┌ new rows ────────── merged with what is stored of their entities ──┐
+    n ── changed ┤                                                                    ├── m
+                 └ rows that went ──── their entities made anew from offline ─────────┘
+
+A store that was lost, is of another layout, or holds a version that is not known any more is made anew.
+"""
+
+from __future__ import annotations
+
+import pyarrow.compute as pc
+
+from featurestore import layout
+from featurestore.errors import NotFound, StorageError
+from featurestore.fault import reach
+from featurestore.job import PublishRequest, PublishResult
+from featurestore.online import OnlineStore, open_online
+from featurestore.online.advance import NewRows, advance
+from featurestore.online.delta import Delta, delta
+from featurestore.online.form import Form
+from featurestore.online.heap import Unreadable
+from featurestore.online.key import key_texts
+from featurestore.online.offline import Offline
+from featurestore.online.publication import Held, Publication
+from featurestore.registry import Registry
+from featurestore.serving import definition
+from featurestore.storage import Storage
+from featurestore.table import Table
+
+
+def run_publish(storage: Storage, request: PublishRequest, now_us: int) -> PublishResult:
+    """What the online store holds after it: at least version ``to_version`` of the build.
+
+    Repeating it does nothing. ``now_us``: UTC microseconds; values can be read as of this time and later.
+
+    Raises:
+        NotFound: nobody wants this build any more, or the store was never applied.
+        Conflict: another publication of this build has begun since.
+        StorageError: storage or the online store did not answer.
+    """
+    resource = Registry(storage).store()
+    if resource is None:
+        raise NotFound(
+            "there is no feature store",
+            where=storage.root,
+            wanted="a FeatureStore that was applied",
+            hint="`featurestore apply -f .` records it",
+        )
+    accepted = definition(storage, request.view, request.digest)
+    form = Form.of(accepted.resource.spec)
+    return publish(storage, open_online(storage, resource.spec), request, form, now_us)
+
+
+def publish(
+    storage: Storage, online: OnlineStore, request: PublishRequest, form: Form, now_us: int
+) -> PublishResult:
+    """:func:`run_publish` into a given store."""
+    view, digest = request.view, request.digest
+    held = online.held(view, digest)
+    if held is None or held.version < request.to_version:
+        table = Table.open(storage, layout.features(view, digest), request.to_version)
+        if table is None:
+            raise StorageError("the view's table is gone", where=storage.uri(layout.features(view, digest)))
+        publication = online.publication(view, digest, form, request.to_version)
+        held = _bring_up(publication, Offline(table, form), now_us)
+        reach("after-publish")
+    return PublishResult(
+        view=view, digest=digest, version=held.version, entities=held.entities, finished_us=now_us
+    )
+
+
+def _bring_up(publication: Publication, offline: Offline, now_us: int) -> Held:
+    changed = None if publication.bases is None else delta(offline, publication.bases)
+    if changed is not None:
+        try:
+            _put_changed(publication, offline, changed, now_us)
+            return publication.finish(rebuilt=False)
+        except Unreadable:
+            pass  # what is stored cannot be gone on from; all of it is made anew
+    publication.put(offline.stored(offline.entities(), now_us, every=True))
+    return publication.finish(rebuilt=True)
+
+
+def _put_changed(publication: Publication, offline: Offline, changed: Delta, now_us: int) -> None:
+    if changed.anew.num_rows:
+        stored = offline.stored(changed.anew, now_us)
+        publication.put(stored)
+        keys = key_texts(changed.anew)
+        publication.remove(keys.filter(pc.invert(pc.is_in(keys, value_set=stored.keys))))
+    if changed.rows.num_rows:
+        new = NewRows.of(offline.form, changed.rows)
+        publication.put(advance(offline.form, publication.fetch(new.keys), new, now_us, offline.events))

@@ -1,0 +1,218 @@
+"""Views whose rows come and go as tests like, in both online stores, beside the join that says what is right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from featurestore import layout
+from featurestore.definition import build_digest, outputs
+from featurestore.job import PublishRequest, PublishResult
+from featurestore.join import Times, point_in_time
+from featurestore.ledger import Ledger
+from featurestore.lookup import Looked, Lookup
+from featurestore.online import OnlineStore, open_online
+from featurestore.online.publish import run_publish
+from featurestore.registry import Registry
+from featurestore.resources import FeatureStore, FeatureView
+from featurestore.resources.view import FeatureViewSpec
+from featurestore.schema import arrow_type, view_schema
+from featurestore.status import Status
+from featurestore.storage import Storage
+from featurestore.table import Table
+from featurestore_transforms.parquet import describe
+
+Answer = dict[str, list[tuple[Any, str]]]
+X = {"name": "x", "type": "int64", "column": "x"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a view's table; times in microseconds."""
+
+    keys: tuple[Any, ...]
+    event: int
+    values: Mapping[str, Any]
+    created: int = 0
+    at: tuple[int, int, int] = (1, 0, 0)
+
+
+@dataclass
+class View:
+    """A view with its table and its store. Times are in microseconds."""
+
+    name: str
+    spec: FeatureViewSpec
+    digest: str
+    storage: Storage
+    store: FeatureStore
+    commits: int = 0
+    files: dict[str, list[Row]] = field(default_factory=dict)
+    _online: OnlineStore | None = None
+
+    @property
+    def online(self) -> OnlineStore:
+        """As a reader keeps it: open for the life of its process."""
+        if self._online is None:
+            self._online = open_online(self.storage, self.store.spec)
+        return self._online
+
+    @property
+    def path(self) -> str:
+        return layout.features(self.name, self.digest)
+
+    @property
+    def rows(self) -> list[Row]:
+        return [row for rows in self.files.values() for row in rows]
+
+    def add(self, *rows: Row) -> int:
+        """Commit the rows as one more data file; the table's version after it."""
+        return self._commit({self._next(): list(rows)}, [])
+
+    def remove(self, gone: Callable[[Row], bool]) -> int:
+        """Commit all data files that have such rows anew, without them."""
+        hit = [name for name, rows in self.files.items() if any(map(gone, rows))]
+        kept = {f"{self._next()}-{n}": [r for r in self.files[n] if not gone(r)] for n in hit}
+        return self._commit(kept, hit)
+
+    def compact(self) -> int:
+        """Commit all rows in one data file; no row changes."""
+        return self._commit({self._next(): list(reversed(self.rows))}, list(self.files))
+
+    def publish(self, now: int, to_version: int | None = None) -> PublishResult:
+        request = PublishRequest(
+            root=self.storage.root,
+            view=self.name,
+            digest=self.digest,
+            to_version=self.version if to_version is None else to_version,
+        )
+        return run_publish(self.storage, request, now)
+
+    @property
+    def version(self) -> int:
+        return Table.create(self.storage, self.path, view_schema(self.spec)).version
+
+    def lookup(self, keys: Sequence[tuple[Any, ...]], names: Sequence[str] | None = None) -> Lookup:
+        entities = pa.table(
+            {
+                key.name: pa.array([each[n] for each in keys], arrow_type(key.type))
+                for n, key in enumerate(self.spec.entity.join_keys)
+            }
+        )
+        asked = [output for output in outputs(self.spec) if names is None or output.name in names]
+        return Lookup(self.name, self.spec, self.digest, asked, entities)
+
+    def read(self, keys: Sequence[tuple[Any, ...]], now: int, names: Sequence[str] | None = None) -> Answer:
+        """Output name to the value and status of each entity, online."""
+        [looked] = self.online.read_many([self.lookup(keys, names)], now)
+        return self.shown(looked)
+
+    def join(self, keys: Sequence[tuple[Any, ...]], now: int) -> Answer:
+        """The same from the offline store."""
+        times = Times(np.full(len(keys), now, np.int64), np.ones(len(keys), np.bool_))
+        return self.shown(point_in_time(self.storage, self.lookup(keys), times))
+
+    def shown(self, looked: Looked) -> Answer:
+        types = {output.name: arrow_type(output.type) for output in outputs(self.spec)}
+        for name, column in looked.columns.items():
+            assert column.type == types[name]
+        return {
+            name: list(zip(column.to_pylist(), [str(Status(s)) for s in looked.statuses[name]], strict=True))
+            for name, column in looked.columns.items()
+        }
+
+    def _next(self) -> str:
+        return f"{self.commits + 1}.parquet"
+
+    def _commit(self, add: Mapping[str, list[Row]], remove: Sequence[str]) -> int:
+        self.commits += 1
+        schema = view_schema(self.spec)
+        table = Table.create(self.storage, self.path, schema)
+        for name, rows in add.items():
+            content = pa.Table.from_pylist([self._record(row) for row in rows], schema=schema)
+            pq.write_table(content, self.storage.uri(f"{self.path}/{name}"))
+        gone = [file for file in table.files() if file.path in remove]
+        added = [describe(self.storage, self.path, name) for name in add]
+        after = table.commit(app_id=self.digest, number=self.commits, add=added, remove=gone, metadata={})
+        for name in remove:
+            del self.files[name]
+        self.files |= add
+        return after.version
+
+    def _record(self, row: Row) -> dict[str, Any]:
+        keys = [key.name for key in self.spec.entity.join_keys]
+        return {
+            **dict(zip(keys, row.keys, strict=True)),
+            "event_timestamp": row.event,
+            "created_timestamp": row.created,
+            **dict(zip(("__batch", "__file", "__row"), row.at, strict=True)),
+            **row.values,
+        }
+
+
+MakeView = Callable[..., View]
+
+
+@pytest.fixture(scope="session")
+def view_in(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., View]:
+    """``view_in(redis_url or None, features, keys={name: type}, ttl=…)``: a view in a storage root of its own."""
+
+    def make(
+        url: str | None,
+        features: Sequence[Mapping[str, Any]] = (X,),
+        keys: Mapping[str, str] | None = None,
+        ttl: str | None = None,
+        name: str = "things",
+        root: Path | None = None,
+    ) -> View:
+        storage = Storage(str(root or tmp_path_factory.mktemp("store")))
+        online = {"duckdb": {}} if url is None else {"redis": {"url": url}}
+        store = FeatureStore.model_validate(
+            {
+                "kind": "FeatureStore",
+                "metadata": {"name": "default"},
+                "spec": {"offline": {"uri": storage.root}, "online": online},
+            }
+        )
+        join_keys = [{"name": k, "type": t} for k, t in (keys or {"k": "string"}).items()]
+        spec = {
+            "entity": {"name": "thing", "joinKeys": join_keys},
+            "source": {"pipeline": "p"},
+            "timestampField": "ts",
+            "ttl": ttl,
+            "features": list(features),
+        }
+        resource = FeatureView.model_validate(
+            {"kind": "FeatureView", "metadata": {"name": name}, "spec": spec}
+        )
+        registry = Registry(storage)
+        registry.accept(store)
+        registry.accept(resource)
+        digest = build_digest(resource.spec, Ledger(storage, "p").uid())
+        return View(name, resource.spec, digest, storage, store)
+
+    return make
+
+
+@pytest.fixture(params=["duckdb", "redis"])
+def online_url(request: pytest.FixtureRequest) -> str | None:
+    """None for the embedded store, else the URL of an empty Redis."""
+    return None if request.param == "duckdb" else str(request.getfixturevalue("redis_url"))
+
+
+@pytest.fixture
+def view(online_url: str | None, view_in: Callable[..., View]) -> MakeView:
+    """``view(features, keys=…, ttl=…)``: a view without rows, once in each kind of online store."""
+    return lambda *args, **kwargs: view_in(online_url, *args, **kwargs)
+
+
+@pytest.fixture(scope="session")
+def row() -> type[Row]:
+    return Row

@@ -1,0 +1,167 @@
+"""What is the embedded store's own: generations beside each other, on disk and in object storage."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from featurestore.errors import StorageError
+from featurestore.lookup import Lookup
+from featurestore.online.duckdb_store import DuckDBPublication, DuckDBStore
+from featurestore.online.form import Form
+from featurestore.online.generation import KEPT, Shelf
+from featurestore.online.stored import Section, Stored
+from featurestore.storage import Storage
+
+MakeView = Callable[..., Any]
+MakeRow = Callable[..., Any]
+FOLDER = "online/things/d"
+
+
+@pytest.fixture
+def spec(view_in: MakeView) -> Any:
+    return view_in(None).spec
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.s = 0.0
+
+    def __call__(self) -> float:
+        return self.s
+
+
+def put(storage: Storage, spec: Any, version: int, *, kill: bool = False) -> None:
+    """Publish one entity whose value is the version."""
+    form = Form.of(spec)
+    publication = DuckDBPublication.begin(Shelf.list(storage, FOLDER), form, version)
+    row = dict.fromkeys(form.sections[0].names, version)
+    rows = pa.Table.from_pylist([row], schema=form.sections[0]).to_batches()[0]
+    sections = (Section(np.zeros(1, np.int32), rows), Section.empty(form.sections[1]))
+    stored = Stored(pa.array([b"a"], pa.binary()), np.zeros(1, np.int64), sections)
+    if kill:
+        Shelf.list(storage, FOLDER).add(stored, version)
+        return
+    publication.put(stored)
+    publication.finish(rebuilt=True)
+
+
+def read(store: DuckDBStore, spec: Any) -> Any:
+    from featurestore.definition import outputs
+
+    lookup = Lookup("things", spec, "d", outputs(spec), pa.table({"k": ["a"]}))
+    [looked] = store.read_many([lookup], 10**9)
+    return looked.columns["x"][0].as_py()
+
+
+def test_readers_on_any_storage_see_the_next_generation(storage: Storage, spec: Any) -> None:
+    clock = Clock()
+    store = DuckDBStore(storage, clock)
+    for version in range(1, 2 * KEPT + 2):
+        put(storage, spec, version)
+        clock.s += 1
+        assert read(store, spec) == version
+        assert store.version("things", "d") == version
+
+
+def test_in_object_storage_readers_look_once_a_second(s3_root: str, spec: Any) -> None:
+    storage, clock = Storage(s3_root), Clock()
+    store = DuckDBStore(storage, clock)
+    put(storage, spec, 1)
+    assert read(store, spec) == 1
+    put(storage, spec, 2)
+    clock.s += 0.9
+    assert read(store, spec) == 1
+    clock.s += 0.2
+    assert read(store, spec) == 2
+
+
+def test_a_reader_that_slept_through_many_generations_reads_the_newest(storage: Storage, spec: Any) -> None:
+    clock = Clock()
+    store = DuckDBStore(storage, clock)
+    put(storage, spec, 1)
+    assert read(store, spec) == 1
+    for version in range(2, 3 * KEPT):
+        put(storage, spec, version)
+    clock.s += 1
+    assert read(store, spec) == 3 * KEPT - 1
+
+
+def test_old_generations_and_what_killed_publishers_left_are_removed(storage: Storage, spec: Any) -> None:
+    for version in range(1, 4 * KEPT):
+        put(storage, spec, version, kill=True)
+        put(storage, spec, version)
+    names = storage.names(FOLDER)
+    assert len([name for name in names if name.endswith(".json")]) == KEPT
+    assert len([name for name in names if name.endswith(".duckdb")]) == 2 * KEPT
+    storage.delete("online")
+    assert storage.names(FOLDER) == []
+
+
+def test_a_reader_goes_on_with_what_it_has_while_storage_does_not_answer(
+    s3_root: str, spec: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, clock = Storage(s3_root), Clock()
+    store = DuckDBStore(storage, clock)
+    put(storage, spec, 1)
+    assert read(store, spec) == 1
+    away = Storage("s3://there-is-no-such-bucket/x")
+    store._storage = away
+    clock.s += 2
+    assert read(store, spec) == 1
+    with pytest.raises(StorageError):
+        read(DuckDBStore(away, clock), spec)
+    store._storage = storage
+    put(storage, spec, 2)
+    clock.s += 2
+    assert read(store, spec) == 2
+
+
+def test_a_generation_of_another_layout_is_not_read_and_the_next_one_stands_behind_it(
+    local_root: str, spec: Any
+) -> None:
+    storage = Storage(local_root)
+    put(storage, spec, 1)
+    other = {"layout": 2, "version": 9, "entities": 1, "file": "whatever"}
+    storage.replace(f"{FOLDER}/00000002.json", json.dumps(other).encode())
+    store = DuckDBStore(storage)
+    assert store.version("things", "d") is None
+    with pytest.raises(StorageError, match="does not hold"):
+        read(store, spec)
+    put(storage, spec, 3)
+    assert read(store, spec) == 3
+
+
+@pytest.mark.parametrize("damage", ["lost", "cut short", "not a database"])
+def test_a_generation_whose_file_is_damaged_is_an_error_and_made_anew(
+    local_root: str, spec: Any, damage: str
+) -> None:
+    storage = Storage(local_root)
+    put(storage, spec, 1)
+    [path] = Path(local_root, FOLDER).glob("*.duckdb")
+    if damage == "lost":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:5000] if damage == "cut short" else b"no" * 9000)
+    with pytest.raises(StorageError):
+        read(DuckDBStore(storage), spec)
+    publication = DuckDBPublication.begin(Shelf.list(storage, FOLDER), Form.of(spec), 2)
+    assert publication.bases is None
+    put(storage, spec, 2)
+    assert read(DuckDBStore(storage), spec) == 2
+
+
+def test_a_store_that_was_lost_and_made_anew_is_not_taken_for_the_old_one(local_root: str, spec: Any) -> None:
+    storage = Storage(local_root)
+    store = DuckDBStore(storage)
+    put(storage, spec, 1)
+    assert read(store, spec) == 1
+    storage.delete("online")
+    put(storage, spec, 5)
+    assert read(store, spec) == 5

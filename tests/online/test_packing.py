@@ -1,0 +1,155 @@
+"""The layout of a packed value is what ``docs/online-layout.md`` says, and nothing else is ever read as one."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from featurestore.online.form import Form
+from featurestore.online.heap import Unreadable
+from featurestore.online.packing import Packing
+from featurestore.online.stored import Section, Stored
+from featurestore.resources.view import FeatureViewSpec
+
+ORDER = {"event_us": 11, "created_us": 12, "__batch": 13, "__file": 14, "__row": 15}
+
+
+def form_of(*features: dict[str, Any]) -> Form:
+    return Form.of(
+        FeatureViewSpec.model_validate(
+            {
+                "entity": {"name": "thing", "joinKeys": [{"name": "k", "type": "string"}]},
+                "source": {"pipeline": "p"},
+                "timestampField": "ts",
+                "features": list(features),
+            }
+        )
+    )
+
+
+def stored_of(form: Form, *sections: list[tuple[int, dict[str, Any]]], published_us: int = 99) -> Stored:
+    """``sections``: of each, the rows with their entities."""
+    made = []
+    for schema, rows in zip(form.sections, sections, strict=True):
+        table = pa.Table.from_pylist([row for _, row in rows], schema=schema).combine_chunks()
+        entity = np.array([entity for entity, _ in rows], np.int32)
+        made.append(Section(entity, table.to_batches()[0]) if rows else Section.empty(schema))
+    count = 1 + max((entity for rows in sections for entity, _ in rows), default=-1)
+    keys = pa.array([f"k{n}".encode() for n in range(count)], pa.binary())
+    return Stored(keys, np.full(count, published_us, np.int64), tuple(made))
+
+
+def test_the_bytes_of_a_value_are_those_of_the_documentation() -> None:
+    form = form_of(
+        {"name": "delay", "type": "float64", "column": "a"},
+        {"name": "carrier", "type": "string", "column": "b"},
+        {"name": "stops", "type": "list<string>", "column": "c"},
+    )
+    row = {**ORDER, "delay": 1.5, "carrier": None, "stops": ["é", None, "xyz"]}
+    [value] = Packing(form).pack(stored_of(form, [(0, row)], []), version=7).to_pylist()
+    wanted = struct.pack("<BqqII", 1, 7, 99, 1, 0)
+    wanted += struct.pack("<qqqiq", 11, 12, 13, 14, 15)
+    wanted += struct.pack("<dII", 1.5, 0, 3 | 1 << 31)
+    wanted += bytes([0b010])
+    wanted += bytes([0, 1, 0]) + struct.pack("<III", 2, 0, 3) + "éxyz".encode()
+    assert value == wanted
+
+
+def test_tiles_and_events_stand_behind_the_rows() -> None:
+    mean = {"function": "Mean", "column": "v", "windows": ["1h"]}
+    distinct = {"function": "ApproxDistinct", "column": "v", "windows": ["1h"]}
+    form = form_of(
+        {"name": "m", "type": "float64", "aggregate": mean},
+        {"name": "d", "type": "int64", "aggregate": distinct},
+    )
+    event = {**ORDER, "__in_m": None, "__in_d": "ab"}
+    stored = stored_of(
+        form,
+        [(0, ORDER)],
+        [(0, event)],
+        [(0, {"start_us": 5, "n": 2, "sum": 0.5})],
+        [(0, {"start_us": 5, "code": [1, 2]}), (0, {"start_us": 6, "code": [3]})],
+    )
+    [value] = Packing(form).pack(stored, version=7).to_pylist()
+    order = struct.pack("<qqqiq", 11, 12, 13, 14, 15)
+    wanted = struct.pack("<Bqq4I", 1, 7, 99, 1, 1, 1, 2) + order
+    wanted += order + struct.pack("<dIB", 0.0, 2, 0b01) + b"ab"
+    wanted += struct.pack("<qqd", 5, 2, 0.5)
+    wanted += struct.pack("<qIqI", 5, 2, 6, 1) + struct.pack("<III", 1, 2, 3)
+    assert value == wanted
+
+
+def test_entities_with_any_number_of_rows_come_back_each_with_its_own() -> None:
+    form = form_of(
+        {"name": "x", "type": "list<int64>", "column": "x"},
+        {"name": "s", "type": "string", "column": "s"},
+    )
+    rows = [
+        (entity, {**ORDER, "__row": n, "x": [entity, None] * n if n != 1 else None, "s": "é" * n})
+        for entity in (1, 2, 5)
+        for n in range(entity)
+    ]
+    stored = stored_of(form, rows, [])
+    packing = Packing(form)
+    back = packing.unpack(stored.keys, packing.pack(stored, version=1).to_pylist())
+    assert back.sections[0].entity.tolist() == [entity for entity, _ in rows]
+    assert back.sections[0].rows.to_pylist() == [row for _, row in rows]
+    assert back.published_us.tolist() == [99] * 6
+
+
+@pytest.mark.parametrize("columns", [["s"], ["event_us", "w"], ["x", "__row"]])
+def test_columns_that_are_not_wanted_are_passed_over(columns: list[str]) -> None:
+    kinds = {"w": "list<string>", "x": "int64", "s": "string", "n": "list<float32>"}
+    form = form_of(*({"name": name, "type": kind, "column": name} for name, kind in kinds.items()))
+    rows = [(n, {**ORDER, "w": ["a", None, "b" * n], "x": n, "s": "s" * n, "n": [0.5] * n}) for n in range(4)]
+    stored = stored_of(form, rows, [])
+    packing = Packing(form)
+    values = packing.pack(stored, version=1).to_pylist()
+    back = packing.unpack(stored.keys, values, [columns, []])
+    assert back.sections[0].rows.to_pylist() == [{name: row[name] for name in columns} for _, row in rows]
+    assert len(back.sections[1].entity) == 0
+
+
+def test_a_slice_of_a_column_packs_as_the_column_does() -> None:
+    form = form_of(
+        {"name": "s", "type": "string", "column": "s"}, {"name": "l", "type": "list<string>", "column": "l"}
+    )
+    rows = [(0, {**ORDER, "s": "ab" * n, "l": ["x" * n, None]}) for n in range(5)]
+    whole = stored_of(form, rows, [])
+    part = Section(whole.sections[0].entity[2:], whole.sections[0].rows.slice(2))
+    sliced = Stored(whole.keys, whole.published_us, (part, whole.sections[1]))
+    packing = Packing(form)
+    assert packing.pack(sliced, 1).to_pylist() == packing.pack(stored_of(form, rows[2:], []), 1).to_pylist()
+
+
+def test_nothing_packs_to_nothing() -> None:
+    packing = Packing(form_of({"name": "x", "type": "int64", "column": "x"}))
+    empty = Stored.empty(form_of({"name": "x", "type": "int64", "column": "x"}))
+    assert packing.pack(empty, 1).to_pylist() == []
+    assert len(packing.unpack(empty.keys, [])) == 0
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda value: b"\x02" + value[1:],
+        lambda value: b"",
+        lambda value: b"{}",
+        lambda value: value[:-1],
+        lambda value: value + b"\x00",
+        lambda value: value[:20],
+        lambda value: value[:17] + b"\xff\xff\xff\x0f" + value[21:],
+    ],
+    ids=["other layout", "empty", "not ours", "short", "long", "half a header", "too many records"],
+)
+def test_what_is_no_value_of_this_layout_is_never_read_as_one(damage: Any) -> None:
+    form = form_of({"name": "s", "type": "string", "column": "s"})
+    packing = Packing(form)
+    stored = stored_of(form, [(n, {**ORDER, "s": "abc"}) for n in range(2)], [])
+    good, bad = packing.pack(stored, version=1).to_pylist()
+    with pytest.raises(Unreadable):
+        packing.unpack(stored.keys, [good, damage(bad)])

@@ -1,0 +1,106 @@
+"""The value of a window in plain Python: slow, short, and with no tile in the exact functions."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from featurestore.definition import Output, aggregate_input, aggregate_input_type
+from featurestore.resources.value import ColumnType
+from featurestore.resources.view import Aggregate, Feature, Function
+
+Event = tuple[int, int, Any]
+
+
+def make_output(
+    function: Function, kind: ColumnType, window_us: int, hop_us: int, quantile: float | None = None
+) -> Output:
+    """One window of an aggregate; times here are as short as the case needs."""
+    aggregate = Aggregate.model_construct(
+        function=function, column="x", windows=(), hop=None, quantile=quantile
+    )
+    feature = Feature.model_construct(
+        name="f", type=kind, column=None, expression=None, aggregate=aggregate, description=""
+    )
+    return Output("f_w", kind, feature, aggregate_input(feature), window_us, hop_us)
+
+
+def in_window(events: Sequence[Event], entity: int, at: int, window: int, hop: int) -> list[tuple[int, Any]]:
+    tail = math.floor((at - window) / hop) * hop
+    return [(t, x) for e, t, x in events if e == entity and tail <= t <= at and x is not None]
+
+
+def window_value(events: Sequence[Event], output: Output, entity: int, at: int) -> Any:
+    """``events`` are in the order of events. ApproxDistinct and ApproxQuantile are answered exactly."""
+    assert output.feature.aggregate is not None
+    assert output.window_us is not None
+    assert output.hop_us is not None
+    found = in_window(events, entity, at, output.window_us, output.hop_us)
+    values = [x for _, x in found]
+    function = output.feature.aggregate.function
+    if function is Function.COUNT:
+        return len(values)
+    if function is Function.APPROX_DISTINCT and values:
+        return len(set(values))
+    if not values or (function in (Function.VARIANCE, Function.STDDEV) and len(values) < 2):
+        return None
+    match function:
+        case Function.SUM if isinstance(values[0], int):
+            total = sum(values)
+            return total if -(2**63) <= total < 2**63 else None
+        case Function.SUM:
+            return _folded(found, output.hop_us, at)
+        case Function.MEAN:
+            return _folded(found, output.hop_us, at) / len(values)
+        case Function.VARIANCE:
+            return statistics.variance(values)
+        case Function.STDDEV:
+            return statistics.stdev(values)
+        case Function.MIN:
+            return min(values)
+        case Function.MAX:
+            return max(values)
+        case Function.FIRST:
+            return values[0]
+        case Function.LAST:
+            return values[-1]
+        case Function.APPROX_QUANTILE:
+            quantile = output.feature.aggregate.quantile
+            assert quantile is not None
+            return sorted(values)[math.floor(quantile * (len(values) - 1))]
+    raise AssertionError(function)
+
+
+def _folded(found: Sequence[tuple[int, float]], hop: int, at: int) -> float:
+    """Tiles are summed by themselves, then one after the other, then the events of the hop of ``at``."""
+    tiles: dict[int, float] = {}
+    head = math.floor(at / hop)
+    for t, x in found:
+        if t // hop < head:
+            tiles[t // hop] = tiles.get(t // hop, 0.0) + x
+    total = 0.0
+    for tile in sorted(tiles):
+        total += tiles[tile]
+    for t, x in found:
+        if t // hop == head:
+            total += x
+    return total
+
+
+@pytest.fixture(scope="session")
+def output() -> Callable[..., Output]:
+    return make_output
+
+
+@pytest.fixture(scope="session")
+def oracle() -> Callable[[Sequence[Event], Output, int, int], Any]:
+    return window_value
+
+
+@pytest.fixture(scope="session")
+def input_type() -> Callable[[Output], ColumnType]:
+    return lambda output: aggregate_input_type(output.feature)
