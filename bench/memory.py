@@ -1,0 +1,87 @@
+"""How much memory a batch takes that is larger than what its pipeline may use."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from bench.figure import Figure
+from featurestore.batch import Entry, Manifest
+from featurestore.job import BatchRequest
+from featurestore.ledger import Ledger
+from featurestore.listing import find_arrival
+from featurestore.registry import Registry
+from featurestore.resources import DataPipeline
+from featurestore.resources.quantity import parse_bytes
+from featurestore.storage import Storage
+
+FILES = 8
+COLUMNS = 12
+_PEAK = (
+    "import json, resource, sys;"
+    "from featurestore.job import BatchRequest;"
+    "from featurestore.storage import Storage;"
+    "from featurestore_transforms.batch import run_batch;"
+    "request = BatchRequest.model_validate_json(sys.argv[1]);"
+    "result = run_batch(Storage(request.root), request, lambda progress: None);"
+    "kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss;"
+    "print(json.dumps([result.rows_committed, kib]))"
+)
+
+
+def measure(gigabytes: float = 4, limit: str = "2Gi") -> list[Figure]:
+    """Peak memory of a process of its own that runs one batch of so many bytes of Parquet."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = _write_files(Path(folder), int(gigabytes * 1e9))
+        size = sum(file.stat().st_size for file in files)
+        request = _intend(Path(folder) / "store", files, limit)
+        done = subprocess.run(
+            [sys.executable, "-c", _PEAK, request.model_dump_json()],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    _, kib = json.loads(done.stdout)
+    allowed = parse_bytes(limit)
+    name = f"peak of a batch of {size / 1e9:.1f} GB"
+    return [Figure("memory", name, kib / 2**20, "GiB", f"at most {limit}", kib * 1024 <= allowed)]
+
+
+def _write_files(folder: Path, size: int) -> list[Path]:
+    random = np.random.default_rng(0)
+    rows = size // FILES // (COLUMNS * 8 + 1)
+    paths = []
+    for file in range(FILES):
+        numbers = {f"x{n}": random.normal(size=rows) for n in range(COLUMNS)}
+        keys = pl.Series(random.integers(0, 10**9, rows)).cast(pl.String)
+        path = folder / f"{file}.parquet"
+        pl.DataFrame({"key": keys, **numbers}).write_parquet(path, row_group_size=250_000)
+        paths.append(path)
+    return paths
+
+
+def _intend(root: Path, files: list[Path], limit: str) -> BatchRequest:
+    storage = Storage(str(root))
+    pipeline = DataPipeline.model_validate(
+        {
+            "metadata": {"name": "wide"},
+            "spec": {
+                "source": {"uri": str(files[0].parent / "*.parquet"), "format": "Parquet"},
+                "transforms": [{"derive": {"columns": {"sum": "x0 + x1"}}}],
+                "expectations": [{"name": "near", "that": "x0 < 5"}],
+                "resources": {"memory": limit},
+            },
+        }
+    )
+    digest = Registry(storage).accept(pipeline)
+    ledger = Ledger(storage, "wide")
+    arrivals = [arrival for file in files if (arrival := find_arrival(str(file))) is not None]
+    entries = tuple(Entry(arrival) for arrival in arrivals)
+    ledger.intend(Manifest("wide", ledger.uid(), 1, digest, 1, entries))
+    return BatchRequest(root=storage.root, pipeline="wide", number=1)

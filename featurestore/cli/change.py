@@ -1,0 +1,107 @@
+"""``featurestore plan`` and ``featurestore apply``: what resources change, said and done by the same code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from featurestore import changeset, layout
+from featurestore.changeset import Action, Before, Change, Changeset, Dataset
+from featurestore.cli.output import Format, dump
+from featurestore.project import Project, open_project
+from featurestore.resources import FeatureStore
+from featurestore.resources.document import Loaded, load
+from featurestore.resources.reference import Known, check_references
+from featurestore.table import Table
+from featurestore.wording import count, size
+
+_MARKS = {Action.CREATE: ("+", "green"), Action.UPDATE: ("~", "yellow"), Action.UNCHANGED: ("=", "dim")}
+
+
+def change(paths: Sequence[Path], find: Callable[[], Project], form: Format | None, *, record: bool) -> None:
+    """Print what applying the files changes, and with ``record`` do it.
+
+    ``find`` gives the project if no FeatureStore stands in the files.
+
+    Raises:
+        SpecError: something is wrong; nothing is recorded.
+    """
+    loaded = load(paths)
+    loaded.check()
+    project = _project(loaded, find)
+    before = _before(project)
+    loaded.check(
+        check_references(
+            loaded,
+            Known(
+                pipelines={name: accepted.resource for name, accepted in before.pipelines.items()},
+                schemas={name: dataset.columns for name, dataset in before.datasets.items()},
+                folders=[project.folder],
+            ),
+        )
+    )
+    found = changeset.plan(loaded.resources, before)
+    if record:
+        changeset.apply(found, project.registry)
+    if form in (Format.JSON, Format.YAML):
+        print(dump(found.to_dict(), form))
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    for line in lines(found):
+        console.print(line)
+    console.print(_conclusion(found, record=record))
+
+
+def _project(loaded: Loaded, find: Callable[[], Project]) -> Project:
+    for one in loaded.declared:
+        if isinstance(one.resource, FeatureStore):
+            return open_project(one.file.parent.resolve(), {}, Path.cwd())
+    return find()
+
+
+def _before(project: Project) -> Before:
+    datasets: dict[str, Dataset] = {}
+    for name in project.storage.names("datasets"):
+        table = Table.open(project.storage, layout.dataset(name))
+        if table is not None:
+            files = table.files()
+            columns = tuple(column for column in table.schema.names if not column.startswith("__"))
+            datasets[name] = Dataset(sum(f.rows for f in files), sum(f.size_bytes for f in files), columns)
+    return Before.of(project.registry, datasets)
+
+
+def lines(found: Changeset) -> Iterator[Text]:
+    """The changes as people read them: ``+`` is new, ``~`` changes, ``-`` goes away, ``=`` stays."""
+    for one in found.changes:
+        mark, style = _MARKS[one.action]
+        yield Text(f"{mark} {one.resource.kind} {one.resource.metadata.name!r}", style=style)
+        for difference in one.differences:
+            yield Text(f"    {difference}")
+        for name in one.gone:
+            yield Text(f"  - {name} goes away", style="red")
+        if one.rebuild and one.rows is not None:
+            yield Text(f"    {_reads(one)}")
+        for note in one.notes:
+            yield Text(f"    {note}.", style="dim")
+
+
+def _reads(one: Change) -> str:
+    why = "builds" if one.rebuild == "new" else "builds again, beside what serves"
+    return f"{why}: reads {count(one.rows or 0, 'row')}, {size(one.size_bytes or 0)}"
+
+
+def _conclusion(found: Changeset, *, record: bool) -> str:
+    numbers = (
+        f"{found.count(Action.CREATE)} new, {found.count(Action.UPDATE)} changed, "
+        f"{found.count(Action.UNCHANGED)} unchanged"
+    )
+    if not record:
+        done = (
+            "Nothing is recorded yet: `featurestore apply` does it" if not found.is_empty else "Nothing to do"
+        )
+    else:
+        done = "Recorded; `featurestore run` does the rest" if not found.is_empty else "Nothing to do"
+    return f"{numbers}. {done}."

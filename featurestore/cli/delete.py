@@ -1,0 +1,77 @@
+"""``featurestore delete``: resources, and on request their data."""
+
+from __future__ import annotations
+
+from featurestore import layout
+from featurestore.cli.kind import kind_of
+from featurestore.cli.summary import pipeline_summary, view_summary
+from featurestore.errors import RequestError
+from featurestore.project import Project
+
+
+def check_delete(project: Project, word: str, name: str) -> None:
+    """Nothing, if the resource can be deleted.
+
+    Raises:
+        NotFound: there is no such resource.
+        RequestError: others read it.
+    """
+    if kind_of(word) == "views":
+        view_summary(project, name)
+        return
+    pipeline_summary(project, name)
+    views = [
+        view
+        for view, accepted in project.registry.views().items()
+        if accepted.resource.spec.source.pipeline == name
+    ]
+    lookups = [
+        other
+        for other, accepted in project.registry.pipelines().items()
+        if other != name
+        and any(step.lookup and step.lookup.pipeline == name for step in accepted.resource.spec.transforms)
+    ]
+    readers = [f"view {view!r}" for view in views] + [f"pipeline {other!r}" for other in lookups]
+    if readers:
+        raise RequestError(
+            f"the pipeline {name!r} is read by others",
+            wanted="a pipeline that nothing reads",
+            got=", ".join(readers),
+            hint="Delete these first, or let them read something else",
+        )
+
+
+def delete(project: Project, word: str, name: str, *, data: bool) -> str:
+    """Remove the resource, and all data made from it if ``data`` says so; what to print.
+
+    Source files are never touched.
+
+    Raises:
+        NotFound: there is no such resource.
+        RequestError: others read it.
+    """
+    check_delete(project, word, name)
+    kind, storage = kind_of(word), project.storage
+    # The resource goes first: a runner that looks now leaves its data alone.
+    project.registry.remove(kind, name)
+    storage.delete(layout.status(kind, name))
+    noun = "view" if kind == "views" else "pipeline"
+    if not data:
+        return f"{noun} {name!r} deleted. Its data stays in {storage.root}"
+    if kind == "views":
+        _drop_online(project, name)
+        folders = [f"features/{name}", layout.quarantine(kind, name)]
+    else:
+        folders = [layout.ledger(name), layout.dataset(name), layout.quarantine(kind, name)]
+    for folder in folders:
+        storage.delete(folder)
+    return f"{noun} {name!r} deleted, with all its data"
+
+
+def _drop_online(project: Project, view: str) -> None:
+    from featurestore.online import open_online
+
+    store = (project.registry.store() or project.store).spec
+    online = open_online(project.storage, store)
+    for name in project.storage.names(layout.builds(view)):
+        online.drop(view, name.removesuffix(".json"))

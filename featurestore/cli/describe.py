@@ -1,0 +1,170 @@
+"""``featurestore describe``: one resource on a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from featurestore import layout
+from featurestore.cli.kind import kind_of
+from featurestore.cli.output import age, columns
+from featurestore.cli.summary import PipelineSummary, ViewSummary, pipeline_summary, view_summary
+from featurestore.condition import Condition, ResourceStatus
+from featurestore.definition import outputs
+from featurestore.ledger import Ledger
+from featurestore.project import Project
+from featurestore.registry import document
+from featurestore.wording import format_time, sentence
+
+if TYPE_CHECKING:
+    from featurestore.table import Table
+
+_LAST_BATCHES = 5
+
+
+def describe(project: Project, word: str, name: str, now_us: int) -> str:
+    """The page of one pipeline or view.
+
+    Raises:
+        NotFound: there is no such resource.
+    """
+    if kind_of(word) == "pipelines":
+        return _pipeline(project, pipeline_summary(project, name), now_us)
+    return _view(project, view_summary(project, name), now_us)
+
+
+def _pipeline(project: Project, item: PipelineSummary, now_us: int) -> str:
+    spec = item.accepted.resource.spec
+    dataset = _table(project, layout.dataset(item.name))
+    broken = _table(project, layout.quarantine("pipelines", item.name))
+    said = document(item.accepted.resource)["spec"]
+    steps = [next(iter(step)) for step in said.get("transforms", [])]
+    facts = [
+        ("Name", item.name),
+        ("Kind", "DataPipeline"),
+        ("Description", spec.description),
+        ("Owner", spec.owner),
+        ("Source", f"{spec.source.uri} ({spec.source.format.value})"),
+        ("Transforms", ", ".join(steps) or "none"),
+        ("Spec", item.accepted.digest),
+        ("Dataset", f"{project.storage.uri(layout.dataset(item.name))}"),
+        ("Commit", item.last.dataset_version if item.last else "none yet"),
+        ("Rows", f"{_rows(dataset):,}"),
+        ("In quarantine", f"{_rows(broken):,}" + (" (featurestore quarantine ls)" if _rows(broken) else "")),
+        ("Batches", f"{item.done:,} committed, {item.head - item.done:,} pending"),
+    ]
+    if spec.expectations:
+        rules = [[rule.name, rule.otherwise.value, rule.that] for rule in spec.expectations]
+        sections = [("Expectations", columns(["NAME", "OTHERWISE", "THAT"], rules))]
+    else:
+        sections = []
+    sections += _state(item.status, item.ready, now_us)
+    if item.done:
+        sections.append(("Last batches", _batches(project, item)))
+    if dataset is not None:
+        sections.append(("Schema", _schema(dataset)))
+    return _page(facts, sections)
+
+
+def _view(project: Project, item: ViewSummary, now_us: int) -> str:
+    spec, build = item.accepted.resource.spec, item.build
+    keys = ", ".join(f"{key.name}: {key.type.value}" for key in spec.entity.join_keys)
+    facts = [
+        ("Name", item.name),
+        ("Kind", "FeatureView"),
+        ("Description", spec.description),
+        ("Owner", spec.owner),
+        ("Entity", f"{spec.entity.name} ({keys})"),
+        ("Source", f"pipeline/{spec.source.pipeline}, event time {spec.timestamp_field}"),
+        ("TTL", age(spec.ttl.total_seconds()) if spec.ttl else "none: values never age"),
+        ("Spec", item.accepted.digest),
+        ("Serving", f"build {item.serving.digest}" if item.serving else "nothing yet"),
+    ]
+    if build is not None:
+        watermark = format_time(build.watermark_us) if build.watermark_us is not None else "none"
+        facts += [
+            ("Commit", f"{build.source_version:,}, in version {build.version:,} of the view's table"),
+            ("Online commit", item.online),
+            ("Rows", f"{build.rows:,}"),
+            ("In quarantine", f"{build.rows_quarantined:,}"),
+            ("Watermark", watermark),
+            ("Freshness", age(item.freshness_s(now_us))),
+        ]
+    features = [
+        [f"{item.name}:{output.name}", output.type.value, _origin(output.feature), output.feature.description]
+        for output in outputs(spec)
+    ]
+    sections = [("Features", columns(["FEATURE", "TYPE", "FROM", "DESCRIPTION"], features))]
+    return _page(facts, [*sections, *_state(item.status, item.ready, now_us)])
+
+
+def _origin(feature: object) -> str:
+    from featurestore.resources.view import Feature
+
+    assert isinstance(feature, Feature)
+    if feature.aggregate is not None:
+        return f"{feature.aggregate.function.value}({feature.aggregate.column})"
+    return feature.column or feature.expression or ""
+
+
+def _state(status: ResourceStatus | None, ready: Condition, now_us: int) -> list[tuple[str, str]]:
+    conditions = [ready, *(c for c in (status.conditions if status else ()) if c.type != "Ready")]
+    rows = [
+        [
+            c.type,
+            c.status.value,
+            c.reason,
+            age((now_us - c.since_us) / 1e6) if c.since_us else None,
+            c.message,
+        ]
+        for c in conditions
+    ]
+    sections = [("Conditions", columns(["TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"], rows))]
+    if status is not None and status.failure is not None:
+        said = sentence(status.failure)
+        again = f"\nNext attempt: {format_time(status.next_attempt_us)}" if status.next_attempt_us else ""
+        sections.append(("Last error", said + again))
+    return sections
+
+
+def _batches(project: Project, item: PipelineSummary) -> str:
+    ledger = Ledger(project.storage, item.name)
+    numbers = range(item.done, max(0, item.done - _LAST_BATCHES), -1)
+    results = [result for result in map(ledger.result, numbers) if result is not None]
+    rows = [
+        [
+            r.number,
+            r.dataset_version,
+            format_time(r.finished_us),
+            r.files,
+            r.rows_committed,
+            r.rows_quarantined,
+            ", ".join(f"{rule} {n:,}" for rule, n in sorted(r.broken.items())),
+        ]
+        for r in results
+    ]
+    return columns(["BATCH", "COMMIT", "TIME", "FILES", "ROWS", "QUARANTINED", "RULES"], rows)
+
+
+def _schema(table: Table) -> str:
+    fields = [[field.name, str(field.type)] for field in table.schema if not field.name.startswith("__")]
+    return columns(["COLUMN", "TYPE"], fields)
+
+
+def _table(project: Project, path: str) -> Table | None:
+    from featurestore.table import Table
+
+    return Table.open(project.storage, path)
+
+
+def _rows(table: Table | None) -> int:
+    return 0 if table is None else sum(file.rows for file in table.files())
+
+
+def _page(facts: Iterable[tuple[str, object]], sections: Iterable[tuple[str, str]]) -> str:
+    shown = [(label, value) for label, value in facts if value not in ("", None)]
+    width = max(len(label) for label, _ in shown) + 1
+    lines = [f"{label + ':':<{width}}  {value}" for label, value in shown]
+    for title, body in sections:
+        lines += ["", f"{title}:", *("  " + line for line in body.splitlines())]
+    return "\n".join(lines)

@@ -1,0 +1,148 @@
+"""``featurestore doctor``: what has to work, whether it does, and what to do if not."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+
+from rich.console import Console
+from rich.text import Text
+
+from featurestore.errors import FeatureStoreError
+from featurestore.listing import explain_empty, list_arrivals
+from featurestore.online import open_online
+from featurestore.project import Project
+from featurestore.registry import Accepted
+from featurestore.resources import DataPipeline, FeatureView
+from featurestore.resources.view import OnlineEnabled
+from featurestore.serving import read_build, read_serving
+from featurestore.wording import count
+
+_EXTRAS = {
+    "transforms": ("polars", "to run pipelines and views on this machine"),
+    "redis": ("redis", "for an online store in Redis"),
+    "s3": ("s3fs", "for storage and sources in S3"),
+}
+_ENOUGH_FILES = 1000
+
+
+@dataclass(frozen=True)
+class Finding:
+    """``works``: None for what is absent and not needed here."""
+
+    what: str
+    works: bool | None
+    message: str
+    hint: str = ""
+
+
+def doctor(project: Project) -> bool:
+    """Print all findings; False if something that is needed does not work."""
+    console = Console(highlight=False, soft_wrap=True)
+    healthy = True
+    for finding in examine(project):
+        mark, style = {True: ("✓", "green"), False: ("✗", "red"), None: ("–", "dim")}[finding.works]
+        console.print(Text.assemble((mark, style), f" {finding.what}: {finding.message}"))
+        if finding.hint:
+            console.print(Text(f"    → {finding.hint}"))
+        healthy = healthy and finding.works is not False
+    return healthy
+
+
+def examine(project: Project) -> Iterator[Finding]:
+    """Findings in the order of the way of the data. Without storage there is nothing more to look at."""
+    yield Finding("python", True, f"{sys.version.split()[0]} in {sys.prefix}")
+    for extra in _EXTRAS:
+        yield _extra(extra, project)
+    storage = _finding("storage", partial(_storage, project))
+    yield storage
+    if not storage.works:
+        return
+    pipelines, views = project.registry.pipelines(), project.registry.views()
+    if not pipelines:
+        yield Finding("registry", True, "nothing is applied yet", "`featurestore apply -f .` does it")
+    for name, pipeline in pipelines.items():
+        yield _finding(f"source of pipeline {name}", partial(_source, project, pipeline))
+    yield _finding("online store", partial(_online, project))
+    for name, view in views.items():
+        yield _finding(f"view {name}", partial(_view, project, name, view))
+
+
+def _finding(what: str, look: Callable[[], tuple[bool | None, str, str]]) -> Finding:
+    try:
+        works, message, hint = look()
+    except FeatureStoreError as error:
+        return Finding(what, False, str(error), error.hint)
+    return Finding(what, works, message, hint)
+
+
+def _extra(name: str, project: Project) -> Finding:
+    package, purpose = _EXTRAS[name]
+    what = f"extra [{name}]"
+    if importlib.util.find_spec(package) is not None:
+        return Finding(what, True, "installed")
+    needed = {
+        "transforms": True,
+        "redis": project.store.spec.online.redis is not None,
+        "s3": not project.storage.is_local,
+    }[name]
+    hint = f"pip install 'featurestore[{name}]'"
+    return Finding(what, False if needed else None, f"not installed; it is {purpose}", hint if needed else "")
+
+
+def _storage(project: Project) -> tuple[bool, str, str]:
+    """Storage is reachable, and of two who write the same object exactly one is first."""
+    storage = project.storage
+    path = f"registry/doctor-{uuid.uuid4().hex}"
+    try:
+        first, second = storage.put_if_absent(path, b"1"), storage.put_if_absent(path, b"2")
+        kept = storage.read(path)
+    finally:
+        storage.delete(path)
+    if (first, second, kept) == (True, False, b"1"):
+        return True, f"{storage.root} can be read and written, and lets only the first of two writers win", ""
+    hint = (
+        "Use storage with conditional writes (If-None-Match): without them two runners may do a batch twice"
+    )
+    return False, f"{storage.root} lets a second writer replace what the first one put", hint
+
+
+def _source(project: Project, pipeline: Accepted[DataPipeline]) -> tuple[bool, str, str]:
+    source, base = pipeline.resource.spec.source, str(project.folder)
+    found = sum(1 for _ in islice(list_arrivals(source, base), _ENOUGH_FILES))
+    if not found:
+        return True, f"{source.uri} names no file yet", explain_empty(source, base)
+    more = " or more" if found == _ENOUGH_FILES else ""
+    return True, f"{source.uri} names {count(found, 'file')}{more}", ""
+
+
+def _online(project: Project) -> tuple[bool, str, str]:
+    store = (project.registry.store() or project.store).spec
+    open_online(project.storage, store).version("doctor", "doctor")
+    return True, store.online.redis.url if store.online.redis else "embedded DuckDB", ""
+
+
+def _view(project: Project, name: str, view: Accepted[FeatureView]) -> tuple[bool, str, str]:
+    """Offline and online hold the same commit, of the accepted definition."""
+    start = "`featurestore run` brings it up to date"
+    serving = read_serving(project.storage, name)
+    if serving is None:
+        return True, "nothing is served yet", start
+    build = read_build(project.storage, name, serving.digest)
+    if build is None:
+        return False, f"build {serving.digest} serves and has no record", start
+    if view.resource.spec.online.enabled is OnlineEnabled.NEVER:
+        return True, f"serves commit {build.source_version} of its dataset offline", ""
+    store = (project.registry.store() or project.store).spec
+    held = open_online(project.storage, store).version(name, serving.digest)
+    if held != build.version:
+        got = "nothing" if held is None else f"version {held}"
+        return False, f"offline is at version {build.version}, online holds {got}", start
+    if serving.spec_digest != view.digest:
+        return True, "serves the definition before the accepted one", start
+    return True, f"offline and online serve commit {build.source_version} of its dataset", ""

@@ -1,0 +1,123 @@
+"""``featurestore history``: commits of a pipeline or a view, and which files a batch is made of."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from featurestore import layout
+from featurestore.cli.kind import kind_of
+from featurestore.cli.output import Format, columns, dump, listing
+from featurestore.cli.summary import pipeline_summary, view_summary
+from featurestore.errors import RequestError
+from featurestore.job import BatchResult
+from featurestore.ledger import Ledger
+from featurestore.project import Project
+from featurestore.wording import format_time
+
+
+def history(
+    project: Project, word: str, name: str, batch: int | None, limit: int, form: Format | None
+) -> str:
+    """What to print: commits, the newest first; or with ``batch`` the files of that batch.
+
+    Raises:
+        NotFound: there is no such resource or batch.
+        RequestError: files are asked of a view.
+    """
+    if kind_of(word) == "pipelines":
+        pipeline_summary(project, name)
+        if batch is not None:
+            return _files(project, name, batch, form)
+        return _pipeline(project, name, limit, form)
+    if batch is not None:
+        raise RequestError(
+            "a view has no batches of its own",
+            where="--batch",
+            hint="Its rows carry the batch of its pipeline: `featurestore history pipeline NAME --batch N`",
+        )
+    return _view(project, name, limit, form)
+
+
+def _pipeline(project: Project, name: str, limit: int, form: Format | None) -> str:
+    ledger = Ledger(project.storage, name)
+    head = ledger.head()
+    numbers = range(head, max(0, head - limit), -1)
+    results = [(number, ledger.result(number)) for number in numbers]
+    if form in (Format.JSON, Format.YAML):
+        shown: list[dict[str, Any]] = [
+            {"number": number, "pending": True}
+            if result is None
+            else result.model_dump(mode="json", by_alias=True)
+            for number, result in results
+        ]
+        return dump(listing(shown), form)
+    if not results:
+        return "No batches yet."
+    header = ["BATCH", "COMMIT", "TIME", "FILES", "READ", "ROWS", "QUARANTINED", "DROPPED", "BAD FILES"]
+    rows = [_row(number, result) for number, result in results]
+    return columns(header, rows)
+
+
+def _row(number: int, result: BatchResult | None) -> list[object]:
+    if result is None:
+        return [number, None, "pending", None, None, None, None, None, None]
+    return [
+        number,
+        result.dataset_version,
+        format_time(result.finished_us),
+        result.files,
+        result.rows_read,
+        result.rows_committed,
+        result.rows_quarantined,
+        result.rows_dropped,
+        result.files_quarantined,
+    ]
+
+
+def _files(project: Project, name: str, batch: int, form: Format | None) -> str:
+    manifest = Ledger(project.storage, name).manifest(batch)
+    if form in (Format.JSON, Format.YAML):
+        return dump(json.loads(manifest.to_json()), form)
+    rows = [
+        [
+            file,
+            entry.action.value,
+            entry.arrival.uri,
+            entry.arrival.size_bytes,
+            format_time(entry.arrival.modified_us),
+            entry.reason,
+        ]
+        for file, entry in enumerate(manifest.entries)
+    ]
+    planned = format_time(manifest.created_us)
+    head = f"Batch {batch} of {name}, planned {planned} under spec {manifest.spec_digest}. FILE is __file of its rows."
+    return f"{head}\n\n" + columns(["FILE", "ACTION", "URI", "BYTES", "MODIFIED", "REASON"], rows)
+
+
+def _view(project: Project, name: str, limit: int, form: Format | None) -> str:
+    summary = view_summary(project, name)
+    if summary.serving is None:
+        return "No commits yet."
+    from featurestore.table import Table
+
+    table = Table.open(project.storage, layout.features(name, summary.serving.digest))
+    commits = table.history(limit) if table is not None else []
+    if form in (Format.JSON, Format.YAML):
+        return dump(listing(commits), form)
+    rows = [
+        [
+            commit.get("version"),
+            _time(commit.get("timestamp")),
+            commit.get("source_version"),
+            commit.get("rows"),
+            commit.get("rows_quarantined"),
+        ]
+        for commit in commits
+    ]
+    return columns(["COMMIT", "TIME", "OF DATASET", "ROWS", "QUARANTINED"], rows)
+
+
+def _time(ms: int | None) -> str | None:
+    return None if ms is None else datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

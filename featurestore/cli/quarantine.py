@@ -1,0 +1,143 @@
+"""``featurestore quarantine``: what broke a rule, and running it again."""
+
+from __future__ import annotations
+
+import json
+
+from featurestore import quarantine
+from featurestore.cli.output import Format, columns, dump, listing
+from featurestore.cli.summary import pipeline_summary
+from featurestore.errors import NotFound, did_you_mean
+from featurestore.project import Project
+from featurestore.registry import Kind
+from featurestore.wording import count, format_time
+
+_SHOWN_RECORD = 200
+
+
+def ls(project: Project, name: str | None, every: bool, form: Format | None) -> str:
+    """What to print: what each rule caught of each file; of all resources, or of the one with that name.
+
+    What was run again is left out unless ``every`` says otherwise.
+
+    Raises:
+        NotFound: there is no such pipeline or view.
+    """
+    found = [
+        (kind, resource, entry)
+        for kind, resource in _resources(project, name)
+        for entry in quarantine.entries(project.storage, kind, resource)
+        if every or entry.replayed_in is None
+    ]
+    if form in (Format.JSON, Format.YAML):
+        return dump(
+            listing(
+                [
+                    {
+                        "kind": kind,
+                        "name": resource,
+                        "batch": entry.batch,
+                        "file": entry.file,
+                        "rule": entry.rule,
+                        "rows": entry.rows,
+                        "reason": entry.reason,
+                        "uri": entry.uri,
+                        "version": entry.version,
+                        "quarantinedAt": format_time(entry.quarantined_us),
+                        "replayedIn": entry.replayed_in,
+                    }
+                    for kind, resource, entry in found
+                ]
+            ),
+            form,
+        )
+    if not found:
+        return "Nothing is in quarantine."
+    header = ["OF", "BATCH", "FILE", "RULE", "ROWS", "URI", "REASON"] + (["REPLAYED IN"] if every else [])
+    rows: list[list[object]] = []
+    for kind, resource, entry in found:
+        of = f"{kind.removesuffix('s')}/{resource}"
+        caught = "file" if entry.rows is None else entry.rows
+        row: list[object] = [of, entry.batch, entry.file, entry.rule, caught, _short(entry.uri), entry.reason]
+        rows.append([*row, entry.replayed_in] if every else row)
+    return columns(header, rows)
+
+
+def show(
+    project: Project,
+    name: str,
+    *,
+    batch: int | None,
+    file: int | None,
+    rule: str | None,
+    limit: int,
+    form: Format | None,
+) -> str:
+    """What to print: the rows themselves, with the reason for each.
+
+    Raises:
+        NotFound: there is no such pipeline or view.
+    """
+    ((kind, resource),) = _resources(project, name)
+    found = quarantine.rows(project.storage, kind, resource, batch=batch, file=file, rule=rule, limit=limit)
+    if form in (Format.JSON, Format.YAML):
+        for row in found:
+            row["record"] = None if row["record"] is None else json.loads(row["record"])
+        return dump(listing(found), form)
+    if not found:
+        return "Nothing is in quarantine."
+    header = ["BATCH", "FILE", "ROW", "RULE", "REASON", "RECORD"]
+    return columns(
+        header,
+        [
+            [row["__batch"], row["__file"], row["__row"], row["rule"], row["reason"], _cut(row["record"])]
+            for row in found
+        ],
+    )
+
+
+def replay(project: Project, name: str, *, batch: int | None, file: int | None, now_us: int) -> str:
+    """Plan a batch that runs open entries again; what to print.
+
+    Raises:
+        NotFound: there is no such pipeline.
+        RequestError: a file is gone or was changed since.
+    """
+    pipeline_summary(project, name)
+    manifest = quarantine.replay(project.storage, name, now_us=now_us, batch=batch, file=file)
+    if manifest is None:
+        return "Nothing to run again."
+    files = len({entry.arrival.uri for entry in manifest.entries})
+    return (
+        f"Batch {manifest.number} of {name} runs {count(files, 'file')} again, under spec {manifest.spec_digest}. "
+        "`featurestore run` does it."
+    )
+
+
+def _resources(project: Project, name: str | None) -> list[tuple[Kind, str]]:
+    """Kind and name of what may have a quarantine. A pipeline comes before a view of the same name."""
+    registry = project.registry
+    known: list[tuple[Kind, str]] = [("pipelines", each) for each in registry.names("pipelines")]
+    known += [("views", each) for each in registry.names("views")]
+    if name is None:
+        return known
+    for kind, each in known:
+        if each == name:
+            return [(kind, each)]
+    raise NotFound(
+        f"there is no pipeline or view {name!r}",
+        where=project.storage.root,
+        hint=did_you_mean(name, [each for _, each in known]),
+    )
+
+
+def _short(uri: str) -> str:
+    """The last two parts of the URI: enough to know the file by."""
+    parts = uri.rsplit("/", 2)
+    return "/".join(parts[-2:]) if len(parts) == 3 else uri
+
+
+def _cut(record: str | None) -> str | None:
+    if record is None or len(record) <= _SHOWN_RECORD:
+        return record
+    return record[: _SHOWN_RECORD - 1] + "…"

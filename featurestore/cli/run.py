@@ -1,0 +1,149 @@
+"""``featurestore run``: lines in a pipe, live progress in a terminal."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.status import Status
+from rich.text import Text
+
+from featurestore.plan import Step, describe
+from featurestore.project import Project
+from featurestore.runner.bell import Bell
+from featurestore.runner.journal import Event, Journal
+from featurestore.runner.runner import Runner
+from featurestore.runner.worker import Worker, check_engine
+from featurestore.wording import format_time
+
+_MARKS = {"Failed": ("✗", "red"), "Published": ("✓", "green"), "BatchCommitted": ("✓", "green")}
+
+
+class Screen:
+    """Prints what happened, one line each; in a terminal also what is being done, in a line that goes away."""
+
+    def __init__(self, console: Console, journal: Journal) -> None:
+        self._console = console
+        self._journal = journal
+        self._status: Status | None = console.status("") if console.is_terminal else None
+
+    def __enter__(self) -> Self:
+        if self._status is not None:
+            self._status.start()
+            self.idle()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def idle(self, text: str = "waiting for files; Ctrl-C stops") -> None:
+        """Nothing is being done."""
+        if self._status is not None:
+            self._status.update(Text(text, style="dim"))
+
+    def begin(self, step: Step) -> None:
+        if self._status is not None:
+            self._status.update(Text(describe(step)))
+
+    def progress(self, step: Step, progress: dict[str, Any]) -> None:
+        if self._status is not None:
+            said = ", ".join(
+                f"{name} {_number(value)}" for name, value in progress.items() if value is not None
+            )
+            self._status.update(Text(f"{describe(step)}: {said}"))
+
+    def happened(self, event: Event) -> None:
+        self._journal.write(event)
+        mark, style = _MARKS.get(event.what, ("·", "dim"))
+        about = f"{event.subject}/{event.name}" if event.name else event.subject
+        line = Text.assemble(
+            (format_time(event.time_us), "dim"), " ", (mark, style), f" {about}: ", event.message
+        )
+        self._console.print(line)
+        self.idle()
+
+    def say(self, text: str) -> None:
+        """A line that is no event."""
+        self._console.print(Text(text))
+
+
+def run(project: Project, *, once: bool) -> None:
+    """Run until stopped, or with ``once`` until nothing is left to be done.
+
+    The first Ctrl-C (or SIGTERM) lets the step under way end; the second stops at once. Both lose nothing.
+
+    Raises:
+        FeatureStoreError: with ``once``, the first thing that could not be done.
+        KeyboardInterrupt: after the second signal.
+    """
+    check_engine()
+    console = Console(highlight=False, soft_wrap=True)
+    worker, bell = Worker(project.folder), Bell(str(project.folder))
+    journal = Journal(project.state)
+    with Screen(console, journal) as screen:
+        if not project.registry.names("pipelines"):
+            screen.say("Nothing is applied yet: `featurestore apply -f .` does it.")
+        runner = Runner(project, worker, bell, screen, _now_us)
+        signals = _Signals(runner, screen, worker)
+        try:
+            with signals:
+                worker.warm()
+                mode = "until all is done" if once else "waiting for files"
+                screen.happened(_event("Started", f"{mode}; storage root {project.storage.root}"))
+                runner.run(draining=once)
+                screen.happened(_event("Stopped", "nothing is under way"))
+        except KeyboardInterrupt:
+            worker.kill()
+            screen.happened(_event("Stopped", "at once; what was under way is done again by the next run"))
+            raise
+        finally:
+            bell.close()
+            worker.close()
+
+
+class _Signals:
+    """While it is entered, signals stop the runner: the first gently, the second at once."""
+
+    def __init__(self, runner: Runner, screen: Screen, worker: Worker) -> None:
+        self._runner = runner
+        self._screen = screen
+        self._worker = worker
+        self._before: dict[int, Callable[[int, FrameType | None], Any] | int | None] = {}
+        self._asked = False
+
+    def __enter__(self) -> Self:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._asked:
+            raise KeyboardInterrupt
+        self._asked = True
+        self._runner.stop()
+        self._screen.idle("stopping after this step; Ctrl-C again stops at once")
+
+
+def _event(what: str, message: str) -> Event:
+    return Event(time_us=_now_us(), subject="runner", what=what, message=message)
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
+
+
+def _number(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)

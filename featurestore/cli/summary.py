@@ -1,0 +1,180 @@
+"""What there is to say about a resource: its definition, what a runner last saw of it, and facts from records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from featurestore.condition import Condition, ResourceStatus, read_status, unknown
+from featurestore.errors import NotFound, did_you_mean
+from featurestore.job import BatchResult, BuildResult
+from featurestore.ledger import Ledger
+from featurestore.project import Project
+from featurestore.registry import Accepted, document
+from featurestore.resources import DataPipeline, FeatureView
+from featurestore.serving import Serving, read_build, read_serving
+from featurestore.wording import format_time
+
+NEVER_SEEN = unknown("Ready", "NotObserved", "No runner has looked at it yet: `featurestore run` does.")
+
+
+@dataclass(frozen=True)
+class PipelineSummary:
+    """``head``: batches begun; ``done``: batches committed; ``last``: the result of the last of these."""
+
+    name: str
+    accepted: Accepted[DataPipeline]
+    status: ResourceStatus | None
+    head: int
+    done: int
+    last: BatchResult | None
+
+    @property
+    def ready(self) -> Condition:
+        return _ready(self.status, self.accepted.digest)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As kubectl shows an object."""
+        facts: dict[str, Any] = {"batches": self.done, "batchesPending": self.head - self.done}
+        if self.last is not None:
+            facts |= {
+                "datasetVersion": self.last.dataset_version,
+                "lastBatch": self.last.model_dump(mode="json", by_alias=True, exclude={"kind", "pipeline"}),
+            }
+        return {
+            **document(self.accepted.resource),
+            "status": {**facts, **_conditions(self.status, self.ready)},
+        }
+
+
+@dataclass(frozen=True)
+class ViewSummary:
+    """``build``: how far the build that serves has come."""
+
+    name: str
+    accepted: Accepted[FeatureView]
+    status: ResourceStatus | None
+    serving: Serving | None
+    build: BuildResult | None
+
+    @property
+    def ready(self) -> Condition:
+        return _ready(self.status, self.accepted.digest)
+
+    def freshness_s(self, now_us: int) -> float | None:
+        """How far behind now the newest event is, in seconds."""
+        if self.build is None or self.build.watermark_us is None:
+            return None
+        return (now_us - self.build.watermark_us) / 1_000_000
+
+    @property
+    def online(self) -> str:
+        """The commit of the dataset that the online store holds, as it was last seen."""
+        if self.accepted.resource.spec.online.enabled == "Never":
+            return "Never"
+        version = self.status.online_version if self.status else None
+        if version is None or self.build is None:
+            return "-"
+        return f"{self.build.source_version:,}" if version == self.build.version else "behind"
+
+    @property
+    def errors(self) -> str:
+        """Rows in quarantine, and what fails now."""
+        rows = f"{self.build.rows_quarantined:,}" if self.build else "0"
+        if self.status is None or self.status.failure is None:
+            return rows
+        return f"{rows}, {self.ready.reason}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As kubectl shows an object."""
+        facts: dict[str, Any] = {}
+        if self.serving is not None:
+            facts |= {"serving": {"build": self.serving.digest, "spec": self.serving.spec_digest}}
+        if self.build is not None:
+            watermark_us = self.build.watermark_us
+            facts |= {
+                "commit": self.build.source_version,
+                "version": self.build.version,
+                "rows": self.build.rows,
+                "rowsQuarantined": self.build.rows_quarantined,
+                "watermark": None if watermark_us is None else format_time(watermark_us),
+                "onlineVersion": self.status.online_version if self.status else None,
+            }
+        return {
+            **document(self.accepted.resource),
+            "status": {**facts, **_conditions(self.status, self.ready)},
+        }
+
+
+def pipeline_summary(project: Project, name: str) -> PipelineSummary:
+    """What there is to say about one pipeline.
+
+    Raises:
+        NotFound: there is no such pipeline.
+    """
+    accepted = project.registry.current("pipelines", name)
+    if accepted is None:
+        raise _absent(project, "pipelines", name)
+    ledger = Ledger(project.storage, name)
+    done = ledger.done()
+    return PipelineSummary(
+        name,
+        accepted,
+        read_status(project.storage, "pipelines", name),
+        ledger.head(),
+        done,
+        ledger.result(done) if done else None,
+    )
+
+
+def view_summary(project: Project, name: str) -> ViewSummary:
+    """What there is to say about one view.
+
+    Raises:
+        NotFound: there is no such view.
+    """
+    accepted = project.registry.current("views", name)
+    if accepted is None:
+        raise _absent(project, "views", name)
+    serving = read_serving(project.storage, name)
+    build = read_build(project.storage, name, serving.digest) if serving else None
+    return ViewSummary(name, accepted, read_status(project.storage, "views", name), serving, build)
+
+
+def _absent(project: Project, kind: Any, name: str) -> NotFound:
+    noun = {"pipelines": "pipeline", "views": "view"}[kind]
+    return NotFound(
+        f"there is no {noun} {name!r}",
+        where=project.storage.root,
+        hint=did_you_mean(name, project.registry.names(kind)),
+    )
+
+
+def _ready(status: ResourceStatus | None, digest: str) -> Condition:
+    if status is None:
+        return NEVER_SEEN
+    if status.observed_digest != digest:
+        message = "It was applied since a runner last looked: `featurestore run` does."
+        return unknown("Ready", "NotObserved", message)
+    return status.condition("Ready") or NEVER_SEEN
+
+
+def _conditions(status: ResourceStatus | None, ready: Condition) -> dict[str, Any]:
+    others = [c for c in status.conditions if c.type != "Ready"] if status else []
+    shown: dict[str, Any] = {
+        "conditions": [
+            {
+                "type": c.type,
+                "status": c.status.value,
+                "reason": c.reason,
+                "message": c.message,
+                **({"lastTransitionTime": format_time(c.since_us)} if c.since_us else {}),
+            }
+            for c in (ready, *others)
+        ]
+    }
+    if status is not None and status.failure is not None:
+        shown["lastError"] = status.failure.model_dump(mode="json", exclude_defaults=True)
+    if status is not None and status.next_attempt_us is not None:
+        shown["nextAttempt"] = format_time(status.next_attempt_us)
+    return shown

@@ -1,0 +1,122 @@
+"""Moments as people write them, as microseconds since 1970, UTC. A time without a zone is UTC.
+
+A time *and* a time without a zone in one column cannot both be meant: that is an error, not a guess.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from featurestore.errors import RequestError
+
+Ints = npt.NDArray[np.int64]
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_WANTED = "a timestamp, a date, or text such as '2013-01-01T05:00:00Z'"
+_FRACTION = 6
+
+
+def microseconds(column: pa.ChunkedArray, name: str) -> tuple[Ints, npt.NDArray[np.bool_]]:
+    """Times of a column, and which of them are not null. Parts of a microsecond are cut off.
+
+    Raises:
+        RequestError: the column holds no times, or times with and without a zone.
+    """
+    where = f"entities, column {name!r}"
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        column = _parsed(column, where)
+    if pa.types.is_null(column.type) or pa.types.is_date(column.type):
+        column = column.cast(pa.timestamp("us"))
+    if not pa.types.is_timestamp(column.type):
+        raise RequestError("a column holds no times", where=where, wanted=_WANTED, got=str(column.type))
+    valid = column.is_valid().to_numpy()
+    if column.type.unit == "ns":
+        # Rounded towards the past, so that what came later within the microsecond is not seen.
+        return column.cast(pa.int64()).fill_null(0).to_numpy() // 1000, valid
+    try:
+        times = column.cast(pa.timestamp("us", column.type.tz))
+    except pa.ArrowInvalid as error:
+        raise RequestError("a time is out of range", where=where, got=str(error)) from error
+    return times.cast(pa.int64()).fill_null(0).to_numpy(), valid
+
+
+def moment(value: Any, where: str) -> int:
+    """One moment: a datetime, a date or ISO 8601 text.
+
+    >>> moment("1970-01-01T01:00:00+01:00", "as_of")
+    0
+
+    Raises:
+        RequestError: it is none of these.
+    """
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError as error:
+            raise RequestError("this is no time", where=where, wanted=_WANTED, got=repr(value)) from error
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime(value.year, value.month, value.day)
+    if not isinstance(value, datetime) or value != value:
+        raise RequestError("this is no time", where=where, wanted=_WANTED, got=repr(value))
+    return _since_epoch(value)
+
+
+def from_datetimes(values: Sequence[Any], where: str) -> pa.Array:
+    """Python datetimes, each in its own zone, as one column in UTC. NaT and None are null.
+
+    Raises:
+        RequestError: some have a zone and some have none, or a value is no datetime.
+    """
+    times = [None if value is None or value != value else value for value in values]
+    for value in times:
+        if value is not None and not isinstance(value, datetime):
+            raise RequestError("a column mixes types", where=where, wanted="times", got=repr(value))
+    zoned = [value for value in times if value is not None and value.tzinfo is not None]
+    plain = [value for value in times if value is not None and value.tzinfo is None]
+    if zoned and plain:
+        raise RequestError(
+            "a column mixes times with and without a zone",
+            where=where,
+            wanted="all with a zone, or all without (which means UTC)",
+            got=f"{plain[0].isoformat()} and {zoned[0].isoformat()}",
+        )
+    kind = pa.timestamp("us", tz="UTC" if zoned else None)
+    counts = [None if value is None else _since_epoch(value) for value in times]
+    return pa.array(counts, pa.int64()).cast(kind)
+
+
+def _since_epoch(value: datetime) -> int:
+    # Through UTC: Python subtracts two times of one zone by their wall clocks, which is wrong by an hour in autumn.
+    utc = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    return int((utc - _EPOCH) // timedelta(microseconds=1))
+
+
+def _parsed(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
+    words = column.cast(pa.string())
+    # Digits below a microsecond are cut off, as everywhere.
+    words = pc.replace_substring_regex(words, rf"(\.\d{{{_FRACTION}}})\d+", r"\1")
+    zoned = pc.match_substring_regex(words, r"[T ].*([Zz]|[+-]\d\d(:?\d\d)?)$")
+    kinds = pc.unique(zoned).drop_null().to_pylist()
+    if len(kinds) > 1:
+        raise RequestError(
+            "a column mixes times with and without a zone",
+            where=where,
+            wanted="all with a zone, or all without (which means UTC)",
+            got=f"{_first(words, pc.invert(zoned))!r} and {_first(words, zoned)!r}",
+        )
+    try:
+        return words.cast(pa.timestamp("us", tz="UTC" if kinds == [True] else None))
+    except pa.ArrowInvalid as error:
+        raise RequestError("a text is no time", where=where, wanted=_WANTED, got=str(error)) from error
+
+
+def _first(words: pa.ChunkedArray, mask: pa.ChunkedArray) -> str:
+    return str(words.filter(mask)[0].as_py())

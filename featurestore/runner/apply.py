@@ -1,0 +1,100 @@
+"""Does the steps of a plan. Each may be repeated; what is done already is found done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from featurestore.batch import Manifest
+from featurestore.errors import Conflict
+from featurestore.fault import reach
+from featurestore.job import (
+    BatchRequest,
+    BatchResult,
+    BuildRequest,
+    BuildResult,
+    PublishRequest,
+    PublishResult,
+)
+from featurestore.plan import (
+    BuildView,
+    Checkpoint,
+    CloseBatch,
+    Publish,
+    Retire,
+    RunBatch,
+    Step,
+    Swap,
+)
+from featurestore.runner.observe import Observer
+from featurestore.runner.worker import Worker
+from featurestore.serving import Serving, swap
+from featurestore.storage import Storage
+
+Outcome = Manifest | BatchResult | BuildResult | PublishResult | None
+Report = Callable[[dict[str, Any]], None]
+
+
+class Applier:
+    """``clock``: UTC microseconds now."""
+
+    def __init__(
+        self, storage: Storage, observer: Observer, worker: Worker, clock: Callable[[], int]
+    ) -> None:
+        self._storage = storage
+        self._observer = observer
+        self._worker = worker
+        self._clock = clock
+
+    def apply(self, step: Step, progress: Report) -> Outcome:
+        """What the step gave, None for those that give nothing.
+
+        Raises:
+            FeatureStoreError: it failed; ``retryable`` tells whether the same attempt can help.
+        """
+        root = self._storage.root
+        match step:
+            case CloseBatch():
+                return self._close(step)
+            case RunBatch(pipeline, number):
+                request = BatchRequest(root=root, pipeline=pipeline, number=number)
+                return self._worker.run(request, progress)
+            case Checkpoint(pipeline):
+                self._observer.ledger(pipeline).checkpoint()
+            case BuildView(view, digest, to_version):
+                build = BuildRequest(root=root, view=view, digest=digest, to_version=to_version)
+                return self._worker.run(build, progress)
+            case Publish(view, digest, to_version):
+                publish = PublishRequest(root=root, view=view, digest=digest, to_version=to_version)
+                return self._worker.run(publish, progress)
+            case Swap(view, digest, spec_digest):
+                reach("before-swap")
+                swap(self._storage, view, Serving(digest, spec_digest))
+                reach("after-swap")
+            case Retire(view, digest):
+                self._observer.online().drop(view, digest)
+        return None
+
+    def _close(self, step: CloseBatch) -> Manifest:
+        ledger, inbox = self._observer.ledger(step.pipeline), self._observer.inbox(step.pipeline)
+        batch = inbox.open if inbox is not None else None
+        if inbox is None or batch is None:
+            raise Conflict("the open batch is gone", where=step.pipeline)
+        now_us = self._clock()
+        manifest = Manifest(
+            pipeline=step.pipeline,
+            uid=ledger.uid(),
+            number=step.number,
+            spec_digest=step.spec_digest,
+            created_us=now_us,
+            entries=batch.entries,
+            lookups=step.lookups,
+        )
+        if not ledger.intend(manifest):
+            inbox.forget()
+            raise Conflict(
+                "another runner closed this batch", where=f"batch {step.number} of {step.pipeline}"
+            )
+        reach("after-manifest")
+        inbox.took(batch.entries, step.number, now_us)
+        return manifest

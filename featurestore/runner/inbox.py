@@ -1,0 +1,116 @@
+"""Arrivals of one pipeline that no manifest takes yet: a backlog, cut into batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from functools import partial
+
+from featurestore.backoff import Attempt
+from featurestore.batch import BACKLOG, Entry, OpenBatch, oldest, split
+from featurestore.errors import FeatureStoreError
+from featurestore.ledger import Ledger
+from featurestore.listing import list_arrivals, look
+from featurestore.resources import DataPipelineSpec
+from featurestore.runner.worker import as_failure
+from featurestore.sighting import Settling, ends_whole
+
+_US = timedelta(microseconds=1)
+
+
+class Inbox:
+    """Looks at the source when it is due: by a listing now and then, by a look at single files when hinted at.
+
+    ``base``: what relative sources are relative to. ``source``: why the last listing failed, if it did.
+    """
+
+    def __init__(self, ledger: Ledger, base: str, spec: DataPipelineSpec) -> None:
+        self._ledger = ledger
+        self._base = base
+        self._spec = spec
+        self._settling = Settling(partial(ends_whole, spec.source))
+        self._backlog: dict[str, Entry] = {}
+        self._batches: list[tuple[Entry, ...]] = []
+        self._opened_us = 0
+        self._head = -1
+        self._list_us = 0
+        self._left_out = False
+        self.source: Attempt | None = None
+
+    @property
+    def next_us(self) -> int:
+        """When to look again, if no hint comes before."""
+        settles_us = self._settling.due_us()
+        return self._list_us if settles_us is None else min(self._list_us, settles_us)
+
+    @property
+    def open(self) -> OpenBatch | None:
+        """What the next batch takes as it stands; None if nothing waits."""
+        return OpenBatch(self._batches[0], self._opened_us) if self._batches else None
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing more fits into the open batch."""
+        return len(self._batches) > 1
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether files were seen that may still be being written."""
+        return self._settling.due_us() is not None
+
+    def look(self, now_us: int, hinted: Iterable[str] = ()) -> None:
+        """Bring the backlog up to date, at the cost of a listing only if one is due."""
+        head = self._ledger.head()
+        if head != self._head:
+            # Another process wrote a manifest: what it took is not ours any more.
+            self._set({}, now_us)
+            self._head, self._list_us = head, now_us
+        try:
+            if now_us >= self._list_us:
+                self._list(now_us)
+            else:
+                self._look_at([*hinted, *self._settling.due(now_us)], now_us)
+        except FeatureStoreError as error:
+            count = self.source.count + 1 if self.source else 1
+            self.source = Attempt(count, now_us, as_failure(error))
+            self._list_us = self.source.next_us
+
+    def forget(self) -> None:
+        """Another runner was first: the next look begins anew."""
+        self._head = -1
+
+    def took(self, entries: Iterable[Entry], number: int, now_us: int) -> None:
+        """Manifest ``number`` was written with these entries."""
+        for entry in entries:
+            del self._backlog[entry.arrival.uri]
+        self._head = number
+        if not self._backlog:
+            # What a full backlog left out is found at once.
+            self._list_us = now_us if self._left_out else self._list_us
+        self._set(self._backlog, now_us)
+
+    def _list(self, now_us: int) -> None:
+        source = self._spec.source
+        new = self._ledger.new(list_arrivals(source, self._base), source.on_overwrite)
+        found = oldest(self._settling.admit(new, now_us))
+        self._left_out = len(found) >= BACKLOG
+        self._set({entry.arrival.uri: entry for entry in found}, now_us)
+        self._list_us = now_us + self._spec.trigger.arrivals.poll_interval // _US
+        self.source = None
+
+    def _look_at(self, uris: list[str], now_us: int) -> None:
+        if not uris:
+            return
+        source, looked_at = self._spec.source, set(uris)
+        arrivals = look(source, self._base, uris)
+        found = (self._ledger.entry(arrival, source.on_overwrite) for arrival in arrivals)
+        admitted = self._settling.admit((entry for entry in found if entry is not None), now_us)
+        # What was seen before of these files may not be true any more.
+        rest = {uri: entry for uri, entry in self._backlog.items() if uri not in looked_at}
+        self._set({**rest, **{entry.arrival.uri: entry for entry in admitted}}, now_us)
+
+    def _set(self, backlog: dict[str, Entry], now_us: int) -> None:
+        if backlog and not self._batches:
+            self._opened_us = now_us
+        self._backlog = backlog
+        self._batches = list(split(backlog.values(), self._spec.trigger.arrivals))

@@ -1,0 +1,215 @@
+"""The loop: observe, reconcile, apply; and wait while nothing is to be done.
+
+Any number of runners may run on one store: the ledger and Delta decide who was first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from featurestore.backoff import Attempt
+from featurestore.condition import ResourceStatus, read_status, record_status, since
+from featurestore.errors import Conflict, FeatureStoreError, StorageError
+from featurestore.job import Failure
+from featurestore.observed import Desired, Observed, ObservedView
+from featurestore.plan import CloseBatch, Plan, Step, describe
+from featurestore.project import Project
+from featurestore.reconcile import reconcile
+from featurestore.resources.pipeline import Source, Suspend
+from featurestore.runner.apply import Applier
+from featurestore.runner.bell import Bell
+from featurestore.runner.journal import Event, Subject
+from featurestore.runner.observe import Observer
+from featurestore.runner.outcome import outcome_event, subject_of
+from featurestore.runner.worker import Worker, as_error, as_failure
+from featurestore.wording import format_time, sentence
+
+TICK_US = {True: 2_000_000, False: 10_000_000}
+"""Longest time between two looks, for a local storage root or not: so soon is an ``apply`` elsewhere noticed."""
+TRIES = 3
+"""A drain gives up on a step that failed so often."""
+
+
+class Listener(Protocol):
+    """Whoever shows what the runner does."""
+
+    def begin(self, step: Step) -> None:
+        """A step is being done."""
+
+    def progress(self, step: Step, progress: dict[str, Any]) -> None:
+        """How far it has come."""
+
+    def happened(self, event: Event) -> None:
+        """Something is done, or failed."""
+
+
+class Runner:
+    """Runs until :meth:`stop`, or with ``draining`` until nothing is left to be done.
+
+    ``clock``: UTC microseconds now.
+    """
+
+    def __init__(
+        self, project: Project, worker: Worker, bell: Bell, listener: Listener, clock: Callable[[], int]
+    ) -> None:
+        self._project = project
+        self._worker = worker
+        self._bell = bell
+        self._listener = listener
+        self._clock = clock
+        self._observer = Observer(project)
+        self._applier = Applier(project.storage, self._observer, worker, clock)
+        self._attempts: dict[str, Attempt] = {}
+        self._statuses: dict[tuple[str, str], ResourceStatus | None] = {}
+        self._stopping = False
+        self._blind: Attempt | None = None
+
+    def stop(self) -> None:
+        """End after the step under way. Safe in a signal handler."""
+        self._stopping = True
+        self._bell.ring()
+
+    def run(self, *, draining: bool = False) -> None:
+        """Do what is to be done.
+
+        Raises:
+            FeatureStoreError: with ``draining``, the first thing that could not be done.
+        """
+        hints: dict[str, set[str]] = {}
+        while not self._stopping:
+            now_us = self._clock()
+            try:
+                desired = self._observer.desired(draining=draining)
+                # Before the listing: a file that lands after it is heard of.
+                self._bell.attend({} if draining else _active_sources(desired))
+                observed = self._observer.observe(desired, self._attempts, now_us, hints)
+                self._blind = None
+            except StorageError as error:
+                if draining:
+                    raise
+                hints = self._wait_blind(error, now_us)
+                continue
+            plan = reconcile(desired, observed, now_us)
+            self._record(desired, observed, plan, now_us)
+            for step in plan.steps:
+                if not self._stopping:
+                    self._do(step)
+            hints = {}
+            if plan.steps:
+                continue
+            if draining and self._is_drained(plan):
+                self._raise_undone(plan)
+                return
+            hints = self._wait(plan, now_us)
+
+    def _do(self, step: Step) -> None:
+        self._listener.begin(step)
+        try:
+            outcome = self._applier.apply(step, lambda progress: self._listener.progress(step, progress))
+        except Conflict as error:
+            if isinstance(step, CloseBatch):
+                # Another runner was first, which is as good.
+                return
+            self._failed(step, error)
+        except FeatureStoreError as error:
+            self._failed(step, error)
+        else:
+            self._attempts.pop(step.key, None)
+            event = outcome_event(step, outcome, self._clock())
+            if event is not None:
+                self._listener.happened(event)
+
+    def _failed(self, step: Step, error: FeatureStoreError) -> None:
+        before = self._attempts.get(step.key)
+        attempt = Attempt(before.count + 1 if before else 1, self._clock(), as_failure(error))
+        self._attempts[step.key] = attempt
+        subject, name = subject_of(step)
+        self._tell_failure(f"could not {describe(step)}", subject, name, attempt)
+
+    def _tell_failure(self, what: str, subject: Subject, name: str, attempt: Attempt) -> None:
+        message = f"{what}: {sentence(attempt.failure)}. Next attempt at {format_time(attempt.next_us)}"
+        self._listener.happened(
+            Event(
+                time_us=attempt.last_us,
+                subject=subject,
+                name=name,
+                what="Failed",
+                message=message,
+                failure=attempt.failure,
+            )
+        )
+
+    def _wait(self, plan: Plan, now_us: int) -> dict[str, set[str]]:
+        looks = [now_us + TICK_US[self._project.storage.is_local]]
+        looks += [us for us in (plan.wake_us, self._observer.next_us) if us is not None]
+        return self._bell.wait((min(looks) - self._clock()) / 1_000_000)
+
+    def _wait_blind(self, error: StorageError, now_us: int) -> dict[str, set[str]]:
+        """The storage root itself does not answer: nothing can be known or done, so try again later."""
+        count = self._blind.count + 1 if self._blind else 1
+        self._blind = Attempt(count, now_us, as_failure(error))
+        self._tell_failure("storage cannot be observed", "runner", "", self._blind)
+        return self._bell.wait((self._blind.next_us - now_us) / 1_000_000)
+
+    def _record(self, desired: Desired, observed: Observed, plan: Plan, now_us: int) -> None:
+        """Write the conditions that changed to where other processes read them."""
+        for kind, resources, every in (
+            ("pipelines", desired.pipelines, plan.pipelines),
+            ("views", desired.views, plan.views),
+        ):
+            for name, conditions in every.items():
+                failing = plan.failing.get(f"{kind}/{name}")
+                try:
+                    before = self._status(kind, name)
+                    status = ResourceStatus(
+                        observed_digest=resources[name].digest,
+                        conditions=since(conditions, before, now_us),
+                        failure=failing.failure if failing else None,
+                        next_attempt_us=failing.next_us if failing else None,
+                        online_version=_online_version(observed, name) if kind == "views" else None,
+                    )
+                    if status != before:
+                        record_status(self._project.storage, kind, name, status)
+                        self._statuses[kind, name] = status
+                except StorageError as error:
+                    attempt = Attempt(1, now_us, as_failure(error))
+                    subject: Subject = "view" if kind == "views" else "pipeline"
+                    self._tell_failure("its status could not be recorded", subject, name, attempt)
+
+    def _status(self, kind: str, name: str) -> ResourceStatus | None:
+        if (kind, name) not in self._statuses:
+            self._statuses[kind, name] = read_status(self._project.storage, kind, name)
+        return self._statuses[kind, name]
+
+    def _is_drained(self, plan: Plan) -> bool:
+        """Whether waiting would help nothing that is to be done now."""
+        if self._observer.unsettled:
+            return False
+        return all(a.count >= TRIES or not a.failure.retryable for a in plan.failing.values())
+
+    def _raise_undone(self, plan: Plan) -> None:
+        for attempt in plan.failing.values():
+            raise as_error(attempt.failure)
+        for name, conditions in plan.pipelines.items():
+            for condition in conditions:
+                if condition.reason == "WaitingForLookup":
+                    failure = Failure(
+                        type="TransientError", problem=condition.message, where=name, retryable=True
+                    )
+                    raise as_error(failure)
+
+
+def _active_sources(desired: Desired) -> dict[str, Source]:
+    return {
+        name: accepted.resource.spec.source
+        for name, accepted in desired.pipelines.items()
+        if accepted.resource.spec.suspend is Suspend.ACTIVE
+    }
+
+
+def _online_version(observed: Observed, name: str) -> int | None:
+    there = observed.views.get(name)
+    if not isinstance(there, ObservedView) or there.serving is None:
+        return None
+    return there.published.get(there.serving.digest)

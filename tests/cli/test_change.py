@@ -1,0 +1,97 @@
+"""``plan`` says what changes, ``apply`` says the same and records it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from featurestore.project import Project, open_project
+
+
+@pytest.fixture
+def folder(featurestore: Any, tmp_path: Path) -> Path:
+    featurestore("init", ".")
+    return tmp_path
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_plan_says_what_is_new_and_records_nothing(featurestore: Any, folder: Path) -> None:
+    said = featurestore("plan", "-f", ".")
+    assert said.code == 0
+    assert "+ FeatureStore 'default'" in said.out
+    assert "+ FeatureView 'aircraft-delays'" in said.out
+    assert "3 new, 0 changed, 0 unchanged" in said.out
+    assert not (folder / "store").exists()
+
+
+def test_apply_says_the_same_as_plan_and_records_it(featurestore: Any, folder: Path) -> None:
+    planned = featurestore("plan", "-f", ".").out.splitlines()
+    applied = featurestore("apply", "-f", ".").out.splitlines()
+    assert applied[:-1] == planned[:-1]
+    registry = open_project(None, {}, folder).registry
+    assert (list(registry.pipelines()), list(registry.views())) == (["flights"], ["aircraft-delays"])
+    assert registry.store() is not None
+
+
+def test_applying_the_same_twice_changes_nothing(featurestore: Any, folder: Path) -> None:
+    featurestore("apply", "-f", ".")
+    before = {path: path.stat().st_mtime_ns for path in (folder / "store").rglob("*")}
+    said = featurestore("apply", "-f", ".")
+    assert "0 new, 0 changed, 3 unchanged. Nothing to do." in said.out
+    assert {path: path.stat().st_mtime_ns for path in (folder / "store").rglob("*")} == before
+
+
+def test_what_changes_and_what_goes_away_is_named(featurestore: Any, folder: Path) -> None:
+    featurestore("apply", "-f", ".")
+    edit(folder / "aircraft-delays.yaml", "windows: [1d, 7d]", "windows: [1d]")
+    said = featurestore("plan", "-f", ".")
+    assert "~ FeatureView 'aircraft-delays'" in said.out
+    assert "- arr_delay_mean_7d goes away" in said.out
+    assert "= DataPipeline 'flights'" in said.out
+
+
+def test_a_bad_resource_is_refused_whole_and_the_accepted_one_stays(
+    featurestore: Any, folder: Path, project: Project
+) -> None:
+    accepted = project.registry.pipelines()["flights"]
+    edit(folder / "flights.yaml", "filter: {where:", "filter: {were:")
+    edit(folder / "aircraft-delays.yaml", "pipeline: flights", "pipeline: fligths")
+    said = featurestore("apply", "-f", ".")
+    assert said.code == 2
+    assert "flights.yaml:" in said.err
+    assert "where" in said.err
+    assert project.registry.pipelines()["flights"] == accepted
+
+
+def test_the_plan_can_be_read_by_programs(featurestore: Any, folder: Path) -> None:
+    plan = json.loads(featurestore("plan", "-f", ".", "-o", "json").out)
+    assert (plan["create"], plan["update"]) == (3, 0)
+
+
+def test_files_of_another_folder_belong_to_the_store_that_stands_beside_them(
+    featurestore: Any, tmp_path: Path
+) -> None:
+    featurestore("init", "elsewhere")
+    assert featurestore("apply", "-f", "elsewhere").code == 0
+    assert open_project("elsewhere", {}, tmp_path).registry.names("views") == ["aircraft-delays"]
+
+
+def test_without_any_store_it_says_how_to_get_one(featurestore: Any, tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text(
+        "kind: DataPipeline\nmetadata: {name: p}\nspec: {source: {uri: 'raw/*.csv', format: CSV}}\n"
+    )
+    said = featurestore("apply", "-f", "p.yaml")
+    assert said.code == 3
+    assert "featurestore init NAME" in said.err
+
+
+def test_a_pipe_gets_no_colour_codes(featurestore: Any, folder: Path) -> None:
+    assert "\x1b" not in featurestore("plan", "-f", ".").out

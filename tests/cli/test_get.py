@@ -1,0 +1,259 @@
+"""``get``, ``describe`` and ``history`` on what a runner recorded."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from featurestore import layout
+from featurestore.arrival import Arrival
+from featurestore.batch import Entry, Manifest
+from featurestore.condition import ResourceStatus, false, record_status, true
+from featurestore.definition import build_digest
+from featurestore.job import BatchResult, BuildResult, Failure
+from featurestore.ledger import Ledger
+from featurestore.project import Project
+from featurestore.serving import Serving, record_build, swap
+
+HOUR_US = 3_600_000_000
+
+
+@pytest.fixture
+def filled(project: Project) -> Project:
+    """Two batches committed, a third one pending, and the view built up to the second."""
+    storage, now_us = project.storage, time.time_ns() // 1000
+    pipeline, view = project.registry.pipelines()["flights"], project.registry.views()["aircraft-delays"]
+    ledger = Ledger(storage, "flights")
+    for number in (1, 2, 3):
+        arrival = Arrival(f"/raw/2013-01-0{number}.parquet", "v1", 1000, 1_357_000_000_000_000)
+        entries = (Entry(arrival),)
+        assert ledger.intend(Manifest("flights", ledger.uid(), number, pipeline.digest, now_us, entries))
+    for number in (1, 2):
+        result = BatchResult(
+            pipeline="flights",
+            number=number,
+            dataset_version=number,
+            files=1,
+            files_quarantined=0,
+            rows_read=842,
+            rows_committed=830 + number,
+            rows_quarantined=10,
+            rows_dropped=2 - number,
+            broken={"plausible-distance": 10},
+            finished_us=now_us - HOUR_US,
+        )
+        storage.replace(layout.result("flights", number), result.model_dump_json().encode())
+    digest = build_digest(view.resource.spec, ledger.uid())
+    build = BuildResult(
+        view="aircraft-delays",
+        digest=digest,
+        source_version=2,
+        version=4,
+        rows=1663,
+        rows_quarantined=7,
+        watermark_us=now_us - 5 * HOUR_US,
+        finished_us=now_us,
+    )
+    record_build(storage, build)
+    swap(storage, "aircraft-delays", Serving(digest, view.digest))
+    failure = Failure(
+        type="StorageError", problem="storage cannot be read", where="s3://b", hint="wait", retryable=True
+    )
+    record_status(
+        storage,
+        "pipelines",
+        "flights",
+        ResourceStatus(
+            observed_digest=pipeline.digest,
+            conditions=(false("Ready", "Retrying", "storage cannot be read. Failed 2 ×."),),
+            failure=failure,
+            next_attempt_us=now_us,
+        ),
+    )
+    record_status(
+        storage,
+        "views",
+        "aircraft-delays",
+        ResourceStatus(
+            observed_digest=view.digest,
+            conditions=(true("Ready", "UpToDate", "Offline and online hold commit 4."),),
+            online_version=4,
+        ),
+    )
+    return project
+
+
+def table(text: str) -> list[dict[str, str]]:
+    """Rows of a printed table. Its columns are three spaces apart."""
+    header, *rows = [
+        [cell.strip() for cell in line.split("   ") if cell.strip()] for line in text.splitlines()
+    ]
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def test_views_answer_how_fresh_how_many_and_what_is_wrong(featurestore: Any, filled: Project) -> None:
+    (row,) = table(featurestore("get", "views").out)
+    assert row == {
+        "NAME": "aircraft-delays",
+        "READY": "True",
+        "FRESHNESS": "5h",
+        "ROWS": "1,663",
+        "COMMIT": "2",
+        "ONLINE": "2",
+        "ERRORS": "7",
+    }
+
+
+def test_a_view_whose_online_store_lags_says_so(featurestore: Any, filled: Project) -> None:
+    accepted = filled.registry.views()["aircraft-delays"]
+    status = ResourceStatus(
+        observed_digest=accepted.digest, conditions=(false("Ready", "Publishing", ""),), online_version=3
+    )
+    record_status(filled.storage, "views", "aircraft-delays", status)
+    (row,) = table(featurestore("get", "views").out)
+    assert (row["READY"], row["ONLINE"]) == ("False", "behind")
+
+
+def test_pipelines_answer_how_many_batches_and_what_the_last_one_did(
+    featurestore: Any, filled: Project
+) -> None:
+    (row,) = table(featurestore("get", "pipelines").out)
+    assert (row["READY"], row["BATCHES"], row["PENDING"], row["COMMIT"]) == ("False", "2", "1", "2")
+    assert (row["LAST ROWS"], row["LAST QUARANTINED"], row["LAST RUN"]) == ("832", "10", "60m")
+
+
+@pytest.mark.parametrize("word", ["view", "views", "fv", "featureview", "FeatureViews"])
+def test_kinds_may_be_called_as_in_kubectl(featurestore: Any, filled: Project, word: str) -> None:
+    assert featurestore("get", word, "-o", "name").out == "featureview/aircraft-delays\n"
+
+
+def test_all_lists_pipelines_and_views(featurestore: Any, filled: Project) -> None:
+    assert featurestore("get", "all", "-o", "name").out.split() == [
+        "datapipeline/flights",
+        "featureview/aircraft-delays",
+    ]
+
+
+def test_wide_says_why(featurestore: Any, filled: Project) -> None:
+    (row,) = table(featurestore("get", "pipelines", "-o", "wide").out)
+    assert (row["REASON"], row["MESSAGE"]) == ("Retrying", "storage cannot be read. Failed 2 ×.")
+
+
+def test_one_resource_as_json_is_an_object_as_kubernetes_knows_it(featurestore: Any, filled: Project) -> None:
+    shown = json.loads(featurestore("get", "pipeline", "flights", "-o", "json").out)
+    assert shown["kind"] == "DataPipeline"
+    assert shown["status"]["conditions"][0]["reason"] == "Retrying"
+    assert shown["status"]["lastError"]["hint"] == "wait"
+    assert shown["status"]["lastBatch"]["rowsCommitted"] == 832
+
+
+def test_several_resources_as_yaml_are_a_list(featurestore: Any, filled: Project) -> None:
+    shown = yaml.safe_load(featurestore("get", "all", "-o", "yaml").out)
+    assert shown["kind"] == "List"
+    assert [item["metadata"]["name"] for item in shown["items"]] == ["flights", "aircraft-delays"]
+
+
+def test_the_store_says_where_it_is(featurestore: Any, filled: Project, tmp_path: Path) -> None:
+    (row,) = table(featurestore("get", "stores").out)
+    assert row == {"NAME": "default", "OFFLINE": str(tmp_path / "store"), "ONLINE": "duckdb"}
+
+
+def test_where_nothing_is_it_says_so_as_kubectl_does(featurestore: Any, tmp_path: Path) -> None:
+    featurestore("init", ".")
+    for kind in ("views", "pipelines", "all"):
+        assert featurestore("get", kind).out == "No resources found.\n"
+
+
+def test_an_unknown_name_is_not_there_and_near_names_are_said(featurestore: Any, filled: Project) -> None:
+    said = featurestore("get", "view", "aircraft-delay")
+    assert said.code == 3
+    assert "Did you mean 'aircraft-delays'?" in said.err
+
+
+def test_an_unknown_kind_is_an_error(featurestore: Any, filled: Project) -> None:
+    said = featurestore("get", "viws")
+    assert said.code == 2
+    assert "Did you mean 'views'?" in said.err
+
+
+def test_what_was_applied_since_the_runner_looked_is_unknown(featurestore: Any, filled: Project) -> None:
+    path = filled.folder / "aircraft-delays.yaml"
+    path.write_text(path.read_text().replace("# ttl: 30d", "ttl: 30d"))
+    featurestore("apply", "-f", ".")
+    (row,) = table(featurestore("get", "views").out)
+    assert row["READY"] == "Unknown"
+
+
+def test_a_page_shows_conditions_batches_and_the_last_error(featurestore: Any, filled: Project) -> None:
+    page = featurestore("describe", "pipeline", "flights").out
+    for wanted in (
+        "Retrying",
+        "plausible-distance 10",
+        "2 committed, 1 pending",
+        "in s3://b. wait",
+        "Next attempt: ",
+    ):
+        assert wanted in page
+
+
+def test_a_page_of_a_view_shows_its_features_and_their_origin(featurestore: Any, filled: Project) -> None:
+    page = featurestore("describe", "view", "aircraft-delays").out
+    assert "aircraft-delays:arr_delay_mean_7d   float64   Mean(arr_delay)" in page
+    assert "aircraft (tailnum: string)" in page
+
+
+def test_history_lists_batches_newest_first(featurestore: Any, filled: Project) -> None:
+    rows = table(featurestore("history", "pipeline", "flights").out)
+    assert [(row["BATCH"], row["ROWS"]) for row in rows] == [("3", "-"), ("2", "832"), ("1", "831")]
+
+
+def test_history_leads_from_a_batch_to_its_files(featurestore: Any, filled: Project) -> None:
+    said = featurestore("history", "pipeline", "flights", "--batch", "2").out
+    assert "/raw/2013-01-02.parquet" in said
+    assert "FILE is __file" in said
+
+
+def test_history_of_an_absent_batch_is_not_there(featurestore: Any, filled: Project) -> None:
+    assert featurestore("history", "pipeline", "flights", "--batch", "9").code == 3
+
+
+def test_a_pipeline_that_views_read_is_not_deleted_and_they_are_named(
+    featurestore: Any, filled: Project
+) -> None:
+    said = featurestore("delete", "pipeline", "flights")
+    assert said.code == 2
+    assert "view 'aircraft-delays'" in said.err
+    assert filled.registry.names("pipelines") == ["flights"]
+
+
+def test_delete_keeps_data_unless_told_otherwise(featurestore: Any, filled: Project) -> None:
+    assert featurestore("delete", "view", "aircraft-delays").code == 0
+    assert featurestore("delete", "pipeline", "flights").code == 0
+    assert featurestore("get", "all").out == "No resources found.\n"
+    assert Ledger(filled.storage, "flights").head() == 3
+
+
+def test_what_was_deleted_and_is_applied_again_goes_on_where_it_was(
+    featurestore: Any, filled: Project
+) -> None:
+    featurestore("delete", "view", "aircraft-delays")
+    featurestore("apply", "-f", ".")
+    (row,) = table(featurestore("get", "views").out)
+    assert (row["COMMIT"], row["ROWS"]) == ("2", "1,663")
+
+
+def test_delete_with_data_leaves_none(featurestore: Any, filled: Project) -> None:
+    said = featurestore("delete", "view", "aircraft-delays", "--data", "--yes")
+    assert said.code == 0
+    assert featurestore("delete", "pipeline", "flights", "--data", "--yes").code == 0
+    assert not filled.storage.names("features")
+    assert not filled.storage.names("ledger")
+
+
+def test_logs_are_empty_before_the_first_run(featurestore: Any, filled: Project) -> None:
+    assert featurestore("logs").out == "No events yet.\n"

@@ -1,0 +1,50 @@
+"""The command line starts fast: what it loads before it knows what to do is little."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = (
+    "featurestore.resources",
+    "polars",
+    "pyarrow",
+    "duckdb",
+    "deltalake",
+    "numpy",
+    "pandas",
+    "fsspec",
+    "sqlglot",
+    "redis",
+    "yaml",
+)
+
+
+def loaded_by(*arguments: str) -> set[str]:
+    code = (
+        "import sys; sys.argv = ['featurestore', *sys.argv[1:]]\n"
+        "from featurestore.cli.__main__ import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print('LOADED', *sys.modules)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True, timeout=60
+    )
+    return set(ran.stdout.rpartition("LOADED")[2].split())
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("get", "--help"), ("run", "--help"), ("quarantine", "--help")]
+)
+def test_help_loads_no_model_and_no_engine(arguments: tuple[str, ...]) -> None:
+    assert not loaded_by(*arguments) & set(HEAVY)
+
+
+def test_listing_resources_loads_no_data_engine(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("empty")
+    loaded_by("init", str(folder))
+    engines = {"polars", "pyarrow", "duckdb", "deltalake", "numpy", "pandas"}
+    assert not loaded_by("-C", str(folder), "get", "all") & engines

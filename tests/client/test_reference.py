@@ -1,0 +1,78 @@
+"""Names of features in requests, and of columns in results."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from featurestore.definition import Output, outputs
+from featurestore.errors import NotFound, RequestError
+from featurestore.reference import Reference, column_names, parse_references
+from featurestore.resources.view import FeatureViewSpec
+
+SPEC = FeatureViewSpec.model_validate(
+    {
+        "entity": {"name": "aircraft", "joinKeys": [{"name": "tailnum", "type": "string"}]},
+        "source": {"pipeline": "flights"},
+        "timestampField": "at",
+        "features": [
+            {"name": "last", "type": "float64", "column": "delay"},
+            {
+                "name": "mean",
+                "type": "float64",
+                "aggregate": {"function": "Mean", "column": "delay", "windows": ["1d", "7d"]},
+            },
+        ],
+    }
+)
+KNOWN = outputs(SPEC)
+
+
+def named(text: str) -> list[str]:
+    return [output.name for output in Reference.parse(text).outputs(KNOWN)]
+
+
+def test_a_reference_means_one_feature_or_one_window_or_all_of_a_view() -> None:
+    assert named("v:last") == ["last"]
+    assert named("v:mean_7d") == ["mean_7d"]
+    assert named("v:*") == ["last", "mean_1d", "mean_7d"]
+
+
+@pytest.mark.parametrize("text", ["v", "v:", ":last", "v:a:b", "", 7, None])
+def test_a_malformed_reference_is_shown_the_form(text: Any) -> None:
+    with pytest.raises(RequestError, match="this names no feature: in features, wanted view:feature"):
+        Reference.parse(text)
+
+
+@pytest.mark.parametrize("text", ["v:mean_7", "v:mean", "v:lst"])
+def test_an_unknown_feature_is_answered_with_the_nearest(text: str) -> None:
+    with pytest.raises(NotFound, match=r"has no feature .*(Did you mean|There is)"):
+        named(text)
+
+
+@pytest.mark.parametrize(
+    ("features", "message"), [("v:last", "features are no list"), (7, "no list"), ([], "no feature")]
+)
+def test_a_request_is_a_list_of_at_least_one_name(features: Any, message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        parse_references(features)
+
+
+def asked(*views: str) -> list[tuple[str, Output]]:
+    return [(view, KNOWN[0]) for view in views]
+
+
+def test_columns_are_named_as_feast_names_them() -> None:
+    assert column_names(asked("aircraft-delays"), ["tailnum"], False) == ["last"]
+    assert column_names(asked("aircraft-delays"), ["tailnum"], True) == ["aircraft-delays__last"]
+
+
+def test_names_that_clash_are_refused_with_the_way_out() -> None:
+    with pytest.raises(RequestError, match=r"'last'.*got b:last, and a:last\. full_feature_names=True"):
+        column_names(asked("a", "b"), [], False)
+    assert column_names(asked("a", "b"), [], True) == ["a__last", "b__last"]
+    with pytest.raises(RequestError, match=r"got a:last, and the entities\. full_feature_names=True"):
+        column_names(asked("a"), ["last"], False)
+    with pytest.raises(RequestError, match="Rename the column of the entities"):
+        column_names(asked("a"), ["a__last"], True)

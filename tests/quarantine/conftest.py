@@ -1,0 +1,87 @@
+"""A pipeline of CSV files, run batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from featurestore import layout, quarantine
+from featurestore.batch import Entry, Manifest
+from featurestore.job import BatchRequest, BatchResult
+from featurestore.ledger import Ledger
+from featurestore.listing import find_arrival
+from featurestore.registry import Registry
+from featurestore.resources import DataPipeline
+from featurestore.storage import Storage
+from featurestore.table import Table
+from featurestore_transforms.batch import run_batch
+from featurestore_transforms.change import scan
+
+NAME = "events"
+NOW_US = 1_700_000_000_000_000
+
+
+class Pipeline:
+    def __init__(self, root: str, raw: Path, spec: Mapping[str, Any]) -> None:
+        self.storage = Storage(root)
+        self.raw = raw
+        raw.mkdir()
+        self.ledger = Ledger(self.storage, NAME)
+        self.apply(spec)
+
+    def apply(self, spec: Mapping[str, Any]) -> None:
+        source = {"uri": f"{self.raw}/*", "format": "CSV", **spec.get("source", {})}
+        full = {"metadata": {"name": NAME}, "spec": {**spec, "source": source}}
+        self.digest = Registry(self.storage).accept(DataPipeline.model_validate(full))
+
+    def batch(self, files: Mapping[str, str], **how: Any) -> BatchResult:
+        """The result of a batch of these new files."""
+        entries = []
+        for name, text in files.items():
+            (self.raw / name).write_text(text)
+            arrival = find_arrival(str(self.raw / name))
+            assert arrival is not None
+            entries.append(Entry(arrival, **how))
+        number = self.ledger.head() + 1
+        manifest = Manifest(NAME, self.ledger.uid(), number, self.digest, NOW_US, tuple(entries))
+        assert self.ledger.intend(manifest)
+        return self.run(number)
+
+    def run(self, number: int) -> BatchResult:
+        request = BatchRequest(root=self.storage.root, pipeline=NAME, number=number)
+        return run_batch(self.storage, request, lambda progress: None)
+
+    def replay(self, **which: int) -> Manifest | None:
+        return quarantine.replay(self.storage, NAME, now_us=NOW_US, **which)
+
+    def replayed(self, **which: int) -> BatchResult:
+        """The result of the batch that runs entries again."""
+        manifest = self.replay(**which)
+        assert manifest is not None
+        return self.run(manifest.number)
+
+    def entries(self) -> list[quarantine.Quarantined]:
+        return quarantine.entries(self.storage, "pipelines", NAME)
+
+    def open(self) -> list[tuple[int, int, str]]:
+        return [(e.batch, e.file, e.rule) for e in self.entries() if e.replayed_in is None]
+
+    def values(self, *columns: str) -> list[tuple[Any, ...]]:
+        table = Table.open(self.storage, layout.dataset(NAME))
+        assert table is not None
+        frame: pl.DataFrame = scan(table, table.files()).select(columns).collect()
+        return sorted(frame.rows())
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> Callable[..., Pipeline]:
+    """Makes a pipeline from the fields of its spec."""
+
+    def make(**spec: Any) -> Pipeline:
+        return Pipeline(str(tmp_path / "store"), tmp_path / "raw", spec)
+
+    return make

@@ -1,0 +1,204 @@
+"""What waits to be taken: on real files, with a clock of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from featurestore.batch import Manifest
+from featurestore.ledger import Ledger
+from featurestore.resources import DataPipelineSpec
+from featurestore.runner.inbox import Inbox
+from featurestore.storage import Storage
+
+SECOND_US = 1_000_000
+NOW_US = 1_700_000_000 * SECOND_US
+MINUTE_AGO_S = 1_700_000_000 - 60
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger(Storage(str(tmp_path / "store")), "flights")
+
+
+@pytest.fixture
+def inbox(tmp_path: Path, ledger: Ledger) -> Callable[..., Inbox]:
+    def make(**arrivals: Any) -> Inbox:
+        source = {"uri": "raw/*.csv", "format": "CSV"}
+        spec = DataPipelineSpec.model_validate({"source": source, "trigger": {"arrivals": arrivals}})
+        return Inbox(ledger, str(tmp_path), spec)
+
+    return make
+
+
+@pytest.fixture
+def drop(tmp_path: Path) -> Callable[..., str]:
+    (tmp_path / "raw").mkdir()
+
+    def write(name: str, text: str = "a\n1\n", changed_s: int = MINUTE_AGO_S) -> str:
+        path = tmp_path / "raw" / name
+        path.write_text(text)
+        os.utime(path, (changed_s, changed_s))
+        return str(path)
+
+    return write
+
+
+def names(inbox: Inbox) -> list[str]:
+    return [entry.arrival.uri.rsplit("/", 1)[-1] for entry in inbox.open.entries] if inbox.open else []
+
+
+def take(inbox: Inbox, ledger: Ledger, number: int) -> None:
+    assert inbox.open is not None
+    entries = inbox.open.entries
+    assert ledger.intend(Manifest("flights", ledger.uid(), number, "spec", NOW_US, entries))
+    inbox.took(entries, number, NOW_US)
+
+
+def test_files_wait_in_one_open_batch_from_when_the_first_was_seen(inbox: Any, drop: Any) -> None:
+    drop("b.csv")
+    box = inbox()
+    box.look(NOW_US)
+    drop("a.csv", changed_s=MINUTE_AGO_S + 1)
+    box.look(NOW_US + 11 * SECOND_US)
+    assert names(box) == ["b.csv", "a.csv"]
+    assert box.open.opened_us == NOW_US
+    assert not box.full
+
+
+def test_what_a_manifest_took_waits_no_more(inbox: Any, drop: Any, ledger: Ledger) -> None:
+    drop("a.csv")
+    box = inbox()
+    box.look(NOW_US)
+    take(box, ledger, 1)
+    assert box.open is None
+    box.look(NOW_US + 60 * SECOND_US)
+    assert box.open is None
+
+
+def test_a_backlog_is_cut_into_batches_that_are_full_but_for_the_last(
+    inbox: Any, drop: Any, ledger: Ledger
+) -> None:
+    for name in "abcde":
+        drop(f"{name}.csv")
+    box = inbox(maxFiles=2)
+    box.look(NOW_US)
+    taken = []
+    for number in (1, 2, 3):
+        taken.append((names(box), box.full))
+        take(box, ledger, number)
+    assert taken == [(["a.csv", "b.csv"], True), (["c.csv", "d.csv"], True), (["e.csv"], False)]
+
+
+def test_the_source_is_listed_again_after_its_poll_interval(inbox: Any, drop: Any) -> None:
+    box = inbox(pollInterval="7s")
+    box.look(NOW_US)
+    assert box.next_us == NOW_US + 7 * SECOND_US
+    drop("a.csv")
+    box.look(NOW_US + 6 * SECOND_US)
+    assert box.open is None
+    box.look(NOW_US + 7 * SECOND_US)
+    assert names(box) == ["a.csv"]
+
+
+def test_a_hint_brings_a_file_without_a_listing(inbox: Any, drop: Any) -> None:
+    box = inbox(pollInterval="1h")
+    box.look(NOW_US)
+    drop("unheard.csv")
+    box.look(NOW_US + 1, [drop("heard.csv")])
+    assert names(box) == ["heard.csv"]
+
+
+def test_a_hint_of_a_file_that_is_gone_does_nothing(inbox: Any, drop: Any, tmp_path: Path) -> None:
+    drop("a.csv")
+    box = inbox()
+    box.look(NOW_US)
+    box.look(NOW_US + 1, [str(tmp_path / "raw" / "gone.csv")])
+    assert names(box) == ["a.csv"]
+
+
+def test_a_file_still_being_written_is_not_taken_and_is_looked_at_again_soon(inbox: Any, drop: Any) -> None:
+    now_s = NOW_US // SECOND_US
+    path = drop("a.csv", text="a\n1", changed_s=now_s)
+    box = inbox(pollInterval="1h")
+    box.look(NOW_US)
+    assert box.open is None
+    assert box.unsettled
+    assert NOW_US < box.next_us <= NOW_US + 10 * SECOND_US
+    drop("a.csv", text="a\n1\n2\n", changed_s=now_s + 1)
+    box.look(NOW_US + SECOND_US, [path])
+    box.look(box.next_us)
+    assert names(box) == ["a.csv"]
+    assert box.open.size_bytes == 6
+
+
+def test_a_file_that_changes_while_it_waits_is_taken_as_it_is_then(inbox: Any, drop: Any) -> None:
+    drop("a.csv", text="a\n1\n")
+    box = inbox(pollInterval="1h")
+    box.look(NOW_US)
+    path = drop("a.csv", text="a\n1\n22\n", changed_s=NOW_US // SECOND_US)
+    box.look(NOW_US + 1, [path])
+    assert box.open is None
+    box.look(box.next_us)
+    assert [entry.arrival.size_bytes for entry in box.open.entries] == [7]
+
+
+def test_what_another_runner_took_waits_no_more(inbox: Any, drop: Any, ledger: Ledger) -> None:
+    drop("a.csv")
+    mine, others = inbox(), inbox()
+    mine.look(NOW_US)
+    others.look(NOW_US)
+    take(others, ledger, 1)
+    drop("b.csv")
+    mine.look(NOW_US + 1)
+    assert names(mine) == ["b.csv"]
+
+
+def test_a_source_that_cannot_be_listed_is_tried_again_later_and_keeps_what_waits(
+    inbox: Any, drop: Any, tmp_path: Path
+) -> None:
+    drop("a.csv")
+    box = inbox()
+    box.look(NOW_US)
+    (tmp_path / "raw").rename(tmp_path / "elsewhere")
+    (tmp_path / "raw").write_text("no folder")
+    later_us = NOW_US + 10 * SECOND_US
+    box.look(later_us)
+    assert box.source is not None
+    assert box.next_us == later_us + SECOND_US
+    assert names(box) == ["a.csv"]
+    box.look(box.next_us)
+    assert box.source.count == 2
+    (tmp_path / "raw").unlink()
+    (tmp_path / "elsewhere").rename(tmp_path / "raw")
+    box.look(box.next_us)
+    assert box.source is None
+
+
+def test_when_another_was_first_the_source_is_looked_at_anew(inbox: Any, drop: Any) -> None:
+    box = inbox(pollInterval="1h")
+    box.look(NOW_US)
+    drop("a.csv")
+    box.forget()
+    box.look(NOW_US + 1)
+    assert names(box) == ["a.csv"]
+
+
+def test_an_overwritten_file_comes_with_what_the_spec_says_of_it(
+    inbox: Any, drop: Any, ledger: Ledger
+) -> None:
+    drop("a.csv")
+    box = inbox()
+    box.look(NOW_US)
+    take(box, ledger, 1)
+    drop("a.csv", text="a\n1\n22\n", changed_s=MINUTE_AGO_S + 1)
+    box.look(NOW_US + 60 * SECOND_US)
+    (entry,) = box.open.entries
+    assert entry.action == "Reject"
+    assert "overwritten" in entry.reason
+    assert replace(entry, reason="").replaces == ()

@@ -1,0 +1,176 @@
+"""A store on a laptop whose clock the test turns, and whose runner can be killed at any named step.
+
+All parts are the real ones; only the worker runs in this process, so that hundreds of stories fit into a minute.
+A kill is an exception that nothing catches: what the runner and the worker knew is gone, as after ``kill -9``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from oracle import EPOCH, MICROSECOND, Row
+
+from featurestore import fault
+from featurestore.client import Store
+from featurestore.job import BatchRequest, BuildRequest, Request, Result
+from featurestore.ledger import Ledger
+from featurestore.online.publish import run_publish
+from featurestore.project import open_project
+from featurestore.resources import DataPipeline, FeatureView
+from featurestore.runner.runner import Runner
+from featurestore.storage import Storage
+from featurestore.table import Table
+from featurestore_transforms.batch import run_batch
+from featurestore_transforms.build import run_build
+
+SCHEMA = {"k": pl.String, "ts": pl.Datetime("us", "UTC"), "v": pl.Int64, "w": pl.Float64}
+STORE = "kind: FeatureStore\nmetadata: {name: default}\nspec: {offline: {uri: root}}\n"
+
+
+class Killed(BaseException):
+    """The process was killed."""
+
+
+class Clock:
+    """UTC microseconds; each look takes a millisecond."""
+
+    def __init__(self, start: datetime) -> None:
+        self.now_us = (start - EPOCH) // MICROSECOND
+
+    def __call__(self) -> int:
+        self.now_us += 1000
+        return self.now_us
+
+
+class _Here:
+    """The worker, in this process."""
+
+    def __init__(self, storage: Storage, clock: Clock) -> None:
+        self._storage, self._clock = storage, clock
+
+    def run(self, request: Request, progress: Callable[[dict[str, Any]], None]) -> Result:
+        def report(_: object) -> None:
+            progress({})
+
+        if isinstance(request, BatchRequest):
+            return run_batch(self._storage, request, report)
+        if isinstance(request, BuildRequest):
+            return run_build(self._storage, request, report)
+        return run_publish(self._storage, request, self._clock())
+
+
+class _Bell:
+    """Waiting takes no time: the clock is turned on."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def attend(self, sources: object) -> None: ...
+
+    def ring(self) -> None: ...
+
+    def wait(self, seconds: float) -> dict[str, set[str]]:
+        self._clock.now_us += int(max(seconds, 0.001) * 1_000_000)
+        return {}
+
+
+class _Silent:
+    def begin(self, step: object) -> None: ...
+
+    def progress(self, step: object, progress: object) -> None: ...
+
+    def happened(self, event: object) -> None: ...
+
+
+class Laptop:
+    """A project in ``folder``, at the time ``start``."""
+
+    def __init__(self, folder: Path, start: datetime) -> None:
+        self.clock = Clock(start)
+        self.folder = folder
+        (folder / "raw").mkdir(parents=True)
+        (folder / "store.yaml").write_text(STORE)
+        self.project = open_project(folder, {}, folder)
+        self.storage = self.project.storage
+        self._dropped = 0
+
+    def apply(self, *resources: Mapping[str, Any]) -> None:
+        for resource in resources:
+            model = DataPipeline if resource["kind"] == "DataPipeline" else FeatureView
+            self.project.registry.accept(model.model_validate(dict(resource)))
+        self.project.registry.accept(self.project.store)
+
+    def drop(self, name: str, rows: tuple[Row, ...]) -> tuple[str, str]:
+        """Put or overwrite a file; its URI and version. Each is an hour old, and a microsecond younger than the last."""
+        path = self.folder / "raw" / name
+        write(path, rows)
+        self._dropped += 1
+        modified_ns = (self.clock() - 3_600_000_000 + self._dropped) * 1000
+        os.utime(path, ns=(modified_ns, modified_ns))
+        return str(path), f"{modified_ns}-{path.stat().st_size}"
+
+    def run(self) -> None:
+        """A new runner works until nothing is left to be done."""
+        worker: Any = _Here(self.storage, self.clock)
+        bell: Any = _Bell(self.clock)
+        Runner(self.project, worker, bell, _Silent(), self.clock).run(draining=True)
+
+    @contextmanager
+    def killed_at(self, step: str, times: int = 1) -> Iterator[None]:
+        """What runs inside is killed when it reaches the step; nothing happens if it never does."""
+
+        def kill(*_: object) -> None:
+            raise Killed
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("FEATURESTORE_KILL_AT", f"{step}#{times}")
+            patch.setattr(fault, "_reached", type(fault._reached)())
+            patch.setattr(fault.os, "kill", kill)
+            try:
+                yield
+            except Killed:
+                return
+
+    def ledger(self, pipeline: str) -> Ledger:
+        return Ledger(self.storage, pipeline)
+
+    def table(self, path: str) -> list[Row]:
+        """All rows of a Delta table; [] if it is not there."""
+        table = Table.open(self.storage, path)
+        if table is None or not table.uris():
+            return []
+        return pl.read_parquet(table.uris(), missing_columns="insert").to_dicts()
+
+    def store(self, at: datetime) -> Store:
+        """The client, as a reader has it at that time."""
+        now_us = (at - EPOCH) // MICROSECOND
+        return Store(self.project, clock_us=lambda: now_us)
+
+    @property
+    def now(self) -> datetime:
+        return EPOCH + timedelta(microseconds=self.clock.now_us)
+
+
+def write(path: Path, rows: tuple[Row, ...]) -> None:
+    """The rows in the format that the name ends with."""
+    frame = pl.DataFrame(list(rows), schema=SCHEMA)
+    match path.suffix:
+        case ".parquet":
+            frame.write_parquet(path)
+        case ".arrow":
+            frame.write_ipc(path)
+        case ".csv":
+            frame.write_csv(path, datetime_format="%Y-%m-%dT%H:%M:%S%.6fZ")
+        case ".json":
+            lines = [{**row, "ts": row["ts"] and row["ts"].isoformat()} for row in rows]
+            path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        case other:
+            raise ValueError(other)
