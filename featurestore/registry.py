@@ -84,7 +84,7 @@ class Registry:
             return named
         kind: Kind = "pipelines" if isinstance(resource, DataPipeline) else "views"
         name = resource.metadata.name
-        if self._accepted_digest(kind, name) != named:
+        if self.accepted_digest(kind, name) != named:
             self._storage.put_if_absent(layout.accepted(kind, name, named), data)
             self._storage.replace(layout.pointer(kind, name), canonical_json({"digest": named}))
         return named
@@ -100,7 +100,7 @@ class Registry:
             StorageError: storage did not answer; this is never read as "there is none".
             SpecError: this version of the software cannot read the resource.
         """
-        named = self._accepted_digest(kind, name)
+        named = self.accepted_digest(kind, name)
         if named is None:
             return None
         if kind == "pipelines":
@@ -132,7 +132,7 @@ class Registry:
     def names(self, kind: Kind) -> list[str]:
         """Names of the accepted resources of a kind, sorted."""
         found = self._storage.names(f"registry/{kind}")
-        return [name for name in found if self._accepted_digest(kind, name) is not None]
+        return [name for name in found if self.accepted_digest(kind, name) is not None]
 
     def pipelines(self) -> dict[str, Accepted[DataPipeline]]:
         """All accepted pipelines by name."""
@@ -146,11 +146,12 @@ class Registry:
         found = ((name, self.current("views", name)) for name in self._storage.names("registry/views"))
         return {name: accepted for name, accepted in found if accepted is not None}
 
-    def remove(self, kind: Kind, name: str) -> None:
-        """The resource is accepted no more. Its past definitions stay readable by digest."""
-        self._storage.delete(layout.pointer(kind, name))
+    def accepted_digest(self, kind: Kind, name: str) -> str | None:
+        """Digest of the accepted resource; None if there is none.
 
-    def _accepted_digest(self, kind: Kind, name: str) -> str | None:
+        Raises:
+            StorageError: storage did not answer; this is never read as "there is none".
+        """
         path = layout.pointer(kind, name)
         data = self._storage.find(path)
         if data is None:
@@ -164,6 +165,10 @@ class Registry:
                 wanted='{"digest": …}',
                 got=repr(data[:80]),
             ) from error
+
+    def remove(self, kind: Kind, name: str) -> None:
+        """The resource is accepted no more. Its past definitions stay readable by digest."""
+        self._storage.delete(layout.pointer(kind, name))
 
     def _parse(self, model: type[R], data: bytes, path: str) -> R:
         try:

@@ -35,7 +35,7 @@ def change(paths: Sequence[Path], find: Callable[[], Project], form: Format | No
     before = _before(project)
     loaded.check(
         check_references(
-            loaded,
+            loaded.declared,
             Known(
                 pipelines={name: accepted.resource for name, accepted in before.pipelines.items()},
                 schemas={name: dataset.columns for name, dataset in before.datasets.items()},

@@ -6,15 +6,15 @@ a ``select``. After ``sql`` and ``python`` they are not.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from featurestore.errors import SpecError, did_you_mean
 from featurestore.expression import check_expression, check_query
-from featurestore.resources import DataPipeline, FeatureView
+from featurestore.resources import DataPipeline, FeatureView, Resource
 from featurestore.resources.callable import check_callable
-from featurestore.resources.document import Declared, Loaded
 from featurestore.resources.transform import (
     Cast,
     Deduplicate,
@@ -41,24 +41,34 @@ class Known:
 
     ``pipelines``: those accepted before. ``schemas``: pipeline to the columns of its dataset, where there is
     one. ``folders``: where the modules of callables are looked for; None where they cannot be seen, as in a
-    cluster, whose Jobs bring their own.
+    cluster, whose Jobs bring their own. ``growing``: things are applied in any order, so a pipeline that is not
+    there is waited for, and is no problem.
     """
 
     pipelines: Mapping[str, DataPipeline]
     schemas: Mapping[str, Collection[str]]
     folders: Sequence[Path] | None = None
+    growing: bool = False
 
 
-def check_references(loaded: Loaded, known: Known) -> list[SpecError]:
+class Placed(Protocol):
+    """A resource, and where each of its fields stands."""
+
+    @property
+    def resource(self) -> Resource: ...
+
+    def where(self, *path: str | int) -> str: ...
+
+
+def check_references(declared: Iterable[Placed], known: Known) -> list[SpecError]:
     """All that is wrong with references, columns, expressions, queries and callables."""
-    declared = {
-        one.resource.metadata.name: one.resource
-        for one in loaded.declared
-        if isinstance(one.resource, DataPipeline)
+    every = list(declared)
+    pipelines = {
+        one.resource.metadata.name: one.resource for one in every if isinstance(one.resource, DataPipeline)
     }
-    check = _References({**known.pipelines, **declared}, known)
+    check = _References({**known.pipelines, **pipelines}, known)
     problems: list[SpecError] = []
-    for one in loaded.declared:
+    for one in every:
         if isinstance(one.resource, DataPipeline):
             problems += check.pipeline(one, one.resource)
         elif isinstance(one.resource, FeatureView):
@@ -70,7 +80,7 @@ class _References:
     def __init__(self, pipelines: Mapping[str, DataPipeline], known: Known) -> None:
         self._pipelines, self._known = pipelines, known
 
-    def pipeline(self, at: Declared, pipeline: DataPipeline) -> Iterator[SpecError]:
+    def pipeline(self, at: Placed, pipeline: DataPipeline) -> Iterator[SpecError]:
         spec = pipeline.spec
         columns = _source_columns(pipeline)
         for n, transform in enumerate(spec.transforms):
@@ -88,7 +98,7 @@ class _References:
             for path, column in keys.items():
                 yield from _column(at, ("spec", "deduplicate", *path), column, columns)
 
-    def view(self, at: Declared, view: FeatureView) -> Iterator[SpecError]:
+    def view(self, at: Placed, view: FeatureView) -> Iterator[SpecError]:
         spec = view.spec
         name = spec.source.pipeline
         yield from self._there(at, ("spec", "source", "pipeline"), name)
@@ -115,7 +125,7 @@ class _References:
 
     def _step(
         self,
-        at: Declared,
+        at: Placed,
         where: tuple[str | int, ...],
         transform: Transform,
         columns: Columns,
@@ -156,7 +166,7 @@ class _References:
                 yield from self._lookup(at, where, step, columns, pipeline)
 
     def _lookup(
-        self, at: Declared, where: tuple[str | int, ...], step: Lookup, columns: Columns, pipeline: str
+        self, at: Placed, where: tuple[str | int, ...], step: Lookup, columns: Columns, pipeline: str
     ) -> Iterator[SpecError]:
         if step.pipeline == pipeline:
             place = at.where(*where, "pipeline")
@@ -175,8 +185,8 @@ class _References:
                     f"there is a column {name!r} already", where=place, hint="Give it another name"
                 )
 
-    def _there(self, at: Declared, path: tuple[str | int, ...], pipeline: str) -> Iterator[SpecError]:
-        if pipeline not in self._pipelines:
+    def _there(self, at: Placed, path: tuple[str | int, ...], pipeline: str) -> Iterator[SpecError]:
+        if pipeline not in self._pipelines and not self._known.growing:
             hint = did_you_mean(pipeline, self._pipelines)
             yield SpecError(f"unknown DataPipeline {pipeline!r}", where=at.where(*path), hint=hint)
 
@@ -228,9 +238,7 @@ def _field(transform: Transform) -> str:
     return next(iter(transform.model_dump(by_alias=True, exclude_none=True)))
 
 
-def _expression(
-    at: Declared, path: tuple[str | int, ...], text: str, columns: Columns
-) -> Iterator[SpecError]:
+def _expression(at: Placed, path: tuple[str | int, ...], text: str, columns: Columns) -> Iterator[SpecError]:
     try:
         check_expression(text, where=at.where(*path), columns=columns)
     except SpecError as problem:
@@ -238,7 +246,7 @@ def _expression(
 
 
 def _column(
-    at: Declared, path: tuple[str | int, ...], name: str, columns: Columns, *, of: str = ""
+    at: Placed, path: tuple[str | int, ...], name: str, columns: Columns, *, of: str = ""
 ) -> Iterator[SpecError]:
     if columns is not None and name not in columns:
         dataset = f" of {of!r}" if of else ""

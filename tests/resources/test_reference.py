@@ -36,7 +36,7 @@ def problems(text: str, folder: Path, known: Known) -> list[str]:
     file.write_text(text)
     loaded = load([file])
     assert not loaded.problems
-    return [str(problem).replace(f"{folder}/", "") for problem in check_references(loaded, known)]
+    return [str(problem).replace(f"{folder}/", "") for problem in check_references(loaded.declared, known)]
 
 
 def test_a_view_may_name_a_pipeline_that_was_accepted_before(tmp_path: Path) -> None:

@@ -1,0 +1,100 @@
+"""Which spec runs: the given one if it is right, else the last good one, and what is wrong with the given one.
+
+What an object says about itself was checked by the API server. Here is what needs others: columns of a dataset,
+tables that are looked up, expressions. What is named and is not there yet is no mistake in a cluster, where things
+are applied in any order; ``reconcile`` says that it is waited for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from featurestore.errors import SpecError
+from featurestore.registry import Accepted, Registry, resource_digest
+from featurestore.resources import DataPipeline, FeatureView
+from featurestore.resources.node import path_text
+from featurestore.resources.reference import Known, check_references
+from featurestore_operator.parse import parse
+
+R = TypeVar("R", DataPipeline, FeatureView)
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling(Generic[R]):
+    """``accepted``: what runs; None if nothing good was ever given. ``problem``: what is wrong with what is given."""
+
+    accepted: Accepted[R] | None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A resource as the cluster has it: its fields are named by their paths."""
+
+    resource: DataPipeline | FeatureView
+
+    def where(self, *path: str | int) -> str:
+        return path_text(path)
+
+
+def rule_pipeline(
+    found: dict[str, Any], registry: Registry, schemas: Mapping[str, Collection[str]]
+) -> Ruling[DataPipeline]:
+    """``schemas``: pipeline to the columns of its dataset, of this one and of those that it looks up.
+
+    Raises:
+        StorageError: storage did not answer.
+    """
+    name = found["metadata"]["name"]
+    try:
+        given = parse(DataPipeline, found)
+        named = resource_digest(given)
+        if registry.accepted_digest("pipelines", name) == named:
+            return Ruling(Accepted(named, given))
+        looked_up = [step.lookup.pipeline for step in given.spec.transforms if step.lookup]
+        _check(given, _pipelines(registry, looked_up), schemas)
+    except SpecError as error:
+        return Ruling(registry.current("pipelines", name), str(error))
+    return Ruling(Accepted(registry.accept(given), given))
+
+
+def rule_view(
+    found: dict[str, Any], registry: Registry, schemas: Mapping[str, Collection[str]]
+) -> Ruling[FeatureView]:
+    """``schemas``: its pipeline to the columns of the dataset, where there is one.
+
+    Raises:
+        StorageError: storage did not answer.
+    """
+    name = found["metadata"]["name"]
+    try:
+        given = parse(FeatureView, found)
+        named = resource_digest(given)
+        if registry.accepted_digest("views", name) == named:
+            return Ruling(Accepted(named, given))
+        _check(given, _pipelines(registry, [given.spec.source.pipeline]), schemas)
+    except SpecError as error:
+        return Ruling(registry.current("views", name), str(error))
+    return Ruling(Accepted(registry.accept(given), given))
+
+
+def _pipelines(registry: Registry, names: Collection[str]) -> dict[str, DataPipeline]:
+    found = {name: registry.current("pipelines", name) for name in names}
+    return {name: accepted.resource for name, accepted in found.items() if accepted is not None}
+
+
+def _check(
+    given: DataPipeline | FeatureView,
+    pipelines: Mapping[str, DataPipeline],
+    schemas: Mapping[str, Collection[str]],
+) -> None:
+    """Nothing, if all that it names is right.
+
+    Raises:
+        SpecError: something is wrong; all of it is said.
+    """
+    problems = check_references([Given(given)], Known(pipelines, schemas, growing=True))
+    if problems:
+        raise SpecError("; ".join(map(str, problems)), problems=problems)

@@ -1,0 +1,144 @@
+"""The FeatureStore of a namespace, opened: its storage root, registry and online store, with its own credentials.
+
+A namespace uses its only FeatureStore, or the one named ``default`` if there are several.
+"""
+
+from __future__ import annotations
+
+import base64
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from featurestore.condition import Condition, false
+from featurestore.errors import NotFound, SpecError
+from featurestore.online.mark import Marks, open_marks
+from featurestore.registry import Registry
+from featurestore.resources import FeatureStore
+from featurestore.resources.metadata import SecretRef
+from featurestore.storage import Storage
+from featurestore_operator.api import Api
+from featurestore_operator.informer import Cache
+from featurestore_operator.job_manifest import Place
+from featurestore_operator.managed_redis import resolved
+from featurestore_operator.parse import parse
+from featurestore_operator.settings import Settings
+
+DEFAULT = "default"
+_KEPT_US = 300 * 1_000_000
+"""So long are credentials used before their Secret is read again; a failure of storage ends it at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenStore:
+    """``spec``: as clients see it, a managed Redis being a URL. ``credentials``: of storage, None for the process's own."""
+
+    resource: FeatureStore
+    uid: str
+    storage: Storage
+    registry: Registry
+    marks: Marks
+    place: Place
+    opened_us: int
+
+
+class Stores:
+    """Opens stores and keeps them. Safe to use from several threads."""
+
+    def __init__(self, cache: Cache, api: Api, settings: Settings, clock: Callable[[], int]) -> None:
+        self._cache = cache
+        self._api = api
+        self._settings = settings
+        self._clock = clock
+        self._open: dict[str, tuple[str, OpenStore]] = {}
+        self._lock = threading.Lock()
+
+    def find(self, namespace: str) -> dict[str, Any] | Condition:
+        """The object of the FeatureStore that the namespace uses, or why there is none."""
+        found = {it["metadata"]["name"]: it for it in self._cache.stores(namespace)}
+        if len(found) == 1:
+            return next(iter(found.values()))
+        if not found:
+            message = f"There is no FeatureStore in namespace {namespace!r}: it says where data lives."
+            return false("Ready", "StoreMissing", message)
+        if DEFAULT in found:
+            return found[DEFAULT]
+        names = ", ".join(sorted(found))
+        message = (
+            f"Namespace {namespace!r} has several FeatureStores ({names}) and none is named {DEFAULT!r}."
+        )
+        return false("Ready", "StoreAmbiguous", message)
+
+    def open(self, namespace: str) -> OpenStore | Condition:
+        """The namespace's store, or the condition that says why there is none.
+
+        Raises:
+            StorageError: storage cannot be opened.
+            TransientError: the API server did not answer.
+        """
+        found = self.find(namespace)
+        if isinstance(found, Condition):
+            return found
+        version = f"{found['metadata']['uid']}/{found['metadata'].get('generation', 0)}"
+        with self._lock:
+            kept = self._open.get(namespace)
+        if kept and kept[0] == version and self._clock() - kept[1].opened_us < _KEPT_US:
+            return kept[1]
+        try:
+            opened = self._opened(namespace, found)
+        except SpecError as error:
+            return false("Ready", "StoreInvalid", str(error))
+        except NotFound as error:
+            return false("Ready", "SecretMissing", str(error))
+        with self._lock:
+            self._open[namespace] = (version, opened)
+        return opened
+
+    def forget(self, namespace: str) -> None:
+        """Open it anew next time: it may have failed because its credentials were changed."""
+        with self._lock:
+            self._open.pop(namespace, None)
+
+    def credentials(self, namespace: str, ref: SecretRef | None) -> Mapping[str, str] | None:
+        """What a Secret holds, by key; None if none is named.
+
+        Raises:
+            NotFound: there is no such Secret.
+            TransientError: the API server did not answer.
+        """
+        if ref is None:
+            return None
+        secret = self._api.get("v1", "Secret", namespace, ref.name)
+        if secret is None:
+            raise NotFound(
+                f"there is no Secret {ref.name!r}",
+                where=f"namespace {namespace!r}",
+                wanted="the credentials that secretRef names",
+                hint=f"kubectl -n {namespace} create secret generic {ref.name} --from-literal=AWS_ACCESS_KEY_ID=…",
+            )
+        return {key: base64.b64decode(value).decode() for key, value in (secret.get("data") or {}).items()}
+
+    def _opened(self, namespace: str, found: dict[str, Any]) -> OpenStore:
+        declared = parse(FeatureStore, found)
+        resource = resolved(declared, namespace)
+        offline, redis = resource.spec.offline, resource.spec.online.redis
+        environ = self.credentials(namespace, offline.secret_ref)
+        storage = Storage(offline.uri, environ)
+        online = self.credentials(namespace, redis.secret_ref) if redis is not None else None
+        return OpenStore(
+            resource=resource,
+            uid=found["metadata"]["uid"],
+            storage=storage,
+            registry=Registry(storage),
+            marks=open_marks(storage, resource.spec, online),
+            place=Place(
+                namespace=namespace,
+                root=storage.root,
+                image=self._settings.job_image,
+                service_account=self._settings.job_service_account,
+                secret=offline.secret_ref.name if offline.secret_ref else None,
+                redis_secret=redis.secret_ref.name if redis is not None and redis.secret_ref else None,
+            ),
+            opened_us=self._clock(),
+        )
