@@ -76,25 +76,7 @@ class Applier:
         return None
 
     def _close(self, step: CloseBatch) -> Manifest:
-        ledger, inbox = self._observer.ledger(step.pipeline), self._observer.inbox(step.pipeline)
-        batch = inbox.open if inbox is not None else None
-        if inbox is None or batch is None:
+        inbox = self._observer.inbox(step.pipeline)
+        if inbox is None:
             raise Conflict("the open batch is gone", where=step.pipeline)
-        now_us = self._clock()
-        manifest = Manifest(
-            pipeline=step.pipeline,
-            uid=ledger.uid(),
-            number=step.number,
-            spec_digest=step.spec_digest,
-            created_us=now_us,
-            entries=batch.entries,
-            lookups=step.lookups,
-        )
-        if not ledger.intend(manifest):
-            inbox.forget()
-            raise Conflict(
-                "another runner closed this batch", where=f"batch {step.number} of {step.pipeline}"
-            )
-        reach("after-manifest")
-        inbox.took(batch.entries, step.number, now_us)
-        return manifest
+        return inbox.close(step, self._clock())

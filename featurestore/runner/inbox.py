@@ -7,10 +7,12 @@ from datetime import timedelta
 from functools import partial
 
 from featurestore.backoff import Attempt
-from featurestore.batch import BACKLOG, Entry, OpenBatch, oldest, split
-from featurestore.errors import FeatureStoreError
+from featurestore.batch import BACKLOG, Entry, Manifest, OpenBatch, oldest, split
+from featurestore.errors import Conflict, FeatureStoreError
+from featurestore.fault import reach
 from featurestore.ledger import Ledger
 from featurestore.listing import list_arrivals, look
+from featurestore.plan import CloseBatch
 from featurestore.resources import DataPipelineSpec
 from featurestore.runner.worker import as_failure
 from featurestore.sighting import Settling, ends_whole
@@ -75,15 +77,35 @@ class Inbox:
             self.source = Attempt(count, now_us, as_failure(error))
             self._list_us = self.source.next_us
 
-    def forget(self) -> None:
-        """Another runner was first: the next look begins anew."""
-        self._head = -1
+    def close(self, step: CloseBatch, now_us: int) -> Manifest:
+        """The manifest of the open batch, which is written now: from here on it is decided what the batch is.
 
-    def took(self, entries: Iterable[Entry], number: int, now_us: int) -> None:
-        """Manifest ``number`` was written with these entries."""
-        for entry in entries:
+        Raises:
+            Conflict: another process was first, or nothing waits any more. The next look begins anew.
+        """
+        where = f"batch {step.number} of {step.pipeline}"
+        if not self._batches:
+            raise Conflict("the open batch is gone", where=where)
+        manifest = Manifest(
+            pipeline=step.pipeline,
+            uid=self._ledger.uid(),
+            number=step.number,
+            spec_digest=step.spec_digest,
+            created_us=now_us,
+            entries=self._batches[0],
+            lookups=step.lookups,
+        )
+        if not self._ledger.intend(manifest):
+            self._head = -1
+            raise Conflict("another process closed this batch", where=where)
+        reach("after-manifest")
+        self._took(manifest, now_us)
+        return manifest
+
+    def _took(self, manifest: Manifest, now_us: int) -> None:
+        for entry in manifest.entries:
             del self._backlog[entry.arrival.uri]
-        self._head = number
+        self._head = manifest.number
         if not self._backlog:
             # What a full backlog left out is found at once.
             self._list_us = now_us if self._left_out else self._list_us

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from featurestore.batch import Manifest
+from featurestore.errors import Conflict
 from featurestore.ledger import Ledger
+from featurestore.plan import CloseBatch
 from featurestore.resources import DataPipelineSpec
 from featurestore.runner.inbox import Inbox
 from featurestore.storage import Storage
@@ -53,11 +54,8 @@ def names(inbox: Inbox) -> list[str]:
     return [entry.arrival.uri.rsplit("/", 1)[-1] for entry in inbox.open.entries] if inbox.open else []
 
 
-def take(inbox: Inbox, ledger: Ledger, number: int) -> None:
-    assert inbox.open is not None
-    entries = inbox.open.entries
-    assert ledger.intend(Manifest("flights", ledger.uid(), number, "spec", NOW_US, entries))
-    inbox.took(entries, number, NOW_US)
+def take(inbox: Inbox, number: int) -> None:
+    inbox.close(CloseBatch("flights", number, "spec"), NOW_US)
 
 
 def test_files_wait_in_one_open_batch_from_when_the_first_was_seen(inbox: Any, drop: Any) -> None:
@@ -71,11 +69,11 @@ def test_files_wait_in_one_open_batch_from_when_the_first_was_seen(inbox: Any, d
     assert not box.full
 
 
-def test_what_a_manifest_took_waits_no_more(inbox: Any, drop: Any, ledger: Ledger) -> None:
+def test_what_a_manifest_took_waits_no_more(inbox: Any, drop: Any) -> None:
     drop("a.csv")
     box = inbox()
     box.look(NOW_US)
-    take(box, ledger, 1)
+    take(box, 1)
     assert box.open is None
     box.look(NOW_US + 60 * SECOND_US)
     assert box.open is None
@@ -91,7 +89,7 @@ def test_a_backlog_is_cut_into_batches_that_are_full_but_for_the_last(
     taken = []
     for number in (1, 2, 3):
         taken.append((names(box), box.full))
-        take(box, ledger, number)
+        take(box, number)
     assert taken == [(["a.csv", "b.csv"], True), (["c.csv", "d.csv"], True), (["e.csv"], False)]
 
 
@@ -148,12 +146,12 @@ def test_a_file_that_changes_while_it_waits_is_taken_as_it_is_then(inbox: Any, d
     assert [entry.arrival.size_bytes for entry in box.open.entries] == [7]
 
 
-def test_what_another_runner_took_waits_no_more(inbox: Any, drop: Any, ledger: Ledger) -> None:
+def test_what_another_runner_took_waits_no_more(inbox: Any, drop: Any) -> None:
     drop("a.csv")
     mine, others = inbox(), inbox()
     mine.look(NOW_US)
     others.look(NOW_US)
-    take(others, ledger, 1)
+    take(others, 1)
     drop("b.csv")
     mine.look(NOW_US + 1)
     assert names(mine) == ["b.csv"]
@@ -181,12 +179,16 @@ def test_a_source_that_cannot_be_listed_is_tried_again_later_and_keeps_what_wait
 
 
 def test_when_another_was_first_the_source_is_looked_at_anew(inbox: Any, drop: Any) -> None:
-    box = inbox(pollInterval="1h")
-    box.look(NOW_US)
     drop("a.csv")
-    box.forget()
-    box.look(NOW_US + 1)
-    assert names(box) == ["a.csv"]
+    mine, others = inbox(pollInterval="1h"), inbox()
+    mine.look(NOW_US)
+    others.look(NOW_US)
+    take(others, 1)
+    drop("b.csv")
+    with pytest.raises(Conflict, match="closed this batch"):
+        take(mine, 1)
+    mine.look(NOW_US + 1)
+    assert names(mine) == ["b.csv"]
 
 
 def test_an_overwritten_file_comes_with_what_the_spec_says_of_it(
@@ -195,7 +197,7 @@ def test_an_overwritten_file_comes_with_what_the_spec_says_of_it(
     drop("a.csv")
     box = inbox()
     box.look(NOW_US)
-    take(box, ledger, 1)
+    take(box, 1)
     drop("a.csv", text="a\n1\n22\n", changed_s=MINUTE_AGO_S + 1)
     box.look(NOW_US + 60 * SECOND_US)
     (entry,) = box.open.entries
