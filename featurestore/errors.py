@@ -8,6 +8,7 @@
     ├── CodeError            the user's own code raised or could not be imported                     exit 5
     └── TransientError       the outside world failed; the same call may succeed later               exit 75
         ├── Conflict         another writer was first
+        ├── Busy             a server asks to be left alone for a while
         └── StorageError     storage or the online store did not answer, or answered nonsense
 
 Each error says *where*, what was *wanted*, what was *got* and what to do (*hint*), and keeps these parts
@@ -118,6 +119,14 @@ class TransientError(FeatureStoreError):
 
 class Conflict(TransientError):
     """Another writer was first; look again and decide anew."""
+
+
+class Busy(TransientError):
+    """A server asks to be left alone for ``retry_after_s`` seconds."""
+
+    def __init__(self, problem: str, *, retry_after_s: float, where: str = "", hint: str = "") -> None:
+        super().__init__(problem, where=where, hint=hint)
+        self.retry_after_s = retry_after_s
 
 
 class StorageError(TransientError):

@@ -5,26 +5,25 @@ Servers are real, start once a session on free loopback ports, and end with it.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import Protocol
 
 import pytest
+from missing import not_here
+from server import free_port, serving
 
 from featurestore.storage import Storage, filesystem
 
+# A control plane of Kubernetes.
+pytest_plugins = ["cluster.fixtures"]
 VERSITYGW = "versitygw-v1.8.0/versitygw"
-START_S = 20.0
 
 
 class RunPython(Protocol):
@@ -41,9 +40,9 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "featurestore-tests"
     binary = cache / VERSITYGW
     if not binary.exists():
-        _not_here(f"{binary} is not there")
+        not_here(f"{binary} is not there")
     folder = tmp_path_factory.mktemp("s3")
-    port = _free_port()
+    port = free_port()
     account = {"ROOT_ACCESS_KEY": "tests", "ROOT_SECRET_KEY": "tests-only"}
     settings = {
         "AWS_ACCESS_KEY_ID": account["ROOT_ACCESS_KEY"],
@@ -54,7 +53,10 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "AWS_ALLOW_HTTP": "true",
     }
     command = [str(binary), "--port", f"127.0.0.1:{port}", "--quiet", "posix", str(folder)]
-    with pytest.MonkeyPatch.context() as environment, _server(command, port, folder, account):
+    with (
+        pytest.MonkeyPatch.context() as environment,
+        serving(command, port, folder.with_suffix(".log"), account),
+    ):
         for name, value in settings.items():
             environment.setenv(name, value)
         filesystem("s3://features")[0].mkdir("features")
@@ -66,11 +68,11 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of a Redis server that keeps nothing on disk."""
     binary = shutil.which("redis-server")
     if binary is None:
-        _not_here("redis-server is not on the PATH")
-    port = _free_port()
+        not_here("redis-server is not on the PATH")
+    port = free_port()
     folder = tmp_path_factory.mktemp("redis")
     command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
-    with _server(command, port, folder, {}):
+    with serving(command, port, folder.with_suffix(".log")):
         yield f"redis://127.0.0.1:{port}"
 
 
@@ -127,59 +129,3 @@ def run_python() -> RunPython:
         return done
 
     return run
-
-
-@contextmanager
-def _server(command: list[str], port: int, folder: Path, environment: dict[str, str]) -> Iterator[None]:
-    log = folder.with_suffix(".log")
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command,
-            stdout=output,
-            stderr=output,
-            env={**os.environ, **environment},
-            preexec_fn=_end_with_parent,
-        )
-        try:
-            deadline = time.monotonic() + START_S
-            while not _accepts(port):
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(0.02)
-                if process.returncode is not None or time.monotonic() > deadline:
-                    pytest.fail(f"{command[0]} did not start: {log.read_text()}")
-            yield
-        finally:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def _end_with_parent() -> None:
-    # Also a killed test session leaves no server behind. 1 is PR_SET_PDEATHSIG, which is Linux's alone.
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-
-
-def _accepts(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=0.1).close()
-    except OSError:
-        return False
-    return True
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def _not_here(what: str) -> NoReturn:
-    message = f"{what}: run tests/services"
-    if os.environ.get("CI") == "true":
-        pytest.fail(message)
-    pytest.skip(message)

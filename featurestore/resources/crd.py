@@ -25,6 +25,7 @@ from featurestore.resources.status import DataPipelineStatus, FeatureStoreStatus
 GROUP, VERSION = "featurestore.dev", "v1alpha1"
 _HEADER = "# Made from the models in featurestore/resources by `make crds`. Change those, not this.\n"
 _READY = '.status.conditions[?(@.type=="Ready")]'
+_INT64_MAX = 2**63 - 1
 _KEPT = (
     *("type", "enum", "pattern", "format", "minimum", "maximum", "minLength", "maxLength"),
     *("minItems", "maxItems", "minProperties", "maxProperties"),
@@ -103,7 +104,8 @@ def definition(kind: Kind) -> dict[str, Any]:
         "properties": {
             "apiVersion": {"type": "string", "description": f"{GROUP}/{VERSION}"},
             "kind": {"type": "string", "description": name},
-            "metadata": {"type": "object", "description": "Name, labels, annotations."},
+            # The API server describes it itself, and refuses whoever tries.
+            "metadata": {"type": "object"},
             "spec": _field("spec", kind.model.model_fields["spec"], kind.model),
             "status": {**_object(kind.status), "description": "What was last seen."},
         },
@@ -228,6 +230,9 @@ def _schema(annotation: Any, said: dict[str, Any], root: dict[str, Any]) -> dict
         schema["additionalProperties"] = _schema(get_args(annotation)[1], item, root)
     if schema.get("type") == "integer":
         schema["format"] = "int64"
+        if schema.get("maximum") == _INT64_MAX:
+            # The format says it; as a bound the API server reads it as a float, and is one off.
+            del schema["maximum"]
     return schema
 
 

@@ -1,4 +1,4 @@
-"""The controller's place. It may import ``featurestore``, and never a data engine, not even indirectly.
+"""The controller. It may import ``featurestore``, and never a data engine, not even indirectly.
 
-There is no controller yet: a store runs on one machine, by ``featurestore run``.
+Start reading in ``process.py``, which puts the parts together; what is decided is in ``controller.py``.
 """

@@ -1,0 +1,262 @@
+"""The calls to the Kubernetes API that the controller makes; objects are dicts, as in manifests.
+
+All of them end in time, count themselves, and raise errors of our tree.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, NoReturn, Protocol
+
+import urllib3
+from kubernetes.client import ApiClient, Configuration
+from kubernetes.client.exceptions import ApiException
+from kubernetes.dynamic import DynamicClient
+from kubernetes.dynamic.exceptions import DynamicApiError
+
+from featurestore.errors import Busy, Conflict, FeatureStoreError, NotFound, SpecError, TransientError
+from featurestore_operator.resource import Resource
+
+FIELD_MANAGER = "featurestore-operator"
+CONNECT_S, READ_S = 5.0, 30.0
+PAGE = 500
+
+Object = dict[str, Any]
+_APPLY, _MERGE, _JSON = "application/apply-patch+yaml", "application/merge-patch+json", "application/json"
+_METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+
+class Meter(Protocol):
+    """Is told of each call. ``code``: the HTTP status, or 0 where there was no answer."""
+
+    def called(self, verb: str, resource: str, code: int, seconds: float) -> None: ...
+
+
+class Forbidden(SpecError):
+    """The API server does not let the operator do what it must."""
+
+
+class Api:
+    """The API server, for threads: calls may be made at the same time.
+
+    Every call raises:
+        Busy: the server asks to wait.
+        Conflict: the object is another one than was read, or is there already.
+        NotFound: the object, its namespace or its kind is not there.
+        Forbidden: the operator lacks a permission.
+        SpecError: the server refuses the object as invalid.
+        TransientError: the server did not answer, or failed.
+    """
+
+    def __init__(self, configuration: Configuration, meter: Meter, connections: int = 16) -> None:
+        configuration.connection_pool_maxsize = connections
+        self._meter = meter
+        # Paths are known, so that nothing need be discovered.
+        self._client = DynamicClient(ApiClient(configuration), discoverer=lambda *_: None)  # type: ignore[no-untyped-call]
+
+    def get(self, resource: Resource, namespace: str, name: str) -> Object:
+        """The object as it is now."""
+        return self._call("get", resource, namespace, name)
+
+    def list(
+        self, resource: Resource, namespace: str | None, labels: Mapping[str, str] | None = None
+    ) -> list[Object]:
+        """All objects with these labels, in one namespace or (None) in all."""
+        return list(self._pages(resource, namespace, labels, _JSON))
+
+    def list_metadata(
+        self, resource: Resource, namespace: str | None, labels: Mapping[str, str] | None = None
+    ) -> Iterator[Object]:
+        """As ``list``, only the metadata, and few at a time."""
+        return self._pages(resource, namespace, labels, _METADATA_ONLY)
+
+    def apply(self, resource: Resource, manifest: Object) -> Object:
+        """Server-side apply: the object with the manifest's fields in it, which are ours from here on."""
+        return self._apply(resource, manifest, "")
+
+    def apply_status(self, resource: Resource, manifest: Object) -> Object:
+        """Server-side apply of the manifest's ``status``. The object must be there."""
+        # With the uid, so that no status ever makes or meets another object of the same name.
+        return self._apply(resource, manifest, "status")
+
+    def patch(self, resource: Resource, namespace: str, name: str, change: Object) -> Object:
+        """Merge ``change`` into the object."""
+        return self._call("patch", resource, namespace, name, body=change, content_type=_MERGE)
+
+    def create(self, resource: Resource, manifest: Object) -> Object:
+        """The new object.
+
+        Raises:
+            Conflict: it is there already.
+        """
+        return self._call("create", resource, manifest["metadata"]["namespace"], "", body=manifest)
+
+    def replace(self, resource: Resource, manifest: Object) -> Object:
+        """The object as in the manifest, if it still has the manifest's resourceVersion.
+
+        Raises:
+            Conflict: it has another one.
+        """
+        metadata = manifest["metadata"]
+        return self._call("update", resource, metadata["namespace"], metadata["name"], body=manifest)
+
+    def delete(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        uid: str | None = None,
+        propagation: str = "Background",
+    ) -> None:
+        """Delete the object, and no other one of its name. It may be gone already."""
+        options: Object = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation}
+        if uid is not None:
+            options["preconditions"] = {"uid": uid}
+        try:
+            self._call("delete", resource, namespace, name, body=options)
+        except NotFound:
+            return
+
+    def close(self) -> None:
+        self._client.client.rest_client.pool_manager.clear()
+
+    def _apply(self, resource: Resource, manifest: Object, subresource: str) -> Object:
+        metadata = manifest["metadata"]
+        return self._call(
+            "patch",
+            resource,
+            metadata["namespace"],
+            metadata["name"],
+            subresource,
+            body={"apiVersion": resource.api_version, "kind": resource.kind, **manifest},
+            content_type=_APPLY,
+            query={"fieldManager": FIELD_MANAGER, "force": "true"},
+        )
+
+    def _pages(
+        self, resource: Resource, namespace: str | None, labels: Mapping[str, str] | None, accept: str
+    ) -> Iterator[Object]:
+        query = {"limit": str(PAGE)}
+        if labels:
+            query["labelSelector"] = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+        while True:
+            page = self._call("list", resource, namespace, "", query=query, accept=accept)
+            # Items of a list say neither their kind nor their version.
+            for item in page["items"]:
+                yield (
+                    {"apiVersion": resource.api_version, "kind": resource.kind, **item}
+                    if accept == _JSON
+                    else item
+                )
+            following = page["metadata"].get("continue")
+            if not following:
+                return
+            query["continue"] = following
+
+    def _call(
+        self,
+        verb: str,
+        resource: Resource,
+        namespace: str | None,
+        name: str,
+        subresource: str = "",
+        *,
+        body: Object | None = None,
+        content_type: str = _JSON,
+        accept: str = _JSON,
+        query: Mapping[str, str] | None = None,
+    ) -> Object:
+        where = f"{resource.plural}{'/' + subresource if subresource else ''}"
+        start = time.monotonic()
+        code = 0
+        try:
+            answer = self._client.request(
+                _METHODS[verb],
+                resource.path(namespace, name, subresource),
+                body=body,
+                content_type=content_type,
+                header_params={"Accept": accept},
+                query_params=list((query or {}).items()),
+                _request_timeout=(CONNECT_S, READ_S),
+                serialize=False,
+            )
+            code = answer.status
+            return _loaded(answer.data)
+        except (DynamicApiError, ApiException) as refusal:
+            code = int(refusal.status or 0)
+            _raise(refusal, code, verb, where, namespace, name)
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise TransientError(
+                "the API server did not answer",
+                where=f"{verb} {where}",
+                got=f"{type(error).__name__}: {error}",
+            ) from error
+        finally:
+            self._meter.called(verb, where, code, time.monotonic() - start)
+
+
+_METHODS = {
+    "get": "get",
+    "list": "get",
+    "create": "post",
+    "update": "put",
+    "patch": "patch",
+    "delete": "delete",
+}
+
+
+def _loaded(data: bytes) -> Object:
+    loaded: Object = json.loads(data)
+    return loaded
+
+
+def _raise(
+    refusal: DynamicApiError | ApiException,
+    code: int,
+    verb: str,
+    where: str,
+    namespace: str | None,
+    name: str,
+) -> NoReturn:
+    """Raise what the API server's refusal means for us.
+
+    https://kubernetes.io/docs/reference/using-api/api-concepts/#api-responses
+    """
+    place = f"namespace {namespace}" if namespace else "the cluster"
+    at = f"{verb} {where} {namespace or ''}{'/' if name else ''}{name}".strip()
+    said = _message(refusal)
+    error: FeatureStoreError
+    if code == 404:
+        error = NotFound(
+            f"there is no {where} {name!r} in {place}" if name else f"{where} are not served", got=said
+        )
+    elif code in (401, 403):
+        error = Forbidden(
+            f"the operator may not {verb} {where} in {place}",
+            got=said,
+            hint=f"Give its service account a Role with the verb {verb} on {where}",
+        )
+    elif code == 409:
+        error = Conflict("another writer was first", where=at, got=said)
+    elif code in (400, 405, 413, 415, 422):
+        error = SpecError("the API server refuses the object", where=at, got=said)
+    elif code == 429:
+        wait = refusal.headers.get("Retry-After") if refusal.headers else None
+        error = Busy(
+            "the API server asks to wait",
+            retry_after_s=float(wait) if wait and wait.isdigit() else 1.0,
+            where=at,
+        )
+    else:
+        error = TransientError("the API server failed", where=at, got=f"{code} {said}")
+    raise error from refusal
+
+
+def _message(refusal: DynamicApiError | ApiException) -> str:
+    body = refusal.body or ""
+    try:
+        return str(json.loads(body)["message"])
+    except (ValueError, KeyError, TypeError):
+        return str(body)[:500] or str(refusal.reason)

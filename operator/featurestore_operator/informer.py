@@ -1,0 +1,217 @@
+"""The cache kept up to date: kopf watches, a census sees to it that nothing was missed.
+
+Kopf does what it is best at: lists, watches, reconnects, renews credentials. Its handlers decide nothing
+and write nothing: no annotation, no finalizer, no event; what they hear goes into the cache.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import kopf
+from kubernetes.client import Configuration
+
+from featurestore.errors import FeatureStoreError, NotFound
+from featurestore_operator.access import authorization
+from featurestore_operator.api import Api
+from featurestore_operator.cache import Cache
+from featurestore_operator.census import Census
+from featurestore_operator.resource import WATCHED, Resource
+
+logger = logging.getLogger(__name__)
+
+MOST_BACKOFF_S = 10.0
+POLL_S = 0.05
+PATIENCE_S = 5.0
+"""How long a watch may bring nothing of what it owes, before that is fetched."""
+
+
+class Informer:
+    """Keeps ``cache`` as the API server is, from ``start`` to ``stop``.
+
+    ``namespaces``: names, or ``[None]`` for all. ``resync_s``: all keys are woken, and a census is taken, that often.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        api: Api,
+        cache: Cache,
+        namespaces: Sequence[str | None],
+        resync_s: float,
+    ) -> None:
+        self._configuration = configuration
+        self._api, self._cache = api, cache
+        self._namespaces = namespaces
+        self._resync_s = resync_s
+        self._stopping = threading.Event()
+        self._relisted = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._watch, name="watch", daemon=True),
+            threading.Thread(target=self._count, name="census", daemon=True),
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self, within_s: float) -> None:
+        """End the watches; return when they have, or after ``within_s``."""
+        deadline = time.monotonic() + within_s
+        self._stopping.set()
+        self._relisted.set()
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still does its work."""
+        return all(thread.is_alive() for thread in self._threads)
+
+    def _watch(self) -> None:
+        for delay_s in _Backoff():
+            try:
+                self._look()
+                asyncio.run(self._kopf())
+            except FeatureStoreError as error:
+                logger.error("%s", _why(error))
+            except Exception:
+                # Whatever ends kopf, such as a kind that is deleted: an operator without watches is none.
+                logger.exception("the watches ended; they start again")
+            if self._stopping.wait(delay_s):
+                return
+
+    def _look(self) -> None:
+        # Kopf looks for the kinds once. What it does not find then, it never watches, and says so in passing.
+        for resource, labels in WATCHED.items():
+            for namespace in self._namespaces:
+                next(self._api.list_metadata(resource, namespace, labels), None)
+
+    async def _kopf(self) -> None:
+        namespaces = [it for it in self._namespaces if it is not None]
+        await kopf.operator(
+            registry=self._registry(),
+            settings=_settings(),
+            standalone=True,
+            clusterwide=not namespaces,
+            namespaces=namespaces,
+            stop_flag=self._stopping,
+        )
+
+    def _registry(self) -> kopf.OperatorRegistry:
+        # Of our own: kopf's default one is filled by whatever module is imported.
+        registry = kopf.OperatorRegistry()
+        kopf.on.login(registry=registry, id="login")(self._login)
+        for resource in WATCHED:
+            group, _, version = resource.api_version.rpartition("/")
+            decorate = kopf.on.event(group, version, resource.plural, registry=registry, id=resource.plural)
+            decorate(self._hears(resource))
+        return registry
+
+    def _login(self, **_: Any) -> kopf.ConnectionInfo:
+        it = self._configuration
+        header = (authorization(it) or "").split(" ", 1)
+        return kopf.ConnectionInfo(
+            server=it.host,
+            ca_path=it.ssl_ca_cert,
+            insecure=not it.verify_ssl,
+            scheme=header[0] if len(header) > 1 else None,
+            token=header[-1] or None,
+            certificate_path=it.cert_file,
+            private_key_path=it.key_file,
+        )
+
+    def _hears(self, resource: Resource) -> Callable[..., Any]:
+        async def hear(event: kopf.RawEvent, **_: Any) -> None:
+            item: Any = event["object"]
+            if event["type"] == "DELETED":
+                metadata = item["metadata"]
+                self._cache.drop(resource, metadata["namespace"], metadata["name"], metadata["uid"])
+                return
+            if event["type"] is None and self._cache.synced:
+                self._relisted.set()
+            self._cache.put(resource, item)
+
+        return hear
+
+    def _count(self) -> None:
+        for delay_s in _Backoff():
+            try:
+                self._settle()
+                break
+            except FeatureStoreError as error:
+                logger.debug("%s", error)  # The watches say it, which meet the same.
+            if self._stopping.wait(delay_s):
+                return
+        while not self._stopping.is_set():
+            # Not all operators of a cluster at once.
+            relisted = self._relisted.wait(self._resync_s * random.uniform(0.9, 1.1))
+            self._relisted.clear()
+            if self._stopping.is_set():
+                return
+            if not relisted:
+                self._resync()
+            try:
+                self._settle()
+            except FeatureStoreError as error:
+                logger.error("what was missed is not known: %s", _why(error))
+                self._stopping.wait(MOST_BACKOFF_S)
+
+    def _settle(self) -> None:
+        census = Census(self._api, self._cache, self._namespaces)
+        gone = census.drop_what_is_gone()
+        missed = census.missed()
+        patient_until = time.monotonic() + PATIENCE_S
+        while missed and time.monotonic() < patient_until and not self._stopping.wait(POLL_S):
+            before, missed = len(missed), census.missed()
+            if len(missed) < before:
+                patient_until = time.monotonic() + PATIENCE_S
+        census.fetch(missed)
+        if gone or missed:
+            logger.info("the watches had missed %d deletions and %d changes", gone, len(missed))
+        if not self._cache.synced and not self._stopping.is_set():
+            self._cache.mark_synced()
+            logger.info("all is known that is there: %d resources", len(self._cache.all_keys()))
+
+    def _resync(self) -> None:
+        for key in self._cache.all_keys():
+            # Spread, so that no storage meets all of its readers at once.
+            self._cache.wake(key, random.uniform(0, self._resync_s / 10))
+
+
+class _Backoff:
+    """1 s, 2 s, 4 s … 10 s, for ever. Each request of kopf's takes it from the start."""
+
+    def __iter__(self) -> Iterator[float]:
+        return itertools.chain((1.0, 2.0, 4.0, 8.0), itertools.repeat(MOST_BACKOFF_S))
+
+
+def _settings() -> kopf.OperatorSettings:
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    # Kinds and namespaces are known: so no permission to watch those of the whole cluster is needed.
+    settings.scanning.disabled = True
+    settings.networking.error_backoffs = _Backoff()
+    settings.networking.request_timeout = 30.0
+    settings.watching.chunk_size = 500
+    # Memory: a worker for each object, with all that belongs to it, stays for so long after its last event.
+    settings.queueing.idle_timeout = 0.1
+    for resource, labels in WATCHED.items():
+        group, _, version = resource.api_version.rpartition("/")
+        if labels:
+            selector = ",".join(f"{key}={value}" for key, value in labels.items())
+            settings.watching.label_selectors[group, version, resource.plural] = selector
+    return settings
+
+
+def _why(error: FeatureStoreError) -> str:
+    if isinstance(error, NotFound):
+        return f"{error}. Install the kinds first: kubectl apply --server-side -f crds/"
+    return str(error)

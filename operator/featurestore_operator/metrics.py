@@ -1,0 +1,171 @@
+"""What the operator tells Prometheus, all named ``featurestore_operator_*``.
+
+How many series there can be: those with ``namespace`` and ``name`` have one for each resource (and outcome
+of its jobs), as kube-state-metrics has; all others have a fixed number of label values. Series of a deleted
+resource go with it.
+
+What a status says (freshness, pending age, rows …) is read from the cache when Prometheus asks: no timer
+sets it, so that it is never older than the cache and ages by itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from featurestore.errors import FeatureStoreError
+from featurestore_operator.cache import Cache
+from featurestore_operator.key import Key
+
+PREFIX = "featurestore_operator_"
+SECONDS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60)
+
+
+class Metrics:
+    """Counters that the parts of the operator count with. ``registry`` has them all."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._reconcile = Histogram(
+            f"{PREFIX}reconcile_seconds",
+            "Time that one look at a resource took.",
+            ["kind"],
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self._errors = Counter(
+            f"{PREFIX}reconcile_errors",
+            "Looks that failed and are repeated, by the class of the error.",
+            ["kind", "error"],
+            registry=self.registry,
+        )
+        self._calls = Counter(
+            f"{PREFIX}api_calls",
+            "Calls to the Kubernetes API; code 0 is no answer.",
+            ["verb", "resource", "code"],
+            registry=self.registry,
+        )
+        self._call_seconds = Histogram(
+            f"{PREFIX}api_call_seconds",
+            "Time that a call to the Kubernetes API took.",
+            ["verb"],
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self._jobs = Counter(
+            f"{PREFIX}jobs",
+            "Jobs that ended, by outcome.",
+            ["namespace", "kind", "name", "outcome"],
+            registry=self.registry,
+        )
+        self._batches = self._of_pipeline("batches", "Batches that were committed.")
+        self._rows = self._of_pipeline("rows", "Rows that were committed to the dataset.")
+        self._bytes = self._of_pipeline("bytes", "Bytes of source files that were committed.")
+        self._quarantined = self._of_pipeline("quarantined_rows", "Rows that went to quarantine.")
+
+    def handled(self, key: Key, seconds: float, error: BaseException | None) -> None:
+        """A key was looked at."""
+        self._reconcile.labels(key.kind).observe(seconds)
+        if error is not None:
+            name = type(error).__name__ if isinstance(error, FeatureStoreError) else "Defect"
+            self._errors.labels(key.kind, name).inc()
+
+    def called(self, verb: str, resource: str, code: int, seconds: float) -> None:
+        """The Kubernetes API was called."""
+        self._calls.labels(verb, resource, str(code)).inc()
+        self._call_seconds.labels(verb).observe(seconds)
+
+    def job_ended(self, key: Key, outcome: str) -> None:
+        """A Job of the resource ended: ``succeeded``, ``failed``, ``out-of-memory`` …"""
+        self._jobs.labels(key.namespace, key.kind, key.name, outcome).inc()
+
+    def batch_committed(self, key: Key, rows: int, size_bytes: int, quarantined: int) -> None:
+        """A batch of the pipeline is in its dataset."""
+        for counter, amount in (
+            (self._batches, 1),
+            (self._rows, rows),
+            (self._bytes, size_bytes),
+            (self._quarantined, quarantined),
+        ):
+            counter.labels(key.namespace, key.name).inc(amount)
+
+    def forget(self, key: Key) -> None:
+        """The resource was deleted: its series end."""
+        if key.kind == "DataPipeline":
+            for counter in (self._batches, self._rows, self._bytes, self._quarantined):
+                counter.remove_by_labels({"namespace": key.namespace, "pipeline": key.name})
+        self._jobs.remove_by_labels({"namespace": key.namespace, "kind": key.kind, "name": key.name})
+
+    def read(self, cache: Cache, depth: Callable[[], dict[str, int]], leads: Callable[[], bool]) -> None:
+        """From here on, also tell what the cache and the queue hold when Prometheus asks."""
+        self.registry.register(_Reading(cache, depth, leads))
+
+    def _of_pipeline(self, name: str, text: str) -> Counter:
+        return Counter(f"{PREFIX}{name}", text, ["namespace", "pipeline"], registry=self.registry)
+
+
+class _Reading(Collector):
+    def __init__(self, cache: Cache, depth: Callable[[], dict[str, int]], leads: Callable[[], bool]) -> None:
+        self._cache, self._depth, self._leads = cache, depth, leads
+
+    def describe(self) -> list[Metric]:
+        return []  # Else registering would read the cache before it is filled.
+
+    def collect(self) -> Iterator[Metric]:
+        queue = GaugeMetricFamily(f"{PREFIX}queue", "Resources in the queue, by state.", labels=["state"])
+        for state, number in self._depth().items():
+            queue.add_metric([state], number)
+        yield queue
+        yield GaugeMetricFamily(f"{PREFIX}leader", "1 if this operator works.", value=int(self._leads()))
+        yield GaugeMetricFamily(
+            f"{PREFIX}synced", "1 if all is known that there is.", value=int(self._cache.synced)
+        )
+        yield from statuses(self._cache, time.time())
+
+
+def statuses(cache: Cache, now_s: float) -> Iterator[Metric]:
+    """What the statuses say at ``now_s``, UTC seconds."""
+    labels = ["namespace", "view"]
+    fresh = GaugeMetricFamily(f"{PREFIX}freshness_seconds", "Age of the view's newest event.", labels=labels)
+    rows = GaugeMetricFamily(f"{PREFIX}view_rows", "Feature rows of the view.", labels=labels)
+    labels = ["namespace", "pipeline"]
+    pending = GaugeMetricFamily(f"{PREFIX}pending_files", "Files that no batch has taken yet.", labels=labels)
+    oldest = GaugeMetricFamily(
+        f"{PREFIX}oldest_pending_seconds", "Age of the oldest of those files.", labels=labels
+    )
+    batch = GaugeMetricFamily(f"{PREFIX}batch", "Number of the last batch of the pipeline.", labels=labels)
+    ready = GaugeMetricFamily(
+        f"{PREFIX}ready", "1 if the resource is Ready.", labels=["namespace", "kind", "name"]
+    )
+    for key in cache.all_keys():
+        status = (cache.get(key) or {}).get("status") or {}
+        where = [key.namespace, key.name]
+        ready.add_metric([key.namespace, key.kind, key.name], int(_is_ready(status)))
+        if key.kind == "FeatureView":
+            _add(fresh, where, _age_s(status.get("watermark"), now_s))
+            _add(rows, where, status.get("rows"))
+        elif key.kind == "DataPipeline":
+            _add(pending, where, status.get("pendingFiles"))
+            # Nothing pending is an age of 0: else an alert on the age would never end.
+            _add(oldest, where, _age_s(status.get("oldestPendingTime"), now_s) or 0.0)
+            _add(batch, where, status.get("batch"))
+    return iter((fresh, rows, pending, oldest, batch, ready))
+
+
+def _add(family: GaugeMetricFamily, labels: list[str], value: float | None) -> None:
+    if value is not None:
+        family.add_metric(labels, value)
+
+
+def _age_s(moment: str | None, now_s: float) -> float | None:
+    return None if moment is None else max(0.0, now_s - datetime.fromisoformat(moment).timestamp())
+
+
+def _is_ready(status: dict[str, Any]) -> bool:
+    return any(it["type"] == "Ready" and it["status"] == "True" for it in status.get("conditions") or ())

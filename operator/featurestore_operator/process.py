@@ -1,0 +1,119 @@
+"""The operator's process: its parts put together, from start to SIGTERM.
+
+API server ─watch─► informer ─► cache ─wakes─► work ─key─► handler ─► api ─► API server
+                                                ▲
+                                              lease
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from featurestore_operator import access, log
+from featurestore_operator.api import Api
+from featurestore_operator.cache import Cache
+from featurestore_operator.endpoint import Endpoint
+from featurestore_operator.informer import Informer
+from featurestore_operator.lease import Lease
+from featurestore_operator.metrics import Metrics
+from featurestore_operator.settings import Settings
+from featurestore_operator.work import Handler, Work
+
+logger = logging.getLogger(__name__)
+
+Build = Callable[[Cache, Api, Settings, Metrics], Handler]
+
+
+class Process:
+    """An operator that is not started yet.
+
+    Raises:
+        SpecError: there is no way to an API server.
+    """
+
+    def __init__(self, settings: Settings, build: Build) -> None:
+        self._settings = settings
+        self._metrics = Metrics()
+        configuration = access.configuration(settings.kubeconfig)
+        self.api = Api(configuration, self._metrics, connections=settings.workers + 4)
+        # Nothing is handed out before all is known: what is absent until then may well exist.
+        self.work = Work(settings.workers, self._metrics, held=True)
+        self.cache = Cache(self.work.add)
+        namespaces: Sequence[str | None] = settings.namespaces or [None]
+        self._informer = Informer(configuration, self.api, self.cache, namespaces, settings.resync_s)
+        self._lease = self._elected() if settings.leader_elect else None
+        self._handler = build(self.cache, self.api, settings, self._metrics)
+        self._metrics.read(self.cache, self.work.depth, lambda: self._lease is None or self._lease.leads)
+        self._endpoint = Endpoint(settings.port, self._unhealthy, self._unready, self._metrics.registry)
+        self._stopping = threading.Event()
+
+    @property
+    def port(self) -> int:
+        """Of probes and metrics."""
+        return self._endpoint.port
+
+    def run(self) -> None:
+        """Work until ``stop`` is called."""
+        self._endpoint.start()
+        self._informer.start()
+        self.work.start(self._handler)
+        while not self.cache.wait_until_synced(0.1):
+            if self._stopping.is_set():
+                break
+        else:
+            if self._lease is None:
+                self.work.release()
+            else:
+                self._lease.start()
+        self._stopping.wait()
+        self._end()
+
+    def stop(self) -> None:
+        """Have ``run`` come to its end; may be called from a signal handler."""
+        self._stopping.set()
+
+    def _end(self) -> None:
+        deadline = time.monotonic() + self._settings.grace_s * 0.8
+        ended = self.work.stop(self._settings.grace_s * 0.6)
+        if not ended:
+            logger.warning("some work is under way still; it is done again at the next start")
+        if self._lease is not None:
+            self._lease.stop(hand_over=ended)
+        self._informer.stop(max(0.0, deadline - time.monotonic()))
+        self._endpoint.stop()
+        self.api.close()
+
+    def _elected(self) -> Lease:
+        settings = self._settings
+        namespace = settings.lease_namespace or access.own_namespace(default="default")
+        return Lease(
+            self.api,
+            namespace,
+            settings.lease_name,
+            settings.identity,
+            self.work.release,
+            self.work.hold,
+            settings.lease_s,
+        )
+
+    def _unhealthy(self) -> str | None:
+        return None if self._informer.alive else "the watches have ended"
+
+    def _unready(self) -> str | None:
+        return self._unhealthy() or (None if self.cache.synced else "the first listing is not complete")
+
+
+def run(settings: Settings, build: Build) -> int:
+    """Run an operator until SIGTERM or SIGINT; returns the exit code."""
+    log.configure(settings.log_format, settings.log_level)
+    process = Process(settings, build)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: process.stop())
+    logger.info("starts as %s, probes and metrics on port %d", settings.identity, process.port)
+    process.run()
+    logger.info("has ended")
+    return 0

@@ -1,0 +1,53 @@
+"""The kinds that the operator reads and writes, and where the API server has them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+from urllib.parse import quote
+
+
+class Resource(NamedTuple):
+    """A kind that is in namespaces.
+
+    >>> JOB.path("prod", "flights-1", "status")
+    '/apis/batch/v1/namespaces/prod/jobs/flights-1/status'
+    >>> POD.path(None)
+    '/api/v1/pods'
+    """
+
+    api_version: str
+    kind: str
+    plural: str
+
+    def path(self, namespace: str | None, name: str = "", subresource: str = "") -> str:
+        """Path of the object; without a name, of all in the namespace; without a namespace, of all."""
+        root = "/apis" if "/" in self.api_version else "/api"
+        where = f"/namespaces/{quote(namespace, safe='')}" if namespace else ""
+        parts = (f"/{quote(part, safe='')}" for part in (name, subresource) if part)
+        return f"{root}/{self.api_version}{where}/{self.plural}{''.join(parts)}"
+
+
+OURS = "featurestore.dev/v1alpha1"
+FEATURE_STORE = Resource(OURS, "FeatureStore", "featurestores")
+DATA_PIPELINE = Resource(OURS, "DataPipeline", "datapipelines")
+FEATURE_VIEW = Resource(OURS, "FeatureView", "featureviews")
+JOB = Resource("batch/v1", "Job", "jobs")
+POD = Resource("v1", "Pod", "pods")
+SECRET = Resource("v1", "Secret", "secrets")
+CONFIG_MAP = Resource("v1", "ConfigMap", "configmaps")
+SERVICE = Resource("v1", "Service", "services")
+STATEFUL_SET = Resource("apps/v1", "StatefulSet", "statefulsets")
+POD_DISRUPTION_BUDGET = Resource("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
+LEASE = Resource("coordination.k8s.io/v1", "Lease", "leases")
+EVENT = Resource("events.k8s.io/v1", "Event", "events")
+
+OF_KIND = {it.kind: it for it in (FEATURE_STORE, DATA_PIPELINE, FEATURE_VIEW)}
+MANAGED = {"app.kubernetes.io/managed-by": "featurestore"}
+WATCHED: dict[Resource, dict[str, str]] = {
+    FEATURE_STORE: {},
+    DATA_PIPELINE: {},
+    FEATURE_VIEW: {},
+    JOB: MANAGED,
+    POD: MANAGED,
+}
+"""What the operator keeps a copy of: those with these labels."""

@@ -1,0 +1,104 @@
+"""How this operator runs: options, and for each an environment variable that a manifest can set."""
+
+from __future__ import annotations
+
+import argparse
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+LogFormat = Literal["text", "json"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """``namespaces``: those that are served; empty is all. ``identity``: name of this operator among others.
+
+    ``port``: of probes and metrics. ``grace_s``: time from SIGTERM to the end.
+    """
+
+    identity: str
+    kubeconfig: str | None = None
+    namespaces: tuple[str, ...] = ()
+    workers: int = 8
+    resync_s: float = 600.0
+    leader_elect: bool = True
+    lease_namespace: str | None = None
+    lease_name: str = "featurestore-operator"
+    lease_s: int = 15
+    port: int = 8080
+    grace_s: float = 25.0
+    log_format: LogFormat = "text"
+    log_level: str = "INFO"
+
+
+def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
+    """The settings that a command line and an environment ask for; the command line goes first.
+
+    >>> parse(["--namespace", "a", "--no-leader-elect"], {"FEATURESTORE_OPERATOR_WORKERS": "2"}).workers
+    2
+
+    Raises:
+        SystemExit: they cannot be understood, or help was asked for.
+    """
+    parser = argparse.ArgumentParser(
+        prog="featurestore-operator",
+        description="Bring every FeatureStore, DataPipeline and FeatureView to what its spec wants.",
+        epilog="Each option is also read from FEATURESTORE_OPERATOR_<OPTION>, such as FEATURESTORE_OPERATOR_WORKERS.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    preset = Settings(identity=environment.get("HOSTNAME") or socket.gethostname())
+
+    def option(flag: str, value: object, **more: object) -> None:
+        name = "FEATURESTORE_OPERATOR_" + flag.strip("-").replace("-", "_").upper()
+        parser.add_argument(flag, default=environment.get(name, value), **more)  # type: ignore[arg-type]
+
+    parser.add_argument(
+        "--namespace",
+        action="append",
+        default=[it for it in environment.get("FEATURESTORE_OPERATOR_NAMESPACE", "").split(",") if it],
+        help="serve this namespace; may be given again; without it all are served",
+    )
+    option(
+        "--kubeconfig",
+        environment.get("KUBECONFIG") or None,
+        help="file; without it the pod's service account",
+    )
+    option("--identity", preset.identity, help="name of this operator among others")
+    option("--workers", preset.workers, type=_positive, help="resources that are handled at the same time")
+    option(
+        "--resync-s",
+        preset.resync_s,
+        type=_seconds,
+        help="look at all resources that often, though nothing happened",
+    )
+    parser.add_argument(
+        "--leader-elect",
+        action=argparse.BooleanOptionalAction,
+        default=environment.get("FEATURESTORE_OPERATOR_LEADER_ELECT", "true").lower() != "false",
+        help="work only while holding a Lease; saves work, safety does not need it",
+    )
+    option("--lease-namespace", None, help="namespace of the Lease; without it the pod's own")
+    option("--lease-name", preset.lease_name, help="name of the Lease")
+    option("--lease-s", preset.lease_s, type=_positive, help="time after which another operator takes over")
+    option("--port", preset.port, type=int, help="port of /healthz, /readyz and /metrics")
+    option("--grace-s", preset.grace_s, type=_seconds, help="time from SIGTERM to the end")
+    option("--log-format", preset.log_format, choices=("text", "json"), help="how lines are written")
+    option("--log-level", preset.log_level, choices=("DEBUG", "INFO", "WARNING", "ERROR"), help="least level")
+    found = vars(parser.parse_args(arguments))
+    return Settings(namespaces=tuple(dict.fromkeys(found.pop("namespace"))), **found)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 0 < number < 1e9:
+        raise argparse.ArgumentTypeError("must be more than 0 seconds")
+    return number

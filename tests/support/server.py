@@ -1,0 +1,137 @@
+"""Servers as processes of their own: started on a free port, waited for, ended with the process that started them."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+START_S = 20.0
+_POLL_S = 0.02
+
+
+class ServerError(Exception):
+    """A server did not start, or is not ready in time. The message ends with what it printed last."""
+
+
+class Server:
+    """A process that serves. What it prints goes to ``log``.
+
+    ``ready()`` is true once it serves; start waits for that.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        log: Path,
+        ready: Callable[[], bool],
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.command = [str(part) for part in command]
+        self.log = log
+        self._ready = ready
+        self._environment = {**os.environ, **(environment or {})}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, f"{self.command[0]} was not started"
+        return self._process.pid
+
+    def launch(self) -> None:
+        """Start it and do not wait."""
+        assert self._process is None, f"{self.command[0]} runs already"
+        with self.log.open("ab") as output:
+            self._process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=self._environment,
+                preexec_fn=_end_with_parent,
+            )
+
+    def wait(self, timeout_s: float = START_S) -> None:
+        """Return once it is ready.
+
+        Raises:
+            ServerError: it ended, or is not ready in time.
+        """
+        assert self._process is not None
+        deadline = time.monotonic() + timeout_s
+        while not self._ready():
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(_POLL_S)
+            if self._process.returncode is not None or time.monotonic() > deadline:
+                code = self._process.returncode
+                why = f"is not ready after {timeout_s:g} s" if code is None else f"ended with {code}"
+                said = self.log.read_text(errors="replace")[-4000:]
+                self.stop()
+                raise ServerError(f"{self.command[0]} {why}, {self.log}:\n{said}")
+
+    def start(self, timeout_s: float = START_S) -> None:
+        self.launch()
+        self.wait(timeout_s)
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        """End it, politely unless told otherwise; nothing if it does not run."""
+        if self._process is None:
+            return
+        self._process.send_signal(number)
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        self.stop(signal.SIGKILL)
+
+
+@contextmanager
+def serving(
+    command: Sequence[str | Path], port: int, log: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[Server]:
+    """A server that is ready when its port accepts connections, until the end of the block."""
+    server = Server(command, log, lambda: accepts(port), environment)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def accepts(port: int, address: str = "127.0.0.1") -> bool:
+    try:
+        socket.create_connection((address, port), timeout=0.1).close()
+    except OSError:
+        return False
+    return True
+
+
+def free_port() -> int:
+    """A port that nobody listens on.
+
+    Below those that the system gives to clients: so that no client takes it while its server is restarted.
+    """
+    while True:
+        port = random.SystemRandom().randrange(12_000, 30_000)
+        with socket.socket() as listener, suppress(OSError):
+            listener.bind(("0.0.0.0", port))
+            return port
+
+
+def _end_with_parent() -> None:
+    # Also a killed test session leaves no server behind. 1 is PR_SET_PDEATHSIG, which is Linux's alone.
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
