@@ -7,7 +7,7 @@ are applied in any order; ``reconcile`` says that it is waited for.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -19,6 +19,8 @@ from featurestore.resources.reference import Known, check_references
 from featurestore_operator.parse import parse
 
 R = TypeVar("R", DataPipeline, FeatureView)
+Columns = Callable[[str], Collection[str] | None]
+"""Columns of a pipeline's dataset; None before its first commit. Asked only if a spec is new."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +42,9 @@ class Given:
 
 
 def rule_pipeline(
-    found: dict[str, Any], registry: Registry, schemas: Mapping[str, Collection[str]]
+    found: dict[str, Any], registry: Registry, columns: Columns
 ) -> Ruling[DataPipeline]:
-    """``schemas``: pipeline to the columns of its dataset, of this one and of those that it looks up.
+    """Which spec of the pipeline runs.
 
     Raises:
         StorageError: storage did not answer.
@@ -54,16 +56,16 @@ def rule_pipeline(
         if registry.accepted_digest("pipelines", name) == named:
             return Ruling(Accepted(named, given))
         looked_up = [step.lookup.pipeline for step in given.spec.transforms if step.lookup]
-        _check(given, _pipelines(registry, looked_up), schemas)
+        _check(given, _pipelines(registry, looked_up), columns)
     except SpecError as error:
         return Ruling(registry.current("pipelines", name), str(error))
     return Ruling(Accepted(registry.accept(given), given))
 
 
 def rule_view(
-    found: dict[str, Any], registry: Registry, schemas: Mapping[str, Collection[str]]
+    found: dict[str, Any], registry: Registry, columns: Columns
 ) -> Ruling[FeatureView]:
-    """``schemas``: its pipeline to the columns of the dataset, where there is one.
+    """Which spec of the view runs.
 
     Raises:
         StorageError: storage did not answer.
@@ -74,7 +76,7 @@ def rule_view(
         named = resource_digest(given)
         if registry.accepted_digest("views", name) == named:
             return Ruling(Accepted(named, given))
-        _check(given, _pipelines(registry, [given.spec.source.pipeline]), schemas)
+        _check(given, _pipelines(registry, [given.spec.source.pipeline]), columns)
     except SpecError as error:
         return Ruling(registry.current("views", name), str(error))
     return Ruling(Accepted(registry.accept(given), given))
@@ -88,13 +90,15 @@ def _pipelines(registry: Registry, names: Collection[str]) -> dict[str, DataPipe
 def _check(
     given: DataPipeline | FeatureView,
     pipelines: Mapping[str, DataPipeline],
-    schemas: Mapping[str, Collection[str]],
+    columns: Columns,
 ) -> None:
     """Nothing, if all that it names is right.
 
     Raises:
         SpecError: something is wrong; all of it is said.
     """
+    had = {name: columns(name) for name in {*pipelines, given.metadata.name}}
+    schemas = {name: found for name, found in had.items() if found is not None}
     problems = check_references([Given(given)], Known(pipelines, schemas, growing=True))
     if problems:
         raise SpecError("; ".join(map(str, problems)), problems=problems)

@@ -20,7 +20,8 @@ from featurestore_operator.memory import Memory
 
 MANAGED_BY = {"app.kubernetes.io/managed-by": "featurestore"}
 PIPELINE, VIEW, BATCH = "featurestore.dev/pipeline", "featurestore.dev/view", "featurestore.dev/batch"
-STEP, ATTEMPT, KILLED = "featurestore.dev/step", "featurestore.dev/attempt", "featurestore.dev/oom-kills"
+STEP, WORK = "featurestore.dev/step", "featurestore.dev/work"
+ATTEMPT, KILLED = "featurestore.dev/attempt", "featurestore.dev/oom-kills"
 QUEUE = "kueue.x-k8s.io/queue-name"
 PERMANENT = (2, 3, 4, 5)
 """Exit codes after which the same attempt cannot help; see ``featurestore.errors``."""
@@ -81,6 +82,7 @@ def job(
             "labels": {**template.labels, **labels},
             "annotations": {
                 STEP: work.key,
+                WORK: work_digest(work),
                 ATTEMPT: str(attempt.number),
                 KILLED: str(attempt.killed),
             },
@@ -131,13 +133,18 @@ def job_name(work: Work, attempt: Try, owner: Owner) -> str:
     """At most 63 characters: whose, which, and a digest of all that makes it another Job."""
     number = f"-{work.number}" if isinstance(work, RunBatch) else ""
     said = {
-        "work": [type(work).__name__, asdict(work)],
+        "work": work_digest(work),
         "attempt": attempt.number,
         "memory": attempt.memory.limit_bytes,
         "owner": owner.uid,
     }
     tail = f"{number}-{digest(said)[:10]}"
     return owner.name[: 63 - len(tail)].rstrip("-.") + tail
+
+
+def work_digest(work: Work) -> str:
+    """Names the work: another version to build up to is other work, though the same step."""
+    return digest([type(work).__name__, asdict(work)])
 
 
 def _labels(work: Work, pipeline: Accepted[DataPipeline]) -> dict[str, str]:

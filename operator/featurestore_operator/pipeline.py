@@ -1,0 +1,242 @@
+"""One DataPipeline in a cluster: observe its source, ledger and Jobs; reconcile; close batches and start Jobs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+from featurestore.backoff import Attempt
+from featurestore.condition import Condition
+from featurestore.errors import Conflict, FeatureStoreError, StorageError
+from featurestore.job import BatchResult
+from featurestore.ledger import Ledger
+from featurestore.observed import Desired, Observed, ObservedPipeline
+from featurestore.plan import Checkpoint, CloseBatch, Plan, RunBatch
+from featurestore.reconcile import reconcile
+from featurestore.registry import Accepted
+from featurestore.resources import DataPipeline
+from featurestore.resources.pipeline import Suspend
+from featurestore.runner.inbox import Inbox, close
+from featurestore_operator.acceptance import Ruling, rule_pipeline
+from featurestore_operator.job_manifest import BATCH, Owner
+from featurestore_operator.launch import Launcher
+from featurestore_operator.memory import Learned
+from featurestore_operator.record import Due, Records
+from featurestore_operator.report import time_of
+from featurestore_operator.store import OpenStore, Stores
+
+_ROUNDS = 4
+"""A batch that is closed is run at once; a fixed point is reached long before."""
+
+
+@dataclass
+class Seen:
+    """What is remembered of a pipeline between looks. It saves work, and may be forgotten at any time."""
+
+    store: OpenStore
+    ledger: Ledger
+    inbox: tuple[str, Inbox] | None = None
+    observed: ObservedPipeline | None = None
+    result: BatchResult | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a look came to: the plan that is left, the facts of the status, when to look again (UTC microseconds)."""
+
+    plan: Plan
+    facts: dict[str, Any]
+    next_us: int | None
+    advanced: bool
+
+
+class Pipelines:
+    """Keeps one :class:`Seen` per pipeline. A pipeline is in the hands of one thread at a time."""
+
+    def __init__(self, stores: Stores, launcher: Launcher, clock: Callable[[], int]) -> None:
+        self._stores = stores
+        self._launcher = launcher
+        self._clock = clock
+        self._seen: dict[tuple[str, str], Seen] = {}
+        self._lock = threading.Lock()
+
+    def forget(self, namespace: str, name: str) -> None:
+        with self._lock:
+            self._seen.pop((namespace, name), None)
+
+    def observed(self, namespace: str, name: str, store: OpenStore) -> ObservedPipeline:
+        """A pipeline as it was last looked at, or as storage has it.
+
+        Raises:
+            StorageError: storage did not answer.
+        """
+        seen = self._seen.get((namespace, name))
+        if seen is not None and seen.store is store and seen.observed is not None:
+            return seen.observed
+        return _observe(Seen(store, Ledger(store.storage, name)), None)[0]
+
+    def rule(self, found: dict[str, Any], store: OpenStore) -> Ruling[DataPipeline]:
+        """Which spec runs.
+
+        Raises:
+            StorageError: storage did not answer.
+        """
+        return rule_pipeline(found, store.registry, lambda name: columns(store, name))
+
+    def look(
+        self,
+        found: dict[str, Any],
+        accepted: Accepted[DataPipeline],
+        store: OpenStore,
+        jobs: Collection[dict[str, Any]],
+    ) -> Outcome:
+        """Look, and do what is to be done.
+
+        Raises:
+            FeatureStoreError: storage or the API server did not answer.
+        """
+        namespace, name = found["metadata"]["namespace"], found["metadata"]["name"]
+        seen = self._open(namespace, name, store)
+        before = seen.observed
+        records = self._launcher.records(namespace, [it for it in jobs if BATCH in it["metadata"]["labels"]])
+        attempts, running = records.attempts, records.running
+        looked_up = self._looked_up(namespace, accepted, store)
+        now_us = self._clock()
+        inbox = self._inbox(seen, accepted, store)
+        if inbox is not None:
+            inbox.look(now_us)
+        for _ in range(_ROUNDS):
+            seen.observed, seen.result = _observe(seen, inbox)
+            observed = Observed({**looked_up, name: seen.observed}, {}, attempts, running)
+            plan = reconcile(Desired({name: accepted}, {}), observed, now_us)
+            done = False
+            for step in plan.steps:
+                match step:
+                    case CloseBatch() if inbox is not None:
+                        done |= _close(inbox, step, now_us)
+                    case Checkpoint():
+                        seen.ledger.checkpoint()
+                        done = True
+                    case RunBatch():
+                        due = records.due(step, now_us)
+                        if isinstance(due, Due):
+                            running[step.key] = self._run(found, step, due, accepted, store, seen)
+                        else:
+                            attempts[step.key] = due
+                        done = True
+            if not done:
+                break
+        wanted = {RunBatch(name, seen.observed.done + 1, accepted.digest).key}
+        self._launcher.settle(namespace, records, wanted if seen.observed.head > seen.observed.done else ())
+        looks = [us for us in (plan.wake_us, inbox.next_us if inbox else None) if us is not None]
+        return Outcome(
+            plan,
+            _facts(seen, inbox),
+            min(looks, default=None),
+            advanced=before is None or before.dataset_version != seen.observed.dataset_version,
+        )
+
+    def _open(self, namespace: str, name: str, store: OpenStore) -> Seen:
+        with self._lock:
+            seen = self._seen.get((namespace, name))
+            if seen is None or seen.store is not store:
+                # Another root, or other credentials: nothing that was remembered holds.
+                seen = self._seen[namespace, name] = Seen(store, Ledger(store.storage, name))
+            return seen
+
+    def _inbox(self, seen: Seen, accepted: Accepted[DataPipeline], store: OpenStore) -> Inbox | None:
+        """What waits at the source; None while the pipeline is suspended."""
+        spec = accepted.resource.spec
+        if spec.suspend is Suspend.SUSPENDED:
+            seen.inbox = None
+            return None
+        if seen.inbox is None or seen.inbox[0] != accepted.digest:
+            environ = self._stores.credentials(store.place.namespace, spec.source.secret_ref)
+            # A relative source has no meaning in a cluster: nothing is at its base.
+            inbox = Inbox(seen.ledger, "/", spec, environ or store.environ)
+            seen.inbox = (accepted.digest, inbox)
+        return seen.inbox[1]
+
+    def _looked_up(
+        self, namespace: str, accepted: Accepted[DataPipeline], store: OpenStore
+    ) -> dict[str, ObservedPipeline | Attempt]:
+        names = {step.lookup.pipeline for step in accepted.resource.spec.transforms if step.lookup}
+        return {name: self.observed(namespace, name, store) for name in names}
+
+    def _run(
+        self,
+        found: dict[str, Any],
+        step: RunBatch,
+        due: Due,
+        accepted: Accepted[DataPipeline],
+        store: OpenStore,
+        seen: Seen,
+    ) -> str:
+        entries = seen.ledger.manifest(step.number).entries
+        owner = Owner("DataPipeline", step.pipeline, found["metadata"]["uid"])
+        bytes_in = sum(entry.arrival.size_bytes for entry in entries)
+        return self._launcher.start(step, due, accepted, owner, store.place, learned(found), bytes_in)
+
+
+def learned(found: dict[str, Any]) -> Learned | None:
+    """What the status keeps of the memory that the last batch needed."""
+    kept = found.get("status", {}).get("memory")
+    return Learned(kept["bytesIn"], kept["peakBytes"]) if kept else None
+
+
+def columns(store: OpenStore, pipeline: str) -> Collection[str] | None:
+    """Columns of the pipeline's dataset; None before its first commit.
+
+    Raises:
+        StorageError: storage did not answer.
+    """
+    ledger = Ledger(store.storage, pipeline)
+    done = ledger.done()
+    result = ledger.result(done) if done else None
+    return result.dataset_columns if result else None
+
+
+def _observe(seen: Seen, inbox: Inbox | None) -> tuple[ObservedPipeline, BatchResult | None]:
+    ledger = seen.ledger
+    done = ledger.done()
+    result = seen.result
+    if result is None or result.number != done:
+        result = ledger.result(done) if done else None
+    observed = ObservedPipeline(
+        uid=ledger.uid(),
+        head=ledger.head(),
+        done=done,
+        dataset_version=result.dataset_version if result else None,
+        checkpoint_is_due=inbox is not None and ledger.checkpoint_is_due(),
+        open=inbox.open if inbox else None,
+        full=inbox.full if inbox else False,
+        source=inbox.source if inbox else None,
+    )
+    return observed, result
+
+
+def _close(inbox: Inbox, step: CloseBatch, now_us: int) -> bool:
+    """Whether the batch was closed; another operator may have been first, which is as good."""
+    try:
+        inbox.close(step, now_us)
+    except Conflict:
+        return False
+    return True
+
+
+def _facts(seen: Seen, inbox: Inbox | None) -> dict[str, Any]:
+    result, waiting = seen.result, inbox.open if inbox else None
+    facts: dict[str, Any] = {"pendingFiles": inbox.waiting if inbox else 0}
+    if waiting is not None:
+        facts["oldestPendingTime"] = time_of(min(entry.arrival.modified_us for entry in waiting.entries))
+    if result is not None:
+        facts |= {
+            "batch": result.number,
+            "datasetVersion": result.dataset_version,
+            "rows": result.dataset_rows,
+            "lastCommitTime": time_of(result.finished_us),
+            "memory": {"bytesIn": result.bytes_read, "peakBytes": result.peak_rss_bytes},
+        }
+    return facts

@@ -1,0 +1,142 @@
+"""One FeatureView in a cluster: observe its builds and what is online; reconcile; start a Job, swap, retire."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+from featurestore.backoff import Attempt
+from featurestore.definition import build_digest
+from featurestore.errors import StorageError
+from featurestore.job import covered
+from featurestore.ledger import Ledger
+from featurestore.observed import Desired, Observed, ObservedPipeline, ObservedView
+from featurestore.plan import BuildView, Publish, Retire, Swap
+from featurestore.reconcile import reconcile
+from featurestore.registry import Accepted
+from featurestore.resources import DataPipeline, FeatureView
+from featurestore.serving import Serving, read_build, swap
+from featurestore_operator.acceptance import Ruling, rule_view
+from featurestore_operator.job_manifest import BATCH, VIEW, Owner
+from featurestore_operator.launch import Launcher
+from featurestore_operator.pipeline import Outcome, Pipelines, columns
+from featurestore_operator.record import Due, Records
+from featurestore_operator.report import time_of
+from featurestore_operator.store import OpenStore
+from featurestore_operator.verdict import Running
+
+_ROUNDS = 4
+
+
+class Views:
+    """Remembers nothing: a view's state is a few small objects."""
+
+    def __init__(self, pipelines: Pipelines, launcher: Launcher, clock: Callable[[], int]) -> None:
+        self._pipelines = pipelines
+        self._launcher = launcher
+        self._clock = clock
+
+    def rule(self, found: dict[str, Any], store: OpenStore) -> Ruling[FeatureView]:
+        """Which spec runs.
+
+        Raises:
+            StorageError: storage did not answer.
+        """
+        return rule_view(found, store.registry, lambda name: columns(store, name))
+
+    def look(
+        self,
+        found: dict[str, Any],
+        accepted: Accepted[FeatureView],
+        store: OpenStore,
+        jobs: Collection[dict[str, Any]],
+    ) -> Outcome:
+        """Look, and do what is to be done.
+
+        Raises:
+            FeatureStoreError: storage or the API server did not answer.
+        """
+        namespace, name = found["metadata"]["namespace"], found["metadata"]["name"]
+        source = accepted.resource.spec.source.pipeline
+        pipeline = store.registry.current("pipelines", source)
+        own = [it for it in jobs if it["metadata"]["labels"].get(VIEW) == name]
+        records = self._launcher.records(namespace, own)
+        batches = self._launcher.records(namespace, [it for it in jobs if BATCH in it["metadata"]["labels"]])
+        attempts, running = records.attempts, records.running
+        now_us = self._clock()
+        there: dict[str, ObservedPipeline | Attempt] = {}
+        if pipeline is not None:
+            there[source] = self._pipelines.observed(namespace, source, store)
+        for _ in range(_ROUNDS):
+            view = observe_view(store, accepted, there.get(source))
+            held = _held(accepted, view, batches, store) if pipeline is not None else {}
+            observed = Observed(there, {name: view}, attempts, {**held, **running})
+            plan = reconcile(Desired({}, {name: accepted}), observed, now_us)
+            done = False
+            for step in plan.steps:
+                match step:
+                    case BuildView() | Publish() if pipeline is not None:
+                        due = records.due(step, now_us)
+                        if isinstance(due, Due):
+                            owner = Owner("FeatureView", name, found["metadata"]["uid"])
+                            running[step.key] = self._launcher.start(
+                                step, due, pipeline, owner, store.place, None, 0
+                            )
+                        else:
+                            attempts[step.key] = due
+                        done = True
+                    case Swap(_, digest, spec_digest):
+                        swap(store.storage, name, Serving(digest, spec_digest))
+                        done = True
+                    case Retire(_, digest):
+                        store.marks.drop(name, digest)
+                        done = True
+            if not done:
+                break
+        build = view.builds.get(_wanted(accepted, there.get(source)))
+        self._launcher.settle(namespace, records, attempts if plan.failing else ())
+        return Outcome(plan, _facts(store, accepted, there.get(source), view), plan.wake_us)
+
+
+def _held(
+    view: ObservedView, source: ObservedPipeline, accepted: Accepted[FeatureView], batches: Records, store: OpenStore
+) -> dict[str, str]:
+    """Steps of the view that a running Job of its pipeline does, as it does for every view that kept up."""
+    name, wanted = accepted.resource.metadata.name, build_digest(accepted.resource.spec, source.uid)
+    ledger = Ledger(store.storage, accepted.resource.spec.source.pipeline)
+    held = {}
+    for record in batches.all:
+        if not isinstance(record.verdict, Running):
+            continue
+        number = int(record.job["metadata"]["labels"][BATCH])
+        before = ledger.result(number - 1) if number > 1 else None
+        for digest in {wanted, *view.builds}:
+            build = view.builds.get(digest)
+            at = build.source_version if build else None
+            if covered(at, number, before.dataset_version if before else None):
+                for step in (BuildView(name, digest, 0, accepted.digest), Publish(name, digest, 0)):
+                    held[step.key] = record.verdict.sentence
+    return held
+
+
+def _facts(
+    store: OpenStore, accepted: Accepted[FeatureView], source: ObservedPipeline | Attempt | None, view: ObservedView
+) -> dict[str, Any]:
+    """What readers find now: of the build that serves, else of the one that is wanted."""
+    name = accepted.resource.metadata.name
+    digest = view.serving.digest if view.serving else None
+    if digest is None and isinstance(source, ObservedPipeline):
+        digest = build_digest(accepted.resource.spec, source.uid)
+    build = read_build(store.storage, name, digest) if digest else None
+    if digest is None or build is None:
+        return {}
+    held = view.held.get(digest)
+    return {
+        "build": view.serving.digest if view.serving else None,
+        "offlineVersion": build.version,
+        "onlineVersion": held.version if held else None,
+        "rows": build.rows,
+        "entities": held.entities if held else None,
+        "quarantinedRows": build.rows_quarantined,
+        "watermark": time_of(build.watermark_us),
+    }
