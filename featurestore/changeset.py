@@ -21,6 +21,12 @@ DEFINITION = ("entity", "source", "timestampField", "createdTimestampField", "fi
 _STEPS = ("columns", "transforms", "expectations", "schemaPolicy", "deduplicate", "source")
 """Fields of a pipeline that the rows of a batch depend on."""
 
+_SETTINGS = {"trigger", "suspend", "resources", "job", "deletionPolicy"}
+"""Fields that no row depends on: how and when runs are started, and what becomes of data in the end."""
+
+_READING = {"ttl", "suspend", "resources", "deletionPolicy"}
+"""Fields of a view that no stored row depends on."""
+
 
 class Action(StrEnum):
     CREATE = "Create"
@@ -180,9 +186,8 @@ def _pipeline(pipeline: DataPipeline, before: Before) -> Change:
         )
     if any(difference.path[:3] == ("spec", "source", "uri") for difference in found):
         notes.append("Files that were taken from the old place stay taken")
-    if action is Action.UPDATE and changed & {"trigger", "suspend", "resources"}:
-        said = ", ".join(sorted(changed & {"trigger", "suspend", "resources"}))
-        notes.append(f"{said}: at once")
+    if action is Action.UPDATE and changed & _SETTINGS:
+        notes.append(f"{', '.join(sorted(changed & _SETTINGS))}: at once")
     return Change(pipeline, resource_digest(pipeline), action, found, notes=tuple(notes))
 
 
@@ -200,8 +205,8 @@ def _view(view: FeatureView, before: Before) -> Change:
             f"Pipeline {view.spec.source.pipeline!r} has no dataset yet: it is built as batches arrive"
         )
     changed = {difference.path[1] for difference in found if difference.path[0] == "spec"}
-    if changed & {"ttl", "suspend"}:
-        notes.append(f"{', '.join(sorted(changed & {'ttl', 'suspend'}))}: at once, nothing is computed again")
+    if old is not None and changed & _READING:
+        notes.append(f"{', '.join(sorted(changed & _READING))}: at once, nothing is computed again")
     if old is not None and old.spec.online.enabled != view.spec.online.enabled:
         notes.append(f"online.enabled becomes {view.spec.online.enabled.value}: by the next run")
     return Change(

@@ -16,6 +16,7 @@ from rich.text import Text
 from featurestore.errors import FeatureStoreError
 from featurestore.listing import explain_empty, list_arrivals
 from featurestore.online import open_online
+from featurestore.online.address import redis_url
 from featurestore.project import Project
 from featurestore.registry import Accepted
 from featurestore.resources import DataPipeline, FeatureView
@@ -124,7 +125,7 @@ def _source(project: Project, pipeline: Accepted[DataPipeline]) -> tuple[bool, s
 def _online(project: Project) -> tuple[bool, str, str]:
     store = (project.registry.store() or project.store).spec
     open_online(project.storage, store).version("doctor", "doctor")
-    return True, store.online.redis.url if store.online.redis else "embedded DuckDB", ""
+    return True, redis_url(store.online.redis) if store.online.redis else "embedded DuckDB", ""
 
 
 def _view(project: Project, name: str, view: Accepted[FeatureView]) -> tuple[bool, str, str]:

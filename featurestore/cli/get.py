@@ -130,5 +130,5 @@ def _stores(project: Project, name: str | None, form: Format | None) -> str:
     if form is Format.NAME:
         return f"featurestore/{store.metadata.name}"
     redis = store.spec.online.redis
-    online = redis.url if redis else "duckdb"
+    online = "duckdb" if redis is None else redis.url or "managed redis"
     return columns(["NAME", "OFFLINE", "ONLINE"], [[store.metadata.name, project.storage.root, online]])

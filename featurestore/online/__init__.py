@@ -54,13 +54,14 @@ def open_online(storage: Storage, store: FeatureStoreSpec) -> OnlineStore:
     """The online store of a FeatureStore. Keep it for the life of a process: it caches and pools connections.
 
     Raises:
-        SpecError: it needs an extra that is not installed.
+        SpecError: it needs an extra that is not installed, or a managed Redis outside of its cluster.
     """
     if store.online.redis is not None:
+        from featurestore.online.address import redis_url
         from featurestore.online.redis_server import RedisServer
         from featurestore.online.redis_store import RedisStore
 
-        return RedisStore(RedisServer.connect(store.online.redis.url))
+        return RedisStore(RedisServer.connect(redis_url(store.online.redis)))
     from featurestore.online.duckdb_store import DuckDBStore
 
     return DuckDBStore(storage)

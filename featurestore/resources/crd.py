@@ -14,6 +14,7 @@ from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
 import yaml
+from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 
 from featurestore.resources import DataPipeline, FeatureStore, FeatureView
@@ -34,13 +35,17 @@ _KEPT = (
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind, and how ``kubectl get`` shows it: columns of name, type, JSON path, what it says."""
+    """A kind, and how ``kubectl get`` shows it: columns of name, type, JSON path, what it says.
+
+    ``wide``: those that only ``-o wide`` shows.
+    """
 
     model: type[FeatureStore] | type[DataPipeline] | type[FeatureView]
     status: type[Status]
     plural: str
     short: str
     columns: tuple[tuple[str, str, str, str], ...]
+    wide: tuple[tuple[str, str, str, str], ...] = ()
 
 
 _FIRST = (("Ready", "string", f"{_READY}.status", "Whether all is as wanted."),)
@@ -49,6 +54,7 @@ _LAST = (
     ("Message", "string", f"{_READY}.message", "What is wrong."),
     ("Age", "date", ".metadata.creationTimestamp", "Since when there is this object."),
 )
+_NEXT = ("Next attempt", "string", ".status.nextAttemptTime", "When what failed is tried again.")
 KINDS = (
     Kind(
         FeatureStore,
@@ -72,9 +78,16 @@ KINDS = (
             *_FIRST,
             ("Freshness", "date", ".status.lastCommitTime", "How long ago the last batch was committed."),
             ("Rows", "integer", ".status.rows", "Rows of the dataset."),
-            ("Batch", "integer", ".status.batch", "Number of the last committed batch."),
             ("Quarantined", "integer", ".status.quarantinedRows", "Rows in quarantine."),
+            ("Pending", "integer", ".status.pendingFiles", "Files that no committed batch holds yet."),
             *_LAST,
+        ),
+        (
+            ("Batch", "integer", ".status.batch", "Number of the last committed batch."),
+            ("Commit", "integer", ".status.datasetVersion", "Version of the dataset."),
+            ("Watermark", "date", ".status.watermark", "Age of the greatest event time."),
+            ("Oldest", "date", ".status.oldestPendingTime", "For how long the oldest pending file waits."),
+            _NEXT,
         ),
     ),
     Kind(
@@ -89,6 +102,12 @@ KINDS = (
             ("Commit", "integer", ".status.offlineVersion", "Dataset version that is served offline."),
             ("Online", "integer", ".status.onlineVersion", "Dataset version that is served online."),
             *_LAST,
+        ),
+        (
+            ("Entities", "integer", ".status.entities", "Entities in the online store."),
+            ("Quarantined", "integer", ".status.quarantinedRows", "Rows that did not fit."),
+            ("Build", "string", ".status.build", "The build that serves."),
+            _NEXT,
         ),
     ),
 )
@@ -117,8 +136,9 @@ def definition(kind: Kind) -> dict[str, Any]:
         ],
     }
     columns = [
-        {"name": column, "type": type_, "jsonPath": path, "description": text}
-        for column, type_, path, text in kind.columns
+        {"name": column, "type": type_, "jsonPath": path, "description": text, **priority}
+        for shown, priority in ((kind.columns, {}), (kind.wide, {"priority": 1}))
+        for column, type_, path, text in shown
     ]
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
@@ -185,7 +205,7 @@ def _field(name: str, field: FieldInfo, model: type[Model]) -> dict[str, Any]:
         unique = next((it for it in field.metadata if isinstance(it, Unique)), None)
         schema["x-kubernetes-list-type"] = "atomic" if unique is None else "map" if unique.key else "set"
         if unique is not None and unique.key:
-            schema["x-kubernetes-list-map-keys"] = [unique.key]
+            schema["x-kubernetes-list-map-keys"] = [to_camel(unique.key)]
     if not field.is_required() and field.default is not None:
         schema["default"] = _default(name, field, model)
     return schema
@@ -209,6 +229,9 @@ def _schema(annotation: Any, said: dict[str, Any], root: dict[str, Any]) -> dict
     if said.get("x-kubernetes-int-or-string"):
         whole_or_text = [{"type": "integer"}, {"type": "string"}]
         return {"anyOf": whole_or_text, "pattern": said["pattern"], "x-kubernetes-int-or-string": True}
+    if said.get("x-kubernetes-preserve-unknown-fields"):
+        kept = {key: said[key] for key in _KEPT if key in said}
+        return {**kept, "x-kubernetes-preserve-unknown-fields": True}
     if "anyOf" in said:
         members = [member for member in said["anyOf"] if member.get("type") != "null"]
         if len(members) > 1:

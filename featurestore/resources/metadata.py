@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field, StringConstraints
@@ -10,6 +11,9 @@ from featurestore.resources.model import Model
 
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, min_length=1, max_length=63)]
+OBJECT_NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+ObjectName = Annotated[str, StringConstraints(pattern=OBJECT_NAME_PATTERN, min_length=1, max_length=253)]
+"""Name of an object that is not ours."""
 Description = Annotated[str, StringConstraints(max_length=4096)]
 Owner = Annotated[str, StringConstraints(max_length=253)]
 TagName = Annotated[str, StringConstraints(min_length=1, max_length=63)]
@@ -26,6 +30,13 @@ class Metadata(Model):
     namespace: Name | None = Field(None, description="Kubernetes namespace; unused on a laptop.")
     labels: Labels = Field({}, description="Kubernetes labels.")
     annotations: Annotations = Field({}, description="Kubernetes annotations.")
+
+
+class DeletionPolicy(StrEnum):
+    """What becomes of the data when the resource is deleted in a cluster."""
+
+    RETAIN = "Retain"
+    DELETE = "Delete"
 
 
 class SecretRef(Model):

@@ -8,7 +8,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from featurestore.resources.metadata import Description, Metadata, Name, Owner, SecretRef, Tags
+from featurestore.resources.job import Job
+from featurestore.resources.metadata import (
+    DeletionPolicy,
+    Description,
+    Metadata,
+    Name,
+    Owner,
+    SecretRef,
+    Tags,
+)
 from featurestore.resources.model import Model
 from featurestore.resources.quantity import Bytes, Duration, PositiveDuration
 from featurestore.resources.rule import Rule, Unique
@@ -161,6 +170,23 @@ class DatasetDeduplicate(Model):
 
 class Resources(Model):
     memory: Bytes = Field(2 * 1024**3, description="Memory that one run may use, whatever the batch's size.")
+    memory_limit: Bytes | None = Field(
+        None, description="Most memory that a Job gets after one was killed for want of it. Else 4 × memory."
+    )
+    rules = (
+        Rule(
+            message="memoryLimit must not be less than memory",
+            holds=lambda it: it.memory_limit is None or it.memory_limit >= it.memory,
+            cel="!has(self.memoryLimit) || "
+            "quantity(string(self.memoryLimit)).compareTo(quantity(string(self.memory))) >= 0",
+            field="memoryLimit",
+        ),
+    )
+
+    @property
+    def most_memory(self) -> int:
+        """Bytes that a run may get at most."""
+        return self.memory_limit or 4 * self.memory
 
 
 class DataPipelineSpec(Model):
@@ -185,6 +211,11 @@ class DataPipelineSpec(Model):
         None, description="Keep one row per key in the whole dataset."
     )
     resources: Resources = Field(Resources(), description="Bounds of one run.")
+    job: Job = Field(Job(), description="How runs are started in a cluster. Without effect on a laptop.")
+    deletion_policy: DeletionPolicy = Field(
+        DeletionPolicy.RETAIN,
+        description="Whether deleting the resource in a cluster deletes its dataset, quarantine and ledger.",
+    )
     suspend: Suspend = Field(Suspend.ACTIVE, description="Suspended: nothing is taken or run; reads go on.")
     description: Description = Field("", description="For people.")
     owner: Owner = Field("", description="Who answers for it.")

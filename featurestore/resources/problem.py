@@ -11,11 +11,14 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from featurestore.errors import SpecError, did_you_mean
-from featurestore.resources.metadata import NAME_PATTERN
+from featurestore.resources.environment import VARIABLE_PATTERN
+from featurestore.resources.job import IMAGE_PATTERN, LABEL_VALUE_PATTERN
+from featurestore.resources.metadata import NAME_PATTERN, OBJECT_NAME_PATTERN
 from featurestore.resources.node import Document, Path
 from featurestore.resources.store import REDIS_PATTERN
 from featurestore.resources.transform import CALLABLE_PATTERN
 from featurestore.resources.value import COLUMN_PATTERN, FEATURE_PATTERN
+from featurestore.resources.volume import MOUNT_PATTERN
 
 _WRONG = "this is not what is wanted here"
 _UNIONS = (Union, types.UnionType)
@@ -25,6 +28,11 @@ _PATTERNS = {
     FEATURE_PATTERN: "a name of letters, digits and '_' that begins with a letter",
     CALLABLE_PATTERN: "module:function",
     REDIS_PATTERN: "redis://host:port/database or rediss://…",
+    OBJECT_NAME_PATTERN: "a name of a-z, 0-9, '-' and '.', with a letter or digit at both ends",
+    VARIABLE_PATTERN: "a name of letters, digits, '_', '-' and '.' that does not begin with a digit",
+    LABEL_VALUE_PATTERN: "letters, digits, '-', '_' and '.', with a letter or digit at both ends",
+    IMAGE_PATTERN: "the name of an image, without spaces",
+    MOUNT_PATTERN: "an absolute path without ':'",
 }
 _TYPES = {
     "string_type": "a text",

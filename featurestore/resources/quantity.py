@@ -1,4 +1,4 @@
-"""Durations (``10s``, ``30d``) and sizes (``2Gi``) as people write them."""
+"""Durations (``10s``, ``30d``), sizes (``2Gi``) and CPUs (``500m``) as people write them."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ _SIZES = {
     "Gi": 2**30,
     "Ti": 2**40,
 }
+CPU_PATTERN = r"^[1-9][0-9]{0,5}m?$"
 BYTES_PATTERN = r"^[1-9][0-9]{0,14}(k|M|G|T|Ki|Mi|Gi|Ti)?$"
 
 
@@ -114,6 +115,30 @@ def format_bytes(value: int) -> str:
     return str(value)
 
 
+def parse_cpu(value: object) -> int:
+    """Thousandths of a CPU from text such as ``500m`` or ``2``.
+
+    Raises:
+        ValueError: the text is no number of CPUs.
+
+    >>> parse_cpu("500m"), parse_cpu(2)
+    (500, 2000)
+    """
+    text = str(value)
+    if isinstance(value, bool) or not re.fullmatch(CPU_PATTERN, text):
+        raise ValueError("wanted a number of CPUs such as 500m or 2")
+    return int(text.removesuffix("m")) * (1 if text.endswith("m") else 1000)
+
+
+def format_cpu(value: int) -> str:
+    """The shortest text that ``parse_cpu`` reads back.
+
+    >>> format_cpu(500), format_cpu(2000)
+    ('500m', '2')
+    """
+    return f"{value}m" if value % 1000 else str(value // 1000)
+
+
 def _schema(pattern: str) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "pattern": pattern, "maxLength": 32})
 
@@ -132,16 +157,28 @@ PositiveDuration = Annotated[
     PlainSerializer(format_duration, return_type=str),
     _schema(POSITIVE_DURATION_PATTERN),
 ]
+
+
+def _int_or_string(pattern: str) -> WithJsonSchema:
+    return WithJsonSchema(
+        {
+            "anyOf": [{"type": "integer"}, {"type": "string"}],
+            "pattern": pattern,
+            "maxLength": 20,
+            "x-kubernetes-int-or-string": True,
+        }
+    )
+
+
 Bytes = Annotated[
     int,
     BeforeValidator(parse_bytes),
     PlainSerializer(format_bytes, return_type=str),
-    WithJsonSchema(
-        {
-            "anyOf": [{"type": "integer"}, {"type": "string"}],
-            "pattern": BYTES_PATTERN,
-            "maxLength": 20,
-            "x-kubernetes-int-or-string": True,
-        }
-    ),
+    _int_or_string(BYTES_PATTERN),
+]
+Cpu = Annotated[
+    int,
+    BeforeValidator(parse_cpu),
+    PlainSerializer(format_cpu, return_type=str),
+    _int_or_string(CPU_PATTERN),
 ]

@@ -58,6 +58,13 @@ class Status(Model):
     )
 
 
+class Memory(Model):
+    """What the pipeline's batches needed, so that the next Job asks for what it will need."""
+
+    bytes_in: Count = Field(description="Bytes of source files in the batch that needed most.")
+    peak_bytes: Count = Field(description="Memory that this batch needed at its peak.")
+
+
 class FeatureStoreStatus(Status):
     pipelines: Count | None = Field(None, description="Number of its DataPipelines.")
     views: Count | None = Field(None, description="Number of its FeatureViews.")
@@ -71,7 +78,16 @@ class DataPipelineStatus(Status):
     dataset_version: Count | None = Field(None, description="Version of the dataset's Delta table.")
     rows: Count | None = Field(None, description="Rows of the dataset.")
     quarantined_rows: Count | None = Field(None, description="Rows in quarantine that were not replayed.")
+    watermark: Time | None = Field(None, description="Greatest event time of the dataset.")
     last_commit_time: Time | None = Field(None, description="When the last batch was committed.")
+    pending_files: Count | None = Field(None, description="Files seen that no committed batch holds yet.")
+    oldest_pending_time: Time | None = Field(
+        None, description="Since when the oldest pending file waits. Null if none does."
+    )
+    next_attempt_time: Time | None = Field(
+        None, description="When what failed is tried again. Null if nothing fails."
+    )
+    memory: Memory | None = Field(None, description="What earlier batches needed.")
 
 
 class FeatureViewStatus(Status):
@@ -85,3 +101,6 @@ class FeatureViewStatus(Status):
     entities: Count | None = Field(None, description="Entities in the online store.")
     quarantined_rows: Count | None = Field(None, description="Rows that did not fit the declared types.")
     watermark: Time | None = Field(None, description="Greatest event time. Freshness is its age.")
+    next_attempt_time: Time | None = Field(
+        None, description="When what failed is tried again. Null if nothing fails."
+    )

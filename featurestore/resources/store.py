@@ -7,8 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from featurestore.resources.metadata import Description, Metadata, Owner, SecretRef, Tags
+from featurestore.resources.job import Image
+from featurestore.resources.metadata import Description, Metadata, ObjectName, Owner, SecretRef, Tags
 from featurestore.resources.model import Model
+from featurestore.resources.quantity import Bytes
 from featurestore.resources.rule import Rule, Transition, exactly_one
 
 REDIS_PATTERN = r"^rediss?://.+$"
@@ -38,17 +40,37 @@ class DuckDB(Model):
     """Embedded: generations of files under the storage root."""
 
 
-class Redis(Model):
-    url: Annotated[str, StringConstraints(pattern=REDIS_PATTERN, min_length=1, max_length=1024)] = Field(
-        description="redis:// or rediss:// URL without credentials."
+class ManagedRedis(Model):
+    """One server with a disk, for small installations."""
+
+    memory: Bytes = Field(512 * 1024**2, description="Memory for values; the pod asks for more than that.")
+    image: Image | None = Field(None, description="Image of the server. Else the operator's choice.")
+    storage_class_name: ObjectName | None = Field(
+        None, description="StorageClass of its disk. Else the cluster's default."
     )
+
+
+class Redis(Model):
+    """Exactly one of url and managed is set."""
+
+    url: Annotated[str, StringConstraints(pattern=REDIS_PATTERN, min_length=1, max_length=1024)] | None = (
+        Field(None, description="redis:// or rediss:// URL without credentials.")
+    )
+    managed: ManagedRedis | None = Field(None, description="The operator keeps a server. Not on a laptop.")
     secret_ref: SecretRef | None = Field(None, description="Secret with the credentials of Redis.")
     rules = (
+        exactly_one("url", "managed"),
         Rule(
             message="credentials stand in a Secret (secretRef) or in the environment, never in a URL",
-            holds=lambda redis: "@" not in redis.url and "password=" not in redis.url,
-            cel="!self.url.contains('@') && !self.url.contains('password=')",
+            holds=lambda redis: redis.url is None or not ("@" in redis.url or "password=" in redis.url),
+            cel="!has(self.url) || (!self.url.contains('@') && !self.url.contains('password='))",
             field="url",
+        ),
+        Rule(
+            message="secretRef goes with url: a managed Redis has credentials of its own",
+            holds=lambda redis: redis.managed is None or redis.secret_ref is None,
+            cel="!has(self.managed) || !has(self.secretRef)",
+            field="secretRef",
         ),
     )
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from featurestore.resources.metadata import Description, Metadata, Name, Owner, Tags
+from featurestore.resources.metadata import DeletionPolicy, Description, Metadata, Name, Owner, Tags
 from featurestore.resources.model import Model
 from featurestore.resources.pipeline import Resources, Suspend
 from featurestore.resources.quantity import Duration, PositiveDuration, format_duration
@@ -167,6 +167,10 @@ class FeatureViewSpec(Model):
     )
     online: ViewOnline = Field(ViewOnline(), description="Whether and how it is served online.")
     resources: Resources = Field(Resources(), description="Bounds of one run.")
+    deletion_policy: DeletionPolicy = Field(
+        DeletionPolicy.RETAIN,
+        description="Whether deleting the resource in a cluster deletes its rows, offline and online.",
+    )
     suspend: Suspend = Field(
         Suspend.ACTIVE, description="Suspended: nothing is computed or published; reads go on."
     )
