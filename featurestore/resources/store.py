@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from featurestore.resources.job import Image
-from featurestore.resources.metadata import Description, Metadata, ObjectName, Owner, SecretRef, Tags
+from featurestore.resources.metadata import Description, Metadata, Owner, SecretRef, Tags
 from featurestore.resources.model import Model
 from featurestore.resources.quantity import Bytes
 from featurestore.resources.rule import Rule, Transition, exactly_one
@@ -41,13 +41,10 @@ class DuckDB(Model):
 
 
 class ManagedRedis(Model):
-    """One server with a disk, for small installations."""
+    """One server without a disk, for small installations: what it loses is published again."""
 
     memory: Bytes = Field(512 * 1024**2, description="Memory for values; the pod asks for more than that.")
     image: Image | None = Field(None, description="Image of the server. Else the operator's choice.")
-    storage_class_name: ObjectName | None = Field(
-        None, description="StorageClass of its disk. Else the cluster's default."
-    )
 
 
 class Redis(Model):
