@@ -42,6 +42,34 @@ class PublishRequest(Model):
     to_version: int
 
 
+class JobRequest(Model):
+    """What one Job in a cluster does: one batch and the views that keep up with it, or one view alone.
+
+    ``number``: run this batch, then bring on the views that :func:`covered` says. ``view``: bring on this one.
+    Exactly one of the two is given.
+    """
+
+    kind: Literal["job"] = "job"
+    root: str
+    pipeline: str
+    number: int | None = None
+    view: str | None = None
+
+
+def covered(build_at: int | None, number: int, before: int | None) -> bool:
+    """Whether the Job of batch ``number`` also brings a view's build on; else the build has a Job of its own.
+
+    ``build_at``: version of the dataset that the build holds, ``before``: that of batch ``number - 1``; None for
+    nothing. A build that must be filled with much more than this batch would hold back the next one.
+
+    >>> covered(None, 1, None), covered(None, 2, 5), covered(5, 2, 5), covered(4, 2, 5)
+    (True, False, True, False)
+    """
+    if number == 1:
+        return True
+    return build_at is not None and before is not None and build_at >= before
+
+
 Request = Annotated[BatchRequest | BuildRequest | PublishRequest, Field(discriminator="kind")]
 
 
@@ -60,6 +88,8 @@ class BatchResult(Model):
     ``rows_read = rows_committed + rows_quarantined + rows_dropped + rows_filtered``, where the last are rows
     that the transforms left out (negative if they made rows). ``broken``: rule to number of rows.
     ``watermarks_us``: timestamp column to its greatest value in the batch, UTC microseconds.
+    ``peak_bytes``: greatest resident size of the process that ran it. ``dataset_rows``, ``dataset_bytes``,
+    ``dataset_columns`` (name to type): of the dataset after it, or after a later batch that was as quick.
     """
 
     kind: Literal["batch"] = "batch"
@@ -75,6 +105,10 @@ class BatchResult(Model):
     broken: dict[str, int] = Field(default_factory=dict)
     watermarks_us: dict[str, int] = Field(default_factory=dict)
     bytes_read: int = 0
+    peak_bytes: int = 0
+    dataset_rows: int = 0
+    dataset_bytes: int = 0
+    dataset_columns: dict[str, str] = Field(default_factory=dict)
     finished_us: int
 
 

@@ -237,6 +237,6 @@ def _facts(seen: Seen, inbox: Inbox | None) -> dict[str, Any]:
             "datasetVersion": result.dataset_version,
             "rows": result.dataset_rows,
             "lastCommitTime": time_of(result.finished_us),
-            "memory": {"bytesIn": result.bytes_read, "peakBytes": result.peak_rss_bytes},
+            "memory": {"bytesIn": result.bytes_read, "peakBytes": result.peak_bytes},
         }
     return facts

@@ -1,7 +1,7 @@
-"""One request, or many: ``python -m featurestore_transforms --request JSON`` or ``--serve``.
+"""One request, or many: ``python -m featurestore_transforms --request JSON``, ``--serve`` or ``--job JSON``.
 
 ``--serve`` reads requests from standard input, a line each, and ends with it. ``--request`` ends with the exit code
-of the request's error, 0 if there was none.
+of the request's error, 0 if there was none. ``--job`` is what a pod runs: a log for people, the failure for Kubernetes.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from featurestore_transforms import pod
 from featurestore_transforms.serve import answer, own_stdout, serve
 
 
@@ -17,7 +18,10 @@ def main(arguments: list[str]) -> int:
     how = parser.add_mutually_exclusive_group(required=True)
     how.add_argument("--serve", action="store_true", help="answer requests from standard input")
     how.add_argument("--request", metavar="JSON", help="answer this request")
+    how.add_argument("--job", metavar="JSON", help="do this Job")
     chosen = parser.parse_args(arguments)
+    if chosen.job is not None:
+        return pod.main(chosen.job)
     with own_stdout() as answers:
         if chosen.serve:
             serve(sys.stdin, answers)

@@ -6,6 +6,7 @@ in the dataset is wholly done, and one that is only in the quarantine is finishe
 
 from __future__ import annotations
 
+import resource
 import time
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from featurestore_transforms.change import NO_ROWS, scan
 from featurestore_transforms.quarantined import Earlier, read_earlier
 from featurestore_transforms.rewrite import losers, without
 from featurestore_transforms.schema import SourceSchema, write_schema
+from featurestore_transforms.store_type import type_name
 
 _ATTEMPTS = 10
 _EPOCH = datetime(1970, 1, 1, tzinfo=ZONE)
@@ -112,7 +114,14 @@ def finished(storage: Storage, manifest: Manifest) -> BatchResult:
     dataset = open_dataset(storage, manifest.pipeline)
     if dataset is None:
         raise StorageError("the dataset is gone", where=storage.uri(layout.dataset(manifest.pipeline)))
-    result = _recorded(dataset, manifest)
+    files = dataset.files()
+    result = _recorded(dataset, manifest).model_copy(
+        update={
+            "dataset_rows": sum(file.rows for file in files),
+            "dataset_bytes": sum(file.size_bytes for file in files),
+            "dataset_columns": {name: type_name(dtype) for name, dtype in user_types(dataset).items()},
+        }
+    )
     storage.replace(record, canonical_json(result.model_dump(mode="json", by_alias=True)))
     reach("after-result")
     return result
@@ -182,6 +191,7 @@ def _commit_dataset(dataset: Table, manifest: Manifest, spec: DataPipelineSpec, 
         broken=dict(outcome.broken),
         watermarks_us=_watermarks_us(committed, outcome.types),
         bytes_read=outcome.bytes_read,
+        peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         finished_us=time.time_ns() // 1000,
     )
     dataset.commit(

@@ -1,0 +1,145 @@
+"""A Job in a cluster: one batch and the views that keep up with it, or one view alone.
+
+Each view is brought on by the same ``reconcile`` as everywhere, until nothing is left to be done for it. A view that
+fails harms no other, nor the batch: what is undone is seen by whoever looks next, and has a Job of its own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+from featurestore import layout
+from featurestore.definition import build_digest
+from featurestore.errors import FeatureStoreError, NotFound
+from featurestore.job import (
+    BatchRequest,
+    BatchResult,
+    BuildRequest,
+    JobRequest,
+    Progress,
+    PublishRequest,
+    covered,
+)
+from featurestore.ledger import Ledger
+from featurestore.observed import Desired, Observed, ObservedPipeline, ObservedView
+from featurestore.online.mark import Marks, open_marks
+from featurestore.online.publish import run_publish
+from featurestore.plan import BuildView, Publish, Retire, Step, Swap, describe
+from featurestore.reconcile import reconcile
+from featurestore.registry import Accepted, Registry
+from featurestore.resources import FeatureView
+from featurestore.serving import Serving, read_build, swap
+from featurestore.sight import observe_view
+from featurestore.storage import Storage
+from featurestore.wording import count
+from featurestore_transforms.batch import run_batch
+from featurestore_transforms.build import run_build
+
+_ROUNDS = 20
+"""A view is done long before: build, publish, swap, retire."""
+Say = Callable[[str], None]
+
+
+def run_job(storage: Storage, request: JobRequest, say: Say, progress: Callable[[Progress], None]) -> None:
+    """Do what the request asks for; ``say`` is told each step, for the log.
+
+    Raises:
+        FeatureStoreError: the batch failed; or, of a Job for one view, the view.
+    """
+    registry = Registry(storage)
+    if request.view is not None:
+        accepted = registry.current("views", request.view)
+        if accepted is None:
+            raise NotFound(f"no view {request.view!r}", where=storage.root, hint="It was deleted meanwhile")
+        _Views(storage, registry, request.pipeline, say, progress).bring_on(accepted)
+        return
+    assert request.number is not None
+    say(f"runs batch {request.number} of {request.pipeline}")
+    batch = BatchRequest(root=request.root, pipeline=request.pipeline, number=request.number)
+    say(_told(run_batch(storage, batch, progress)))
+    views = _Views(storage, registry, request.pipeline, say, progress)
+    for accepted in views.covered(request.number):
+        try:
+            views.bring_on(accepted)
+        except FeatureStoreError as error:
+            say(f"{accepted.resource.metadata.name} is left to a Job of its own: {error}")
+
+
+class _Views:
+    """The views of one pipeline. Its dataset is where it is when this is made."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        registry: Registry,
+        pipeline: str,
+        say: Say,
+        progress: Callable[[Progress], None],
+    ) -> None:
+        self._storage, self._registry, self._pipeline = storage, registry, pipeline
+        self._say, self._progress = say, progress
+        self._ledger = Ledger(storage, pipeline)
+        done = self._ledger.done()
+        result = self._ledger.result(done) if done else None
+        version = result.dataset_version if result else None
+        self._there = ObservedPipeline(self._ledger.uid(), self._ledger.head(), done, version)
+
+    def covered(self, number: int) -> Iterator[Accepted[FeatureView]]:
+        """The views that this batch's Job brings on."""
+        result = self._ledger.result(number - 1) if number > 1 else None
+        before = result.dataset_version if result else None
+        for name, accepted in self._registry.views().items():
+            if accepted.resource.spec.source.pipeline != self._pipeline:
+                continue
+            build = read_build(self._storage, name, build_digest(accepted.resource.spec, self._there.uid))
+            if covered(build.source_version if build else None, number, before):
+                yield accepted
+
+    def bring_on(self, accepted: Accepted[FeatureView]) -> None:
+        """Build, publish, swap, retire: until nothing is left to be done.
+
+        Raises:
+            FeatureStoreError: a step failed, or the online store did not answer.
+        """
+        name = accepted.resource.metadata.name
+        marks = self._marks()
+        for _ in range(_ROUNDS):
+            view = observe_view(self._storage, self._registry, marks, accepted, self._there.uid)
+            observed = Observed({self._pipeline: self._there}, {name: view}, {})
+            plan = reconcile(Desired({}, {name: accepted}), observed, time.time_ns() // 1000)
+            if not plan.steps:
+                return
+            for step in plan.steps:
+                self._say(describe(step))
+                self._do(step, marks)
+        raise AssertionError(f"{name} does not come to rest: {plan.steps}")
+
+    def _do(self, step: Step, marks: Marks) -> None:
+        root = self._storage.root
+        match step:
+            case BuildView(view, digest, to_version):
+                build = BuildRequest(root=root, view=view, digest=digest, to_version=to_version)
+                built = run_build(self._storage, build, self._progress)
+                self._say(f"{view} has {count(built.rows, 'row')} offline, as commit {built.version}")
+            case Publish(view, digest, to_version):
+                publish = PublishRequest(root=root, view=view, digest=digest, to_version=to_version)
+                published = run_publish(self._storage, publish, time.time_ns() // 1000)
+                self._say(f"{view} has {published.entities:,} entities online, as commit {published.version}")
+            case Swap(view, digest, spec_digest):
+                swap(self._storage, view, Serving(digest, spec_digest))
+            case Retire(view, digest):
+                marks.drop(view, digest)
+
+    def _marks(self) -> Marks:
+        store = self._registry.store()
+        if store is None:
+            raise NotFound("there is no feature store", where=self._storage.root, got=layout.STORE)
+        return open_marks(self._storage, store.spec)
+
+
+def _told(result: BatchResult) -> str:
+    return (
+        f"batch {result.number} is commit {result.dataset_version}: {count(result.rows_committed, 'row')}, "
+        f"{count(result.rows_quarantined, 'row')} and {count(result.files_quarantined, 'file')} in quarantine"
+    )
