@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from featurestore.backoff import Attempt
+from featurestore.errors import Conflict, SpecError
+from featurestore.job import as_failure
 from featurestore.registry import Accepted
 from featurestore.resources import DataPipeline
 from featurestore_operator.api import Api
-from featurestore_operator.informer import Cache
+from featurestore_operator.cache import Cache
 from featurestore_operator.job_manifest import Owner, Place, Try, Work, job
 from featurestore_operator.memory import Learned, memory
 from featurestore_operator.record import Due, JobRecord, Records
+from featurestore_operator.resource import JOB
 from featurestore_operator.verdict import verdict
 
 KEPT_S = 600
@@ -25,6 +29,7 @@ class Launcher:
         self._cache = cache
         self._api = api
         self._clock = clock
+        self._refused: dict[tuple[str, str], Attempt] = {}
 
     def records(self, namespace: str, jobs: Iterable[dict[str, Any]]) -> Records:
         """What these Jobs tell."""
@@ -43,15 +48,30 @@ class Launcher:
         place: Place,
         learned: Learned | None,
         bytes_in: int,
-    ) -> str:
-        """What is under way now, as a sentence. A Job of this name that is there already is the one that is wanted.
+    ) -> str | Attempt:
+        """What is under way now, as a sentence; or the refusal of the API server, which stands for a while.
+
+        A Job of this name that is there already is the one that is wanted.
 
         Raises:
-            FeatureStoreError: the API server refused it, or did not answer.
+            TransientError: the API server did not answer.
         """
+        now_us, refused = self._clock(), self._refused.get((place.namespace, work.key))
+        if refused is not None and refused.next_us > now_us:
+            return refused
         asked = memory(pipeline.resource.spec.resources, learned, bytes_in, due.killed)
         wanted = job(work, Try(due.number, due.killed, asked), pipeline, owner, place)
-        self._api.create(wanted)
+        try:
+            self._api.create(JOB, wanted)
+        except Conflict:
+            pass
+        except SpecError as error:
+            # A missing permission, a quota, a template that is no pod: others mend it, and it is tried again.
+            failure = as_failure(error).model_copy(update={"retryable": True})
+            count = refused.count + 1 if refused is not None else 1
+            refused = self._refused[place.namespace, work.key] = Attempt(count, now_us, failure)
+            return refused
+        self._refused.pop((place.namespace, work.key), None)
         more = ""
         if due.killed:
             most = ", which is spec.resources.memoryLimit" if asked.final else ""
@@ -63,4 +83,4 @@ class Launcher:
         for record in records.settled(planned):
             if record.job["spec"].get("ttlSecondsAfterFinished") is None:
                 patch = {"spec": {"ttlSecondsAfterFinished": KEPT_S}}
-                self._api.patch("batch/v1", "Job", namespace, record.name, patch)
+                self._api.patch(JOB, namespace, record.name, patch)

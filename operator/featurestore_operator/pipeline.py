@@ -13,7 +13,7 @@ from featurestore.errors import Conflict, FeatureStoreError, StorageError
 from featurestore.job import BatchResult
 from featurestore.ledger import Ledger
 from featurestore.observed import Desired, Observed, ObservedPipeline
-from featurestore.plan import Checkpoint, CloseBatch, Plan, RunBatch
+from featurestore.plan import Checkpoint, CloseBatch, RunBatch, Step
 from featurestore.reconcile import reconcile
 from featurestore.registry import Accepted
 from featurestore.resources import DataPipeline
@@ -22,7 +22,9 @@ from featurestore.runner.inbox import Inbox, close
 from featurestore_operator.acceptance import Ruling, rule_pipeline
 from featurestore_operator.job_manifest import BATCH, Owner
 from featurestore_operator.launch import Launcher
+from featurestore_operator.key import Key
 from featurestore_operator.memory import Learned
+from featurestore_operator.metrics import Metrics
 from featurestore_operator.record import Due, Records
 from featurestore_operator.report import time_of
 from featurestore_operator.store import OpenStore, Stores
@@ -44,21 +46,21 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a look came to: the plan that is left, the facts of the status, when to look again (UTC microseconds)."""
+    """What a look came to: conditions, other facts of the status, the failure that stands, when to look again (µs)."""
 
-    plan: Plan
+    conditions: tuple[Condition, ...]
     facts: dict[str, Any]
+    failing: Attempt | None
     next_us: int | None
-    advanced: bool
 
 
 class Pipelines:
     """Keeps one :class:`Seen` per pipeline. A pipeline is in the hands of one thread at a time."""
 
-    def __init__(self, stores: Stores, launcher: Launcher, clock: Callable[[], int]) -> None:
-        self._stores = stores
-        self._launcher = launcher
-        self._clock = clock
+    def __init__(
+        self, stores: Stores, launcher: Launcher, metrics: Metrics, clock: Callable[[], int]
+    ) -> None:
+        self._stores, self._launcher, self._metrics, self._clock = stores, launcher, metrics, clock
         self._seen: dict[tuple[str, str], Seen] = {}
         self._lock = threading.Lock()
 
@@ -99,7 +101,6 @@ class Pipelines:
         """
         namespace, name = found["metadata"]["namespace"], found["metadata"]["name"]
         seen = self._open(namespace, name, store)
-        before = seen.observed
         records = self._launcher.records(namespace, [it for it in jobs if BATCH in it["metadata"]["labels"]])
         attempts, running = records.attempts, records.running
         looked_up = self._looked_up(namespace, accepted, store)
@@ -108,7 +109,9 @@ class Pipelines:
         if inbox is not None:
             inbox.look(now_us)
         for _ in range(_ROUNDS):
-            seen.observed, seen.result = _observe(seen, inbox)
+            seen.observed, result = _observe(seen, inbox)
+            self._count(found, seen.result, result)
+            seen.result = result
             observed = Observed({**looked_up, name: seen.observed}, {}, attempts, running)
             plan = reconcile(Desired({name: accepted}, {}), observed, now_us)
             done = False
@@ -120,11 +123,8 @@ class Pipelines:
                         seen.ledger.checkpoint()
                         done = True
                     case RunBatch():
-                        due = records.due(step, now_us)
-                        if isinstance(due, Due):
-                            running[step.key] = self._run(found, step, due, accepted, store, seen)
-                        else:
-                            attempts[step.key] = due
+                        begun = self._run(found, step, records.due(step, now_us), accepted, store, seen)
+                        note(step, begun, running, attempts)
                         done = True
             if not done:
                 break
@@ -132,10 +132,10 @@ class Pipelines:
         self._launcher.settle(namespace, records, wanted if seen.observed.head > seen.observed.done else ())
         looks = [us for us in (plan.wake_us, inbox.next_us if inbox else None) if us is not None]
         return Outcome(
-            plan,
+            plan.pipelines[name],
             _facts(seen, inbox),
+            plan.failing.get(f"pipelines/{name}"),
             min(looks, default=None),
-            advanced=before is None or before.dataset_version != seen.observed.dataset_version,
         )
 
     def _open(self, namespace: str, name: str, store: OpenStore) -> Seen:
@@ -165,19 +165,36 @@ class Pipelines:
         names = {step.lookup.pipeline for step in accepted.resource.spec.transforms if step.lookup}
         return {name: self.observed(namespace, name, store) for name in names}
 
+    def _count(self, found: dict[str, Any], before: BatchResult | None, now: BatchResult | None) -> None:
+        """Count a batch that was committed since the last look; those before the first look were counted once."""
+        if before is not None and now is not None and now.number > before.number:
+            metadata = found["metadata"]
+            key = Key("DataPipeline", metadata["namespace"], metadata["name"])
+            self._metrics.batch_committed(key, now.rows_committed, now.bytes_read, now.rows_quarantined)
+
     def _run(
         self,
         found: dict[str, Any],
         step: RunBatch,
-        due: Due,
+        due: Due | Attempt,
         accepted: Accepted[DataPipeline],
         store: OpenStore,
         seen: Seen,
-    ) -> str:
+    ) -> str | Attempt:
+        if isinstance(due, Attempt):
+            return due
         entries = seen.ledger.manifest(step.number).entries
         owner = Owner("DataPipeline", step.pipeline, found["metadata"]["uid"])
         bytes_in = sum(entry.arrival.size_bytes for entry in entries)
         return self._launcher.start(step, due, accepted, owner, store.place, learned(found), bytes_in)
+
+
+def note(step: Step, begun: str | Attempt, running: dict[str, str], attempts: dict[str, Attempt]) -> None:
+    """The step is under way, or failed and is not due yet."""
+    if isinstance(begun, Attempt):
+        attempts[step.key] = begun
+    else:
+        running[step.key] = begun
 
 
 def learned(found: dict[str, Any]) -> Learned | None:

@@ -15,7 +15,8 @@ LogFormat = Literal["text", "json"]
 class Settings:
     """``namespaces``: those that are served; empty is all. ``identity``: name of this operator among others.
 
-    ``port``: of probes and metrics. ``grace_s``: time from SIGTERM to the end.
+    ``port``: of probes and metrics. ``grace_s``: time from SIGTERM to the end. ``job_image``: of Jobs whose pipeline
+    names none. ``job_service_account``: theirs, which needs no permission. ``redis_image``: of managed servers.
     """
 
     identity: str
@@ -29,6 +30,9 @@ class Settings:
     lease_s: int = 15
     port: int = 8080
     grace_s: float = 25.0
+    job_image: str = "featurestore-job"
+    job_service_account: str = "default"
+    redis_image: str = "redis:7.4"
     log_format: LogFormat = "text"
     log_level: str = "INFO"
 
@@ -84,6 +88,9 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
     option("--lease-s", preset.lease_s, type=_positive, help="time after which another operator takes over")
     option("--port", preset.port, type=int, help="port of /healthz, /readyz and /metrics")
     option("--grace-s", preset.grace_s, type=_seconds, help="time from SIGTERM to the end")
+    option("--job-image", preset.job_image, help="image of Jobs whose pipeline names none")
+    option("--job-service-account", preset.job_service_account, help="service account of those Jobs")
+    option("--redis-image", preset.redis_image, help="image of a managed Redis that names none")
     option("--log-format", preset.log_format, choices=("text", "json"), help="how lines are written")
     option("--log-level", preset.log_level, choices=("DEBUG", "INFO", "WARNING", "ERROR"), help="least level")
     found = vars(parser.parse_args(arguments))

@@ -19,10 +19,11 @@ from featurestore.resources import FeatureStore
 from featurestore.resources.metadata import SecretRef
 from featurestore.storage import Storage
 from featurestore_operator.api import Api
-from featurestore_operator.informer import Cache
+from featurestore_operator.cache import Cache
 from featurestore_operator.job_manifest import Place
 from featurestore_operator.managed_redis import resolved
 from featurestore_operator.parse import parse
+from featurestore_operator.resource import SECRET
 from featurestore_operator.settings import Settings
 
 DEFAULT = "default"
@@ -109,14 +110,15 @@ class Stores:
         """
         if ref is None:
             return None
-        secret = self._api.get("v1", "Secret", namespace, ref.name)
-        if secret is None:
+        try:
+            secret = self._api.get(SECRET, namespace, ref.name)
+        except NotFound as error:
             raise NotFound(
                 f"there is no Secret {ref.name!r}",
                 where=f"namespace {namespace!r}",
                 wanted="the credentials that secretRef names",
                 hint=f"kubectl -n {namespace} create secret generic {ref.name} --from-literal=AWS_ACCESS_KEY_ID=…",
-            )
+            ) from error
         return {key: base64.b64decode(value).decode() for key, value in (secret.get("data") or {}).items()}
 
     def _opened(self, namespace: str, found: dict[str, Any]) -> OpenStore:

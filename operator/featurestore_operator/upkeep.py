@@ -7,19 +7,20 @@ is asked for.
 from __future__ import annotations
 
 import secrets
-import threading
 from collections.abc import Callable
 from typing import Any
 
-from featurestore.backoff import Attempt
 from featurestore.condition import Condition, false, true
-from featurestore.errors import Conflict, FeatureStoreError, StorageError
-from featurestore.job import Failure
-from featurestore.wording import format_time, sentence
+from featurestore.errors import Conflict, StorageError
+from featurestore.identity import digest
+from featurestore.job import as_failure
+from featurestore.resources import FeatureStore
+from featurestore.wording import sentence
 from featurestore_operator.api import Api
 from featurestore_operator.cache import Cache
 from featurestore_operator.key import Key
-from featurestore_operator.managed_redis import name_of, objects, secret
+from featurestore_operator.managed_redis import objects, secret
+from featurestore_operator.parse import parse
 from featurestore_operator.resource import (
     CONFIG_MAP,
     MANAGED,
@@ -30,12 +31,12 @@ from featurestore_operator.resource import (
     STATEFUL_SET,
 )
 from featurestore_operator.settings import Settings
-from featurestore_operator.status_writer import Teller
 from featurestore_operator.store import OpenStore, Stores
+from featurestore_operator.teller import Teller
 
 _LOOK_US = 30 * 1_000_000
-"""So often is an online store asked whether it is there, and is the same as before."""
-_KINDS = {it.kind: it for it in (SERVICE, STATEFUL_SET, POD_DISRUPTION_BUDGET)}
+"""So often is an online store asked whether it is there, and the same as before."""
+_BESIDE = {it.kind: it for it in (SERVICE, STATEFUL_SET, POD_DISRUPTION_BUDGET, CONFIG_MAP)}
 
 
 class Upkeep:
@@ -54,5 +55,126 @@ class Upkeep:
         self._settings, self._teller, self._clock = settings, teller, clock
         self._kept: dict[Key, str] = {}
         self._servers: dict[Key, str] = {}
-        self._away: dict[Key, Attempt] = {}
-        self._lock = threading.Lock()
+
+    def look(self, key: Key, found: dict[str, Any] | None) -> int | None:
+        """Look, do what is to be done, say how it stands; when to look again (UTC microseconds).
+
+        Raises:
+            FeatureStoreError: storage or the API server did not answer.
+        """
+        if found is None:
+            self._stores.forget(key.namespace)
+            self._wake_all(key.namespace)
+            return None
+        chosen = self._stores.find(key.namespace)
+        if isinstance(chosen, Condition):
+            self._teller.say(found, (chosen,), {})
+            return None
+        if chosen["metadata"]["name"] != key.name:
+            message = f"The namespace uses the FeatureStore {chosen['metadata']['name']!r}."
+            self._teller.say(found, (false("Ready", "NotUsed", message),), {})
+            return None
+        store = self._stores.open(key.namespace)
+        if isinstance(store, Condition):
+            self._teller.say(found, (store,), {})
+            # Its Secret is not watched: it may have been made meanwhile.
+            return self._clock() + _LOOK_US
+        self._keep(key, found, store)
+        store.registry.accept(store.resource)
+        self._wake_removed(key.namespace, store)
+        online = self._online(key, store)
+        answers = true("OfflineReachable", "Answers", f"{store.storage.root} answers.")
+        ready = online.model_copy(update={"type": "Ready"})
+        if online.status == "True":
+            ready = true("Ready", "Answers", "Storage and online store answer.")
+        facts = {
+            "pipelines": len(self._cache.pipelines(key.namespace)),
+            "views": len(self._cache.views(key.namespace)),
+        }
+        self._teller.say(found, (ready, answers, online), facts)
+        return self._clock() + _LOOK_US
+
+    def _keep(self, key: Key, found: dict[str, Any], store: OpenStore) -> None:
+        """Apply what stands beside the store, if it is not what was applied last."""
+        wanted = beside(found, store, self._settings.redis_image)
+        named = digest(wanted)
+        if self._kept.get(key) == named:
+            return
+        managed = _managed(found)
+        if managed is not None:
+            password = secret(key.name, key.namespace, owner(found), secrets.token_urlsafe(32))
+            try:
+                self._api.create(SECRET, password)
+            except Conflict:
+                pass  # Made once, and never changed: clients know it.
+        for manifest in wanted:
+            self._api.apply(_BESIDE[manifest["kind"]], manifest)
+        self._kept[key] = named
+
+    def _online(self, key: Key, store: OpenStore) -> Condition:
+        """Whether the online store answers. If it is not the one from before, all views are looked at anew."""
+        try:
+            server = store.marks.server()
+        except StorageError as error:
+            return false("OnlineReachable", "OnlineUnavailable", sentence(as_failure(error)))
+        if self._servers.get(key) != server:
+            if key in self._servers:
+                for view in self._cache.views(key.namespace):
+                    self._cache.wake(Key("FeatureView", key.namespace, view))
+            self._servers[key] = server
+        return true("OnlineReachable", "Answers", "The online store answers.")
+
+    def _wake_removed(self, namespace: str, store: OpenStore) -> None:
+        """Resources that are accepted and are not in the cluster any more: they were deleted while nobody looked."""
+        pipelines = set(store.storage.names("registry/pipelines")) - {*self._cache.pipelines(namespace)}
+        views = set(store.storage.names("registry/views")) - {*self._cache.views(namespace)}
+        for name in sorted(pipelines):
+            self._cache.wake(Key("DataPipeline", namespace, name))
+        for name in sorted(views):
+            self._cache.wake(Key("FeatureView", namespace, name))
+
+    def _wake_all(self, namespace: str) -> None:
+        for name in self._cache.pipelines(namespace):
+            self._cache.wake(Key("DataPipeline", namespace, name))
+        for name in self._cache.views(namespace):
+            self._cache.wake(Key("FeatureView", namespace, name))
+
+
+def owner(found: dict[str, Any]) -> dict[str, Any]:
+    """The reference by which what stands beside a store is removed with it."""
+    metadata = found["metadata"]
+    return {
+        "apiVersion": OURS,
+        "kind": "FeatureStore",
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+        "controller": True,
+    }
+
+
+def beside(found: dict[str, Any], store: OpenStore, redis_image: str) -> list[dict[str, Any]]:
+    """What stands beside a store: a ConfigMap for ``envFrom``, and the parts of a managed Redis."""
+    metadata = found["metadata"]
+    config = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": f"featurestore-{metadata['name']}",
+            "namespace": metadata["namespace"],
+            "labels": MANAGED,
+            "ownerReferences": [owner(found)],
+        },
+        "data": {"FEATURESTORE_URI": store.storage.root},
+    }
+    managed = _managed(found)
+    if managed is None:
+        return [config]
+    return [
+        config,
+        *objects(metadata["name"], metadata["namespace"], owner(found), managed, redis_image),
+    ]
+
+
+def _managed(found: dict[str, Any]) -> Any:
+    redis = parse(FeatureStore, found).spec.online.redis
+    return redis.managed if redis is not None else None

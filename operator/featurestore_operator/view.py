@@ -7,7 +7,6 @@ from typing import Any
 
 from featurestore.backoff import Attempt
 from featurestore.definition import build_digest
-from featurestore.errors import StorageError
 from featurestore.job import covered
 from featurestore.ledger import Ledger
 from featurestore.observed import Desired, Observed, ObservedPipeline, ObservedView
@@ -16,10 +15,11 @@ from featurestore.reconcile import reconcile
 from featurestore.registry import Accepted
 from featurestore.resources import DataPipeline, FeatureView
 from featurestore.serving import Serving, read_build, swap
+from featurestore.sight import observe_view
 from featurestore_operator.acceptance import Ruling, rule_view
 from featurestore_operator.job_manifest import BATCH, VIEW, Owner
 from featurestore_operator.launch import Launcher
-from featurestore_operator.pipeline import Outcome, Pipelines, columns
+from featurestore_operator.pipeline import Outcome, Pipelines, columns, note
 from featurestore_operator.record import Due, Records
 from featurestore_operator.report import time_of
 from featurestore_operator.store import OpenStore
@@ -68,22 +68,15 @@ class Views:
         if pipeline is not None:
             there[source] = self._pipelines.observed(namespace, source, store)
         for _ in range(_ROUNDS):
-            view = observe_view(store, accepted, there.get(source))
-            held = _held(accepted, view, batches, store) if pipeline is not None else {}
-            observed = Observed(there, {name: view}, attempts, {**held, **running})
+            view, held = self._observed(store, accepted, there.get(source), batches)
+            observed = Observed(there, {name: view} if view else {}, attempts, {**held, **running})
             plan = reconcile(Desired({}, {name: accepted}), observed, now_us)
             done = False
             for step in plan.steps:
                 match step:
                     case BuildView() | Publish() if pipeline is not None:
-                        due = records.due(step, now_us)
-                        if isinstance(due, Due):
-                            owner = Owner("FeatureView", name, found["metadata"]["uid"])
-                            running[step.key] = self._launcher.start(
-                                step, due, pipeline, owner, store.place, None, 0
-                            )
-                        else:
-                            attempts[step.key] = due
+                        begun = self._start(found, step, records.due(step, now_us), pipeline, store)
+                        note(step, begun, running, attempts)
                         done = True
                     case Swap(_, digest, spec_digest):
                         swap(store.storage, name, Serving(digest, spec_digest))
@@ -93,9 +86,39 @@ class Views:
                         done = True
             if not done:
                 break
-        build = view.builds.get(_wanted(accepted, there.get(source)))
         self._launcher.settle(namespace, records, attempts if plan.failing else ())
-        return Outcome(plan, _facts(store, accepted, there.get(source), view), plan.wake_us)
+        return Outcome(
+            plan.views[name],
+            _facts(store, accepted, there.get(source), view),
+            plan.failing.get(f"views/{name}"),
+            plan.wake_us,
+        )
+
+    def _start(
+        self,
+        found: dict[str, Any],
+        work: BuildView | Publish,
+        due: Due | Attempt,
+        pipeline: Accepted[DataPipeline],
+        store: OpenStore,
+    ) -> str | Attempt:
+        if isinstance(due, Attempt):
+            return due
+        owner = Owner("FeatureView", work.view, found["metadata"]["uid"])
+        return self._launcher.start(work, due, pipeline, owner, store.place, None, 0)
+
+    def _observed(
+        self,
+        store: OpenStore,
+        accepted: Accepted[FeatureView],
+        source: ObservedPipeline | Attempt | None,
+        batches: Records,
+    ) -> tuple[ObservedView | None, dict[str, str]]:
+        """What there is of the view, and which of its steps a Job of its pipeline does."""
+        if not isinstance(source, ObservedPipeline):
+            return None, {}
+        view = observe_view(store.storage, store.registry, store.marks, accepted, source.uid)
+        return view, _held(view, source, accepted, batches, store)
 
 
 def _held(

@@ -1,0 +1,111 @@
+"""Deleting a resource with its data, for those who ask for it: ``deletionPolicy: Delete``.
+
+A finalizer holds the object until its data is gone. Storage that is gone for good would hold it for ever: the
+annotation ``featurestore.dev/abandon-data: "true"`` lets it go, and leaves the data where it is.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from featurestore import layout
+from featurestore.backoff import SECOND_US
+from featurestore.condition import Condition, false
+from featurestore_operator.api import Api
+from featurestore_operator.key import Key
+from featurestore_operator.resource import JOB, OF_KIND
+from featurestore_operator.store import OpenStore
+from featurestore_operator.teller import Teller
+
+FINALIZER = "featurestore.dev/delete-data"
+ABANDON = "featurestore.dev/abandon-data"
+_AGAIN_US = 2 * SECOND_US
+_AT_ONCE = 20
+"""Folders and files that are deleted before it is said how far it has come."""
+
+
+class Deletion:
+    def __init__(self, api: Api, teller: Teller) -> None:
+        self._api, self._teller = api, teller
+
+    def guard(self, key: Key, found: dict[str, Any]) -> None:
+        """Set the finalizer if the resource is to be deleted with its data, else take it away."""
+        wanted = found["spec"].get("deletionPolicy") == "Delete"
+        if wanted != (FINALIZER in _finalizers(found)):
+            self._set(key, found, [FINALIZER] if wanted else [])
+
+    def proceed(
+        self, key: Key, found: dict[str, Any], store: OpenStore | Condition, jobs: list[dict[str, Any]], now_us: int
+    ) -> int | None:
+        """Delete some of the data, or let the object go; when to go on (UTC microseconds).
+
+        Raises:
+            StorageError: storage did not answer.
+        """
+        if FINALIZER not in _finalizers(found):
+            return None
+        if (found["metadata"].get("annotations") or {}).get(ABANDON) == "true":
+            self._set(key, found, [])
+            return None
+        how = f'kubectl annotate {key.kind.lower()} {key.name} {ABANDON}=true leaves the data and lets it go.'
+        if isinstance(store, Condition):
+            said = false("Ready", "Deleting", f"Its data cannot be deleted: {store.message} {how}")
+            self._teller.say(found, (said,), {})
+            return None
+        own = [it["metadata"] for it in jobs if it["metadata"]["labels"].get(_LABELS[key.kind]) == key.name]
+        if own:
+            # They would write into what is being deleted. In the foreground: the last goes when its pods are gone.
+            for metadata in own:
+                self._api.delete(JOB, key.namespace, metadata["name"], metadata["uid"], "Foreground")
+            return now_us + _AGAIN_US
+        _remove_resource(key, store)
+        left = _delete_some(key, store)
+        if left:
+            said = false("Ready", "Deleting", f"Its data is being deleted: {left} is left.")
+            self._teller.say(found, (said,), {})
+            return now_us
+        self._set(key, found, [])
+        return None
+
+    def _set(self, key: Key, found: dict[str, Any], ours: list[str]) -> None:
+        others = [it for it in _finalizers(found) if it != FINALIZER]
+        # With the version: what others add meanwhile is not lost.
+        change = {
+            "metadata": {
+                "finalizers": others + ours,
+                "resourceVersion": found["metadata"]["resourceVersion"],
+            }
+        }
+        self._api.patch(OF_KIND[key.kind], key.namespace, key.name, change)
+
+
+_LABELS = {"DataPipeline": "featurestore.dev/pipeline", "FeatureView": "featurestore.dev/view"}
+
+
+def _remove_resource(key: Key, store: OpenStore) -> None:
+    kind = "pipelines" if key.kind == "DataPipeline" else "views"
+    if store.registry.accepted_digest(kind, key.name) is not None:
+        store.registry.remove(kind, key.name)
+
+
+def _delete_some(key: Key, store: OpenStore) -> str:
+    """Delete at most so much at once; the folder in which something is left, or ""."""
+    if key.kind == "FeatureView":
+        for name in store.storage.names(layout.builds(key.name)):
+            store.marks.drop(key.name, name.removesuffix(".json"))
+        folders = [layout.online(key.name), f"features/{key.name}", layout.quarantine("views", key.name)]
+    else:
+        folders = [layout.dataset(key.name), layout.quarantine("pipelines", key.name), layout.ledger(key.name)]
+    room = _AT_ONCE
+    for folder in folders:
+        names = store.storage.names(folder)
+        for name in names[:room]:
+            store.storage.delete(f"{folder}/{name}")
+        room -= len(names)
+        if room < 0:
+            return store.storage.uri(folder)
+    return ""
+
+
+def _finalizers(found: dict[str, Any]) -> list[str]:
+    return list(found["metadata"].get("finalizers") or ())

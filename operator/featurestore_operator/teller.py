@@ -1,0 +1,75 @@
+"""Tells people how a resource stands: its status, and an Event when it becomes ready or ceases to be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from featurestore.backoff import Attempt
+from featurestore.condition import Condition
+from featurestore.errors import Conflict, NotFound
+from featurestore_operator.api import Api
+from featurestore_operator.event import event
+from featurestore_operator.report import ready, status
+from featurestore_operator.resource import EVENT, OF_KIND
+
+_CALM = frozenset({"Collecting", "BatchPending", "Suspended", "WaitingForFiles", "WaitingForData"})
+"""Reasons for not being ready that need nobody's attention."""
+
+
+class Teller:
+    """``clock``: UTC microseconds now. ``reporter``: name of this operator among others."""
+
+    def __init__(self, api: Api, clock: Callable[[], int], reporter: str) -> None:
+        self._api, self._clock, self._reporter = api, clock, reporter
+
+    def say(
+        self,
+        found: dict[str, Any],
+        said: Iterable[Condition],
+        facts: dict[str, Any],
+        failing: Attempt | None = None,
+    ) -> None:
+        """Write the status, if it differs from what stands.
+
+        ``facts``: the fields of the status besides its conditions; None leaves one out.
+        """
+        before, metadata = found.get("status") or {}, found["metadata"]
+        after = status(said, facts, before, metadata.get("generation", 0), failing, self._clock())
+        if after == before:
+            return
+        named = {name: metadata[name] for name in ("namespace", "name", "uid")}
+        try:
+            self._api.apply_status(OF_KIND[found["kind"]], {"metadata": named, "status": after})
+        except (NotFound, Conflict):
+            return  # It was deleted meanwhile, or is another one by now: its own event wakes it.
+        was, now = ready(before), ready(after)
+        if was[:2] != now[:2]:
+            self._announce(found, now)
+
+    def blind(self, found: dict[str, Any], condition: Condition, failing: Attempt) -> None:
+        """Say that nothing can be known now; what was known before stands."""
+        kept = found.get("status") or {}
+        others = [Condition.model_validate(it) for it in _ours(kept) if it["type"] != condition.type]
+        facts = {name: value for name, value in kept.items() if name not in _MADE}
+        self.say(found, (condition, *others), facts, failing)
+
+    def _announce(self, found: dict[str, Any], now: tuple[str, str, str]) -> None:
+        kind = "Normal" if now[0] == "True" or now[1] in _CALM else "Warning"
+        try:
+            self._api.create(
+                EVENT, event(found, kind, now[1], now[2], "Reconcile", self._clock(), self._reporter)
+            )
+        except Conflict:
+            return  # Said already, by an operator that was killed before it knew.
+
+
+_MADE = frozenset({"conditions", "observedGeneration", "nextAttemptTime"})
+
+
+def _ours(kept: dict[str, Any]) -> list[dict[str, Any]]:
+    """Conditions as the API server keeps them, in our words."""
+    return [
+        {name: it[name] for name in ("type", "status", "reason", "message")}
+        for it in kept.get("conditions", ())
+    ]
