@@ -1,0 +1,196 @@
+"""A node without containers: a pod of ours is run as a process of this machine, with its own arguments and environment.
+
+What it runs is real, and what it tells the API server is what a kubelet tells; images, limits and networks are not there.
+For those there is a real node.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cluster.control_plane import ControlPlane
+from kubernetes.client import ApiException, CoreV1Api
+from urllib3.exceptions import HTTPError
+
+LABEL = "app.kubernetes.io/managed-by=featurestore"
+POLL_S = 0.05
+Object = dict[str, Any]
+
+
+@dataclass
+class _Running:
+    process: subprocess.Popen[bytes]
+    log: Path
+    termination: Path
+    started: str
+
+
+@dataclass
+class HollowNode:
+    """Runs the pods of one namespace. ``ran``: names of the pods that it started, in order. ``environ``: of all.
+
+    ``stuck``: when true, new pods are left pending, as on a full cluster.
+    """
+
+    plane: ControlPlane
+    namespace: str
+    environ: dict[str, str]
+    folder: Path
+    ran: list[str] = field(default_factory=list)
+    stuck: bool = False
+    _running: dict[str, _Running] = field(default_factory=dict)
+
+    def look(self, api: CoreV1Api) -> None:
+        pods = api.list_namespaced_pod(self.namespace, label_selector=LABEL, _preload_content=False)
+        items = json.loads(pods.data)["items"]
+        there = {it["metadata"]["uid"] for it in items}
+        for uid in [uid for uid in self._running if uid not in there]:
+            self._running.pop(uid).process.kill()
+        for pod in items:
+            uid, phase = pod["metadata"]["uid"], pod["status"].get("phase", "Pending")
+            if "deletionTimestamp" in pod["metadata"]:
+                self._evict(api, pod)
+            elif uid in self._running:
+                self._reap(api, pod)
+            elif phase == "Pending" and not self.stuck:
+                self._start(api, pod)
+
+    def close(self) -> None:
+        for running in self._running.values():
+            running.process.kill()
+            running.process.wait()
+
+    def kill(self, exit_code: int = 137, reason: str = "OOMKilled") -> None:
+        """Have the containers that run now end as if the kernel had killed them."""
+        for running in self._running.values():
+            (running.log.parent / f"{running.log.stem}.end").write_text(f"{exit_code} {reason}")
+            running.process.kill()
+
+    def _start(self, api: CoreV1Api, pod: Object) -> None:
+        container = pod["spec"]["containers"][0]
+        uid, name = pod["metadata"]["uid"], pod["metadata"]["name"]
+        log, termination = self.folder / f"{name}.log", self.folder / f"{name}.end.json"
+        environ = {**self.environ, "FEATURESTORE_TERMINATION_LOG": str(termination)}
+        try:
+            environ |= dict(self._environ(api, container))
+        except ApiException as error:
+            waiting = {"reason": "CreateContainerConfigError", "message": str(error.reason)}
+            self._say(api, name, "Pending", {"waiting": waiting})
+            return
+        environ.pop("TMPDIR", None)
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "featurestore_transforms", *container["args"]],
+                env=environ,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=self.folder,
+            )
+        now = _now()
+        self._running[uid] = _Running(process, log, termination, now)
+        self.ran.append(name)
+        self._say(api, name, "Running", {"running": {"startedAt": now}})
+
+    def _reap(self, api: CoreV1Api, pod: Object) -> None:
+        running = self._running[pod["metadata"]["uid"]]
+        code = running.process.poll()
+        if code is None:
+            return
+        del self._running[pod["metadata"]["uid"]]
+        said = running.termination.read_text() if running.termination.exists() else ""
+        if not said and code:
+            said = running.log.read_text()[-2000:]
+        reason = "Completed" if code == 0 else "Error"
+        end = running.log.parent / f"{running.log.stem}.end"
+        if end.exists():
+            exit_code, reason = end.read_text().split(" ", 1)
+            code, said = int(exit_code), ""
+        terminated = {
+            "exitCode": code if code >= 0 else 128 - code,
+            "reason": reason,
+            "message": said,
+            "startedAt": running.started,
+            "finishedAt": _now(),
+        }
+        phase = "Succeeded" if code == 0 else "Failed"
+        self._say(api, pod["metadata"]["name"], phase, {"terminated": terminated})
+
+    def _evict(self, api: CoreV1Api, pod: Object) -> None:
+        running = self._running.pop(pod["metadata"]["uid"], None)
+        if running is not None:
+            running.process.terminate()
+            running.process.wait()
+            self._running[pod["metadata"]["uid"]] = running
+            self._reap(api, pod)
+        try:
+            api.delete_namespaced_pod(pod["metadata"]["name"], self.namespace, grace_period_seconds=0)
+        except ApiException as error:
+            if error.status != 404:
+                raise
+
+    def _say(self, api: CoreV1Api, name: str, phase: str, state: Object) -> None:
+        container = {
+            "name": "job",
+            "image": "",
+            "imageID": "",
+            "ready": phase == "Running",
+            "restartCount": 0,
+            "state": state,
+        }
+        status = {"phase": phase, "containerStatuses": [container]}
+        try:
+            api.patch_namespaced_pod_status(name, self.namespace, {"status": status})
+        except ApiException as error:
+            if error.status != 404:
+                raise
+
+    def _environ(self, api: CoreV1Api, container: Object) -> Iterator[tuple[str, str]]:
+        for source in container.get("envFrom", ()):
+            if "secretRef" in source:
+                found = api.read_namespaced_secret(source["secretRef"]["name"], self.namespace)
+                for key, value in (found.data or {}).items():
+                    yield source.get("prefix", "") + key, base64.b64decode(value).decode()
+        for variable in container.get("env", ()):
+            yield variable["name"], variable.get("value", "")
+
+
+@contextmanager
+def hollow_node(plane: ControlPlane, namespace: str, **environ: str) -> Iterator[HollowNode]:
+    """A hollow node for the pods of a namespace, until the end of the block."""
+    stop = threading.Event()
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    with tempfile.TemporaryDirectory(prefix="hollow-node-") as folder, plane.client() as client:
+        node = HollowNode(plane, namespace, {**kept, **environ}, Path(folder))
+        api = CoreV1Api(client)
+
+        def run() -> None:
+            while not stop.wait(POLL_S):
+                try:
+                    node.look(api)
+                except (ApiException, HTTPError, OSError):
+                    continue  # The API server is away: a test may have stopped it.
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        try:
+            yield node
+        finally:
+            stop.set()
+            thread.join()
+            node.close()
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
