@@ -41,9 +41,7 @@ class Given:
         return path_text(path)
 
 
-def rule_pipeline(
-    found: dict[str, Any], registry: Registry, columns: Columns
-) -> Ruling[DataPipeline]:
+def rule_pipeline(found: dict[str, Any], registry: Registry, columns: Columns) -> Ruling[DataPipeline]:
     """Which spec of the pipeline runs.
 
     Raises:
@@ -62,9 +60,7 @@ def rule_pipeline(
     return Ruling(Accepted(registry.accept(given), given))
 
 
-def rule_view(
-    found: dict[str, Any], registry: Registry, columns: Columns
-) -> Ruling[FeatureView]:
+def rule_view(found: dict[str, Any], registry: Registry, columns: Columns) -> Ruling[FeatureView]:
     """Which spec of the view runs.
 
     Raises:

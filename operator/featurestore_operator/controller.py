@@ -49,10 +49,8 @@ class Controller:
         """See :class:`featurestore_operator.work.Handler`."""
         found = self._cache.get(key)
         try:
-            if key.kind == "FeatureStore":
-                next_us = self._upkeep.look(key, found)
-            else:
-                next_us = self._handle(key, found)
+            look = self._upkeep.look if key.kind == "FeatureStore" else self._handle
+            next_us = look(key, found)
         except StorageError as error:
             # Its credentials may have been changed since.
             self._stores.forget(key.namespace)

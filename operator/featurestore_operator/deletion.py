@@ -35,7 +35,12 @@ class Deletion:
             self._set(key, found, [FINALIZER] if wanted else [])
 
     def proceed(
-        self, key: Key, found: dict[str, Any], store: OpenStore | Condition, jobs: list[dict[str, Any]], now_us: int
+        self,
+        key: Key,
+        found: dict[str, Any],
+        store: OpenStore | Condition,
+        jobs: list[dict[str, Any]],
+        now_us: int,
     ) -> int | None:
         """Delete some of the data, or let the object go; when to go on (UTC microseconds).
 
@@ -47,7 +52,7 @@ class Deletion:
         if (found["metadata"].get("annotations") or {}).get(ABANDON) == "true":
             self._set(key, found, [])
             return None
-        how = f'kubectl annotate {key.kind.lower()} {key.name} {ABANDON}=true leaves the data and lets it go.'
+        how = f"kubectl annotate {key.kind.lower()} {key.name} {ABANDON}=true leaves the data and lets it go."
         if isinstance(store, Condition):
             said = false("Ready", "Deleting", f"Its data cannot be deleted: {store.message} {how}")
             self._teller.say(found, (said,), {})
@@ -95,7 +100,11 @@ def _delete_some(key: Key, store: OpenStore) -> str:
             store.marks.drop(key.name, name.removesuffix(".json"))
         folders = [layout.online(key.name), f"features/{key.name}", layout.quarantine("views", key.name)]
     else:
-        folders = [layout.dataset(key.name), layout.quarantine("pipelines", key.name), layout.ledger(key.name)]
+        folders = [
+            layout.dataset(key.name),
+            layout.quarantine("pipelines", key.name),
+            layout.ledger(key.name),
+        ]
     room = _AT_ONCE
     for folder in folders:
         names = store.storage.names(folder)

@@ -193,7 +193,7 @@ def _pod(request: str, source_secret: Any, template: Any, attempt: Try, place: P
                 "resources": {
                     "requests": {
                         "memory": str(attempt.memory.request_bytes),
-                        **({"cpu": template.cpu} if template.cpu else {}),
+                        **({"cpu": extras["cpu"]} if "cpu" in extras else {}),
                     },
                     "limits": {"memory": str(attempt.memory.limit_bytes)},
                 },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 from featurestore.backoff import Attempt
@@ -62,9 +63,8 @@ class Launcher:
         asked = memory(pipeline.resource.spec.resources, learned, bytes_in, due.killed)
         wanted = job(work, Try(due.number, due.killed, asked), pipeline, owner, place)
         try:
-            self._api.create(JOB, wanted)
-        except Conflict:
-            pass
+            with suppress(Conflict):
+                self._api.create(JOB, wanted)
         except SpecError as error:
             # A missing permission, a quota, a template that is no pod: others mend it, and it is tried again.
             failure = as_failure(error).model_copy(update={"retryable": True})

@@ -10,11 +10,12 @@ from typing import Any
 
 from featurestore.resources import FeatureStore
 from featurestore.resources.metadata import SecretRef
-from featurestore.resources.store import Managed, Online, Redis
+from featurestore.resources.store import ManagedRedis, Online, Redis
 from featurestore_operator.job_manifest import MANAGED_BY
 
 PORT = 6379
 PASSWORD = "REDIS_PASSWORD"
+_FLOOR_BYTES = 32 * 2**20
 
 
 def name_of(store: str) -> str:
@@ -33,7 +34,7 @@ def resolved(store: FeatureStore, namespace: str) -> FeatureStore:
 
 
 def objects(
-    store: str, namespace: str, owner: dict[str, Any], managed: Managed, image: str
+    store: str, namespace: str, owner: dict[str, Any], managed: ManagedRedis, image: str
 ) -> list[dict[str, Any]]:
     """What is applied, but for the Secret, which is made once: Service, StatefulSet, PodDisruptionBudget."""
     name = name_of(store)
@@ -89,10 +90,10 @@ def secret(store: str, namespace: str, owner: dict[str, Any], password: str) -> 
     }
 
 
-def _pod(name: str, managed: Managed, image: str) -> dict[str, Any]:
-    limit = managed.memory
-    # What Redis holds besides its data (buffers, fragmentation, a fork) needs room, too.
-    data = limit * 3 // 4
+def _pod(name: str, managed: ManagedRedis, image: str) -> dict[str, Any]:
+    data = managed.memory
+    # What Redis holds besides its data (buffers, fragmentation) needs room, too.
+    limit = data + data // 3 + _FLOOR_BYTES
     # In a file, not among the arguments: those are read by whoever lists processes.
     command = (
         "umask 077 && printf 'requirepass %s\\n' \"$REDIS_PASSWORD\" > /tmp/redis.conf && "

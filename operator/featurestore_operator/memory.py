@@ -39,8 +39,8 @@ def memory(resources: Resources, learned: Learned | None, bytes_in: int, killed:
     >>> memory(Resources(memory="2Gi"), Learned(10**6, 300 * 2**20), 10**6, killed=0).request_bytes >> 20
     375
     """
-    limit = min(resources.memory << killed, max(resources.memory_limit, resources.memory))
-    final = limit << 1 > resources.memory_limit
+    limit = min(resources.memory << killed, resources.most_memory)
+    final = limit >= resources.most_memory
     if killed:
         # What was learned was wrong for this batch.
         return Memory(limit, limit, final)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from featurestore.backoff import Attempt
 from featurestore.condition import Condition
-from featurestore.errors import Conflict, FeatureStoreError, StorageError
+from featurestore.errors import Conflict
 from featurestore.job import BatchResult
 from featurestore.ledger import Ledger
 from featurestore.observed import Desired, Observed, ObservedPipeline
@@ -18,14 +18,14 @@ from featurestore.reconcile import reconcile
 from featurestore.registry import Accepted
 from featurestore.resources import DataPipeline
 from featurestore.resources.pipeline import Suspend
-from featurestore.runner.inbox import Inbox, close
+from featurestore.runner.inbox import Inbox
 from featurestore_operator.acceptance import Ruling, rule_pipeline
 from featurestore_operator.job_manifest import BATCH, Owner
-from featurestore_operator.launch import Launcher
 from featurestore_operator.key import Key
+from featurestore_operator.launch import Launcher
 from featurestore_operator.memory import Learned
 from featurestore_operator.metrics import Metrics
-from featurestore_operator.record import Due, Records
+from featurestore_operator.record import Due
 from featurestore_operator.report import time_of
 from featurestore_operator.store import OpenStore, Stores
 

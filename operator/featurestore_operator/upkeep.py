@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from featurestore.condition import Condition, false, true
@@ -103,10 +104,9 @@ class Upkeep:
         managed = _managed(found)
         if managed is not None:
             password = secret(key.name, key.namespace, owner(found), secrets.token_urlsafe(32))
-            try:
+            # Made once, and never changed: clients know it.
+            with suppress(Conflict):
                 self._api.create(SECRET, password)
-            except Conflict:
-                pass  # Made once, and never changed: clients know it.
         for manifest in wanted:
             self._api.apply(_BESIDE[manifest["kind"]], manifest)
         self._kept[key] = named

@@ -122,7 +122,11 @@ class Views:
 
 
 def _held(
-    view: ObservedView, source: ObservedPipeline, accepted: Accepted[FeatureView], batches: Records, store: OpenStore
+    view: ObservedView,
+    source: ObservedPipeline,
+    accepted: Accepted[FeatureView],
+    batches: Records,
+    store: OpenStore,
 ) -> dict[str, str]:
     """Steps of the view that a running Job of its pipeline does, as it does for every view that kept up."""
     name, wanted = accepted.resource.metadata.name, build_digest(accepted.resource.spec, source.uid)
@@ -143,7 +147,10 @@ def _held(
 
 
 def _facts(
-    store: OpenStore, accepted: Accepted[FeatureView], source: ObservedPipeline | Attempt | None, view: ObservedView
+    store: OpenStore,
+    accepted: Accepted[FeatureView],
+    source: ObservedPipeline | Attempt | None,
+    view: ObservedView,
 ) -> dict[str, Any]:
     """What readers find now: of the build that serves, else of the one that is wanted."""
     name = accepted.resource.metadata.name
