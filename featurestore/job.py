@@ -59,6 +59,7 @@ class BatchResult(Model):
 
     ``rows_read = rows_committed + rows_quarantined + rows_dropped + rows_filtered``, where the last are rows
     that the transforms left out (negative if they made rows). ``broken``: rule to number of rows.
+    ``files_refused``: rule to number of files, as many as ``files_quarantined``.
     ``watermarks_us``: timestamp column to its greatest value in the batch, UTC microseconds.
     """
 
@@ -73,9 +74,19 @@ class BatchResult(Model):
     rows_quarantined: int
     rows_dropped: int
     broken: dict[str, int] = Field(default_factory=dict)
+    files_refused: dict[str, int] = Field(default_factory=dict)
     watermarks_us: dict[str, int] = Field(default_factory=dict)
     bytes_read: int = 0
     finished_us: int
+
+
+def is_drift(rule: str) -> bool:
+    """Whether a file or row that broke the rule looked unlike the files before it.
+
+    >>> is_drift("schema:missingColumn"), is_drift("batch:schema:newColumn"), is_drift("plausible")
+    (True, True, False)
+    """
+    return rule.removeprefix("batch:").startswith("schema:")
 
 
 class BuildResult(Model):
