@@ -7,15 +7,21 @@ message (a sentence for people).
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
 from pydantic import ValidationError
 
 from featurestore import layout
 from featurestore.errors import StorageError
 from featurestore.job import Failure
+from featurestore.reason import Reason
 from featurestore.resources.model import Model
 from featurestore.resources.status import ConditionStatus
 from featurestore.storage import Storage
+
+ConditionType = Literal[
+    "Ready", "Progressing", "SourceReachable", "SchemaAccepted", "Materialized", "OnlineSynced", "Degraded"
+]
 
 
 class Condition(Model):
@@ -47,15 +53,15 @@ class ResourceStatus(Model):
         return next((condition for condition in self.conditions if condition.type == kind), None)
 
 
-def true(kind: str, reason: str, message: str) -> Condition:
+def true(kind: ConditionType, reason: Reason, message: str) -> Condition:
     return Condition(type=kind, status=ConditionStatus.TRUE, reason=reason, message=message)
 
 
-def false(kind: str, reason: str, message: str) -> Condition:
+def false(kind: ConditionType, reason: Reason, message: str) -> Condition:
     return Condition(type=kind, status=ConditionStatus.FALSE, reason=reason, message=message)
 
 
-def unknown(kind: str, reason: str, message: str) -> Condition:
+def unknown(kind: ConditionType, reason: Reason, message: str) -> Condition:
     return Condition(type=kind, status=ConditionStatus.UNKNOWN, reason=reason, message=message)
 
 

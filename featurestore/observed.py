@@ -28,7 +28,8 @@ class ObservedPipeline:
     ``uid``: of its ledger. ``head``: greatest manifest; ``done``: greatest batch with a result;
     ``dataset_version``: what that batch committed, None before the first. ``checkpoint_is_due``: of the
     ledger. ``open``: what the next batch would take; ``full``: nothing more fits into it.
-    ``source``: why the source cannot be listed.
+    ``source``: why the source cannot be listed. ``files_refused``, ``rows_refused``: what batch ``done`` refused,
+    rule to number.
     """
 
     uid: str
@@ -39,6 +40,8 @@ class ObservedPipeline:
     open: OpenBatch | None = None
     full: bool = False
     source: Attempt | None = None
+    files_refused: Mapping[str, int] = field(default_factory=dict)
+    rows_refused: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +72,13 @@ class ObservedView:
 class Observed:
     """What there is. A resource that could not be observed stands there with the failure, never as absent.
 
-    ``attempts``: key of a step to its failures in a row.
+    ``attempts``: key of a step to its failures in a row. ``running`` and ``waiting``: key of a step that somebody
+    does already, or is about to but cannot yet, to a sentence about it; such a step is not planned again. Instead of
+    a step's key it may be ``pipeline/<name>`` or ``view/<name>``: all steps of that resource.
     """
 
     pipelines: Mapping[str, ObservedPipeline | Attempt] = field(default_factory=dict)
     views: Mapping[str, ObservedView | Attempt] = field(default_factory=dict)
     attempts: Mapping[str, Attempt] = field(default_factory=dict)
+    running: Mapping[str, str] = field(default_factory=dict)
+    waiting: Mapping[str, str] = field(default_factory=dict)

@@ -10,12 +10,13 @@ from featurestore.errors import NotFound, did_you_mean
 from featurestore.job import BatchResult, BuildResult
 from featurestore.ledger import Ledger
 from featurestore.project import Project
+from featurestore.reason import Reason
 from featurestore.registry import Accepted, document
 from featurestore.resources import DataPipeline, FeatureView
 from featurestore.serving import Serving, read_build, read_serving
 from featurestore.wording import format_time
 
-NEVER_SEEN = unknown("Ready", "NotObserved", "No runner has looked at it yet: `featurestore run` does.")
+NEVER_SEEN = unknown("Ready", Reason.NOT_OBSERVED, "No runner has looked at it yet: `featurestore run` does.")
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ def _ready(status: ResourceStatus | None, digest: str) -> Condition:
         return NEVER_SEEN
     if status.observed_digest != digest:
         message = "It was applied since a runner last looked: `featurestore run` does."
-        return unknown("Ready", "NotObserved", message)
+        return unknown("Ready", Reason.NOT_OBSERVED, message)
     return status.condition("Ready") or NEVER_SEEN
 
 

@@ -132,6 +132,8 @@ class Observer:
                 open=inbox.open,
                 full=inbox.full,
                 source=inbox.source,
+                files_refused=result.files_refused if result else {},
+                rows_refused=result.broken if result else {},
             )
 
         return look

@@ -15,6 +15,7 @@ from featurestore.job import Failure
 from featurestore.observed import Desired, Observed, ObservedView
 from featurestore.plan import CloseBatch, Plan, Step, describe
 from featurestore.project import Project
+from featurestore.reason import Reason
 from featurestore.reconcile import reconcile
 from featurestore.resources.pipeline import Source, Suspend
 from featurestore.runner.apply import Applier
@@ -193,7 +194,7 @@ class Runner:
             raise as_error(attempt.failure)
         for name, conditions in plan.pipelines.items():
             for condition in conditions:
-                if condition.reason == "WaitingForLookup":
+                if condition.reason in (Reason.WAITING_FOR_LOOKUP, Reason.PIPELINE_MISSING):
                     failure = Failure(
                         type="TransientError", problem=condition.message, where=name, retryable=True
                     )

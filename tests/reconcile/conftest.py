@@ -65,6 +65,8 @@ class World:
     ledgers: dict[str, ObservedPipeline] = field(default_factory=dict)
     shown: dict[str, ObservedView] = field(default_factory=dict)
     attempts: dict[str, Attempt] = field(default_factory=dict)
+    running: dict[str, str] = field(default_factory=dict)
+    waiting: dict[str, str] = field(default_factory=dict)
     known: dict[str, FeatureView] = field(default_factory=dict)
     done: list[Step] = field(default_factory=list)
 
@@ -89,8 +91,11 @@ class World:
         return self
 
     def plan(self, *, draining: bool = False) -> Plan:
-        desired = Desired(self.pipelines, self.views, draining)
-        return reconcile(desired, Observed(self.ledgers, self.shown, self.attempts), self.now_us)
+        return reconcile(Desired(self.pipelines, self.views, draining), self.observed, self.now_us)
+
+    @property
+    def observed(self) -> Observed:
+        return Observed(self.ledgers, self.shown, self.attempts, self.running, self.waiting)
 
     def wanted(self, name: str) -> str:
         spec = self.views[name].resource.spec

@@ -35,8 +35,10 @@ def test_a_new_view_is_built_published_and_only_then_served(filled: Any, make_vi
     said = conditions(plan)
     assert {kind: c.status.value for kind, c in said.items()} == {
         "Ready": "True",
-        "Built": "True",
-        "Published": "True",
+        "Progressing": "False",
+        "Materialized": "True",
+        "OnlineSynced": "True",
+        "Degraded": "False",
     }
     assert said["Ready"].message == "Offline and online hold commit 1."
 
@@ -44,7 +46,7 @@ def test_a_new_view_is_built_published_and_only_then_served(filled: Any, make_vi
 def test_a_view_that_is_never_online_is_served_as_soon_as_it_is_built(filled: Any, make_view: Any) -> None:
     plan = filled.accept(make_view(online={"enabled": "Never"})).settle()
     assert kinds(filled) == ["BuildView", "Swap"]
-    assert conditions(plan)["Published"].reason == "NotWanted"
+    assert conditions(plan)["OnlineSynced"].reason == "NotWanted"
     assert conditions(plan)["Ready"].status == "True"
 
 
@@ -154,7 +156,7 @@ def test_an_online_store_that_does_not_answer_is_not_an_empty_one(
     assert plan.steps == ()
     assert plan.wake_us == failed.next_us
     assert conditions(plan)["Ready"].status == "Unknown"
-    assert conditions(plan)["Published"].reason == "OnlineUnavailable"
+    assert conditions(plan)["OnlineSynced"].reason == "OnlineUnavailable"
 
 
 def test_a_view_is_built_while_the_online_store_does_not_answer(
@@ -199,7 +201,7 @@ def test_a_failed_publish_is_tried_again_later(filled: Any, make_view: Any, brok
     plan = filled.plan()
     assert plan.steps == ()
     assert plan.wake_us is not None
-    assert conditions(plan)["Published"].reason == "Retrying"
+    assert conditions(plan)["OnlineSynced"].reason == "Retrying"
     assert filled.settle().steps == ()
     assert filled.now_us < 1_000_000_000 + HOUR_US
 

@@ -107,7 +107,7 @@ class _Run:
             schema=schema if schema != held else None,
             earlier=earlier,
             quarantine=tuple(self._quarantine(earlier)),
-            refused=self.refused.keys(),
+            refused={index: refusal.rule for index, refusal in self.refused.items()},
             rows_read=sum(member.rows for member in members),
             broken={rule.name: count for rule, count in broken.items()},
             rows_quarantined=sum(n for rule, n in broken.items() if rule.otherwise is Otherwise.QUARANTINE),

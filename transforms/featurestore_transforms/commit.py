@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Iterable, Mapping, Set
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC as ZONE
 from datetime import datetime, timedelta
@@ -64,7 +65,8 @@ def is_done(dataset: Table | None, manifest: Manifest) -> bool:
 class Outcome:
     """What the files of a batch came to. Its data files are written, and no commit names them yet.
 
-    ``schema``: of source files, if the batch changed it. ``refused``: files that are quarantined as files.
+    ``schema``: of source files, if the batch changed it. ``refused``: files that are quarantined as files, and the
+    rule that each broke.
     ``earlier``: what runs of this batch that were killed had put into the quarantine, which ``quarantine`` adds to.
     """
 
@@ -73,7 +75,7 @@ class Outcome:
     types: Mapping[str, pl.DataType]
     schema: SourceSchema | None
     quarantine: tuple[DataFile, ...]
-    refused: Set[int]
+    refused: Mapping[int, str]
     rows_read: int
     broken: Mapping[str, int]
     rows_quarantined: int
@@ -147,7 +149,7 @@ def _commit_quarantine(storage: Storage, manifest: Manifest, outcome: Outcome) -
         table = Table.open(storage, path)
         earlier = read_earlier(table, manifest)
         if earlier.runs != outcome.earlier.runs:
-            if earlier.refused.keys() == outcome.refused:
+            if earlier.refused.keys() == outcome.refused.keys():
                 return
             raise Conflict("another run of this batch was first", where=storage.uri(path))
         if not outcome.quarantine:
@@ -189,6 +191,7 @@ def _commit_dataset(dataset: Table, manifest: Manifest, spec: DataPipelineSpec, 
         rows_quarantined=outcome.rows_quarantined,
         rows_dropped=outcome.rows_dropped,
         broken=dict(outcome.broken),
+        files_refused=dict(sorted(Counter(outcome.refused.values()).items())),
         watermarks_us=_watermarks_us(committed, outcome.types),
         bytes_read=outcome.bytes_read,
         peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
