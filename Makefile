@@ -6,7 +6,7 @@ LOWEST := .venv-lowest
 UV := $(BIN)/uv
 COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate
 
-.PHONY: demo test lint bench crds docs lock clean help
+.PHONY: demo test lint bench cluster cluster-down crds docs lock clean help
 .DEFAULT_GOAL := help
 
 help:  ## Show what there is to make.
@@ -30,8 +30,8 @@ demo: $(VENV)/ready  ## Run the main job on real flights data, from dropped file
 
 test: lint $(LOWEST)/ready  ## Run lint, every test, and the tests again with the lowest versions of all dependencies.
 	@tests/services
-	@$(LOWEST)/bin/pytest -m "not slow" -n 2
-	@$(BIN)/pytest -n 2
+	@$(LOWEST)/bin/pytest -m "not slow" -n 2 --dist loadgroup
+	@$(BIN)/pytest -n 2 --dist loadgroup
 
 lint: $(VENV)/ready  ## Check style, formatting, types, import contracts, and that the CRDs are in step with the models.
 	@$(BIN)/ruff check .
@@ -41,6 +41,13 @@ lint: $(VENV)/ready  ## Check style, formatting, types, import contracts, and th
 
 bench: $(VENV)/ready  ## Measure against the floors, as a table and as JSON.
 	@$(BIN)/python -m bench
+
+cluster: $(VENV)/ready  ## Start a Kubernetes with a node on this machine (Debian, root), and say how to use it.
+	@tests/services
+	@PYTHONPATH=tests/support $(BIN)/python -m cluster up
+
+cluster-down:  ## End what `make cluster` started.
+	@PYTHONPATH=tests/support $(BIN)/python -m cluster down
 
 crds: $(VENV)/ready  ## Write crds/ anew from the models.
 	@$(BIN)/python -m featurestore.resources.crd crds

@@ -6,7 +6,6 @@ Servers are real, start once a session on free loopback ports, and end with it.
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,14 +15,13 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+import storage_server
+from cluster.binaries import MissingError
 from missing import not_here
-from server import free_port, serving
 
 from featurestore.storage import Storage, filesystem
 
-# A control plane of Kubernetes.
 pytest_plugins = ["cluster.fixtures"]
-VERSITYGW = "versitygw-v1.8.0/versitygw"
 
 
 class RunPython(Protocol):
@@ -37,43 +35,27 @@ class RunPython(Protocol):
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of an S3 server. The environment points s3fs, deltalake and polars at it, for the whole session."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "featurestore-tests"
-    binary = cache / VERSITYGW
-    if not binary.exists():
-        not_here(f"{binary} is not there")
-    folder = tmp_path_factory.mktemp("s3")
-    port = free_port()
-    account = {"ROOT_ACCESS_KEY": "tests", "ROOT_SECRET_KEY": "tests-only"}
-    settings = {
-        "AWS_ACCESS_KEY_ID": account["ROOT_ACCESS_KEY"],
-        "AWS_SECRET_ACCESS_KEY": account["ROOT_SECRET_KEY"],
-        "AWS_REGION": "us-east-1",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-        "AWS_ALLOW_HTTP": "true",
-    }
-    command = [str(binary), "--port", f"127.0.0.1:{port}", "--quiet", "posix", str(folder)]
-    with (
-        pytest.MonkeyPatch.context() as environment,
-        serving(command, port, folder.with_suffix(".log"), account),
-    ):
-        for name, value in settings.items():
-            environment.setenv(name, value)
-        filesystem("s3://features")[0].mkdir("features")
-        yield settings["AWS_ENDPOINT_URL"]
+    try:
+        with (
+            pytest.MonkeyPatch.context() as environment,
+            storage_server.s3(tmp_path_factory.mktemp("s3")) as settings,
+        ):
+            for name, value in settings.items():
+                environment.setenv(name, value)
+            filesystem("s3://features")[0].mkdir("features")
+            yield settings["AWS_ENDPOINT_URL"]
+    except MissingError as missing:
+        not_here(str(missing))
 
 
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of a Redis server that keeps nothing on disk."""
-    binary = shutil.which("redis-server")
-    if binary is None:
-        not_here("redis-server is not on the PATH")
-    port = free_port()
-    folder = tmp_path_factory.mktemp("redis")
-    command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
-    with serving(command, port, folder.with_suffix(".log")):
-        yield f"redis://127.0.0.1:{port}"
+    try:
+        with storage_server.redis(tmp_path_factory.mktemp("redis")) as url:
+            yield url
+    except MissingError as missing:
+        not_here(str(missing))
 
 
 @pytest.fixture

@@ -7,8 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,10 +14,10 @@ import pytest
 from cluster.access import KubectlError
 from cluster.control_plane import ControlPlane
 from cluster.control_plane import control_plane as started
+from eventually import eventually
 from kubernetes.client import ApiException, CoreV1Api
 
 SUPPORT = Path(__file__).parents[1] / "support"
-DEADLINE_S = 30.0
 
 JOB = """
 apiVersion: batch/v1
@@ -50,13 +48,6 @@ apiVersion: v1
 kind: ServiceAccount
 metadata: {name: robot}
 """
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not holds():
-        assert time.monotonic() < deadline, "not so in time"
-        time.sleep(0.05)
 
 
 def apply(plane: ControlPlane, namespace: str, text: str) -> None:

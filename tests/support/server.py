@@ -100,10 +100,14 @@ class Server:
 
 @contextmanager
 def serving(
-    command: Sequence[str | Path], port: int, log: Path, environment: Mapping[str, str] | None = None
+    command: Sequence[str | Path],
+    port: int,
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+    address: str = "127.0.0.1",
 ) -> Iterator[Server]:
     """A server that is ready when its port accepts connections, until the end of the block."""
-    server = Server(command, log, lambda: accepts(port), environment)
+    server = Server(command, log, lambda: accepts(port, address), environment)
     server.start()
     try:
         yield server

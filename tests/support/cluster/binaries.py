@@ -1,6 +1,7 @@
 """Where the programs are that a cluster is made of; `tests/services` brings them.
 
-Those of Kubernetes are built from source, pinned by ``tests/cluster/go.mod``, into a cache keyed by version.
+Those written in Go are built from source, pinned by the ``go.mod`` files in ``tests/cluster``, into a cache keyed
+by version.
 """
 
 from __future__ import annotations
@@ -18,20 +19,31 @@ class MissingError(Exception):
     """A program is not on this machine."""
 
 
-def version() -> str:
-    """``v1.34.4``: of Kubernetes."""
-    found = re.search(r"k8s\.io/kubernetes (v\S+)", (SOURCE / "go.mod").read_text())
-    assert found, "go.mod requires k8s.io/kubernetes"
+def version(module: str, folder: str = ".") -> str:
+    """``v1.34.4``: the one that ``go.mod`` in this folder of ``tests/cluster`` pins."""
+    found = re.search(
+        rf"^(?:require |\t){re.escape(module)} (v\S+)", (SOURCE / folder / "go.mod").read_text(), re.M
+    )
+    assert found, f"go.mod requires {module}"
     return found[1]
 
 
 def built(name: str) -> Path:
-    """Path of a program of Kubernetes.
+    """Path of a program that is built from source: of Kubernetes, or ``versitygw``, ``dns``, ``pause``.
 
     Raises:
         MissingError: it was not built.
     """
-    path = CACHE / f"kubernetes-{version()}" / name
+    match name:
+        case "dns":
+            folder = f"dns-{version('github.com/coredns/coredns', 'dns')}"
+        case "pause":
+            folder = "pause-1"
+        case "versitygw":
+            folder = "versitygw-v1.8.0"
+        case _:
+            folder = f"kubernetes-{version('k8s.io/kubernetes')}"
+    path = CACHE / folder / name
     if not path.exists():
         raise MissingError(f"{path} is not there")
     return path

@@ -1,4 +1,8 @@
-"""Fixtures with a real API server. Each worker of pytest-xdist has its own; a namespace isolates each test."""
+"""Fixtures with a real Kubernetes: an API server alone, or a cluster with a node.
+
+Each worker of pytest-xdist has an API server of its own; all tests with the node go to one worker, as there is one
+node on a machine. A namespace isolates each test.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,17 @@ import json
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import storage_server
 from cluster.binaries import MissingError
 from cluster.control_plane import ControlPlane
 from cluster.control_plane import control_plane as started
+from cluster.image import base
+from cluster.node import Node, check_machine
+from cluster.node import node as started_node
 from missing import not_here
 
 CRDS = Path(__file__).parents[3] / "crds"
@@ -40,10 +49,69 @@ def controllers(control_plane: ControlPlane) -> Iterator[ControlPlane]:
 @pytest.fixture
 def namespace(control_plane: ControlPlane) -> Iterator[str]:
     """Name of a namespace of its own for each test; what is in it of our kinds is deleted at the end."""
+    with namespace_of(control_plane) as name:
+        yield name
+
+
+@pytest.fixture(scope="session")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """A cluster with a node that runs pods and has the base image; it knows our kinds."""
+    try:
+        with started_node(tmp_path_factory.mktemp("node")) as cluster:
+            apply_crds(cluster)
+            cluster.load(base())
+            yield cluster
+    except MissingError as missing:
+        not_here(str(missing))
+
+
+@pytest.fixture
+def no_node() -> None:
+    """This machine can run a node, and there is none yet: for tests that start their own."""
+    try:
+        check_machine()
+    except MissingError as missing:
+        not_here(str(missing))
+
+
+@pytest.fixture
+def node_namespace(node: Node) -> Iterator[str]:
+    """Name of a namespace of its own for each test, in the cluster with a node."""
+    with namespace_of(node) as name:
+        yield name
+
+
+@pytest.fixture(scope="session")
+def node_s3(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """An S3 server that pods and tests reach: the environment that points at it."""
+    with storage_server.s3(tmp_path_factory.mktemp("node-s3"), node.address) as environment:
+        yield environment
+
+
+@pytest.fixture(scope="session")
+def node_redis(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a Redis server that pods and tests reach."""
+    with storage_server.redis(tmp_path_factory.mktemp("node-redis"), node.address) as url:
+        yield url
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if {"node", "no_node"} & _fixtures(item):
+            item.add_marker(pytest.mark.xdist_group("node"))
+    items.sort(key=lambda item: "no_node" not in _fixtures(item))
+
+
+def _fixtures(item: pytest.Item) -> set[str]:
+    return set(getattr(item, "fixturenames", ()))
+
+
+@contextmanager
+def namespace_of(plane: ControlPlane) -> Iterator[str]:
     from kubernetes.client import CoreV1Api, CustomObjectsApi
 
     name = f"test-{uuid.uuid4().hex[:10]}"
-    with control_plane.client() as client:
+    with plane.client() as client:
         CoreV1Api(client).create_namespace({"metadata": {"name": name}})
         yield name
         for kind in KINDS:

@@ -1,0 +1,152 @@
+"""The node of the tests runs real containers, which reach what they should, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from cluster.image import BASE, build
+from cluster.node import Node
+from eventually import eventually
+
+pytestmark = pytest.mark.slow
+SUPPORT = Path(__file__).parents[1] / "support"
+
+JOB = """
+apiVersion: batch/v1
+kind: Job
+metadata: {{name: {name}}}
+spec:
+  backoffLimit: 0
+  template:
+    spec:
+      restartPolicy: Never
+      terminationGracePeriodSeconds: 0
+      containers:
+      - name: it
+        image: {image}
+        imagePullPolicy: Never
+        command: {command}
+        resources: {{limits: {{memory: {memory}}}}}
+"""
+WEB = """
+apiVersion: v1
+kind: Service
+metadata: {{name: web}}
+spec: {{selector: {{app: web}}, ports: [{{port: 80, targetPort: 8000}}]}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {{name: web, labels: {{app: web}}}}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: it
+    image: {image}
+    imagePullPolicy: Never
+    command: [python3, -m, http.server, --directory, /etc]
+    readinessProbe: {{httpGet: {{path: /hostname, port: 8000}}, periodSeconds: 1}}
+"""
+
+
+def start(node: Node, namespace: str, command: list[str], memory: str = "256Mi", image: str = BASE) -> None:
+    text = JOB.format(name="it", image=image, command=json.dumps(command), memory=memory)
+    node.kubectl("apply", f"--namespace={namespace}", "--filename=-", stdin=text)
+
+
+def finished(node: Node, namespace: str) -> dict[str, str]:
+    """The conditions of the Job once there are any."""
+
+    def conditions() -> dict[str, str]:
+        job = json.loads(node.kubectl("get", "job", "it", f"--namespace={namespace}", "--output=json"))
+        found = {it["type"]: it["status"] for it in job["status"].get("conditions", ())}
+        return found if found.keys() & {"Complete", "Failed"} else {}
+
+    eventually(conditions, 60, lambda: node.kubectl("describe", "pods", f"--namespace={namespace}"))
+    return conditions()
+
+
+def python(node: Node, namespace: str, source: str) -> str:
+    """What this program prints in a pod."""
+    start(node, namespace, ["python3", "-c", source])
+    assert finished(node, namespace).get("Complete") == "True", node.kubectl(
+        "logs", "job/it", "-n", namespace
+    )
+    return node.kubectl("logs", "job/it", f"--namespace={namespace}")
+
+
+def test_a_job_runs_to_complete_within_seconds(node: Node, node_namespace: str) -> None:
+    started = time.monotonic()
+    assert python(node, node_namespace, "print(6 * 7)") == "42\n"
+    assert time.monotonic() - started < 30
+
+
+def test_a_pod_above_its_memory_limit_is_killed_for_that(node: Node, node_namespace: str) -> None:
+    start(node, node_namespace, ["python3", "-c", "b'x' * 10**9"], memory="64Mi")
+    assert finished(node, node_namespace)["Failed"] == "True"
+    pods = json.loads(node.kubectl("get", "pods", "-n", node_namespace, "--output=json"))["items"]
+    ended = [pod["status"]["containerStatuses"][0]["state"]["terminated"] for pod in pods]
+    assert [(it["reason"], it["exitCode"]) for it in ended] == [("OOMKilled", 137)]
+
+
+def test_pods_find_services_by_name(node: Node, node_namespace: str) -> None:
+    node.kubectl("apply", f"--namespace={node_namespace}", "--filename=-", stdin=WEB.format(image=BASE))
+    node.kubectl("wait", "--for=condition=Ready", "pod/web", f"--namespace={node_namespace}", "--timeout=60s")
+    source = "import urllib.request; print(urllib.request.urlopen('http://web/hostname', timeout=10).status)"
+    assert python(node, node_namespace, source) == "200\n"
+
+
+def test_pods_reach_the_api_server_with_their_token(node: Node, node_namespace: str) -> None:
+    source = """
+import ssl, urllib.request
+own = "/var/run/secrets/kubernetes.io/serviceaccount"
+request = urllib.request.Request("https://kubernetes.default.svc/api", headers={
+    "Authorization": "Bearer " + open(own + "/token").read()})
+trust = ssl.create_default_context(cafile=own + "/ca.crt")
+print(urllib.request.urlopen(request, context=trust, timeout=10).status)
+"""
+    assert python(node, node_namespace, source) == "200\n"
+
+
+def test_pods_reach_the_storage_of_this_machine(
+    node: Node, node_namespace: str, node_redis: str, node_s3: dict[str, str]
+) -> None:
+    source = f"""
+import socket, urllib.error, urllib.parse, urllib.request
+redis = urllib.parse.urlparse("{node_redis}")
+with socket.create_connection((redis.hostname, redis.port), timeout=10) as connection:
+    connection.sendall(b"PING\\r\\n")
+    print(connection.recv(100).decode().strip())
+try:
+    urllib.request.urlopen("{node_s3["AWS_ENDPOINT_URL"]}/", timeout=10)
+except urllib.error.HTTPError as refused:
+    print(refused.code)
+"""
+    assert python(node, node_namespace, source) == "+PONG\n403\n"
+
+
+def test_a_dockerfile_is_built_on_the_local_base_and_runs(
+    node: Node, node_namespace: str, tmp_path: Path
+) -> None:
+    (tmp_path / "said.txt").write_text("hello\n")
+    (tmp_path / "Dockerfile").write_text(
+        """
+ARG BASE=docker.io/library/python:3.12-slim
+FROM ${BASE} AS build
+COPY said.txt /said.txt
+RUN tr a-z A-Z < /said.txt > /shouted.txt
+FROM ${BASE}
+COPY --from=build /shouted.txt /shouted.txt
+RUN useradd --uid 65532 nonroot
+USER 65532
+ENTRYPOINT ["python3"]
+"""
+    )
+    image = build(tmp_path / "Dockerfile", tmp_path, "localhost/featurestore-tests/shout:1")
+    node.load(image)
+    source = "import os; print(os.getuid(), open('/shouted.txt').read(), end='')"
+    start(node, node_namespace, ["python3", "-c", source], image=image.name)
+    assert finished(node, node_namespace).get("Complete") == "True"
+    assert node.kubectl("logs", "job/it", f"--namespace={node_namespace}") == "65532 HELLO\n"
