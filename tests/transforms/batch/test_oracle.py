@@ -37,7 +37,7 @@ class Case:
 
     def spec(self) -> dict[str, Any]:
         spec: dict[str, Any] = {
-            "source": {"format": self.format, "onOverwrite": "Replace"},
+            "source": {"format": self.format, "onOverwrite": "Reject" if self.deduplicate else "Replace"},
             "columns": [{"name": "k", "type": "string"}, {"name": "v", "type": "int64"}],
             "expectations": [
                 {
