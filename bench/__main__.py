@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import json
 import sys
@@ -12,19 +13,21 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+import bench
 from bench.figure import Figure, machine
 
 NAMES = ("startup", "arrival", "pipeline", "memory", "ledger")
 
 
 def main(names: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=bench.__doc__)
+    parser.add_argument("name", nargs="*", metavar="NAME", help=f"one of: {', '.join(NAMES)}; else all")
+    wanted = parser.parse_args(names).name
+    if unknown := [name for name in wanted if name not in NAMES]:
+        parser.error(f"unknown: {', '.join(unknown)}. There is: {', '.join(NAMES)}")
     console = Console()
-    unknown = [name for name in names if name not in NAMES]
-    if unknown:
-        console.print(f"unknown: {', '.join(unknown)}. There is: {', '.join(NAMES)}")
-        return 2
     figures: list[Figure] = []
-    for name in names or NAMES:
+    for name in wanted or NAMES:
         with console.status(f"measuring {name}"):
             figures += importlib.import_module(f"bench.{name}").measure()
     facts = machine()

@@ -8,9 +8,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
-from bench.figure import Figure
+from bench.figure import Figure, peak_bytes
 from featurestore import layout
 from featurestore.arrival import Arrival
 from featurestore.batch import Action, Entry, Manifest
@@ -102,13 +101,7 @@ def _run(root: str, what: str) -> None:
         found = ledger.new(arrivals(PAST + 1), OnOverwrite.REJECT)
         assert len(list(found)) == 1
     seconds = time.perf_counter() - start
-    print(json.dumps({"seconds": seconds, "peak_mib": _peak_kib() / 1024}))
-
-
-def _peak_kib() -> int:
-    # Not getrusage: its peak begins at that of the process that started this one.
-    status = Path("/proc/self/status").read_text()
-    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
+    print(json.dumps({"seconds": seconds, "peak_mib": peak_bytes() / 2**20}))
 
 
 if __name__ == "__main__":

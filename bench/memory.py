@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import tempfile
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from bench.figure import Figure
+from bench.figure import Figure, peak_bytes
 from featurestore.batch import Entry, Manifest
 from featurestore.job import BatchRequest
 from featurestore.ledger import Ledger
@@ -20,19 +19,10 @@ from featurestore.registry import Registry
 from featurestore.resources import DataPipeline
 from featurestore.resources.quantity import parse_bytes
 from featurestore.storage import Storage
+from featurestore_transforms.batch import run_batch
 
 FILES = 8
 COLUMNS = 12
-_PEAK = (
-    "import json, resource, sys;"
-    "from featurestore.job import BatchRequest;"
-    "from featurestore.storage import Storage;"
-    "from featurestore_transforms.batch import run_batch;"
-    "request = BatchRequest.model_validate_json(sys.argv[1]);"
-    "result = run_batch(Storage(request.root), request, lambda progress: None);"
-    "kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss;"
-    "print(json.dumps([result.rows_committed, kib]))"
-)
 
 
 def measure(gigabytes: float = 4, limit: str = "2Gi") -> list[Figure]:
@@ -42,15 +32,14 @@ def measure(gigabytes: float = 4, limit: str = "2Gi") -> list[Figure]:
         size = sum(file.stat().st_size for file in files)
         request = _intend(Path(folder) / "store", files, limit)
         done = subprocess.run(
-            [sys.executable, "-c", _PEAK, request.model_dump_json()],
+            [sys.executable, "-m", "bench.memory", request.model_dump_json()],
             capture_output=True,
             text=True,
             check=True,
         )
-    _, kib = json.loads(done.stdout)
-    allowed = parse_bytes(limit)
+    peak, allowed = int(done.stdout), parse_bytes(limit)
     name = f"peak of a batch of {size / 1e9:.1f} GB"
-    return [Figure("memory", name, kib / 2**20, "GiB", f"at most {limit}", kib * 1024 <= allowed)]
+    return [Figure("memory", name, peak / 2**30, "GiB", f"at most {limit}", peak <= allowed)]
 
 
 def _write_files(folder: Path, size: int) -> list[Path]:
@@ -85,3 +74,13 @@ def _intend(root: Path, files: list[Path], limit: str) -> BatchRequest:
     entries = tuple(Entry(arrival) for arrival in arrivals)
     ledger.intend(Manifest("wide", ledger.uid(), 1, digest, 1, entries))
     return BatchRequest(root=storage.root, pipeline="wide", number=1)
+
+
+def _run(request: str) -> None:
+    batch = BatchRequest.model_validate_json(request)
+    run_batch(Storage(batch.root), batch, lambda progress: None)
+    print(peak_bytes())
+
+
+if __name__ == "__main__":
+    _run(sys.argv[1])

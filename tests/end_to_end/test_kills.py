@@ -13,12 +13,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
+from typing import get_args
 
 import polars as pl
 import pytest
 from scenario import START
 
 import featurestore
+from featurestore import fault
 from featurestore.ledger import Ledger
 from featurestore.storage import Storage
 from featurestore.table import Table
@@ -142,6 +144,22 @@ def values(storage: Storage, path: str) -> list[int]:
 def drain(project: Path) -> None:
     done = subprocess.run(command("run", "--once"), cwd=project, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+# A ledger comes to a checkpoint after a hundred batches only: the runner's own tests kill there.
+@pytest.mark.slow
+@pytest.mark.parametrize("step", [step for step in get_args(fault.Step) if "checkpoint" not in step])
+def test_what_is_killed_at_any_step_is_finished_by_the_next_run(project: Path, step: fault.Step) -> None:
+    for number in range(7):
+        arrive(project, number)
+    environment = {**os.environ, "FEATURESTORE_KILL_AT": step}
+    killed = subprocess.run(
+        command("run", "--once"), cwd=project, env=environment, capture_output=True, text=True, timeout=120
+    )
+    # Either the runner was, or the worker, as often as the runner started it again.
+    assert killed.returncode == -signal.SIGKILL or "SIGKILL" in killed.stdout, killed.stdout
+    drain(project)
+    check(project, 7)
 
 
 @pytest.mark.slow

@@ -114,10 +114,13 @@ class View:
         [looked] = self.online.read_many([self.lookup(keys, names)], now)
         return self.shown(looked)
 
-    def join(self, keys: Sequence[tuple[Any, ...]], now: int) -> Answer:
-        """The same from the offline store."""
-        times = Times(np.full(len(keys), now, np.int64), np.ones(len(keys), np.bool_))
-        return self.shown(point_in_time(self.storage, self.lookup(keys), times))
+    def join(self, keys: Sequence[tuple[Any, ...]], times: Sequence[int]) -> list[Answer]:
+        """The same from the offline store, for each of the times."""
+        asked = [key for _ in times for key in keys]
+        at = Times(np.repeat(np.array(times, np.int64), len(keys)), np.ones(len(asked), np.bool_))
+        shown = self.shown(point_in_time(self.storage, self.lookup(asked), at))
+        starts = range(0, len(asked), len(keys))
+        return [{name: each[start : start + len(keys)] for name, each in shown.items()} for start in starts]
 
     def shown(self, looked: Looked) -> Answer:
         types = {output.name: arrow_type(output.type) for output in outputs(self.spec)}

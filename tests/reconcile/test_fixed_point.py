@@ -6,6 +6,7 @@ import itertools
 from dataclasses import replace
 from typing import Any
 
+from depth import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -80,7 +81,7 @@ def test_every_state_of_a_view_leads_to_the_same_end(
     assert tried > 150
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(events=EVENTS, faults=st.lists(st.booleans(), max_size=40), data=st.data())
 def test_any_history_of_events_and_failures_ends_where_all_that_is_wanted_is_there(
     new_world: Any,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from depth import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -137,7 +138,7 @@ def test_scalars_are_those_of_yaml_1_2(text: str, value: object) -> None:
     assert not problems
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(text=st.text(alphabet=st.sampled_from("kind: FeatureStore\n-[]{}&*!|>'\"%@`,?#\t ab1"), max_size=60))
 def test_whatever_stands_in_a_file_is_no_crash(text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     file = tmp_path_factory.getbasetemp() / "any.yaml"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import polars as pl
+from depth import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -64,7 +65,7 @@ ROWS = st.lists(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(steps=STEPS, files=st.lists(ROWS, min_size=1, max_size=4))
 def test_files_give_the_same_rows_together_and_one_by_one(
     steps: list[dict[str, Any]], files: list[list[tuple[Any, ...]]]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import polars as pl
+from depth import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -143,7 +144,7 @@ def told(rows: list[Row]) -> tuple[list[Row], list[tuple[Any, ...]]]:
     return whole, sorted((row[FILE], row[ROW], row[RULE]) for row in rows if not good(row))
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=examples(250), deadline=None)
 @given(
     files=st.lists(ROWS, min_size=1, max_size=3), steps=st.lists(st.sampled_from(sorted(STEPS)), unique=True)
 )
@@ -164,7 +165,7 @@ def test_steps_do_what_plain_python_does(files: list[list[Row]], steps: list[str
     assert told(ours(source, steps, expectations)) == told(rows)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(rows=ROWS, steps=st.lists(st.sampled_from(sorted(STEPS)), unique=True))
 def test_a_row_is_good_or_marked_or_filtered_out_and_never_two_of_these(
     rows: list[Row], steps: list[str]

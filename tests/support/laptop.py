@@ -20,6 +20,7 @@ from oracle import EPOCH, MICROSECOND, Row
 
 from featurestore import fault
 from featurestore.client import Store
+from featurestore.definition import build_digest
 from featurestore.job import BatchRequest, BuildRequest, Request, Result
 from featurestore.ledger import Ledger
 from featurestore.online.publish import run_publish
@@ -117,6 +118,9 @@ class Laptop:
         os.utime(path, ns=(modified_ns, modified_ns))
         return str(path), f"{modified_ns}-{path.stat().st_size}"
 
+    def remove(self, name: str) -> None:
+        (self.folder / "raw" / name).unlink(missing_ok=True)
+
     def run(self) -> None:
         """A new runner works until nothing is left to be done."""
         worker: Any = _Here(self.storage, self.clock)
@@ -148,6 +152,11 @@ class Laptop:
         if table is None or not table.uris():
             return []
         return pl.read_parquet(table.uris(), missing_columns="insert").to_dicts()
+
+    def build(self, view: str) -> str:
+        """Digest of the build that the view is to be read from."""
+        accepted = self.project.registry.views()[view].resource.spec
+        return build_digest(accepted, self.ledger(accepted.source.pipeline).uid())
 
     def store(self, at: datetime) -> Store:
         """The client, as a reader has it at that time."""

@@ -4,25 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from hypothesis import strategies as st
 from oracle import Row, Step
 
+from featurestore import fault
+
 START = datetime(2024, 3, 30, 22, tzinfo=UTC)
-KILLS = (
-    "after-manifest",
-    "after-quarantine-commit",
-    "after-dataset-commit",
-    "after-result",
-    "after-build-commit",
-    "during-publish",
-    "after-publish",
-    "before-checkpoint",
-    "after-checkpoint",
-    "before-swap",
-    "after-swap",
-)
+KILLS = get_args(fault.Step)
 
 
 @dataclass(frozen=True)
@@ -31,6 +21,20 @@ class Drop:
 
     file: int
     rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class Remove:
+    """A file is deleted, if it was there."""
+
+    file: int
+
+
+@dataclass(frozen=True)
+class Redefine:
+    """From now on the view has another filter, and so another definition."""
+
+    filtered: bool
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,13 @@ class Scenario:
     deduplicate: Literal["ts", "arrival"] | None
     view_filter: bool
     ttl: timedelta | None
-    events: tuple[Drop | Run, ...]
+    events: tuple[Drop | Remove | Redefine | Run, ...]
+
+    @property
+    def filtered(self) -> bool:
+        """Whether the view has a filter in the end."""
+        changes = [event.filtered for event in self.events if isinstance(event, Redefine)]
+        return (self.view_filter, *changes)[-1]
 
     def pipeline(self) -> dict[str, Any]:
         spec: dict[str, Any] = {
@@ -79,7 +89,7 @@ class Scenario:
                 spec["deduplicate"]["orderBy"] = {"column": "ts"}
         return {"kind": "DataPipeline", "metadata": {"name": "events"}, "spec": spec}
 
-    def view(self) -> dict[str, Any]:
+    def view(self, filtered: bool) -> dict[str, Any]:
         spec: dict[str, Any] = {
             "entity": {"name": "thing", "joinKeys": [{"name": "k", "type": "string"}]},
             "source": {"pipeline": "events"},
@@ -93,7 +103,7 @@ class Scenario:
                 _aggregate("newest", "int64", "Last", "v"),
             ],
         }
-        if self.view_filter:
+        if filtered:
             spec["filter"] = "v IS NOT NULL"
         if self.ttl is not None:
             spec["ttl"] = f"{int(self.ttl.total_seconds())}s"
@@ -194,15 +204,24 @@ steps = st.lists(
 ).map(tuple)
 drops = st.builds(Drop, file=st.integers(0, 4), rows=files)
 runs = st.one_of(st.builds(Run), st.builds(Run, kill_at=st.sampled_from(KILLS), times=st.integers(1, 2)))
-scenarios = st.builds(
-    Scenario,
-    format=st.sampled_from(["Parquet", "CSV", "JSON", "Arrow"]),
-    on_overwrite=st.sampled_from(["Reject", "Append", "Replace"]),
-    max_files=st.integers(1, 3),
-    steps=steps,
-    expectation=st.one_of(st.none(), st.tuples(st.integers(3, 13), st.sampled_from(["Quarantine", "Drop"]))),
-    deduplicate=st.sampled_from([None, None, "ts", "arrival"]),
-    view_filter=st.booleans(),
-    ttl=st.sampled_from([None, timedelta(hours=2), timedelta(minutes=25)]),
-    events=st.lists(st.one_of(drops, drops, runs), min_size=2, max_size=9).map(tuple),
+changes = st.one_of(
+    st.builds(Remove, file=st.integers(0, 4)), st.builds(Redefine, filtered=st.booleans()), runs
 )
+
+
+def scenarios(form: Literal["Parquet", "CSV", "JSON", "Arrow"]) -> st.SearchStrategy[Scenario]:
+    """Stories in which all files are of this format."""
+    return st.builds(
+        Scenario,
+        format=st.just(form),
+        on_overwrite=st.sampled_from(["Reject", "Append", "Replace"]),
+        max_files=st.integers(1, 3),
+        steps=steps,
+        expectation=st.one_of(
+            st.none(), st.tuples(st.integers(3, 13), st.sampled_from(["Quarantine", "Drop"]))
+        ),
+        deduplicate=st.sampled_from([None, None, "ts", "arrival"]),
+        view_filter=st.booleans(),
+        ttl=st.sampled_from([None, timedelta(hours=2), timedelta(minutes=25)]),
+        events=st.lists(st.one_of(drops, drops, runs, changes), min_size=2, max_size=10).map(tuple),
+    ).filter(lambda one: not (one.on_overwrite == "Replace" and one.deduplicate))

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import polars as pl
+from depth import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -64,7 +65,9 @@ def expected(live: pl.DataFrame) -> tuple[list[tuple[Any, ...]], list[tuple[Any,
     return good, bad
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(30), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(steps=STEPS)
 def test_a_build_holds_what_its_definition_makes_of_the_live_rows(
     new_lake: Callable[[], Any], view: Callable[..., FeatureView], steps: list[tuple[str, Any]]

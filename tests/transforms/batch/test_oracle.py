@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from depth import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -37,7 +38,7 @@ class Case:
 
     def spec(self) -> dict[str, Any]:
         spec: dict[str, Any] = {
-            "source": {"format": self.format, "onOverwrite": "Replace"},
+            "source": {"format": self.format, "onOverwrite": "Reject" if self.deduplicate else "Replace"},
             "columns": [{"name": "k", "type": "string"}, {"name": "v", "type": "int64"}],
             "expectations": [
                 {
@@ -158,7 +159,9 @@ once_each = st.builds(
     drops_large=st.booleans(),
     deduplicate=st.sampled_from(["v", "arrival"]),
 )
-FAST = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FAST = settings(
+    max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 @FAST
