@@ -54,7 +54,7 @@ def open_online(storage: Storage, store: FeatureStoreSpec) -> OnlineStore:
     """The online store of a FeatureStore. Keep it for the life of a process: it caches and pools connections.
 
     Raises:
-        SpecError: it needs an extra that is not installed.
+        CodeError: it needs a package that is not installed.
     """
     if store.online.redis is not None:
         from featurestore.online.redis_server import RedisServer

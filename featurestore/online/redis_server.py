@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from featurestore.errors import SpecError, StorageError
+from featurestore.errors import CodeError, StorageError
 from featurestore.online.packing import LAYOUT
 from featurestore.online.publication import Held
 
@@ -48,14 +48,15 @@ class RedisServer:
         """Connections are made as they are needed. Credentials come from the environment.
 
         Raises:
-            SpecError: redis-py is not installed.
+            CodeError: redis-py is not installed.
         """
         try:
             import redis
         except ImportError as error:
-            raise SpecError(
-                "the online store in Redis needs an extra",
+            raise CodeError(
+                "the online store in Redis needs a package",
                 where="FeatureStore spec.online.redis",
+                got=str(error),
                 hint="pip install 'featurestore[redis]'",
             ) from error
         client = redis.Redis.from_url(

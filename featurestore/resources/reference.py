@@ -50,13 +50,17 @@ class Known:
 
 
 def check_references(loaded: Loaded, known: Known) -> list[SpecError]:
-    """All that is wrong with references, columns, expressions, queries and callables."""
+    """All that is wrong with references, columns, expressions, queries and callables.
+
+    A pipeline whose own document is wrong counts as there, with columns that are not known.
+    """
     declared = {
         one.resource.metadata.name: one.resource
         for one in loaded.declared
         if isinstance(one.resource, DataPipeline)
     }
-    check = _References({**known.pipelines, **declared}, known)
+    broken = frozenset(name for kind, name in loaded.broken if kind == "DataPipeline")
+    check = _References({**known.pipelines, **declared}, broken, known)
     problems: list[SpecError] = []
     for one in loaded.declared:
         if isinstance(one.resource, DataPipeline):
@@ -67,8 +71,8 @@ def check_references(loaded: Loaded, known: Known) -> list[SpecError]:
 
 
 class _References:
-    def __init__(self, pipelines: Mapping[str, DataPipeline], known: Known) -> None:
-        self._pipelines, self._known = pipelines, known
+    def __init__(self, pipelines: Mapping[str, DataPipeline], broken: frozenset[str], known: Known) -> None:
+        self._pipelines, self._broken, self._known = pipelines, broken, known
 
     def pipeline(self, at: Declared, pipeline: DataPipeline) -> Iterator[SpecError]:
         spec = pipeline.spec
@@ -176,14 +180,14 @@ class _References:
                 )
 
     def _there(self, at: Declared, path: tuple[str | int, ...], pipeline: str) -> Iterator[SpecError]:
-        if pipeline not in self._pipelines:
-            hint = did_you_mean(pipeline, self._pipelines)
+        if pipeline not in self._pipelines and pipeline not in self._broken:
+            hint = did_you_mean(pipeline, {*self._pipelines, *self._broken})
             yield SpecError(f"unknown DataPipeline {pipeline!r}", where=at.where(*path), hint=hint)
 
     def _dataset(self, name: str) -> Columns:
         """Columns of a pipeline's dataset: what its spec says, and what it has had until now."""
         pipeline = self._pipelines.get(name)
-        if pipeline is None:
+        if pipeline is None or name in self._broken:
             return None
         columns = _source_columns(pipeline)
         for transform in pipeline.spec.transforms:

@@ -62,6 +62,7 @@ class Runner:
         self._applier = Applier(project.storage, self._observer, worker, clock)
         self._attempts: dict[str, Attempt] = {}
         self._statuses: dict[tuple[str, str], ResourceStatus | None] = {}
+        self._unrecorded: set[tuple[str, str]] = set()
         self._stopping = False
         self._blind: Attempt | None = None
 
@@ -172,7 +173,12 @@ class Runner:
                     if status != before:
                         record_status(self._project.storage, kind, name, status)
                         self._statuses[kind, name] = status
+                    self._unrecorded.discard((kind, name))
                 except StorageError as error:
+                    # Said once: it is tried at every look, and what else fails meanwhile says so itself.
+                    if (kind, name) in self._unrecorded:
+                        continue
+                    self._unrecorded.add((kind, name))
                     attempt = Attempt(1, now_us, as_failure(error))
                     subject: Subject = "view" if kind == "views" else "pipeline"
                     self._tell_failure("its status could not be recorded", subject, name, attempt)

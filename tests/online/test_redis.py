@@ -95,11 +95,11 @@ def test_without_the_extra_the_error_says_what_to_install() -> None:
     code = """
 import sys
 sys.modules["redis"] = None
-from featurestore.errors import SpecError
+from featurestore.errors import CodeError
 from featurestore.online.redis_server import RedisServer
 try:
     RedisServer.connect("redis://localhost")
-except SpecError as error:
+except CodeError as error:
     print(error)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
