@@ -297,8 +297,8 @@ class Store:
         build = read_build(self._storage, view, serving.digest)
         if build is None or accepted.resource.spec.online.enabled is OnlineEnabled.NEVER:
             return build
-        published = self._online_store().version(view, serving.digest)
-        return build if published is not None and published >= build.version else None
+        held = self._online_store().marks.held(view, serving.digest)
+        return build if held is not None and held.version >= build.version else None
 
 
 def _lookups(columns: Columns, table: pa.Table) -> list[Lookup]:

@@ -140,10 +140,16 @@ def _array(name: str, values: Any) -> pa.Array | pa.ChunkedArray:
     objects = isinstance(values, list | tuple) or getattr(values, "dtype", None) == np.dtype(object)
     if objects and any(isinstance(value, datetime) for value in values):
         return from_datetimes(list(values), where)
+    plain = isinstance(values, list | tuple)
     try:
-        return pa.array(values, from_pandas=None if isinstance(values, list | tuple) else True)
+        return pa.array(values, from_pandas=None if plain and not _is_text_with_nan(values) else True)
     except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
         raise RequestError("a column has no type", where=where, got=str(error)) from error
+
+
+def _is_text_with_nan(values: Sequence[Any]) -> bool:
+    """True for what pandas makes of missing text in lists and dicts: NaN, which among texts is no number."""
+    return any(isinstance(v, str) for v in values) and any(isinstance(v, float) and v != v for v in values)
 
 
 def _without_views(table: pa.Table) -> pa.Table:

@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from featurestore import errors
+from featurestore.errors import FeatureStoreError, TransientError
 from featurestore.resources.model import Model
 
 
@@ -165,3 +167,18 @@ class Failure(Model):
     got: str = ""
     hint: str = ""
     retryable: bool
+
+
+def as_error(failure: Failure) -> FeatureStoreError:
+    """The failure as the error it was in the other process; of an unknown class, as its nearest kin."""
+    kind = getattr(errors, failure.type, None)
+    if not (isinstance(kind, type) and issubclass(kind, FeatureStoreError)):
+        kind = TransientError if failure.retryable else FeatureStoreError
+    parts = {"where": failure.where, "wanted": failure.wanted, "got": failure.got, "hint": failure.hint}
+    error: FeatureStoreError = kind(failure.problem, **parts)
+    return error
+
+
+def as_failure(error: FeatureStoreError) -> Failure:
+    """The error as it is recorded and shown."""
+    return Failure.model_validate(error.to_dict())

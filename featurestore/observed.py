@@ -58,13 +58,15 @@ class ObservedView:
 
     ``serving_spec``: the resource that readers use now. ``builds``: digest to how far it has come, of those
     that serve or are wanted. ``published``: digest to the version that the online store holds.
-    ``online``: why the online store cannot be asked; ``published`` then says nothing.
+    ``entities``: digest to how many it holds of it. ``online``: why the online store cannot be asked;
+    ``published`` then says nothing.
     """
 
     serving: Serving | None = None
     serving_spec: FeatureViewSpec | None = None
     builds: Mapping[str, ObservedBuild] = field(default_factory=dict)
     published: Mapping[str, int] = field(default_factory=dict)
+    entities: Mapping[str, int] = field(default_factory=dict)
     online: Attempt | None = None
 
 

@@ -55,6 +55,13 @@ def open_project(where: str | Path | None, environ: Mapping[str, str], folder: P
                 Storage(resolve_uri(store.spec.offline.uri.removeprefix("file://"), path)),
                 store,
             )
+        if path.is_file():
+            raise NotFound(
+                "a feature store is no file",
+                where=str(path),
+                wanted=f"a folder with a {STORE_FILE}, or a storage root",
+                hint=f"Name its folder: {path.parent}",
+            )
         wanted = str(path)
     storage = Storage(wanted)
     accepted = Registry(storage).store()

@@ -15,12 +15,13 @@ from typing import Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from featurestore.errors import NotFound, StorageError
+from featurestore.errors import CodeError, NotFound, SpecError, StorageError
 
 # A dead endpoint fails after some 15 seconds at most: whoever asked backs off by itself and shows it.
 _S3_ATTEMPTS = 2
 # Not all that s3fs lets through is an OSError: a dead endpoint, missing credentials, a broken body.
 _CLIENTS = frozenset({"aiohttp", "aiobotocore", "botocore"})
+_CREDENTIALS = "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, as for the AWS tools"
 _S3_CONFIG = {
     "connect_timeout": 2,
     "read_timeout": 20,
@@ -165,13 +166,25 @@ class Storage:
 
 
 def filesystem(url: str) -> tuple[Any, str]:
-    """The fsspec file system of a URL, and the path in it. Nothing is cached: others write there too."""
-    if not url.startswith(("s3://", "s3a://")):
-        fs, path = fsspec.url_to_fs(url)
-        return fs, path
+    """The fsspec file system of a URL, and the path in it. Nothing is cached: others write there too.
+
+    Raises:
+        SpecError: no file system has such URLs.
+        CodeError: the package for them is not installed.
+    """
+    is_s3 = url.startswith(("s3://", "s3a://"))
     # With more than one connection for an object, s3fs asks for its size before it reads it.
-    fs, path = fsspec.url_to_fs(url, use_listings_cache=False, max_concurrency=1, config_kwargs=_S3_CONFIG)
-    fs.retries = _S3_ATTEMPTS
+    options = {"use_listings_cache": False, "max_concurrency": 1, "config_kwargs": _S3_CONFIG}
+    try:
+        fs, path = fsspec.url_to_fs(url, **(options if is_s3 else {}))
+    except ImportError as error:
+        hint = "pip install 'featurestore[s3]'" if is_s3 else ""
+        raise CodeError("storage needs a package", where=url, got=str(error), hint=hint) from error
+    except ValueError as error:
+        wanted = "a path, or a URL such as s3://bucket/prefix or file:///srv/store"
+        raise SpecError("this is no place for data", where=url, wanted=wanted, got=str(error)) from error
+    if is_s3:
+        fs.retries = _S3_ATTEMPTS
     return fs, path
 
 
@@ -185,7 +198,8 @@ def answering(problem: str, where: str) -> Iterator[None]:
     except Exception as error:
         if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] not in _CLIENTS:
             raise
-        raise StorageError(problem, where=where, got=str(error) or type(error).__name__) from error
+        hint = _CREDENTIALS if type(error).__name__ == "NoCredentialsError" else ""
+        raise StorageError(problem, where=where, got=str(error) or type(error).__name__, hint=hint) from error
 
 
 def require_bucket(error: FileNotFoundError) -> None:

@@ -5,20 +5,35 @@ from __future__ import annotations
 import sys
 
 from featurestore.cli.app import app, settings
-from featurestore.errors import FeatureStoreError
+from featurestore.errors import FeatureStoreError, StorageError
 
 
 def main() -> None:
     """Run the command line; end with the exit code that the error, if any, carries."""
     try:
         app(prog_name="featurestore")
-    except FeatureStoreError as error:
+    except Exception as error:
         if settings.debug:
             raise
         from featurestore.cli.trouble import print_error
 
-        print_error(error)
-        sys.exit(error.exit_code)
+        told = _told(error)
+        print_error(told)
+        sys.exit(told.exit_code)
+
+
+def _told(error: Exception) -> FeatureStoreError:
+    """The error as people are told it: never as a traceback, unless they ask for one."""
+    if isinstance(error, FeatureStoreError):
+        return error
+    if isinstance(error, OSError):
+        where = str(error.filename or "")
+        return StorageError("a file cannot be used", where=where, got=error.strerror or str(error))
+    return FeatureStoreError(
+        "this was not foreseen",
+        got=f"{type(error).__name__}: {error}",
+        hint="`featurestore --debug …` shows where in the code it comes from",
+    )
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from rich.text import Text
 from featurestore import changeset, layout
 from featurestore.changeset import Action, Before, Change, Changeset, Dataset
 from featurestore.cli.output import Format, dump
+from featurestore.errors import FeatureStoreError
 from featurestore.project import Project, open_project
 from featurestore.resources import FeatureStore
 from featurestore.resources.document import Loaded, load
@@ -30,9 +31,13 @@ def change(paths: Sequence[Path], find: Callable[[], Project], form: Format | No
         SpecError: something is wrong; nothing is recorded.
     """
     loaded = load(paths)
-    loaded.check()
-    project = _project(loaded, find)
-    before = _before(project)
+    try:
+        project = _project(loaded, find)
+        before = _before(project)
+    except FeatureStoreError:
+        # Without the store nothing more can be checked; what is wrong in the files may be why.
+        loaded.check()
+        raise
     loaded.check(
         check_references(
             loaded.declared,
@@ -40,6 +45,7 @@ def change(paths: Sequence[Path], find: Callable[[], Project], form: Format | No
                 pipelines={name: accepted.resource for name, accepted in before.pipelines.items()},
                 schemas={name: dataset.columns for name, dataset in before.datasets.items()},
                 folders=[project.folder],
+                broken=[name for kind, name in loaded.broken if kind == "DataPipeline"],
             ),
         )
     )

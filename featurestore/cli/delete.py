@@ -6,6 +6,7 @@ from featurestore import layout
 from featurestore.cli.kind import kind_of
 from featurestore.cli.summary import pipeline_summary, view_summary
 from featurestore.errors import RequestError
+from featurestore.online.mark import open_marks
 from featurestore.project import Project
 
 
@@ -69,9 +70,7 @@ def delete(project: Project, word: str, name: str, *, data: bool) -> str:
 
 
 def _drop_online(project: Project, view: str) -> None:
-    from featurestore.online import open_online
-
     store = (project.registry.store() or project.store).spec
-    online = open_online(project.storage, store)
+    marks = open_marks(project.storage, store)
     for name in project.storage.names(layout.builds(view)):
-        online.drop(view, name.removesuffix(".json"))
+        marks.drop(view, name.removesuffix(".json"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from featurestore import layout
 from featurestore.cli.kind import kind_of
-from featurestore.cli.output import age, columns
+from featurestore.cli.output import age, columns, screen_width
 from featurestore.cli.summary import PipelineSummary, ViewSummary, pipeline_summary, view_summary
 from featurestore.condition import Condition, ResourceStatus
 from featurestore.definition import outputs
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from featurestore.table import Table
 
 _LAST_BATCHES = 5
+_MARGIN = "  "
 
 
 def describe(project: Project, word: str, name: str, now_us: int) -> str:
@@ -94,7 +95,7 @@ def _view(project: Project, item: ViewSummary, now_us: int) -> str:
         [f"{item.name}:{output.name}", output.type.value, _origin(output.feature), output.feature.description]
         for output in outputs(spec)
     ]
-    sections = [("Features", columns(["FEATURE", "TYPE", "FROM", "DESCRIPTION"], features))]
+    sections = [("Features", columns(["FEATURE", "TYPE", "FROM", "DESCRIPTION"], features, _inner_width()))]
     return _page(facts, [*sections, *_state(item.status, item.ready, now_us)])
 
 
@@ -119,7 +120,9 @@ def _state(status: ResourceStatus | None, ready: Condition, now_us: int) -> list
         ]
         for c in conditions
     ]
-    sections = [("Conditions", columns(["TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"], rows))]
+    sections = [
+        ("Conditions", columns(["TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"], rows, _inner_width()))
+    ]
     if status is not None and status.failure is not None:
         said = sentence(status.failure)
         again = f"\nNext attempt: {format_time(status.next_attempt_us)}" if status.next_attempt_us else ""
@@ -143,7 +146,7 @@ def _batches(project: Project, item: PipelineSummary) -> str:
         ]
         for r in results
     ]
-    return columns(["BATCH", "COMMIT", "TIME", "FILES", "ROWS", "QUARANTINED", "RULES"], rows)
+    return columns(["BATCH", "COMMIT", "TIME", "FILES", "ROWS", "QUARANTINED", "RULES"], rows, _inner_width())
 
 
 def _schema(table: Table) -> str:
@@ -161,10 +164,16 @@ def _rows(table: Table | None) -> int:
     return 0 if table is None else sum(file.rows for file in table.files())
 
 
+def _inner_width() -> int | None:
+    """What sections have of the screen, within their margin."""
+    width = screen_width()
+    return None if width is None else width - len(_MARGIN)
+
+
 def _page(facts: Iterable[tuple[str, object]], sections: Iterable[tuple[str, str]]) -> str:
     shown = [(label, value) for label, value in facts if value not in ("", None)]
     width = max(len(label) for label, _ in shown) + 1
     lines = [f"{label + ':':<{width}}  {value}" for label, value in shown]
     for title, body in sections:
-        lines += ["", f"{title}:", *("  " + line for line in body.splitlines())]
+        lines += ["", f"{title}:", *(_MARGIN + line for line in body.splitlines())]
     return "\n".join(lines)

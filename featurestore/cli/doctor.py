@@ -15,8 +15,7 @@ from rich.text import Text
 
 from featurestore.errors import FeatureStoreError
 from featurestore.listing import explain_empty, list_arrivals
-from featurestore.online import open_online
-from featurestore.online.address import redis_url
+from featurestore.online.mark import open_marks, redis_url
 from featurestore.project import Project
 from featurestore.registry import Accepted
 from featurestore.resources import DataPipeline, FeatureView
@@ -124,8 +123,8 @@ def _source(project: Project, pipeline: Accepted[DataPipeline]) -> tuple[bool, s
 
 def _online(project: Project) -> tuple[bool, str, str]:
     store = (project.registry.store() or project.store).spec
-    open_online(project.storage, store).version("doctor", "doctor")
-    return True, redis_url(store.online.redis) if store.online.redis else "embedded DuckDB", ""
+    open_marks(project.storage, store).server()
+    return True, redis_url(store) if store.online.redis else "embedded DuckDB", ""
 
 
 def _view(project: Project, name: str, view: Accepted[FeatureView]) -> tuple[bool, str, str]:
@@ -140,9 +139,9 @@ def _view(project: Project, name: str, view: Accepted[FeatureView]) -> tuple[boo
     if view.resource.spec.online.enabled is OnlineEnabled.NEVER:
         return True, f"serves commit {build.source_version} of its dataset offline", ""
     store = (project.registry.store() or project.store).spec
-    held = open_online(project.storage, store).version(name, serving.digest)
-    if held != build.version:
-        got = "nothing" if held is None else f"version {held}"
+    held = open_marks(project.storage, store).held(name, serving.digest)
+    if held is None or held.version != build.version:
+        got = "nothing" if held is None else f"version {held.version}"
         return False, f"offline is at version {build.version}, online holds {got}", start
     if serving.spec_digest != view.digest:
         return True, "serves the definition before the accepted one", start

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from featurestore.cli.kind import KIND_NAMES, STORES, kind_of
-from featurestore.cli.output import Format, age, columns, dump, listing
+from featurestore.cli.output import Format, age, columns, dump, listing, screen_width
 from featurestore.cli.summary import PipelineSummary, ViewSummary, pipeline_summary, view_summary
 from featurestore.errors import NotFound
 from featurestore.project import Project
@@ -25,7 +25,8 @@ def get(project: Project, word: str, name: str | None, form: Format | None, now_
         return _all(project, form, now_us)
     if word.lower() in STORES:
         return _stores(project, name, form)
-    if kind_of(word) == "pipelines":
+    kind = kind_of(word, wanted="pipelines, views, stores or all", more=(*STORES, "all"))
+    if kind == "pipelines":
         return _shown(_pipelines(project, name), name, form, now_us, prefix=False)
     return _shown(_views(project, name), name, form, now_us, prefix=False)
 
@@ -75,7 +76,7 @@ def _shown(
     if form is Format.WIDE:
         header += ["REASON", "MESSAGE"]
         rows = [[*row, item.ready.reason, item.ready.message] for row, item in zip(rows, items, strict=True)]
-    return columns(header, rows)
+    return columns(header, rows, screen_width())
 
 
 def _table(items: Sequence[PipelineSummary | ViewSummary], now_us: int) -> tuple[list[str], list[list[Any]]]:

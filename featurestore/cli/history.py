@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from typing import Any
 
 from featurestore import layout
@@ -103,21 +103,35 @@ def _view(project: Project, name: str, limit: int, form: Format | None) -> str:
     from featurestore.table import Table
 
     table = Table.open(project.storage, layout.features(name, summary.serving.digest))
-    commits = table.history(limit) if table is not None else []
+    # Making the table and tending it are commits too, but add nothing: those that tell of rows say so.
+    commits = [] if table is None else [c for c in table.history(limit) if "rows_added" in c]
+    items = [_commit(commit) for commit in commits]
     if form in (Format.JSON, Format.YAML):
-        return dump(listing(commits), form)
-    rows = [
+        return dump(listing(items), form)
+    return columns(
+        ["COMMIT", "TIME", "OF DATASET", "ADDED", "REMOVED", "QUARANTINED"],
         [
-            commit.get("version"),
-            _time(commit.get("timestamp")),
-            commit.get("source_version"),
-            commit.get("rows"),
-            commit.get("rows_quarantined"),
-        ]
-        for commit in commits
-    ]
-    return columns(["COMMIT", "TIME", "OF DATASET", "ROWS", "QUARANTINED"], rows)
+            [
+                item[key]
+                for key in ("version", "time", "commit", "rowsAdded", "rowsRemoved", "rowsQuarantined")
+            ]
+            for item in items
+        ],
+    )
 
 
-def _time(ms: int | None) -> str | None:
-    return None if ms is None else datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def _commit(commit: Mapping[str, Any]) -> dict[str, Any]:
+    """One commit of a view's table: what Delta keeps of it as text, in words of ours."""
+    watermark = commit.get("watermark_us")
+    return {
+        "version": commit["version"],
+        "time": format_time(int(commit["finished_us"])),
+        "commit": int(commit["source_version"]),
+        "rowsAdded": int(commit["rows_added"]),
+        "rowsRemoved": int(commit["rows_removed"]),
+        "rowsQuarantined": int(commit["rows_quarantined"]),
+        "watermark": format_time(int(watermark)) if watermark not in (None, "None") else None,
+        "build": commit["digest"],
+        "spec": commit["spec_digest"],
+        "codeVersion": commit["code_version"],
+    }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from featurestore.errors import RequestError, did_you_mean
 from featurestore.registry import Kind
 
@@ -21,8 +23,8 @@ STORES = ("store", "stores", "featurestore", "featurestores", "fs")
 KIND_NAMES: dict[Kind, str] = {"pipelines": "datapipeline", "views": "featureview"}
 
 
-def kind_of(word: str) -> Kind:
-    """The kind that a word means: singular, plural or short.
+def kind_of(word: str, *, wanted: str = "pipelines or views", more: Iterable[str] = ()) -> Kind:
+    """The kind that a word means: singular, plural or short. ``more``: what else the caller takes.
 
     Raises:
         RequestError: no kind is called so.
@@ -34,7 +36,7 @@ def kind_of(word: str) -> Kind:
     if kind is None:
         raise RequestError(
             f"there is no kind {word!r}",
-            wanted="pipelines or views",
-            hint=did_you_mean(word.lower(), [*_WORDS, *STORES, "all"]),
+            wanted=wanted,
+            hint=did_you_mean(word.lower(), [*_WORDS, *more]),
         )
     return kind

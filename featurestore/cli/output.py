@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
+
+_GAP = "   "
+_NARROWEST = 24
+"""A last column that would be narrower than this is not folded."""
 
 
 class Format(StrEnum):
@@ -15,8 +22,10 @@ class Format(StrEnum):
     NAME = "name"
 
 
-def columns(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+def columns(header: Sequence[str], rows: Iterable[Sequence[object]], width: int | None = None) -> str:
     """Rows in columns as wide as they need, with no lines between: as easy for ``awk`` as for people.
+
+    ``width``: of the screen. What does not fit into it of the last column goes on below itself, where there is room.
 
     >>> print(columns(["NAME", "ROWS"], [["flights", 842], ["planes", None]]))
     NAME      ROWS
@@ -25,10 +34,21 @@ def columns(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """
     cells = [list(header), *([_cell(value) for value in row] for row in rows)]
     widths = [max(len(row[at]) for row in cells) for at in range(len(header))]
-    return "\n".join(
-        "   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in cells
-    )
+    start = sum(widths[:-1]) + len(_GAP) * (len(widths) - 1)
+    room = width - start if width is not None and width - start >= _NARROWEST else None
+    lines = []
+    for row in cells:
+        *before, last = row
+        first, *rest = (room and textwrap.wrap(last, room)) or [last]
+        filled = [cell.ljust(each) for cell, each in zip(before, widths[:-1], strict=True)]
+        lines.append(_GAP.join([*filled, first]).rstrip())
+        lines += [" " * start + more for more in rest]
+    return "\n".join(lines)
+
+
+def screen_width() -> int | None:
+    """Columns of the terminal that standard output is; None in a pipe, where lines stay whole."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def dump(value: Any, form: Format) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from featurestore import quarantine
-from featurestore.cli.output import Format, columns, dump, listing
+from featurestore.cli.output import Format, columns, dump, listing, screen_width
 from featurestore.cli.summary import pipeline_summary
 from featurestore.errors import NotFound, did_you_mean
 from featurestore.project import Project
@@ -60,7 +60,7 @@ def ls(project: Project, name: str | None, every: bool, form: Format | None) -> 
         caught = "file" if entry.rows is None else entry.rows
         row: list[object] = [of, entry.batch, entry.file, entry.rule, caught, _short(entry.uri), entry.reason]
         rows.append([*row, entry.replayed_in] if every else row)
-    return columns(header, rows)
+    return columns(header, rows, screen_width())
 
 
 def show(
@@ -93,6 +93,7 @@ def show(
             [row["__batch"], row["__file"], row["__row"], row["rule"], row["reason"], _cut(row["record"])]
             for row in found
         ],
+        screen_width(),
     )
 
 

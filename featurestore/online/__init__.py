@@ -16,7 +16,8 @@ from featurestore.storage import Storage
 
 if TYPE_CHECKING:
     from featurestore.online.form import Form
-    from featurestore.online.publication import Held, Publication
+    from featurestore.online.mark import Marks
+    from featurestore.online.publication import Publication
 
 
 class OnlineStore(Protocol):
@@ -33,20 +34,13 @@ class OnlineStore(Protocol):
         """
         ...
 
-    def version(self, view: str, digest: str) -> int | None:
-        """Version of the view's table that the store holds; None if it holds nothing that can be read."""
-        ...
-
-    def held(self, view: str, digest: str) -> Held | None:
-        """:meth:`version`, and how many entities it has."""
+    @property
+    def marks(self) -> Marks:
+        """What it holds of each build, and forgetting it."""
         ...
 
     def publication(self, view: str, digest: str, form: Form, to_version: int) -> Publication:
         """A publication that brings the store to this version. It ends any other that goes on."""
-        ...
-
-    def drop(self, view: str, digest: str) -> None:
-        """Forget all that is held of this build; nothing happens if there is nothing."""
         ...
 
 
@@ -54,14 +48,15 @@ def open_online(storage: Storage, store: FeatureStoreSpec) -> OnlineStore:
     """The online store of a FeatureStore. Keep it for the life of a process: it caches and pools connections.
 
     Raises:
-        SpecError: it needs an extra that is not installed, or a managed Redis outside of its cluster.
+        SpecError: a managed Redis outside of its cluster.
+        CodeError: it needs a package that is not installed.
     """
     if store.online.redis is not None:
-        from featurestore.online.address import redis_url
+        from featurestore.online.mark import redis_url
         from featurestore.online.redis_server import RedisServer
         from featurestore.online.redis_store import RedisStore
 
-        return RedisStore(RedisServer.connect(redis_url(store.online.redis)))
+        return RedisStore(RedisServer.connect(redis_url(store)))
     from featurestore.online.duckdb_store import DuckDBStore
 
     return DuckDBStore(storage)

@@ -1,7 +1,7 @@
 """The embedded online store: a generation's columns in memory, read by key; the next one beside it, on storage.
 
 Readers look for the next generation at every read (in object storage at most once a second), load it when it is
-whole, and never see half of one. See :mod:`featurestore.online.generation` for what stands where.
+whole, and never see half of one. See :mod:`featurestore.online.shelf` for what stands where.
 """
 
 from __future__ import annotations
@@ -15,15 +15,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from featurestore import layout
 from featurestore.errors import Conflict, NotFound, StorageError
 from featurestore.fault import reach
 from featurestore.lookup import Looked, Lookup
 from featurestore.online.answer import answer
 from featurestore.online.form import Form
-from featurestore.online.generation import KEPT, Generation, Shelf, load, pointer_path
+from featurestore.online.generation import add, load
+from featurestore.online.held import Held
 from featurestore.online.key import KeyIndex, key_texts
-from featurestore.online.publication import Held, Publication
+from featurestore.online.mark import GenerationMarks, Marks
+from featurestore.online.publication import Publication
+from featurestore.online.shelf import KEPT, Generation, Shelf, folder_of, pointer_path
 from featurestore.online.stored import Stored
 from featurestore.storage import Storage
 
@@ -53,24 +55,14 @@ class DuckDBStore:
         """See :class:`featurestore.online.OnlineStore`."""
         return [self._read(lookup, now_us) for lookup in lookups]
 
-    def held(self, view: str, digest: str) -> Held | None:
+    @property
+    def marks(self) -> Marks:
         """See :class:`featurestore.online.OnlineStore`."""
-        newest = Shelf.list(self._storage, _folder(view, digest)).newest
-        return Held(newest.version, newest.entities) if newest else None
-
-    def version(self, view: str, digest: str) -> int | None:
-        """See :class:`featurestore.online.OnlineStore`."""
-        held = self.held(view, digest)
-        return held.version if held else None
+        return GenerationMarks(self._storage)
 
     def publication(self, view: str, digest: str, form: Form, to_version: int) -> Publication:
         """See :class:`featurestore.online.OnlineStore`."""
-        return DuckDBPublication.begin(Shelf.list(self._storage, _folder(view, digest)), form, to_version)
-
-    def drop(self, view: str, digest: str) -> None:
-        """See :class:`featurestore.online.OnlineStore`."""
-        self._loaded.pop((view, digest), None)
-        self._storage.delete(_folder(view, digest))
+        return DuckDBPublication.begin(Shelf.list(self._storage, folder_of(view, digest)), form, to_version)
 
     def _read(self, lookup: Lookup, now_us: int) -> Looked:
         loaded = self._newest(lookup)
@@ -84,9 +76,9 @@ class DuckDBStore:
     def _newest(self, lookup: Lookup) -> _Loaded:
         key = lookup.view, lookup.digest
         loaded, now_s = self._loaded.get(key), self._clock()
-        if loaded is not None and self._is_newest(loaded, _folder(*key), now_s):
+        if loaded is not None and self._is_newest(loaded, folder_of(*key), now_s):
             return loaded
-        folder = _folder(*key)
+        folder = folder_of(*key)
         for _ in range(KEPT):
             try:
                 newest = Shelf.list(self._storage, folder).newest
@@ -176,12 +168,8 @@ class DuckDBPublication:
             kept = pc.invert(pc.is_in(self._old.keys, value_set=gone)).to_numpy(zero_copy_only=False)
             parts.append(self._old.take(np.flatnonzero(kept)))
         stored = Stored.joined(parts) if parts else Stored.empty(self._form)
-        generation = self._shelf.add(stored, self._version)
+        generation = add(self._shelf, stored, self._version)
         reach("during-publish")
         if not self._shelf.point_at(generation):
             raise Conflict("another publication was first", where=self._shelf.storage.uri(self._shelf.folder))
         return Held(self._version, len(stored))
-
-
-def _folder(view: str, digest: str) -> str:
-    return f"{layout.online(view)}/{digest}"

@@ -20,11 +20,9 @@ import pyarrow.compute as pc
 from featurestore.online import column
 from featurestore.online.form import Form
 from featurestore.online.heap import Heap, Stream, Unreadable, running
+from featurestore.online.held import PACKED_LAYOUT
 from featurestore.online.stored import Section, Stored
 from featurestore.tile import Ints
-
-LAYOUT = 1
-"""Grows with every change that older readers would misread."""
 
 _NULLS = "__nulls"
 
@@ -46,7 +44,11 @@ class Packing:
     def pack(self, stored: Stored, version: int) -> pa.Array:
         """``large_binary`` per entity. ``version``: of the view's table that the values are of."""
         header = np.zeros(len(stored), self._header)
-        header["layout"], header["version"], header["published_us"] = LAYOUT, version, stored.published_us
+        header["layout"], header["version"], header["published_us"] = (
+            PACKED_LAYOUT,
+            version,
+            stored.published_us,
+        )
         each = np.arange(len(stored) + 1)
         pieces = []
         for place, (packing, section) in enumerate(zip(self._sections, stored.sections, strict=True)):
@@ -65,11 +67,11 @@ class Packing:
         Raises:
             Unreadable: a value is of another layout, or damaged.
         """
-        foreign = {value[:1] for value in values} - {bytes([LAYOUT])}
+        foreign = {value[:1] for value in values} - {bytes([PACKED_LAYOUT])}
         if foreign:
             raise Unreadable(
                 "a value in the online store has another layout",
-                wanted=str(LAYOUT),
+                wanted=str(PACKED_LAYOUT),
                 got=", ".join(sorted(str(byte[0]) if byte else "an empty value" for byte in foreign)),
                 hint="Another version of this program writes there; the next publication makes all anew",
             )

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 import pyarrow as pa
 
+from featurestore.online.held import Held
 from featurestore.online.stored import Stored
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """What a store holds of a build: the version of the view's table, and how many entities."""
-
-    version: int
-    entities: int
 
 
 class Publication(Protocol):

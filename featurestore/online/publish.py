@@ -20,9 +20,10 @@ from featurestore.online.advance import NewRows, advance
 from featurestore.online.delta import Delta, delta
 from featurestore.online.form import Form
 from featurestore.online.heap import Unreadable
+from featurestore.online.held import Held
 from featurestore.online.key import key_texts
 from featurestore.online.offline import Offline
-from featurestore.online.publication import Held, Publication
+from featurestore.online.publication import Publication
 from featurestore.registry import Registry
 from featurestore.serving import definition
 from featurestore.storage import Storage
@@ -57,7 +58,7 @@ def publish(
 ) -> PublishResult:
     """:func:`run_publish` into a given store."""
     view, digest = request.view, request.digest
-    held = online.held(view, digest)
+    held = online.marks.held(view, digest)
     if held is None or held.version < request.to_version:
         table = Table.open(storage, layout.features(view, digest), request.to_version)
         if table is None:

@@ -17,9 +17,9 @@ import pyarrow as pa
 from featurestore.errors import Conflict, SpecError
 from featurestore.fault import reach
 from featurestore.online.form import Form
+from featurestore.online.held import PACKED_LAYOUT, Held
 from featurestore.online.key import KeyIndex
-from featurestore.online.packing import LAYOUT, Packing
-from featurestore.online.publication import Held
+from featurestore.online.packing import Packing
 from featurestore.online.redis_server import Keys, RedisServer, read_held
 from featurestore.online.stored import Stored
 
@@ -127,7 +127,7 @@ class RedisPublication:
             index = KeyIndex.of(pa.chunked_array(self._put_keys, pa.binary()).unique())
             self._remove_others(index)
             entities = str(len(index.keys))
-        arguments = [str(LAYOUT), str(self._version), entities, _TRIED]
+        arguments = [str(PACKED_LAYOUT), str(self._version), entities, _TRIED]
         return Held(self._version, self._call(_FINISH, [self._keys.held], arguments))
 
     def _remove_others(self, index: KeyIndex) -> None:

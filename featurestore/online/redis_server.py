@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from featurestore.errors import SpecError, StorageError
-from featurestore.online.packing import LAYOUT
-from featurestore.online.publication import Held
+from featurestore.errors import CodeError, StorageError
+from featurestore.online.held import PACKED_LAYOUT, Held
 
 USERNAME, PASSWORD = "REDIS_USERNAME", "REDIS_PASSWORD"
 _TIMEOUT_S = 5.0
@@ -44,24 +43,26 @@ class RedisServer:
         self.client, self.url = client, url
 
     @classmethod
-    def connect(cls, url: str) -> RedisServer:
-        """Connections are made as they are needed. Credentials come from the environment.
+    def connect(cls, url: str, environ: Mapping[str, str] | None = None) -> RedisServer:
+        """Connections are made as they are needed. ``environ``: has the credentials; None for the process's own.
 
         Raises:
-            SpecError: redis-py is not installed.
+            CodeError: redis-py is not installed.
         """
         try:
             import redis
         except ImportError as error:
-            raise SpecError(
-                "the online store in Redis needs an extra",
+            raise CodeError(
+                "the online store in Redis needs a package",
                 where="FeatureStore spec.online.redis",
+                got=str(error),
                 hint="pip install 'featurestore[redis]'",
             ) from error
+        known = os.environ if environ is None else environ
         client = redis.Redis.from_url(
             url,
-            username=os.environ.get(USERNAME),
-            password=os.environ.get(PASSWORD),
+            username=known.get(USERNAME),
+            password=known.get(PASSWORD),
             socket_timeout=_TIMEOUT_S,
             socket_connect_timeout=_TIMEOUT_S,
         )
@@ -98,7 +99,7 @@ def read_held(data: bytes | None) -> Held | None:
         return None
     try:
         value = json.loads(data)
-        if value["layout"] != LAYOUT:
+        if value["layout"] != PACKED_LAYOUT:
             return None
         return Held(int(value["version"]), int(value["entities"]))
     except (ValueError, KeyError, TypeError):

@@ -11,9 +11,11 @@ from featurestore.errors import StorageError
 from featurestore.lookup import Looked, Lookup
 from featurestore.online.answer import answer
 from featurestore.online.form import Form
+from featurestore.online.held import PACKED_LAYOUT
 from featurestore.online.key import key_texts
-from featurestore.online.packing import LAYOUT, Packing
-from featurestore.online.publication import Held, Publication
+from featurestore.online.mark import Marks, RedisMarks
+from featurestore.online.packing import Packing
+from featurestore.online.publication import Publication
 from featurestore.online.redis_publication import RedisPublication
 from featurestore.online.redis_server import Keys, RedisServer, read_held
 
@@ -47,29 +49,14 @@ class RedisStore:
             at += count
         return found
 
-    def held(self, view: str, digest: str) -> Held | None:
+    @property
+    def marks(self) -> Marks:
         """See :class:`featurestore.online.OnlineStore`."""
-        with self._server.answering() as client:
-            return read_held(client.get(Keys.of(view, digest).held))
-
-    def version(self, view: str, digest: str) -> int | None:
-        """See :class:`featurestore.online.OnlineStore`."""
-        held = self.held(view, digest)
-        return held.version if held else None
+        return RedisMarks(self._server)
 
     def publication(self, view: str, digest: str, form: Form, to_version: int) -> Publication:
         """See :class:`featurestore.online.OnlineStore`."""
         return RedisPublication.begin(self._server, Keys.of(view, digest), form, to_version)
-
-    def drop(self, view: str, digest: str) -> None:
-        """See :class:`featurestore.online.OnlineStore`."""
-        keys = Keys.of(view, digest)
-        # First what readers and publishers go by: neither uses values while they vanish.
-        with self._server.answering() as client:
-            client.unlink(keys.held, keys.publisher)
-        for names in self._server.entity_keys(keys):
-            with self._server.answering() as client:
-                client.unlink(*names)
 
     def _answer(self, lookup: Lookup, text: pa.Array, values: Sequence[bytes | None], now_us: int) -> Looked:
         """``values``: of the entities whose key is not null."""
@@ -87,7 +74,7 @@ class RedisStore:
             raise StorageError(
                 f"the online store does not hold the view {lookup.view!r}",
                 where=f"{Keys.of(lookup.view, lookup.digest).held} at {self._server.url}",
-                wanted=f"layout {LAYOUT}",
+                wanted=f"layout {PACKED_LAYOUT}",
                 got="nothing" if data is None else data.decode(errors="replace"),
                 hint="`featurestore run` publishes it from the offline store",
             )

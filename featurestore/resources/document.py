@@ -53,10 +53,11 @@ class Declared:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What the files hold: the resources that are right, and all that is wrong."""
+    """What the files hold: the resources that are right, all that is wrong, and kind and name of what is."""
 
     declared: tuple[Declared, ...]
     problems: tuple[SpecError, ...]
+    broken: frozenset[tuple[str, str]] = frozenset()
 
     @property
     def resources(self) -> tuple[Resource, ...]:
@@ -79,18 +80,19 @@ def load(paths: Sequence[Path]) -> Loaded:
     """The resources in these files, and in the ``*.yaml`` and ``*.yml`` files of these folders."""
     declared: list[Declared] = []
     problems: list[SpecError] = []
+    broken: set[tuple[str, str]] = set()
     read: set[Path] = set()
     for file in _files(paths, problems):
         if file.resolve() in read:
             continue
         read.add(file.resolve())
-        for one in _resources(file, problems):
+        for one in _resources(file, problems, broken):
             other = next((it for it in declared if _collides(it.resource, one.resource)), None)
             if other is None:
                 declared.append(one)
             else:
                 problems.append(_twice(one, other))
-    return Loaded(tuple(declared), tuple(problems))
+    return Loaded(tuple(declared), tuple(problems), frozenset(broken))
 
 
 def _files(paths: Sequence[Path], problems: list[SpecError]) -> Iterator[Path]:
@@ -110,7 +112,7 @@ def _files(paths: Sequence[Path], problems: list[SpecError]) -> Iterator[Path]:
             problems.append(SpecError("no such file or folder", where=str(path), hint=hint))
 
 
-def _resources(file: Path, problems: list[SpecError]) -> Iterator[Declared]:
+def _resources(file: Path, problems: list[SpecError], broken: set[tuple[str, str]]) -> Iterator[Declared]:
     empty = True
     try:
         for document in documents(str(file), _text(file)):
@@ -118,6 +120,8 @@ def _resources(file: Path, problems: list[SpecError]) -> Iterator[Declared]:
             resource = _resource(document, problems)
             if resource is not None:
                 yield Declared(resource, document)
+            else:
+                broken |= _kind_and_name(document)
     except SpecError as problem:
         problems.append(problem)
     else:
@@ -166,6 +170,15 @@ def _resource(document: Document, problems: list[SpecError]) -> Resource | None:
         problems += problems_of(error, KINDS[kind], document)
         return None
     return None if wrong else resource
+
+
+def _kind_and_name(document: Document) -> set[tuple[str, str]]:
+    """Kind and name of a wrong resource, as far as it says them: others may still refer to it."""
+    value = document.value([])
+    kind = value.get("kind") if isinstance(value, dict) else None
+    metadata = value.get("metadata") if isinstance(value, dict) else None
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    return {(kind, name)} if isinstance(kind, str) and isinstance(name, str) else set()
 
 
 def _forget_what_the_server_set(value: dict[str, object]) -> None:

@@ -42,13 +42,14 @@ class Known:
     ``pipelines``: those accepted before. ``schemas``: pipeline to the columns of its dataset, where there is
     one. ``folders``: where the modules of callables are looked for; None where they cannot be seen, as in a
     cluster, whose Jobs bring their own. ``growing``: things are applied in any order, so a pipeline that is not
-    there is waited for, and is no problem.
+    there is waited for, and is no problem. ``broken``: pipelines whose own document is wrong.
     """
 
     pipelines: Mapping[str, DataPipeline]
     schemas: Mapping[str, Collection[str]]
     folders: Sequence[Path] | None = None
     growing: bool = False
+    broken: Collection[str] = ()
 
 
 class Placed(Protocol):
@@ -61,7 +62,10 @@ class Placed(Protocol):
 
 
 def check_references(declared: Iterable[Placed], known: Known) -> list[SpecError]:
-    """All that is wrong with references, columns, expressions, queries and callables."""
+    """All that is wrong with references, columns, expressions, queries and callables.
+
+    A pipeline whose own document is wrong counts as there, with columns that are not known.
+    """
     every = list(declared)
     pipelines = {
         one.resource.metadata.name: one.resource for one in every if isinstance(one.resource, DataPipeline)
@@ -186,14 +190,16 @@ class _References:
                 )
 
     def _there(self, at: Placed, path: tuple[str | int, ...], pipeline: str) -> Iterator[SpecError]:
-        if pipeline not in self._pipelines and not self._known.growing:
-            hint = did_you_mean(pipeline, self._pipelines)
+        if self._known.growing:
+            return
+        if pipeline not in self._pipelines and pipeline not in self._known.broken:
+            hint = did_you_mean(pipeline, {*self._pipelines, *self._known.broken})
             yield SpecError(f"unknown DataPipeline {pipeline!r}", where=at.where(*path), hint=hint)
 
     def _dataset(self, name: str) -> Columns:
         """Columns of a pipeline's dataset: what its spec says, and what it has had until now."""
         pipeline = self._pipelines.get(name)
-        if pipeline is None:
+        if pipeline is None or name in self._known.broken:
             return None
         columns = _source_columns(pipeline)
         for transform in pipeline.spec.transforms:

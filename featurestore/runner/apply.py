@@ -72,7 +72,7 @@ class Applier:
                 swap(self._storage, view, Serving(digest, spec_digest))
                 reach("after-swap")
             case Retire(view, digest):
-                self._observer.online().drop(view, digest)
+                self._observer.marks().drop(view, digest)
         return None
 
     def _close(self, step: CloseBatch) -> Manifest:

@@ -10,11 +10,11 @@ from featurestore.backoff import Attempt
 from featurestore.batch import BACKLOG, Entry, Manifest, OpenBatch, oldest, split
 from featurestore.errors import Conflict, FeatureStoreError
 from featurestore.fault import reach
+from featurestore.job import as_failure
 from featurestore.ledger import Ledger
 from featurestore.listing import list_arrivals, look
 from featurestore.plan import CloseBatch
 from featurestore.resources import DataPipelineSpec
-from featurestore.runner.worker import as_failure
 from featurestore.sighting import Settling, ends_whole
 
 _US = timedelta(microseconds=1)

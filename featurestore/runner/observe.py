@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TypeVar
 
-from featurestore import layout
 from featurestore.backoff import Attempt
-from featurestore.definition import build_digest
 from featurestore.errors import FeatureStoreError
+from featurestore.job import as_failure
 from featurestore.ledger import Ledger
-from featurestore.observed import Desired, Observed, ObservedBuild, ObservedPipeline, ObservedView
-from featurestore.online import OnlineStore, open_online
+from featurestore.observed import Desired, Observed, ObservedPipeline, ObservedView
+from featurestore.online.held import Held
+from featurestore.online.mark import Marks, open_marks
 from featurestore.project import Project
 from featurestore.registry import Accepted
-from featurestore.resources import DataPipeline, FeatureStoreSpec, FeatureView, FeatureViewSpec
+from featurestore.resources import DataPipeline, FeatureStoreSpec, FeatureView
 from featurestore.resources.pipeline import Suspend
 from featurestore.runner.inbox import Inbox
-from featurestore.runner.worker import as_failure
-from featurestore.serving import Serving, read_build, read_serving
+from featurestore.sight import Published, observe_view
 
 T = TypeVar("T")
 
@@ -29,11 +28,11 @@ class Observer:
     def __init__(self, project: Project) -> None:
         self._project = project
         self._storage = project.storage
-        self._online: tuple[FeatureStoreSpec, OnlineStore] | None = None
+        self._marks: tuple[FeatureStoreSpec, Marks] | None = None
+        self._asked: tuple[Marks, Published] | None = None
         self._ledgers: dict[str, Ledger] = {}
         self._inboxes: dict[str, tuple[str, Inbox]] = {}
         self._failed: dict[str, Attempt] = {}
-        self._gone: dict[str, set[str]] = {}
 
     def desired(self, *, draining: bool = False) -> Desired:
         """The resources as accepted now.
@@ -75,16 +74,16 @@ class Observer:
         """The ledger of a pipeline."""
         return self._ledgers.setdefault(pipeline, Ledger(self._storage, pipeline))
 
-    def online(self) -> OnlineStore:
-        """The online store of the FeatureStore as accepted now.
+    def marks(self) -> Marks:
+        """The marks of the online store of the FeatureStore as accepted now.
 
         Raises:
             FeatureStoreError: it cannot be opened.
         """
         store = (self._project.registry.store() or self._project.store).spec
-        if self._online is None or self._online[0] != store:
-            self._online = (store, open_online(self._storage, store))
-        return self._online[1]
+        if self._marks is None or self._marks[0] != store:
+            self._marks = (store, open_marks(self._storage, store))
+        return self._marks[1]
 
     @property
     def next_us(self) -> int | None:
@@ -141,38 +140,13 @@ class Observer:
     def _view(
         self, name: str, accepted: Accepted[FeatureView], uid: str, now_us: int
     ) -> Callable[[], ObservedView]:
-        def look() -> ObservedView:
-            serving = read_serving(self._storage, name)
-            digests = {build_digest(accepted.resource.spec, uid)}
-            spec: FeatureViewSpec | None = None
-            if serving is not None:
-                digests.add(serving.digest)
-                spec = self._serving_spec(name, serving, accepted)
-            builds: dict[str, ObservedBuild] = {}
-            for digest in sorted(digests):
-                build = read_build(self._storage, name, digest)
-                if build is not None:
-                    builds[digest] = ObservedBuild(build.source_version, build.version)
-            published = self._try("online", lambda: self._published(name, digests), now_us)
-            if isinstance(published, Attempt):
-                return ObservedView(serving, spec, builds, {}, published)
-            return ObservedView(serving, spec, builds, published)
+        def held(view: str, digests: Collection[str]) -> dict[str, Held] | Attempt:
+            return self._try("online", lambda: self._published()(view, digests), now_us)
 
-        return look
+        return lambda: observe_view(self._storage, accepted, uid, held)
 
-    def _serving_spec(self, name: str, serving: Serving, accepted: Accepted[FeatureView]) -> FeatureViewSpec:
-        if serving.spec_digest == accepted.digest:
-            return accepted.resource.spec
-        return self._project.registry.get("views", name, serving.spec_digest).spec
-
-    def _published(self, view: str, digests: Iterable[str]) -> dict[str, int]:
-        """Digest to version, of the builds of a view that the online store holds."""
-        online, held = self.online(), {}
-        past = (name.removesuffix(".json") for name in self._storage.names(layout.builds(view)))
-        for digest in {*digests, *past} - self._gone.get(view, set()):
-            version = online.version(view, digest)
-            if version is not None:
-                held[digest] = version
-            elif digest not in digests:
-                self._gone.setdefault(view, set()).add(digest)
-        return held
+    def _published(self) -> Published:
+        marks = self.marks()
+        if self._asked is None or self._asked[0] is not marks:
+            self._asked = (marks, Published(self._storage, marks))
+        return self._asked[1]

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from featurestore.backoff import Attempt
 from featurestore.condition import ResourceStatus, read_status, record_status, since
 from featurestore.errors import Conflict, FeatureStoreError, StorageError
-from featurestore.job import Failure
+from featurestore.job import Failure, as_error, as_failure
 from featurestore.observed import Desired, Observed, ObservedView
 from featurestore.plan import CloseBatch, Plan, Step, describe
 from featurestore.project import Project
@@ -23,7 +23,7 @@ from featurestore.runner.bell import Bell
 from featurestore.runner.journal import Event, Subject
 from featurestore.runner.observe import Observer
 from featurestore.runner.outcome import outcome_event, subject_of
-from featurestore.runner.worker import Worker, as_error, as_failure
+from featurestore.runner.worker import Worker
 from featurestore.wording import format_time, sentence
 
 TICK_US = {True: 2_000_000, False: 10_000_000}
@@ -63,6 +63,7 @@ class Runner:
         self._applier = Applier(project.storage, self._observer, worker, clock)
         self._attempts: dict[str, Attempt] = {}
         self._statuses: dict[tuple[str, str], ResourceStatus | None] = {}
+        self._unrecorded: set[tuple[str, str]] = set()
         self._stopping = False
         self._blind: Attempt | None = None
 
@@ -173,7 +174,12 @@ class Runner:
                     if status != before:
                         record_status(self._project.storage, kind, name, status)
                         self._statuses[kind, name] = status
+                    self._unrecorded.discard((kind, name))
                 except StorageError as error:
+                    # Said once: it is tried at every look, and what else fails meanwhile says so itself.
+                    if (kind, name) in self._unrecorded:
+                        continue
+                    self._unrecorded.add((kind, name))
                     attempt = Attempt(1, now_us, as_failure(error))
                     subject: Subject = "view" if kind == "views" else "pipeline"
                     self._tell_failure("its status could not be recorded", subject, name, attempt)

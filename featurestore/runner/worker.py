@@ -18,9 +18,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from featurestore import errors
-from featurestore.errors import CodeError, FeatureStoreError, TransientError
-from featurestore.job import Failure, Request, Result
+from featurestore.errors import CodeError, TransientError
+from featurestore.job import Failure, Request, Result, as_error
 
 _RESULT: TypeAdapter[Result] = TypeAdapter(Result)
 _TAIL_BYTES = 2000
@@ -136,21 +135,6 @@ def check_engine() -> None:
             got=f"no package {missing[0]!r}",
             hint="pip install 'featurestore[transforms]'",
         )
-
-
-def as_error(failure: Failure) -> FeatureStoreError:
-    """The failure as the error it was in the other process; of an unknown class, as its nearest kin."""
-    kind = getattr(errors, failure.type, None)
-    if not (isinstance(kind, type) and issubclass(kind, FeatureStoreError)):
-        kind = TransientError if failure.retryable else FeatureStoreError
-    parts = {"where": failure.where, "wanted": failure.wanted, "got": failure.got, "hint": failure.hint}
-    error: FeatureStoreError = kind(failure.problem, **parts)
-    return error
-
-
-def as_failure(error: FeatureStoreError) -> Failure:
-    """The error as it is recorded and shown."""
-    return Failure.model_validate(error.to_dict())
 
 
 def _answer(line: str) -> dict[str, Any]:

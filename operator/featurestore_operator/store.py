@@ -17,6 +17,7 @@ from featurestore.online.mark import Marks, open_marks
 from featurestore.registry import Registry
 from featurestore.resources import FeatureStore
 from featurestore.resources.metadata import SecretRef
+from featurestore.sight import Published
 from featurestore.storage import Storage
 from featurestore_operator.api import Api
 from featurestore_operator.cache import Cache
@@ -33,13 +34,15 @@ _KEPT_US = 300 * 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class OpenStore:
-    """``spec``: as clients see it, a managed Redis being a URL. ``credentials``: of storage, None for the process's own."""
+    """``resource``: as clients see it, a managed Redis being a URL. ``environ``: has the credentials of storage."""
 
     resource: FeatureStore
     uid: str
     storage: Storage
     registry: Registry
     marks: Marks
+    published: Published
+    environ: Mapping[str, str] | None
     place: Place
     opened_us: int
 
@@ -128,12 +131,15 @@ class Stores:
         environ = self.credentials(namespace, offline.secret_ref)
         storage = Storage(offline.uri, environ)
         online = self.credentials(namespace, redis.secret_ref) if redis is not None else None
+        marks = open_marks(storage, resource.spec, online)
         return OpenStore(
             resource=resource,
             uid=found["metadata"]["uid"],
             storage=storage,
             registry=Registry(storage),
-            marks=open_marks(storage, resource.spec, online),
+            marks=marks,
+            published=Published(storage, marks),
+            environ=environ,
             place=Place(
                 namespace=namespace,
                 root=storage.root,

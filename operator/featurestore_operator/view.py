@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from featurestore.backoff import Attempt
 from featurestore.definition import build_digest
-from featurestore.job import covered
+from featurestore.errors import StorageError
+from featurestore.job import as_failure, covered
 from featurestore.ledger import Ledger
 from featurestore.observed import Desired, Observed, ObservedPipeline, ObservedView
+from featurestore.online.held import Held
 from featurestore.plan import BuildView, Publish, Retire, Swap
 from featurestore.reconcile import reconcile
 from featurestore.registry import Accepted
@@ -29,12 +31,13 @@ _ROUNDS = 4
 
 
 class Views:
-    """Remembers nothing: a view's state is a few small objects."""
+    """Remembers only which online stores are away: a view's state is a few small objects."""
 
     def __init__(self, pipelines: Pipelines, launcher: Launcher, clock: Callable[[], int]) -> None:
         self._pipelines = pipelines
         self._launcher = launcher
         self._clock = clock
+        self._away: dict[str, Attempt] = {}
 
     def rule(self, found: dict[str, Any], store: OpenStore) -> Ruling[FeatureView]:
         """Which spec runs.
@@ -117,56 +120,65 @@ class Views:
         """What there is of the view, and which of its steps a Job of its pipeline does."""
         if not isinstance(source, ObservedPipeline):
             return None, {}
-        view = observe_view(store.storage, store.registry, store.marks, accepted, source.uid)
-        return view, _held(view, source, accepted, batches, store)
+        view = observe_view(store.storage, accepted, source.uid, self._published(store))
+        return view, _held(view, accepted, batches, store)
+
+    def _published(self, store: OpenStore) -> Callable[[str, Collection[str]], Mapping[str, Held] | Attempt]:
+        """What the online store holds; one that is away is asked again after a while, by whoever looks first."""
+
+        def ask(view: str, wanted: Collection[str]) -> Mapping[str, Held] | Attempt:
+            now_us, before = self._clock(), self._away.get(store.place.namespace)
+            if before is not None and before.next_us > now_us:
+                return before
+            try:
+                held = store.published(view, wanted)
+            except StorageError as error:
+                away = Attempt(before.count + 1 if before else 1, now_us, as_failure(error))
+                self._away[store.place.namespace] = away
+                return away
+            self._away.pop(store.place.namespace, None)
+            return held
+
+        return ask
 
 
 def _held(
-    view: ObservedView,
-    source: ObservedPipeline,
-    accepted: Accepted[FeatureView],
-    batches: Records,
-    store: OpenStore,
+    view: ObservedView, accepted: Accepted[FeatureView], batches: Records, store: OpenStore
 ) -> dict[str, str]:
-    """Steps of the view that a running Job of its pipeline does, as it does for every view that kept up."""
-    name, wanted = accepted.resource.metadata.name, build_digest(accepted.resource.spec, source.uid)
+    """That a running Job of its pipeline brings the view on, as it does with every view that kept up."""
     ledger = Ledger(store.storage, accepted.resource.spec.source.pipeline)
-    held = {}
+    digest = build_digest(accepted.resource.spec, ledger.uid())
+    build = view.builds.get(digest)
     for record in batches.all:
-        if not isinstance(record.verdict, Running):
-            continue
-        number = int(record.job["metadata"]["labels"][BATCH])
-        before = ledger.result(number - 1) if number > 1 else None
-        for digest in {wanted, *view.builds}:
-            build = view.builds.get(digest)
+        if isinstance(record.verdict, Running):
+            number = int(record.job["metadata"]["labels"][BATCH])
+            before = ledger.result(number - 1) if number > 1 else None
             at = build.source_version if build else None
             if covered(at, number, before.dataset_version if before else None):
-                for step in (BuildView(name, digest, 0, accepted.digest), Publish(name, digest, 0)):
-                    held[step.key] = record.verdict.sentence
-    return held
+                return {f"view/{accepted.resource.metadata.name}": record.verdict.sentence}
+    return {}
 
 
 def _facts(
     store: OpenStore,
     accepted: Accepted[FeatureView],
     source: ObservedPipeline | Attempt | None,
-    view: ObservedView,
+    view: ObservedView | None,
 ) -> dict[str, Any]:
     """What readers find now: of the build that serves, else of the one that is wanted."""
-    name = accepted.resource.metadata.name
-    digest = view.serving.digest if view.serving else None
-    if digest is None and isinstance(source, ObservedPipeline):
-        digest = build_digest(accepted.resource.spec, source.uid)
-    build = read_build(store.storage, name, digest) if digest else None
-    if digest is None or build is None:
+    if view is None or not isinstance(source, ObservedPipeline):
         return {}
-    held = view.held.get(digest)
+    serving = view.serving.digest if view.serving else None
+    digest = serving or build_digest(accepted.resource.spec, source.uid)
+    build = read_build(store.storage, accepted.resource.metadata.name, digest)
+    if build is None:
+        return {}
     return {
-        "build": view.serving.digest if view.serving else None,
+        "build": serving,
         "offlineVersion": build.version,
-        "onlineVersion": held.version if held else None,
+        "onlineVersion": view.published.get(digest),
         "rows": build.rows,
-        "entities": held.entities if held else None,
+        "entities": view.entities.get(digest),
         "quarantinedRows": build.rows_quarantined,
         "watermark": time_of(build.watermark_us),
     }

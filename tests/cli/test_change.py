@@ -71,6 +71,28 @@ def test_a_bad_resource_is_refused_whole_and_the_accepted_one_stays(
     assert project.registry.pipelines()["flights"] == accepted
 
 
+def test_what_is_wrong_in_a_field_and_in_a_reference_is_told_at_once(featurestore: Any, folder: Path) -> None:
+    edit(folder / "flights.yaml", "onOverwrite: Reject", "onOverwrite: Rejct")
+    view = (folder / "aircraft-delays.yaml").read_text()
+    (folder / "other.yaml").write_text(
+        view.replace("aircraft-delays", "other").replace("pipeline: flights", "pipeline: fligths")
+    )
+    said = featurestore("apply", "-f", ".")
+    assert said.code == 2
+    assert "flights.yaml:11: spec.source.onOverwrite" in said.err
+    assert "unknown DataPipeline 'fligths'" in said.err
+    assert "Did you mean 'flights'?" in said.err
+    assert said.err.count("error: ") == 2, "a view of the pipeline that is wrong is not wrong"
+
+
+def test_a_broken_store_file_is_told_once_with_all_else(featurestore: Any, folder: Path) -> None:
+    (folder / "store.yaml").write_text("kind: [")
+    edit(folder / "flights.yaml", "onOverwrite: Reject", "onOverwrite: Rejct")
+    said = featurestore("plan", "-f", ".")
+    assert said.code == 2
+    assert said.err.count("error: ") == 2
+
+
 def test_the_plan_can_be_read_by_programs(featurestore: Any, folder: Path) -> None:
     plan = json.loads(featurestore("plan", "-f", ".", "-o", "json").out)
     assert (plan["create"], plan["update"]) == (3, 0)

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import yaml
 
@@ -18,7 +19,8 @@ from featurestore.definition import build_digest
 from featurestore.job import BatchResult, BuildResult, Failure
 from featurestore.ledger import Ledger
 from featurestore.project import Project
-from featurestore.serving import Serving, record_build, swap
+from featurestore.serving import Serving, read_serving, record_build, swap
+from featurestore.table import Table
 
 HOUR_US = 3_600_000_000
 
@@ -216,6 +218,30 @@ def test_history_leads_from_a_batch_to_its_files(featurestore: Any, filled: Proj
     said = featurestore("history", "pipeline", "flights", "--batch", "2").out
     assert "/raw/2013-01-02.parquet" in said
     assert "FILE is __file" in said
+
+
+def test_history_of_a_view_says_what_each_commit_added(featurestore: Any, filled: Project) -> None:
+    view = filled.registry.views()["aircraft-delays"]
+    serving = read_serving(filled.storage, "aircraft-delays")
+    assert serving is not None
+    path = layout.features("aircraft-delays", serving.digest)
+    built = Table.create(filled.storage, path, pa.schema({"tailnum": pa.string()}))
+    metadata = {
+        "digest": serving.digest,
+        "spec_digest": view.digest,
+        "source_version": "2",
+        "code_version": "0.1.0",
+        "finished_us": "1357000000000000",
+        "rows_added": "1663",
+        "rows_removed": "1",
+        "rows_quarantined": "7",
+        "watermark_us": "None",
+    }
+    built.commit(app_id=serving.digest, number=2, metadata=metadata)
+    (row,) = table(featurestore("history", "view", "aircraft-delays").out)
+    assert (row["OF DATASET"], row["ADDED"], row["REMOVED"], row["QUARANTINED"]) == ("2", "1,663", "1", "7")
+    (item,) = json.loads(featurestore("history", "view", "aircraft-delays", "-o", "json").out)["items"]
+    assert (item["commit"], item["rowsAdded"], item["watermark"]) == (2, 1663, None)
 
 
 def test_history_of_an_absent_batch_is_not_there(featurestore: Any, filled: Project) -> None:

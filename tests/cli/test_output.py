@@ -23,6 +23,16 @@ def test_columns_are_as_wide_as_their_widest_cell_and_end_without_spaces() -> No
     ]
 
 
+def test_on_a_screen_a_long_last_cell_goes_on_below_itself() -> None:
+    text = columns(["RULE", "REASON"], [["r", "the file does not end as it should"]], width=33)
+    assert text.splitlines() == ["RULE   REASON", "r      the file does not end as", "       it should"]
+
+
+def test_where_there_is_no_room_lines_stay_whole() -> None:
+    reason = "the file does not end as it should"
+    assert columns(["RULE", "REASON"], [["r", reason]], width=12).splitlines()[1] == f"r      {reason}"
+
+
 def test_json_and_yaml_hold_the_same() -> None:
     value = listing([{"name": "flüge", "rows": 3, "fresh": None}])
     assert json.loads(dump(value, Format.JSON)) == yaml.safe_load(dump(value, Format.YAML)) == value

@@ -47,6 +47,14 @@ def test_an_empty_frame_is_a_frame(empty: Any) -> None:
     assert read_frame(empty).num_rows == 0
 
 
+@pytest.mark.parametrize("orient", ["records", "list"])
+def test_missing_text_as_pandas_writes_it_in_dicts_is_null(orient: Any) -> None:
+    frame = pd.DataFrame({"id": ["a", float("nan")], "x": [1.5, float("nan")]})
+    table = read_frame(frame.to_dict(orient))
+    assert table["id"].to_pylist() == ["a", None]
+    assert table["x"].null_count == 0, "NaN among numbers is a number"
+
+
 @pytest.mark.parametrize(
     ("frame", "message"),
     [

@@ -15,7 +15,8 @@ from featurestore.errors import StorageError
 from featurestore.lookup import Lookup
 from featurestore.online.duckdb_store import DuckDBPublication, DuckDBStore
 from featurestore.online.form import Form
-from featurestore.online.generation import KEPT, Shelf
+from featurestore.online.generation import add
+from featurestore.online.shelf import KEPT, Shelf
 from featurestore.online.stored import Section, Stored
 from featurestore.storage import Storage
 
@@ -46,7 +47,7 @@ def put(storage: Storage, spec: Any, version: int, *, kill: bool = False) -> Non
     sections = (Section(np.zeros(1, np.int32), rows), Section.empty(form.sections[1]))
     stored = Stored(pa.array([b"a"], pa.binary()), np.zeros(1, np.int64), sections)
     if kill:
-        Shelf.list(storage, FOLDER).add(stored, version)
+        add(Shelf.list(storage, FOLDER), stored, version)
         return
     publication.put(stored)
     publication.finish(rebuilt=True)

@@ -56,6 +56,16 @@ def test_conditions_are_recorded_for_other_processes(place: Any) -> None:
         assert status.failure is None
 
 
+def test_a_status_that_cannot_be_recorded_is_told_once_and_stops_nothing(place: Any) -> None:
+    place.pipeline()
+    place.drop(*(f"{n}.csv" for n in range(3)))
+    # A folder where the file would be: storage refuses, and does so to root as well.
+    (place.folder / "store/registry/pipelines/flights/status.json/taken").mkdir(parents=True)
+    place.runner().run(draining=True)
+    assert place.ledger().done() == 1
+    assert place.heard.whats() == ["Failed", "BatchClosed", "BatchCommitted"]
+
+
 def test_what_fails_once_is_tried_again_and_told(place: Any) -> None:
     place.pipeline()
     place.drop("a.csv")

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from featurestore.errors import CodeError, DataError, FeatureStoreError, TransientError
-from featurestore.job import BatchRequest, BatchResult, Failure
-from featurestore.runner.worker import Worker, as_error, as_failure
+from featurestore.job import BatchRequest, BatchResult, Failure, as_error, as_failure
+from featurestore.runner.worker import Worker
 
 REQUEST = BatchRequest(root="/store", pipeline="flights", number=7)
 RESULT = {

@@ -22,7 +22,7 @@ from featurestore.job import (
     covered,
 )
 from featurestore.ledger import Ledger
-from featurestore.observed import Desired, Observed, ObservedPipeline, ObservedView
+from featurestore.observed import Desired, Observed, ObservedPipeline
 from featurestore.online.mark import Marks, open_marks
 from featurestore.online.publish import run_publish
 from featurestore.plan import BuildView, Publish, Retire, Step, Swap, describe
@@ -30,7 +30,7 @@ from featurestore.reconcile import reconcile
 from featurestore.registry import Accepted, Registry
 from featurestore.resources import FeatureView
 from featurestore.serving import Serving, read_build, swap
-from featurestore.sight import observe_view
+from featurestore.sight import Published, observe_view
 from featurestore.storage import Storage
 from featurestore.wording import count
 from featurestore_transforms.batch import run_batch
@@ -105,7 +105,7 @@ class _Views:
         name = accepted.resource.metadata.name
         marks = self._marks()
         for _ in range(_ROUNDS):
-            view = observe_view(self._storage, self._registry, marks, accepted, self._there.uid)
+            view = observe_view(self._storage, accepted, self._there.uid, Published(self._storage, marks))
             observed = Observed({self._pipeline: self._there}, {name: view}, {})
             plan = reconcile(Desired({}, {name: accepted}), observed, time.time_ns() // 1000)
             if not plan.steps:

@@ -78,7 +78,8 @@ def _leave(failure: Failure) -> None:
         return
     room = _TERMINATION_BYTES // 8
     kept = {
-        name: value[:room] if isinstance(value, str) else value for name, value in failure.model_dump().items()
+        name: value[:room] if isinstance(value, str) else value
+        for name, value in failure.model_dump().items()
     }
     path.write_text(Failure.model_validate(kept).model_dump_json())
 

@@ -1,0 +1,16 @@
+"""What an online store holds of a build, readable without a data engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+PACKED_LAYOUT = 1
+"""Of packed values in Redis; grows with every change that older readers would misread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a store holds of a build: the version of the view's table, and how many entities."""
+
+    version: int
+    entities: int

@@ -1,0 +1,75 @@
+"""What is there of a view, looked at without a data engine: by a laptop's runner, a Job and a controller alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+
+from featurestore import layout
+from featurestore.backoff import Attempt
+from featurestore.definition import build_digest
+from featurestore.observed import ObservedBuild, ObservedView
+from featurestore.online.held import Held
+from featurestore.online.mark import Marks
+from featurestore.registry import Accepted, Registry
+from featurestore.resources import FeatureView, FeatureViewSpec
+from featurestore.serving import read_build, read_serving
+from featurestore.storage import Storage
+
+
+class Published:
+    """Asks an online store which builds it holds; once for each that nobody wants any more and that it does not hold."""
+
+    def __init__(self, storage: Storage, marks: Marks) -> None:
+        self._storage, self._marks = storage, marks
+        self._gone: dict[str, set[str]] = {}
+
+    def __call__(self, view: str, wanted: Collection[str]) -> dict[str, Held]:
+        """Digest to what is held, of the wanted builds of a view and of all that there ever were.
+
+        Raises:
+            StorageError: storage or the online store did not answer.
+        """
+        past = {name.removesuffix(".json") for name in self._storage.names(layout.builds(view))}
+        held = {}
+        for digest in {*wanted, *past} - self._gone.get(view, set()):
+            found = self._marks.held(view, digest)
+            if found is not None:
+                held[digest] = found
+            elif digest not in wanted:
+                self._gone.setdefault(view, set()).add(digest)
+        return held
+
+
+def observe_view(
+    storage: Storage,
+    accepted: Accepted[FeatureView],
+    uid: str,
+    published: Callable[[str, Collection[str]], Mapping[str, Held] | Attempt],
+) -> ObservedView:
+    """What there is of the view. ``uid``: of its pipeline's ledger.
+
+    ``published``: as :class:`Published`, or the failure of the online store that stands.
+
+    Raises:
+        StorageError: storage did not answer.
+    """
+    name = accepted.resource.metadata.name
+    serving = read_serving(storage, name)
+    digests = {build_digest(accepted.resource.spec, uid)}
+    spec: FeatureViewSpec | None = None
+    if serving is not None:
+        digests.add(serving.digest)
+        spec = accepted.resource.spec
+        if serving.spec_digest != accepted.digest:
+            spec = Registry(storage).get("views", name, serving.spec_digest).spec
+    builds: dict[str, ObservedBuild] = {}
+    for digest in sorted(digests):
+        build = read_build(storage, name, digest)
+        if build is not None:
+            builds[digest] = ObservedBuild(build.source_version, build.version)
+    held = published(name, digests)
+    if isinstance(held, Attempt):
+        return ObservedView(serving, spec, builds, online=held)
+    versions = {digest: it.version for digest, it in held.items()}
+    entities = {digest: it.entities for digest, it in held.items()}
+    return ObservedView(serving, spec, builds, versions, entities)
