@@ -20,7 +20,15 @@ from featurestore.resources.status import ConditionStatus
 from featurestore.storage import Storage
 
 ConditionType = Literal[
-    "Ready", "Progressing", "SourceReachable", "SchemaAccepted", "Materialized", "OnlineSynced", "Degraded"
+    "Ready",
+    "Progressing",
+    "SourceReachable",
+    "SchemaAccepted",
+    "Materialized",
+    "OnlineSynced",
+    "Degraded",
+    "OfflineReachable",
+    "OnlineReachable",
 ]
 
 

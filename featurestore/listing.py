@@ -26,11 +26,14 @@ _MODIFIED = ("LastModified", "last_modified", "mtime", "created")
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
-def list_arrivals(source: Source, base: str | None = None) -> Iterator[Arrival]:
+def list_arrivals(
+    source: Source, base: str | None = None, environ: Mapping[str, str] | None = None
+) -> Iterator[Arrival]:
     """The files that a source names, sorted by URI.
 
     A path that is not absolute begins at ``base``, else at the working folder. A folder that is absent holds
-    nothing: :func:`explain_empty` tells it apart from one without files.
+    nothing: :func:`explain_empty` tells it apart from one without files. ``environ``: has the credentials; None for
+    the process's own environment.
 
     Raises:
         SpecError: the source's glob has no meaning.
@@ -40,8 +43,8 @@ def list_arrivals(source: Source, base: str | None = None) -> Iterator[Arrival]:
     if pattern.is_local:
         return local_files(pattern, pattern.folder)
     if pattern.protocol in ("s3", "s3a"):
-        return _list_s3(pattern)
-    return _list_any(pattern)
+        return _list_s3(pattern, environ)
+    return _list_any(pattern, environ)
 
 
 def look(source: Source, base: str | None, uris: Iterable[str]) -> list[Arrival]:
@@ -57,15 +60,17 @@ def look(source: Source, base: str | None, uris: Iterable[str]) -> list[Arrival]
     return [arrival for arrival in found if arrival is not None]
 
 
-def find_arrival(uri: str) -> Arrival | None:
+def find_arrival(uri: str, environ: Mapping[str, str] | None = None) -> Arrival | None:
     """The file as it is now, with its version in the words of the listing; None if it is not there.
+
+    ``environ``: as in :func:`list_arrivals`.
 
     Raises:
         StorageError: storage did not answer.
     """
     if "://" not in uri:
         return _local(uri)
-    fs, path = filesystem(uri)
+    fs, path = filesystem(uri, environ)
     with answering("the source cannot be read", uri):
         try:
             item = fs.info(path)
@@ -160,11 +165,11 @@ def _is_text(path: str) -> bool:
     return True
 
 
-def _list_s3(pattern: Pattern) -> Iterator[Arrival]:
+def _list_s3(pattern: Pattern, environ: Mapping[str, str] | None) -> Iterator[Arrival]:
     bucket, _, folder = pattern.folder.partition("/")
     fixed = pattern.rest[0].partition("*")[0].partition("?")[0].partition("[")[0]
     prefix = f"{folder}/{fixed}" if folder else fixed
-    fs, _ = filesystem(pattern.uri(bucket))
+    fs, _ = filesystem(pattern.uri(bucket), environ)
     request = {"Bucket": bucket, "Prefix": prefix}
     while True:
         with answering("the source cannot be listed", pattern.uri(f"{bucket}/{prefix}")):
@@ -179,8 +184,8 @@ def _list_s3(pattern: Pattern) -> Iterator[Arrival]:
         request["ContinuationToken"] = page["NextContinuationToken"]
 
 
-def _list_any(pattern: Pattern) -> Iterator[Arrival]:
-    fs, folder = filesystem(pattern.uri(pattern.folder))
+def _list_any(pattern: Pattern, environ: Mapping[str, str] | None) -> Iterator[Arrival]:
+    fs, folder = filesystem(pattern.uri(pattern.folder), environ)
     with answering("the source cannot be listed", pattern.uri(pattern.folder)):
         try:
             found = fs.find(folder, detail=True, refresh=True)

@@ -1,4 +1,4 @@
-"""What is there of a view, looked at without a data engine: by a laptop's runner, a Job and a controller alike."""
+"""What is there of a pipeline and of a view, looked at without a data engine: for laptop, Job and controller alike."""
 
 from __future__ import annotations
 
@@ -7,13 +7,52 @@ from collections.abc import Callable, Collection, Mapping
 from featurestore import layout
 from featurestore.backoff import Attempt
 from featurestore.definition import build_digest
-from featurestore.observed import ObservedBuild, ObservedView
+from featurestore.inbox import Inbox
+from featurestore.job import BatchResult
+from featurestore.ledger import Ledger
+from featurestore.observed import ObservedBuild, ObservedPipeline, ObservedView
 from featurestore.online.held import Held
 from featurestore.online.mark import Marks
 from featurestore.registry import Accepted, Registry
 from featurestore.resources import FeatureView, FeatureViewSpec
 from featurestore.serving import read_build, read_serving
 from featurestore.storage import Storage
+
+
+def observe_pipeline(ledger: Ledger, result: BatchResult | None, inbox: Inbox | None) -> ObservedPipeline:
+    """What there is of a pipeline. ``result``: of its last batch; None before the first.
+
+    ``inbox``: what waits at its source; None while nothing is taken.
+
+    Raises:
+        StorageError: storage did not answer.
+    """
+    return ObservedPipeline(
+        uid=ledger.uid(),
+        head=ledger.head(),
+        done=result.number if result else 0,
+        dataset_version=result.dataset_version if result else None,
+        checkpoint_is_due=inbox is not None and ledger.checkpoint_is_due(),
+        open=inbox.open if inbox else None,
+        full=inbox.full if inbox else False,
+        source=inbox.source if inbox else None,
+        files_refused=result.files_refused if result else {},
+        rows_refused=result.broken if result else {},
+    )
+
+
+def last_result(ledger: Ledger, known: BatchResult | None = None) -> BatchResult | None:
+    """The result of the last batch that has one and whose forerunners have; None before the first.
+
+    ``known``: an earlier answer, which is not read again.
+
+    Raises:
+        StorageError: storage did not answer.
+    """
+    done = ledger.done()
+    if known is not None and known.number == done:
+        return known
+    return ledger.result(done) if done else None
 
 
 class Published:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,13 +30,14 @@ _S3_CONFIG = {
 
 
 class Storage:
-    """Objects below one root. Credentials come from the environment, as for s3fs and the AWS tools.
+    """Objects below one root.
 
-    ``root`` is an fsspec URL (``s3://bucket/prefix``, ``file:///srv/store``) or a local path.
+    ``root`` is an fsspec URL (``s3://bucket/prefix``, ``file:///srv/store``) or a local path. ``environ``: has the
+    credentials, under the names of the AWS tools; None for the process's own environment.
     """
 
-    def __init__(self, root: str) -> None:
-        fs, path = filesystem(root)
+    def __init__(self, root: str, environ: Mapping[str, str] | None = None) -> None:
+        fs, path = filesystem(root, environ)
         self._fs = fs
         self._root = path.rstrip("/")
         self.is_local = isinstance(fs, LocalFileSystem)
@@ -165,8 +166,10 @@ class Storage:
         return str(temporary)
 
 
-def filesystem(url: str) -> tuple[Any, str]:
+def filesystem(url: str, environ: Mapping[str, str] | None = None) -> tuple[Any, str]:
     """The fsspec file system of a URL, and the path in it. Nothing is cached: others write there too.
+
+    ``environ``: has the credentials; None for the process's own environment.
 
     Raises:
         SpecError: no file system has such URLs.
@@ -175,6 +178,8 @@ def filesystem(url: str) -> tuple[Any, str]:
     is_s3 = url.startswith(("s3://", "s3a://"))
     # With more than one connection for an object, s3fs asks for its size before it reads it.
     options = {"use_listings_cache": False, "max_concurrency": 1, "config_kwargs": _S3_CONFIG}
+    if environ is not None:
+        options |= s3_credentials(environ)
     try:
         fs, path = fsspec.url_to_fs(url, **(options if is_s3 else {}))
     except ImportError as error:
@@ -186,6 +191,22 @@ def filesystem(url: str) -> tuple[Any, str]:
     if is_s3:
         fs.retries = _S3_ATTEMPTS
     return fs, path
+
+
+def s3_credentials(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Options of s3fs for credentials under the names of the AWS tools. What is not named is not looked for elsewhere.
+
+    >>> s3_credentials({"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"})
+    {'key': 'a', 'secret': 'b', 'token': None, 'endpoint_url': None, 'client_kwargs': {'region_name': None}}
+    """
+    region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
+    return {
+        "key": environ.get("AWS_ACCESS_KEY_ID"),
+        "secret": environ.get("AWS_SECRET_ACCESS_KEY"),
+        "token": environ.get("AWS_SESSION_TOKEN"),
+        "endpoint_url": environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL"),
+        "client_kwargs": {"region_name": region},
+    }
 
 
 @contextmanager

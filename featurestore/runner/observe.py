@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from featurestore.backoff import Attempt
 from featurestore.errors import FeatureStoreError
+from featurestore.inbox import Inbox
 from featurestore.job import as_failure
 from featurestore.ledger import Ledger
 from featurestore.observed import Desired, Observed, ObservedPipeline, ObservedView
@@ -16,8 +17,7 @@ from featurestore.project import Project
 from featurestore.registry import Accepted
 from featurestore.resources import DataPipeline, FeatureStoreSpec, FeatureView
 from featurestore.resources.pipeline import Suspend
-from featurestore.runner.inbox import Inbox
-from featurestore.sight import Published, observe_view
+from featurestore.sight import Published, last_result, observe_pipeline, observe_view
 
 T = TypeVar("T")
 
@@ -120,20 +120,7 @@ class Observer:
             active = spec.suspend is Suspend.ACTIVE
             if active:
                 inbox.look(now_us, hinted)
-            done = ledger.done()
-            result = ledger.result(done) if done else None
-            return ObservedPipeline(
-                uid=ledger.uid(),
-                head=ledger.head(),
-                done=done,
-                dataset_version=result.dataset_version if result else None,
-                checkpoint_is_due=active and ledger.checkpoint_is_due(),
-                open=inbox.open,
-                full=inbox.full,
-                source=inbox.source,
-                files_refused=result.files_refused if result else {},
-                rows_refused=result.broken if result else {},
-            )
+            return observe_pipeline(ledger, last_result(ledger), inbox if active else None)
 
         return look
 

@@ -13,6 +13,8 @@ from featurestore.backoff import SECOND_US, Attempt
 from featurestore.condition import Condition, false, unknown
 from featurestore.errors import StorageError
 from featurestore.job import as_failure
+from featurestore.reason import Reason
+from featurestore.registry import Kind
 from featurestore.wording import format_time, sentence
 from featurestore_operator.acceptance import Ruling
 from featurestore_operator.api import Api
@@ -108,7 +110,7 @@ class Controller:
             self._pipelines.forget(key.namespace, key.name)
         self._metrics.forget(key)
         if isinstance(store, OpenStore):
-            kind = "pipelines" if key.kind == "DataPipeline" else "views"
+            kind: Kind = "pipelines" if key.kind == "DataPipeline" else "views"
             if store.registry.accepted_digest(kind, key.name) is not None:
                 store.registry.remove(kind, key.name)
 
@@ -120,7 +122,7 @@ class Controller:
         if found is not None:
             again = f"Failed {attempt.count} ×. Next attempt at {format_time(attempt.next_us)}."
             message = f"{sentence(attempt.failure)}. {again}"
-            self._teller.blind(found, unknown("Ready", "NotObserved", message), attempt)
+            self._teller.blind(found, unknown("Ready", Reason.NOT_OBSERVED, message), attempt)
         return attempt.next_us
 
 
@@ -128,4 +130,4 @@ def _invalid(ruling: Ruling[Any]) -> Condition:
     message = ruling.problem
     if ruling.accepted is not None:
         message += f". The last good spec, {ruling.accepted.digest}, keeps running."
-    return false("Ready", "SpecInvalid", message)
+    return false("Ready", Reason.SPEC_INVALID, message)

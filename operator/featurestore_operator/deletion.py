@@ -11,6 +11,8 @@ from typing import Any
 from featurestore import layout
 from featurestore.backoff import SECOND_US
 from featurestore.condition import Condition, false
+from featurestore.reason import Reason
+from featurestore.registry import Kind
 from featurestore_operator.api import Api
 from featurestore_operator.key import Key
 from featurestore_operator.resource import JOB, OF_KIND
@@ -54,7 +56,7 @@ class Deletion:
             return None
         how = f"kubectl annotate {key.kind.lower()} {key.name} {ABANDON}=true leaves the data and lets it go."
         if isinstance(store, Condition):
-            said = false("Ready", "Deleting", f"Its data cannot be deleted: {store.message} {how}")
+            said = false("Ready", Reason.DELETING, f"Its data cannot be deleted: {store.message} {how}")
             self._teller.say(found, (said,), {})
             return None
         own = [it["metadata"] for it in jobs if it["metadata"]["labels"].get(_LABELS[key.kind]) == key.name]
@@ -66,7 +68,7 @@ class Deletion:
         _remove_resource(key, store)
         left = _delete_some(key, store)
         if left:
-            said = false("Ready", "Deleting", f"Its data is being deleted: {left} is left.")
+            said = false("Ready", Reason.DELETING, f"Its data is being deleted: {left} is left.")
             self._teller.say(found, (said,), {})
             return now_us
         self._set(key, found, [])
@@ -88,7 +90,7 @@ _LABELS = {"DataPipeline": "featurestore.dev/pipeline", "FeatureView": "features
 
 
 def _remove_resource(key: Key, store: OpenStore) -> None:
-    kind = "pipelines" if key.kind == "DataPipeline" else "views"
+    kind: Kind = "pipelines" if key.kind == "DataPipeline" else "views"
     if store.registry.accepted_digest(kind, key.name) is not None:
         store.registry.remove(kind, key.name)
 

@@ -155,12 +155,11 @@ def _labels(work: Work, pipeline: Accepted[DataPipeline]) -> dict[str, str]:
 
 
 def _request(work: Work, pipeline: Accepted[DataPipeline], place: Place) -> str:
-    batch = isinstance(work, RunBatch)
     request = JobRequest(
         root=place.root,
         pipeline=pipeline.resource.metadata.name,
         number=work.number if isinstance(work, RunBatch) else None,
-        view=None if batch else work.view,
+        view=work.view if not isinstance(work, RunBatch) else None,
     )
     return request.model_dump_json()
 
@@ -168,7 +167,9 @@ def _request(work: Work, pipeline: Accepted[DataPipeline], place: Place) -> str:
 def _pod(request: str, source_secret: Any, template: Any, attempt: Try, place: Place) -> dict[str, Any]:
     """The pod, by the restricted Pod Security Standard."""
     extras = template.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
-    sources = [{"secretRef": {"name": name}} for name in (place.secret, place.redis_secret) if name]
+    sources: list[dict[str, Any]] = [
+        {"secretRef": {"name": name}} for name in (place.secret, place.redis_secret) if name
+    ]
     if source_secret is not None:
         sources.append({"prefix": "FEATURESTORE_SOURCE_", "secretRef": {"name": source_secret.name}})
     passed = ("nodeSelector", "tolerations", "affinity", "priorityClassName", "imagePullSecrets")

@@ -10,6 +10,7 @@ from typing import Any
 from featurestore.backoff import Attempt
 from featurestore.condition import Condition
 from featurestore.errors import Conflict
+from featurestore.inbox import Inbox
 from featurestore.job import BatchResult
 from featurestore.ledger import Ledger
 from featurestore.observed import Desired, Observed, ObservedPipeline
@@ -18,7 +19,7 @@ from featurestore.reconcile import reconcile
 from featurestore.registry import Accepted
 from featurestore.resources import DataPipeline
 from featurestore.resources.pipeline import Suspend
-from featurestore.runner.inbox import Inbox
+from featurestore.sight import last_result, observe_pipeline
 from featurestore_operator.acceptance import Ruling, rule_pipeline
 from featurestore_operator.job_manifest import BATCH, Owner
 from featurestore_operator.key import Key
@@ -77,7 +78,8 @@ class Pipelines:
         seen = self._seen.get((namespace, name))
         if seen is not None and seen.store is store and seen.observed is not None:
             return seen.observed
-        return _observe(Seen(store, Ledger(store.storage, name)), None)[0]
+        ledger = Ledger(store.storage, name)
+        return observe_pipeline(ledger, last_result(ledger), None)
 
     def rule(self, found: dict[str, Any], store: OpenStore) -> Ruling[DataPipeline]:
         """Which spec runs.
@@ -109,10 +111,11 @@ class Pipelines:
         if inbox is not None:
             inbox.look(now_us)
         for _ in range(_ROUNDS):
-            seen.observed, result = _observe(seen, inbox)
+            result = last_result(seen.ledger, seen.result)
+            there = observe_pipeline(seen.ledger, result, inbox)
             self._count(found, seen.result, result)
-            seen.result = result
-            observed = Observed({**looked_up, name: seen.observed}, {}, attempts, running)
+            seen.observed, seen.result = there, result
+            observed = Observed({**looked_up, name: there}, {}, attempts, running, records.waiting)
             plan = reconcile(Desired({name: accepted}, {}), observed, now_us)
             done = False
             for step in plan.steps:
@@ -128,8 +131,8 @@ class Pipelines:
                         done = True
             if not done:
                 break
-        wanted = {RunBatch(name, seen.observed.done + 1, accepted.digest).key}
-        self._launcher.settle(namespace, records, wanted if seen.observed.head > seen.observed.done else ())
+        wanted = {RunBatch(name, there.done + 1, accepted.digest).key}
+        self._launcher.settle(namespace, records, wanted if there.head > there.done else ())
         looks = [us for us in (plan.wake_us, inbox.next_us if inbox else None) if us is not None]
         return Outcome(
             plan.pipelines[name],
@@ -209,29 +212,8 @@ def columns(store: OpenStore, pipeline: str) -> Collection[str] | None:
     Raises:
         StorageError: storage did not answer.
     """
-    ledger = Ledger(store.storage, pipeline)
-    done = ledger.done()
-    result = ledger.result(done) if done else None
+    result = last_result(Ledger(store.storage, pipeline))
     return result.dataset_columns if result else None
-
-
-def _observe(seen: Seen, inbox: Inbox | None) -> tuple[ObservedPipeline, BatchResult | None]:
-    ledger = seen.ledger
-    done = ledger.done()
-    result = seen.result
-    if result is None or result.number != done:
-        result = ledger.result(done) if done else None
-    observed = ObservedPipeline(
-        uid=ledger.uid(),
-        head=ledger.head(),
-        done=done,
-        dataset_version=result.dataset_version if result else None,
-        checkpoint_is_due=inbox is not None and ledger.checkpoint_is_due(),
-        open=inbox.open if inbox else None,
-        full=inbox.full if inbox else False,
-        source=inbox.source if inbox else None,
-    )
-    return observed, result
 
 
 def _close(inbox: Inbox, step: CloseBatch, now_us: int) -> bool:

@@ -58,11 +58,12 @@ class Records:
     @property
     def running(self) -> dict[str, str]:
         """Step key to the sentence that says what its Job does now."""
-        return {
-            step_of(record.job): record.verdict.sentence
-            for record in self.all
-            if isinstance(record.verdict, Running)
-        }
+        return self._under_way(waiting=False)
+
+    @property
+    def waiting(self) -> dict[str, str]:
+        """Step key to the sentence that says what its Job waits for."""
+        return self._under_way(waiting=True)
 
     def due(self, work: Work, now_us: int) -> Due | Attempt:
         """The next attempt at work that no Job does now; or the failure after which it is not due yet."""
@@ -96,6 +97,13 @@ class Records:
                 and newest[step_of(record.job)] is record
             )
         ]
+
+    def _under_way(self, *, waiting: bool) -> dict[str, str]:
+        return {
+            step_of(it.job): it.verdict.sentence
+            for it in self.all
+            if isinstance(it.verdict, Running) and it.verdict.waiting is waiting
+        }
 
     def _newest(self) -> dict[str, JobRecord]:
         return {step_of(record.job): record for record in self.all}

@@ -14,6 +14,7 @@ from typing import Any
 from featurestore.condition import Condition, false
 from featurestore.errors import NotFound, SpecError
 from featurestore.online.mark import Marks, open_marks
+from featurestore.reason import Reason
 from featurestore.registry import Registry
 from featurestore.resources import FeatureStore
 from featurestore.resources.metadata import SecretRef
@@ -65,14 +66,14 @@ class Stores:
             return next(iter(found.values()))
         if not found:
             message = f"There is no FeatureStore in namespace {namespace!r}: it says where data lives."
-            return false("Ready", "StoreMissing", message)
+            return false("Ready", Reason.STORE_MISSING, message)
         if DEFAULT in found:
             return found[DEFAULT]
         names = ", ".join(sorted(found))
         message = (
             f"Namespace {namespace!r} has several FeatureStores ({names}) and none is named {DEFAULT!r}."
         )
-        return false("Ready", "StoreAmbiguous", message)
+        return false("Ready", Reason.STORE_AMBIGUOUS, message)
 
     def open(self, namespace: str) -> OpenStore | Condition:
         """The namespace's store, or the condition that says why there is none.
@@ -92,9 +93,9 @@ class Stores:
         try:
             opened = self._opened(namespace, found)
         except SpecError as error:
-            return false("Ready", "StoreInvalid", str(error))
+            return false("Ready", Reason.STORE_INVALID, str(error))
         except NotFound as error:
-            return false("Ready", "SecretMissing", str(error))
+            return false("Ready", Reason.SECRET_MISSING, str(error))
         with self._lock:
             self._open[namespace] = (version, opened)
         return opened

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Literal
 
 from featurestore.backoff import Attempt
 from featurestore.condition import Condition
@@ -55,7 +55,7 @@ class Teller:
         self.say(found, (condition, *others), facts, failing)
 
     def _announce(self, found: dict[str, Any], now: tuple[str, str, str]) -> None:
-        kind = "Normal" if now[0] == "True" or now[1] in _CALM else "Warning"
+        kind: Literal["Normal", "Warning"] = "Normal" if now[0] == "True" or now[1] in _CALM else "Warning"
         try:
             self._api.create(
                 EVENT, event(found, kind, now[1], now[2], "Reconcile", self._clock(), self._reporter)

@@ -15,6 +15,7 @@ from featurestore.condition import Condition, false, true
 from featurestore.errors import Conflict, StorageError
 from featurestore.identity import digest
 from featurestore.job import as_failure
+from featurestore.reason import Reason
 from featurestore.resources import FeatureStore
 from featurestore.wording import sentence
 from featurestore_operator.api import Api
@@ -73,7 +74,7 @@ class Upkeep:
             return None
         if chosen["metadata"]["name"] != key.name:
             message = f"The namespace uses the FeatureStore {chosen['metadata']['name']!r}."
-            self._teller.say(found, (false("Ready", "NotUsed", message),), {})
+            self._teller.say(found, (false("Ready", Reason.NOT_USED, message),), {})
             return None
         store = self._stores.open(key.namespace)
         if isinstance(store, Condition):
@@ -84,10 +85,10 @@ class Upkeep:
         store.registry.accept(store.resource)
         self._wake_removed(key.namespace, store)
         online = self._online(key, store)
-        answers = true("OfflineReachable", "Answers", f"{store.storage.root} answers.")
+        answers = true("OfflineReachable", Reason.ANSWERS, f"{store.storage.root} answers.")
         ready = online.model_copy(update={"type": "Ready"})
         if online.status == "True":
-            ready = true("Ready", "Answers", "Storage and online store answer.")
+            ready = true("Ready", Reason.ANSWERS, "Storage and online store answer.")
         facts = {
             "pipelines": len(self._cache.pipelines(key.namespace)),
             "views": len(self._cache.views(key.namespace)),
@@ -116,13 +117,13 @@ class Upkeep:
         try:
             server = store.marks.server()
         except StorageError as error:
-            return false("OnlineReachable", "OnlineUnavailable", sentence(as_failure(error)))
+            return false("OnlineReachable", Reason.ONLINE_UNAVAILABLE, sentence(as_failure(error)))
         if self._servers.get(key) != server:
             if key in self._servers:
                 for view in self._cache.views(key.namespace):
                     self._cache.wake(Key("FeatureView", key.namespace, view))
             self._servers[key] = server
-        return true("OnlineReachable", "Answers", "The online store answers.")
+        return true("OnlineReachable", Reason.ANSWERS, "The online store answers.")
 
     def _wake_removed(self, namespace: str, store: OpenStore) -> None:
         """Resources that are accepted and are not in the cluster any more: they were deleted while nobody looked."""

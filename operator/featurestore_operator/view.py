@@ -72,7 +72,9 @@ class Views:
             there[source] = self._pipelines.observed(namespace, source, store)
         for _ in range(_ROUNDS):
             view, held = self._observed(store, accepted, there.get(source), batches)
-            observed = Observed(there, {name: view} if view else {}, attempts, {**held, **running})
+            observed = Observed(
+                there, {name: view} if view else {}, attempts, {**held, **running}, records.waiting
+            )
             plan = reconcile(Desired({}, {name: accepted}), observed, now_us)
             done = False
             for step in plan.steps:

@@ -124,7 +124,7 @@ def test_only_the_newest_job_of_a_step_counts() -> None:
     new = job(attempt=2)
     found = records((new, []), (old, []))
     assert found.attempts == {}
-    assert list(found.running) == [BATCH.key]
+    assert list(found.waiting) == [BATCH.key]
 
 
 def test_a_job_that_ended_well_without_a_result_is_run_again_and_backs_off() -> None:

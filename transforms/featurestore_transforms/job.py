@@ -22,7 +22,7 @@ from featurestore.job import (
     covered,
 )
 from featurestore.ledger import Ledger
-from featurestore.observed import Desired, Observed, ObservedPipeline
+from featurestore.observed import Desired, Observed
 from featurestore.online.mark import Marks, open_marks
 from featurestore.online.publish import run_publish
 from featurestore.plan import BuildView, Publish, Retire, Step, Swap, describe
@@ -30,7 +30,7 @@ from featurestore.reconcile import reconcile
 from featurestore.registry import Accepted, Registry
 from featurestore.resources import FeatureView
 from featurestore.serving import Serving, read_build, swap
-from featurestore.sight import Published, observe_view
+from featurestore.sight import Published, last_result, observe_pipeline, observe_view
 from featurestore.storage import Storage
 from featurestore.wording import count
 from featurestore_transforms.batch import run_batch
@@ -80,10 +80,7 @@ class _Views:
         self._storage, self._registry, self._pipeline = storage, registry, pipeline
         self._say, self._progress = say, progress
         self._ledger = Ledger(storage, pipeline)
-        done = self._ledger.done()
-        result = self._ledger.result(done) if done else None
-        version = result.dataset_version if result else None
-        self._there = ObservedPipeline(self._ledger.uid(), self._ledger.head(), done, version)
+        self._there = observe_pipeline(self._ledger, last_result(self._ledger), None)
 
     def covered(self, number: int) -> Iterator[Accepted[FeatureView]]:
         """The views that this batch's Job brings on."""

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from featurestore.arrival import Arrival
 from featurestore.table import ROW
+from featurestore_transforms.credential import polars_options
 from featurestore_transforms.source import Unreadable, is_index, open_bytes, require_columns
 from featurestore_transforms.stream import Stream
 
@@ -45,5 +46,10 @@ class ParquetFile:
 
     def _scan(self, row: str | None = None) -> pl.LazyFrame:
         return pl.scan_parquet(
-            self.arrival.uri, row_index_name=row, glob=False, hive_partitioning=False, cache=False
+            self.arrival.uri,
+            row_index_name=row,
+            glob=False,
+            hive_partitioning=False,
+            cache=False,
+            storage_options=polars_options() if "://" in self.arrival.uri else None,
         )

@@ -18,6 +18,7 @@ from featurestore.arrival import Arrival
 from featurestore.listing import find_arrival
 from featurestore.resources.pipeline import Compression
 from featurestore.storage import answering, filesystem
+from featurestore_transforms.credential import source_environ
 from featurestore_transforms.stream import Stream
 
 MALFORMED, LINE = "__malformed", "__line"
@@ -79,7 +80,7 @@ def require_pinned(arrival: Arrival) -> None:
         Unreadable: it is gone, or was changed.
         StorageError: storage did not answer.
     """
-    now = find_arrival(arrival.uri)
+    now = find_arrival(arrival.uri, source_environ())
     if now is None:
         raise Unreadable("file:gone", "the file was deleted before it was read")
     if now.version != arrival.version:
@@ -110,7 +111,7 @@ def open_bytes(uri: str) -> Any:
     """The file, open for reading."""
     if "://" not in uri:
         return open(uri, "rb")
-    fs, path = filesystem(uri)
+    fs, path = filesystem(uri, source_environ())
     return fs.open(path, "rb")
 
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from featurestore.errors import Conflict
+from featurestore.inbox import Inbox
 from featurestore.ledger import Ledger
 from featurestore.plan import CloseBatch
 from featurestore.resources import DataPipelineSpec
-from featurestore.runner.inbox import Inbox
 from featurestore.storage import Storage
 
 SECOND_US = 1_000_000

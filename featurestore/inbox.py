@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from functools import partial
 
@@ -23,13 +23,21 @@ _US = timedelta(microseconds=1)
 class Inbox:
     """Looks at the source when it is due: by a listing now and then, by a look at single files when hinted at.
 
-    ``base``: what relative sources are relative to. ``source``: why the last listing failed, if it did.
+    ``base``: what relative sources are relative to. ``environ``: has the credentials of the source; None for the
+    process's own. ``source``: why the last listing failed, if it did.
     """
 
-    def __init__(self, ledger: Ledger, base: str, spec: DataPipelineSpec) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        base: str,
+        spec: DataPipelineSpec,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
         self._ledger = ledger
         self._base = base
         self._spec = spec
+        self._environ = environ
         self._settling = Settling(partial(ends_whole, spec.source))
         self._backlog: dict[str, Entry] = {}
         self._batches: list[tuple[Entry, ...]] = []
@@ -54,6 +62,11 @@ class Inbox:
     def full(self) -> bool:
         """Whether nothing more fits into the open batch."""
         return len(self._batches) > 1
+
+    @property
+    def waiting(self) -> int:
+        """Number of files that wait."""
+        return len(self._backlog)
 
     @property
     def unsettled(self) -> bool:
@@ -113,7 +126,7 @@ class Inbox:
 
     def _list(self, now_us: int) -> None:
         source = self._spec.source
-        new = self._ledger.new(list_arrivals(source, self._base), source.on_overwrite)
+        new = self._ledger.new(list_arrivals(source, self._base, self._environ), source.on_overwrite)
         found = oldest(self._settling.admit(new, now_us))
         self._left_out = len(found) >= BACKLOG
         self._set({entry.arrival.uri: entry for entry in found}, now_us)
