@@ -143,8 +143,8 @@ class Api:
             query["labelSelector"] = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
         while True:
             page = self._call("list", resource, namespace, "", query=query, accept=accept)
-            # Items of a list say neither their kind nor their version.
-            for item in page["items"]:
+            # An empty list of metadata is null. Items say neither their kind nor their version.
+            for item in page.get("items") or ():
                 yield (
                     {"apiVersion": resource.api_version, "kind": resource.kind, **item}
                     if accept == _JSON

@@ -10,9 +10,9 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-import time
 from collections.abc import Callable, Sequence
 
+from featurestore.errors import FeatureStoreError
 from featurestore_operator import access, log
 from featurestore_operator.api import Api
 from featurestore_operator.cache import Cache
@@ -24,6 +24,8 @@ from featurestore_operator.settings import Settings
 from featurestore_operator.work import Handler, Work
 
 logger = logging.getLogger(__name__)
+
+WATCHES_S = 1.0
 
 Build = Callable[[Cache, Api, Settings, Metrics], Handler]
 
@@ -77,13 +79,13 @@ class Process:
         self._stopping.set()
 
     def _end(self) -> None:
-        deadline = time.monotonic() + self._settings.grace_s * 0.8
         ended = self.work.stop(self._settings.grace_s * 0.6)
         if not ended:
             logger.warning("some work is under way still; it is done again at the next start")
         if self._lease is not None:
             self._lease.stop(hand_over=ended)
-        self._informer.stop(max(0.0, deadline - time.monotonic()))
+        # Kopf takes its time, and there is nothing to lose: it only reads.
+        self._informer.stop(WATCHES_S)
         self._endpoint.stop()
         self.api.close()
 
@@ -110,7 +112,11 @@ class Process:
 def run(settings: Settings, build: Build) -> int:
     """Run an operator until SIGTERM or SIGINT; returns the exit code."""
     log.configure(settings.log_format, settings.log_level)
-    process = Process(settings, build)
+    try:
+        process = Process(settings, build)
+    except FeatureStoreError as error:
+        logger.error("%s", error)
+        return error.exit_code
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: process.stop())
     logger.info("starts as %s, probes and metrics on port %d", settings.identity, process.port)
