@@ -1,0 +1,42 @@
+"""From three resources and a file to features, by an operator before a real API server with its controllers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cluster.control_plane import ControlPlane
+from cluster_story import Story, story
+from operating import eventually
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("controllers")]
+ROWS = {"k": ["a", "b"], "ts": ["2024-01-01T00:00:00", "2024-01-01T01:00:00"], "v": [1, 2]}
+MORE = {"k": ["a"], "ts": ["2024-01-02T00:00:00"], "v": [3]}
+
+
+@pytest.fixture
+def it(controllers: ControlPlane, namespace: str, tmp_path: Path) -> Iterator[Story]:
+    with story(controllers, namespace, tmp_path) as told:
+        yield told
+
+
+def online(it: Story) -> dict[str, object]:
+    return it.reader().get_features(["things:v"], [{"k": "a"}, {"k": "b"}, {"k": "c"}]).to_dict()
+
+
+def test_a_file_becomes_features_after_one_start_of_a_pod(it: Story) -> None:
+    it.apply(it.store(), it.pipeline(), it.view())
+    it.start()
+    it.until("datapipeline", "events", "WaitingForFiles")
+    it.drop("1.parquet", ROWS)
+    it.until("featureview", "things", "UpToDate")
+    assert online(it)["v"] == [1, 2, None]
+    assert len(it.node.ran) == 1
+    it.drop("2.parquet", MORE)
+    eventually(lambda: online(it)["v"] == [3, 2, None])
+    it.until("featureview", "things", "UpToDate")
+    assert len(it.node.ran) == 2
+    view, pipeline = it.get("featureview", "things")["status"], it.get("datapipeline", "events")["status"]
+    assert (view["rows"], view["entities"], view["watermark"]) == (3, 2, "2024-01-02T00:00:00Z")
+    assert (pipeline["rows"], pipeline["batch"], pipeline["pendingFiles"]) == (3, 2, 0)
