@@ -4,7 +4,6 @@
     ├── SpecError            a resource is wrong: its YAML, a field, an expression, a reference      exit 2
     ├── NotFound             a view, feature, pipeline, store or file that is asked for is absent    exit 3
     ├── RequestError         a call's arguments are wrong: entities, times, feature names            exit 2
-    ├── DataError            the data broke a rule; the same data will break it again                exit 4
     ├── CodeError            the user's own code raised or could not be imported                     exit 5
     └── TransientError       the outside world failed; the same call may succeed later               exit 75
         ├── Conflict         another writer was first
@@ -96,12 +95,6 @@ class RequestError(FeatureStoreError, ValueError):
     """The arguments of a call are wrong."""
 
     exit_code = 2
-
-
-class DataError(FeatureStoreError):
-    """The data broke a rule and will break it again; it goes to quarantine."""
-
-    exit_code = 4
 
 
 class CodeError(FeatureStoreError):

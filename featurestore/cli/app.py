@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 EXIT_CODES = """\
 Exit codes: 0 done; 1 an unforeseen error; 2 a resource or an argument is wrong; 3 what is asked for is not there;
-4 the data broke a rule; 5 your code raised or is not installed; 75 the outside world failed, try again;
+5 your code raised or is not installed; 75 the outside world failed, try again;
 130 stopped at once by a second Ctrl-C.
 """
 

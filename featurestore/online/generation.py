@@ -70,6 +70,8 @@ def _local(storage: Storage, path: str) -> Iterator[Path]:
 def _write(path: Path, stored: Stored) -> None:
     with duckdb.connect() as connection:
         connection.execute(f"ATTACH '{path}' AS file (STORAGE_VERSION '{_STORAGE_VERSION}')")
+        # One transaction: else each table is flushed to the disk by itself.
+        connection.begin()
         keys = pa.table({"key": stored.keys, "published_us": stored.published_us})
         connection.register("rows", keys)
         connection.execute("CREATE TABLE file.main.keys AS SELECT * FROM rows")
@@ -79,6 +81,7 @@ def _write(path: Path, stored: Stored) -> None:
             names = ["entity", *(f"c{n}" for n in range(len(columns) - 1))]
             connection.register("rows", pa.Table.from_arrays(columns, names))
             connection.execute(f"CREATE TABLE file.main.section_{place} AS SELECT * FROM rows")
+        connection.commit()
         connection.execute("DETACH file")
 
 

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from featurestore.condition import read_status
-from featurestore.errors import DataError, StorageError, TransientError
+from featurestore.errors import CodeError, StorageError, TransientError
 from featurestore.plan import RunBatch
 from featurestore.serving import read_serving
 
 STEPS = ["BatchClosed", "BatchCommitted", "Built", "Swapped"]
 BROKEN = {"type": "StorageError", "problem": "storage cannot be read", "retryable": True}
-WRONG = {"type": "DataError", "problem": "the data is wrong", "retryable": False}
+WRONG = {"type": "CodeError", "problem": "the data is wrong", "retryable": False}
 
 
 def test_a_drain_brings_files_all_the_way_and_ends(place: Any) -> None:
@@ -100,7 +100,7 @@ def test_what_no_retry_can_help_ends_a_drain_at_once_and_the_others_are_done(pla
     place.drop("1.csv", pipeline="a")
     place.drop("2.csv", pipeline="b")
     place.fail(WRONG, times=1)
-    with pytest.raises(DataError):
+    with pytest.raises(CodeError):
         place.runner().run(draining=True)
     assert (place.ledger("a").done(), place.ledger("b").done()) == (0, 1)
 

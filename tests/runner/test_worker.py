@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from featurestore.errors import CodeError, DataError, FeatureStoreError, TransientError
+from featurestore.errors import CodeError, FeatureStoreError, TransientError
 from featurestore.job import BatchRequest, BatchResult, Failure, as_error, as_failure
 from featurestore.runner.worker import Worker
 
@@ -73,12 +73,12 @@ def test_one_process_does_all_requests(speak: Any) -> None:
 
 
 def test_a_failure_comes_back_as_the_error_that_it_was(speak: Any) -> None:
-    failure = {"type": "DataError", "problem": "no", "where": "here", "hint": "mend it", "retryable": False}
+    failure = {"type": "CodeError", "problem": "no", "where": "here", "hint": "mend it", "retryable": False}
     worker = speak(f"say({{'failure': {failure}}})")
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(CodeError) as caught:
         worker.run(REQUEST, ignore)
     assert (caught.value.where, caught.value.hint) == ("here", "mend it")
-    assert caught.value.exit_code == 4
+    assert caught.value.exit_code == 5
 
 
 def test_what_a_callable_prints_is_not_taken_for_an_answer(speak: Any) -> None:
@@ -139,6 +139,6 @@ def test_a_failure_of_an_unknown_class_is_still_an_error_of_the_tree(kind: str) 
 
 
 def test_an_error_survives_the_way_there_and_back() -> None:
-    error = DataError("a value does not fit", where="row 3", wanted="int64", got="'x'", hint="cast it")
+    error = CodeError("a value does not fit", where="row 3", wanted="int64", got="'x'", hint="cast it")
     again = as_error(as_failure(error))
-    assert (type(again), str(again)) == (DataError, str(error))
+    assert (type(again), str(again)) == (CodeError, str(error))
