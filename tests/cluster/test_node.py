@@ -6,12 +6,10 @@ import json
 import time
 from pathlib import Path
 
-import pytest
 from cluster.image import BASE, build
 from cluster.node import Node
 from eventually import eventually
 
-pytestmark = pytest.mark.slow
 SUPPORT = Path(__file__).parents[1] / "support"
 
 JOB = """

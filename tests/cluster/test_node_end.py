@@ -8,12 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from cluster import network, remains
 from cluster.node import STATE
 from eventually import eventually
 
-pytestmark = pytest.mark.slow
 SUPPORT = Path(__file__).parents[1] / "support"
 
 ENDLESS = """

@@ -62,7 +62,7 @@ def hold() -> None:
             READY.touch()
             signal.pause()
     except MissingError as missing:
-        sys.exit(f"{missing}: run tests/services")
+        sys.exit(str(missing))
 
 
 def _running() -> bool:

@@ -1,7 +1,7 @@
 """Fixtures with a real Kubernetes: an API server alone, or a cluster with a node.
 
-Each worker of pytest-xdist has an API server of its own; all tests with the node go to one worker, as there is one
-node on a machine. A namespace isolates each test.
+Each worker of pytest-xdist has an API server of its own. There is one node on a machine: tests that ask for it are
+marked ``node`` and run by one process, `pytest -m node`. A namespace isolates each test.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
             apply_crds(plane)
             yield plane
     except MissingError as missing:
-        not_here(str(missing))
+        not_here(missing)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
             cluster.load(base())
             yield cluster
     except MissingError as missing:
-        not_here(str(missing))
+        not_here(missing)
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def no_node() -> None:
     try:
         check_machine()
     except MissingError as missing:
-        not_here(str(missing))
+        not_here(missing)
 
 
 @pytest.fixture
@@ -95,10 +95,12 @@ def node_redis(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield url
 
 
+# First, because `-m` selects in the same hook.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if {"node", "no_node"} & _fixtures(item):
-            item.add_marker(pytest.mark.xdist_group("node"))
+            item.add_marker(pytest.mark.node)
     items.sort(key=lambda item: "no_node" not in _fixtures(item))
 
 
