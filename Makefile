@@ -33,8 +33,9 @@ demo: $(VENV)/ready  ## Run the main job on real flights data, from dropped file
 
 test: lint $(LOWEST)/ready  ## Run lint, every test, and the tests again with the lowest versions of all dependencies.
 	@tests/services
-	@EXAMPLES=0.2 $(LOWEST)/bin/pytest -m "not slow" -n 2 --dist loadgroup
-	@$(BIN)/pytest -n 2 --dist loadgroup
+	@EXAMPLES=0.2 $(LOWEST)/bin/pytest -m "not slow and not node" -n 2 --dist worksteal
+	@$(BIN)/pytest -m "not node" -n 2 --dist worksteal
+	@$(BIN)/pytest -m node
 
 lint: $(VENV)/ready  ## Check style, formatting, types, import contracts, and that the CRDs are in step with the models.
 	@$(BIN)/ruff check .

@@ -45,7 +45,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             filesystem("s3://features")[0].mkdir("features")
             yield settings["AWS_ENDPOINT_URL"]
     except MissingError as missing:
-        not_here(str(missing))
+        not_here(missing)
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +55,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         with storage_server.redis(tmp_path_factory.mktemp("redis")) as url:
             yield url
     except MissingError as missing:
-        not_here(str(missing))
+        not_here(missing)
 
 
 @pytest.fixture

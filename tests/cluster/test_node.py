@@ -6,12 +6,10 @@ import json
 import time
 from pathlib import Path
 
-import pytest
 from cluster.image import BASE, build
 from cluster.node import Node
 from eventually import eventually
 
-pytestmark = pytest.mark.slow
 SUPPORT = Path(__file__).parents[1] / "support"
 
 JOB = """
@@ -51,54 +49,58 @@ spec:
 """
 
 
-def start(node: Node, namespace: str, command: list[str], memory: str = "256Mi", image: str = BASE) -> None:
+def start(
+    cluster: Node, namespace: str, command: list[str], memory: str = "256Mi", image: str = BASE
+) -> None:
     text = JOB.format(name="it", image=image, command=json.dumps(command), memory=memory)
-    node.kubectl("apply", f"--namespace={namespace}", "--filename=-", stdin=text)
+    cluster.kubectl("apply", f"--namespace={namespace}", "--filename=-", stdin=text)
 
 
-def finished(node: Node, namespace: str) -> dict[str, str]:
+def finished(cluster: Node, namespace: str) -> dict[str, str]:
     """The conditions of the Job once there are any."""
 
     def conditions() -> dict[str, str]:
-        job = json.loads(node.kubectl("get", "job", "it", f"--namespace={namespace}", "--output=json"))
+        job = json.loads(cluster.kubectl("get", "job", "it", f"--namespace={namespace}", "--output=json"))
         found = {it["type"]: it["status"] for it in job["status"].get("conditions", ())}
         return found if found.keys() & {"Complete", "Failed"} else {}
 
-    eventually(conditions, 60, lambda: node.kubectl("describe", "pods", f"--namespace={namespace}"))
+    eventually(conditions, 60, lambda: cluster.kubectl("describe", "pods", f"--namespace={namespace}"))
     return conditions()
 
 
-def python(node: Node, namespace: str, source: str) -> str:
+def python(cluster: Node, namespace: str, source: str) -> str:
     """What this program prints in a pod."""
-    start(node, namespace, ["python3", "-c", source])
-    assert finished(node, namespace).get("Complete") == "True", node.kubectl(
+    start(cluster, namespace, ["python3", "-c", source])
+    assert finished(cluster, namespace).get("Complete") == "True", cluster.kubectl(
         "logs", "job/it", "-n", namespace
     )
-    return node.kubectl("logs", "job/it", f"--namespace={namespace}")
+    return cluster.kubectl("logs", "job/it", f"--namespace={namespace}")
 
 
-def test_a_job_runs_to_complete_within_seconds(node: Node, node_namespace: str) -> None:
+def test_a_job_runs_to_complete_within_seconds(cluster: Node, cluster_namespace: str) -> None:
     started = time.monotonic()
-    assert python(node, node_namespace, "print(6 * 7)") == "42\n"
+    assert python(cluster, cluster_namespace, "print(6 * 7)") == "42\n"
     assert time.monotonic() - started < 30
 
 
-def test_a_pod_above_its_memory_limit_is_killed_for_that(node: Node, node_namespace: str) -> None:
-    start(node, node_namespace, ["python3", "-c", "b'x' * 10**9"], memory="64Mi")
-    assert finished(node, node_namespace)["Failed"] == "True"
-    pods = json.loads(node.kubectl("get", "pods", "-n", node_namespace, "--output=json"))["items"]
+def test_a_pod_above_its_memory_limit_is_killed_for_that(cluster: Node, cluster_namespace: str) -> None:
+    start(cluster, cluster_namespace, ["python3", "-c", "b'x' * 10**9"], memory="64Mi")
+    assert finished(cluster, cluster_namespace)["Failed"] == "True"
+    pods = json.loads(cluster.kubectl("get", "pods", "-n", cluster_namespace, "--output=json"))["items"]
     ended = [pod["status"]["containerStatuses"][0]["state"]["terminated"] for pod in pods]
     assert [(it["reason"], it["exitCode"]) for it in ended] == [("OOMKilled", 137)]
 
 
-def test_pods_find_services_by_name(node: Node, node_namespace: str) -> None:
-    node.kubectl("apply", f"--namespace={node_namespace}", "--filename=-", stdin=WEB.format(image=BASE))
-    node.kubectl("wait", "--for=condition=Ready", "pod/web", f"--namespace={node_namespace}", "--timeout=60s")
+def test_pods_find_services_by_name(cluster: Node, cluster_namespace: str) -> None:
+    cluster.kubectl("apply", f"--namespace={cluster_namespace}", "--filename=-", stdin=WEB.format(image=BASE))
+    cluster.kubectl(
+        "wait", "--for=condition=Ready", "pod/web", f"--namespace={cluster_namespace}", "--timeout=60s"
+    )
     source = "import urllib.request; print(urllib.request.urlopen('http://web/hostname', timeout=10).status)"
-    assert python(node, node_namespace, source) == "200\n"
+    assert python(cluster, cluster_namespace, source) == "200\n"
 
 
-def test_pods_reach_the_api_server_with_their_token(node: Node, node_namespace: str) -> None:
+def test_pods_reach_the_api_server_with_their_token(cluster: Node, cluster_namespace: str) -> None:
     source = """
 import ssl, urllib.request
 own = "/var/run/secrets/kubernetes.io/serviceaccount"
@@ -107,33 +109,33 @@ request = urllib.request.Request("https://kubernetes.default.svc/api", headers={
 trust = ssl.create_default_context(cafile=own + "/ca.crt")
 print(urllib.request.urlopen(request, context=trust, timeout=10).status)
 """
-    assert python(node, node_namespace, source) == "200\n"
+    assert python(cluster, cluster_namespace, source) == "200\n"
 
 
 def test_pods_reach_the_storage_of_this_machine(
-    node: Node, node_namespace: str, node_redis: str, node_s3: dict[str, str]
+    cluster: Node, cluster_namespace: str, cluster_redis: str, cluster_s3: dict[str, str]
 ) -> None:
     source = f"""
 import socket, urllib.error, urllib.parse, urllib.request
-redis = urllib.parse.urlparse("{node_redis}")
+redis = urllib.parse.urlparse("{cluster_redis}")
 with socket.create_connection((redis.hostname, redis.port), timeout=10) as connection:
     connection.sendall(b"PING\\r\\n")
     print(connection.recv(100).decode().strip())
 try:
-    urllib.request.urlopen("{node_s3["AWS_ENDPOINT_URL"]}/", timeout=10)
+    urllib.request.urlopen("{cluster_s3["AWS_ENDPOINT_URL"]}/", timeout=10)
 except urllib.error.HTTPError as refused:
     print(refused.code)
 """
-    assert python(node, node_namespace, source) == "+PONG\n403\n"
+    assert python(cluster, cluster_namespace, source) == "+PONG\n403\n"
 
 
 def test_a_dockerfile_is_built_on_the_local_base_and_runs(
-    node: Node, node_namespace: str, tmp_path: Path
+    cluster: Node, cluster_namespace: str, tmp_path: Path
 ) -> None:
     (tmp_path / "said.txt").write_text("hello\n")
     (tmp_path / "Dockerfile").write_text(
         """
-ARG BASE=docker.io/library/python:3.12-slim
+ARG BASE=scratch
 FROM ${BASE} AS build
 COPY said.txt /said.txt
 RUN tr a-z A-Z < /said.txt > /shouted.txt
@@ -145,8 +147,8 @@ ENTRYPOINT ["python3"]
 """
     )
     image = build(tmp_path / "Dockerfile", tmp_path, "localhost/featurestore-tests/shout:1")
-    node.load(image)
+    cluster.load(image)
     source = "import os; print(os.getuid(), open('/shouted.txt').read(), end='')"
-    start(node, node_namespace, ["python3", "-c", source], image=image.name)
-    assert finished(node, node_namespace).get("Complete") == "True"
-    assert node.kubectl("logs", "job/it", f"--namespace={node_namespace}") == "65532 HELLO\n"
+    start(cluster, cluster_namespace, ["python3", "-c", source], image=image.name)
+    assert finished(cluster, cluster_namespace).get("Complete") == "True"
+    assert cluster.kubectl("logs", "job/it", f"--namespace={cluster_namespace}") == "65532 HELLO\n"

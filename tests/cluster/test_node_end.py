@@ -8,12 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from cluster import network, remains
 from cluster.node import STATE
 from eventually import eventually
 
-pytestmark = pytest.mark.slow
 SUPPORT = Path(__file__).parents[1] / "support"
 
 ENDLESS = """
@@ -36,7 +34,9 @@ with node(Path(sys.argv[1])) as cluster:
 """
 
 
-def test_a_killed_session_leaves_no_container_no_mount_and_no_bridge(no_node: None, tmp_path: Path) -> None:
+def test_a_killed_session_leaves_no_container_no_mount_and_no_bridge(
+    no_cluster: None, tmp_path: Path
+) -> None:
     session = subprocess.Popen(
         [sys.executable, "-c", ENDLESS, str(tmp_path / "node")],
         env={**os.environ, "PYTHONPATH": str(SUPPORT)},

@@ -22,7 +22,8 @@ PID, READY, LOG = (CACHE / f"cluster.{what}" for what in ("pid", "ready", "log")
 def up() -> None:
     """Start a process that holds the cluster, and return when it is ready."""
     if _running():
-        sys.exit(f"the cluster runs already.\n{_how()}")
+        print(_how())
+        return
     READY.unlink(missing_ok=True)
     with LOG.open("w") as log:
         holder = subprocess.Popen(
@@ -61,7 +62,7 @@ def hold() -> None:
             READY.touch()
             signal.pause()
     except MissingError as missing:
-        sys.exit(f"{missing}: run tests/services")
+        sys.exit(str(missing))
 
 
 def _running() -> bool:
@@ -74,7 +75,8 @@ def _running() -> bool:
 def _how() -> str:
     kubeconfig = FOLDER / "admin.kubeconfig"
     return f"""\
-The cluster is ready: one node, our kinds (fs, dp, fv), images that this machine has built.
+The cluster is ready: one node, our kinds (fs, dp, fv), and the base image,
+localhost/featurestore-tests/base:1, for pods with `imagePullPolicy: Never`.
 
     export KUBECONFIG={kubeconfig}
     alias kubectl={built("kubectl")}

@@ -16,7 +16,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "feat
 
 
 class MissingError(Exception):
-    """A program is not on this machine."""
+    """What this machine lacks, and what to do about it."""
 
 
 def version(module: str, folder: str = ".") -> str:
@@ -45,7 +45,7 @@ def built(name: str) -> Path:
             folder = f"kubernetes-{version('k8s.io/kubernetes')}"
     path = CACHE / folder / name
     if not path.exists():
-        raise MissingError(f"{path} is not there")
+        raise MissingError(f"{path} is not there: run tests/services")
     return path
 
 
@@ -57,5 +57,5 @@ def installed(name: str) -> Path:
     """
     path = shutil.which(name)
     if path is None:
-        raise MissingError(f"{name} is not on the PATH")
+        raise MissingError(f"{name} is not on the PATH: run tests/services")
     return Path(path)

@@ -1,7 +1,7 @@
 """Fixtures with a real Kubernetes: an API server alone, or a cluster with a node.
 
-Each worker of pytest-xdist has an API server of its own; all tests with the node go to one worker, as there is one
-node on a machine. A namespace isolates each test.
+Each worker of pytest-xdist has an API server of its own. There is one node on a machine: tests that ask for it are
+marked ``node`` and run by one process, `pytest -m node`. A namespace isolates each test.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
             apply_crds(plane)
             yield plane
     except MissingError as missing:
-        not_here(str(missing))
+        not_here(missing)
 
 
 @pytest.fixture(scope="module")
@@ -54,52 +54,54 @@ def namespace(control_plane: ControlPlane) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     """A cluster with a node that runs pods and has the base image; it knows our kinds."""
     try:
-        with started_node(tmp_path_factory.mktemp("node")) as cluster:
-            apply_crds(cluster)
-            cluster.load(base())
-            yield cluster
+        with started_node(tmp_path_factory.mktemp("node")) as running:
+            apply_crds(running)
+            running.load(base())
+            yield running
     except MissingError as missing:
-        not_here(str(missing))
+        not_here(missing)
 
 
 @pytest.fixture
-def no_node() -> None:
+def no_cluster() -> None:
     """This machine can run a node, and there is none yet: for tests that start their own."""
     try:
         check_machine()
     except MissingError as missing:
-        not_here(str(missing))
+        not_here(missing)
 
 
 @pytest.fixture
-def node_namespace(node: Node) -> Iterator[str]:
+def cluster_namespace(cluster: Node) -> Iterator[str]:
     """Name of a namespace of its own for each test, in the cluster with a node."""
-    with namespace_of(node) as name:
+    with namespace_of(cluster) as name:
         yield name
 
 
 @pytest.fixture(scope="session")
-def node_s3(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def cluster_s3(cluster: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """An S3 server that pods and tests reach: the environment that points at it."""
-    with storage_server.s3(tmp_path_factory.mktemp("node-s3"), node.address) as environment:
+    with storage_server.s3(tmp_path_factory.mktemp("node-s3"), cluster.address) as environment:
         yield environment
 
 
 @pytest.fixture(scope="session")
-def node_redis(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def cluster_redis(cluster: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of a Redis server that pods and tests reach."""
-    with storage_server.redis(tmp_path_factory.mktemp("node-redis"), node.address) as url:
+    with storage_server.redis(tmp_path_factory.mktemp("node-redis"), cluster.address) as url:
         yield url
 
 
+# First, because `-m` selects in the same hook.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if {"node", "no_node"} & _fixtures(item):
-            item.add_marker(pytest.mark.xdist_group("node"))
-    items.sort(key=lambda item: "no_node" not in _fixtures(item))
+        if {"cluster", "no_cluster"} & _fixtures(item):
+            item.add_marker(pytest.mark.node)
+    items.sort(key=lambda item: "no_cluster" not in _fixtures(item))
 
 
 def _fixtures(item: pytest.Item) -> set[str]:

@@ -82,7 +82,7 @@ def build(
 ) -> Image:
     """The image of a Dockerfile, built on the local base. ``name``: ``localhost/featurestore/transforms:tests``."""
     buildah = [installed("buildah"), f"--root={CACHE / 'buildah'}", f"--runroot={CACHE / 'buildah-run'}"]
-    buildah += ["--storage-driver", "vfs"]
+    buildah += ["--storage-driver=overlay"]
     ground = base()
     if ground.name not in _run(*buildah, "images", "--format={{.Name}}:{{.Tag}}"):
         _run(*buildah, "pull", "--quiet", f"docker-archive:{ground.archive}")
@@ -133,6 +133,8 @@ def _archive(name: str, layer: Path, config: Mapping[str, Sequence[str]], archiv
         "os": "linux",
         "config": config,
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
+        # buildah builds on an image only if each of its layers is told of here.
+        "history": [{"created_by": name}],
     }
     said = json.dumps(content).encode()
     number = hashlib.sha256(said).hexdigest()

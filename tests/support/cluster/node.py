@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO
 
 from cluster import network, remains
-from cluster.binaries import MissingError, built, installed
+from cluster.binaries import CACHE, MissingError, built, installed
 from cluster.control_plane import ControlPlane
 from cluster.image import PAUSE, Image, pause
 from server import Server, free_port
@@ -46,6 +46,9 @@ class Node(ControlPlane):
         containerd = self._containerd()
         self._launch(containerd, stack)
         containerd.wait()
+        if self._forget_containers():
+            containerd.stop()
+            containerd.start()
         self.load(pause())
         servers = [self._kubelet(), self._kube_proxy(), self._dns()]
         for server in servers:
@@ -55,9 +58,18 @@ class Node(ControlPlane):
 
     def load(self, image: Image) -> None:
         """Make an image known to the node, so that pods can be made of it."""
-        command = [installed("ctr"), f"--address={self._socket}", "--namespace=k8s.io"]
-        command += ["images", "import", image.archive]
-        subprocess.run(command, check=True, capture_output=True)
+        self._ctr("images", "import", str(image.archive))
+
+    def _forget_containers(self) -> bool:
+        """Whether there was something to forget: images stay from one node to the next, containers must not."""
+        old = self._ctr("containers", "list", "--quiet").split()
+        if old:
+            self._ctr("containers", "remove", *old)
+        return bool(old)
+
+    def _ctr(self, *arguments: str) -> str:
+        command = [installed("ctr"), f"--address={self._socket}", "--namespace=k8s.io", *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
     @staticmethod
     def _launch(server: Server, stack: ExitStack) -> None:
@@ -69,7 +81,7 @@ class Node(ControlPlane):
         config.write_text(
             f"""
 version = 2
-root = "{STATE}/containerd"
+root = "{CACHE}/containerd"
 state = "{STATE}/state"
 [grpc]
 address = "{self._socket}"
@@ -96,17 +108,11 @@ SystemdCgroup = false
         )
 
     def _containerd_answers(self) -> bool:
-        command = [
-            installed("ctr"),
-            f"--address={self._socket}",
-            "--namespace=k8s.io",
-            "images",
-            "list",
-            "-q",
-        ]
-        return (
-            self._socket.exists() and not subprocess.run(command, capture_output=True, check=False).returncode
-        )
+        try:
+            self._ctr("images", "list", "--quiet")
+        except subprocess.CalledProcessError:
+            return False
+        return True
 
     def _kubelet(self) -> Server:
         config = {

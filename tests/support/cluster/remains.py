@@ -56,12 +56,11 @@ def cgroup_roots() -> list[Path]:
 def _end_containers(socket: Path) -> None:
     """Kill each container's first process, with which all of it ends, and its shim."""
     shims = [pid for pid, command in _processes() if f"-address\0{socket}\0" in command]
-    parents = {pid: _parent(pid) for pid, _ in _processes()}
-    ours = [*(pid for pid, parent in parents.items() if parent in shims), *shims]
+    ours = [*(pid for pid, _ in _processes() if _stat(pid)[1] in shims), *shims]
     for pid in ours:
         _kill(pid)
     deadline = time.monotonic() + END_S
-    while any(Path(f"/proc/{pid}").exists() for pid in ours) and time.monotonic() < deadline:
+    while any(_stat(pid)[0] not in ("Z", "") for pid in ours) and time.monotonic() < deadline:
         time.sleep(0.02)
 
 
@@ -74,11 +73,13 @@ def _processes() -> Iterator[tuple[int, str]]:
                 continue  # It has just ended.
 
 
-def _parent(pid: int) -> int:
+def _stat(pid: int) -> tuple[str, int]:
+    """State and parent; "" and 0 of a process that there is not."""
     try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        state, parent, *_ = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return 0
+        return "", 0
+    return state, int(parent)
 
 
 def _kill(pid: int) -> None:
