@@ -9,7 +9,7 @@ COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --no-emit-ind
 # Tests, demo and benchmarks start hundreds of processes, each twice as fast if none compiles what it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint bench cluster cluster-down crds docs lock clean help
+.PHONY: demo test lint bench bench-operator cluster cluster-down crds docs lock clean help
 .DEFAULT_GOAL := help
 
 help:  ## Show what there is to make.
@@ -45,6 +45,10 @@ lint: $(VENV)/ready  ## Check style, formatting, types, import contracts, and th
 
 bench: $(VENV)/ready  ## Measure against the floors, as a table and as JSON.
 	@$(BIN)/python -m bench
+
+bench-operator: $(VENV)/ready  ## Measure the operator with 5,000 views and 5,000 pipelines before a real API server.
+	@tests/services
+	@$(BIN)/python -m bench controller
 
 cluster: $(VENV)/ready  ## Start a Kubernetes with a node on this machine (Debian, root), and say how to use it.
 	@tests/services

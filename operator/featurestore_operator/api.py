@@ -73,12 +73,14 @@ class Api:
         return self._pages(resource, namespace, labels, _METADATA_ONLY)
 
     def apply(self, resource: Resource, manifest: Object) -> Object:
-        """Server-side apply: the object with the manifest's fields in it, which are ours from here on."""
+        """Server-side apply: the object with the manifest's fields in it, which are ours from here on.
+
+        Applied again, the same manifest is no write, unless ``labels`` or ``annotations`` are there and empty.
+        """
         return self._apply(resource, manifest, "")
 
     def apply_status(self, resource: Resource, manifest: Object) -> Object:
         """Server-side apply of the manifest's ``status``. The object must be there."""
-        # With the uid, so that no status ever makes or meets another object of the same name.
         return self._apply(resource, manifest, "status")
 
     def patch(self, resource: Resource, namespace: str, name: str, change: Object) -> Object:
@@ -186,7 +188,7 @@ class Api:
             return _loaded(answer.data)
         except (DynamicApiError, ApiException) as refusal:
             code = int(refusal.status or 0)
-            _raise(refusal, code, verb, where, namespace, name)
+            _raise(refusal, code, verb, resource.kind, where, namespace, name)
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise TransientError(
                 "the API server did not answer",
@@ -216,6 +218,7 @@ def _raise(
     refusal: DynamicApiError | ApiException,
     code: int,
     verb: str,
+    kind: str,
     where: str,
     namespace: str | None,
     name: str,
@@ -230,7 +233,7 @@ def _raise(
     error: FeatureStoreError
     if code == 404:
         error = NotFound(
-            f"there is no {where} {name!r} in {place}" if name else f"{where} are not served", got=said
+            f"there is no {kind} {name!r} in {place}" if name else f"{where} are not served", got=said
         )
     elif code in (401, 403):
         error = Forbidden(

@@ -49,5 +49,7 @@ def text(*manifests: Object) -> str:
 def _object(
     version: str, kind: str, namespace: str, name: str, spec: Object, labels: dict[str, str] | None = None
 ) -> Object:
-    metadata: Object = {"namespace": namespace, "name": name, "labels": labels or {}}
+    metadata: Object = {"namespace": namespace, "name": name}
+    if labels:  # Applied though empty, they make every apply a write.
+        metadata["labels"] = labels
     return {"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec}

@@ -1,0 +1,184 @@
+"""Calls to a real API server, and what its refusals become."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from cluster.control_plane import ControlPlane
+from manifest import job, pipeline, store, view
+
+from featurestore.errors import Conflict, NotFound, SpecError, TransientError
+from featurestore_operator import access, resource
+from featurestore_operator.api import Api, Forbidden
+from featurestore_operator.cache import Cache
+from featurestore_operator.census import Census
+from featurestore_operator.event import event
+from featurestore_operator.key import Key
+
+
+class Calls:
+    """What the meter was told."""
+
+    def __init__(self) -> None:
+        self.made: list[tuple[str, str, int]] = []
+
+    def called(self, verb: str, resource: str, code: int, seconds: float) -> None:
+        self.made.append((verb, resource, code))
+
+
+@pytest.fixture
+def calls() -> Calls:
+    return Calls()
+
+
+@pytest.fixture
+def api(control_plane: ControlPlane, calls: Calls) -> Iterator[Api]:
+    it = Api(access.configuration(str(control_plane.kubeconfig)), calls)
+    yield it
+    it.close()
+
+
+def test_applying_the_same_twice_changes_nothing(api: Api, namespace: str) -> None:
+    first = api.apply(resource.DATA_PIPELINE, pipeline(namespace, "flights"))
+    second = api.apply(resource.DATA_PIPELINE, pipeline(namespace, "flights"))
+    assert first["metadata"]["resourceVersion"] == second["metadata"]["resourceVersion"]
+
+
+def test_a_status_is_applied_beside_a_spec_that_others_own(api: Api, namespace: str, calls: Calls) -> None:
+    api.create(resource.DATA_PIPELINE, pipeline(namespace, "flights", "theirs"))
+    metadata = {"namespace": namespace, "name": "flights"}
+    api.apply_status(resource.DATA_PIPELINE, {"metadata": metadata, "status": {"rows": 7}})
+    found = api.get(resource.DATA_PIPELINE, namespace, "flights")
+    assert found["status"]["rows"] == 7
+    assert found["spec"]["description"] == "theirs"
+    assert ("patch", "datapipelines/status", 200) in calls.made
+
+
+def test_a_status_makes_no_object(api: Api, namespace: str) -> None:
+    manifest: dict[str, Any] = {"metadata": {"namespace": namespace, "name": "gone"}, "status": {"rows": 7}}
+    with pytest.raises(NotFound):
+        api.apply_status(resource.DATA_PIPELINE, manifest)
+
+
+def test_objects_are_listed_by_label_with_their_kind(api: Api, namespace: str) -> None:
+    api.create(resource.JOB, job(namespace, "flights-1", "flights"))
+    found = api.list(resource.JOB, namespace, {"featurestore.dev/pipeline": "flights"})
+    assert [(it["kind"], it["metadata"]["name"]) for it in found] == [("Job", "flights-1")]
+    assert api.list(resource.JOB, namespace, {"featurestore.dev/pipeline": "other"}) == []
+
+
+def test_a_patch_changes_one_field(api: Api, namespace: str) -> None:
+    api.create(resource.JOB, job(namespace, "flights-1", "flights"))
+    changed = api.patch(resource.JOB, namespace, "flights-1", {"spec": {"ttlSecondsAfterFinished": 60}})
+    assert changed["spec"]["ttlSecondsAfterFinished"] == 60
+
+
+def test_what_is_deleted_is_that_object_and_may_be_gone(api: Api, namespace: str) -> None:
+    made = api.create(resource.DATA_PIPELINE, pipeline(namespace, "flights"))
+    with pytest.raises(Conflict):
+        api.delete(resource.DATA_PIPELINE, namespace, "flights", uid="another")
+    for _ in range(2):
+        api.delete(resource.DATA_PIPELINE, namespace, "flights", uid=made["metadata"]["uid"])
+
+
+def test_what_is_there_already_and_what_was_changed_meanwhile_is_a_conflict(api: Api, namespace: str) -> None:
+    made = api.create(resource.DATA_PIPELINE, pipeline(namespace, "flights"))
+    with pytest.raises(Conflict):
+        api.create(resource.DATA_PIPELINE, pipeline(namespace, "flights"))
+    api.apply(resource.DATA_PIPELINE, pipeline(namespace, "flights", "meanwhile"))
+    with pytest.raises(Conflict):
+        api.replace(resource.DATA_PIPELINE, made)
+
+
+def test_what_is_not_there_is_named(api: Api, namespace: str, calls: Calls) -> None:
+    with pytest.raises(NotFound, match=f"there is no Job 'flights' in namespace {namespace}"):
+        api.get(resource.JOB, namespace, "flights")
+    assert calls.made == [("get", "jobs", 404)]
+
+
+def test_a_missing_permission_is_said_in_words(
+    control_plane: ControlPlane, namespace: str, calls: Calls
+) -> None:
+    ann = Api(access.configuration(str(control_plane.kubeconfig_of("ann"))), calls)
+    with pytest.raises(Forbidden) as refused:
+        ann.apply(resource.JOB, job(namespace, "flights-1", "flights"))
+    ann.close()
+    assert f"the operator may not patch jobs in namespace {namespace}" in str(refused.value)
+    assert "Role with the verb patch on jobs" in str(refused.value)
+    assert not refused.value.retryable
+
+
+def test_an_invalid_object_is_refused_with_the_servers_words(api: Api, namespace: str) -> None:
+    bad = view(namespace, "aircraft", "flights")
+    bad["spec"]["features"][0]["type"] = "int63"
+    with pytest.raises(SpecError, match=r"features\[0\].type"):
+        api.create(resource.FEATURE_VIEW, bad)
+
+
+def test_a_server_that_is_away_is_no_absence(
+    control_plane: ControlPlane, api: Api, namespace: str, calls: Calls
+) -> None:
+    control_plane.stop_api_server()
+    try:
+        with pytest.raises(TransientError):
+            api.get(resource.JOB, namespace, "flights")
+    finally:
+        control_plane.start_api_server()
+    assert calls.made == [("get", "jobs", 0)]
+
+
+def test_an_event_said_twice_is_there_once(api: Api, namespace: str) -> None:
+    about = api.create(resource.DATA_PIPELINE, pipeline(namespace, "flights"))
+    said = event(
+        about, "Warning", "SourceUnreachable", "no answer", "Observe", 1_767_225_600_000_000, "pod-7"
+    )
+    api.create(resource.EVENT, said)
+    with pytest.raises(Conflict):
+        api.create(resource.EVENT, said)
+    (found,) = api.list(resource.EVENT, namespace)
+    assert found["regarding"]["uid"] == about["metadata"]["uid"]
+
+
+def test_a_census_finds_what_no_watch_told(api: Api, namespace: str) -> None:
+    woken: list[Key] = []
+    cache = Cache(lambda key, _: woken.append(key))
+    for manifest in (pipeline(namespace, "goes"), pipeline(namespace, "changes")):
+        cache.put(resource.DATA_PIPELINE, api.create(resource.DATA_PIPELINE, manifest))
+    api.delete(resource.DATA_PIPELINE, namespace, "goes")
+    api.create(resource.FEATURE_STORE, store(namespace))
+    api.apply(resource.DATA_PIPELINE, pipeline(namespace, "changes", "after"))
+    woken.clear()
+
+    census = Census(api, cache, [namespace])
+    assert census.drop_what_is_gone() == 1
+    assert {name for _, _, name in census.missed()} == {"default", "changes"}
+    census.fetch(census.missed())
+
+    assert census.missed() == []
+    assert cache.get(Key("DataPipeline", namespace, "goes")) is None
+    changed = cache.get(Key("DataPipeline", namespace, "changes"))
+    assert changed is not None
+    assert changed["spec"]["description"] == "after"
+    assert {key.name for key in woken} == {"goes", "default", "changes"}
+
+
+def test_a_census_leaves_alone_what_came_after_it(api: Api, namespace: str) -> None:
+    cache = Cache(lambda key, _: None)
+    census = Census(api, cache, [namespace])
+    cache.put(resource.DATA_PIPELINE, api.create(resource.DATA_PIPELINE, pipeline(namespace, "later")))
+    assert census.drop_what_is_gone() == 0
+    assert census.missed() == []
+    assert cache.get(Key("DataPipeline", namespace, "later")) is not None
+
+
+def test_an_older_version_never_replaces_a_newer_one(api: Api, namespace: str) -> None:
+    cache = Cache(lambda key, _: None)
+    older = api.create(resource.DATA_PIPELINE, pipeline(namespace, "flights", "older"))
+    newer = api.apply(resource.DATA_PIPELINE, pipeline(namespace, "flights", "newer"))
+    cache.put(resource.DATA_PIPELINE, newer)
+    cache.put(resource.DATA_PIPELINE, older)
+    found = cache.get(Key("DataPipeline", namespace, "flights"))
+    assert found is not None
+    assert found["spec"]["description"] == "newer"
