@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from featurestore.columns import gone
 from featurestore.definition import build_digest, outputs
 from featurestore.difference import Difference, differences
 from featurestore.registry import Accepted, Registry, document, resource_digest
@@ -184,11 +185,34 @@ def _pipeline(pipeline: DataPipeline, before: Before) -> Change:
         notes.append(
             "Rows that are there already are compared with new ones of the same key, not with each other"
         )
+    dataset = before.datasets.get(name)
+    lost = gone(accepted.resource.spec, pipeline.spec, dataset.columns) if accepted and dataset else ()
+    if lost:
+        notes.append("Columns that go away are null in new rows; rows that are committed keep them")
+        notes += _readers(lost, name, before)
     if any(difference.path[:3] == ("spec", "source", "uri") for difference in found):
         notes.append("Files that were taken from the old place stay taken")
     if action is Action.UPDATE and changed & _SETTINGS:
         notes.append(f"{', '.join(sorted(changed & _SETTINGS))}: at once")
-    return Change(pipeline, resource_digest(pipeline), action, found, notes=tuple(notes))
+    return Change(pipeline, resource_digest(pipeline), action, found, gone=lost, notes=tuple(notes))
+
+
+def _readers(columns: Iterable[str], pipeline: str, before: Before) -> list[str]:
+    """Which accepted views read the columns by name."""
+    read = {
+        view: {
+            feature.column or (feature.aggregate and feature.aggregate.column) for feature in spec.features
+        }
+        | {spec.timestamp_field, spec.created_timestamp_field, *(key.name for key in spec.entity.join_keys)}
+        for view, spec in ((name, accepted.resource.spec) for name, accepted in before.views.items())
+        if spec.source.pipeline == pipeline
+    }
+    return [
+        f"View {view!r} reads {column!r}"
+        for column in columns
+        for view, names in read.items()
+        if column in names
+    ]
 
 
 def _view(view: FeatureView, before: Before) -> Change:

@@ -194,6 +194,33 @@ def test_a_changed_pipeline_says_that_only_new_batches_are_concerned(registry: R
     )
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "gone"),
+    [
+        ([], [{"drop": {"columns": ["delay"]}}], ("delay",)),
+        ([], [{"rename": {"columns": {"delay": "late"}}}], ("delay",)),
+        ([], [{"select": {"columns": ["tailnum", "arrived_at"]}}], ("delay",)),
+        ([{"derive": {"columns": {"delay": "a - b"}}}], [], ("delay",)),
+        ([{"rename": {"columns": {"late": "delay"}}}], [], ("delay",)),
+        ([{"derive": {"columns": {"delay": "a - b"}}}], [{"derive": {"columns": {"delay": "b - a"}}}], ()),
+        (
+            [{"drop": {"columns": ["delay"]}}],
+            [{"drop": {"columns": ["delay"]}}, {"sort": {"by": [{"column": "tailnum"}]}}],
+            (),
+        ),
+        ([], [{"drop": {"columns": ["delay"]}}, {"derive": {"columns": {"delay": "b"}}}], ()),
+        ([], [{"drop": {"columns": ["delay"]}}, {"sql": {"query": "SELECT * FROM self"}}], ()),
+    ],
+)
+def test_columns_of_a_dataset_that_go_away_are_named_where_the_steps_tell(
+    before: list[Any], after: list[Any], gone: tuple[str, ...], registry: Registry
+) -> None:
+    registry.accept(pipeline(transforms=before))
+    change = planned(pipeline(transforms=after), registry)
+    assert change.gone == gone
+    assert ("View 'delays' reads 'delay'" in change.notes) == bool(gone)
+
+
 def test_a_new_place_of_files_says_that_old_ones_stay_taken(registry: Registry) -> None:
     change = planned(pipeline(source={"uri": "other/*.parquet", "format": "Parquet"}), registry)
     assert "Files that were taken from the old place stay taken" in change.notes

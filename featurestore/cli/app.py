@@ -143,7 +143,10 @@ def run(
     """Wait for files and bring them all the way to features. Ctrl-C stops cleanly, a second one at once."""
     from featurestore.cli.run import run as start
 
-    start(settings.project(), once=once)
+    try:
+        start(settings.project(), once=once)
+    except KeyboardInterrupt as stopped:
+        raise typer.Exit(130) from stopped
 
 
 @app.command()

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 _GAP = "   "
-_NARROWEST = 24
+_NARROWEST = 12
 """A last column that would be narrower than this is not folded."""
 
 

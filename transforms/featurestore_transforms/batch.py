@@ -30,6 +30,7 @@ from featurestore_transforms.callable import CallableRaised, load
 from featurestore_transforms.change import scan
 from featurestore_transforms.commit import Outcome, commit, finished, is_done, open_dataset, user_types
 from featurestore_transforms.conform import Member
+from featurestore_transforms.csv_file import CsvFile
 from featurestore_transforms.group import Done, Plan
 from featurestore_transforms.intake import open_source
 from featurestore_transforms.quarantined import Earlier, Quarantine, read_earlier, rows_before
@@ -128,6 +129,8 @@ class _Run:
                     continue
                 try:
                     with explaining(file.arrival):
+                        if held is None and isinstance(file, CsvFile):
+                            file.require_separated()
                         met = meet(held, file, self.spec.schema_policy)
                 except Unreadable as refusal:
                     self.refused[index] = refusal

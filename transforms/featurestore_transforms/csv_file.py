@@ -26,6 +26,7 @@ from featurestore_transforms.stream import Stream
 _BLOCK_BYTES = 4 << 20
 _HEADER_BYTES = 1 << 20
 _BINARY = b"\x00"
+_DELIMITERS = ",;\t|"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,25 @@ class CsvFile:
         self.schema: Mapping[str, pl.DataType] = dict.fromkeys(names, pl.String())
         texts = {ROW: pl.Int64(), MALFORMED: pl.String(), LINE: pl.String()}
         self.stream = Stream({**self.schema, **texts}, self._frames)
+
+    def require_separated(self) -> None:
+        """Nothing, unless the header is one name that holds a delimiter other than the one declared.
+
+        For the first file of a source whose columns are not declared: what is learned from it is held.
+
+        Raises:
+            Unreadable: the delimiter seems to be another one.
+        """
+        ours = self._options.delimiter
+        if len(self.schema) > 1 or self._options.header is Header.ABSENT:
+            return
+        [name] = self.schema
+        if other := next((each for each in _DELIMITERS if each in name and each != ours), None):
+            raise Unreadable(
+                "file:delimiter",
+                f"one column {name!r}: the delimiter is {ours!r} and seems to be {other!r}. "
+                "Set spec.source.csv.delimiter, or declare spec.columns if this is its name",
+            )
 
     def types(self, columns: Collection[str]) -> Mapping[str, pl.DataType]:
         return kinds(self.scan().select(columns))

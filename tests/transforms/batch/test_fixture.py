@@ -100,6 +100,7 @@ WHOLE: dict[str, tuple[str, str]] = {
     "corrupt/footer.parquet": ("file:corrupt", "thrift"),
     "corrupt/column_twice.parquet": ("file:format", "two columns have the name 'id'"),
     "corrupt/column_twice.csv": ("file:format", "two columns have the name 'id'"),
+    "corrupt/semicolons.csv": ("file:delimiter", "the delimiter is ',' and seems to be ';'"),
     "corrupt/case_twice.parquet": ("file:format", "upper and lower case only: 'id' and 'ID'"),
     "corrupt/reserved.parquet": ("file:format", "column '__batch'"),
     "corrupt/latin1_header.csv": ("file:format", "no UTF-8 text"),
@@ -235,3 +236,13 @@ def test_the_fixtures_can_be_made_anew(script: ModuleType, tmp_path: Path) -> No
         elif _follows(str(path.relative_to(FIXTURES))):
             assert pl.read_parquet(again).equals(pl.read_parquet(path))
     assert {path.name for path in tmp_path.glob("*/*")} == {path.name for path in ALL}
+
+
+def test_a_declared_column_may_have_another_delimiter_in_its_name(pipeline: Make) -> None:
+    p = _taken(
+        pipeline,
+        "corrupt/semicolons.csv",
+        after_base=False,
+        columns=[{"name": "id;v", "type": "string"}],
+    )
+    assert p.rows("id;v") == [{"id;v": "1;a"}]
