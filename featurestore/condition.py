@@ -60,6 +60,12 @@ class ResourceStatus(Model):
         """The condition of that type, if there is one."""
         return next((condition for condition in self.conditions if condition.type == kind), None)
 
+    @property
+    def troubles(self) -> tuple[Condition, ...]:
+        """The conditions that call for somebody: a failure stands, or the last batch met drift."""
+        wrong = {"Degraded": ConditionStatus.TRUE, "SchemaAccepted": ConditionStatus.FALSE}
+        return tuple(it for it in self.conditions if wrong.get(it.type) == it.status)
+
 
 def true(kind: ConditionType, reason: Reason, message: str) -> Condition:
     return Condition(type=kind, status=ConditionStatus.TRUE, reason=reason, message=message)

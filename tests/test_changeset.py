@@ -221,6 +221,24 @@ def test_columns_of_a_dataset_that_go_away_are_named_where_the_steps_tell(
     assert ("View 'delays' reads 'delay'" in change.notes) == bool(gone)
 
 
+def test_how_jobs_are_started_and_what_becomes_of_data_apply_at_once_and_change_no_row(
+    registry: Registry,
+) -> None:
+    job = {"template": {"image": "registry.example.com/flights"}}
+    change = planned(pipeline(job=job, deletionPolicy="Delete"), registry)
+    assert change.notes == ("deletionPolicy, job: at once",)
+    assert [str(it) for it in change.differences] == [
+        "spec.deletionPolicy: added Delete",
+        "spec.job: added {template: {image: registry.example.com/flights}}",
+    ]
+
+
+def test_what_becomes_of_a_views_data_applies_at_once(registry: Registry) -> None:
+    change = planned(view(deletionPolicy="Delete", resources={"memory": "1Gi"}), registry)
+    assert change.rebuild == ""
+    assert "deletionPolicy, resources: at once, nothing is computed again" in change.notes
+
+
 def test_a_new_place_of_files_says_that_old_ones_stay_taken(registry: Registry) -> None:
     change = planned(pipeline(source={"uri": "other/*.parquet", "format": "Parquet"}), registry)
     assert "Files that were taken from the old place stay taken" in change.notes

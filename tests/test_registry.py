@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from featurestore import layout
+from featurestore.definition import build_digest
 from featurestore.errors import NotFound, SpecError, StorageError
 from featurestore.registry import Accepted, Registry, document, resource_digest
 from featurestore.resources import DataPipeline, FeatureStore, FeatureView
@@ -95,6 +96,29 @@ def test_going_back_to_an_old_definition_gives_its_digest_again(registry: Regist
     current = registry.current("views", "delays")
     assert current is not None
     assert current.resource == view()
+
+
+def test_what_a_cluster_adds_changes_no_digest_of_those_who_do_not_use_it() -> None:
+    said = document(pipeline())["spec"]
+    assert said == {"source": {"uri": "raw/*.parquet", "format": "Parquet"}}
+    plain = {"job": {"template": {"labels": {}}, "activeDeadline": "1h"}, "deletionPolicy": "Retain"}
+    assert resource_digest(pipeline(**plain)) == resource_digest(pipeline())
+    assert resource_digest(view(deletionPolicy="Retain")) == resource_digest(view())
+
+
+def test_a_build_does_not_depend_on_what_only_a_cluster_uses() -> None:
+    cluster = view(deletionPolicy="Delete", resources={"memory": "1Gi", "memoryLimit": "2Gi"})
+    assert build_digest(cluster.spec, "uid") == build_digest(view().spec, "uid")
+
+
+def test_how_jobs_are_started_is_stored_and_read_back_as_it_was_said(registry: Registry) -> None:
+    job = {"template": {"cpu": "500m", "affinity": {"podAffinity": {"x": [1, None, {"y": True}]}}}}
+    accepted = pipeline(job=job)
+    assert document(accepted)["spec"]["job"] == job
+    registry.accept(accepted)
+    found = registry.current("pipelines", "flights")
+    assert found is not None
+    assert found.resource == accepted
 
 
 def test_a_removed_resource_is_current_no_more_but_found_by_digest(registry: Registry) -> None:

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 from featurestore import layout
 from featurestore.cli.kind import kind_of
-from featurestore.cli.output import age, columns, screen_width
+from featurestore.cli.output import Format, age, columns, dump, screen_width
 from featurestore.cli.summary import PipelineSummary, ViewSummary, pipeline_summary, view_summary
 from featurestore.condition import Condition, ResourceStatus
 from featurestore.definition import outputs
 from featurestore.ledger import Ledger
 from featurestore.project import Project
 from featurestore.registry import document
+from featurestore.resources.metadata import DeletionPolicy
+from featurestore.resources.pipeline import Resources
+from featurestore.resources.quantity import format_bytes
 from featurestore.wording import format_time, sentence
 
 if TYPE_CHECKING:
@@ -53,12 +56,15 @@ def _pipeline(project: Project, item: PipelineSummary, now_us: int) -> str:
         ("Rows", f"{_rows(dataset):,}"),
         ("In quarantine", f"{_rows(broken):,}" + (" (featurestore quarantine ls)" if _rows(broken) else "")),
         ("Batches", f"{item.done:,} committed, {item.head - item.done:,} pending"),
+        *_bounds(spec.resources, spec.deletion_policy),
     ]
     if spec.expectations:
         rules = [[rule.name, rule.otherwise.value, rule.that] for rule in spec.expectations]
         sections = [("Expectations", columns(["NAME", "OTHERWISE", "THAT"], rules))]
     else:
         sections = []
+    if "job" in said:
+        sections.append(("Job, in a cluster", dump(said["job"], Format.YAML)))
     sections += _state(item.status, item.ready, now_us)
     if item.done:
         sections.append(("Last batches", _batches(project, item)))
@@ -80,6 +86,7 @@ def _view(project: Project, item: ViewSummary, now_us: int) -> str:
         ("TTL", age(spec.ttl.total_seconds()) if spec.ttl else "none: values never age"),
         ("Spec", item.accepted.digest),
         ("Serving", f"build {item.serving.digest}" if item.serving else "nothing yet"),
+        *_bounds(spec.resources, spec.deletion_policy),
     ]
     if build is not None:
         watermark = format_time(build.watermark_us) if build.watermark_us is not None else "none"
@@ -97,6 +104,13 @@ def _view(project: Project, item: ViewSummary, now_us: int) -> str:
     ]
     sections = [("Features", columns(["FEATURE", "TYPE", "FROM", "DESCRIPTION"], features, _inner_width()))]
     return _page(facts, [*sections, *_state(item.status, item.ready, now_us)])
+
+
+def _bounds(resources: Resources, policy: DeletionPolicy) -> list[tuple[str, object]]:
+    """Memory, and what becomes of data in the end."""
+    memory = f"{format_bytes(resources.memory)}, in a cluster up to {format_bytes(resources.most_memory)}"
+    deletion = "deletes its data, in a cluster" if policy is DeletionPolicy.DELETE else "keeps its data"
+    return [("Memory", memory), ("Deletion", deletion)]
 
 
 def _origin(feature: object) -> str:

@@ -13,11 +13,12 @@ from itertools import islice
 from rich.console import Console
 from rich.text import Text
 
+from featurestore.condition import read_status
 from featurestore.errors import FeatureStoreError
 from featurestore.listing import explain_empty, list_arrivals
 from featurestore.online.mark import open_marks, redis_url
 from featurestore.project import Project
-from featurestore.registry import Accepted
+from featurestore.registry import Accepted, Kind
 from featurestore.resources import DataPipeline, FeatureView
 from featurestore.resources.view import OnlineEnabled
 from featurestore.serving import read_build, read_serving
@@ -68,9 +69,19 @@ def examine(project: Project) -> Iterator[Finding]:
         yield Finding("registry", True, "nothing is applied yet", "`featurestore apply -f .` does it")
     for name, pipeline in pipelines.items():
         yield _finding(f"source of pipeline {name}", partial(_source, project, pipeline))
+        yield from _troubles(project, "pipelines", name, pipeline.digest)
     yield _finding("online store", partial(_online, project))
     for name, view in views.items():
         yield _finding(f"view {name}", partial(_view, project, name, view))
+        yield from _troubles(project, "views", name, view.digest)
+
+
+def _troubles(project: Project, kind: Kind, name: str, digest: str) -> Iterator[Finding]:
+    """What a runner last found wrong with the resource as it is accepted now."""
+    status = read_status(project.storage, kind, name)
+    if status is not None and status.observed_digest == digest:
+        for found in status.troubles:
+            yield Finding(f"{kind.removesuffix('s')} {name}: {found.type}", False, found.message)
 
 
 def _finding(what: str, look: Callable[[], tuple[bool | None, str, str]]) -> Finding:

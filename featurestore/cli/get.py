@@ -93,13 +93,14 @@ def _table(items: Sequence[PipelineSummary | ViewSummary], now_us: int) -> tuple
                 "LAST ROWS",
                 "LAST QUARANTINED",
                 "LAST RUN",
+                "ERRORS",
             ]
             last = item.last
             ran_s = (now_us - last.finished_us) / 1_000_000 if last else None
             rows.append(
                 [item.name, item.ready.status.value, item.done, item.head - item.done]
                 + ([last.dataset_version, last.rows_committed, last.rows_quarantined] if last else [None] * 3)
-                + [age(ran_s)]
+                + [age(ran_s), item.errors]
             )
         else:
             header = ["NAME", "READY", "FRESHNESS", "ROWS", "COMMIT", "ONLINE", "ERRORS"]

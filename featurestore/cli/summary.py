@@ -34,6 +34,11 @@ class PipelineSummary:
     def ready(self) -> Condition:
         return _ready(self.status, self.accepted.digest)
 
+    @property
+    def errors(self) -> str:
+        """What fails now, and whether the last batch refused anything for its schema."""
+        return ", ".join(_wrong(self.status)) or "none"
+
     def to_dict(self) -> dict[str, Any]:
         """As kubectl shows an object."""
         facts: dict[str, Any] = {"batches": self.done, "batchesPending": self.head - self.done}
@@ -82,9 +87,7 @@ class ViewSummary:
     def errors(self) -> str:
         """Rows in quarantine, and what fails now."""
         rows = f"{self.build.rows_quarantined:,}" if self.build else "0"
-        if self.status is None or self.status.failure is None:
-            return rows
-        return f"{rows}, {self.ready.reason}"
+        return ", ".join([rows, *_wrong(self.status)])
 
     def to_dict(self) -> dict[str, Any]:
         """As kubectl shows an object."""
@@ -158,6 +161,13 @@ def _ready(status: ResourceStatus | None, digest: str) -> Condition:
         message = "It was applied since a runner last looked: `featurestore run` does."
         return unknown("Ready", Reason.NOT_OBSERVED, message)
     return status.condition("Ready") or NEVER_SEEN
+
+
+def _wrong(status: ResourceStatus | None) -> list[str]:
+    """Reasons of the conditions that are wrong in themselves, and not only not yet right."""
+    if status is None:
+        return []
+    return [found.reason for found in status.troubles]
 
 
 def _conditions(status: ResourceStatus | None, ready: Condition) -> dict[str, Any]:

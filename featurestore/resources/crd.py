@@ -206,7 +206,8 @@ def _field(name: str, field: FieldInfo, model: type[Model]) -> dict[str, Any]:
         schema["x-kubernetes-list-type"] = "atomic" if unique is None else "map" if unique.key else "set"
         if unique is not None and unique.key:
             schema["x-kubernetes-list-map-keys"] = [to_camel(unique.key)]
-    if not field.is_required() and field.default is not None:
+    # An empty list or mapping means what an absent one means, and would stand in every object that is shown.
+    if not field.is_required() and field.default not in (None, (), {}):
         schema["default"] = _default(name, field, model)
     return schema
 

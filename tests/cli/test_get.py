@@ -19,6 +19,7 @@ from featurestore.definition import build_digest
 from featurestore.job import BatchResult, BuildResult, Failure
 from featurestore.ledger import Ledger
 from featurestore.project import Project
+from featurestore.reason import Reason
 from featurestore.serving import Serving, read_serving, record_build, swap
 from featurestore.table import Table
 
@@ -72,7 +73,11 @@ def filled(project: Project) -> Project:
         "flights",
         ResourceStatus(
             observed_digest=pipeline.digest,
-            conditions=(false("Ready", "Retrying", "storage cannot be read. Failed 2 ×."),),
+            conditions=(
+                false("Ready", Reason.RETRYING, "storage cannot be read. Failed 2 ×."),
+                false("SchemaAccepted", Reason.DRIFT, "Batch 2 refused 1 file (schema:missingColumn)."),
+                true("Degraded", Reason.RETRYING, "storage cannot be read. Failed 2 ×."),
+            ),
             failure=failure,
             next_attempt_us=now_us,
         ),
@@ -83,7 +88,7 @@ def filled(project: Project) -> Project:
         "aircraft-delays",
         ResourceStatus(
             observed_digest=view.digest,
-            conditions=(true("Ready", "UpToDate", "Offline and online hold commit 4."),),
+            conditions=(true("Ready", Reason.UP_TO_DATE, "Offline and online hold commit 4."),),
             online_version=4,
         ),
     )
@@ -114,7 +119,7 @@ def test_views_answer_how_fresh_how_many_and_what_is_wrong(featurestore: Any, fi
 def test_a_view_whose_online_store_lags_says_so(featurestore: Any, filled: Project) -> None:
     accepted = filled.registry.views()["aircraft-delays"]
     status = ResourceStatus(
-        observed_digest=accepted.digest, conditions=(false("Ready", "Publishing", ""),), online_version=3
+        observed_digest=accepted.digest, conditions=(false("Ready", Reason.PUBLISHING, ""),), online_version=3
     )
     record_status(filled.storage, "views", "aircraft-delays", status)
     (row,) = table(featurestore("get", "views").out)
@@ -127,6 +132,7 @@ def test_pipelines_answer_how_many_batches_and_what_the_last_one_did(
     (row,) = table(featurestore("get", "pipelines").out)
     assert (row["READY"], row["BATCHES"], row["PENDING"], row["COMMIT"]) == ("False", "2", "1", "2")
     assert (row["LAST ROWS"], row["LAST QUARANTINED"], row["LAST RUN"]) == ("832", "10", "60m")
+    assert row["ERRORS"] == "Drift, Retrying"
 
 
 @pytest.mark.parametrize("word", ["view", "views", "fv", "featureview", "FeatureViews"])
@@ -283,3 +289,43 @@ def test_delete_with_data_leaves_none(featurestore: Any, filled: Project) -> Non
 
 def test_logs_are_empty_before_the_first_run(featurestore: Any, filled: Project) -> None:
     assert featurestore("logs").out == "No events yet.\n"
+
+
+def test_doctor_says_what_a_runner_found_wrong(featurestore: Any, filled: Project) -> None:
+    said = featurestore("doctor")
+    assert said.code == 1
+    assert "✗ pipeline flights: Degraded: storage cannot be read. Failed 2 ×." in said.out
+    assert "✗ pipeline flights: SchemaAccepted: Batch 2 refused 1 file" in said.out
+    assert "aircraft-delays: Degraded" not in said.out
+
+
+def test_what_was_wrong_with_another_definition_does_not_trouble_doctor(
+    featurestore: Any, filled: Project
+) -> None:
+    path = filled.folder / "flights.yaml"
+    path.write_text(path.read_text() + "  description: mended\n")
+    assert featurestore("apply", "-f", ".").code == 0
+    assert "Degraded" not in featurestore("doctor").out
+
+
+def test_a_page_shows_what_is_meant_for_a_cluster(featurestore: Any, filled: Project) -> None:
+    path = filled.folder / "flights.yaml"
+    path.write_text(
+        path.read_text()
+        + "  deletionPolicy: Delete\n"
+        + "  resources: {memory: 1Gi, memoryLimit: 3Gi}\n"
+        + "  job: {template: {image: registry.example.com/flights, cpu: 2}}\n"
+    )
+    planned = featurestore("plan", "-f", ".").out
+    assert "spec.job: added {template: {image: registry.example.com/flights, cpu: 2}}" in planned
+    assert "deletionPolicy, job, resources: at once." in planned
+    assert featurestore("apply", "-f", ".").code == 0
+    page = featurestore("describe", "pipeline", "flights").out
+    for wanted in (
+        "1Gi, in a cluster up to 3Gi",
+        "deletes its data, in a cluster",
+        "Job, in a cluster:\n",
+        "image: registry.example.com/flights",
+    ):
+        assert wanted in page
+    assert "keeps its data" in featurestore("describe", "view", "aircraft-delays").out

@@ -12,6 +12,8 @@ from typing import Any
 import polars as pl
 import pytest
 
+from featurestore.job import is_drift
+
 Make = Callable[..., Any]
 FIXTURES = Path(__file__).parents[3] / "fixtures"
 FORMATS = {"parquet": "Parquet", "csv": "CSV", "json": "JSON", "arrow": "Arrow", "gz": "CSV"}
@@ -171,6 +173,8 @@ def test_a_file_that_cannot_be_taken_is_told_with_its_reason(pipeline: Make, nam
     [row] = p.quarantine()
     assert (row["rule"], row["__row"], row["record"]) == (rule, None, None)
     assert reason in row["reason"]
+    assert p.ledger.result(p.ledger.head()).files_refused == {rule: 1}
+    assert is_drift(rule) == name.startswith("drift/")
 
 
 @pytest.mark.parametrize("name", LEARNED)
@@ -203,6 +207,8 @@ def test_a_policy_refuses_the_file_or_the_batch(
     p = _taken(pipeline, f"drift/{name}.parquet", after_base=True, schemaPolicy=policy)
     assert p.quarantine("rule", "__row") == [{"rule": rule, "__row": None}]
     assert len(p.rows()) == 3
+    assert p.ledger.result(2).files_refused == {rule: 1}
+    assert is_drift(rule)
 
 
 def test_a_new_column_can_be_ignored(pipeline: Make) -> None:
