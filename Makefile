@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 LOWEST := .venv-lowest
 UV := $(BIN)/uv
 COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate
+# Images run the versions that the tests ran with.
+TESTED := --constraint requirements/dev.txt
 
 # Tests, demo and benchmarks start hundreds of processes, each twice as fast if none compiles what it imports.
 unexport PYTHONDONTWRITEBYTECODE
@@ -57,8 +59,9 @@ cluster: $(VENV)/ready  ## Start a Kubernetes with a node on this machine (Debia
 cluster-down:  ## End what `make cluster` started.
 	@PYTHONPATH=tests/support $(BIN)/python -m cluster down
 
-crds: $(VENV)/ready  ## Write crds/ anew from the models.
+crds: $(VENV)/ready  ## Write crds/ anew from the models, and the copy that is installed with the operator.
 	@$(BIN)/python -m featurestore.resources.crd crds
+	@$(BIN)/python -m featurestore.resources.crd operator/chart/definitions
 
 docs: $(VENV)/ready  ## Check that every link in the documentation leads somewhere.
 	@$(BIN)/pytest tests/docs
@@ -66,6 +69,9 @@ docs: $(VENV)/ready  ## Check that every link in the documentation leads somewhe
 lock: $(VENV)/ready  ## Pin the newest and the lowest versions of all dependencies, with hashes and without addresses.
 	@$(COMPILE) --all-extras --group dev --group demo --upgrade pyproject.toml -o requirements/dev.txt
 	@$(COMPILE) --all-extras --group dev --group demo --resolution lowest-direct pyproject.toml -o requirements/lowest.txt
+	@$(COMPILE) $(TESTED) --group operator-image -o requirements/operator.txt
+	@$(COMPILE) $(TESTED) --extra transforms --extra redis --extra s3 pyproject.toml -o requirements/job.txt
+	@$(COMPILE) $(TESTED) --group build -o requirements/build.txt
 	@echo 'uv>=0.5' | $(COMPILE) --upgrade - -o requirements/uv.txt
 
 clean:  ## Remove everything that make made.

@@ -15,6 +15,7 @@ from featurestore.definition import build_digest, outputs
 from featurestore.difference import Difference, differences
 from featurestore.registry import Accepted, Registry, document, resource_digest
 from featurestore.resources import DataPipeline, FeatureStore, FeatureView, Resource
+from featurestore.wording import count, size
 
 DEFINITION = ("entity", "source", "timestampField", "createdTimestampField", "filter", "features")
 """Fields of a view that its stored rows depend on; see ``definition.build_digest``."""
@@ -62,6 +63,14 @@ class Change:
     size_bytes: int | None = None
     gone: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def reads(self) -> str:
+        """What computing the rows reads, in words; "" if they need not be computed, or there is nothing to read yet."""
+        if not self.rebuild or self.rows is None:
+            return ""
+        why = "builds" if self.rebuild == "new" else "builds again, beside what serves"
+        return f"{why}: reads {count(self.rows, 'row')}, {size(self.size_bytes or 0)}"
 
     def to_dict(self) -> dict[str, Any]:
         return {

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from featurestore import changeset, layout
-from featurestore.changeset import Action, Before, Change, Changeset, Dataset
+from featurestore.changeset import Action, Before, Changeset, Dataset
 from featurestore.cli.output import Format, dump
 from featurestore.errors import FeatureStoreError
 from featurestore.project import Project, open_project
@@ -17,7 +17,6 @@ from featurestore.resources import FeatureStore
 from featurestore.resources.document import Loaded, load
 from featurestore.resources.reference import Known, check_references
 from featurestore.table import Table
-from featurestore.wording import count, size
 
 _MARKS = {Action.CREATE: ("+", "green"), Action.UPDATE: ("~", "yellow"), Action.UNCHANGED: ("=", "dim")}
 
@@ -88,15 +87,10 @@ def lines(found: Changeset) -> Iterator[Text]:
             yield Text(f"    {difference}")
         for name in one.gone:
             yield Text(f"  - {name} goes away", style="red")
-        if one.rebuild and one.rows is not None:
-            yield Text(f"    {_reads(one)}")
+        if one.reads:
+            yield Text(f"    {one.reads}")
         for note in one.notes:
             yield Text(f"    {note}.", style="dim")
-
-
-def _reads(one: Change) -> str:
-    why = "builds" if one.rebuild == "new" else "builds again, beside what serves"
-    return f"{why}: reads {count(one.rows or 0, 'row')}, {size(one.size_bytes or 0)}"
 
 
 def _conclusion(found: Changeset, *, record: bool) -> str:

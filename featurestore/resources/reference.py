@@ -177,6 +177,13 @@ class _References:
             yield SpecError("a pipeline cannot look up its own dataset", where=place, got=repr(pipeline))
             return
         yield from self._there(at, (*where, "pipeline"), step.pipeline)
+        if way := self._way(step.pipeline, pipeline):
+            yield SpecError(
+                "pipelines look each other up",
+                where=at.where(*where, "pipeline"),
+                got=" → ".join((pipeline, *way)),
+                hint="Each would wait for the dataset of the next",
+            )
         there = self._dataset(step.pipeline)
         for here, key in step.keys.items():
             yield from _column(at, (*where, "keys", here), here, columns)
@@ -188,6 +195,20 @@ class _References:
                 yield SpecError(
                     f"there is a column {name!r} already", where=place, hint="Give it another name"
                 )
+
+    def _way(self, start: str, end: str) -> tuple[str, ...]:
+        """From one pipeline by lookups to another; empty if there is no way."""
+        ways: list[tuple[str, ...]] = [(start,)]
+        seen = {start}
+        while ways:
+            way = ways.pop()
+            if way[-1] == end:
+                return way
+            if way[-1] in self._pipelines:
+                found = [it.lookup.pipeline for it in self._pipelines[way[-1]].spec.transforms if it.lookup]
+                ways += [(*way, name) for name in found if name not in seen]
+                seen.update(found)
+        return ()
 
     def _there(self, at: Placed, path: tuple[str | int, ...], pipeline: str) -> Iterator[SpecError]:
         if self._known.growing:

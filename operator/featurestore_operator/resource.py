@@ -40,6 +40,10 @@ STATEFUL_SET = Resource("apps/v1", "StatefulSet", "statefulsets")
 POD_DISRUPTION_BUDGET = Resource("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
 LEASE = Resource("coordination.k8s.io/v1", "Lease", "leases")
 EVENT = Resource("events.k8s.io/v1", "Event", "events")
+WEBHOOK_CONFIGURATION = Resource(
+    "admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations"
+)
+"""The one kind here that is in no namespace."""
 
 OF_KIND = {it.kind: it for it in (FEATURE_STORE, DATA_PIPELINE, FEATURE_VIEW)}
 MANAGED = {"app.kubernetes.io/managed-by": "featurestore"}

@@ -15,8 +15,9 @@ LogFormat = Literal["text", "json"]
 class Settings:
     """``namespaces``: those that are served; empty is all. ``identity``: name of this operator among others.
 
-    ``port``: of probes and metrics. ``grace_s``: time from SIGTERM to the end. ``job_image``: of Jobs whose pipeline
-    names none. ``job_service_account``: theirs, which needs no permission. ``redis_image``: of managed servers.
+    ``port``: of probes and metrics. ``webhook_port``: None serves no webhook. ``grace_s``: time from SIGTERM to the
+    end. ``job_image``: of Jobs whose pipeline names none. ``job_service_account``: theirs, which needs no
+    permission. ``redis_image``: of managed servers.
     """
 
     identity: str
@@ -29,6 +30,7 @@ class Settings:
     lease_name: str = "featurestore-operator"
     lease_s: int = 15
     port: int = 8080
+    webhook_port: int | None = None
     grace_s: float = 25.0
     job_image: str = "featurestore-job"
     job_service_account: str = "default"
@@ -87,6 +89,9 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
     option("--lease-name", preset.lease_name, help="name of the Lease")
     option("--lease-s", preset.lease_s, type=_positive, help="time after which another operator takes over")
     option("--port", preset.port, type=int, help="port of /healthz, /readyz and /metrics")
+    option(
+        "--webhook-port", None, type=int, help="port of the API server's reviews; without it none are made"
+    )
     option("--grace-s", preset.grace_s, type=_seconds, help="time from SIGTERM to the end")
     option("--job-image", preset.job_image, help="image of Jobs whose pipeline names none")
     option("--job-service-account", preset.job_service_account, help="service account of those Jobs")

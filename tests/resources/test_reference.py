@@ -69,6 +69,17 @@ def test_columns_that_came_later_are_known_beside_those_declared(tmp_path: Path)
     assert problems(PIPELINE + columns + "---\n" + VIEW, tmp_path, known) == []
 
 
+def test_pipelines_do_not_look_each_other_up(tmp_path: Path) -> None:
+    def looking_up(name: str, other: str) -> str:
+        lookup = f"{{pipeline: {other}, keys: {{tailnum: tailnum}}, columns: {{seats: seats_of_{other}}}}}"
+        return PIPELINE.replace("flights", name) + f"  transforms: [{{lookup: {lookup}}}]\n"
+
+    [first, second] = problems(looking_up("a", "b") + "---\n" + looking_up("b", "a"), tmp_path, Known({}, {}))
+    assert "pipelines look each other up" in first
+    assert "got a → b → a" in first
+    assert "got b → a → b" in second
+
+
 def test_callables_are_not_looked_for_where_they_cannot_be_seen(tmp_path: Path) -> None:
     steps = "  transforms: [{python: {callable: 'nowhere:clean'}}]\n"
     assert problems(PIPELINE + steps, tmp_path, Known({}, {}, folders=None)) == []

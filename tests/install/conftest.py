@@ -1,0 +1,22 @@
+"""An API server of its own, on which everything is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from cluster.binaries import MissingError
+from cluster.control_plane import ControlPlane, control_plane
+from installation import DEPLOY
+from missing import not_here
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """What ``kubectl apply -k operator/deploy`` makes of a new cluster, with the controllers of Kubernetes."""
+    try:
+        with control_plane(tmp_path_factory.mktemp("installed")) as plane, plane.controllers():
+            plane.kubectl("apply", "--server-side", f"--kustomize={DEPLOY}")
+            yield plane
+    except MissingError as missing:
+        not_here(str(missing))

@@ -1,0 +1,101 @@
+"""Helm's chart and the kustomization are one installation, said twice."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cluster.binaries import CACHE, MissingError
+from installation import CHART, HELM, NAMESPACE, Object, Objects, kustomized, templated
+from missing import not_here
+
+# What a chart says of itself, and the one thing that is said for Helm alone: definitions outlive the release.
+_OF_HELM = ("helm.sh/chart", "app.kubernetes.io/managed-by", "helm.sh/resource-policy")
+
+
+def alike(found: Objects) -> Objects:
+    """As both say it: without the namespace, which Helm makes itself, and without what only Helm says."""
+    return {key: _plain(value) for key, value in found.items() if key[0] != "Namespace"}
+
+
+def _plain(value: Object) -> Object:
+    plain = copy.deepcopy(value)
+    metadata = plain["metadata"]
+    for field in ("labels", "annotations"):
+        kept = {name: it for name, it in (metadata.pop(field, None) or {}).items() if name not in _OF_HELM}
+        if kept:
+            metadata[field] = kept
+    return plain
+
+
+def placed(found: Objects) -> Objects:
+    """Helm puts what names no namespace into that of the release."""
+    everywhere = ("Cluster", "CustomResourceDefinition", "Validating", "Namespace")
+    return {
+        (kind, namespace or ("" if kind.startswith(everywhere) else NAMESPACE), name): _in(
+            value, "" if kind.startswith(everywhere) else NAMESPACE
+        )
+        for (kind, namespace, name), value in found.items()
+    }
+
+
+def _in(value: Object, namespace: str) -> Object:
+    if namespace:
+        value["metadata"]["namespace"] = namespace
+    return value
+
+
+@pytest.mark.parametrize(
+    ("components", "values"),
+    [
+        ((), ()),
+        (("monitoring",), ("monitoring.enabled=true",)),
+        (("cert-manager",), ("certManager.enabled=true",)),
+        (("namespaced",), ("scope=Namespace",)),
+        (("monitoring", "namespaced"), ("monitoring.enabled=true", "scope=Namespace")),
+    ],
+    ids=["base", "monitoring", "cert-manager", "namespaced", "monitoring-namespaced"],
+)
+def test_both_install_the_same_objects(
+    tmp_path: Path, components: tuple[str, ...], values: tuple[str, ...]
+) -> None:
+    try:
+        ours, theirs = alike(kustomized(tmp_path, *components)), alike(placed(templated(*values)))
+    except MissingError as missing:
+        not_here(str(missing))
+    assert set(ours) == set(theirs)
+    for key, value in ours.items():
+        assert theirs[key] == value, key
+
+
+def test_definitions_and_with_them_all_resources_outlive_the_release() -> None:
+    try:
+        found = templated()
+    except MissingError as missing:
+        not_here(str(missing))
+    kept = {name for (kind, _, name), it in found.items() if _is_kept(it)}
+    assert kept == {name for (kind, _, name) in found if kind == "CustomResourceDefinition"}
+    assert len(kept) == 3
+
+
+def _is_kept(value: dict[str, Any]) -> bool:
+    return (value["metadata"].get("annotations") or {}).get("helm.sh/resource-policy") == "keep"
+
+
+def test_helm_finds_nothing_wrong_with_the_chart() -> None:
+    assert linted().returncode == 0
+
+
+@pytest.mark.parametrize("wrong", ["scope=All", "replicas=0", "images.operator=", "unheard=of"])
+def test_a_value_that_means_nothing_is_refused(wrong: str) -> None:
+    assert "values don't meet the specifications" in linted(f"--set={wrong}").stdout
+
+
+def linted(*arguments: str) -> subprocess.CompletedProcess[str]:
+    helm = CACHE / HELM / "helm"
+    if not helm.exists():
+        not_here(f"{helm} is not there")
+    return subprocess.run([helm, "lint", "--strict", CHART, *arguments], capture_output=True, text=True)

@@ -1,0 +1,201 @@
+"""The webhook refuses what several objects make wrong, says what follows, and is in nobody's way."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from featurestore.changeset import Before, Dataset
+from featurestore.registry import Accepted, resource_digest
+from featurestore.resources import DataPipeline, FeatureStore, FeatureView
+from featurestore_operator.admission import Review, review
+
+API = "featurestore.dev/v1alpha1"
+STORE: dict[str, Any] = {
+    "apiVersion": API,
+    "kind": "FeatureStore",
+    "metadata": {"name": "default"},
+    "spec": {"offline": {"uri": "s3://features"}},
+}
+PIPELINE: dict[str, Any] = {
+    "apiVersion": API,
+    "kind": "DataPipeline",
+    "metadata": {"name": "flights"},
+    "spec": {"source": {"uri": "s3://raw/*.parquet", "format": "Parquet"}},
+}
+VIEW: dict[str, Any] = {
+    "apiVersion": API,
+    "kind": "FeatureView",
+    "metadata": {"name": "delays"},
+    "spec": {
+        "entity": {"name": "aircraft", "joinKeys": [{"name": "tailnum", "type": "string"}]},
+        "source": {"pipeline": "flights"},
+        "timestampField": "landed",
+        "features": [{"name": "delay", "type": "float64", "column": "delay"}],
+    },
+}
+COLUMNS = ("tailnum", "landed", "delay", "distance")
+KNOWN = Before(
+    store=FeatureStore.model_validate(STORE),
+    pipelines={
+        "flights": Accepted(
+            resource_digest(DataPipeline.model_validate(PIPELINE)), DataPipeline.model_validate(PIPELINE)
+        )
+    },
+    views={
+        "delays": Accepted(
+            resource_digest(FeatureView.model_validate(VIEW)), FeatureView.model_validate(VIEW)
+        )
+    },
+    datasets={"flights": Dataset(rows=1200, size_bytes=3 * 1024**2, columns=COLUMNS)},
+)
+
+
+def changed(value: dict[str, Any], name: str | None = None, **spec: Any) -> dict[str, Any]:
+    return {
+        **value,
+        "metadata": {"name": name or value["metadata"]["name"]},
+        "spec": {**copy.deepcopy(value["spec"]), **spec},
+    }
+
+
+def with_lookup(name: str, of: str) -> dict[str, Any]:
+    lookup = {"pipeline": of, "keys": {"tailnum": "tailnum"}, "columns": {"seats": "seats"}}
+    return changed(PIPELINE, name, transforms=[{"lookup": lookup}])
+
+
+def knowing(*objects: dict[str, Any]) -> Before:
+    pipelines = {it["metadata"]["name"]: Accepted("", DataPipeline.model_validate(it)) for it in objects}
+    return Before(KNOWN.store, {**KNOWN.pipelines, **pipelines}, KNOWN.views, KNOWN.datasets)
+
+
+def created(value: dict[str, Any], known: Before | None = KNOWN) -> Review:
+    return review({"operation": "CREATE", "object": value, "oldObject": None}, known)
+
+
+def updated(value: dict[str, Any], before: dict[str, Any], known: Before | None = KNOWN) -> Review:
+    return review({"operation": "UPDATE", "object": value, "oldObject": before}, known)
+
+
+def deleted(value: dict[str, Any], known: Before | None = KNOWN) -> Review:
+    return review({"operation": "DELETE", "object": None, "oldObject": value}, known)
+
+
+def test_what_is_right_and_new_passes_in_silence() -> None:
+    for value in (STORE, PIPELINE, VIEW, changed(VIEW, "others"), changed(PIPELINE, "weather")):
+        assert created(value) == Review(True)
+
+
+def test_a_column_that_the_dataset_lacks_is_refused() -> None:
+    wrong = changed(VIEW, features=[{"name": "delay", "type": "float64", "column": "dlay"}])
+    answer = updated(wrong, VIEW)
+    assert not answer.allowed
+    assert answer.message == ("unknown column 'dlay': in spec.features[0].column. Did you mean 'delay'?")
+
+
+def test_an_expression_that_would_read_files_is_refused() -> None:
+    wrong = changed(PIPELINE, transforms=[{"sql": {"query": "SELECT * FROM read_csv('/etc/passwd')"}}])
+    assert not updated(wrong, PIPELINE).allowed
+
+
+def test_pipelines_that_look_each_other_up_are_refused_however_long_the_way() -> None:
+    known = knowing(with_lookup("b", "c"), with_lookup("c", "a"))
+    answer = created(with_lookup("a", "b"), known)
+    assert not answer.allowed
+    assert "got a → b → c → a" in answer.message
+    assert created(with_lookup("d", "b"), known).allowed
+
+
+def test_what_is_named_and_not_there_yet_is_a_warning() -> None:
+    answer = created(changed(VIEW, "others", source={"pipeline": "weather"}))
+    assert answer == Review(True, "", ("FeatureView 'others' waits: there is no DataPipeline 'weather' yet",))
+    assert created(with_lookup("a", "b")).warnings == (
+        "DataPipeline 'a' waits: there is no DataPipeline 'b' yet",
+    )
+
+
+def test_a_view_that_is_built_again_says_what_that_reads() -> None:
+    answer = updated(changed(VIEW, filter="distance > 100"), VIEW)
+    assert answer.allowed
+    assert answer.warnings[0] == (
+        "FeatureView 'delays' builds again, beside what serves: reads 1,200 rows, 3.0 MiB"
+    )
+    assert "keeps serving until the new one is complete" in answer.warnings[1]
+
+
+def test_features_that_go_away_are_said() -> None:
+    other = [{"name": "distance", "type": "float64", "column": "distance"}]
+    answer = updated(changed(VIEW, features=other), VIEW)
+    assert answer.warnings[0] == "FeatureView 'delays' loses delay: whoever reads that finds it no more"
+
+
+def test_a_changed_pipeline_says_who_reads_it_and_what_breaks() -> None:
+    declared = [{"name": name, "type": "string"} for name in ("tailnum", "landed", "delay")]
+    before = changed(PIPELINE, "weather", columns=declared)
+    view = Accepted("", FeatureView.model_validate(changed(VIEW, source={"pipeline": "weather"})))
+    known = Before(
+        KNOWN.store, {"weather": Accepted("", DataPipeline.model_validate(before))}, {"delays": view}
+    )
+    answer = updated(changed(before, transforms=[{"drop": {"columns": ["delay"]}}]), before, known)
+    assert answer.allowed
+    assert "DataPipeline 'weather' is read by FeatureView 'delays'" in answer.warnings
+    assert answer.warnings[-1].startswith(
+        "FeatureView 'delays' is wrong from then on: unknown column 'delay'"
+    )
+
+
+def test_deleting_what_others_read_is_a_warning_and_never_refused() -> None:
+    assert deleted(PIPELINE) == Review(
+        True,
+        "",
+        ("DataPipeline 'flights' is read by FeatureView 'delays': without it no new rows come there",),
+    )
+    assert deleted(STORE).warnings == (
+        "1 DataPipeline and 1 FeatureView stand still without a FeatureStore; what is in storage stays",
+    )
+    assert deleted(VIEW) == Review(True)
+
+
+def test_deleting_data_with_the_object_is_said() -> None:
+    [warning] = deleted(changed(VIEW, deletionPolicy="Delete")).warnings
+    assert warning == "The data of FeatureView 'delays' is deleted with it (spec.deletionPolicy: Delete)"
+
+
+def test_what_was_wrong_before_can_still_be_labelled_released_and_deleted() -> None:
+    wrong = changed(VIEW, timestampField="nowhere")
+    assert not created(wrong).allowed
+    labelled = {**wrong, "metadata": {"name": "delays", "labels": {"a": "b"}}}
+    assert updated(labelled, wrong) == Review(True)
+    released = {**wrong, "metadata": {"name": "delays", "deletionTimestamp": "2013-01-01T00:00:00Z"}}
+    assert updated(released, changed(VIEW)) == Review(True)
+    assert deleted(wrong).allowed
+
+
+@pytest.mark.parametrize("value", [STORE, PIPELINE, VIEW, changed(VIEW, timestampField="nowhere")])
+def test_where_nothing_can_be_known_nothing_is_refused(value: dict[str, Any]) -> None:
+    assert created(value, None) == Review(True)
+
+
+def test_a_long_list_of_names_is_cut() -> None:
+    views = {
+        name: Accepted("", FeatureView.model_validate(changed(VIEW, name)))
+        for name in (f"v{n}" for n in range(40))
+    }
+    [warning] = deleted(PIPELINE, Before(KNOWN.store, KNOWN.pipelines, views)).warnings
+    assert "and 35 more" in warning
+    assert len(warning) < 256
+
+
+def test_the_answer_is_an_admission_review() -> None:
+    assert Review(False, "why", ("so",)).to_dict("7") == {
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "response": {
+            "uid": "7",
+            "allowed": False,
+            "status": {"code": 422, "reason": "Invalid", "message": "why"},
+            "warnings": ["so"],
+        },
+    }
