@@ -3,7 +3,7 @@
 #
 # BASE: any image that has Python >= 3.11 with its venv module. PIP_…: as pip reads them from the environment;
 # `--volume WHEELS:/wheels --build-arg PIP_NO_INDEX=1 --build-arg PIP_FIND_LINKS=/wheels` builds without a network.
-ARG BASE=docker.io/library/python:3.11-slim-bookworm
+ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS build
 ARG PIP_NO_INDEX PIP_FIND_LINKS PIP_INDEX_URL PIP_CERT
