@@ -57,7 +57,7 @@ def templated(*settings: str) -> Objects:
         "featurestore",
         CHART,
         f"--namespace={NAMESPACE}",
-        f"--kube-version={version()}",
+        f"--kube-version={version('k8s.io/kubernetes')}",
         *values,
     ]
     return objects(printed(command))
