@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -51,8 +52,8 @@ def measure(each: int = EACH) -> list[Figure]:
         with (Path(folder) / "log").open("wb") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
-            serving_s = _until(lambda: bool(_metrics(port)), start)
-            queued_s = _until(lambda: _metrics(port).get("featurestore_operator_synced") == 1, start)
+            serving_s = _until(lambda: _code(port, "/healthz") == 200, start)
+            queued_s = _until(lambda: _code(port, "/readyz") == 200, start)
             _until(lambda: _looks(port) >= 2 * each, start)
             mark = plane.audit.mark()
             time.sleep(REST_S)
@@ -114,6 +115,16 @@ def _fill(kubeconfig: str, each: int) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda it: api.create(*it), manifests()))
     api.close()
+
+
+def _code(port: int, path: str) -> int:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return 0
 
 
 def _metrics(port: int) -> dict[str, float]:

@@ -64,12 +64,18 @@ class Api:
         self, resource: Resource, namespace: str | None, labels: Mapping[str, str] | None = None
     ) -> list[Object]:
         """All objects with these labels, in one namespace or (None) in all."""
-        return list(self._pages(resource, namespace, labels, _JSON))
+        return list(self.each(resource, namespace, labels))
+
+    def each(
+        self, resource: Resource, namespace: str | None, labels: Mapping[str, str] | None = None
+    ) -> Iterator[Object]:
+        """As ``list``, few at a time."""
+        return self._pages(resource, namespace, labels, _JSON)
 
     def list_metadata(
         self, resource: Resource, namespace: str | None, labels: Mapping[str, str] | None = None
     ) -> Iterator[Object]:
-        """As ``list``, only the metadata, and few at a time."""
+        """As ``each``, only the metadata."""
         return self._pages(resource, namespace, labels, _METADATA_ONLY)
 
     def apply(self, resource: Resource, manifest: Object) -> Object:

@@ -13,12 +13,14 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import kopf
+from kopf._cogs.structs.references import Insights
 from kubernetes.client import Configuration
 
-from featurestore.errors import FeatureStoreError, NotFound
+from featurestore.errors import FeatureStoreError, NotFound, TransientError
 from featurestore_operator.access import authorization
 from featurestore_operator.api import Api
 from featurestore_operator.cache import Cache
@@ -29,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 MOST_BACKOFF_S = 10.0
 POLL_S = 0.05
+RELIST_S = 5.0
 PATIENCE_S = 5.0
 """How long a watch may bring nothing of what it owes, before that is fetched."""
 
@@ -53,6 +56,7 @@ class Informer:
         self._resync_s = resync_s
         self._stopping = threading.Event()
         self._relisted = threading.Event()
+        self._end_kopf: Callable[[], object] = lambda: None
         self._threads = [
             threading.Thread(target=self._watch, name="watch", daemon=True),
             threading.Thread(target=self._count, name="census", daemon=True),
@@ -67,6 +71,7 @@ class Informer:
         deadline = time.monotonic() + within_s
         self._stopping.set()
         self._relisted.set()
+        self._end_kopf()
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
 
@@ -76,34 +81,55 @@ class Informer:
         return all(thread.is_alive() for thread in self._threads)
 
     def _watch(self) -> None:
+        # What is there is known sooner if nothing else is done meanwhile.
+        while not self._cache.wait_until_synced(POLL_S):
+            if self._stopping.is_set():
+                return
         for delay_s in _Backoff():
             try:
-                self._look()
                 asyncio.run(self._kopf())
-            except FeatureStoreError as error:
-                logger.error("%s", _why(error))
+            except TransientError as error:
+                logger.error("%s", error)
             except Exception:
                 # Whatever ends kopf, such as a kind that is deleted: an operator without watches is none.
                 logger.exception("the watches ended; they start again")
             if self._stopping.wait(delay_s):
                 return
 
-    def _look(self) -> None:
-        # Kopf looks for the kinds once. What it does not find then, it never watches, and says so in passing.
-        for resource, labels in WATCHED.items():
-            for namespace in self._namespaces:
-                next(self._api.list_metadata(resource, namespace, labels), None)
-
     async def _kopf(self) -> None:
         namespaces = [it for it in self._namespaces if it is not None]
-        await kopf.operator(
-            registry=self._registry(),
-            settings=_settings(),
-            standalone=True,
-            clusterwide=not namespaces,
-            namespaces=namespaces,
-            stop_flag=self._stopping,
+        insights, ended, loop = Insights(), asyncio.Event(), asyncio.get_running_loop()
+
+        def end() -> None:
+            with suppress(RuntimeError):  # The loop has ended already.
+                loop.call_soon_threadsafe(ended.set)
+
+        self._end_kopf = end
+        if self._stopping.is_set():
+            return
+        watching = asyncio.create_task(
+            kopf.operator(
+                registry=self._registry(),
+                settings=_settings(),
+                insights=insights,
+                standalone=True,
+                clusterwide=not namespaces,
+                namespaces=namespaces,
+                # Of the loop: kopf waits for one of threads in a thread, which a loop that ends waits for.
+                stop_flag=ended,
+            )
         )
+        found = asyncio.create_task(insights.ready_resources.wait())
+        await asyncio.wait((watching, found), return_when=asyncio.FIRST_COMPLETED)
+        found.cancel()
+        # An API server that starts answers before it knows all kinds, and kopf looks for them only once.
+        lacking = {it.plural for it in WATCHED} - {it.plural for it in insights.watched_resources}
+        if lacking and not watching.done():
+            watching.cancel()
+            await asyncio.wait((watching,))
+            raise TransientError("the API server does not know all kinds", where=", ".join(sorted(lacking)))
+        self._relisted.set()
+        await watching
 
     def _registry(self) -> kopf.OperatorRegistry:
         # Of our own: kopf's default one is filled by whatever module is imported.
@@ -135,7 +161,7 @@ class Informer:
                 metadata = item["metadata"]
                 self._cache.drop(resource, metadata["namespace"], metadata["name"], metadata["uid"])
                 return
-            if event["type"] is None and self._cache.synced:
+            if event["type"] is None:
                 self._relisted.set()
             self._cache.put(resource, item)
 
@@ -144,18 +170,19 @@ class Informer:
     def _count(self) -> None:
         for delay_s in _Backoff():
             try:
-                self._settle()
+                self._fill()
                 break
             except FeatureStoreError as error:
-                logger.debug("%s", error)  # The watches say it, which meet the same.
+                logger.error("%s", _why(error))
             if self._stopping.wait(delay_s):
                 return
         while not self._stopping.is_set():
             # Not all operators of a cluster at once.
             relisted = self._relisted.wait(self._resync_s * random.uniform(0.9, 1.1))
-            self._relisted.clear()
-            if self._stopping.is_set():
+            # One census for a whole list, which comes object by object.
+            if self._stopping.wait(RELIST_S if relisted else 0.0):
                 return
+            self._relisted.clear()
             if not relisted:
                 self._resync()
             try:
@@ -163,6 +190,15 @@ class Informer:
             except FeatureStoreError as error:
                 logger.error("what was missed is not known: %s", _why(error))
                 self._stopping.wait(MOST_BACKOFF_S)
+
+    def _fill(self) -> None:
+        # Kopf needs a millisecond or more for each object, and never says that it has told of all.
+        for resource, labels in WATCHED.items():
+            for namespace in self._namespaces:
+                for item in self._api.each(resource, namespace, labels):
+                    self._cache.put(resource, item)
+        self._cache.mark_synced()
+        logger.info("all is known that is there: %d resources", len(self._cache.all_keys()))
 
     def _settle(self) -> None:
         census = Census(self._api, self._cache, self._namespaces)
@@ -176,9 +212,6 @@ class Informer:
         census.fetch(missed)
         if gone or missed:
             logger.info("the watches had missed %d deletions and %d changes", gone, len(missed))
-        if not self._cache.synced and not self._stopping.is_set():
-            self._cache.mark_synced()
-            logger.info("all is known that is there: %d resources", len(self._cache.all_keys()))
 
     def _resync(self) -> None:
         for key in self._cache.all_keys():
@@ -193,11 +226,27 @@ class _Backoff:
         return itertools.chain((1.0, 2.0, 4.0, 8.0), itertools.repeat(MOST_BACKOFF_S))
 
 
+class _NoDiff(kopf.DiffBaseStorage):
+    """Kopf need not find out what changed, which costs it more than all else, nor look for notes of its own."""
+
+    def build(
+        self, *, body: kopf.Body, extra_fields: Any = None, ignored_fields: Any = None
+    ) -> kopf.BodyEssence:
+        return kopf.BodyEssence()
+
+    def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:
+        return None
+
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
+        raise AssertionError("nothing is written by watching")
+
+
 def _settings() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
     # Kinds and namespaces are known: so no permission to watch those of the whole cluster is needed.
     settings.scanning.disabled = True
+    settings.persistence.diffbase_storage = _NoDiff()
     settings.networking.error_backoffs = _Backoff()
     settings.networking.request_timeout = 30.0
     settings.watching.chunk_size = 500
