@@ -29,7 +29,7 @@ def version(module: str, folder: str = ".") -> str:
 
 
 def built(name: str) -> Path:
-    """Path of a program that is built from source: of Kubernetes, or ``versitygw``, ``dns``, ``pause``.
+    """Path of a program that is built from source: of Kubernetes, or ``versitygw``, ``helm``, ``dns``, ``pause``.
 
     Raises:
         MissingError: it was not built.
@@ -41,6 +41,8 @@ def built(name: str) -> Path:
             folder = "pause-1"
         case "versitygw":
             folder = "versitygw-v1.8.0"
+        case "helm":
+            folder = "helm-v3.22.0"
         case _:
             folder = f"kubernetes-{version('k8s.io/kubernetes')}"
     path = CACHE / folder / name
