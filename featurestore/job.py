@@ -92,7 +92,7 @@ class BatchResult(Model):
     ``files_refused``: rule to number of files, as many as ``files_quarantined``.
     ``watermarks_us``: timestamp column to its greatest value in the batch, UTC microseconds.
     ``peak_bytes``: greatest resident size of the process that ran it. ``dataset_rows``, ``dataset_bytes``,
-    ``dataset_columns`` (name to type): of the dataset after it, or after a later batch that was as quick.
+    ``dataset_columns`` (name to type): of the dataset after it.
     """
 
     kind: Literal["batch"] = "batch"

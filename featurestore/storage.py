@@ -178,8 +178,8 @@ def filesystem(url: str, environ: Mapping[str, str] | None = None) -> tuple[Any,
     is_s3 = url.startswith(("s3://", "s3a://"))
     # With more than one connection for an object, s3fs asks for its size before it reads it.
     options = {"use_listings_cache": False, "max_concurrency": 1, "config_kwargs": _S3_CONFIG}
-    if environ is not None:
-        options |= s3_credentials(environ)
+    if is_s3:
+        options |= s3_credentials(environ) if environ is not None else _own_credentials()
     try:
         fs, path = fsspec.url_to_fs(url, **(options if is_s3 else {}))
     except ImportError as error:
@@ -207,6 +207,15 @@ def s3_credentials(environ: Mapping[str, str]) -> dict[str, Any]:
         "endpoint_url": environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL"),
         "client_kwargs": {"region_name": region},
     }
+
+
+def _own_credentials() -> dict[str, Any]:
+    """The process's own credentials, if they are keys: file systems are kept by their options, and keys may change."""
+    if "AWS_ACCESS_KEY_ID" not in os.environ:
+        return {}
+    found = s3_credentials(os.environ)
+    # The region is found by botocore, where it is to be found.
+    return {name: found[name] for name in ("key", "secret", "token", "endpoint_url")}
 
 
 @contextmanager

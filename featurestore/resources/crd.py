@@ -152,7 +152,7 @@ def definition(kind: Kind) -> dict[str, Any]:
                 "plural": kind.plural,
                 "singular": name.lower(),
                 "shortNames": [kind.short],
-                "categories": ["featurestore"],
+                "categories": ["features"],
             },
             "scope": "Namespaced",
             "versions": [

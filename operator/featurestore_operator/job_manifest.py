@@ -23,7 +23,7 @@ PIPELINE, VIEW, BATCH = "featurestore.dev/pipeline", "featurestore.dev/view", "f
 STEP, WORK = "featurestore.dev/step", "featurestore.dev/work"
 ATTEMPT, KILLED = "featurestore.dev/attempt", "featurestore.dev/oom-kills"
 QUEUE = "kueue.x-k8s.io/queue-name"
-PERMANENT = (2, 3, 4, 5)
+PERMANENT = (2, 3, 5)
 """Exit codes after which the same attempt cannot help; see ``featurestore.errors``."""
 CONTAINER = "job"
 

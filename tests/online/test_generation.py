@@ -16,6 +16,7 @@ from featurestore.lookup import Lookup
 from featurestore.online.duckdb_store import DuckDBPublication, DuckDBStore
 from featurestore.online.form import Form
 from featurestore.online.generation import add
+from featurestore.online.held import Held
 from featurestore.online.shelf import KEPT, Shelf
 from featurestore.online.stored import Section, Stored
 from featurestore.storage import Storage
@@ -68,7 +69,7 @@ def test_readers_on_any_storage_see_the_next_generation(storage: Storage, spec: 
         put(storage, spec, version)
         clock.s += 1
         assert read(store, spec) == version
-        assert store.version("things", "d") == version
+        assert store.marks.held("things", "d") == Held(version, 1)
 
 
 def test_in_object_storage_readers_look_once_a_second(s3_root: str, spec: Any) -> None:
@@ -132,7 +133,7 @@ def test_a_generation_of_another_layout_is_not_read_and_the_next_one_stands_behi
     other = {"layout": 2, "version": 9, "entities": 1, "file": "whatever"}
     storage.replace(f"{FOLDER}/00000002.json", json.dumps(other).encode())
     store = DuckDBStore(storage)
-    assert store.version("things", "d") is None
+    assert store.marks.held("things", "d") is None
     with pytest.raises(StorageError, match="does not hold"):
         read(store, spec)
     put(storage, spec, 3)

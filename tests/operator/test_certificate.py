@@ -206,5 +206,5 @@ def test_a_secret_of_cert_manager_is_only_read(api: Api, namespace: str, control
 
 
 def test_without_a_configuration_of_the_webhook_that_is_said(api: Api, namespace: str) -> None:
-    with pytest.raises(NotFound, match=r"validatingwebhookconfigurations.*in the cluster"):
+    with pytest.raises(NotFound, match=r"no ValidatingWebhookConfiguration .* in the cluster"):
         keep(api, namespace, NOW)

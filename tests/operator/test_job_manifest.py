@@ -76,7 +76,7 @@ def test_kubernetes_tries_once_disruptions_do_not_count_and_permanent_failures_e
     disruption, permanent = spec["podFailurePolicy"]["rules"]
     assert disruption == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}
     assert permanent["action"] == "FailJob"
-    assert permanent["onExitCodes"]["values"] == [2, 3, 4, 5]
+    assert permanent["onExitCodes"]["values"] == [2, 3, 5]
 
 
 def test_the_pod_meets_the_restricted_security_standard() -> None:

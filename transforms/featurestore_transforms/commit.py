@@ -116,14 +116,7 @@ def finished(storage: Storage, manifest: Manifest) -> BatchResult:
     dataset = open_dataset(storage, manifest.pipeline)
     if dataset is None:
         raise StorageError("the dataset is gone", where=storage.uri(layout.dataset(manifest.pipeline)))
-    files = dataset.files()
-    result = _recorded(dataset, manifest).model_copy(
-        update={
-            "dataset_rows": sum(file.rows for file in files),
-            "dataset_bytes": sum(file.size_bytes for file in files),
-            "dataset_columns": {name: type_name(dtype) for name, dtype in user_types(dataset).items()},
-        }
-    )
+    result = _recorded(dataset, manifest)
     storage.replace(record, canonical_json(result.model_dump(mode="json", by_alias=True)))
     reach("after-result")
     return result
@@ -180,6 +173,8 @@ def _with_columns(
 def _commit_dataset(dataset: Table, manifest: Manifest, spec: DataPipelineSpec, outcome: Outcome) -> None:
     add, remove = _settled(dataset, manifest, spec, outcome)
     committed = [file for file in add if file.stats["minValues"].get(BATCH) == manifest.number]
+    gone = {file.path for file in remove}
+    files = [*(file for file in dataset.files() if file.path not in gone), *add]
     result = BatchResult(
         pipeline=manifest.pipeline,
         number=manifest.number,
@@ -194,6 +189,9 @@ def _commit_dataset(dataset: Table, manifest: Manifest, spec: DataPipelineSpec, 
         files_refused=dict(sorted(Counter(outcome.refused.values()).items())),
         watermarks_us=_watermarks_us(committed, outcome.types),
         bytes_read=outcome.bytes_read,
+        dataset_rows=sum(file.rows for file in files),
+        dataset_bytes=sum(file.size_bytes for file in files),
+        dataset_columns={name: type_name(dtype) for name, dtype in user_types(dataset).items()},
         peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         finished_us=time.time_ns() // 1000,
     )
