@@ -96,7 +96,19 @@ def test_pods_find_services_by_name(cluster: Node, cluster_namespace: str) -> No
     cluster.kubectl(
         "wait", "--for=condition=Ready", "pod/web", f"--namespace={cluster_namespace}", "--timeout=60s"
     )
-    source = "import urllib.request; print(urllib.request.urlopen('http://web/hostname', timeout=10).status)"
+    # A service is known to the names and to the node's rules a moment after its pod is ready.
+    source = """
+import time, urllib.request
+deadline = time.monotonic() + 20
+while True:
+    try:
+        print(urllib.request.urlopen("http://web/hostname", timeout=2).status)
+        break
+    except OSError:
+        if time.monotonic() > deadline:
+            raise
+        time.sleep(0.1)
+"""
     assert python(cluster, cluster_namespace, source) == "200\n"
 
 
