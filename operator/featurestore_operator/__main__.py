@@ -6,21 +6,24 @@ import os
 import sys
 import time
 
+from featurestore_operator.api import Api
+from featurestore_operator.cache import Cache
 from featurestore_operator.controller import Controller
+from featurestore_operator.metrics import Metrics
 from featurestore_operator.process import run
-from featurestore_operator.settings import parse
+from featurestore_operator.settings import Settings, parse
+from featurestore_operator.webhook import Answer
+from featurestore_operator.work import Handler
 
 
 def main() -> int:
     """Run the operator; the exit code."""
+    return run(parse(sys.argv[1:], os.environ), _build)
 
-    def clock() -> int:
-        return time.time_ns() // 1000
 
-    return run(
-        parse(sys.argv[1:], os.environ),
-        lambda cache, api, settings, metrics: Controller(cache, api, settings, metrics, clock),
-    )
+def _build(cache: Cache, api: Api, settings: Settings, metrics: Metrics) -> tuple[Handler, Answer]:
+    controller = Controller(cache, api, settings, metrics, lambda: time.time_ns() // 1000)
+    return controller, controller.review
 
 
 if __name__ == "__main__":

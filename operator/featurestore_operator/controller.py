@@ -6,7 +6,7 @@ work, and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from featurestore.backoff import SECOND_US, Attempt
@@ -17,12 +17,14 @@ from featurestore.reason import Reason
 from featurestore.registry import Kind
 from featurestore.wording import format_time, sentence
 from featurestore_operator.acceptance import Ruling
+from featurestore_operator.admission import Review, review
 from featurestore_operator.api import Api
 from featurestore_operator.cache import Cache
 from featurestore_operator.deletion import Deletion
 from featurestore_operator.key import Key
 from featurestore_operator.launch import Launcher
 from featurestore_operator.metrics import Metrics
+from featurestore_operator.neighbours import neighbours
 from featurestore_operator.pipeline import Outcome, Pipelines
 from featurestore_operator.settings import Settings
 from featurestore_operator.store import OpenStore, Stores
@@ -60,6 +62,10 @@ class Controller:
         else:
             self._blind.pop(key, None)
         return None if next_us is None else max(0.0, (next_us - self._clock()) / SECOND_US)
+
+    def review(self, request: Mapping[str, Any]) -> Review:
+        """What the webhook answers to a request of the API server; see :mod:`featurestore_operator.admission`."""
+        return review(request, neighbours(request, self._cache, self._stores))
 
     def _handle(self, key: Key, found: dict[str, Any] | None) -> int | None:
         store = self._stores.open(key.namespace)

@@ -11,23 +11,27 @@ import logging
 import signal
 import threading
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 
 from featurestore.errors import FeatureStoreError
 from featurestore_operator import access, log
 from featurestore_operator.api import Api
 from featurestore_operator.cache import Cache
+from featurestore_operator.certificate import keep
 from featurestore_operator.endpoint import Endpoint
 from featurestore_operator.informer import Informer
 from featurestore_operator.lease import Lease
 from featurestore_operator.metrics import Metrics
 from featurestore_operator.settings import Settings
+from featurestore_operator.webhook import Answer, Webhook
 from featurestore_operator.work import Handler, Work
 
 logger = logging.getLogger(__name__)
 
 WATCHES_S = 1.0
 
-Build = Callable[[Cache, Api, Settings, Metrics], Handler]
+Build = Callable[[Cache, Api, Settings, Metrics], tuple[Handler, Answer | None]]
+"""What handles keys, and what answers reviews; None if nothing does."""
 
 
 class Process:
@@ -48,7 +52,8 @@ class Process:
         namespaces: Sequence[str | None] = settings.namespaces or [None]
         self._informer = Informer(configuration, self.api, self.cache, namespaces, settings.resync_s)
         self._lease = self._elected() if settings.leader_elect else None
-        self._handler = build(self.cache, self.api, settings, self._metrics)
+        self._handler, answer = build(self.cache, self.api, settings, self._metrics)
+        self._webhook = self._reviewing(answer, settings)
         self._metrics.read(self.cache, self.work.depth, lambda: self._lease is None or self._lease.leads)
         self._endpoint = Endpoint(settings.port, self._unhealthy, self._unready, self._metrics.registry)
         self._stopping = threading.Event()
@@ -62,6 +67,9 @@ class Process:
         """Work until ``stop`` is called."""
         self._endpoint.start()
         self._informer.start()
+        if self._webhook is not None:
+            # By those that do not lead as well: the API server asks any of them.
+            self._webhook.start()
         self.work.start(self._handler)
         while not self.cache.wait_until_synced(0.1):
             if self._stopping.is_set():
@@ -101,6 +109,12 @@ class Process:
             self.work.hold,
             settings.lease_s,
         )
+
+    def _reviewing(self, answer: Answer | None, settings: Settings) -> Webhook | None:
+        if answer is None or settings.webhook_port is None:
+            return None
+        namespace = settings.lease_namespace or access.own_namespace(default="default")
+        return Webhook(settings.webhook_port, answer, lambda: keep(self.api, namespace, datetime.now(UTC)))
 
     def _unhealthy(self) -> str | None:
         return None if self._informer.alive else "the watches have ended"

@@ -114,7 +114,15 @@ class _Handler(BaseHTTPRequestHandler):
         except (ValueError, KeyError, TypeError):
             self._send(HTTPStatus.BAD_REQUEST, b"")
             return
-        self._send(HTTPStatus.OK, json.dumps(self.server.answer(request).to_dict(uid)).encode())
+        self._send(HTTPStatus.OK, json.dumps(self._answer(request).to_dict(uid)).encode())
+
+    def _answer(self, request: Mapping[str, Any]) -> Review:
+        try:
+            return self.server.answer(request)
+        except Exception:
+            # A defect of ours must not keep people from their objects; conditions say what is wrong with them.
+            logger.exception("a review failed by a defect")
+            return Review(True, warnings=("It was not checked: see the operator's log",))
 
     def _send(self, status: HTTPStatus, body: bytes) -> None:
         self.send_response(status)

@@ -40,4 +40,4 @@ class Onlooker:
 
 
 if __name__ == "__main__":
-    sys.exit(run(parse(sys.argv[1:], os.environ), Onlooker))
+    sys.exit(run(parse(sys.argv[1:], os.environ), lambda *parts: (Onlooker(*parts), None)))
