@@ -61,7 +61,7 @@ class Status(Model):
 class Memory(Model):
     """What the pipeline's batches needed, so that the next Job asks for what it will need."""
 
-    bytes_in: Count = Field(description="Bytes of source files in the batch that needed most.")
+    bytes_in: Count = Field(description="Bytes of source files in the batch that read most.")
     peak_bytes: Count = Field(description="Memory that this batch needed at its peak.")
 
 
@@ -77,8 +77,10 @@ class DataPipelineStatus(Status):
     batch: Count | None = Field(None, description="Number of the last committed batch.")
     dataset_version: Count | None = Field(None, description="Version of the dataset's Delta table.")
     rows: Count | None = Field(None, description="Rows of the dataset.")
-    quarantined_rows: Count | None = Field(None, description="Rows in quarantine that were not replayed.")
-    watermark: Time | None = Field(None, description="Greatest event time of the dataset.")
+    quarantined_rows: Count | None = Field(None, description="Rows that the last batch put into quarantine.")
+    quarantined_files: Count | None = Field(
+        None, description="Files that the last batch put into quarantine."
+    )
     last_commit_time: Time | None = Field(None, description="When the last batch was committed.")
     pending_files: Count | None = Field(None, description="Files seen that no committed batch holds yet.")
     oldest_pending_time: Time | None = Field(

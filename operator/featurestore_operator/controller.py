@@ -42,7 +42,7 @@ class Controller:
         self._cache, self._metrics, self._clock = cache, metrics, clock
         self._teller = Teller(api, clock, settings.identity)
         self._stores = Stores(cache, api, settings, clock)
-        launcher = Launcher(cache, api, clock)
+        launcher = Launcher(cache, api, metrics, clock)
         self._pipelines = Pipelines(self._stores, launcher, metrics, clock)
         self._views = Views(self._pipelines, launcher, clock)
         self._upkeep = Upkeep(cache, api, self._stores, settings, self._teller, clock)

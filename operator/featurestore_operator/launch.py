@@ -15,6 +15,7 @@ from featurestore_operator.api import Api
 from featurestore_operator.cache import Cache
 from featurestore_operator.job_manifest import Owner, Place, Try, Work, job
 from featurestore_operator.memory import Learned, memory
+from featurestore_operator.metrics import Metrics
 from featurestore_operator.record import Due, JobRecord, Records
 from featurestore_operator.resource import JOB
 from featurestore_operator.verdict import verdict
@@ -26,10 +27,8 @@ KEPT_S = 600
 class Launcher:
     """``clock``: UTC microseconds now."""
 
-    def __init__(self, cache: Cache, api: Api, clock: Callable[[], int]) -> None:
-        self._cache = cache
-        self._api = api
-        self._clock = clock
+    def __init__(self, cache: Cache, api: Api, metrics: Metrics, clock: Callable[[], int]) -> None:
+        self._cache, self._api, self._metrics, self._clock = cache, api, metrics, clock
         self._refused: dict[tuple[str, str], Attempt] = {}
 
     def records(self, namespace: str, jobs: Iterable[dict[str, Any]]) -> Records:
@@ -84,3 +83,4 @@ class Launcher:
             if record.job["spec"].get("ttlSecondsAfterFinished") is None:
                 patch = {"spec": {"ttlSecondsAfterFinished": KEPT_S}}
                 self._api.patch(JOB, namespace, record.name, patch)
+                self._metrics.job_ended(record.subject, record.outcome)

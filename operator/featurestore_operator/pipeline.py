@@ -136,7 +136,7 @@ class Pipelines:
         looks = [us for us in (plan.wake_us, inbox.next_us if inbox else None) if us is not None]
         return Outcome(
             plan.pipelines[name],
-            _facts(seen, inbox),
+            _facts(found, seen, there, inbox),
             plan.failing.get(f"pipelines/{name}"),
             min(looks, default=None),
         )
@@ -225,17 +225,32 @@ def _close(inbox: Inbox, step: CloseBatch, now_us: int) -> bool:
     return True
 
 
-def _facts(seen: Seen, inbox: Inbox | None) -> dict[str, Any]:
-    result, waiting = seen.result, inbox.open if inbox else None
-    facts: dict[str, Any] = {"pendingFiles": inbox.waiting if inbox else 0}
-    if waiting is not None:
-        facts["oldestPendingTime"] = time_of(min(entry.arrival.modified_us for entry in waiting.entries))
-    if result is not None:
-        facts |= {
-            "batch": result.number,
-            "datasetVersion": result.dataset_version,
-            "rows": result.dataset_rows,
-            "lastCommitTime": time_of(result.finished_us),
-            "memory": {"bytesIn": result.bytes_read, "peakBytes": result.peak_bytes},
-        }
-    return facts
+def _facts(found: dict[str, Any], seen: Seen, there: ObservedPipeline, inbox: Inbox | None) -> dict[str, Any]:
+    result = seen.result
+    intended = [
+        entry.arrival
+        for number in range(there.done + 1, there.head + 1)
+        for entry in seen.ledger.manifest(number).entries
+    ]
+    waiting = [entry.arrival for entry in there.open.entries] if there.open else []
+    oldest_us = min((arrival.modified_us for arrival in (*intended, *waiting)), default=None)
+    facts: dict[str, Any] = {
+        "pendingFiles": len(intended) + (inbox.waiting if inbox else 0),
+        "oldestPendingTime": time_of(oldest_us),
+    }
+    if result is None:
+        return facts
+    needed = Learned(result.bytes_read, result.peak_bytes)
+    kept = learned(found)
+    if kept is not None and kept.bytes_in > needed.bytes_in:
+        needed = kept
+    return {
+        **facts,
+        "batch": result.number,
+        "datasetVersion": result.dataset_version,
+        "rows": result.dataset_rows,
+        "quarantinedRows": result.rows_quarantined,
+        "quarantinedFiles": result.files_quarantined,
+        "lastCommitTime": time_of(result.finished_us),
+        "memory": {"bytesIn": needed.bytes_in, "peakBytes": needed.peak_bytes},
+    }

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from featurestore.backoff import Attempt
-from featurestore_operator.job_manifest import WORK, Work, work_digest
+from featurestore_operator.job_manifest import PIPELINE, VIEW, WORK, Work, work_digest
+from featurestore_operator.key import Key
 from featurestore_operator.verdict import Failed, Running, Succeeded, Verdict, attempt_of, lost, step_of
 
 
@@ -33,6 +34,25 @@ class JobRecord:
     @property
     def is_over(self) -> bool:
         return not isinstance(self.verdict, Running)
+
+    @property
+    def subject(self) -> Key:
+        """The pipeline or the view that it works for."""
+        metadata = self.job["metadata"]
+        view = metadata["labels"].get(VIEW)
+        if view is not None:
+            return Key("FeatureView", metadata["namespace"], view)
+        return Key("DataPipeline", metadata["namespace"], metadata["labels"][PIPELINE])
+
+    @property
+    def outcome(self) -> str:
+        """``succeeded``, ``failed``, ``out-of-memory`` or ``running``, for metrics."""
+        match self.verdict:
+            case Succeeded():
+                return "succeeded"
+            case Failed(killed=killed):
+                return "out-of-memory" if killed else "failed"
+        return "running"
 
     @property
     def order(self) -> tuple[str, int]:
