@@ -71,11 +71,7 @@ class Launcher:
             refused = self._refused[place.namespace, work.key] = Attempt(count, now_us, failure)
             return refused
         self._refused.pop((place.namespace, work.key), None)
-        more = ""
-        if due.killed:
-            most = ", which is spec.resources.memoryLimit" if asked.final else ""
-            more = f" with {asked.limit_bytes >> 20} MiB after it ran out of memory{most}"
-        return f"Job {wanted['metadata']['name']} is started{more}"
+        return f"Job {wanted['metadata']['name']} is started"
 
     def settle(self, namespace: str, records: Records, planned: Iterable[str]) -> None:
         """Let Kubernetes remove, after a while, Jobs that nobody needs to know of any more."""

@@ -26,11 +26,10 @@ class Learned:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """``request_bytes`` is reserved, ``limit_bytes`` kills. ``final``: there is no more to be had."""
+    """``request_bytes`` is reserved, ``limit_bytes`` kills."""
 
     request_bytes: int
     limit_bytes: int
-    final: bool
 
 
 def memory(resources: Resources, learned: Learned | None, bytes_in: int, killed: int) -> Memory:
@@ -40,11 +39,10 @@ def memory(resources: Resources, learned: Learned | None, bytes_in: int, killed:
     375
     """
     limit = min(resources.memory << killed, resources.most_memory)
-    final = limit >= resources.most_memory
     if killed:
         # What was learned was wrong for this batch.
-        return Memory(limit, limit, final)
-    return Memory(min(limit, _request(resources, learned, bytes_in)), limit, final)
+        return Memory(limit, limit)
+    return Memory(min(limit, _request(resources, learned, bytes_in)), limit)
 
 
 def _request(resources: Resources, learned: Learned | None, bytes_in: int) -> int:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import base64
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from featurestore.condition import Condition, false
-from featurestore.errors import NotFound, SpecError
+from featurestore.errors import CodeError, NotFound, SpecError
 from featurestore.online.mark import Marks, open_marks
 from featurestore.reason import Reason
 from featurestore.registry import Registry
@@ -45,7 +45,20 @@ class OpenStore:
     published: Published
     environ: Mapping[str, str] | None
     place: Place
-    opened_us: int
+
+
+Secrets = tuple[Mapping[str, str] | None, Mapping[str, str] | None]
+"""Credentials of storage and of the online store; None for the process's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """``version``: of the object that it was opened from. ``read_us``: when its Secrets were read."""
+
+    version: str
+    secrets: Secrets
+    store: OpenStore
+    read_us: int
 
 
 class Stores:
@@ -56,7 +69,7 @@ class Stores:
         self._api = api
         self._settings = settings
         self._clock = clock
-        self._open: dict[str, tuple[str, OpenStore]] = {}
+        self._kept: dict[str, _Kept] = {}
         self._lock = threading.Lock()
 
     def find(self, namespace: str) -> dict[str, Any] | Condition:
@@ -87,23 +100,31 @@ class Stores:
             return found
         version = f"{found['metadata']['uid']}/{found['metadata'].get('generation', 0)}"
         with self._lock:
-            kept = self._open.get(namespace)
-        if kept and kept[0] == version and self._clock() - kept[1].opened_us < _KEPT_US:
-            return kept[1]
+            kept = self._kept.get(namespace)
+        if kept is not None and kept.version == version and self._clock() - kept.read_us < _KEPT_US:
+            return kept.store
         try:
-            opened = self._opened(namespace, found)
-        except SpecError as error:
+            resource = resolved(parse(FeatureStore, found), namespace)
+            secrets = self._secrets(namespace, resource)
+            if kept is not None and (kept.version, kept.secrets) == (version, secrets):
+                # The same one: whatever was remembered of it holds.
+                store = kept.store
+            else:
+                store = self._opened(namespace, found["metadata"]["uid"], resource, secrets)
+        except (SpecError, CodeError) as error:
             return false("Ready", Reason.STORE_INVALID, str(error))
         except NotFound as error:
             return false("Ready", Reason.SECRET_MISSING, str(error))
         with self._lock:
-            self._open[namespace] = (version, opened)
-        return opened
+            self._kept[namespace] = _Kept(version, secrets, store, self._clock())
+        return store
 
     def forget(self, namespace: str) -> None:
-        """Open it anew next time: it may have failed because its credentials were changed."""
+        """Read its credentials anew next time: it may have failed because they were changed."""
         with self._lock:
-            self._open.pop(namespace, None)
+            kept = self._kept.get(namespace)
+            if kept is not None:
+                self._kept[namespace] = replace(kept, read_us=-_KEPT_US)
 
     def credentials(self, namespace: str, ref: SecretRef | None) -> Mapping[str, str] | None:
         """What a Secret holds, by key; None if none is named.
@@ -125,22 +146,25 @@ class Stores:
             ) from error
         return {key: base64.b64decode(value).decode() for key, value in (secret.get("data") or {}).items()}
 
-    def _opened(self, namespace: str, found: dict[str, Any]) -> OpenStore:
-        declared = parse(FeatureStore, found)
-        resource = resolved(declared, namespace)
+    def _secrets(self, namespace: str, resource: FeatureStore) -> Secrets:
+        redis = resource.spec.online.redis
+        return (
+            self.credentials(namespace, resource.spec.offline.secret_ref),
+            self.credentials(namespace, redis.secret_ref) if redis is not None else None,
+        )
+
+    def _opened(self, namespace: str, uid: str, resource: FeatureStore, secrets: Secrets) -> OpenStore:
         offline, redis = resource.spec.offline, resource.spec.online.redis
-        environ = self.credentials(namespace, offline.secret_ref)
-        storage = Storage(offline.uri, environ)
-        online = self.credentials(namespace, redis.secret_ref) if redis is not None else None
-        marks = open_marks(storage, resource.spec, online)
+        storage = Storage(offline.uri, secrets[0])
+        marks = open_marks(storage, resource.spec, secrets[1])
         return OpenStore(
             resource=resource,
-            uid=found["metadata"]["uid"],
+            uid=uid,
             storage=storage,
             registry=Registry(storage),
             marks=marks,
             published=Published(storage, marks),
-            environ=environ,
+            environ=secrets[0],
             place=Place(
                 namespace=namespace,
                 root=storage.root,
@@ -149,5 +173,4 @@ class Stores:
                 secret=offline.secret_ref.name if offline.secret_ref else None,
                 redis_secret=redis.secret_ref.name if redis is not None and redis.secret_ref else None,
             ),
-            opened_us=self._clock(),
         )

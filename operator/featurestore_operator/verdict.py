@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from featurestore.backoff import Attempt
 from featurestore.job import Failure
+from featurestore.wording import count, size
 from featurestore_operator.job_manifest import ATTEMPT, CONTAINER, KILLED, STEP
 
 _OUT_OF_MEMORY = "OOMKilled"
@@ -140,6 +141,9 @@ def _said(ended: dict[str, Any]) -> Failure | None:
 
 def _running(job: dict[str, Any], pods: list[dict[str, Any]]) -> Running:
     name = job["metadata"]["name"]
+    killed = _whole(_annotations(job).get(KILLED), 0)
+    if killed:
+        name += f", with {_limit(job)} after {count(killed, 'OOM kill')},"
     if job["spec"].get("suspend"):
         return Running(f"Job {name} waits in its queue", waiting=True)
     alive = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
@@ -171,7 +175,9 @@ def _terminated(pods: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _limit(job: dict[str, Any]) -> str:
     container = job["spec"]["template"]["spec"]["containers"][0]
-    return str(container.get("resources", {}).get("limits", {}).get("memory", "its limit")) + " bytes"
+    limit = container.get("resources", {}).get("limits", {}).get("memory")
+    # As we wrote it, in bytes; whoever changes the Job may write it in another way.
+    return size(int(limit)) if limit and limit.isdigit() else str(limit or "no limit")
 
 
 def _annotations(job: dict[str, Any]) -> dict[str, str]:

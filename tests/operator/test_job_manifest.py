@@ -13,7 +13,7 @@ from featurestore_operator.memory import Memory
 
 PLACE = Place("prod", "s3://features/prod", "jobs:1", "jobs", secret="s3", redis_secret="redis")
 OWNER = Owner("DataPipeline", "flights", "uid-1")
-MEMORY = Memory(2**29, 2**30, final=False)
+MEMORY = Memory(2**29, 2**30)
 FIRST = Try(1, 0, MEMORY)
 BATCH = RunBatch("flights", 12, "0f")
 
@@ -38,7 +38,7 @@ def test_equal_work_has_one_name_and_any_difference_another() -> None:
         job_name(RunBatch("flights", 13, "0f"), FIRST, OWNER),
         job_name(RunBatch("flights", 12, "1e"), FIRST, OWNER),
         job_name(BATCH, Try(2, 0, MEMORY), OWNER),
-        job_name(BATCH, Try(1, 0, Memory(2**30, 2**31, final=False)), OWNER),
+        job_name(BATCH, Try(1, 0, Memory(2**30, 2**31)), OWNER),
         job_name(BATCH, FIRST, Owner("DataPipeline", "flights", "made anew")),
         job_name(BuildView("flights", "a", 1, "0f"), FIRST, OWNER),
         job_name(BuildView("flights", "a", 2, "0f"), FIRST, OWNER),

@@ -108,6 +108,11 @@ def test_a_pod_that_starts_is_running() -> None:
     assert found == Running("Job flights-1-1 is running", waiting=False)
 
 
+def test_a_job_that_follows_an_oom_kill_says_with_how_much_memory_it_runs() -> None:
+    found = verdict(job(killed=1), [pod({"running": {}})], AT_US)
+    assert found == Running("Job flights-1-1, with 1.0 KiB after 1 OOM kill, is running", waiting=False)
+
+
 def test_work_that_was_never_tried_is_due_at_once() -> None:
     assert records().due(BATCH, AT_US) == Due(1, 0)
 
