@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from featurestore.backoff import Attempt
 from featurestore.condition import Condition
-from featurestore.errors import Conflict
+from featurestore.errors import Conflict, NotFound
 from featurestore.inbox import Inbox
-from featurestore.job import BatchResult
+from featurestore.job import BatchResult, as_failure
 from featurestore.ledger import Ledger
 from featurestore.observed import Desired, Observed, ObservedPipeline
 from featurestore.plan import Checkpoint, CloseBatch, RunBatch, Step
@@ -26,7 +26,7 @@ from featurestore_operator.key import Key
 from featurestore_operator.launch import Launcher
 from featurestore_operator.memory import Learned
 from featurestore_operator.metrics import Metrics
-from featurestore_operator.record import Due
+from featurestore_operator.record import Due, Records
 from featurestore_operator.report import time_of
 from featurestore_operator.store import OpenStore, Stores
 
@@ -34,13 +34,26 @@ _ROUNDS = 4
 """A batch that is closed is run at once; a fixed point is reached long before."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """An inbox, and what it was made of: another spec or other credentials need another one."""
+
+    digest: str
+    environ: Mapping[str, str] | None
+    inbox: Inbox
+
+
 @dataclass
 class Seen:
-    """What is remembered of a pipeline between looks. It saves work, and may be forgotten at any time."""
+    """What is remembered of a pipeline between looks. It saves work, and may be forgotten at any time.
+
+    ``locked_out``: why the credentials of its source cannot be had.
+    """
 
     store: OpenStore
     ledger: Ledger
-    inbox: tuple[str, Inbox] | None = None
+    inbox: _Kept | None = None
+    locked_out: Attempt | None = None
     observed: ObservedPipeline | None = None
     result: BatchResult | None = None
 
@@ -104,18 +117,21 @@ class Pipelines:
         namespace, name = found["metadata"]["namespace"], found["metadata"]["name"]
         seen = self._open(namespace, name, store)
         records = self._launcher.records(namespace, [it for it in jobs if BATCH in it["metadata"]["labels"]])
-        attempts, running = records.attempts, records.running
+        attempts = records.attempts
+        running, waiting = (_of_batches(it, records, accepted) for it in (records.running, records.waiting))
         looked_up = self._looked_up(namespace, accepted, store)
         now_us = self._clock()
-        inbox = self._inbox(seen, accepted, store)
+        inbox = self._inbox(seen, accepted, store, now_us)
         if inbox is not None:
             inbox.look(now_us)
         for _ in range(_ROUNDS):
             result = last_result(seen.ledger, seen.result)
             there = observe_pipeline(seen.ledger, result, inbox)
+            if seen.locked_out is not None:
+                there = replace(there, source=seen.locked_out)
             self._count(found, seen.result, result)
             seen.observed, seen.result = there, result
-            observed = Observed({**looked_up, name: there}, {}, attempts, running, records.waiting)
+            observed = Observed({**looked_up, name: there}, {}, attempts, running, waiting)
             plan = reconcile(Desired({name: accepted}, {}), observed, now_us)
             done = False
             for step in plan.steps:
@@ -133,7 +149,8 @@ class Pipelines:
                 break
         wanted = {RunBatch(name, there.done + 1, accepted.digest).key}
         self._launcher.settle(namespace, records, wanted if there.head > there.done else ())
-        looks = [us for us in (plan.wake_us, inbox.next_us if inbox else None) if us is not None]
+        next_us = seen.locked_out.next_us if seen.locked_out else inbox.next_us if inbox else None
+        looks = [us for us in (plan.wake_us, next_us) if us is not None]
         return Outcome(
             plan.pipelines[name],
             _facts(found, seen, there, inbox),
@@ -149,18 +166,34 @@ class Pipelines:
                 seen = self._seen[namespace, name] = Seen(store, Ledger(store.storage, name))
             return seen
 
-    def _inbox(self, seen: Seen, accepted: Accepted[DataPipeline], store: OpenStore) -> Inbox | None:
-        """What waits at the source; None while the pipeline is suspended."""
+    def _inbox(
+        self, seen: Seen, accepted: Accepted[DataPipeline], store: OpenStore, now_us: int
+    ) -> Inbox | None:
+        """What waits at the source; None while the pipeline is suspended, or locked out of its source."""
         spec = accepted.resource.spec
         if spec.suspend is Suspend.SUSPENDED:
-            seen.inbox = None
+            seen.inbox = seen.locked_out = None
             return None
-        if seen.inbox is None or seen.inbox[0] != accepted.digest:
-            environ = self._stores.credentials(store.place.namespace, spec.source.secret_ref)
-            # A relative source has no meaning in a cluster: nothing is at its base.
-            inbox = Inbox(seen.ledger, "/", spec, environ or store.environ)
-            seen.inbox = (accepted.digest, inbox)
-        return seen.inbox[1]
+        kept = seen.inbox
+        if kept is not None and kept.digest == accepted.digest and kept.inbox.source is None:
+            return kept.inbox
+        if seen.locked_out is not None and seen.locked_out.next_us > now_us:
+            return None
+        try:
+            own = self._stores.credentials(store.place.namespace, spec.source.secret_ref)
+        except NotFound as error:
+            count = seen.locked_out.count + 1 if seen.locked_out else 1
+            # Retryable, because the Secret is made by somebody else.
+            failure = as_failure(error).model_copy(update={"retryable": True})
+            seen.inbox, seen.locked_out = None, Attempt(count, now_us, failure)
+            return None
+        seen.locked_out = None
+        environ = store.environ if own is None else own
+        if kept is not None and (kept.digest, kept.environ) == (accepted.digest, environ):
+            return kept.inbox
+        # A relative source has no meaning in a cluster: nothing is at its base.
+        seen.inbox = _Kept(accepted.digest, environ, Inbox(seen.ledger, "/", spec, environ))
+        return seen.inbox.inbox
 
     def _looked_up(
         self, namespace: str, accepted: Accepted[DataPipeline], store: OpenStore
@@ -190,6 +223,18 @@ class Pipelines:
         owner = Owner("DataPipeline", step.pipeline, found["metadata"]["uid"])
         bytes_in = sum(entry.arrival.size_bytes for entry in entries)
         return self._launcher.start(step, due, accepted, owner, store.place, learned(found), bytes_in)
+
+
+def _of_batches(
+    sentences: Mapping[str, str], records: Records, accepted: Accepted[DataPipeline]
+) -> dict[str, str]:
+    """The sentences by the keys that steps have now: a batch that runs is not run twice because the spec changed."""
+    name = accepted.resource.metadata.name
+    return {
+        RunBatch(name, int(it.job["metadata"]["labels"][BATCH]), accepted.digest).key: sentences[it.step]
+        for it in records.all
+        if it.step in sentences and not it.is_over
+    }
 
 
 def note(step: Step, begun: str | Attempt, running: dict[str, str], attempts: dict[str, Attempt]) -> None:

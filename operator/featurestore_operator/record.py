@@ -36,6 +36,11 @@ class JobRecord:
         return not isinstance(self.verdict, Running)
 
     @property
+    def step(self) -> str:
+        """Key of the step that it does."""
+        return step_of(self.job)
+
+    @property
     def subject(self) -> Key:
         """The pipeline or the view that it works for."""
         metadata = self.job["metadata"]
@@ -112,18 +117,16 @@ class Records:
             for record in self.all
             if record.is_over
             and not (
-                isinstance(record.verdict, Failed)
-                and step_of(record.job) in wanted
-                and newest[step_of(record.job)] is record
+                isinstance(record.verdict, Failed) and record.step in wanted and newest[record.step] is record
             )
         ]
 
     def _under_way(self, *, waiting: bool) -> dict[str, str]:
         return {
-            step_of(it.job): it.verdict.sentence
+            it.step: it.verdict.sentence
             for it in self.all
             if isinstance(it.verdict, Running) and it.verdict.waiting is waiting
         }
 
     def _newest(self) -> dict[str, JobRecord]:
-        return {step_of(record.job): record for record in self.all}
+        return {record.step: record for record in self.all}
