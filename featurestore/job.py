@@ -13,6 +13,7 @@ from pydantic import Field
 from featurestore import errors
 from featurestore.errors import FeatureStoreError, TransientError
 from featurestore.resources.model import Model
+from featurestore.resources.rule import exactly_one
 
 
 class BatchRequest(Model):
@@ -48,7 +49,6 @@ class JobRequest(Model):
     """What one Job in a cluster does: one batch and the views that keep up with it, or one view alone.
 
     ``number``: run this batch, then bring on the views that :func:`covered` says. ``view``: bring on this one.
-    Exactly one of the two is given.
     """
 
     kind: Literal["job"] = "job"
@@ -56,6 +56,7 @@ class JobRequest(Model):
     pipeline: str
     number: int | None = None
     view: str | None = None
+    rules = (exactly_one("number", "view"),)
 
 
 def covered(build_at: int | None, number: int, before: int | None) -> bool:

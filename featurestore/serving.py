@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from featurestore import layout
 from featurestore.definition import build_digest
 from featurestore.errors import NotFound
+from featurestore.fault import reach
 from featurestore.identity import canonical_json
 from featurestore.job import BuildResult
 from featurestore.ledger import Ledger
@@ -51,7 +52,9 @@ def swap(storage: Storage, view: str, serving: Serving) -> None:
         StorageError: storage did not answer.
     """
     pointer = {"digest": serving.digest, "spec": serving.spec_digest}
+    reach("before-swap")
     storage.replace(layout.serving(view), canonical_json(pointer))
+    reach("after-swap")
 
 
 def read_build(storage: Storage, view: str, digest: str) -> BuildResult | None:

@@ -7,7 +7,6 @@ from typing import Any
 
 from featurestore.batch import Manifest
 from featurestore.errors import Conflict
-from featurestore.fault import reach
 from featurestore.job import (
     BatchRequest,
     BatchResult,
@@ -68,9 +67,7 @@ class Applier:
                 publish = PublishRequest(root=root, view=view, digest=digest, to_version=to_version)
                 return self._worker.run(publish, progress)
             case Swap(view, digest, spec_digest):
-                reach("before-swap")
                 swap(self._storage, view, Serving(digest, spec_digest))
-                reach("after-swap")
             case Retire(view, digest):
                 self._observer.marks().drop(view, digest)
         return None

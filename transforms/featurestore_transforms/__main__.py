@@ -1,7 +1,7 @@
 """One request, or many: ``python -m featurestore_transforms --request JSON``, ``--serve`` or ``--job JSON``.
 
 ``--serve`` reads requests from standard input, a line each, and ends with it. ``--request`` ends with the exit code
-of the request's error, 0 if there was none. ``--job`` is what a pod runs: a log for people, the failure for Kubernetes.
+of the request's error, 0 if there was none. ``--job`` is what a pod runs: see ``pod.py``.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ def main(arguments: list[str]) -> int:
     how.add_argument("--request", metavar="JSON", help="answer this request")
     how.add_argument("--job", metavar="JSON", help="do this Job")
     chosen = parser.parse_args(arguments)
-    if chosen.job is not None:
-        return pod.main(chosen.job)
     with own_stdout() as answers:
+        if chosen.job is not None:
+            return pod.main(chosen.job, answers)
         if chosen.serve:
             serve(sys.stdin, answers)
             return 0

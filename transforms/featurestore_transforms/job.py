@@ -7,7 +7,7 @@ fails harms no other, nor the batch: what is undone is seen by whoever looks nex
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from featurestore import layout
 from featurestore.definition import build_digest
@@ -16,6 +16,7 @@ from featurestore.job import (
     BatchRequest,
     BatchResult,
     BuildRequest,
+    BuildResult,
     JobRequest,
     Progress,
     PublishRequest,
@@ -41,8 +42,12 @@ _ROUNDS = 20
 Say = Callable[[str], None]
 
 
-def run_job(storage: Storage, request: JobRequest, say: Say, progress: Callable[[Progress], None]) -> None:
-    """Do what the request asks for; ``say`` is told each step, for the log.
+def run_job(
+    storage: Storage, request: JobRequest, say: Say, progress: Callable[[Progress], None]
+) -> BatchResult | BuildResult | None:
+    """What the batch, or the view's build, became; None for a view of a pipeline that has no dataset yet.
+
+    ``say`` is told each step, for the log.
 
     Raises:
         FeatureStoreError: the batch failed; or, of a Job for one view, the view.
@@ -52,18 +57,23 @@ def run_job(storage: Storage, request: JobRequest, say: Say, progress: Callable[
         accepted = registry.current("views", request.view)
         if accepted is None:
             raise NotFound(f"no view {request.view!r}", where=storage.root, hint="It was deleted meanwhile")
-        _Views(storage, registry, request.pipeline, say, progress).bring_on(accepted)
-        return
+        return _Views(storage, registry, request.pipeline, say, progress).bring_on(accepted)
     assert request.number is not None
     say(f"runs batch {request.number} of {request.pipeline}")
     batch = BatchRequest(root=request.root, pipeline=request.pipeline, number=request.number)
-    say(_told(run_batch(storage, batch, progress)))
+    result = run_batch(storage, batch, progress)
+    say(_told(result))
     views = _Views(storage, registry, request.pipeline, say, progress)
-    for accepted in views.covered(request.number):
+    before = views.before(request.number)
+    for name, accepted in registry.views().items():
+        if accepted.resource.spec.source.pipeline != request.pipeline:
+            continue
         try:
-            views.bring_on(accepted)
+            if covered(views.build_at(accepted), request.number, before):
+                views.bring_on(accepted)
         except FeatureStoreError as error:
-            say(f"{accepted.resource.metadata.name} is left to a Job of its own: {error}")
+            say(f"{name} is left to a Job of its own: {error}")
+    return result
 
 
 class _Views:
@@ -82,19 +92,18 @@ class _Views:
         self._ledger = Ledger(storage, pipeline)
         self._there = observe_pipeline(self._ledger, last_result(self._ledger), None)
 
-    def covered(self, number: int) -> Iterator[Accepted[FeatureView]]:
-        """The views that this batch's Job brings on."""
+    def before(self, number: int) -> int | None:
+        """Version of the dataset before this batch; None if it is the first."""
         result = self._ledger.result(number - 1) if number > 1 else None
-        before = result.dataset_version if result else None
-        for name, accepted in self._registry.views().items():
-            if accepted.resource.spec.source.pipeline != self._pipeline:
-                continue
-            build = read_build(self._storage, name, build_digest(accepted.resource.spec, self._there.uid))
-            if covered(build.source_version if build else None, number, before):
-                yield accepted
+        return result.dataset_version if result else None
 
-    def bring_on(self, accepted: Accepted[FeatureView]) -> None:
-        """Build, publish, swap, retire: until nothing is left to be done.
+    def build_at(self, accepted: Accepted[FeatureView]) -> int | None:
+        """Version of the dataset that the view's build holds; None while there is none."""
+        build = self._build(accepted)
+        return build.source_version if build else None
+
+    def bring_on(self, accepted: Accepted[FeatureView]) -> BuildResult | None:
+        """Build, publish, swap, retire, until nothing is left to be done; how far the build has come then.
 
         Raises:
             FeatureStoreError: a step failed, or the online store did not answer.
@@ -106,7 +115,7 @@ class _Views:
             observed = Observed({self._pipeline: self._there}, {name: view}, {})
             plan = reconcile(Desired({}, {name: accepted}), observed, time.time_ns() // 1000)
             if not plan.steps:
-                return
+                return self._build(accepted)
             for step in plan.steps:
                 self._say(describe(step))
                 self._do(step, marks)
@@ -127,6 +136,10 @@ class _Views:
                 swap(self._storage, view, Serving(digest, spec_digest))
             case Retire(view, digest):
                 marks.drop(view, digest)
+
+    def _build(self, accepted: Accepted[FeatureView]) -> BuildResult | None:
+        digest = build_digest(accepted.resource.spec, self._there.uid)
+        return read_build(self._storage, accepted.resource.metadata.name, digest)
 
     def _marks(self) -> Marks:
         store = self._registry.store()

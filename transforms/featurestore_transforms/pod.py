@@ -1,6 +1,7 @@
-"""What a Job's process says and how it ends: log lines on standard error, its failure in the termination log.
+"""What a Job's process says and how it ends.
 
-The termination log is what Kubernetes keeps of a container that has ended: the controller reads there why it failed.
+Its log for people goes to standard error, its result as one line of JSON to standard output, and its failure to the
+termination log, which is what Kubernetes keeps of a container that has ended: the controller reads there why.
 https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/
 """
 
@@ -10,35 +11,44 @@ import os
 import signal
 import sys
 import time
+import traceback
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
+from threading import Thread
+from types import TracebackType
+from typing import TextIO
 
 from pydantic import ValidationError
 
 from featurestore.errors import FeatureStoreError, RequestError, TransientError
-from featurestore.job import Failure, JobRequest, Progress
+from featurestore.job import Failure, JobRequest, Progress, as_failure
 from featurestore.storage import Storage
 
 TERMINATION_LOG = "FEATURESTORE_TERMINATION_LOG"
+_KUBERNETES_LOG = Path("/dev/termination-log")
 _TERMINATION_BYTES = 4096
+"""Kubernetes cuts what is longer, and a cut failure cannot be read."""
 _BETWEEN_S = 10.0
 """Progress is logged no more often than people read."""
 
 
-def main(text: str) -> int:
-    """The exit code of the Job that ``text`` asks for, as JSON; see ``featurestore.errors``."""
-    signal.signal(signal.SIGTERM, _evict)
+def main(text: str, results: TextIO) -> int:
+    """The exit code of the Job that ``text`` asks for, as JSON; see ``featurestore.errors``.
+
+    What nobody foresaw ends it with Python's own 1, and is tried again.
+    """
+    sys.excepthook = _crashed
+    _end_when_told()
     try:
         request = _parse(text)
         # The engine is loaded here, so that an error in the request is told at once.
         from featurestore_transforms.job import run_job
 
-        run_job(Storage(request.root), request, say, _Log())
+        result = run_job(Storage(request.root), request, say, _Log())
     except FeatureStoreError as error:
-        say(f"failed: {error}")
-        _leave(Failure.model_validate(error.to_dict()))
-        return error.exit_code
+        return _failed(error, error.exit_code)
+    if result is not None:
+        results.write(f'{{"result": {result.model_dump_json(by_alias=True)}}}\n')
     say("done")
     return 0
 
@@ -62,26 +72,54 @@ class _Log:
             say(f"{how_far.step}: {how_far.done:,}{of} {how_far.unit}")
 
 
-def _evict(number: int, frame: FrameType | None) -> None:
-    """End now: what is not committed is done again, by the next Job."""
-    failure = TransientError("the Job was told to end", where="its pod", got=signal.Signals(number).name)
-    say(str(failure))
-    _leave(Failure.model_validate(failure.to_dict()))
-    # Engines have threads of their own that no exception here would end.
-    os._exit(failure.exit_code)
+def _end_when_told() -> None:
+    """End at once at SIGTERM, as a pod that is evicted has to: what is not committed is done again by the next Job.
+
+    A thread waits for the signal, because Python runs handlers in the main thread alone, and not before an engine
+    comes back from a query that may take minutes. Threads that start later inherit that the signal is blocked.
+    """
+
+    def wait() -> None:
+        number = signal.sigwait({signal.SIGTERM})
+        told = TransientError("the Job was told to end", where="its pod", got=signal.Signals(number).name)
+        os._exit(_failed(told, told.exit_code))
+
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    Thread(target=wait, name="termination", daemon=True).start()
 
 
-def _leave(failure: Failure) -> None:
-    """Write the failure where Kubernetes keeps it; its words are cut to what is kept."""
-    path = Path(os.environ.get(TERMINATION_LOG, "/dev/termination-log"))
-    if not path.parent.is_dir():
-        return
-    room = _TERMINATION_BYTES // 8
-    kept = {
-        name: value[:room] if isinstance(value, str) else value
-        for name, value in failure.model_dump().items()
-    }
-    path.write_text(Failure.model_validate(kept).model_dump_json())
+def _crashed(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print the traceback, and leave the failure where Kubernetes keeps it."""
+    sys.__excepthook__(kind, error, trace)
+    place = traceback.extract_tb(trace)[-1:]
+    where = f"{Path(place[0].filename).name}, line {place[0].lineno}" if place else ""
+    hint = "The log of the Job has the traceback"
+    _failed(TransientError("the Job crashed", where=where, got=f"{kind.__name__}: {error}", hint=hint), 1)
+
+
+def _failed(error: FeatureStoreError, exit_code: int) -> int:
+    """The exit code, after the failure was told to people and to Kubernetes."""
+    say(f"failed: {error}")
+    named = os.environ.get(TERMINATION_LOG)
+    # Outside of a pod there is no such file, and none is to be made.
+    path = Path(named) if named else _KUBERNETES_LOG
+    if named or path.exists():
+        try:
+            path.write_bytes(termination_message(as_failure(error)))
+        except OSError as lost:
+            say(f"the termination log cannot be written: {lost}")
+    return exit_code
+
+
+def termination_message(failure: Failure) -> bytes:
+    """The failure as JSON of at most 4096 bytes: its longest words are cut until it fits."""
+    parts = failure.model_dump()
+    while len(said := Failure.model_validate(parts).model_dump_json().encode()) > _TERMINATION_BYTES:
+        longest = max(
+            (name for name in parts if isinstance(parts[name], str)), key=lambda name: len(parts[name])
+        )
+        parts[longest] = parts[longest].removesuffix("…")[: len(parts[longest]) // 2] + "…"
+    return said
 
 
 def _parse(text: str) -> JobRequest:
