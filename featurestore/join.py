@@ -60,10 +60,10 @@ def point_in_time(storage: Storage, lookup: Lookup, times: Times, version: int |
     codes = EntityCodes.of_asked(lookup.entities, times.asked)
     labels = _Labels.sorted(codes.of_rows, times.us)
     if not len(labels.place):
-        return _Answer(lookup, labels, RowGroups([]), Timeline.empty()).looked()
+        return _Answer(lookup, labels, RowGroups(storage, []), Timeline.empty()).looked()
     table = Table.open(storage, layout.features(lookup.view, lookup.digest), version)
     as_of_us = times.as_of_us
-    groups = RowGroups([])
+    groups = RowGroups(storage, [])
     if table is not None:
         groups = RowGroups.of(table, _bounds(lookup, codes, labels, as_of_us))
     index = Timeline.read(groups, lookup.entities.schema, codes, int(labels.time_us.max()), as_of_us)

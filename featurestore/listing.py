@@ -82,11 +82,11 @@ def find_arrival(uri: str, environ: Mapping[str, str] | None = None) -> Arrival 
     return _arrival(uri, item)
 
 
-def explain_empty(source: Source, base: str | None = None) -> str:
-    """Why a listing that succeeded may have been empty, for people."""
+def explain_empty(source: Source, base: str | None = None, environ: Mapping[str, str] | None = None) -> str:
+    """Why a listing that succeeded may have been empty, for people. Arguments as of :func:`list_arrivals`."""
     pattern = Pattern.of(source, base)
     folder, rest = pattern.uri(pattern.folder), "/".join(pattern.rest)
-    fs, _ = filesystem(folder)
+    fs, _ = filesystem(folder, environ)
     with answering("the source cannot be listed", folder):
         if fs.isdir(f"{pattern.folder}/{rest}"):
             return f"{folder}/{rest} is a folder: write {folder}/{rest}/**/* to take the files in it"

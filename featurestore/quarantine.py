@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from featurestore import layout
 from featurestore.arrival import Arrival
 from featurestore.batch import Action, Entry, Manifest
+from featurestore.credential import source_environ
 from featurestore.errors import NotFound, RequestError, TransientError, did_you_mean
 from featurestore.ledger import Ledger, live
 from featurestore.listing import find_arrival
 from featurestore.registry import Registry
 from featurestore.resources.pipeline import DataPipelineSpec, OnOverwrite
 from featurestore.serving import read_serving
-from featurestore.storage import Storage, answering, filesystem
+from featurestore.storage import Storage
 from featurestore.table import BATCH, FILE, ROW, Table
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ def _part(
     refused: list[str] = []
     for entry in wanted:
         name = f"file {entry.file} of batch {entry.batch} ({entry.uri})"
-        now = find_arrival(entry.uri)
+        now = find_arrival(entry.uri, source_environ())
         if now is None:
             refused.append(f"{name} is gone")
         elif now.version != entry.version:
@@ -239,7 +240,6 @@ def _read(
             return
         path = layout.misfits(name, serving.digest)
     table = Table.open(storage, path)
-    for uri in sorted(table.uris()) if table else ():
-        fs, where = filesystem(uri)
-        with answering("the quarantine cannot be read", uri), fs.open(where, "rb") as file:
-            yield from pq.ParquetFile(file).iter_batches(columns=columns)
+    for file in sorted(table.files(), key=lambda file: file.path) if table else ():
+        with storage.opened(f"{path}/{file.path}") as parquet:
+            yield from pq.ParquetFile(parquet).iter_batches(columns=columns)

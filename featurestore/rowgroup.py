@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from featurestore.span import Ints
-from featurestore.storage import answering, filesystem
+from featurestore.storage import Storage, answering
 from featurestore.table import DataFile, Table
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    uri: str
+    path: str
     footer: pq.FileMetaData
     number: int
     start: int
@@ -53,8 +53,8 @@ class _Group:
 class RowGroups:
     """Row groups of one version of a table."""
 
-    def __init__(self, groups: Sequence[_Group]) -> None:
-        self._groups = groups
+    def __init__(self, storage: Storage, groups: Sequence[_Group]) -> None:
+        self._storage, self._groups = storage, groups
 
     @classmethod
     def of(
@@ -67,21 +67,22 @@ class RowGroups:
         Raises:
             StorageError: storage did not answer, or a data file is gone.
         """
-        uris = [
-            table.storage.uri(f"{table.path}/{file.path}")
+        paths = [
+            f"{table.path}/{file.path}"
             for file in (table.files() if files is None else files)
             if not _excluded(file, bounds)
         ]
         groups: list[_Group] = []
         start = 0
         with ThreadPoolExecutor(_THREADS) as threads:
-            for uri, footer in zip(uris, threads.map(_footer, uris), strict=True):
+            footers = threads.map(lambda path: _footer(table.storage, path), paths)
+            for path, footer in zip(paths, footers, strict=True):
                 for number in range(footer.num_row_groups):
                     if not _group_excluded(footer, number, bounds):
                         rows = footer.row_group(number).num_rows
-                        groups.append(_Group(uri, footer, number, start, rows))
+                        groups.append(_Group(path, footer, number, start, rows))
                         start += rows
-        return cls(groups)
+        return cls(table.storage, groups)
 
     @property
     def rows(self) -> int:
@@ -96,7 +97,9 @@ class RowGroups:
         ``words``: string columns to read as dictionaries, which spares building every string.
         """
         with ThreadPoolExecutor(_THREADS) as threads:
-            yield from threads.map(lambda group: use(group.start, _read(group, columns, words)), self._groups)
+            yield from threads.map(
+                lambda group: use(group.start, self._read(group, columns, words)), self._groups
+            )
 
     def fetch(self, schema: pa.Schema, positions: Ints) -> pa.Table:
         """The rows at the positions, which rise, as ``schema`` names and types them."""
@@ -106,7 +109,7 @@ class RowGroups:
 
         def rows(n: int) -> pa.Table:
             group = self._groups[n]
-            table = _read(group, schema.names, ())
+            table = self._read(group, schema.names, ())
             local = positions[cuts[n] : cuts[n + 1]] - group.start
             if len(local) < group.rows:
                 table = table.take(pa.array(local))
@@ -116,30 +119,33 @@ class RowGroups:
             parts = list(threads.map(rows, wanted))
         return pa.concat_tables(parts) if parts else schema.empty_table()
 
+    def _read(self, group: _Group, columns: Sequence[str], words: Sequence[str]) -> pa.Table:
+        with _opened(self._storage, group.path) as file:
+            parquet = pq.ParquetFile(
+                file, metadata=group.footer, read_dictionary=list(words), pre_buffer=True
+            )
+            return parquet.read_row_group(group.number, columns=list(columns), use_threads=False)
 
-def _footer(uri: str) -> pq.FileMetaData:
-    with _opened(uri) as file:
+
+def _footer(storage: Storage, path: str) -> pq.FileMetaData:
+    with _opened(storage, path) as file:
         return pq.read_metadata(file)
 
 
-def _read(group: _Group, columns: Sequence[str], words: Sequence[str]) -> pa.Table:
-    with _opened(group.uri) as file:
-        parquet = pq.ParquetFile(file, metadata=group.footer, read_dictionary=list(words), pre_buffer=True)
-        return parquet.read_row_group(group.number, columns=list(columns), use_threads=False)
-
-
 @contextmanager
-def _opened(uri: str) -> Iterator[Any]:
+def _opened(storage: Storage, path: str) -> Iterator[Any]:
     """A data file.
 
     Raises:
         StorageError: storage did not answer, or the file is gone.
     """
-    with answering("a data file cannot be read", uri):
-        fs, path = filesystem(uri)
-        # Arrow asks for just the ranges it needs; a cache that reads ahead would fetch more.
-        with pa.OSFile(path) if "://" not in uri else fs.open(path, "rb", cache_type="none") as file:
+    if not storage.is_local:
+        with storage.opened(path) as file:
             yield file
+        return
+    # Arrow reads a local file without asking Python for each range.
+    with answering("a data file cannot be read", storage.uri(path)), pa.OSFile(storage.uri(path)) as file:
+        yield file
 
 
 def _excluded(file: DataFile, bounds: Mapping[str, Bounds]) -> bool:

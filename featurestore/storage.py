@@ -15,6 +15,7 @@ from typing import Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from featurestore.credential import Credentials, is_s3, object_store_options
 from featurestore.errors import CodeError, NotFound, SpecError, StorageError
 
 # A dead endpoint fails after some 15 seconds at most: whoever asked backs off by itself and shows it.
@@ -34,10 +35,16 @@ class Storage:
 
     ``root`` is an fsspec URL (``s3://bucket/prefix``, ``file:///srv/store``) or a local path. ``environ``: has the
     credentials, under the names of the AWS tools; None for the process's own environment.
+
+    Raises:
+        SpecError: no file system has such URLs.
+        CodeError: the package for them is not installed.
+        StorageError: ``environ`` does not name the keys.
     """
 
     def __init__(self, root: str, environ: Mapping[str, str] | None = None) -> None:
         fs, path = filesystem(root, environ)
+        self.environ = environ
         self._fs = fs
         self._root = path.rstrip("/")
         self.is_local = isinstance(fs, LocalFileSystem)
@@ -46,6 +53,26 @@ class Storage:
     def uri(self, path: str) -> str:
         """What other libraries open: a local path, or a URL with its protocol."""
         return f"{self.root}/{path}"
+
+    @property
+    def delta_options(self) -> dict[str, str] | None:
+        """What delta-rs has to be told to open tables with the credentials of this storage."""
+        return object_store_options(self.root, self.environ)
+
+    @contextmanager
+    def opened(self, path: str) -> Iterator[Any]:
+        """A data file, open for reading. Only the ranges that are read are fetched, each by itself.
+
+        Raises:
+            StorageError: storage did not answer, or the file is gone; also while it is read in the block.
+        """
+        # A cache that reads ahead would fetch more than Parquet asks for.
+        options = {} if self.is_local else {"cache_type": "none"}
+        with (
+            answering("a data file cannot be read", self.uri(path)),
+            self._fs.open(self._path(path), "rb", **options) as file,
+        ):
+            yield file
 
     def read(self, path: str) -> bytes:
         """The object's bytes.
@@ -174,48 +201,40 @@ def filesystem(url: str, environ: Mapping[str, str] | None = None) -> tuple[Any,
     Raises:
         SpecError: no file system has such URLs.
         CodeError: the package for them is not installed.
+        StorageError: ``environ`` does not name the keys.
     """
-    is_s3 = url.startswith(("s3://", "s3a://"))
-    # With more than one connection for an object, s3fs asks for its size before it reads it.
-    options = {"use_listings_cache": False, "max_concurrency": 1, "config_kwargs": _S3_CONFIG}
-    if is_s3:
-        options |= s3_credentials(environ) if environ is not None else _own_credentials()
     try:
-        fs, path = fsspec.url_to_fs(url, **(options if is_s3 else {}))
+        fs, path = fsspec.url_to_fs(url, **(_s3_options(url, environ) if is_s3(url) else {}))
     except ImportError as error:
-        hint = "pip install 'featurestore[s3]'" if is_s3 else ""
+        hint = "pip install 'featurestore[s3]'" if is_s3(url) else ""
         raise CodeError("storage needs a package", where=url, got=str(error), hint=hint) from error
     except ValueError as error:
         wanted = "a path, or a URL such as s3://bucket/prefix or file:///srv/store"
         raise SpecError("this is no place for data", where=url, wanted=wanted, got=str(error)) from error
-    if is_s3:
+    if is_s3(url):
         fs.retries = _S3_ATTEMPTS
     return fs, path
 
 
-def s3_credentials(environ: Mapping[str, str]) -> dict[str, Any]:
-    """Options of s3fs for credentials under the names of the AWS tools. What is not named is not looked for elsewhere.
-
-    >>> s3_credentials({"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"})
-    {'key': 'a', 'secret': 'b', 'token': None, 'endpoint_url': None, 'client_kwargs': {'region_name': None}}
-    """
-    region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
-    return {
-        "key": environ.get("AWS_ACCESS_KEY_ID"),
-        "secret": environ.get("AWS_SECRET_ACCESS_KEY"),
-        "token": environ.get("AWS_SESSION_TOKEN"),
-        "endpoint_url": environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL"),
-        "client_kwargs": {"region_name": region},
-    }
+def _s3_options(url: str, environ: Mapping[str, str] | None) -> dict[str, Any]:
+    # With more than one connection for an object, s3fs asks for its size before it reads it.
+    options = {"use_listings_cache": False, "max_concurrency": 1, "config_kwargs": _S3_CONFIG}
+    if environ is None:
+        return {**options, **_own_keys()}
+    # An endpoint that is not named is that of AWS, wherever the environment points.
+    exact = {**_S3_CONFIG, "ignore_configured_endpoint_urls": True}
+    return {**options, "config_kwargs": exact, **Credentials.of(environ, url).for_s3fs()}
 
 
-def _own_credentials() -> dict[str, Any]:
+def _own_keys() -> dict[str, Any]:
     """The process's own credentials, if they are keys: file systems are kept by their options, and keys may change."""
-    if "AWS_ACCESS_KEY_ID" not in os.environ:
-        return {}
-    found = s3_credentials(os.environ)
-    # The region is found by botocore, where it is to be found.
-    return {name: found[name] for name in ("key", "secret", "token", "endpoint_url")}
+    names = {"key": "AWS_ACCESS_KEY_ID", "secret": "AWS_SECRET_ACCESS_KEY", "token": "AWS_SESSION_TOKEN"}
+    found = {option: os.environ.get(name) for option, name in names.items()}
+    return (
+        {**found, "endpoint_url": os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")}
+        if found["key"]
+        else {}
+    )
 
 
 @contextmanager

@@ -72,7 +72,11 @@ class Table:
         from deltalake.exceptions import DeltaError, TableNotFoundError
 
         try:
-            return cls(storage, path, DeltaTable(storage.uri(path), version=version))
+            return cls(
+                storage,
+                path,
+                DeltaTable(storage.uri(path), version=version, storage_options=storage.delta_options),
+            )
         except TableNotFoundError as error:
             # Said also of a version that is gone, and of a folder that must not be read.
             if not storage.names(f"{path}/_delta_log"):
@@ -96,7 +100,11 @@ class Table:
         if table is None:
             try:
                 DeltaTable.create(
-                    storage.uri(path), schema=schema, mode="ignore", configuration=_CONFIGURATION
+                    storage.uri(path),
+                    schema=schema,
+                    mode="ignore",
+                    configuration=_CONFIGURATION,
+                    storage_options=storage.delta_options,
                 )
             except (DeltaError, OSError) as error:
                 raise StorageError(

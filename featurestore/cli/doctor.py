@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from featurestore.condition import read_status
+from featurestore.credential import source_environ
 from featurestore.errors import FeatureStoreError
 from featurestore.listing import explain_empty, list_arrivals
 from featurestore.online.mark import open_marks, redis_url
@@ -125,9 +126,10 @@ def _storage(project: Project) -> tuple[bool, str, str]:
 
 def _source(project: Project, pipeline: Accepted[DataPipeline]) -> tuple[bool, str, str]:
     source, base = pipeline.resource.spec.source, str(project.folder)
-    found = sum(1 for _ in islice(list_arrivals(source, base), _ENOUGH_FILES))
+    environ = source_environ()
+    found = sum(1 for _ in islice(list_arrivals(source, base, environ), _ENOUGH_FILES))
     if not found:
-        return True, f"{source.uri} names no file yet", explain_empty(source, base)
+        return True, f"{source.uri} names no file yet", explain_empty(source, base, environ)
     more = " or more" if found == _ENOUGH_FILES else ""
     return True, f"{source.uri} names {count(found, 'file')}{more}", ""
 

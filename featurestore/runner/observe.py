@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TypeVar
 
 from featurestore.backoff import Attempt
+from featurestore.credential import source_environ
 from featurestore.errors import FeatureStoreError
 from featurestore.inbox import Inbox
 from featurestore.job import as_failure
@@ -115,7 +116,7 @@ class Observer:
             ledger, spec = self.ledger(name), accepted.resource.spec
             digest, inbox = self._inboxes.get(name, ("", None))
             if inbox is None or digest != accepted.digest:
-                inbox = Inbox(ledger, str(self._project.folder), spec)
+                inbox = Inbox(ledger, str(self._project.folder), spec, source_environ())
                 self._inboxes[name] = (accepted.digest, inbox)
             active = spec.suspend is Suspend.ACTIVE
             if active:

@@ -9,32 +9,30 @@ from pathlib import Path
 from cluster.binaries import built, installed
 from server import free_port, serving
 
-_ACCOUNT = {"ROOT_ACCESS_KEY": "tests", "ROOT_SECRET_KEY": "tests-only"}
-
 
 @contextmanager
-def s3(folder: Path, address: str = "127.0.0.1") -> Iterator[dict[str, str]]:
-    """An S3 server: the environment that points s3fs, deltalake and polars at it.
+def s3(folder: Path, address: str = "127.0.0.1", account: str = "tests") -> Iterator[dict[str, str]]:
+    """An S3 server with one account: the environment that points s3fs, deltalake and polars at it.
 
     Raises:
         MissingError: versitygw was not built.
     """
     port = free_port()
     command = [built("versitygw"), "--port", f"{address}:{port}", "--quiet", "posix", folder]
-    with serving(command, port, folder.with_suffix(".log"), _ACCOUNT, address):
+    keys = {"ROOT_ACCESS_KEY": account, "ROOT_SECRET_KEY": f"{account}-only"}
+    with serving(command, port, folder.with_suffix(".log"), keys, address):
         yield {
-            "AWS_ACCESS_KEY_ID": _ACCOUNT["ROOT_ACCESS_KEY"],
-            "AWS_SECRET_ACCESS_KEY": _ACCOUNT["ROOT_SECRET_KEY"],
+            "AWS_ACCESS_KEY_ID": keys["ROOT_ACCESS_KEY"],
+            "AWS_SECRET_ACCESS_KEY": keys["ROOT_SECRET_KEY"],
             "AWS_REGION": "us-east-1",
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_ENDPOINT_URL": f"http://{address}:{port}",
-            "AWS_ALLOW_HTTP": "true",
         }
 
 
 @contextmanager
-def redis(folder: Path, address: str = "127.0.0.1") -> Iterator[str]:
-    """URL of a Redis server that keeps nothing on disk.
+def redis(folder: Path, address: str = "127.0.0.1", password: str = "") -> Iterator[str]:
+    """URL of a Redis server that keeps nothing on disk. ``password``: what it asks for, if anything.
 
     Raises:
         MissingError: redis-server is not installed.
@@ -51,6 +49,6 @@ def redis(folder: Path, address: str = "127.0.0.1") -> Iterator[str]:
         "--dir",
         folder,
     ]
-    command += ["--protected-mode", "no"]
+    command += ["--protected-mode", "no", "--requirepass", password]
     with serving(command, port, folder.with_suffix(".log"), address=address):
         yield f"redis://{address}:{port}"

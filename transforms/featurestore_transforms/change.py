@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from featurestore.table import BATCH, FILE, ROW, SYSTEM_COLUMNS, Changes, DataFile, Table
+from featurestore_transforms.credential import access
 
 GROUP = [BATCH, FILE]
 IDENTITY = list(SYSTEM_COLUMNS)
@@ -64,6 +65,7 @@ def scan(table: Table, files: Sequence[DataFile], path_column: str | None = None
         include_file_paths=path_column,
         glob=False,
         hive_partitioning=False,
+        **access(table.storage.root, table.storage.environ),
     )
 
 

@@ -1,39 +1,40 @@
-"""Credentials of the source, where they are others than those of the store.
-
-A Job has those of its store as its environment, and those of its source beside them, under the same names with a
-prefix. If there is none of these, the source is read as everything else is.
-"""
+"""Credentials of object storage, as Polars takes them."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
-PREFIX = "FEATURESTORE_SOURCE_"
-_POLARS = {
-    "aws_access_key_id": ("AWS_ACCESS_KEY_ID",),
-    "aws_secret_access_key": ("AWS_SECRET_ACCESS_KEY",),
-    "aws_session_token": ("AWS_SESSION_TOKEN",),
-    "aws_endpoint_url": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
-    "aws_region": ("AWS_REGION", "AWS_DEFAULT_REGION"),
-}
+from featurestore.credential import Credentials, is_s3
 
 
-def source_environ() -> Mapping[str, str] | None:
-    """The source's own credentials, without the prefix; None if it has none."""
-    own = {name.removeprefix(PREFIX): value for name, value in os.environ.items() if name.startswith(PREFIX)}
-    return own or None
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """Gives Polars keys that never expire. Two with the same keys are one to it: they are pickled the same."""
+
+    credentials: Credentials
+
+    def __call__(self) -> tuple[dict[str, str | None], int | None]:
+        keys: dict[str, str | None] = {
+            "aws_access_key_id": self.credentials.key,
+            "aws_secret_access_key": self.credentials.secret,
+        }
+        if self.credentials.token is not None:
+            keys["aws_session_token"] = self.credentials.token
+        return keys, None
 
 
-def polars_options() -> dict[str, str] | None:
-    """The source's own credentials as Polars takes them; None if it has none."""
-    own = source_environ()
-    if own is None:
-        return None
-    found = {
-        option: next((own[name] for name in names if name in own), None) for option, names in _POLARS.items()
-    }
-    options = {option: value for option, value in found.items() if value is not None}
-    if options.get("aws_endpoint_url", "").startswith("http://"):
-        options["aws_allow_http"] = "true"
-    return options
+def access(url: str, environ: Mapping[str, str] | None) -> dict[str, Any]:
+    """Arguments of a Polars scan or sink at ``url``.
+
+    ``environ``: has the credentials; None for the process's own environment, which Polars reads by itself.
+
+    Raises:
+        StorageError: the keys are not named.
+    """
+    if environ is None or not is_s3(url):
+        return {}
+    credentials = Credentials.of(environ, url)
+    # Keys among the options would be used together with a token of the environment, which is another key's.
+    return {"storage_options": credentials.place(), "credential_provider": _Keys(credentials)}

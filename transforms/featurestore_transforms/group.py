@@ -15,6 +15,7 @@ from featurestore.resources.transform import Deduplicate, Sort
 from featurestore.storage import Storage
 from featurestore.table import FILE, ROW, DataFile
 from featurestore_transforms.conform import Member, conform, dataset_types, shape
+from featurestore_transforms.credential import access
 from featurestore_transforms.parquet import describe, row_group_rows
 from featurestore_transforms.rule import RULE, Rule, Rules, is_good
 from featurestore_transforms.step import apply_transforms, mark_broken, needs_one_file
@@ -107,6 +108,7 @@ class Plan:
                 sync_on_close="all" if self.storage.is_local else None,
                 maintain_order=False,
                 lazy=True,
+                **access(self.storage.root, self.storage.environ),
             )
         ]
         if rules.found:

@@ -7,13 +7,13 @@ import uuid
 from datetime import datetime, timedelta
 from typing import Any
 
-import fsspec
 import polars as pl
 import pyarrow.parquet as pq
 
 from featurestore.errors import StorageError
 from featurestore.storage import Storage
 from featurestore.table import DataFile
+from featurestore_transforms.credential import access
 
 ROW_GROUP_ROWS = 131_072
 """Small enough to skip what a read does not need, large enough to read fast."""
@@ -43,6 +43,7 @@ def write_data_file(storage: Storage, table: str, frame: pl.DataFrame | pl.LazyF
             mkdir=storage.is_local,
             sync_on_close="all" if storage.is_local else None,
             engine="streaming",
+            **access(storage.root, storage.environ),
         )
     except OSError as error:
         raise StorageError("the data file cannot be written", where=uri, got=str(error)) from error
@@ -66,13 +67,9 @@ def describe(storage: Storage, table: str, name: str) -> DataFile:
     Raises:
         StorageError: storage did not answer.
     """
-    uri = storage.uri(f"{table}/{name}")
-    try:
-        with fsspec.open(uri, "rb") as file:
-            footer = pq.read_metadata(file)
-            size = file.seek(0, 2)
-    except OSError as error:
-        raise StorageError("the data file cannot be read", where=uri, got=str(error)) from error
+    with storage.opened(f"{table}/{name}") as file:
+        footer = pq.read_metadata(file)
+        size = file.seek(0, 2)
     return DataFile(path=name, size_bytes=size, rows=footer.num_rows, stats=statistics(footer))
 
 

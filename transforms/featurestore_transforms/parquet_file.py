@@ -8,8 +8,9 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from featurestore.arrival import Arrival
+from featurestore.credential import source_environ
 from featurestore.table import ROW
-from featurestore_transforms.credential import polars_options
+from featurestore_transforms.credential import access
 from featurestore_transforms.source import Unreadable, is_index, open_bytes, require_columns
 from featurestore_transforms.stream import Stream
 
@@ -51,5 +52,5 @@ class ParquetFile:
             glob=False,
             hive_partitioning=False,
             cache=False,
-            storage_options=polars_options() if "://" in self.arrival.uri else None,
+            **access(self.arrival.uri, source_environ()),
         )

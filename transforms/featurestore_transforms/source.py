@@ -15,10 +15,10 @@ import polars as pl
 import pyarrow as pa
 
 from featurestore.arrival import Arrival
+from featurestore.credential import source_environ
 from featurestore.listing import find_arrival
 from featurestore.resources.pipeline import Compression
 from featurestore.storage import answering, filesystem
-from featurestore_transforms.credential import source_environ
 from featurestore_transforms.stream import Stream
 
 MALFORMED, LINE = "__malformed", "__line"

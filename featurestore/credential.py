@@ -1,0 +1,129 @@
+"""Credentials of object storage, under the names of the AWS tools, for each library that opens it.
+
+These libraries look into the process's environment by themselves. Credentials that are given are taken as a whole
+instead: what they do not name is not filled up from the environment, which has another's.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from featurestore.errors import StorageError
+
+SOURCE_PREFIX = "FEATURESTORE_SOURCE_"
+"""What variables begin with that have credentials of sources, beside those of the store."""
+KEY, SECRET, TOKEN = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"
+_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+_REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
+_REGION = "us-east-1"  # as all of these libraries take it for granted
+_ALLOW_HTTP = "aws_allow_http"
+
+
+def is_s3(url: str) -> bool:
+    return url.startswith(("s3://", "s3a://"))
+
+
+def source_environ(environ: Mapping[str, str] | None = None) -> Mapping[str, str] | None:
+    """The sources' own credentials, without the prefix; None if they have none: then those of the store hold.
+
+    ``environ``: where to look; None for the process's own environment.
+
+    >>> source_environ({"AWS_REGION": "eu-west-1", "FEATURESTORE_SOURCE_AWS_REGION": "us-east-2"})
+    {'AWS_REGION': 'us-east-2'}
+    """
+    known = os.environ if environ is None else environ
+    own = {
+        name.removeprefix(SOURCE_PREFIX): text
+        for name, text in known.items()
+        if name.startswith(SOURCE_PREFIX)
+    }
+    return own or None
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Who reads and writes, and where. ``endpoint``: URL of the service; None for that of AWS."""
+
+    key: str
+    secret: str = field(repr=False)
+    token: str | None = field(repr=False)
+    endpoint: str | None
+    region: str
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str], where: str) -> Credentials:
+        """Those that are named. ``where``: what they are for, for the message.
+
+        Raises:
+            StorageError: the keys are not named.
+        """
+        missing = [name for name in (KEY, SECRET) if not environ.get(name)]
+        if missing:
+            raise StorageError(
+                "the credentials lack a key",
+                where=where,
+                wanted=" and ".join(missing),
+                got=", ".join(sorted(environ)) or "nothing",
+                hint=f"Add {' and '.join(missing)} to the Secret",
+            )
+        return cls(
+            environ[KEY],
+            environ[SECRET],
+            environ.get(TOKEN) or None,
+            _first(environ, _ENDPOINTS),
+            _first(environ, _REGIONS) or _REGION,
+        )
+
+    def for_s3fs(self) -> dict[str, Any]:
+        """Options of s3fs. Equal options share one client, others have their own."""
+        return {
+            "key": self.key,
+            "secret": self.secret,
+            "token": self.token,
+            "endpoint_url": self.endpoint,
+            "client_kwargs": {"region_name": self.region},
+        }
+
+    def for_object_store(self) -> dict[str, str]:
+        """Options of delta-rs. Each takes the place of what the environment may say.
+
+        https://docs.rs/object_store/latest/object_store/aws/enum.AmazonS3ConfigKey.html
+        """
+        options = {"aws_access_key_id": self.key, "aws_secret_access_key": self.secret, **self.place()}
+        if self.token is not None or TOKEN in os.environ:
+            # There is no other way to leave out the token of the environment, which belongs to another key.
+            options["aws_session_token"] = self.token or ""
+        return options
+
+    def place(self) -> dict[str, str]:
+        """Where, in options of object_store: of delta-rs and of Polars."""
+        endpoint = self.endpoint or f"https://s3.{self.region}.amazonaws.com"
+        # Of the names that an endpoint has, this is the one that goes before all others.
+        return {"aws_region": self.region, "aws_endpoint_url_s3": endpoint, **allow_http(endpoint)}
+
+
+def object_store_options(url: str, environ: Mapping[str, str] | None) -> dict[str, str] | None:
+    """Options of delta-rs for a table at ``url``; None if it needs none.
+
+    ``environ``: has the credentials; None for the process's own environment, which delta-rs reads by itself.
+
+    Raises:
+        StorageError: the keys are not named.
+    """
+    if not is_s3(url):
+        return None
+    if environ is not None:
+        return Credentials.of(environ, url).for_object_store()
+    return allow_http(_first(os.environ, _ENDPOINTS) or "") or None
+
+
+def allow_http(endpoint: str) -> dict[str, str]:
+    """delta-rs asks whether plain HTTP was meant. An endpoint that says so was."""
+    return {_ALLOW_HTTP: "true"} if endpoint.startswith("http://") else {}
+
+
+def _first(environ: Mapping[str, str], names: tuple[str, ...]) -> str | None:
+    return next((environ[name] for name in names if environ.get(name)), None)
