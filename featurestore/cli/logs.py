@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from featurestore.cli.output import Format, dump, listing
+from featurestore.errors import NotFound, did_you_mean
 from featurestore.project import Project
 from featurestore.runner.journal import Event, Journal
 from featurestore.wording import format_time
 
 
 def logs(project: Project, name: str | None, limit: int, form: Format | None) -> str:
-    """What to print: the last events, the newest at the end."""
+    """What to print: the last events, the newest at the end.
+
+    Raises:
+        NotFound: nothing of that name is there, nor was there ever.
+    """
     events = list(Journal(project.state).read(name))[-limit:]
+    if name is not None and not events:
+        _require(project, name)
     if form in (Format.JSON, Format.YAML):
         return dump(listing([event.model_dump(mode="json", exclude_none=True) for event in events]), form)
     return "\n".join(line(event) for event in events) or "No events yet."
+
+
+def _require(project: Project, name: str) -> None:
+    known = {*project.registry.names("pipelines"), *project.registry.names("views")}
+    if name not in known:
+        raise NotFound(f"no resource {name!r}", where=str(project.folder), hint=did_you_mean(name, known))
 
 
 def line(event: Event) -> str:

@@ -110,10 +110,11 @@ class Runner:
         try:
             outcome = self._applier.apply(step, lambda progress: self._listener.progress(step, progress))
         except Conflict as error:
-            if isinstance(step, CloseBatch):
-                # Another runner was first, which is as good.
-                return
-            self._failed(step, error)
+            # Another runner was first, which is as good: no news, and no reason to wait longer each time.
+            if not isinstance(step, CloseBatch):
+                before = self._attempts.get(step.key)
+                count = min(before.count + 1, TRIES) if before else 1
+                self._attempts[step.key] = Attempt(count, self._clock(), as_failure(error))
         except FeatureStoreError as error:
             self._failed(step, error)
         else:

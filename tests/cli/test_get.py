@@ -289,6 +289,13 @@ def test_delete_with_data_leaves_none(featurestore: Any, filled: Project) -> Non
 
 def test_logs_are_empty_before_the_first_run(featurestore: Any, filled: Project) -> None:
     assert featurestore("logs").out == "No events yet.\n"
+    assert featurestore("logs", "flights").out == "No events yet.\n"
+
+
+def test_logs_of_what_is_not_there_say_what_is(featurestore: Any, filled: Project) -> None:
+    said = featurestore("logs", "flight")
+    assert said.code == 3
+    assert "Did you mean 'flights'?" in said.err
 
 
 def test_doctor_says_what_a_runner_found_wrong(featurestore: Any, filled: Project) -> None:

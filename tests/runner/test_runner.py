@@ -14,6 +14,7 @@ from featurestore.serving import read_serving
 
 STEPS = ["BatchClosed", "BatchCommitted", "Built", "Swapped"]
 BROKEN = {"type": "StorageError", "problem": "storage cannot be read", "retryable": True}
+SECOND = {"type": "Conflict", "problem": "another publication was first", "retryable": True}
 WRONG = {"type": "CodeError", "problem": "the data is wrong", "retryable": False}
 
 
@@ -75,6 +76,14 @@ def test_what_fails_once_is_tried_again_and_told(place: Any) -> None:
     failed = place.heard.events[1]
     assert failed.message.startswith("could not run batch 1 of flights: storage cannot be read")
     assert "Next attempt at" in failed.message
+
+
+def test_that_another_runner_was_first_is_no_news_and_the_step_is_looked_at_again(place: Any) -> None:
+    place.pipeline()
+    place.drop("a.csv")
+    place.fail(SECOND, times=2)
+    place.runner().run(draining=True)
+    assert place.heard.whats() == ["BatchClosed", "BatchCommitted"]
 
 
 def test_a_drain_gives_up_after_three_attempts_with_the_error(place: Any) -> None:
