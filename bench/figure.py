@@ -31,15 +31,6 @@ def percentile(values: list[float], share: float) -> float:
     return ordered[max(0, -(-int(len(ordered) * share * 1000) // 1000) - 1)]
 
 
-def peak_bytes() -> int:
-    """The most memory that this process ever held.
-
-    Not getrusage's: that peak begins at the one of the process that started this one.
-    """
-    status = Path("/proc/self/status").read_text()
-    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))) * 1024
-
-
 def machine() -> dict[str, str | int]:
     """What the figures were measured on."""
     memory = next(

@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 
-from bench.figure import Figure, peak_bytes
+from bench.figure import Figure
 from featurestore import layout
 from featurestore.arrival import Arrival
 from featurestore.batch import Action, Entry, Manifest
@@ -17,6 +17,7 @@ from featurestore.checkpoint import Known, pack
 from featurestore.ledger import CHECKPOINT_MANIFESTS, Ledger
 from featurestore.resources.pipeline import OnOverwrite
 from featurestore.storage import Storage
+from featurestore_transforms.peak import peak_bytes
 
 PAST = 1_000_000
 FILES = 500

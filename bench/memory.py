@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from bench.figure import Figure, peak_bytes
+from bench.figure import Figure
 from featurestore.batch import Entry, Manifest
 from featurestore.job import BatchRequest
 from featurestore.ledger import Ledger
@@ -20,6 +20,7 @@ from featurestore.resources import DataPipeline
 from featurestore.resources.quantity import parse_bytes
 from featurestore.storage import Storage
 from featurestore_transforms.batch import run_batch
+from featurestore_transforms.peak import peak_bytes
 
 FILES = 8
 COLUMNS = 12

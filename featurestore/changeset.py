@@ -13,6 +13,7 @@ from typing import Any
 from featurestore.columns import gone
 from featurestore.definition import build_digest, outputs
 from featurestore.difference import Difference, differences
+from featurestore.job import BatchResult
 from featurestore.registry import Accepted, Registry, document, resource_digest
 from featurestore.resources import DataPipeline, FeatureStore, FeatureView, Resource
 from featurestore.wording import count, size
@@ -43,6 +44,11 @@ class Dataset:
     rows: int
     size_bytes: int
     columns: tuple[str, ...] = ()
+
+    @classmethod
+    def after(cls, result: BatchResult) -> Dataset:
+        """As the batch left it, which is told without a data engine."""
+        return cls(result.dataset_rows, result.dataset_bytes, tuple(result.dataset_columns))
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,8 +92,8 @@ class BatchResult(Model):
     that the transforms left out (negative if they made rows). ``broken``: rule to number of rows.
     ``files_refused``: rule to number of files, as many as ``files_quarantined``.
     ``watermarks_us``: timestamp column to its greatest value in the batch, UTC microseconds.
-    ``peak_bytes``: greatest resident size of the process that ran it. ``dataset_rows``, ``dataset_bytes``,
-    ``dataset_columns`` (name to type): of the dataset after it.
+    ``peak_bytes``: greatest resident size of the process that ran it, while it did where that can be told.
+    ``dataset_rows``, ``dataset_bytes``, ``dataset_columns`` (name to type): of the dataset after it.
     """
 
     kind: Literal["batch"] = "batch"

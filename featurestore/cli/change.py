@@ -8,15 +8,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from featurestore import changeset, layout
+from featurestore import changeset
 from featurestore.changeset import Action, Before, Changeset, Dataset
 from featurestore.cli.output import Format, dump
 from featurestore.errors import FeatureStoreError
+from featurestore.ledger import Ledger
 from featurestore.project import Project, open_project
 from featurestore.resources import FeatureStore
 from featurestore.resources.document import Loaded, load
 from featurestore.resources.reference import Known, check_references
-from featurestore.table import Table
+from featurestore.sight import last_result
 
 _MARKS = {Action.CREATE: ("+", "green"), Action.UPDATE: ("~", "yellow"), Action.UNCHANGED: ("=", "dim")}
 
@@ -69,12 +70,10 @@ def _project(loaded: Loaded, find: Callable[[], Project]) -> Project:
 
 def _before(project: Project) -> Before:
     datasets: dict[str, Dataset] = {}
-    for name in project.storage.names("datasets"):
-        table = Table.open(project.storage, layout.dataset(name))
-        if table is not None:
-            files = table.files()
-            columns = tuple(column for column in table.schema.names if not column.startswith("__"))
-            datasets[name] = Dataset(sum(f.rows for f in files), sum(f.size_bytes for f in files), columns)
+    for name in project.storage.names("ledger"):
+        result = last_result(Ledger(project.storage, name))
+        if result is not None:
+            datasets[name] = Dataset.after(result)
     return Before.of(project.registry, datasets)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from featurestore import layout
 from featurestore.cli.kind import kind_of
@@ -17,10 +16,7 @@ from featurestore.registry import document
 from featurestore.resources.metadata import DeletionPolicy
 from featurestore.resources.pipeline import Resources
 from featurestore.resources.quantity import format_bytes
-from featurestore.wording import format_time, sentence
-
-if TYPE_CHECKING:
-    from featurestore.table import Table
+from featurestore.wording import format_time, sentence, size
 
 _LAST_BATCHES = 5
 _MARGIN = "  "
@@ -39,8 +35,7 @@ def describe(project: Project, word: str, name: str, now_us: int) -> str:
 
 def _pipeline(project: Project, item: PipelineSummary, now_us: int) -> str:
     spec = item.accepted.resource.spec
-    dataset = _table(project, layout.dataset(item.name))
-    broken = _table(project, layout.quarantine("pipelines", item.name))
+    last, broken = item.last, _quarantined(project, item.name)
     said = document(item.accepted.resource)["spec"]
     steps = [next(iter(step)) for step in said.get("transforms", [])]
     facts = [
@@ -52,9 +47,9 @@ def _pipeline(project: Project, item: PipelineSummary, now_us: int) -> str:
         ("Transforms", ", ".join(steps) or "none"),
         ("Spec", item.accepted.digest),
         ("Dataset", f"{project.storage.uri(layout.dataset(item.name))}"),
-        ("Commit", item.last.dataset_version if item.last else "none yet"),
-        ("Rows", f"{_rows(dataset):,}"),
-        ("In quarantine", f"{_rows(broken):,}" + (" (featurestore quarantine ls)" if _rows(broken) else "")),
+        ("Commit", last.dataset_version if last else "none yet"),
+        ("Rows", f"{last.dataset_rows:,}, {size(last.dataset_bytes)}" if last else "0"),
+        ("In quarantine", f"{broken:,}" + (" (featurestore quarantine ls)" if broken else "")),
         ("Batches", f"{item.done:,} committed, {item.head - item.done:,} pending"),
         *_bounds(spec.resources, spec.deletion_policy),
     ]
@@ -68,8 +63,10 @@ def _pipeline(project: Project, item: PipelineSummary, now_us: int) -> str:
     sections += _state(item.status, item.ready, now_us)
     if item.done:
         sections.append(("Last batches", _batches(project, item)))
-    if dataset is not None:
-        sections.append(("Schema", _schema(dataset)))
+    if last is not None:
+        sections.append(
+            ("Schema", columns(["COLUMN", "TYPE"], [list(it) for it in last.dataset_columns.items()]))
+        )
     return _page(facts, sections)
 
 
@@ -163,18 +160,11 @@ def _batches(project: Project, item: PipelineSummary) -> str:
     return columns(["BATCH", "COMMIT", "TIME", "FILES", "ROWS", "QUARANTINED", "RULES"], rows, _inner_width())
 
 
-def _schema(table: Table) -> str:
-    fields = [[field.name, str(field.type)] for field in table.schema if not field.name.startswith("__")]
-    return columns(["COLUMN", "TYPE"], fields)
-
-
-def _table(project: Project, path: str) -> Table | None:
+def _quarantined(project: Project, pipeline: str) -> int:
+    """Rows in the pipeline's quarantine."""
     from featurestore.table import Table
 
-    return Table.open(project.storage, path)
-
-
-def _rows(table: Table | None) -> int:
+    table = Table.open(project.storage, layout.quarantine("pipelines", pipeline))
     return 0 if table is None else sum(file.rows for file in table.files())
 
 

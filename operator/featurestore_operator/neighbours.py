@@ -14,6 +14,7 @@ from featurestore.errors import FeatureStoreError, SpecError
 from featurestore.ledger import Ledger
 from featurestore.registry import Accepted, resource_digest
 from featurestore.resources import DataPipeline, FeatureStore, FeatureView
+from featurestore.sight import last_result
 from featurestore_operator.cache import Cache
 from featurestore_operator.key import Key, Kind
 from featurestore_operator.parse import parse
@@ -111,9 +112,5 @@ def _datasets(stores: Stores, namespace: str, names: Iterable[str]) -> dict[str,
 
 
 def _dataset(store: OpenStore, pipeline: str) -> Dataset | None:
-    ledger = Ledger(store.storage, pipeline)
-    done = ledger.done()
-    result = ledger.result(done) if done else None
-    if result is None:
-        return None
-    return Dataset(result.dataset_rows, result.dataset_bytes, tuple(result.dataset_columns))
+    result = last_result(Ledger(store.storage, pipeline))
+    return Dataset.after(result) if result else None

@@ -24,6 +24,13 @@ from featurestore.serving import Serving, read_serving, record_build, swap
 from featurestore.table import Table
 
 HOUR_US = 3_600_000_000
+COLUMNS = {
+    "tailnum": "string",
+    "arr_delay": "float64",
+    "flight": "int64",
+    "speed_mph": "float64",
+    "arrived_at": "timestamp",
+}
 
 
 @pytest.fixture
@@ -48,6 +55,9 @@ def filled(project: Project) -> Project:
             rows_quarantined=10,
             rows_dropped=2 - number,
             broken={"plausible-distance": 10},
+            dataset_rows=831 * number,
+            dataset_bytes=2048 * number,
+            dataset_columns=COLUMNS,
             finished_us=now_us - HOUR_US,
         )
         storage.replace(layout.result("flights", number), result.model_dump_json().encode())
@@ -207,6 +217,13 @@ def test_a_page_shows_conditions_batches_and_the_last_error(featurestore: Any, f
         "Next attempt: ",
     ):
         assert wanted in page
+
+
+def test_a_page_shows_what_the_last_result_says_of_the_dataset(featurestore: Any, filled: Project) -> None:
+    lines = [line.split() for line in featurestore("describe", "pipeline", "flights").out.splitlines()]
+    assert ["Rows:", "1,662,", "4.0", "KiB"] in lines
+    schema = lines.index(["Schema:"])
+    assert lines[schema + 2 :] == [list(column) for column in COLUMNS.items()]
 
 
 def test_a_page_of_a_view_shows_its_features_and_their_origin(featurestore: Any, filled: Project) -> None:

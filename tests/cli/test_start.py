@@ -43,8 +43,11 @@ def test_help_loads_no_model_and_no_engine(arguments: tuple[str, ...]) -> None:
     assert not loaded_by(*arguments) & set(HEAVY)
 
 
-def test_listing_resources_loads_no_data_engine(tmp_path_factory: pytest.TempPathFactory) -> None:
-    folder = tmp_path_factory.mktemp("empty")
-    loaded_by("init", str(folder))
+def test_planning_applying_and_listing_resources_load_no_data_engine(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    folder = str(tmp_path_factory.mktemp("empty"))
+    loaded_by("init", folder)
     engines = {"polars", "pyarrow", "duckdb", "deltalake", "numpy", "pandas"}
-    assert not loaded_by("-C", str(folder), "get", "all") & engines
+    for arguments in (["plan", "-f", folder], ["apply", "-f", folder], ["get", "all"]):
+        assert not loaded_by("-C", folder, *arguments) & engines, arguments

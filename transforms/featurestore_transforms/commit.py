@@ -6,14 +6,14 @@ in the dataset is wholly done, and one that is only in the quarantine is finishe
 
 from __future__ import annotations
 
-import resource
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC as ZONE
 from datetime import datetime, timedelta
 from importlib.metadata import version
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -22,7 +22,6 @@ from featurestore import layout
 from featurestore.batch import Manifest
 from featurestore.errors import Conflict, StorageError, TransientError
 from featurestore.fault import reach
-from featurestore.identity import canonical_json
 from featurestore.job import BatchResult
 from featurestore.resources.pipeline import DataPipelineSpec
 from featurestore.schema import QUARANTINE, SYSTEM_FIELDS
@@ -30,6 +29,7 @@ from featurestore.storage import Storage
 from featurestore.table import BATCH, SYSTEM_COLUMNS, DataFile, Table
 from featurestore_transforms.cast import UTC
 from featurestore_transforms.change import NO_ROWS, scan
+from featurestore_transforms.peak import peak_bytes
 from featurestore_transforms.quarantined import Earlier, read_earlier
 from featurestore_transforms.rewrite import losers, without
 from featurestore_transforms.schema import SourceSchema, write_schema
@@ -117,7 +117,8 @@ def finished(storage: Storage, manifest: Manifest) -> BatchResult:
     if dataset is None:
         raise StorageError("the dataset is gone", where=storage.uri(layout.dataset(manifest.pipeline)))
     result = _recorded(dataset, manifest)
-    storage.replace(record, canonical_json(result.model_dump(mode="json", by_alias=True)))
+    # Not sorted: columns stand as the dataset has them.
+    storage.replace(record, result.model_dump_json(by_alias=True).encode())
     reach("after-result")
     return result
 
@@ -189,10 +190,8 @@ def _commit_dataset(dataset: Table, manifest: Manifest, spec: DataPipelineSpec, 
         files_refused=dict(sorted(Counter(outcome.refused.values()).items())),
         watermarks_us=_watermarks_us(committed, outcome.types),
         bytes_read=outcome.bytes_read,
-        dataset_rows=sum(file.rows for file in files),
-        dataset_bytes=sum(file.size_bytes for file in files),
-        dataset_columns={name: type_name(dtype) for name, dtype in user_types(dataset).items()},
-        peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        **_holds(dataset, files),
+        peak_bytes=peak_bytes(),
         finished_us=time.time_ns() // 1000,
     )
     dataset.commit(
@@ -254,8 +253,18 @@ def _recorded(dataset: Table, manifest: Manifest) -> BatchResult:
         rows_committed=rows.select(pl.len()).collect(engine="streaming").item(),
         rows_quarantined=0,
         rows_dropped=0,
+        **_holds(dataset, dataset.files()),
         finished_us=time.time_ns() // 1000,
     )
+
+
+def _holds(dataset: Table, files: Sequence[DataFile]) -> dict[str, Any]:
+    """What a result says of the dataset, which consists of these files."""
+    return {
+        "dataset_rows": sum(file.rows for file in files),
+        "dataset_bytes": sum(file.size_bytes for file in files),
+        "dataset_columns": {name: type_name(dtype) for name, dtype in user_types(dataset).items()},
+    }
 
 
 def _watermarks_us(files: Iterable[DataFile], types: Mapping[str, pl.DataType]) -> dict[str, int]:

@@ -25,6 +25,7 @@ from featurestore.job import (
     Result,
 )
 from featurestore.storage import Storage
+from featurestore_transforms.peak import forget_peak
 
 _REQUEST: TypeAdapter[Request] = TypeAdapter(Request)
 _BETWEEN_S = 0.1
@@ -76,6 +77,7 @@ def run(request: Request, progress: Callable[[Progress], None]) -> Result:
         FeatureStoreError: it could not be done.
     """
     storage = Storage(request.root)
+    forget_peak()
     match request:
         case BatchRequest():
             from featurestore_transforms.batch import run_batch

@@ -126,6 +126,30 @@ def test_a_lost_result_is_read_back_from_the_commit(pipeline: Make) -> None:
     assert p.ledger.result(1) == first
 
 
+def test_a_result_says_what_the_dataset_holds_after_it_with_columns_as_they_stand(pipeline: Make) -> None:
+    p = pipeline()
+    p.batch(p.csv("a.csv", "z,b\n1,x\n2,y\n"))
+    p.batch(p.csv("b.csv", "z,b,a\n3,x,1.5\n"))
+    result = p.ledger.result(2)
+    assert (result.rows_committed, result.dataset_rows) == (1, 3)
+    assert result.dataset_bytes == sum(file.size_bytes for file in p.dataset.files())
+    assert list(result.dataset_columns.items()) == [("z", "int64"), ("b", "string"), ("a", "float64")]
+    assert 0 < result.bytes_read < result.peak_bytes
+
+
+def test_a_result_that_is_lost_with_its_commit_still_says_what_the_dataset_holds(pipeline: Make) -> None:
+    p = pipeline()
+    for number in range(1, 12):
+        p.batch(p.csv(f"{number}.csv", f"x\n{number}\n"))
+    before = p.ledger.result(11)
+    # Delta has written a checkpoint at version 10, so older commits may be cleaned up.
+    for path in (layout.result("events", 1), f"{layout.dataset('events')}/_delta_log/{1:020d}.json"):
+        p.storage.delete(path)
+    again = p.run(1)
+    assert (again.rows_committed, again.rows_read) == (1, 0)
+    assert (again.dataset_rows, again.dataset_columns) == (before.dataset_rows, before.dataset_columns)
+
+
 def test_the_watermark_is_the_greatest_time_committed(pipeline: Make) -> None:
     p = pipeline(expectations=[{"name": "small", "that": "x < 100"}])
     text = "x,t,u\n1,2020-01-01T00:00:00.000001Z,1\n2,1960-01-01T00:00:00Z,1\n200,2030-01-01T00:00:00Z,1\n"
