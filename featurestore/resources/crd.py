@@ -37,7 +37,7 @@ _KEPT = (
 class Kind:
     """A kind, and how ``kubectl get`` shows it: columns of name, type, JSON path, what it says.
 
-    ``wide``: those that only ``-o wide`` shows.
+    ``wide``: those that only ``-o wide`` shows. They stand before ``_LAST``.
     """
 
     model: type[FeatureStore] | type[DataPipeline] | type[FeatureView]
@@ -49,10 +49,11 @@ class Kind:
 
 
 _FIRST = (("Ready", "string", f"{_READY}.status", "Whether all is as wanted."),)
+# The sentence is the last: only it may be wider than the screen, and one that is moves no other column out of sight.
 _LAST = (
+    ("Age", "date", ".metadata.creationTimestamp", "Since when there is this object."),
     ("Reason", "string", f"{_READY}.reason", "Why it is ready or not."),
     ("Message", "string", f"{_READY}.message", "What is wrong."),
-    ("Age", "date", ".metadata.creationTimestamp", "Since when there is this object."),
 )
 _NEXT = ("Next attempt", "string", ".status.nextAttemptTime", "When what failed is tried again.")
 KINDS = (
@@ -66,7 +67,6 @@ KINDS = (
             ("Offline", "string", ".spec.offline.uri", "Where all data lives."),
             ("Pipelines", "integer", ".status.pipelines", "Number of its DataPipelines."),
             ("Views", "integer", ".status.views", "Number of its FeatureViews."),
-            *_LAST,
         ),
     ),
     Kind(
@@ -85,7 +85,6 @@ KINDS = (
                 "Rows that the last batch put into quarantine.",
             ),
             ("Pending", "integer", ".status.pendingFiles", "Files that no committed batch holds yet."),
-            *_LAST,
         ),
         (
             ("Batch", "integer", ".status.batch", "Number of the last committed batch."),
@@ -105,7 +104,6 @@ KINDS = (
             ("Rows", "integer", ".status.rows", "Feature rows in the offline store."),
             ("Commit", "integer", ".status.offlineVersion", "Dataset version that is served offline."),
             ("Online", "integer", ".status.onlineVersion", "Dataset version that is served online."),
-            *_LAST,
         ),
         (
             ("Entities", "integer", ".status.entities", "Entities in the online store."),
@@ -141,7 +139,7 @@ def definition(kind: Kind) -> dict[str, Any]:
     }
     columns = [
         {"name": column, "type": type_, "jsonPath": path, "description": text, **priority}
-        for shown, priority in ((kind.columns, {}), (kind.wide, {"priority": 1}))
+        for shown, priority in ((kind.columns, {}), (kind.wide, {"priority": 1}), (_LAST, {}))
         for column, type_, path, text in shown
     ]
     return {

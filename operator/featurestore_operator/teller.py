@@ -8,12 +8,18 @@ from typing import Any, Literal
 from featurestore.backoff import Attempt
 from featurestore.condition import Condition
 from featurestore.errors import Conflict, NotFound
+from featurestore.reason import Reason
 from featurestore_operator.api import Api
 from featurestore_operator.event import event
 from featurestore_operator.report import ready, status
 from featurestore_operator.resource import EVENT, OF_KIND
 
-_CALM = frozenset({"Collecting", "BatchPending", "Suspended", "WaitingForFiles", "WaitingForData"})
+_CALM = frozenset(
+    {
+        *(Reason.WAITING_FOR_FILES, Reason.COLLECTING, Reason.BATCH_PENDING, Reason.SUSPENDED),
+        *(Reason.WAITING_FOR_DATA, Reason.BUILDING, Reason.NOT_BUILT, Reason.PUBLISHING, Reason.SWAPPING),
+    }
+)
 """Reasons for not being ready that need nobody's attention."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
@@ -13,44 +12,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from readme import README, ROOT, Shell, blocks
 
 import featurestore
-
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
-
-
-def blocks(language: str) -> list[str]:
-    """Fenced code of a language, in order."""
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-
-
-class Shell:
-    """Types lines as a user would, in a home of its own; remembers the folder that ``cd`` went to.
-
-    ``python``: the interpreter of the environment that is active.
-    """
-
-    def __init__(self, home: Path, python: Path) -> None:
-        home.mkdir()
-        self.folder = home
-        path = f"{python.parent}:{os.environ['PATH']}"
-        self.environment = {**os.environ, "HOME": str(home), "PATH": path, "COLUMNS": "140"}
-
-    def run(self, line: str) -> str:
-        script = f"{line}\nstatus=$?; echo; pwd; exit $status"
-        done = subprocess.run(
-            ["bash", "-c", script], cwd=self.folder, env=self.environment, capture_output=True, text=True
-        )
-        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
-        said, _, folder = done.stdout.rstrip("\n").rpartition("\n")
-        self.folder = Path(folder)
-        return said
-
-    def start(self, line: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            line.split(), cwd=self.folder, env=self.environment, stdout=subprocess.DEVNULL
-        )
 
 
 @pytest.fixture
@@ -88,9 +52,9 @@ def _installation() -> list[str]:
     return install.strip().splitlines()
 
 
-def test_every_block_of_the_readme_is_run_below() -> None:
+def test_every_block_of_the_readme_is_run_below_or_on_kubernetes() -> None:
     fences = re.findall(r"^```(\w*)$", README, re.MULTILINE)[::2]
-    assert sorted(fences) == ["", "", "", "python", "yaml"]
+    assert fences == ["", "", "", "yaml", "python", "", "", "yaml", "yaml"]
     assert "make demo" in blocks("")[0]
 
 
@@ -146,7 +110,7 @@ def test_the_example_resources_and_the_training_example_work_as_written(
     (project / "store.yaml").write_text(
         "kind: FeatureStore\nmetadata: {name: default}\nspec: {offline: {uri: .featurestore}}\n"
     )
-    [resources] = blocks("yaml")
+    resources, *_ = blocks("yaml")
     (project / "resources.yaml").write_text(resources)
     shell.run(f"cd {project} && featurestore apply -f . && featurestore run --once")
     [example] = blocks("python")

@@ -183,7 +183,9 @@ def test_kubectl_shows_freshness_rows_and_what_is_wrong(kind: Kind) -> None:
     names = [column["name"] for column in shown]
     assert len(names) <= 8
     assert names[0] == "Ready"
-    assert names[-2:] == ["Message", "Age"]
+    assert names[-3:] == ["Age", "Reason", "Message"]
+    # Also with -o wide: a sentence that is moved by the screen's end moves nothing else.
+    assert version["additionalPrinterColumns"][-1]["name"] == "Message"
     if kind.short != "fs":
         assert {"Freshness", "Rows"} <= set(names)
 

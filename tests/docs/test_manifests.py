@@ -1,0 +1,61 @@
+"""Every resource that we show to people is taken by the API server as it stands; those of fixtures/specs: tests/cluster."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from cluster.control_plane import ControlPlane
+
+from featurestore.cli.template import FILES
+from featurestore.resources.crd import GROUP, KINDS, VERSION
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
+OURS = {kind.model.__name__ for kind in KINDS}
+Object = dict[str, Any]
+
+
+def texts() -> Iterator[tuple[str, str]]:
+    """Where it stands, and YAML."""
+    for page in PAGES:
+        # Also what is indented, as in a list.
+        for block in re.findall(r"^ *```yaml\n(.*?)^ *```", page.read_text(), re.MULTILINE | re.DOTALL):
+            yield page.name, block
+    for path in sorted(ROOT.glob("demo/**/*.yaml")):
+        yield f"demo/{path.name}", path.read_text()
+    for name, text in FILES.items():
+        if name.endswith(".yaml"):
+            yield f"init/{name}", text
+
+
+def shown() -> dict[str, Object]:
+    """Resources by where they stand and their names."""
+    found: dict[str, Object] = {}
+    for where, text in texts():
+        for one in yaml.safe_load_all(text):
+            if isinstance(one, dict) and one.get("kind") in OURS:
+                named = f"{where}-{one['kind']}-{one['metadata']['name']}"
+                found[f"{named}-{len(found)}"] = one
+    return found
+
+
+SHOWN = shown()
+
+
+@pytest.mark.parametrize("named", SHOWN)
+def test_what_we_show_is_taken(control_plane: ControlPlane, namespace: str, named: str) -> None:
+    # The laptop lets one leave the version out.
+    given = {"apiVersion": f"{GROUP}/{VERSION}", **SHOWN[named]}
+    command = ("apply", "--dry-run=server", f"--namespace={namespace}", "--filename=-")
+    assert "created (server dry run)" in control_plane.kubectl(*command, stdin=json.dumps(given))
+
+
+@pytest.mark.parametrize("where", ["README.md", "install.md", "demo/", "init/"])
+def test_each_place_that_shows_resources_was_read(where: str) -> None:
+    assert {it.split("-")[1] for it in SHOWN if it.startswith(where)} >= {"DataPipeline"}

@@ -1,0 +1,132 @@
+"""A newer version takes over where an older one stopped: objects stay valid, and nothing is done twice.
+
+No older version was ever released. It is made here from today's definitions, without fields of ``spec`` that may be
+left out; the operator is today's, under another name and with another image for its Jobs.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from cluster.binaries import MissingError
+from cluster.control_plane import ControlPlane, control_plane
+from cluster.fixtures import CRDS, apply_crds, namespace_of
+from cluster_story import Story, story
+from missing import not_here
+from operating import eventually
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("controllers")]
+
+NEW_FIELDS = {
+    "datapipelines": ("job", "deletionPolicy", "resources.memoryLimit", "source.secretRef"),
+    "featureviews": ("deletionPolicy", "owner", "tags"),
+    "featurestores": ("online.redis.managed", "owner", "tags"),
+}
+ROWS = {"k": ["a", "b"], "ts": ["2024-01-01T00:00:00", "2024-01-01T01:00:00"], "v": [1, 2]}
+MORE = {"k": ["a"], "ts": ["2024-01-02T00:00:00"], "v": [3]}
+
+
+def older(definition: dict[str, Any], fields: tuple[str, ...]) -> dict[str, Any]:
+    """The definition without these fields of ``spec``, and without the rules that speak of them."""
+    made = copy.deepcopy(definition)
+    [version] = made["spec"]["versions"]
+    version["additionalPrinterColumns"] = version["additionalPrinterColumns"][:2]
+    for field in fields:
+        *outer, name = field.split(".")
+        node = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
+        for part in outer:
+            node = node["properties"][part]
+        del node["properties"][name]
+        rules = node.pop("x-kubernetes-validations", ())
+        if kept := [rule for rule in rules if f"self.{name}" not in rule["rule"]]:
+            node["x-kubernetes-validations"] = kept
+    return made
+
+
+@pytest.fixture
+def plane(tmp_path: Path) -> Iterator[ControlPlane]:
+    """An API server of its own, with the older definitions."""
+    folder = tmp_path / "older"
+    folder.mkdir()
+    for plural, fields in NEW_FIELDS.items():
+        definition = yaml.safe_load((CRDS / f"{plural}.yaml").read_text())
+        (folder / f"{plural}.yaml").write_text(yaml.safe_dump(older(definition, fields)))
+    try:
+        with control_plane(tmp_path / "plane") as started, started.controllers():
+            apply_crds(started, folder)
+            yield started
+    except MissingError as missing:
+        not_here(missing)
+
+
+@pytest.fixture
+def it(plane: ControlPlane, tmp_path: Path) -> Iterator[Story]:
+    (tmp_path / "it").mkdir()
+    with namespace_of(plane) as namespace, story(plane, namespace, tmp_path / "it") as told:
+        yield told
+
+
+def as_given(it: Story) -> list[tuple[int, dict[str, Any]]]:
+    """Generation and stored spec of all objects."""
+    kinds = {"featurestore": "default", "datapipeline": "events", "featureview": "things"}
+    found = [it.get(kind, name) for kind, name in kinds.items()]
+    return [(one["metadata"]["generation"], one["status"]) for one in found]
+
+
+def online(it: Story) -> object:
+    return it.reader().get_features(["things:v"], [{"k": "a"}, {"k": "b"}]).to_dict()["v"]
+
+
+def image(job: dict[str, Any]) -> str:
+    [container] = job["spec"]["template"]["spec"]["containers"]
+    return str(container["image"])
+
+
+def test_a_newer_version_takes_over_while_a_job_waits_and_nothing_is_done_twice(it: Story) -> None:
+    given = (it.store(), it.pipeline(), it.view())
+    it.apply(*given)
+    before = it.start("--job-image=job:1", user="before")
+    it.until("datapipeline", "events", "WaitingForFiles")
+    it.drop("1.parquet", ROWS)
+    it.until("featureview", "things", "UpToDate")
+    built = it.get("featureview", "things")["status"]["build"]
+    it.node.stuck = True
+    it.drop("2.parquet", MORE)
+    eventually(lambda: len(it.jobs()) == 2)
+    it.until("datapipeline", "events", "Waiting", "Progressing")
+    eventually(before.at_rest)
+    before.server.stop()
+    stood, jobs = as_given(it), {job["metadata"]["uid"] for job in it.jobs()}
+
+    apply_crds(it.plane)
+    it.apply(*given)
+    assert as_given(it) == stood, "what was valid is, and applying it again changes nothing"
+    since = it.plane.audit.mark()
+    after = it.start("--job-image=job:2", user="after")
+    eventually(lambda: after.at_rest() and "featurestore_operator" in after.get("/metrics")[1])
+    assert as_given(it) == stood, "nothing is accepted anew, built again, or said in other words"
+    written = {(one.verb, one.resource) for one in it.plane.audit.writes("after", since)}
+    # Beside the store stands what the newer version wants there: applied once, the same or not.
+    assert written <= {("patch", "configmaps")}
+
+    it.node.stuck = False
+    eventually(lambda: online(it) == [3, 2], 60)
+    it.until("featureview", "things", "UpToDate")
+    assert {job["metadata"]["uid"] for job in it.jobs()} == jobs
+    assert {image(job) for job in it.jobs()} == {"job:1"}
+    assert len(it.node.ran) == 2
+    status = it.get("featureview", "things")["status"]
+    assert (status["build"], status["rows"]) == (built, 3)
+
+    it.apply(it.pipeline(job={"activeDeadline": "2h"}, deletionPolicy="Retain"))
+    it.drop("3.parquet", {"k": ["b"], "ts": ["2024-01-03T00:00:00"], "v": [4]})
+    eventually(lambda: online(it) == [3, 4], 60)
+    it.until("featureview", "things", "UpToDate")
+    [newest] = [job for job in it.jobs() if job["metadata"]["uid"] not in jobs]
+    assert (image(newest), newest["spec"]["activeDeadlineSeconds"]) == ("job:2", 7200)
+    assert it.get("featureview", "things")["status"]["build"] == built

@@ -1,0 +1,44 @@
+"""The README as a user meets it: its blocks of code, and a shell to type them into."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    """Fenced code of a language, in order."""
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+class Shell:
+    """Types lines as a user would, in a home of its own; remembers the folder that ``cd`` went to.
+
+    ``python``: the interpreter of the environment that is active.
+    """
+
+    def __init__(self, home: Path, python: Path) -> None:
+        home.mkdir()
+        self.folder = home
+        path = f"{python.parent}:{os.environ['PATH']}"
+        self.environment = {**os.environ, "HOME": str(home), "PATH": path, "COLUMNS": "140"}
+
+    def run(self, line: str) -> str:
+        script = f"{line}\nstatus=$?; echo; pwd; exit $status"
+        done = subprocess.run(
+            ["bash", "-c", script], cwd=self.folder, env=self.environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+        said, _, folder = done.stdout.rstrip("\n").rpartition("\n")
+        self.folder = Path(folder)
+        return said
+
+    def start(self, line: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            line.split(), cwd=self.folder, env=self.environment, stdout=subprocess.DEVNULL
+        )
