@@ -60,6 +60,7 @@ class Cache:
     def __init__(self, wake: Wake) -> None:
         self._wake = wake
         self._lock = threading.RLock()
+        self._woken: set[Key] = set()
         self._entries: dict[Place, _Entry] = {}
         # Group, such as the jobs of one pipeline, to the names in it. A dict and not a set: in order of arrival.
         self._groups: defaultdict[Place, dict[str, None]] = defaultdict(dict)
@@ -120,7 +121,22 @@ class Cache:
 
     def wake(self, key: Key, after_s: float = 0.0) -> None:
         """Have the key looked at, whether it is here or not."""
+        with self._lock:
+            self._woken.add(key)
         self._wake(key, after_s)
+
+    def take_woken(self, key: Key) -> bool:
+        """Whether the key was woken since this was asked last; else only its own time has come."""
+        with self._lock:
+            woken = key in self._woken
+            self._woken.discard(key)
+        return woken
+
+    def version(self, key: Key) -> int | None:
+        """Resource version of the object; None if there is none."""
+        with self._lock:
+            entry = self._entries.get((key.kind, key.namespace, key.name))
+        return None if entry is None else entry.version
 
     def versions(self, resource: Resource) -> dict[tuple[str, str], tuple[str, int]]:
         """Namespace and name to uid and resource version, of all that is here of a kind."""
@@ -159,7 +175,7 @@ class Cache:
 
     def _tell(self, resource: Resource, item: Object, before: Object | None) -> None:
         for key in dict.fromkeys(self._concerned(resource, item, before)):
-            self._wake(key, 0.0)
+            self.wake(key)
 
     def _concerned(self, resource: Resource, item: Object, before: Object | None) -> Iterator[Key]:
         # ``before``: what it was, if nothing but its status is another now.
