@@ -32,6 +32,7 @@ from featurestore_operator.resource import (
     POD,
     Resource,
 )
+from featurestore_operator.standing import Standing
 
 PIPELINE_LABEL = "featurestore.dev/pipeline"
 VIEW_LABEL = "featurestore.dev/view"
@@ -49,6 +50,7 @@ class _Entry(NamedTuple):
     content: bytes
     beyond_status: int
     groups: tuple[Place, ...]
+    standing: Standing | None
 
 
 class Cache:
@@ -117,6 +119,15 @@ class Cache:
                 Key(cast(Kind, kind), namespace, name)
                 for kind, namespace, name in self._entries
                 if kind in OF_KIND
+            ]
+
+    def standings(self) -> list[tuple[Key, Standing]]:
+        """How each of our resources stands; no object is parsed for it."""
+        with self._lock:
+            return [
+                (Key(cast(Kind, kind), namespace, name), entry.standing)
+                for (kind, namespace, name), entry in self._entries.items()
+                if entry.standing is not None
             ]
 
     def wake(self, key: Key, after_s: float = 0.0) -> None:
@@ -239,6 +250,7 @@ def _entry(resource: Resource, item: Object) -> _Entry:
         json.dumps(kept, separators=(",", ":")).encode(),
         hash(json.dumps(beyond_status, sort_keys=True)),
         tuple(_groups(resource, item)),
+        Standing.of(item) if resource.kind in OF_KIND else None,
     )
 
 
