@@ -90,6 +90,25 @@ class Inbox:
             self.source = Attempt(count, now_us, as_failure(error))
             self._list_us = self.source.next_us
 
+    def rests(self, now_us: int) -> bool:
+        """Whether nothing waits, and the source has nothing new, which costs one listing if one is due.
+
+        False says only that a :meth:`look` is needed; that one also finds what other processes took.
+        """
+        if self._backlog or self.unsettled or self.source is not None:
+            return False
+        if now_us < self._list_us:
+            return True
+        source = self._spec.source
+        try:
+            listing = list_arrivals(source, self._base, self._environ)
+            if not self._ledger.knows(listing, source.on_overwrite):
+                return False
+        except FeatureStoreError:
+            return False  # A look fails as well, and says why.
+        self._list_us = now_us + self._spec.trigger.arrivals.poll_interval // _US
+        return True
+
     def close(self, step: CloseBatch, now_us: int) -> Manifest:
         """The manifest of the open batch, which is written now: from here on it is decided what the batch is.
 

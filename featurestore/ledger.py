@@ -51,9 +51,11 @@ class Ledger:
         """The ledger's identity: the application id of all commits made from it."""
         if self._uid is None:
             path = f"{layout.ledger(self._pipeline)}/ledger.json"
-            if self._storage.find(path) is None:
+            data = self._storage.find(path)
+            if data is None:
                 self._storage.put_if_absent(path, canonical_json({"uid": uuid.uuid4().hex}))
-            self._uid = str(json.loads(self._storage.read(path))["uid"])
+                data = self._storage.read(path)
+            self._uid = str(json.loads(data)["uid"])
         return self._uid
 
     def head(self) -> int:
@@ -120,6 +122,15 @@ class Ledger:
             StorageError: the listing is not sorted.
         """
         self._open()
+        yield from self._new(listing, on_overwrite)
+
+    def knows(self, listing: Iterable[Arrival], on_overwrite: OnOverwrite) -> bool:
+        """True if nothing of a listing, sorted by URI, is new; as fresh as :meth:`entry`."""
+        if self._base is None:
+            self._open()
+        return next(self._new(listing, on_overwrite), None) is None
+
+    def _new(self, listing: Iterable[Arrival], on_overwrite: OnOverwrite) -> Iterator[Entry]:
         assert self._base is not None
         lines = self._base.lines()
         at, line = next(lines, _END)
@@ -157,8 +168,9 @@ class Ledger:
         return [*self._base.find(uri), *self._later.get(uri, ())]
 
     def checkpoint_is_due(self) -> bool:
-        """True if so much came since the last checkpoint that the next start would feel it."""
-        self._open()
+        """True if so much came since the last checkpoint that the next start would feel it; as fresh as :meth:`entry`."""
+        if self._base is None:
+            self._open()
         return self._later_manifests >= CHECKPOINT_MANIFESTS or self._later_entries >= CHECKPOINT_ENTRIES
 
     def checkpoint(self) -> None:
@@ -220,8 +232,10 @@ class Ledger:
     def _last(self, kind: str, known: int) -> int:
         if known == 0:
             shelves = self._storage.names(self._folder(kind))
+            if not shelves:
+                return 0
             # A shelf is begun only when all before it are full.
-            known = max(int(shelves[-1]) * layout.SHELF - 1, 0) if shelves else 0
+            known = max(int(shelves[-1]) * layout.SHELF - 1, 0)
         while True:
             shelf = layout.shelf(known + 1)
             names = self._storage.names(f"{self._folder(kind)}/{shelf}")

@@ -32,6 +32,7 @@ from featurestore_operator.resource import (
     POD,
     Resource,
 )
+from featurestore_operator.standing import Standing
 
 PIPELINE_LABEL = "featurestore.dev/pipeline"
 VIEW_LABEL = "featurestore.dev/view"
@@ -49,6 +50,7 @@ class _Entry(NamedTuple):
     content: bytes
     beyond_status: int
     groups: tuple[Place, ...]
+    standing: Standing | None
 
 
 class Cache:
@@ -60,6 +62,7 @@ class Cache:
     def __init__(self, wake: Wake) -> None:
         self._wake = wake
         self._lock = threading.RLock()
+        self._woken: set[Key] = set()
         self._entries: dict[Place, _Entry] = {}
         # Group, such as the jobs of one pipeline, to the names in it. A dict and not a set: in order of arrival.
         self._groups: defaultdict[Place, dict[str, None]] = defaultdict(dict)
@@ -118,9 +121,33 @@ class Cache:
                 if kind in OF_KIND
             ]
 
+    def standings(self) -> list[tuple[Key, Standing]]:
+        """How each of our resources stands; no object is parsed for it."""
+        with self._lock:
+            return [
+                (Key(cast(Kind, kind), namespace, name), entry.standing)
+                for (kind, namespace, name), entry in self._entries.items()
+                if entry.standing is not None
+            ]
+
     def wake(self, key: Key, after_s: float = 0.0) -> None:
         """Have the key looked at, whether it is here or not."""
+        with self._lock:
+            self._woken.add(key)
         self._wake(key, after_s)
+
+    def take_woken(self, key: Key) -> bool:
+        """Whether the key was woken since this was asked last; else only its own time has come."""
+        with self._lock:
+            woken = key in self._woken
+            self._woken.discard(key)
+        return woken
+
+    def version(self, key: Key) -> int | None:
+        """Resource version of the object; None if there is none."""
+        with self._lock:
+            entry = self._entries.get((key.kind, key.namespace, key.name))
+        return None if entry is None else entry.version
 
     def versions(self, resource: Resource) -> dict[tuple[str, str], tuple[str, int]]:
         """Namespace and name to uid and resource version, of all that is here of a kind."""
@@ -159,7 +186,7 @@ class Cache:
 
     def _tell(self, resource: Resource, item: Object, before: Object | None) -> None:
         for key in dict.fromkeys(self._concerned(resource, item, before)):
-            self._wake(key, 0.0)
+            self.wake(key)
 
     def _concerned(self, resource: Resource, item: Object, before: Object | None) -> Iterator[Key]:
         # ``before``: what it was, if nothing but its status is another now.
@@ -223,6 +250,7 @@ def _entry(resource: Resource, item: Object) -> _Entry:
         json.dumps(kept, separators=(",", ":")).encode(),
         hash(json.dumps(beyond_status, sort_keys=True)),
         tuple(_groups(resource, item)),
+        Standing.of(item) if resource.kind in OF_KIND else None,
     )
 
 

@@ -48,9 +48,13 @@ class Controller:
         self._upkeep = Upkeep(cache, api, self._stores, settings, self._teller, clock)
         self._deletion = Deletion(api, self._teller)
         self._blind: dict[Key, Attempt] = {}
+        self._resting: dict[Key, int] = {}
 
     def handle(self, key: Key) -> float | None:
         """See :class:`featurestore_operator.work.Handler`."""
+        next_us = self._rests(key)
+        if next_us is not None:
+            return self._wait_s(next_us)
         found = self._cache.get(key)
         try:
             look = self._upkeep.look if key.kind == "FeatureStore" else self._handle
@@ -61,11 +65,28 @@ class Controller:
             next_us = self._cannot_see(key, found, error)
         else:
             self._blind.pop(key, None)
-        return None if next_us is None else max(0.0, (next_us - self._clock()) / SECOND_US)
+        return None if next_us is None else self._wait_s(next_us)
 
     def review(self, request: Mapping[str, Any]) -> Review:
         """What the webhook answers to a request of the API server; see :mod:`featurestore_operator.admission`."""
         return review(request, neighbours(request, self._cache, self._stores))
+
+    def _rests(self, key: Key) -> int | None:
+        """When to look again at a pipeline that rests: one listing instead of a look; None: it is to be looked at.
+
+        Thousands are polled. Whatever wakes the key, any change of its object (though it be the status that was
+        just written), and each resync make it a whole look again.
+        """
+        woken, rested = self._cache.take_woken(key), self._resting.pop(key, None)
+        if woken or rested is None or rested != self._cache.version(key):
+            return None
+        next_us = self._pipelines.rests(key.namespace, key.name)
+        if next_us is not None:
+            self._resting[key] = rested
+        return next_us
+
+    def _wait_s(self, next_us: int) -> float:
+        return max(0.0, (next_us - self._clock()) / SECOND_US)
 
     def _handle(self, key: Key, found: dict[str, Any] | None) -> int | None:
         store = self._stores.open(key.namespace)
@@ -85,7 +106,10 @@ class Controller:
                 if pipeline.accepted is not None
                 else None
             )
-            return self._told(found, pipeline, outcome)
+            next_us = self._told(found, pipeline, outcome)
+            if outcome is not None and outcome.rests and not pipeline.problem:
+                self._resting[key] = int(found["metadata"]["resourceVersion"])
+            return next_us
         view = self._views.rule(found, store)
         outcome = (
             self._views.look(found, view.accepted, store, self._jobs(key, found))

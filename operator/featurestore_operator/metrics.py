@@ -11,9 +11,7 @@ sets it, so that it is never older than the cache and ages by itself.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from datetime import datetime
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -130,42 +128,55 @@ class _Reading(Collector):
 
 
 def statuses(cache: Cache, now_s: float) -> Iterator[Metric]:
-    """What the statuses say at ``now_s``, UTC seconds."""
+    """What the statuses say at ``now_s``, UTC seconds. One family after the other: of thousands, each takes room."""
+    all_ = cache.standings()
+    views = [(key, it) for key, it in all_ if key.kind == "FeatureView"]
+    pipelines = [(key, it) for key, it in all_ if key.kind == "DataPipeline"]
     labels = ["namespace", "view"]
-    fresh = GaugeMetricFamily(f"{PREFIX}freshness_seconds", "Age of the view's newest event.", labels=labels)
-    rows = GaugeMetricFamily(f"{PREFIX}view_rows", "Feature rows of the view.", labels=labels)
+    yield _family(
+        "freshness_seconds",
+        "Age of the view's newest event.",
+        labels,
+        ((key[1:], _age_s(it.watermark_s, now_s)) for key, it in views),
+    )
+    yield _family("view_rows", "Feature rows of the view.", labels, ((key[1:], it.rows) for key, it in views))
     labels = ["namespace", "pipeline"]
-    pending = GaugeMetricFamily(f"{PREFIX}pending_files", "Files that no batch has taken yet.", labels=labels)
-    oldest = GaugeMetricFamily(
-        f"{PREFIX}oldest_pending_seconds", "Age of the oldest of those files.", labels=labels
+    yield _family(
+        "pending_files",
+        "Files that no batch has taken yet.",
+        labels,
+        ((key[1:], it.pending_files) for key, it in pipelines),
     )
-    batch = GaugeMetricFamily(f"{PREFIX}batch", "Number of the last batch of the pipeline.", labels=labels)
-    ready = GaugeMetricFamily(
-        f"{PREFIX}ready", "1 if the resource is Ready.", labels=["namespace", "kind", "name"]
+    yield _family(
+        "oldest_pending_seconds",
+        "Age of the oldest of those files.",
+        labels,
+        # Nothing pending is an age of 0: else an alert on the age would never end.
+        ((key[1:], _age_s(it.oldest_pending_s, now_s) or 0.0) for key, it in pipelines),
     )
-    for key in cache.all_keys():
-        status = (cache.get(key) or {}).get("status") or {}
-        where = [key.namespace, key.name]
-        ready.add_metric([key.namespace, key.kind, key.name], int(_is_ready(status)))
-        if key.kind == "FeatureView":
-            _add(fresh, where, _age_s(status.get("watermark"), now_s))
-            _add(rows, where, status.get("rows"))
-        elif key.kind == "DataPipeline":
-            _add(pending, where, status.get("pendingFiles"))
-            # Nothing pending is an age of 0: else an alert on the age would never end.
-            _add(oldest, where, _age_s(status.get("oldestPendingTime"), now_s) or 0.0)
-            _add(batch, where, status.get("batch"))
-    return iter((fresh, rows, pending, oldest, batch, ready))
+    yield _family(
+        "batch",
+        "Number of the last batch of the pipeline.",
+        labels,
+        ((key[1:], it.batch) for key, it in pipelines),
+    )
+    yield _family(
+        "ready",
+        "1 if the resource is Ready.",
+        ["namespace", "kind", "name"],
+        (((key.namespace, key.kind, key.name), int(it.ready)) for key, it in all_),
+    )
 
 
-def _add(family: GaugeMetricFamily, labels: list[str], value: float | None) -> None:
-    if value is not None:
-        family.add_metric(labels, value)
+def _family(
+    name: str, text: str, labels: list[str], values: Iterable[tuple[Sequence[str], float | None]]
+) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(f"{PREFIX}{name}", text, labels=labels)
+    for where, value in values:
+        if value is not None:
+            family.add_metric(where, value)
+    return family
 
 
-def _age_s(moment: str | None, now_s: float) -> float | None:
-    return None if moment is None else max(0.0, now_s - datetime.fromisoformat(moment).timestamp())
-
-
-def _is_ready(status: dict[str, Any]) -> bool:
-    return any(it["type"] == "Ready" and it["status"] == "True" for it in status.get("conditions") or ())
+def _age_s(moment_s: float | None, now_s: float) -> float | None:
+    return None if moment_s is None else max(0.0, now_s - moment_s)

@@ -66,6 +66,8 @@ class Outcome:
     facts: dict[str, Any]
     failing: Attempt | None
     next_us: int | None
+    rests: bool = False
+    """Nothing is to be done or waited for but new files: until then, a look would come to the same."""
 
 
 class Pipelines:
@@ -93,6 +95,14 @@ class Pipelines:
             return seen.observed
         ledger = Ledger(store.storage, name)
         return observe_pipeline(ledger, last_result(ledger), None)
+
+    def rests(self, namespace: str, name: str) -> int | None:
+        """When to look at the source of a pipeline that rests again; None: it rests no more."""
+        seen = self._seen.get((namespace, name))
+        if seen is None or seen.inbox is None:
+            return None
+        inbox = seen.inbox[1]
+        return inbox.next_us if inbox.rests(self._clock()) else None
 
     def rule(self, found: dict[str, Any], store: OpenStore) -> Ruling[DataPipeline]:
         """Which spec runs.
@@ -156,6 +166,7 @@ class Pipelines:
             _facts(found, seen, there, inbox),
             plan.failing.get(f"pipelines/{name}"),
             min(looks, default=None),
+            rests=not (plan.steps or plan.failing or running or records.waiting or plan.wake_us),
         )
 
     def _open(self, namespace: str, name: str, store: OpenStore) -> Seen:

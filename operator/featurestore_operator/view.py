@@ -123,7 +123,7 @@ class Views:
         if not isinstance(source, ObservedPipeline):
             return None, {}
         view = observe_view(store.storage, accepted, source.uid, self._published(store))
-        return view, _held(view, accepted, batches, store)
+        return view, _held(view, accepted, source.uid, batches, store)
 
     def _published(self, store: OpenStore) -> Callable[[str, Collection[str]], Mapping[str, Held] | Attempt]:
         """What the online store holds; one that is away is asked again after a while, by whoever looks first."""
@@ -145,11 +145,11 @@ class Views:
 
 
 def _held(
-    view: ObservedView, accepted: Accepted[FeatureView], batches: Records, store: OpenStore
+    view: ObservedView, accepted: Accepted[FeatureView], uid: str, batches: Records, store: OpenStore
 ) -> dict[str, str]:
     """That a running Job of its pipeline brings the view on, as it does with every view that kept up."""
     ledger = Ledger(store.storage, accepted.resource.spec.source.pipeline)
-    digest = build_digest(accepted.resource.spec, ledger.uid())
+    digest = build_digest(accepted.resource.spec, uid)
     build = view.builds.get(digest)
     for record in batches.all:
         if isinstance(record.verdict, Running):

@@ -204,3 +204,39 @@ def test_an_overwritten_file_comes_with_what_the_spec_says_of_it(
     assert entry.action == "Reject"
     assert "overwritten" in entry.reason
     assert replace(entry, reason="").replaces == ()
+
+
+def test_a_source_rests_until_it_has_a_new_file(inbox: Any, drop: Any) -> None:
+    drop("a.csv")
+    box = inbox(pollInterval="10s")
+    box.look(NOW_US)
+    assert not box.rests(NOW_US)
+    take(box, 1)
+    later_us = NOW_US + 10 * SECOND_US
+    assert box.rests(later_us)
+    assert box.next_us == later_us + 10 * SECOND_US
+    drop("b.csv")
+    assert box.rests(later_us + SECOND_US)
+    assert not box.rests(box.next_us)
+    box.look(box.next_us)
+    assert names(box) == ["b.csv"]
+
+
+def test_an_overwritten_file_is_the_end_of_rest(inbox: Any, drop: Any) -> None:
+    drop("a.csv")
+    box = inbox()
+    box.look(NOW_US)
+    take(box, 1)
+    drop("a.csv", text="a\n22\n", changed_s=MINUTE_AGO_S + 1)
+    assert not box.rests(box.next_us)
+
+
+def test_a_source_that_cannot_be_listed_does_not_rest(inbox: Any, drop: Any, tmp_path: Path) -> None:
+    box = inbox()
+    box.look(NOW_US)
+    (tmp_path / "raw").rmdir()
+    (tmp_path / "raw").write_text("no folder")
+    assert not box.rests(box.next_us)
+    box.look(box.next_us)
+    assert box.source is not None
+    assert not box.rests(box.next_us)

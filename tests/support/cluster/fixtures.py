@@ -132,6 +132,6 @@ def apply_crds(plane: ControlPlane, folder: Path = CRDS) -> None:
         time.sleep(0.05)
 
 
-def _established(crd: dict[str, dict[str, list[dict[str, str]]]]) -> bool:
-    conditions = crd.get("status", {}).get("conditions", [])
+def _established(crd: dict[str, dict[str, list[dict[str, str]] | None]]) -> bool:
+    conditions = crd.get("status", {}).get("conditions") or ()
     return any(it["type"] == "Established" and it["status"] == "True" for it in conditions)

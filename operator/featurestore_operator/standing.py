@@ -1,0 +1,40 @@
+"""What a status says in numbers: the little of an object that is asked for of all objects at once, for metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+
+class Standing(NamedTuple):
+    """Moments are UTC seconds; None is what a status does not say."""
+
+    ready: bool
+    watermark_s: float | None = None
+    rows: int | None = None
+    pending_files: int | None = None
+    oldest_pending_s: float | None = None
+    batch: int | None = None
+
+    @classmethod
+    def of(cls, item: Mapping[str, Any]) -> Standing:
+        """The standing of one of our resources, as the API server has it.
+
+        >>> Standing.of({"status": {"rows": 7, "watermark": "1970-01-01T00:01:00Z"}})[:3]
+        (False, 60.0, 7)
+        """
+        status = item.get("status") or {}
+        conditions = status.get("conditions") or ()
+        return cls(
+            any(it["type"] == "Ready" and it["status"] == "True" for it in conditions),
+            _seconds(status.get("watermark")),
+            status.get("rows"),
+            status.get("pendingFiles"),
+            _seconds(status.get("oldestPendingTime")),
+            status.get("batch"),
+        )
+
+
+def _seconds(moment: str | None) -> float | None:
+    return None if moment is None else datetime.fromisoformat(moment).timestamp()
