@@ -91,9 +91,9 @@ class Inbox:
             self._list_us = self.source.next_us
 
     def rests(self, now_us: int) -> bool:
-        """Whether nothing waits, and the source has nothing new, which costs one listing if one is due.
+        """Whether nothing waits, and neither source nor ledger has anything new: a listing and a read, if they are due.
 
-        False says only that a :meth:`look` is needed; that one also finds what other processes took.
+        False says only that a :meth:`look` is needed.
         """
         if self._backlog or self.unsettled or self.source is not None:
             return False
@@ -102,7 +102,8 @@ class Inbox:
         source = self._spec.source
         try:
             listing = list_arrivals(source, self._base, self._environ)
-            if not self._ledger.knows(listing, source.on_overwrite):
+            # Others write manifests as well: a person who has what is in quarantine run again.
+            if self._ledger.head() != self._head or not self._ledger.knows(listing, source.on_overwrite):
                 return False
         except FeatureStoreError:
             return False  # A look fails as well, and says why.

@@ -101,7 +101,7 @@ class Pipelines:
         seen = self._seen.get((namespace, name))
         if seen is None or seen.inbox is None:
             return None
-        inbox = seen.inbox[1]
+        inbox = seen.inbox.inbox
         return inbox.next_us if inbox.rests(self._clock()) else None
 
     def rule(self, found: dict[str, Any], store: OpenStore) -> Ruling[DataPipeline]:
