@@ -100,7 +100,7 @@ class Site:
             text=True,
         )
 
-    def end(self, process: subprocess.Popen[str], timeout_s: float = 60) -> Ended:
+    def end(self, process: subprocess.Popen[str], timeout_s: float = 180) -> Ended:
         try:
             out, log = process.communicate(timeout=timeout_s)
         finally:
