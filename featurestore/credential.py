@@ -105,6 +105,21 @@ class Credentials:
         return {"aws_region": self.region, "aws_endpoint_url_s3": endpoint, **allow_http(endpoint)}
 
 
+def own_keys() -> dict[str, Any]:
+    """Options of s3fs for the keys in the process's own environment; {} if it has none there, but elsewhere.
+
+    s3fs would find them by itself, but keeps clients by their options: one whose keys changed has to be another.
+    """
+    if not os.environ.get(KEY):
+        return {}
+    return {
+        "key": os.environ[KEY],
+        "secret": os.environ.get(SECRET),
+        "token": os.environ.get(TOKEN),
+        "endpoint_url": _first(os.environ, _ENDPOINTS),
+    }
+
+
 def object_store_options(url: str, environ: Mapping[str, str] | None) -> dict[str, str] | None:
     """Options of delta-rs for a table at ``url``; None if it needs none.
 

@@ -15,7 +15,7 @@ from typing import Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from featurestore.credential import Credentials, is_s3, object_store_options
+from featurestore.credential import Credentials, is_s3, object_store_options, own_keys
 from featurestore.errors import CodeError, NotFound, SpecError, StorageError
 
 # A dead endpoint fails after some 15 seconds at most: whoever asked backs off by itself and shows it.
@@ -220,21 +220,10 @@ def _s3_options(url: str, environ: Mapping[str, str] | None) -> dict[str, Any]:
     # With more than one connection for an object, s3fs asks for its size before it reads it.
     options = {"use_listings_cache": False, "max_concurrency": 1, "config_kwargs": _S3_CONFIG}
     if environ is None:
-        return {**options, **_own_keys()}
+        return {**options, **own_keys()}
     # An endpoint that is not named is that of AWS, wherever the environment points.
     exact = {**_S3_CONFIG, "ignore_configured_endpoint_urls": True}
     return {**options, "config_kwargs": exact, **Credentials.of(environ, url).for_s3fs()}
-
-
-def _own_keys() -> dict[str, Any]:
-    """The process's own credentials, if they are keys: file systems are kept by their options, and keys may change."""
-    names = {"key": "AWS_ACCESS_KEY_ID", "secret": "AWS_SECRET_ACCESS_KEY", "token": "AWS_SESSION_TOKEN"}
-    found = {option: os.environ.get(name) for option, name in names.items()}
-    return (
-        {**found, "endpoint_url": os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")}
-        if found["key"]
-        else {}
-    )
 
 
 @contextmanager

@@ -64,11 +64,11 @@ print(json.dumps([online["v"], offline["v"]]))
 """
 
 
-def _python(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+def _python(*arguments: str, folder: Path = Path("/"), **environ: str) -> subprocess.CompletedProcess[str]:
     """Python in a process that has nothing in its environment but what is said."""
     clean = {"PATH": os.environ["PATH"], **environ}
     return subprocess.run(
-        [sys.executable, *arguments], env=clean, cwd="/", capture_output=True, text=True, timeout=120
+        [sys.executable, *arguments], env=clean, cwd=folder, capture_output=True, text=True, timeout=120
     )
 
 
@@ -183,6 +183,17 @@ def test_files_of_every_format_are_read_with_the_keys_of_the_source(accounts: Ac
     accounts.close(accounts.source)
     done = accounts.job(1, **prefixed(accounts.source))
     assert done.returncode == 0, done.stderr
+    assert accounts.rows(1) == 2
+
+
+@pytest.mark.slow
+def test_on_a_laptop_a_source_may_have_keys_of_its_own_too(accounts: Accounts) -> None:
+    accounts.accept({"uri": f"{RAW}/*.parquet", "format": "Parquet"}, {"duckdb": {}})
+    accounts.drop("a.parquet", WRITERS["Parquet"](ROWS))
+    keys = {**accounts.store, **prefixed(accounts.source)}
+    command = ["-m", "featurestore.cli", "run", "--once"]
+    done = _python(*command, folder=accounts.log.parent, FEATURESTORE_URI=ROOT, **keys)
+    assert done.returncode == 0, done.stdout + done.stderr
     assert accounts.rows(1) == 2
 
 
