@@ -50,7 +50,7 @@ bench: $(VENV)/ready  ## Measure against the floors, as a table and as JSON.
 
 bench-operator: $(VENV)/ready  ## Measure the operator with 5,000 views and 5,000 pipelines before a real API server.
 	@tests/services
-	@$(BIN)/python -m bench controller
+	@$(BIN)/python -m bench controller distant
 
 cluster: $(VENV)/ready  ## Start a Kubernetes with a node on this machine (Debian, root), and say how to use it.
 	@tests/services

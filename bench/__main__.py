@@ -17,14 +17,17 @@ import bench
 from bench.figure import Figure, machine
 
 NAMES = ("startup", "arrival", "pipeline", "memory", "ledger")
-BY_NAME = ("controller",)
-"""Measured only when asked for: it needs a Kubernetes API server."""
+BY_NAME = ("controller", "distant")
+"""Measured only when asked for: they need a Kubernetes API server."""
 
 
 def main(names: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=bench.__doc__)
     parser.add_argument(
-        "name", nargs="*", metavar="NAME", help=f"one of: {', '.join(NAMES + BY_NAME)}; else all but the last"
+        "name",
+        nargs="*",
+        metavar="NAME",
+        help=f"one of: {', '.join(NAMES + BY_NAME)}; else all but the last two",
     )
     wanted = parser.parse_args(names).name
     if unknown := [name for name in wanted if name not in NAMES + BY_NAME]:

@@ -5,32 +5,20 @@ The real operator before a real API server. Needs what the tests of the operator
 
 from __future__ import annotations
 
-import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bench.figure import Figure
 from bench.fleet import COMMITTED, NAMESPACES, Fleet
+from bench.running import DEADLINE_S, LOOKS, Operator, run, said, writes
 
 ROOT = Path(__file__).parents[1]
 EACH = 5000
 REST_S = 60.0
 CHANGES = 10
-QUIET_S = 5.0
-DEADLINE_S = 600.0
-USER = "measured"
 
 
 def measure(each: int = EACH) -> list[Figure]:
@@ -44,113 +32,21 @@ def measure(each: int = EACH) -> list[Figure]:
         fleet = Fleet(Path(folder) / "fleet", each)
         fleet.commit()
         fleet.create(str(plane.kubeconfig))
-        kubeconfig = plane.kubeconfig_of(USER, ["system:masters"])
         with (Path(folder) / "log").open("wb") as log:
-            with _operator(plane, kubeconfig, log) as first:
+            with run(plane, log) as first:
                 figures = _first_start(first, fleet)
                 figures += _rest(first)
                 figures += _changes(first, fleet)
-            with _operator(plane, kubeconfig, log) as second:
+            with run(plane, log) as second:
                 figures += _restart(second, fleet)
     return figures
 
 
-@dataclass
-class _Operator:
-    """A process that runs since ``start`` (monotonic), and what it asked the API server since ``mark``."""
-
-    plane: Any
-    pid: int
-    port: int
-    start: float
-    mark: int
-
-    def code(self, path: str) -> int:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=30) as answer:
-                return int(answer.status)
-        except urllib.error.HTTPError as error:
-            return error.code
-        except OSError:
-            return 0
-
-    def metrics(self) -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=60) as answer:
-            text: str = answer.read().decode()
-        return text
-
-    def value(self, name: str) -> float:
-        """The sum of a metric over its labels."""
-        lines = (it.rsplit(" ", 1) for it in self.metrics().splitlines() if it.startswith(name))
-        return sum(float(number) for _, number in lines)
-
-    def requests(self, since: int | None = None) -> list[Any]:
-        found: list[Any] = self.plane.audit.requests(USER, self.mark if since is None else since)
-        return found
-
-    def cpu_s(self) -> float:
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def memory_mib(self) -> tuple[float, float]:
-        """Resident memory now and at its greatest."""
-        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
-        found = {name: value for name, _, value in (line.partition(":") for line in lines)}
-        return int(found["VmRSS"].split()[0]) / 1024, int(found["VmHWM"].split()[0]) / 1024
-
-    def until(self, holds: Callable[[], bool], every_s: float = 0.05) -> float:
-        """Seconds since the start when it holds."""
-        while not holds():
-            if time.monotonic() - self.start > DEADLINE_S:
-                raise TimeoutError(f"not so within {DEADLINE_S:g} s")
-            time.sleep(every_s)
-        return time.monotonic() - self.start
-
-    def until_quiet(self) -> None:
-        """Return when it has written nothing for a while."""
-        while True:
-            mark = self.plane.audit.mark()
-            time.sleep(QUIET_S)
-            if not _writes(self.requests(mark)):
-                return
-
-
-@contextmanager
-def _operator(plane: Any, kubeconfig: Path, log: Any) -> Iterator[_Operator]:
-    from server import free_port
-
-    port = free_port()
-    command = [
-        *(sys.executable, "-m", "featurestore_operator"),
-        *(f"--kubeconfig={kubeconfig}", f"--port={port}", "--no-leader-elect"),
-    ]
-    mark, start = plane.audit.mark(), time.monotonic()
-    process = subprocess.Popen(command, stdout=log, stderr=log)
-    try:
-        yield _Operator(plane, process.pid, port, start, mark)
-    finally:
-        process.terminate()
-        process.wait(60)
-
-
-def _first_start(operator: _Operator, fleet: Fleet) -> list[Figure]:
+def _first_start(operator: Operator, fleet: Fleet) -> list[Figure]:
     """A cluster full of resources that no operator has ever seen."""
     serving_s = operator.until(lambda: operator.code("/healthz") == 200)
     queued_s = operator.until(lambda: operator.code("/readyz") == 200)
-    told: set[tuple[str, str, str]] = set()
-    mark = operator.mark
-
-    def all_told() -> bool:
-        nonlocal mark
-        since, mark = mark, operator.plane.audit.mark()
-        told.update(
-            (it.resource, it.namespace, it.name)
-            for it in operator.requests(since)
-            if it.verb == "patch" and it.resource.endswith("/status")
-        )
-        return len(told) >= 2 * fleet.each + NAMESPACES
-
-    told_s = operator.until(all_told, 0.5)
+    told_s = operator.until_all_told(2 * fleet.each + NAMESPACES)
     operator.until_quiet()
     return [
         Figure("operator", "start: probes answer", serving_s, "s", "under 3 s", serving_s < 3),
@@ -159,7 +55,7 @@ def _first_start(operator: _Operator, fleet: Fleet) -> list[Figure]:
     ]
 
 
-def _rest(operator: _Operator) -> list[Figure]:
+def _rest(operator: Operator) -> list[Figure]:
     """Nothing happens, but that sources are looked at."""
     mark, cpu_s, looks, start = (
         operator.plane.audit.mark(),
@@ -173,8 +69,8 @@ def _rest(operator: _Operator) -> list[Figure]:
     rate = (operator.value(LOOKS) - looks) / (time.monotonic() - start)
     late = operator.value('featurestore_operator_queue{state="ready"}')
     requests = operator.requests(mark)
-    writes = len(_writes(requests))
-    reads = len(requests) - writes
+    written = len(writes(requests))
+    reads = len(requests) - written
     scrapes = []
     for _ in range(5):
         start = time.monotonic()
@@ -183,10 +79,10 @@ def _rest(operator: _Operator) -> list[Figure]:
     return [
         Figure("operator", "memory at rest", now_mib, "MiB", "under 150 MiB", now_mib < 150),
         Figure("operator", "peak of memory", peak_mib, "MiB", "under 150 MiB", peak_mib < 150),
-        Figure("operator", f"writes at rest in {REST_S:g} s", writes, "writes", "none", writes == 0),
+        Figure("operator", f"writes at rest in {REST_S:g} s", written, "writes", "none", written == 0),
         Figure(
             "operator",
-            f"reads at rest ({_said(requests)})",
+            f"reads at rest ({said(requests)})",
             reads * 60 / REST_S,
             "calls/min",
         ),
@@ -198,7 +94,7 @@ def _rest(operator: _Operator) -> list[Figure]:
     ]
 
 
-def _changes(operator: _Operator, fleet: Fleet) -> list[Figure]:
+def _changes(operator: Operator, fleet: Fleet) -> list[Figure]:
     """One thing changes while all else rests."""
     waits = [_change(operator, fleet, number) for number in range(CHANGES)]
     name, mark, dropped = fleet.names[-1], operator.plane.audit.mark(), time.time()
@@ -218,7 +114,7 @@ def _changes(operator: _Operator, fleet: Fleet) -> list[Figure]:
     ]
 
 
-def _change(operator: _Operator, fleet: Fleet, number: int) -> float:
+def _change(operator: Operator, fleet: Fleet, number: int) -> float:
     """Milliseconds from a changed view to its status."""
     from kubernetes.client import CustomObjectsApi
 
@@ -237,35 +133,18 @@ def _change(operator: _Operator, fleet: Fleet, number: int) -> float:
                 raise TimeoutError("the changed view has no status")
 
 
-def _restart(operator: _Operator, fleet: Fleet) -> list[Figure]:
+def _restart(operator: Operator, fleet: Fleet) -> list[Figure]:
     """A cluster in which all is done: everything is looked at once, and nothing written."""
     operator.until(lambda: operator.code("/readyz") == 200)
     looked_s = operator.until(lambda: operator.value(LOOKS) >= 2 * fleet.each + NAMESPACES, 1.0)
     requests = operator.requests()
-    writes = len(_writes(requests))
+    written = len(writes(requests))
     return [
         Figure("operator", "restart: each was looked at", looked_s, "s"),
-        Figure("operator", f"restart: calls ({_said(requests)})", len(requests), "calls"),
-        Figure("operator", "restart: writes", writes, "writes", "none", writes == 0),
+        Figure("operator", f"restart: calls ({said(requests)})", len(requests), "calls"),
+        Figure("operator", "restart: writes", written, "writes", "none", written == 0),
     ]
-
-
-LOOKS = "featurestore_operator_reconcile_seconds_count"
 
 
 def _whose(fleet: Fleet) -> str:
     return f"{fleet.each:,} views and {fleet.each:,} pipelines"
-
-
-def _writes(requests: list[Any]) -> list[Any]:
-    return [it for it in requests if it.writes]
-
-
-def _said(requests: list[Any]) -> str:
-    kinds = Counter(it.verb for it in requests)
-    return ", ".join(f"{number} {verb}" for verb, number in sorted(kinds.items())) or "none"
-
-
-if __name__ == "__main__":
-    for each in measure(int(sys.argv[1])):
-        print(json.dumps([each.name, each.value, each.unit, each.goal, each.met]))

@@ -33,10 +33,14 @@ Object = dict[str, Any]
 
 @dataclass(frozen=True)
 class Fleet:
-    """``each`` pipelines and as many views below ``folder``; one storage root per namespace."""
+    """``each`` pipelines and as many views below ``folder``; one storage root per namespace.
+
+    ``url``: of storage and sources, if they are not in the folder.
+    """
 
     folder: Path
     each: int
+    url: str = ""
 
     @property
     def namespaces(self) -> list[str]:
@@ -48,11 +52,11 @@ class Fleet:
         return [f"p{number}" for number in range(self.each // NAMESPACES)]
 
     def root(self, namespace: str) -> str:
-        return str(self.folder / "roots" / namespace)
+        return f"{self.url or self.folder}/roots/{namespace}"
 
-    def source(self, name: str) -> Path:
+    def source(self, name: str) -> str:
         """Folder of a pipeline's files, which all namespaces share."""
-        return self.folder / "raw" / name
+        return f"{self.url or self.folder}/raw/{name}"
 
     def drop(self, name: str, file: str) -> None:
         """A file appears, whole."""
@@ -60,14 +64,14 @@ class Fleet:
         moments = [start + timedelta(minutes=number) for number in range(ROWS)]
         frame = pl.DataFrame({"k": [f"k{number % 50}" for number in range(ROWS)], "ts": moments})
         frame = frame.with_columns(pl.int_range(ROWS).alias("v"), *(pl.lit(1.5).alias(it) for it in COLUMNS))
-        part = self.source(name) / f".{file}"
+        part = self.folder / "raw" / name / f".{file}"
         frame.write_parquet(part)
         part.rename(part.with_name(file))
 
     def commit(self) -> None:
         """Files, and storage roots as a laptop's run leaves them."""
         for name in self.names:
-            self.source(name).mkdir(parents=True)
+            Path(self.source(name)).mkdir(parents=True)
         committed = self.names[:COMMITTED]
         for name in committed:
             self.drop(name, "first.parquet")

@@ -36,7 +36,8 @@ class Inbox:
     ) -> None:
         self._ledger = ledger
         self._base = base
-        self._spec = spec
+        # Not all of the spec: there may be thousands of these.
+        self._source, self._trigger = spec.source, spec.trigger.arrivals
         self._environ = environ
         self._settling = Settling(partial(ends_whole, spec.source))
         self._backlog: dict[str, Entry] = {}
@@ -99,7 +100,7 @@ class Inbox:
             return False
         if now_us < self._list_us:
             return True
-        source = self._spec.source
+        source = self._source
         try:
             listing = list_arrivals(source, self._base, self._environ)
             # Others write manifests as well: a person who has what is in quarantine run again.
@@ -107,7 +108,7 @@ class Inbox:
                 return False
         except FeatureStoreError:
             return False  # A look fails as well, and says why.
-        self._list_us = now_us + self._spec.trigger.arrivals.poll_interval // _US
+        self._list_us = now_us + self._trigger.poll_interval // _US
         return True
 
     def close(self, step: CloseBatch, now_us: int) -> Manifest:
@@ -145,18 +146,18 @@ class Inbox:
         self._set(self._backlog, now_us)
 
     def _list(self, now_us: int) -> None:
-        source = self._spec.source
+        source = self._source
         new = self._ledger.new(list_arrivals(source, self._base, self._environ), source.on_overwrite)
         found = oldest(self._settling.admit(new, now_us))
         self._left_out = len(found) >= BACKLOG
         self._set({entry.arrival.uri: entry for entry in found}, now_us)
-        self._list_us = now_us + self._spec.trigger.arrivals.poll_interval // _US
+        self._list_us = now_us + self._trigger.poll_interval // _US
         self.source = None
 
     def _look_at(self, uris: list[str], now_us: int) -> None:
         if not uris:
             return
-        source, looked_at = self._spec.source, set(uris)
+        source, looked_at = self._source, set(uris)
         arrivals = look(source, self._base, uris)
         found = (self._ledger.entry(arrival, source.on_overwrite) for arrival in arrivals)
         admitted = self._settling.admit((entry for entry in found if entry is not None), now_us)
@@ -168,4 +169,4 @@ class Inbox:
         if backlog and not self._batches:
             self._opened_us = now_us
         self._backlog = backlog
-        self._batches = list(split(backlog.values(), self._spec.trigger.arrivals))
+        self._batches = list(split(backlog.values(), self._trigger))

@@ -21,7 +21,7 @@ from featurestore_operator.resource import Resource
 
 FIELD_MANAGER = "featurestore-operator"
 CONNECT_S, READ_S = 5.0, 30.0
-PAGE = 500
+PAGE = 250
 
 Object = dict[str, Any]
 _APPLY, _MERGE, _JSON = "application/apply-patch+yaml", "application/merge-patch+json", "application/json"

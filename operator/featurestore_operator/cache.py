@@ -1,6 +1,6 @@
 """Copies of what the API server has, small and indexed, and whom a change of one of them concerns.
 
-An object is kept as compact JSON without ``managedFields`` and parsed on each use, because few of
+An object is kept as packed JSON without ``managedFields`` and parsed on each use, because few of
 many are ever looked at. Who works on a key is woken (``wake``) by every change that may matter to it:
 
     changed                             wakes
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 import threading
+import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, cast
@@ -171,7 +172,7 @@ class Cache:
             self._entries[place] = entry
             for group in entry.groups:
                 self._groups[group][place[2]] = None
-        before = json.loads(old.content) if old and old.beyond_status == entry.beyond_status else None
+        before = _unpack(old.content) if old and old.beyond_status == entry.beyond_status else None
         self._tell(resource, item, before)
 
     def drop(self, resource: Resource, namespace: str, name: str, uid: str) -> None:
@@ -182,7 +183,7 @@ class Cache:
             if entry is None or entry.uid != uid:
                 return
             self._remove(place)
-        self._tell(resource, json.loads(entry.content), None)
+        self._tell(resource, _unpack(entry.content), None)
 
     def _tell(self, resource: Resource, item: Object, before: Object | None) -> None:
         for key in dict.fromkeys(self._concerned(resource, item, before)):
@@ -227,7 +228,7 @@ class Cache:
     def _object(self, place: Place) -> Object | None:
         with self._lock:
             entry = self._entries.get(place)
-        return None if entry is None else json.loads(entry.content)
+        return None if entry is None else _unpack(entry.content)
 
     def _names(self, group: Place) -> list[str]:
         with self._lock:
@@ -236,7 +237,7 @@ class Cache:
     def _members(self, kind: str, group: Place) -> Iterable[Object]:
         with self._lock:
             contents = [self._entries[kind, group[1], name].content for name in self._groups.get(group, ())]
-        return map(json.loads, contents)
+        return map(_unpack, contents)
 
 
 def _entry(resource: Resource, item: Object) -> _Entry:
@@ -247,11 +248,16 @@ def _entry(resource: Resource, item: Object) -> _Entry:
     return _Entry(
         metadata["uid"],
         int(metadata["resourceVersion"]),
-        json.dumps(kept, separators=(",", ":")).encode(),
+        zlib.compress(json.dumps(kept, separators=(",", ":")).encode(), 1),
         hash(json.dumps(beyond_status, sort_keys=True)),
         tuple(_groups(resource, item)),
         Standing.of(item) if resource.kind in OF_KIND else None,
     )
+
+
+def _unpack(content: bytes) -> Object:
+    item: Object = json.loads(zlib.decompress(content))
+    return item
 
 
 def _groups(resource: Resource, item: Object) -> Iterator[Place]:

@@ -18,6 +18,7 @@ from typing import Any
 
 import kopf
 from kopf._cogs.structs.references import Insights
+from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 from kubernetes.client import Configuration
 
 from featurestore.errors import FeatureStoreError, NotFound, TransientError
@@ -112,6 +113,7 @@ class Informer:
                 registry=self._registry(),
                 settings=_settings(),
                 insights=insights,
+                memories=_NoMemories(),
                 standalone=True,
                 clusterwide=not namespaces,
                 namespaces=namespaces,
@@ -241,6 +243,13 @@ class _NoDiff(kopf.DiffBaseStorage):
         raise AssertionError("nothing is written by watching")
 
 
+class _NoMemories(ResourceMemories):
+    """Kopf need not remember anything of an object from one event to the next: memory for thousands of them."""
+
+    async def recall(self, raw_body: kopf.RawBody, **options: Any) -> ResourceMemory:
+        return await super().recall(raw_body, **{**options, "ephemeral": True})
+
+
 def _settings() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
@@ -249,7 +258,7 @@ def _settings() -> kopf.OperatorSettings:
     settings.persistence.diffbase_storage = _NoDiff()
     settings.networking.error_backoffs = _Backoff()
     settings.networking.request_timeout = 30.0
-    settings.watching.chunk_size = 500
+    settings.watching.chunk_size = 250
     # Memory: a worker for each object, with all that belongs to it, stays for so long after its last event.
     settings.queueing.idle_timeout = 0.1
     for resource, labels in WATCHED.items():
