@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from featurestore.backoff import Attempt
-from featurestore.condition import Condition
-from featurestore.errors import Conflict
+from featurestore.condition import Condition, false, true
+from featurestore.errors import Conflict, NotFound
 from featurestore.inbox import Inbox
 from featurestore.job import BatchResult
 from featurestore.ledger import Ledger
 from featurestore.observed import Desired, Observed, ObservedPipeline
 from featurestore.plan import Checkpoint, CloseBatch, RunBatch, Step
+from featurestore.reason import Reason
 from featurestore.reconcile import reconcile
 from featurestore.registry import Accepted
 from featurestore.resources import DataPipeline
@@ -26,9 +27,10 @@ from featurestore_operator.key import Key
 from featurestore_operator.launch import Launcher
 from featurestore_operator.memory import Learned
 from featurestore_operator.metrics import Metrics
-from featurestore_operator.record import Due
-from featurestore_operator.report import time_of
-from featurestore_operator.store import OpenStore, Stores
+from featurestore_operator.record import Due, Records
+from featurestore_operator.report import facts_of, time_of
+from featurestore_operator.store import SECRET_US, OpenStore, Stores
+from featurestore_operator.verdict import Running
 
 _ROUNDS = 4
 """A batch that is closed is run at once; a fixed point is reached long before."""
@@ -104,10 +106,15 @@ class Pipelines:
         namespace, name = found["metadata"]["namespace"], found["metadata"]["name"]
         seen = self._open(namespace, name, store)
         records = self._launcher.records(namespace, [it for it in jobs if BATCH in it["metadata"]["labels"]])
-        attempts, running = records.attempts, records.running
+        records = self._launcher.withdraw(namespace, records, accepted)
+        attempts, running = records.attempts, _under_way(records, accepted, waiting=False)
+        waiting = _under_way(records, accepted, waiting=True)
         looked_up = self._looked_up(namespace, accepted, store)
         now_us = self._clock()
-        inbox = self._inbox(seen, accepted, store)
+        try:
+            inbox = self._inbox(seen, accepted, store)
+        except NotFound as error:
+            return _without_secret(found, str(error), now_us)
         if inbox is not None:
             inbox.look(now_us)
         for _ in range(_ROUNDS):
@@ -115,7 +122,7 @@ class Pipelines:
             there = observe_pipeline(seen.ledger, result, inbox)
             self._count(found, seen.result, result)
             seen.observed, seen.result = there, result
-            observed = Observed({**looked_up, name: there}, {}, attempts, running, records.waiting)
+            observed = Observed({**looked_up, name: there}, {}, attempts, running, waiting)
             plan = reconcile(Desired({name: accepted}, {}), observed, now_us)
             done = False
             for step in plan.steps:
@@ -190,6 +197,27 @@ class Pipelines:
         owner = Owner("DataPipeline", step.pipeline, found["metadata"]["uid"])
         bytes_in = sum(entry.arrival.size_bytes for entry in entries)
         return self._launcher.start(step, due, accepted, owner, store.place, learned(found), bytes_in)
+
+
+def _without_secret(found: dict[str, Any], why: str, now_us: int) -> Outcome:
+    """Nothing can be listed, and no Job can start; what was known before stands."""
+    said = (
+        false("Ready", Reason.SECRET_MISSING, why),
+        false("Progressing", Reason.SECRET_MISSING, why),
+        false("SourceReachable", Reason.SECRET_MISSING, why),
+        true("Degraded", Reason.SECRET_MISSING, why),
+    )
+    return Outcome(said, facts_of(found.get("status") or {}), None, now_us + SECRET_US)
+
+
+def _under_way(records: Records, accepted: Accepted[DataPipeline], *, waiting: bool) -> dict[str, str]:
+    """Key of a batch to what its Job does. A batch keeps the spec that it was closed under, and its Job runs on."""
+    name = accepted.resource.metadata.name
+    return {
+        RunBatch(name, int(it.job["metadata"]["labels"][BATCH]), accepted.digest).key: it.verdict.sentence
+        for it in records.all
+        if isinstance(it.verdict, Running) and it.verdict.waiting is waiting
+    }
 
 
 def note(step: Step, begun: str | Attempt, running: dict[str, str], attempts: dict[str, Attempt]) -> None:
