@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn, Protocol
 
 import urllib3
@@ -38,12 +38,16 @@ class Forbidden(SpecError):
     """The API server does not let the operator do what it must."""
 
 
+class Exists(Conflict):
+    """An object of this name is there already."""
+
+
 class Api:
     """The API server, for threads: calls may be made at the same time.
 
     Every call raises:
         Busy: the server asks to wait.
-        Conflict: the object is another one than was read, or is there already.
+        Conflict: the object is another one than was read, or another writer was first.
         NotFound: the object, its namespace or its kind is not there.
         Forbidden: the operator lacks a permission.
         SpecError: the server refuses the object as invalid.
@@ -70,13 +74,18 @@ class Api:
         self, resource: Resource, namespace: str | None, labels: Mapping[str, str] | None = None
     ) -> Iterator[Object]:
         """As ``list``, few at a time."""
-        return self._pages(resource, namespace, labels, _JSON)
+        for page in self._pages(resource, namespace, labels, _JSON):
+            # Items say neither their kind nor their version.
+            for item in page["items"]:
+                yield {"apiVersion": resource.api_version, "kind": resource.kind, **item}
 
     def list_metadata(
         self, resource: Resource, namespace: str | None, labels: Mapping[str, str] | None = None
-    ) -> Iterator[Object]:
-        """As ``each``, only the metadata."""
-        return self._pages(resource, namespace, labels, _METADATA_ONLY)
+    ) -> Iterator[tuple[int, Sequence[Object]]]:
+        """As ``each``, only the metadata; page by page, each with the version that the list was made at."""
+        for page in self._pages(resource, namespace, labels, _METADATA_ONLY):
+            # An empty list of metadata is null.
+            yield int(page["metadata"]["resourceVersion"]), page.get("items") or []
 
     def apply(self, resource: Resource, manifest: Object) -> Object:
         """Server-side apply: the object with the manifest's fields in it, which are ours from here on.
@@ -97,7 +106,7 @@ class Api:
         """The new object.
 
         Raises:
-            Conflict: it is there already.
+            Exists: it is there already.
         """
         return self._call("create", resource, manifest["metadata"]["namespace"], "", body=manifest)
 
@@ -151,13 +160,7 @@ class Api:
             query["labelSelector"] = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
         while True:
             page = self._call("list", resource, namespace, "", query=query, accept=accept)
-            # An empty list of metadata is null. Items say neither their kind nor their version.
-            for item in page.get("items") or ():
-                yield (
-                    {"apiVersion": resource.api_version, "kind": resource.kind, **item}
-                    if accept == _JSON
-                    else item
-                )
+            yield page
             following = page["metadata"].get("continue")
             if not following:
                 return
@@ -248,7 +251,9 @@ def _raise(
             hint=f"Give its service account a Role with the verb {verb} on {where}",
         )
     elif code == 409:
-        error = Conflict("another writer was first", where=at, got=said)
+        # A quota that is written to at the same time refuses a new object with the same code: that one is not there.
+        conflict = Exists if _reason(refusal) == "AlreadyExists" else Conflict
+        error = conflict("another writer was first", where=at, got=said)
     elif code in (400, 405, 413, 415, 422):
         error = SpecError("the API server refuses the object", where=at, got=said)
     elif code == 429:
@@ -265,7 +270,16 @@ def _raise(
 
 def _message(refusal: DynamicApiError | ApiException) -> str:
     body = refusal.body or ""
+    return _said(refusal, "message") or str(body)[:500] or str(refusal.reason)
+
+
+def _reason(refusal: DynamicApiError | ApiException) -> str:
+    return _said(refusal, "reason")
+
+
+def _said(refusal: DynamicApiError | ApiException, part: str) -> str:
+    """A part of the Status that the API server answers with; "" if it answers otherwise."""
     try:
-        return str(json.loads(body)["message"])
+        return str(json.loads(refusal.body or "")[part])
     except (ValueError, KeyError, TypeError):
-        return str(body)[:500] or str(refusal.reason)
+        return ""

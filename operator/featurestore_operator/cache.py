@@ -9,7 +9,9 @@ many are ever looked at. Who works on a key is woken (``wake``) by every change 
     DataPipeline, but for its status    itself, its views, the pipelines that look it up
     DataPipeline's dataset version      its views, the pipelines that look it up
     FeatureView, but for its status     itself
-    Job, Pod                            the pipeline or view in its labels; a finished Job also the pipeline's views
+    any status that is wiped            itself
+    Job, Pod                            the pipeline or view in its labels; a Job that ended or is gone also the
+                                        pipeline's views
 
 Status is what the operator itself writes: were it woken by that, every write would cost another look.
 """
@@ -166,7 +168,8 @@ class Cache:
         entry = _entry(resource, item)
         with self._lock:
             old = self._entries.get(place)
-            if old and old.uid == entry.uid and old.version >= entry.version:
+            # Whatever its uid: versions grow over all objects of a kind, and one that was made anew is newer.
+            if old and old.version >= entry.version:
                 return
             self._remove(place)
             self._entries[place] = entry
@@ -183,22 +186,24 @@ class Cache:
             if entry is None or entry.uid != uid:
                 return
             self._remove(place)
-        self._tell(resource, _unpack(entry.content), None)
+        self._tell(resource, _unpack(entry.content), None, gone=True)
 
-    def _tell(self, resource: Resource, item: Object, before: Object | None) -> None:
-        for key in dict.fromkeys(self._concerned(resource, item, before)):
+    def _tell(self, resource: Resource, item: Object, before: Object | None, *, gone: bool = False) -> None:
+        for key in dict.fromkeys(self._concerned(resource, item, before, gone)):
             self.wake(key)
 
-    def _concerned(self, resource: Resource, item: Object, before: Object | None) -> Iterator[Key]:
+    def _concerned(
+        self, resource: Resource, item: Object, before: Object | None, gone: bool
+    ) -> Iterator[Key]:
         # ``before``: what it was, if nothing but its status is another now.
         metadata = item["metadata"]
         namespace, name = metadata["namespace"], metadata["name"]
         if resource in (JOB, POD):
             yield from self._concerned_by_work(
-                namespace, metadata.get("labels") or {}, resource is JOB and _ended(item)
+                namespace, metadata.get("labels") or {}, resource is JOB and (gone or _ended(item))
             )
             return
-        if before is None:
+        if before is None or (_says_anything(before) and not _says_anything(item)):
             yield Key(cast(Kind, resource.kind), namespace, name)
         if resource is FEATURE_STORE and (before is None or _readiness(item) != _readiness(before)):
             yield from (Key("DataPipeline", namespace, it) for it in self.pipelines(namespace))
@@ -291,6 +296,10 @@ def _dataset(pipeline: Object) -> tuple[Any, Any]:
 def _readiness(store: Object) -> Any:
     conditions = (store.get("status") or {}).get("conditions") or ()
     return next((it["status"] for it in conditions if it["type"] == "Ready"), None)
+
+
+def _says_anything(item: Object) -> bool:
+    return bool((item.get("status") or {}).get("conditions"))
 
 
 def _ended(job: Object) -> bool:

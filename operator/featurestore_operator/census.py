@@ -30,15 +30,18 @@ class Census:
         self._gone: list[tuple[Place, str]] = []
         for resource in WATCHED:
             # First what is known, then what is there. So what is known and not there was deleted, as no uid
-            # ever comes back.
+            # ever comes back; but of what is younger than the list, the list says nothing.
             known = cache.versions(resource)
+            listed: list[int] = []
             for namespace in namespaces:
-                for item in api.list_metadata(resource, namespace, WATCHED[resource]):
-                    metadata = item["metadata"]
-                    place = resource, metadata["namespace"], metadata["name"]
-                    self._there[place] = metadata["uid"], int(metadata["resourceVersion"])
-            for (namespace, name), (uid, _) in known.items():
-                if self._there.get((resource, namespace, name), ("", 0))[0] != uid:
+                for version, items in api.list_metadata(resource, namespace, WATCHED[resource]):
+                    listed.append(version)
+                    for metadata in (item["metadata"] for item in items):
+                        place = resource, metadata["namespace"], metadata["name"]
+                        self._there[place] = metadata["uid"], int(metadata["resourceVersion"])
+            for (namespace, name), (uid, version) in known.items():
+                absent = self._there.get((resource, namespace, name), ("", 0))[0] != uid
+                if absent and version <= min(listed):
                     self._gone.append(((resource, namespace, name), uid))
 
     def drop_what_is_gone(self) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 from featurestore.backoff import SECOND_US, Attempt
 from featurestore.condition import Condition, false, unknown
-from featurestore.errors import StorageError
+from featurestore.errors import NotFound, StorageError
 from featurestore.job import as_failure
 from featurestore.reason import Reason
 from featurestore.registry import Kind
@@ -20,12 +20,13 @@ from featurestore_operator.acceptance import Ruling
 from featurestore_operator.admission import Review, review
 from featurestore_operator.api import Api
 from featurestore_operator.cache import Cache
-from featurestore_operator.deletion import Deletion
+from featurestore_operator.deletion import Deletion, hindered
 from featurestore_operator.key import Key
 from featurestore_operator.launch import Launcher
 from featurestore_operator.metrics import Metrics
 from featurestore_operator.neighbours import neighbours
 from featurestore_operator.pipeline import Outcome, Pipelines
+from featurestore_operator.resource import OF_KIND
 from featurestore_operator.settings import Settings
 from featurestore_operator.store import OpenStore, Stores
 from featurestore_operator.teller import Teller
@@ -39,7 +40,7 @@ class Controller:
     def __init__(
         self, cache: Cache, api: Api, settings: Settings, metrics: Metrics, clock: Callable[[], int]
     ) -> None:
-        self._cache, self._metrics, self._clock = cache, metrics, clock
+        self._cache, self._api, self._metrics, self._clock = cache, api, metrics, clock
         self._teller = Teller(api, clock, settings.identity)
         self._stores = Stores(cache, api, settings, clock)
         launcher = Launcher(cache, api, metrics, clock)
@@ -89,11 +90,14 @@ class Controller:
         return max(0.0, (next_us - self._clock()) / SECOND_US)
 
     def _handle(self, key: Key, found: dict[str, Any] | None) -> int | None:
+        leaves = found is not None and "deletionTimestamp" in found["metadata"]
+        if found is not None and leaves and self._deletion.abandon(key, found):
+            return None
         store = self._stores.open(key.namespace)
         if found is None:
             self._forget(key, store)
             return None
-        if "deletionTimestamp" in found["metadata"]:
+        if leaves:
             return self._deletion.proceed(key, found, store, self._jobs(key, found), self._clock())
         if isinstance(store, Condition):
             self._teller.say(found, (store,), {})
@@ -141,8 +145,17 @@ class Controller:
         self._metrics.forget(key)
         if isinstance(store, OpenStore):
             kind: Kind = "pipelines" if key.kind == "DataPipeline" else "views"
-            if store.registry.accepted_digest(kind, key.name) is not None:
+            if store.registry.accepted_digest(kind, key.name) is not None and self._is_gone(key):
                 store.registry.remove(kind, key.name)
+
+    def _is_gone(self, key: Key) -> bool:
+        """Whether the API server says so too: readers of a view that is there must not lose it to an old list."""
+        resource = OF_KIND[key.kind]
+        try:
+            self._cache.put(resource, self._api.get(resource, key.namespace, key.name))
+        except NotFound:
+            return True
+        return False
 
     def _cannot_see(self, key: Key, found: dict[str, Any] | None, error: StorageError) -> int:
         """Storage does not answer: nothing can be known, so nothing is done, and that is said."""
@@ -152,7 +165,10 @@ class Controller:
         if found is not None:
             again = f"Failed {attempt.count} ×. Next attempt at {format_time(attempt.next_us)}."
             message = f"{sentence(attempt.failure)}. {again}"
-            self._teller.blind(found, unknown("Ready", Reason.NOT_OBSERVED, message), attempt)
+            said = unknown("Ready", Reason.NOT_OBSERVED, message)
+            if "deletionTimestamp" in found["metadata"]:
+                said = hindered(key, message)
+            self._teller.blind(found, said, attempt)
         return attempt.next_us
 
 

@@ -36,6 +36,13 @@ class Deletion:
         if wanted != (FINALIZER in _finalizers(found)):
             self._set(key, found, [FINALIZER] if wanted else [])
 
+    def abandon(self, key: Key, found: dict[str, Any]) -> bool:
+        """Let the object go without a look at storage, if that is what its annotation says."""
+        asked = (found["metadata"].get("annotations") or {}).get(ABANDON) == "true"
+        if asked and FINALIZER in _finalizers(found):
+            self._set(key, found, [])
+        return asked
+
     def proceed(
         self,
         key: Key,
@@ -51,13 +58,8 @@ class Deletion:
         """
         if FINALIZER not in _finalizers(found):
             return None
-        if (found["metadata"].get("annotations") or {}).get(ABANDON) == "true":
-            self._set(key, found, [])
-            return None
-        how = f"kubectl annotate {key.kind.lower()} {key.name} {ABANDON}=true leaves the data and lets it go."
         if isinstance(store, Condition):
-            said = false("Ready", Reason.DELETING, f"Its data cannot be deleted: {store.message} {how}")
-            self._teller.say(found, (said,), {})
+            self._teller.say(found, (hindered(key, store.message),), {})
             return None
         own = [it["metadata"] for it in jobs if it["metadata"]["labels"].get(_LABELS[key.kind]) == key.name]
         if own:
@@ -84,6 +86,12 @@ class Deletion:
             }
         }
         self._api.patch(OF_KIND[key.kind], key.namespace, key.name, change)
+
+
+def hindered(key: Key, why: str) -> Condition:
+    """That its data cannot be deleted now, and what to do if that does not change."""
+    how = f"kubectl annotate {key.kind.lower()} {key.name} {ABANDON}=true leaves the data and lets it go."
+    return false("Ready", Reason.DELETING, f"Its data cannot be deleted: {why} {how}")
 
 
 _LABELS = {"DataPipeline": "featurestore.dev/pipeline", "FeatureView": "featurestore.dev/view"}

@@ -7,18 +7,18 @@ from contextlib import suppress
 from typing import Any
 
 from featurestore.backoff import Attempt
-from featurestore.errors import Conflict, SpecError
+from featurestore.errors import SpecError
 from featurestore.job import as_failure
 from featurestore.registry import Accepted
 from featurestore.resources import DataPipeline
-from featurestore_operator.api import Api
+from featurestore_operator.api import Api, Exists
 from featurestore_operator.cache import Cache
-from featurestore_operator.job_manifest import Owner, Place, Try, Work, job
+from featurestore_operator.job_manifest import SPEC, Owner, Place, Try, Work, job
 from featurestore_operator.memory import Learned, memory
 from featurestore_operator.metrics import Metrics
 from featurestore_operator.record import Due, JobRecord, Records
 from featurestore_operator.resource import JOB
-from featurestore_operator.verdict import verdict
+from featurestore_operator.verdict import Running, verdict
 
 KEPT_S = 600
 """So long is a Job kept for people who look for its log, after its outcome stands in storage."""
@@ -62,7 +62,7 @@ class Launcher:
         asked = memory(pipeline.resource.spec.resources, learned, bytes_in, due.killed)
         wanted = job(work, Try(due.number, due.killed, asked), pipeline, owner, place)
         try:
-            with suppress(Conflict):
+            with suppress(Exists):
                 self._api.create(JOB, wanted)
         except SpecError as error:
             # A missing permission, a quota, a template that is no pod: others mend it, and it is tried again.
@@ -72,6 +72,23 @@ class Launcher:
             return refused
         self._refused.pop((place.namespace, work.key), None)
         return f"Job {wanted['metadata']['name']} is started"
+
+    def withdraw(self, namespace: str, records: Records, pipeline: Accepted[DataPipeline]) -> Records:
+        """What is left without the Jobs that wait as an older spec of the pipeline had them, for which they go.
+
+        It may be for an image that is mended by now. A Job that runs is left to its end: two at the same work
+        would do it twice, and one of them for nothing.
+        """
+        outdated = [
+            it
+            for it in records.all
+            if isinstance(it.verdict, Running)
+            and it.verdict.waiting
+            and (it.job["metadata"].get("annotations") or {}).get(SPEC) != pipeline.digest
+        ]
+        for record in outdated:
+            self._api.delete(JOB, namespace, record.name, record.job["metadata"]["uid"])
+        return Records(it for it in records.all if it not in outdated)
 
     def settle(self, namespace: str, records: Records, planned: Iterable[str]) -> None:
         """Let Kubernetes remove, after a while, Jobs that nobody needs to know of any more."""

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from featurestore.backoff import Attempt
-from featurestore.condition import Condition
+from featurestore.condition import Condition, false, true
 from featurestore.errors import Conflict, NotFound
 from featurestore.inbox import Inbox
-from featurestore.job import BatchResult, as_failure
+from featurestore.job import BatchResult
 from featurestore.ledger import Ledger
 from featurestore.observed import Desired, Observed, ObservedPipeline
 from featurestore.plan import Checkpoint, CloseBatch, RunBatch, Step
+from featurestore.reason import Reason
 from featurestore.reconcile import reconcile
 from featurestore.registry import Accepted
 from featurestore.resources import DataPipeline
@@ -27,8 +28,9 @@ from featurestore_operator.launch import Launcher
 from featurestore_operator.memory import Learned
 from featurestore_operator.metrics import Metrics
 from featurestore_operator.record import Due, Records
-from featurestore_operator.report import time_of
-from featurestore_operator.store import OpenStore, Stores
+from featurestore_operator.report import facts_of, time_of
+from featurestore_operator.store import SECRET_US, OpenStore, Stores
+from featurestore_operator.verdict import Running
 
 _ROUNDS = 4
 """A batch that is closed is run at once; a fixed point is reached long before."""
@@ -45,15 +47,11 @@ class _Kept:
 
 @dataclass
 class Seen:
-    """What is remembered of a pipeline between looks. It saves work, and may be forgotten at any time.
-
-    ``locked_out``: why the credentials of its source cannot be had.
-    """
+    """What is remembered of a pipeline between looks. It saves work, and may be forgotten at any time."""
 
     store: OpenStore
     ledger: Ledger
     inbox: _Kept | None = None
-    locked_out: Attempt | None = None
     observed: ObservedPipeline | None = None
     result: BatchResult | None = None
 
@@ -127,18 +125,20 @@ class Pipelines:
         namespace, name = found["metadata"]["namespace"], found["metadata"]["name"]
         seen = self._open(namespace, name, store)
         records = self._launcher.records(namespace, [it for it in jobs if BATCH in it["metadata"]["labels"]])
-        attempts = records.attempts
-        running, waiting = (_of_batches(it, records, accepted) for it in (records.running, records.waiting))
+        records = self._launcher.withdraw(namespace, records, accepted)
+        attempts, running = records.attempts, _under_way(records, accepted, waiting=False)
+        waiting = _under_way(records, accepted, waiting=True)
         looked_up = self._looked_up(namespace, accepted, store)
         now_us = self._clock()
-        inbox = self._inbox(seen, accepted, store, now_us)
+        try:
+            inbox = self._inbox(seen, accepted, store)
+        except NotFound as error:
+            return _without_secret(found, str(error), now_us)
         if inbox is not None:
             inbox.look(now_us)
         for _ in range(_ROUNDS):
             result = last_result(seen.ledger, seen.result)
             there = observe_pipeline(seen.ledger, result, inbox)
-            if seen.locked_out is not None:
-                there = replace(there, source=seen.locked_out)
             self._count(found, seen.result, result)
             seen.observed, seen.result = there, result
             observed = Observed({**looked_up, name: there}, {}, attempts, running, waiting)
@@ -159,14 +159,13 @@ class Pipelines:
                 break
         wanted = {RunBatch(name, there.done + 1, accepted.digest).key}
         self._launcher.settle(namespace, records, wanted if there.head > there.done else ())
-        next_us = seen.locked_out.next_us if seen.locked_out else inbox.next_us if inbox else None
-        looks = [us for us in (plan.wake_us, next_us) if us is not None]
+        looks = [us for us in (plan.wake_us, inbox.next_us if inbox else None) if us is not None]
         return Outcome(
             plan.pipelines[name],
             _facts(found, seen, there, inbox),
             plan.failing.get(f"pipelines/{name}"),
             min(looks, default=None),
-            rests=not (plan.steps or plan.failing or running or records.waiting or plan.wake_us),
+            rests=not (plan.steps or plan.failing or running or waiting or plan.wake_us),
         )
 
     def _open(self, namespace: str, name: str, store: OpenStore) -> Seen:
@@ -177,28 +176,20 @@ class Pipelines:
                 seen = self._seen[namespace, name] = Seen(store, Ledger(store.storage, name))
             return seen
 
-    def _inbox(
-        self, seen: Seen, accepted: Accepted[DataPipeline], store: OpenStore, now_us: int
-    ) -> Inbox | None:
-        """What waits at the source; None while the pipeline is suspended, or locked out of its source."""
+    def _inbox(self, seen: Seen, accepted: Accepted[DataPipeline], store: OpenStore) -> Inbox | None:
+        """What waits at the source; None while the pipeline is suspended.
+
+        Raises:
+            NotFound: its credentials are not there.
+        """
         spec = accepted.resource.spec
         if spec.suspend is Suspend.SUSPENDED:
-            seen.inbox = seen.locked_out = None
+            seen.inbox = None
             return None
         kept = seen.inbox
         if kept is not None and kept.digest == accepted.digest and kept.inbox.source is None:
             return kept.inbox
-        if seen.locked_out is not None and seen.locked_out.next_us > now_us:
-            return None
-        try:
-            own = self._stores.credentials(store.place.namespace, spec.source.secret_ref)
-        except NotFound as error:
-            count = seen.locked_out.count + 1 if seen.locked_out else 1
-            # Retryable, because the Secret is made by somebody else.
-            failure = as_failure(error).model_copy(update={"retryable": True})
-            seen.inbox, seen.locked_out = None, Attempt(count, now_us, failure)
-            return None
-        seen.locked_out = None
+        own = self._stores.credentials(store.place.namespace, spec.source.secret_ref)
         environ = store.environ if own is None else own
         if kept is not None and (kept.digest, kept.environ) == (accepted.digest, environ):
             return kept.inbox
@@ -236,15 +227,24 @@ class Pipelines:
         return self._launcher.start(step, due, accepted, owner, store.place, learned(found), bytes_in)
 
 
-def _of_batches(
-    sentences: Mapping[str, str], records: Records, accepted: Accepted[DataPipeline]
-) -> dict[str, str]:
-    """The sentences by the keys that steps have now: a batch that runs is not run twice because the spec changed."""
+def _without_secret(found: dict[str, Any], why: str, now_us: int) -> Outcome:
+    """Nothing can be listed, and no Job can start; what was known before stands."""
+    said = (
+        false("Ready", Reason.SECRET_MISSING, why),
+        false("Progressing", Reason.SECRET_MISSING, why),
+        false("SourceReachable", Reason.SECRET_MISSING, why),
+        true("Degraded", Reason.SECRET_MISSING, why),
+    )
+    return Outcome(said, facts_of(found.get("status") or {}), None, now_us + SECRET_US)
+
+
+def _under_way(records: Records, accepted: Accepted[DataPipeline], *, waiting: bool) -> dict[str, str]:
+    """Key of a batch to what its Job does. A batch keeps the spec that it was closed under, and its Job runs on."""
     name = accepted.resource.metadata.name
     return {
-        RunBatch(name, int(it.job["metadata"]["labels"][BATCH]), accepted.digest).key: sentences[it.step]
+        RunBatch(name, int(it.job["metadata"]["labels"][BATCH]), accepted.digest).key: it.verdict.sentence
         for it in records.all
-        if it.step in sentences and not it.is_over
+        if isinstance(it.verdict, Running) and it.verdict.waiting is waiting
     }
 
 

@@ -13,6 +13,7 @@ from featurestore.condition import Condition
 from featurestore.wording import format_time
 
 _LONGEST = 4096
+_MADE = frozenset({"conditions", "observedGeneration", "nextAttemptTime"})
 
 
 def conditions(
@@ -48,6 +49,11 @@ def status(
         **({"nextAttemptTime": format_time(failing.next_us)} if failing else {}),
         **{name: value for name, value in facts.items() if value is not None},
     }
+
+
+def facts_of(status: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a status that are facts: what was known when it was written."""
+    return {name: value for name, value in status.items() if name not in _MADE}
 
 
 def time_of(us: int | None) -> str | None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from featurestore.backoff import SECOND_US
 from featurestore.condition import Condition, false
 from featurestore.errors import CodeError, NotFound, SpecError
 from featurestore.online.mark import Marks, open_marks
@@ -29,6 +30,8 @@ from featurestore_operator.resource import SECRET
 from featurestore_operator.settings import Settings
 
 DEFAULT = "default"
+SECRET_US = 10 * SECOND_US
+"""So often is a Secret looked for that is not there: Secrets are not watched."""
 _KEPT_US = 300 * 1_000_000
 """So long are credentials used before their Secret is read again; a failure of storage ends it at once."""
 

@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 from featurestore.backoff import Attempt
 from featurestore.condition import Condition
-from featurestore.errors import Conflict, NotFound
+from featurestore.errors import NotFound
 from featurestore.reason import Reason
-from featurestore_operator.api import Api
+from featurestore_operator.api import Api, Exists
 from featurestore_operator.event import event
-from featurestore_operator.report import ready, status
+from featurestore_operator.report import facts_of, ready, status
 from featurestore_operator.resource import EVENT, OF_KIND
 
 _CALM = frozenset(
@@ -39,6 +39,9 @@ class Teller:
         """Write the status, if it differs from what stands.
 
         ``facts``: the fields of the status besides its conditions; None leaves one out.
+
+        Raises:
+            Conflict: another writer was first, or the resource is another one by now.
         """
         before, metadata = found.get("status") or {}, found["metadata"]
         after = status(said, facts, before, metadata.get("generation", 0), failing, self._clock())
@@ -47,8 +50,8 @@ class Teller:
         named = {name: metadata[name] for name in ("namespace", "name", "uid")}
         try:
             self._api.apply_status(OF_KIND[found["kind"]], {"metadata": named, "status": after})
-        except (NotFound, Conflict):
-            return  # It was deleted meanwhile, or is another one by now: its own event wakes it.
+        except NotFound:
+            return  # It was deleted meanwhile.
         was, now = ready(before), ready(after)
         if was[:2] != now[:2]:
             self._announce(found, now)
@@ -57,8 +60,7 @@ class Teller:
         """Say that nothing can be known now; what was known before stands."""
         kept = found.get("status") or {}
         others = [Condition.model_validate(it) for it in _ours(kept) if it["type"] != condition.type]
-        facts = {name: value for name, value in kept.items() if name not in _MADE}
-        self.say(found, (condition, *others), facts, failing)
+        self.say(found, (condition, *others), facts_of(kept), failing)
 
     def _announce(self, found: dict[str, Any], now: tuple[str, str, str]) -> None:
         kind: Literal["Normal", "Warning"] = "Normal" if now[0] == "True" or now[1] in _CALM else "Warning"
@@ -66,11 +68,8 @@ class Teller:
             self._api.create(
                 EVENT, event(found, kind, now[1], now[2], "Reconcile", self._clock(), self._reporter)
             )
-        except Conflict:
+        except Exists:
             return  # Said already, by an operator that was killed before it knew.
-
-
-_MADE = frozenset({"conditions", "observedGeneration", "nextAttemptTime"})
 
 
 def _ours(kept: dict[str, Any]) -> list[dict[str, Any]]:

@@ -12,13 +12,13 @@ from contextlib import suppress
 from typing import Any
 
 from featurestore.condition import Condition, false, true
-from featurestore.errors import Conflict, StorageError
+from featurestore.errors import NotFound, StorageError
 from featurestore.identity import digest
 from featurestore.job import as_failure
 from featurestore.reason import Reason
 from featurestore.resources import FeatureStore
 from featurestore.wording import sentence
-from featurestore_operator.api import Api
+from featurestore_operator.api import Api, Exists
 from featurestore_operator.cache import Cache
 from featurestore_operator.key import Key
 from featurestore_operator.managed_redis import objects, secret
@@ -31,13 +31,16 @@ from featurestore_operator.resource import (
     SECRET,
     SERVICE,
     STATEFUL_SET,
+    Resource,
 )
 from featurestore_operator.settings import Settings
-from featurestore_operator.store import OpenStore, Stores
+from featurestore_operator.store import SECRET_US, OpenStore, Stores
 from featurestore_operator.teller import Teller
 
 _LOOK_US = 30 * 1_000_000
 """So often is an online store asked whether it is there, and the same as before."""
+APPLIED = "featurestore.dev/applied"
+"""Annotation: digest of the manifest that was applied. What is there has the server's defaults in it besides."""
 _BESIDE = {it.kind: it for it in (SERVICE, STATEFUL_SET, POD_DISRUPTION_BUDGET, CONFIG_MAP)}
 
 
@@ -55,7 +58,6 @@ class Upkeep:
     ) -> None:
         self._cache, self._api, self._stores = cache, api, stores
         self._settings, self._teller, self._clock = settings, teller, clock
-        self._kept: dict[Key, str] = {}
         self._servers: dict[Key, str] = {}
 
     def look(self, key: Key, found: dict[str, Any] | None) -> int | None:
@@ -79,8 +81,7 @@ class Upkeep:
         store = self._stores.open(key.namespace)
         if isinstance(store, Condition):
             self._teller.say(found, (store,), {})
-            # Its Secret is not watched: it may have been made meanwhile.
-            return self._clock() + _LOOK_US
+            return self._clock() + SECRET_US
         self._keep(key, found, store)
         store.registry.accept(store.resource)
         self._wake_removed(key.namespace, store)
@@ -97,20 +98,27 @@ class Upkeep:
         return self._clock() + _LOOK_US
 
     def _keep(self, key: Key, found: dict[str, Any], store: OpenStore) -> None:
-        """Apply what stands beside the store, if it is not what was applied last."""
-        wanted = beside(found, store, self._settings.redis_image)
-        named = digest(wanted)
-        if self._kept.get(key) == named:
-            return
-        managed = _managed(found)
-        if managed is not None:
+        """Apply what is to stand beside the store and does not, whoever removed or changed it."""
+        if _managed(found) is not None:
             password = secret(key.name, key.namespace, owner(found), secrets.token_urlsafe(32))
             # Made once, and never changed: clients know it.
-            with suppress(Conflict):
-                self._api.create(SECRET, password)
-        for manifest in wanted:
-            self._api.apply(_BESIDE[manifest["kind"]], manifest)
-        self._kept[key] = named
+            if self._there(SECRET, password) is None:
+                with suppress(Exists):
+                    self._api.create(SECRET, password)
+        for manifest in beside(found, store, self._settings.redis_image):
+            resource = _BESIDE[manifest["kind"]]
+            there = self._there(resource, manifest)
+            applied = digest(manifest)
+            if there is None or _applied(there) != applied or there.get("data") != manifest.get("data"):
+                metadata = {**manifest["metadata"], "annotations": {APPLIED: applied}}
+                self._api.apply(resource, {**manifest, "metadata": metadata})
+
+    def _there(self, resource: Resource, manifest: dict[str, Any]) -> dict[str, Any] | None:
+        metadata = manifest["metadata"]
+        try:
+            return self._api.get(resource, metadata["namespace"], metadata["name"])
+        except NotFound:
+            return None
 
     def _online(self, key: Key, store: OpenStore) -> Condition:
         """Whether the online store answers. If it is not the one from before, all views are looked at anew."""
@@ -174,6 +182,10 @@ def beside(found: dict[str, Any], store: OpenStore, redis_image: str) -> list[di
         config,
         *objects(metadata["name"], metadata["namespace"], owner(found), managed, redis_image),
     ]
+
+
+def _applied(there: dict[str, Any]) -> str | None:
+    return (there["metadata"].get("annotations") or {}).get(APPLIED)
 
 
 def _managed(found: dict[str, Any]) -> Any:

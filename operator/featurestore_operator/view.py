@@ -65,6 +65,8 @@ class Views:
         own = [it for it in jobs if it["metadata"]["labels"].get(VIEW) == name]
         records = self._launcher.records(namespace, own)
         batches = self._launcher.records(namespace, [it for it in jobs if BATCH in it["metadata"]["labels"]])
+        if pipeline is not None:
+            records = self._launcher.withdraw(namespace, records, pipeline)
         attempts, running = records.attempts, records.running
         now_us = self._clock()
         there: dict[str, ObservedPipeline | Attempt] = {}

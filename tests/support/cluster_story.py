@@ -13,14 +13,28 @@ from typing import Any
 import polars as pl
 from cluster.control_plane import ControlPlane
 from cluster.hollow_node import HollowNode, hollow_node
+from cluster.proxy import Proxy
 from operating import Operator, eventually
 from server import Server, free_port
 
 import featurestore
 from featurestore.client import Store
+from featurestore_operator import access
+from featurestore_operator.api import Api
+from featurestore_operator.resource import (
+    CONFIG_MAP,
+    DATA_PIPELINE,
+    FEATURE_STORE,
+    FEATURE_VIEW,
+    JOB,
+    POD,
+    SECRET,
+)
 
 Object = dict[str, Any]
 OURS = "featurestore.dev/v1alpha1"
+OURS_ALL = (FEATURE_STORE, DATA_PIPELINE, FEATURE_VIEW)
+RESOURCES = {it.kind.lower(): it for it in (*OURS_ALL, JOB, POD, SECRET, CONFIG_MAP)}
 
 
 @dataclass
@@ -32,6 +46,7 @@ class Story:
     folder: Path
     node: HollowNode
     stack: ExitStack
+    api: Api
     operators: list[Operator] = field(default_factory=list)
 
     @property
@@ -72,9 +87,15 @@ class Story:
         frame.write_parquet(folder / f".{name}")
         (folder / f".{name}").rename(folder / name)
 
-    def start(self, *options: str, user: str = "operator", **environ: str) -> Operator:
-        """An operator that serves the namespace."""
-        kubeconfig = self.plane.kubeconfig_of(user, ["system:masters"])
+    def start(
+        self,
+        *options: str,
+        user: str = "operator",
+        by: Proxy | None = None,
+        wait: bool = True,
+    ) -> Operator:
+        """An operator that serves the namespace. ``by``: its way to the API server."""
+        kubeconfig = self.plane.kubeconfig_of(user, ["system:masters"], by.url if by is not None else None)
         port = free_port()
         command = [
             *(sys.executable, "-m", "featurestore_operator"),
@@ -87,12 +108,12 @@ class Story:
         server.launch()
         self.stack.callback(server.stop)
         self.operators.append(operator)
-        server.wait()
+        if wait:
+            server.wait()
         return operator
 
     def get(self, kind: str, name: str) -> Object:
-        found: Object = json.loads(self.plane.kubectl("get", "-n", self.namespace, kind, name, "-o", "json"))
-        return found
+        return self.api.get(RESOURCES[kind], self.namespace, name)
 
     def condition(self, kind: str, name: str, type_: str = "Ready") -> Object:
         """{} if it does not say."""
@@ -110,10 +131,12 @@ class Story:
             raise AssertionError(f"{self.get(kind, name).get('status')}\n{logs}") from None
         return self.condition(kind, name, type_)
 
+    def settled(self) -> bool:
+        """Whether all resources are ready and up to date with their specs."""
+        return all(_is_up_to_date(it) for kind in OURS_ALL for it in self.api.list(kind, self.namespace))
+
     def jobs(self) -> list[Object]:
-        found = json.loads(self.plane.kubectl("get", "-n", self.namespace, "jobs", "-o", "json"))
-        items: list[Object] = found["items"]
-        return items
+        return self.api.list(JOB, self.namespace)
 
     def reader(self) -> Store:
         """As a pod has it."""
@@ -124,8 +147,22 @@ class Story:
         return {"apiVersion": OURS, "kind": kind, "metadata": metadata, "spec": spec}
 
 
+def _is_up_to_date(item: Object) -> bool:
+    status = item.get("status", {})
+    ready = next((it for it in status.get("conditions", ()) if it["type"] == "Ready"), {})
+    current = status.get("observedGeneration") == item["metadata"]["generation"]
+    return bool(current and ready.get("status") == "True" and ready["reason"] in ("UpToDate", "Answers"))
+
+
 @contextmanager
 def story(plane: ControlPlane, namespace: str, folder: Path) -> Iterator[Story]:
     with ExitStack() as stack:
         node = stack.enter_context(hollow_node(plane, namespace))
-        yield Story(plane, namespace, folder, node, stack)
+        api = Api(access.configuration(str(plane.kubeconfig)), _Unmetered())
+        stack.callback(api.close)
+        yield Story(plane, namespace, folder, node, stack, api)
+
+
+class _Unmetered:
+    def called(self, verb: str, resource: str, code: int, seconds: float) -> None:
+        """Nobody asks."""

@@ -1,0 +1,101 @@
+"""What goes wrong between an operator and its API server."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+from cluster.proxy import Answer, Call, Fault, refusal
+
+
+class Kill(Fault):
+    """The client is killed at its ``at``-th call (or, ``writes``, at its ``at``-th that changes something).
+
+    ``lost``: the API server did what was asked, and the client is gone before it hears of it.
+    """
+
+    def __init__(self, pid: Callable[[], int], at: int, *, writes: bool = True, lost: bool = False) -> None:
+        self._pid, self._at, self._writes, self._lost = pid, at, writes, lost
+        self.done = threading.Event()
+        self.met: Call | None = None
+
+    def answer(self, call: Call, answer: Answer) -> Answer | None:
+        if not (self._lost and self._meets(call)):
+            return answer
+        self._kill()
+        return None
+
+    def answered(self, call: Call) -> None:
+        if not self._lost and self._meets(call):
+            self._kill()
+
+    def _meets(self, call: Call) -> bool:
+        if (call.write if self._writes else call.number) != self._at:
+            return False
+        self.met = call
+        return True
+
+    def _kill(self) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(self._pid(), signal.SIGKILL)
+        self.done.set()
+
+
+class Refusals(Fault):
+    """A share of all calls is refused: the server is busy, or fails, or fails after it did what was asked."""
+
+    def __init__(self, share: float, seed: int) -> None:
+        self._share, self._random = share, random.Random(seed)
+        self.refused = 0
+
+    def ask(self, call: Call) -> Answer | None:
+        chance = self._random.random()
+        if chance > self._share:
+            return None
+        self.refused += 1
+        if chance < self._share / 2:
+            return refusal(429, "TooManyRequests", **{"Retry-After": "1"})
+        return refusal(500, "InternalError")
+
+    def answer(self, call: Call, answer: Answer) -> Answer | None:
+        return None if call.write and self._random.random() < self._share / 2 else answer
+
+
+class FirstConflicts(Fault):
+    """The first time that anything is written to, somebody else was first."""
+
+    def __init__(self) -> None:
+        self._met: set[str] = set()
+
+    def ask(self, call: Call) -> Answer | None:
+        if not call.write or (place := f"{call.method} {call.path}") in self._met:
+            return None
+        self._met.add(place)
+        return refusal(409, "Conflict")
+
+
+class OldReads(Fault):
+    """Reads are answered as once before: every second one with the first answer that its URL ever had.
+
+    So does an API server that hears late from its etcd.
+    """
+
+    def __init__(self) -> None:
+        self._first: dict[str, Answer] = {}
+        self._asked: dict[str, int] = {}
+        self.old = 0
+
+    def answer(self, call: Call, answer: Answer) -> Answer | None:
+        if not call.reads or answer.status != 200:
+            return answer
+        url = f"{call.path}?{sorted(call.query.items())}"
+        first = self._first.setdefault(url, answer)
+        self._asked[url] = self._asked.get(url, 0) + 1
+        if self._asked[url] % 2 or first is answer:
+            return answer
+        self.old += 1
+        return first
