@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 from featurestore.backoff import Attempt
@@ -74,10 +75,12 @@ class Views:
             there[source] = self._pipelines.observed(namespace, source, store)
         for _ in range(_ROUNDS):
             view, held = self._observed(store, accepted, there.get(source), batches)
-            observed = Observed(
-                there, {name: view} if view else {}, attempts, {**held, **running}, records.waiting
-            )
+            observed = Observed(there, {name: view} if view else {}, attempts, running, records.waiting)
             plan = reconcile(Desired({}, {name: accepted}), observed, now_us)
+            if plan.steps and held:
+                # Only work that is due is left to others: a view that has all there is does not wait for the next batch.
+                observed = replace(observed, running={**held, **running})
+                plan = reconcile(Desired({}, {name: accepted}), observed, now_us)
             done = False
             for step in plan.steps:
                 match step:
@@ -159,7 +162,8 @@ def _held(
             before = ledger.result(number - 1) if number > 1 else None
             at = build.source_version if build else None
             if covered(at, number, before.dataset_version if before else None):
-                return {f"view/{accepted.resource.metadata.name}": record.verdict.sentence}
+                # How the Job fares its pipeline tells, which is woken by each change of it.
+                return {f"view/{accepted.resource.metadata.name}": f"Job {record.name} brings it on"}
     return {}
 
 

@@ -36,11 +36,11 @@ def s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, st
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "AWS_ALLOW_HTTP"):
         monkeypatch.delenv(name, raising=False)
     folder = tmp_path / "s3"
-    folder.mkdir()
+    for bucket in ("features", "raw"):
+        # A bucket is a folder of the server's.
+        (folder / bucket).mkdir(parents=True)
     try:
         with storage_server.s3(folder) as credentials:
-            for bucket in ("features", "raw"):
-                filesystem(f"s3://{bucket}", credentials)[0].mkdir(bucket)
             yield credentials
     except MissingError as missing:
         not_here(missing)

@@ -13,7 +13,8 @@ README = (ROOT / "README.md").read_text()
 
 def blocks(language: str) -> list[str]:
     """Fenced code of a language, in order."""
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    return [code for named, code in fenced if named == language]
 
 
 class Shell:
