@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +40,8 @@ class Seen:
 
     store: OpenStore
     ledger: Ledger
-    inbox: tuple[str, Inbox] | None = None
+    inbox: tuple[str, Mapping[str, str] | None, Inbox] | None = None
+    """With the digest of its spec and the credentials of its source."""
     observed: ObservedPipeline | None = None
     result: BatchResult | None = None
 
@@ -88,7 +89,7 @@ class Pipelines:
         seen = self._seen.get((namespace, name))
         if seen is None or seen.inbox is None:
             return None
-        inbox = seen.inbox[1]
+        inbox = seen.inbox[2]
         return inbox.next_us if inbox.rests(self._clock()) else None
 
     def rule(self, found: dict[str, Any], store: OpenStore) -> Ruling[DataPipeline]:
@@ -166,12 +167,15 @@ class Pipelines:
         if spec.suspend is Suspend.SUSPENDED:
             seen.inbox = None
             return None
-        if seen.inbox is None or seen.inbox[0] != accepted.digest:
-            environ = self._stores.credentials(store.place.namespace, spec.source.secret_ref)
+        kept = seen.inbox
+        if kept is not None and kept[0] == accepted.digest and kept[2].source is None:
+            return kept[2]
+        # A source that cannot be listed may have got other credentials meanwhile.
+        environ = self._stores.credentials(store.place.namespace, spec.source.secret_ref) or store.environ
+        if kept is None or kept[:2] != (accepted.digest, environ):
             # A relative source has no meaning in a cluster: nothing is at its base.
-            inbox = Inbox(seen.ledger, "/", spec, environ or store.environ)
-            seen.inbox = (accepted.digest, inbox)
-        return seen.inbox[1]
+            kept = seen.inbox = (accepted.digest, environ, Inbox(seen.ledger, "/", spec, environ))
+        return kept[2]
 
     def _looked_up(
         self, namespace: str, accepted: Accepted[DataPipeline], store: OpenStore
