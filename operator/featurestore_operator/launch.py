@@ -73,8 +73,10 @@ class Launcher:
         self._refused.pop((place.namespace, work.key), None)
         return f"Job {wanted['metadata']['name']} is started"
 
-    def withdraw(self, namespace: str, records: Records, pipeline: Accepted[DataPipeline]) -> Records:
+    def withdraw(self, namespace: str, records: Records, spec: str) -> Records:
         """What is left without the Jobs that wait as an older spec of the pipeline had them, for which they go.
+
+        ``spec``: digest of the accepted one.
 
         It may be for an image that is mended by now. A Job that runs is left to its end: two at the same work
         would do it twice, and one of them for nothing.
@@ -84,7 +86,7 @@ class Launcher:
             for it in records.all
             if isinstance(it.verdict, Running)
             and it.verdict.waiting
-            and (it.job["metadata"].get("annotations") or {}).get(SPEC) != pipeline.digest
+            and (it.job["metadata"].get("annotations") or {}).get(SPEC) != spec
         ]
         for record in outdated:
             self._api.delete(JOB, namespace, record.name, record.job["metadata"]["uid"])

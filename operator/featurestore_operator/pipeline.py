@@ -125,7 +125,7 @@ class Pipelines:
         namespace, name = found["metadata"]["namespace"], found["metadata"]["name"]
         seen = self._open(namespace, name, store)
         records = self._launcher.records(namespace, [it for it in jobs if BATCH in it["metadata"]["labels"]])
-        records = self._launcher.withdraw(namespace, records, accepted)
+        records = self._launcher.withdraw(namespace, records, accepted.digest)
         attempts, running = records.attempts, _under_way(records, accepted, waiting=False)
         waiting = _under_way(records, accepted, waiting=True)
         looked_up = self._looked_up(namespace, accepted, store)

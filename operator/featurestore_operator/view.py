@@ -62,16 +62,16 @@ class Views:
         """
         namespace, name = found["metadata"]["namespace"], found["metadata"]["name"]
         source = accepted.resource.spec.source.pipeline
-        pipeline = store.registry.current("pipelines", source)
+        spec = store.registry.accepted_digest("pipelines", source)
         own = [it for it in jobs if it["metadata"]["labels"].get(VIEW) == name]
         records = self._launcher.records(namespace, own)
         batches = self._launcher.records(namespace, [it for it in jobs if BATCH in it["metadata"]["labels"]])
-        if pipeline is not None:
-            records = self._launcher.withdraw(namespace, records, pipeline)
+        if spec is not None:
+            records = self._launcher.withdraw(namespace, records, spec)
         attempts, running = records.attempts, records.running
         now_us = self._clock()
         there: dict[str, ObservedPipeline | Attempt] = {}
-        if pipeline is not None:
+        if spec is not None:
             there[source] = self._pipelines.observed(namespace, source, store)
         for _ in range(_ROUNDS):
             view, held = self._observed(store, accepted, there.get(source), batches)
@@ -84,7 +84,8 @@ class Views:
             done = False
             for step in plan.steps:
                 match step:
-                    case BuildView() | Publish() if pipeline is not None:
+                    case BuildView() | Publish() if spec is not None:
+                        pipeline = Accepted(spec, store.registry.get("pipelines", source, spec))
                         begun = self._start(found, step, records.due(step, now_us), pipeline, store)
                         note(step, begun, running, attempts)
                         done = True

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from pathlib import Path
 
 import manifest
 import pytest
 from cluster.control_plane import ControlPlane
+from storage_server import s3
 
 from featurestore.registry import Registry
 from featurestore.storage import Storage
@@ -17,7 +19,7 @@ from featurestore_operator.cache import Cache
 from featurestore_operator.controller import Controller
 from featurestore_operator.key import Key
 from featurestore_operator.metrics import Metrics
-from featurestore_operator.resource import DATA_PIPELINE, FEATURE_STORE
+from featurestore_operator.resource import DATA_PIPELINE, FEATURE_STORE, SECRET
 from featurestore_operator.settings import Settings
 
 POLL_S = 10.0
@@ -102,3 +104,30 @@ def test_a_look_that_failed_is_no_rest(it: Resting) -> None:
     (it.raw.parent / "root").unlink()
     (it.raw.parent / "away").rename(it.raw.parent / "root")
     assert it.looks_whole()
+
+
+def test_a_source_that_failed_is_listed_with_the_credentials_that_its_secret_has_now(
+    it: Resting, tmp_path: Path
+) -> None:
+    bucket = tmp_path / "s3" / "raw"
+    bucket.mkdir(parents=True)
+
+    def secret(environment: dict[str, str]) -> manifest.Object:
+        data = {key: base64.b64encode(value.encode()).decode() for key, value in environment.items()}
+        metadata = {"namespace": it.key.namespace, "name": "source"}
+        return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data}
+
+    def reachable() -> str:
+        it.look()
+        it.hear()
+        conditions = it.api.get(DATA_PIPELINE, *it.key[1:])["status"]["conditions"]
+        return next(each["status"] for each in conditions if each["type"] == "SourceReachable")
+
+    with s3(tmp_path / "s3") as environment:
+        it.api.create(SECRET, secret({**environment, "AWS_SECRET_ACCESS_KEY": "wrong"}))
+        source = {"uri": "s3://raw/*.parquet", "secretRef": {"name": "source"}}
+        it.api.patch(DATA_PIPELINE, *it.key[1:], {"spec": {"source": source}})
+        it.hear()
+        assert reachable() == "False"
+        it.api.patch(SECRET, it.key.namespace, "source", secret(environment))
+        assert reachable() == "True"
