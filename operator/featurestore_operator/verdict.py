@@ -154,7 +154,8 @@ def _running(job: dict[str, Any], pods: list[dict[str, Any]]) -> Running:
             if waiting and waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
                 why = f"{waiting['reason']}: {waiting.get('message', '')}".rstrip(": ")
                 return Running(f"Job {name} cannot start its container: {why}", waiting=True)
-        for condition in status.get("conditions", ()):
+        # What once found no node may have found one; the condition is only told anew while it looks for one.
+        for condition in status.get("conditions", ()) if status.get("phase") == "Pending" else ():
             if condition["type"] == "PodScheduled" and condition["status"] == "False":
                 return Running(f"Job {name} finds no node: {condition.get('message', '')}", waiting=True)
     if not alive:

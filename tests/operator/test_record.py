@@ -93,9 +93,8 @@ def test_oom_kills_in_a_row_are_counted_and_another_failure_ends_the_row() -> No
 
 def test_a_waiting_pod_says_what_it_waits_for() -> None:
     image = pod({"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}, phase="Pending")
-    unscheduled = pod(
-        conditions=[{"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available"}]
-    )
+    condition = {"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available"}
+    unscheduled = pod(phase="Pending", conditions=[condition])
     for it, words in ((image, "ImagePullBackOff: no such image"), (unscheduled, "0/3 nodes are available")):
         found = verdict(job(), [it], AT_US)
         assert isinstance(found, Running)
