@@ -21,6 +21,8 @@ from featurestore_operator.memory import Memory
 MANAGED_BY = {"app.kubernetes.io/managed-by": "featurestore"}
 PIPELINE, VIEW, BATCH = "featurestore.dev/pipeline", "featurestore.dev/view", "featurestore.dev/batch"
 STEP, WORK = "featurestore.dev/step", "featurestore.dev/work"
+SPEC = "featurestore.dev/spec"
+"""Digest of the pipeline's spec that the Job was made to."""
 ATTEMPT, KILLED = "featurestore.dev/attempt", "featurestore.dev/oom-kills"
 QUEUE = "kueue.x-k8s.io/queue-name"
 PERMANENT = (2, 3, 5)
@@ -83,6 +85,7 @@ def job(
             "annotations": {
                 STEP: work.key,
                 WORK: work_digest(work),
+                SPEC: pipeline.digest,
                 ATTEMPT: str(attempt.number),
                 KILLED: str(attempt.killed),
             },
@@ -177,6 +180,8 @@ def _pod(request: str, source_secret: Any, template: Any, attempt: Try, place: P
         "restartPolicy": "Never",
         "serviceAccountName": template.service_account_name or place.service_account,
         "automountServiceAccountToken": False,
+        # Services of the namespace are no variables of ours.
+        "enableServiceLinks": False,
         "securityContext": {
             "runAsNonRoot": True,
             "seccompProfile": {"type": "RuntimeDefault"},

@@ -13,7 +13,7 @@ from featurestore.registry import Accepted
 from featurestore.resources import DataPipeline
 from featurestore_operator.api import Api
 from featurestore_operator.cache import Cache
-from featurestore_operator.job_manifest import Owner, Place, Try, Work, job
+from featurestore_operator.job_manifest import SPEC, Owner, Place, Try, Work, job
 from featurestore_operator.memory import Learned, memory
 from featurestore_operator.metrics import Metrics
 from featurestore_operator.record import Due, JobRecord, Records
@@ -72,6 +72,19 @@ class Launcher:
             return refused
         self._refused.pop((place.namespace, work.key), None)
         return f"Job {wanted['metadata']['name']} is started"
+
+    def drop_outdated(self, namespace: str, records: Records, pipeline: Accepted[DataPipeline]) -> None:
+        """Delete Jobs that have not begun and were made to another spec: what they wait for may never come.
+
+        An image that is not there is mended in the spec, and its Job would wait for the old one until its deadline.
+        """
+        for record in records.all:
+            metadata = record.job["metadata"]
+            made_to = (metadata.get("annotations") or {}).get(SPEC)
+            if record.waits and made_to != pipeline.digest:
+                # Another Job may have its name by now.
+                with suppress(Conflict):
+                    self._api.delete(JOB, namespace, record.name, metadata["uid"])
 
     def settle(self, namespace: str, records: Records, planned: Iterable[str]) -> None:
         """Let Kubernetes remove, after a while, Jobs that nobody needs to know of any more."""

@@ -117,6 +117,7 @@ class Pipelines:
         namespace, name = found["metadata"]["namespace"], found["metadata"]["name"]
         seen = self._open(namespace, name, store)
         records = self._launcher.records(namespace, [it for it in jobs if BATCH in it["metadata"]["labels"]])
+        self._launcher.drop_outdated(namespace, records, accepted)
         attempts = records.attempts
         running, waiting = (_of_batches(it, records, accepted) for it in (records.running, records.waiting))
         looked_up = self._looked_up(namespace, accepted, store)

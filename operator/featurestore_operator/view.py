@@ -69,6 +69,7 @@ class Views:
         now_us = self._clock()
         there: dict[str, ObservedPipeline | Attempt] = {}
         if pipeline is not None:
+            self._launcher.drop_outdated(namespace, records, pipeline)
             there[source] = self._pipelines.observed(namespace, source, store)
         for _ in range(_ROUNDS):
             view, held = self._observed(store, accepted, there.get(source), batches)
