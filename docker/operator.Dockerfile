@@ -17,7 +17,8 @@ RUN python3 -m venv /build \
     && python3 -m venv --without-pip /opt/featurestore \
     && /build/bin/pip --python /opt/featurestore/bin/python install --quiet --require-hashes --only-binary :all: --no-deps \
        --no-compile -r requirements/operator.txt \
-    && /opt/featurestore/bin/python -c 'import kopf, kubernetes.dynamic, prometheus_client, pydantic, redis, s3fs, sqlglot, yaml'
+    && /opt/featurestore/bin/python -c 'import cryptography.x509.verification, fsspec.implementations.chained, kopf, kubernetes.dynamic, \
+       prometheus_client.core, pydantic.fields, pydantic.types, redis, s3fs, sqlglot, yaml; pydantic.TypeAdapter(dict[str, int])'
 
 FROM dependencies AS build
 COPY pyproject.toml README.md LICENSE ./
