@@ -5,7 +5,7 @@
 # `--volume WHEELS:/wheels --build-arg PIP_NO_INDEX=1 --build-arg PIP_FIND_LINKS=/wheels` builds without a network.
 ARG BASE=python:3.11-slim-bookworm
 
-FROM ${BASE} AS build
+FROM ${BASE} AS dependencies
 ARG PIP_NO_INDEX PIP_FIND_LINKS PIP_INDEX_URL PIP_CERT
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /source
@@ -17,13 +17,17 @@ RUN python3 -m venv /build \
     && python3 -m venv --without-pip /opt/featurestore \
     && /build/bin/pip --python /opt/featurestore/bin/python install --quiet --require-hashes --only-binary :all: --no-deps \
        --no-compile -r requirements/job.txt \
-    && /opt/featurestore/bin/python -c 'import deltalake, duckdb, polars, pyarrow.dataset, pydantic, redis, s3fs, sqlglot, yaml'
+    && /opt/featurestore/bin/python -c 'import deltalake, duckdb, fsspec.implementations.chained, polars, pyarrow.csv, \
+       pyarrow.dataset, pyarrow.parquet, pydantic.fields, pydantic.types, redis, s3fs, sqlglot, yaml; pydantic.TypeAdapter(dict[str, int])'
+
+FROM dependencies AS build
 COPY pyproject.toml README.md LICENSE ./
 COPY featurestore featurestore
 COPY transforms transforms
 COPY operator/featurestore_operator operator/featurestore_operator
 RUN /build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /dist . \
-    && /build/bin/pip --python /opt/featurestore/bin/python install --quiet --no-deps --no-index /dist/*.whl
+    && /build/bin/pip --python /opt/featurestore/bin/python install --quiet --no-deps --no-index \
+       --prefix=/own /dist/*.whl
 
 FROM ${BASE}
 ARG VERSION=0.1.0 REVISION=unknown
@@ -32,7 +36,9 @@ LABEL org.opencontainers.image.title="featurestore-job" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-COPY --from=build /opt/featurestore /opt/featurestore
+# Two layers: what changes often is small.
+COPY --from=dependencies /opt/featurestore /opt/featurestore
+COPY --from=build /own /opt/featurestore
 ENV PATH=/opt/featurestore/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp
 USER 65532:65532
 WORKDIR /tmp

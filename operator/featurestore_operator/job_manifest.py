@@ -180,6 +180,8 @@ def _pod(request: str, source_secret: Any, template: Any, attempt: Try, place: P
         "restartPolicy": "Never",
         "serviceAccountName": template.service_account_name or place.service_account,
         "automountServiceAccountToken": False,
+        # Services of the namespace are no variables of ours.
+        "enableServiceLinks": False,
         "securityContext": {
             "runAsNonRoot": True,
             "seccompProfile": {"type": "RuntimeDefault"},

@@ -89,7 +89,9 @@ class Launcher:
             and (it.job["metadata"].get("annotations") or {}).get(SPEC) != spec
         ]
         for record in outdated:
-            self._api.delete(JOB, namespace, record.name, record.job["metadata"]["uid"])
+            # Another Job may have its name by now.
+            with suppress(Conflict):
+                self._api.delete(JOB, namespace, record.name, record.job["metadata"]["uid"])
         return Records(it for it in records.all if it not in outdated)
 
     def settle(self, namespace: str, records: Records, planned: Iterable[str]) -> None:

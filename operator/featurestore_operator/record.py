@@ -36,6 +36,11 @@ class JobRecord:
         return not isinstance(self.verdict, Running)
 
     @property
+    def waits(self) -> bool:
+        """Whether its container has not begun."""
+        return isinstance(self.verdict, Running) and self.verdict.waiting
+
+    @property
     def step(self) -> str:
         """Key of the step that it does."""
         return step_of(self.job)

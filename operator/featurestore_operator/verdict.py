@@ -159,8 +159,20 @@ def _running(job: dict[str, Any], pods: list[dict[str, Any]]) -> Running:
             if condition["type"] == "PodScheduled" and condition["status"] == "False":
                 return Running(f"Job {name} finds no node: {condition.get('message', '')}", waiting=True)
     if not alive:
+        lost = _disruption(pods)
+        if lost:
+            return Running(f"Job {name} lost its pod and gets another one: {lost}", waiting=True)
         return Running(f"Job {name} has no pod yet", waiting=True)
     return Running(f"Job {name} is running", waiting=False)
+
+
+def _disruption(pods: list[dict[str, Any]]) -> str:
+    """Why Kubernetes ends a pod that does nothing wrong: eviction, a drained node, preemption; "" if it does not."""
+    for pod in pods:
+        for condition in pod.get("status", {}).get("conditions", ()):
+            if condition["type"] == "DisruptionTarget" and condition["status"] == "True":
+                return str(condition.get("message") or condition.get("reason", ""))
+    return ""
 
 
 def _terminated(pods: list[dict[str, Any]]) -> dict[str, Any]:

@@ -102,6 +102,25 @@ def test_a_waiting_pod_says_what_it_waits_for() -> None:
         assert words in found.sentence
 
 
+def test_a_job_whose_pod_was_evicted_says_so_until_there_is_another() -> None:
+    told = {"type": "DisruptionTarget", "status": "True", "message": "Eviction API: evicting"}
+    evicted = pod({"running": {}}, conditions=[told])
+    evicted["metadata"]["deletionTimestamp"] = AT
+    lost, found = verdict(job(), [evicted], AT_US), verdict(job(), [evicted, pod({"running": {}})], AT_US)
+    assert isinstance(lost, Running)
+    assert lost.waiting
+    assert lost.sentence == "Job flights-1-1 lost its pod and gets another one: Eviction API: evicting"
+    assert found == Running("Job flights-1-1 is running", waiting=False)
+
+
+def test_only_a_job_whose_container_has_not_begun_waits() -> None:
+    waiting = pod({"waiting": {"reason": "ImagePullBackOff"}})
+    found = records(
+        (job(), [waiting]), (job(attempt=2), [pod({"running": {}})]), (job(attempt=3, **ended("Failed")), [])
+    )
+    assert [it.waits for it in found.all] == [True, False, False]
+
+
 def test_a_pod_that_starts_is_running() -> None:
     found = verdict(job(), [pod({"waiting": {"reason": "ContainerCreating"}})], AT_US)
     assert found == Running("Job flights-1-1 is running", waiting=False)

@@ -11,13 +11,17 @@ from server import free_port, serving
 
 
 @contextmanager
-def s3(folder: Path, address: str = "127.0.0.1", account: str = "tests") -> Iterator[dict[str, str]]:
+def s3(
+    folder: Path, address: str = "127.0.0.1", account: str = "tests", port: int | None = None
+) -> Iterator[dict[str, str]]:
     """An S3 server with one account: the environment that points s3fs, deltalake and polars at it.
+
+    ``port``: where it was before, with the same folder.
 
     Raises:
         MissingError: versitygw was not built.
     """
-    port = free_port()
+    port = port or free_port()
     command = [built("versitygw"), "--port", f"{address}:{port}", "--quiet", "posix", folder]
     keys = {"ROOT_ACCESS_KEY": account, "ROOT_SECRET_KEY": f"{account}-only"}
     with serving(command, port, folder.with_suffix(".log"), keys, address):
@@ -31,13 +35,17 @@ def s3(folder: Path, address: str = "127.0.0.1", account: str = "tests") -> Iter
 
 
 @contextmanager
-def redis(folder: Path, address: str = "127.0.0.1", password: str = "") -> Iterator[str]:
+def redis(
+    folder: Path, address: str = "127.0.0.1", password: str = "", port: int | None = None
+) -> Iterator[str]:
     """URL of a Redis server that keeps nothing on disk. ``password``: what it asks for, if anything.
+
+    ``port``: where one was before.
 
     Raises:
         MissingError: redis-server is not installed.
     """
-    port = free_port()
+    port = port or free_port()
     command = [
         installed("redis-server"),
         "--port",

@@ -25,7 +25,7 @@ SUITE = "bookworm"
 PACKAGES = "python3,python3-venv,python3-pip,ca-certificates"
 # Those who change what is in an image change its version, so that the old one is not taken from the cache.
 PAUSE = "localhost/featurestore-tests/pause:1"
-BASE = "localhost/featurestore-tests/base:1"
+BASE = "localhost/featurestore-tests/base:2"
 _NOT_NEEDED = (
     "var/cache/apt",
     "var/lib/apt/lists",
@@ -78,9 +78,16 @@ def base() -> Image:
 
 
 def build(
-    dockerfile: Path, context: Path, name: str, arguments: Mapping[str, str] | None = None, target: str = ""
+    dockerfile: Path,
+    context: Path,
+    name: str,
+    arguments: Mapping[str, str] | None = None,
+    volumes: Sequence[str] = (),
 ) -> Image:
-    """The image of a Dockerfile, built on the local base. ``name``: ``localhost/featurestore/transforms:tests``."""
+    """The image of a Dockerfile, built on the local base. ``name``: ``localhost/featurestore/transforms:tests``.
+
+    ``volumes``: ``HOST:BUILD:ro``, for what is needed while it is built.
+    """
     buildah = [installed("buildah"), f"--root={CACHE / 'buildah'}", f"--runroot={CACHE / 'buildah-run'}"]
     buildah += ["--storage-driver=overlay"]
     ground = base()
@@ -89,7 +96,7 @@ def build(
     options = [
         f"--build-arg={key}={value}" for key, value in {"BASE": ground.name, **(arguments or {})}.items()
     ]
-    options += [f"--target={target}"] if target else []
+    options += [f"--volume={it}" for it in volumes]
     said = _run(
         *(*buildah, "bud", "--isolation=chroot", "--layers", "--pull-never", "--format=docker"),
         *(*options, f"--tag={name}", f"--file={dockerfile}", context),
@@ -103,6 +110,9 @@ def build(
 
 
 _PATH = "PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+_CREATED = "2024-01-01T00:00:00Z"
 
 
 def _cached(name: str) -> Image:
@@ -133,8 +143,10 @@ def _archive(name: str, layer: Path, config: Mapping[str, Sequence[str]], archiv
         "os": "linux",
         "config": config,
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
-        # buildah builds on an image only if each of its layers is told of here.
-        "history": [{"created_by": name}],
+        # buildah builds on an image only if each of its layers is told of here, and finds what it built
+        # before only if it is told when.
+        "created": _CREATED,
+        "history": [{"created_by": name, "created": _CREATED}],
     }
     said = json.dumps(content).encode()
     number = hashlib.sha256(said).hexdigest()

@@ -14,7 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
@@ -59,6 +59,14 @@ class Node(ControlPlane):
     def load(self, image: Image) -> None:
         """Make an image known to the node, so that pods can be made of it."""
         self._ctr("images", "import", str(image.archive))
+
+    def images(self) -> list[str]:
+        """Names of the images that the node has; they stay from one node to the next."""
+        return self._ctr("images", "list", "--quiet").split()
+
+    def forget_images(self, names: Iterable[str]) -> None:
+        for name in names:
+            self._ctr("images", "remove", name)
 
     def _forget_containers(self) -> bool:
         """Whether there was something to forget: images stay from one node to the next, containers must not."""

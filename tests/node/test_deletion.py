@@ -1,0 +1,27 @@
+"""Data goes with the resource that asks for it, and stays otherwise."""
+
+from __future__ import annotations
+
+import flights
+from tenant import Tenant
+
+from featurestore import layout
+from featurestore.storage import Storage
+
+
+def test_data_goes_with_the_resources_that_ask_for_it_and_nothing_else_goes(
+    tenant: Tenant, s3: dict[str, str]
+) -> None:
+    flights.begin(tenant, s3, deletionPolicy="Delete")
+    flights.put(s3, tenant, 1)
+    tenant.until("featureview", "aircraft-delays", "UpToDate")
+    storage = Storage(f"s3://features/{tenant.namespace}", s3)
+    assert storage.names(layout.dataset("flights"))
+    tenant.apply(flights.view(deletionPolicy="Delete"))
+    tenant.until("featureview", "aircraft-delays", "UpToDate")
+    tenant.kubectl("delete", "featureview", "aircraft-delays", "--timeout=120s")
+    assert storage.names("features/aircraft-delays") == []
+    assert storage.names(layout.dataset("flights"))
+    tenant.kubectl("delete", "datapipeline", "flights", "--timeout=120s")
+    assert storage.names(layout.dataset("flights")) == storage.names(layout.ledger("flights")) == []
+    assert storage.names("registry")

@@ -1,0 +1,63 @@
+"""The operator may do what it does, and nothing else: its roles against all that it asked for in the tests here.
+
+Runs last, as it looks at what the others caused.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from installation import NAMESPACE
+from installed import OPERATOR, Installed
+from permission import Cell, granted, missing, unused
+
+ROLES = (
+    ("clusterrole", "featurestore-operator", ""),
+    ("clusterrole", "featurestore-operator-webhook", ""),
+    ("role", "featurestore-operator-own", NAMESPACE),
+)
+# What only other suites make it use: the test that does.
+ELSEWHERE = {
+    "update secrets featurestore-operator-webhook in featurestore-system": (
+        "a certificate is renewed a month before it ends: tests/operator/test_certificate.py"
+    ),
+}
+
+
+@pytest.fixture
+def of_all(request: pytest.FixtureRequest, installed: Installed) -> Installed:
+    """The operator after all tests of this folder."""
+    here = request.path.parent
+    ran = {item.path.name for item in request.session.items if item.path.parent == here}
+    left_out = {it.name for it in here.glob("test_*.py")} - ran
+    assert not left_out, f"this is about what all tests of tests/node cause; not run: {sorted(left_out)}"
+    return installed
+
+
+def cells(installed: Installed) -> Iterator[Cell]:
+    for kind, name, namespace in ROLES:
+        role = json.loads(installed.node.kubectl("get", kind, name, "-n", NAMESPACE, "--output=json"))
+        yield from granted(role["rules"], namespace)
+
+
+def test_all_that_the_operator_may_do_it_did(of_all: Installed) -> None:
+    asked = of_all.node.audit.requests(OPERATOR)
+    never = {str(it) for it in unused(cells(of_all), asked)}
+    assert never == set(ELSEWHERE)
+
+
+def test_nothing_that_the_operator_asked_for_was_refused(of_all: Installed) -> None:
+    asked = of_all.node.audit.requests(OPERATOR)
+    assert [f"{it.verb} {it.uri}" for it in asked if it.code == 403] == []
+    # Everybody who is known may ask what there is, and review what it may do itself.
+    own = [it for it in asked if not it.resource.endswith("authorization.k8s.io")]
+    assert missing(cells(of_all), own) == []
+
+
+def test_no_job_and_no_model_asked_the_api_server_for_anything(of_all: Installed) -> None:
+    users = {
+        it.user for it in of_all.node.audit.requests() if it.user.startswith("system:serviceaccount:test-")
+    }
+    assert users == set()

@@ -1,0 +1,161 @@
+"""What goes wrong on a node is said in words that a person understands, heals by itself, and costs no row."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from contextlib import ExitStack
+from itertools import pairwise
+from pathlib import Path
+
+import flights
+import storage_server
+from cluster.binaries import built
+from cluster.node import NAME
+from eventually import eventually
+from installed import Installed
+from server import free_port
+from tenant import Tenant, reader
+
+JOBS = "app.kubernetes.io/name=featurestore-job"
+# What the dataset holds, by the engine that reads tables.
+COUNT = """
+import os
+from featurestore import layout
+from featurestore.storage import Storage
+from featurestore.table import Table
+print(sum(file.rows for file in Table.open(Storage(os.environ["FEATURESTORE_URI"]), layout.dataset("flights")).files()))
+"""
+
+
+def rests_with(tenant: Tenant, installed: Installed, *days: int) -> None:
+    """All is well again, and each row of these days is there once."""
+    eventually(
+        lambda: tenant.get("datapipeline", "flights")["status"].get("rows") == flights.arrived(*days),
+        180,
+        lambda: tenant.told("datapipeline", "flights"),
+    )
+    for kind, name in (("datapipeline", "flights"), ("featureview", "aircraft-delays")):
+        tenant.until(kind, name, "UpToDate")
+        tenant.until(kind, name, "NothingFails", "Degraded")
+    said = tenant.get("featureview", "aircraft-delays")["status"]
+    assert said["rows"] == flights.arrived(*days)
+    count = reader("count", installed.job_image, COUNT, ["s3"])
+    assert int(tenant.run(count)) == flights.arrived(*days)
+
+
+def job_pod(tenant: Tenant, phase: str = "Running") -> str:
+    """Name of the pod of a Job, once it is in this phase."""
+    found: list[str] = []
+
+    def there() -> bool:
+        pods = tenant.all("pod", JOBS)
+        found[:] = [it["metadata"]["name"] for it in pods if it["status"].get("phase") == phase]
+        return bool(found)
+
+    eventually(there, 120, lambda: tenant.told("datapipeline", "flights"))
+    return found[0]
+
+
+def evict(tenant: Tenant, pod: str) -> None:
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod}}
+    path = f"/api/v1/namespaces/{tenant.namespace}/pods/{pod}/eviction"
+    tenant.kubectl("create", f"--raw={path}", "--filename=-", stdin=json.dumps(eviction))
+
+
+def test_an_evicted_pod_and_a_drained_node_cost_no_attempt(
+    tenant: Tenant, installed: Installed, s3: dict[str, str]
+) -> None:
+    flights.begin(tenant, s3)
+    flights.put(s3, tenant, 1)
+    evict(tenant, job_pod(tenant))
+    tenant.until("datapipeline", "flights", "UpToDate")
+    [job] = tenant.all("job")
+    assert job["status"]["succeeded"] == 1
+    flights.put(s3, tenant, 2)
+    pod = job_pod(tenant)
+    drain = [built("kubectl"), f"--kubeconfig={tenant.plane.kubeconfig}", "drain", NAME, "--force"]
+    drain += [f"--pod-selector={JOBS}", "--delete-emptydir-data", "--timeout=60s"]
+    try:
+        subprocess.run(drain, check=True, capture_output=True, text=True)
+        words = ["finds no node", "unschedulable"]
+        tenant.until("datapipeline", "flights", "Waiting", "Progressing", words)
+        assert pod not in [it["metadata"]["name"] for it in tenant.all("pod", JOBS)]
+    finally:
+        tenant.kubectl("uncordon", NAME)
+    rests_with(tenant, installed, 1, 2)
+    assert len(tenant.all("job")) == 2
+
+
+def test_a_job_that_ran_out_of_memory_runs_again_with_more(
+    tenant: Tenant, installed: Installed, s3: dict[str, str]
+) -> None:
+    flights.begin(tenant, s3, resources={"memory": "128Mi", "memoryLimit": "2Gi"})
+    flights.put(s3, tenant, 1)
+    words = ["ran out of memory", "128.0 MiB"]
+    tenant.until("datapipeline", "flights", "Retrying", "Degraded", words)
+    tenant.until("datapipeline", "flights", "Running", "Progressing", ["OOM kill"])
+    rests_with(tenant, installed, 1)
+    jobs = sorted(
+        tenant.all("job"), key=lambda it: int(it["metadata"]["annotations"]["featurestore.dev/attempt"])
+    )
+    limits = [
+        int(it["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"]) for it in jobs
+    ]
+    assert limits[0] == 128 * 2**20
+    assert all(after == 2 * before for before, after in pairwise(limits))
+    learned = tenant.get("datapipeline", "flights")["status"]["memory"]
+    assert limits[0] < learned["peakBytes"] <= limits[-1]
+
+
+def test_an_image_that_is_missing_is_named_and_another_one_heals_it(
+    tenant: Tenant, installed: Installed, s3: dict[str, str]
+) -> None:
+    missing = "localhost/featurestore-tests/nowhere:1"
+    flights.begin(tenant, s3, job={"template": {"image": missing}})
+    flights.put(s3, tenant, 1)
+    words = ["cannot start its container", "ImagePullBackOff", missing]
+    tenant.until("datapipeline", "flights", "Waiting", "Progressing", words)
+    tenant.apply(flights.pipeline(tenant, job={"template": {"image": installed.job_image}}))
+    rests_with(tenant, installed, 1)
+
+
+def test_storage_that_does_not_answer_is_named_and_work_goes_on_when_it_does(
+    tenant: Tenant, installed: Installed, tmp_path: Path
+) -> None:
+    port, folder, address = free_port(), tmp_path / "s3", installed.node.address
+    folder.mkdir()
+    with ExitStack() as server:
+        s3 = server.enter_context(storage_server.s3(folder, address, port=port))
+        flights.make_buckets(s3)
+        flights.begin(tenant, s3)
+        flights.put(s3, tenant, 1)
+        tenant.until("featureview", "aircraft-delays", "UpToDate")
+    words = [f"s3://features/{tenant.namespace}", "Next attempt at"]
+    tenant.until("datapipeline", "flights", "NotObserved", words=words)
+    tenant.until("featurestore", "default", "NotObserved", words=words)
+    with storage_server.s3(folder, address, port=port):
+        flights.put(s3, tenant, 2)
+        rests_with(tenant, installed, 1, 2)
+
+
+def test_a_redis_that_is_away_is_named_and_training_data_flows_on(
+    tenant: Tenant, installed: Installed, s3: dict[str, str], tmp_path: Path
+) -> None:
+    port, password, address = free_port(), "tests-only", installed.node.address
+    tenant.apply(tenant.secret("redis", REDIS_PASSWORD=password))
+    with ExitStack() as server:
+        url = server.enter_context(storage_server.redis(tmp_path, address, password, port))
+        flights.begin(tenant, s3, {"redis": {"url": f"{url}/0", "secretRef": {"name": "redis"}}})
+        flights.put(s3, tenant, 1)
+        tenant.until("featureview", "aircraft-delays", "UpToDate")
+    flights.put(s3, tenant, 2)
+    words = [f"{address}:{port}"]
+    tenant.until("featurestore", "default", "OnlineUnavailable", "OnlineReachable", words)
+    tenant.until("datapipeline", "flights", "UpToDate", words=["All 2 batches"])
+    tenant.until("featureview", "aircraft-delays", "UpToDate", "Materialized")
+    assert tenant.condition("featureview", "aircraft-delays", "OnlineSynced")["status"] != "True"
+    assert tenant.get("featureview", "aircraft-delays")["status"]["rows"] == flights.arrived(1, 2)
+    with storage_server.redis(tmp_path, address, password, port):
+        rests_with(tenant, installed, 1, 2)
+        tenant.until("featurestore", "default", "Answers", "OnlineReachable")

@@ -1,0 +1,138 @@
+"""A team's namespace in a cluster: resources are applied to it, conditions read from it, pods run in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from cluster.control_plane import ControlPlane
+from eventually import eventually
+
+if TYPE_CHECKING:
+    from kubernetes.client import ApiClient
+
+Object = dict[str, Any]
+OURS = "apis/featurestore.dev/v1alpha1"
+APIS = {"pod": "api/v1", "job": "apis/batch/v1"}
+
+
+@dataclass(frozen=True)
+class Tenant:
+    """``client``: of somebody who may do everything."""
+
+    plane: ControlPlane
+    client: ApiClient
+    namespace: str
+
+    def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
+        return self.plane.kubectl(f"--namespace={self.namespace}", *arguments, stdin=stdin)
+
+    def apply(self, *manifests: Object) -> None:
+        self.kubectl("apply", "--filename=-", stdin=yaml.safe_dump_all(manifests))
+
+    def secret(self, name: str, **keys: str) -> Object:
+        return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": keys}
+
+    def get(self, kind: str, name: str) -> Object:
+        return self._asked(f"{self._path(kind)}/{name}")
+
+    def all(self, kind: str, labels: str = "") -> list[Object]:
+        """Those of a kind, perhaps only those with these labels."""
+        found: list[Object] = self._asked(self._path(kind), [("labelSelector", labels)])["items"]
+        return found
+
+    def condition(self, kind: str, name: str, type_: str = "Ready") -> Object:
+        """{} if it does not say."""
+        conditions = self.get(kind, name).get("status", {}).get("conditions", [])
+        return next((it for it in conditions if it["type"] == type_), {})
+
+    def until(
+        self,
+        kind: str,
+        name: str,
+        reason: str,
+        type_: str = "Ready",
+        words: Sequence[str] = (),
+        within_s: float = 180.0,
+    ) -> Object:
+        """The condition, once it has this reason and these words."""
+        said: Object = {}
+
+        def holds() -> bool:
+            nonlocal said
+            said = self.condition(kind, name, type_)
+            return said.get("reason") == reason and all(it in said["message"] for it in words)
+
+        eventually(holds, within_s, lambda: self.told(kind, name))
+        return said
+
+    def told(self, kind: str, name: str) -> str:
+        """All that is known of it, for people who look for why it is not as wanted."""
+        status = json.dumps(self.get(kind, name).get("status"), indent=1)
+        pods = self.kubectl("get", "pods,jobs", "--output=wide")
+        logs = self.kubectl(
+            "logs", "--selector=app.kubernetes.io/name=featurestore-job", "--tail=-1", "--prefix"
+        )
+        return f"{status}\n{pods}\n{logs[-3000:]}"
+
+    def run(self, manifest: Object, within_s: float = 180.0) -> str:
+        """What a pod prints that ends well."""
+        self.apply(manifest)
+        name = manifest["metadata"]["name"]
+        return self.printed(name, within_s)
+
+    def printed(self, pod: str, within_s: float = 180.0) -> str:
+        """What the pod printed, once it has ended well."""
+
+        def succeeded() -> bool:
+            phase = self.get("pod", pod)["status"].get("phase")
+            assert phase != "Failed", self.kubectl("describe", "pod", pod) + self.log(pod)
+            return bool(phase == "Succeeded")
+
+        eventually(succeeded, within_s, lambda: self.kubectl("describe", "pod", pod) + self.log(pod))
+        return self.log(pod)
+
+    def log(self, pod: str) -> str:
+        return self.kubectl("logs", pod)
+
+    def _path(self, kind: str) -> str:
+        return f"/{APIS.get(kind, OURS)}/namespaces/{self.namespace}/{kind}s"
+
+    def _asked(self, path: str, query: Sequence[tuple[str, str]] = ()) -> Object:
+        # A kubectl for each look would take half of a small machine.
+        found: Object = self.client.call_api(
+            path, "GET", query_params=list(query), response_type="object", auth_settings=["BearerToken"]
+        )[0]
+        return found
+
+
+def reader(name: str, image: str, program: str, secrets: Sequence[str], store: str = "default") -> Object:
+    """A pod of a model's: the store's ConfigMap and the Secrets are its environment, and the API server it cannot ask."""
+    sources = [{"configMapRef": {"name": f"featurestore-{store}"}}]
+    sources += [{"secretRef": {"name": it}} for it in secrets]
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": {
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": 0,
+            "automountServiceAccountToken": False,
+            "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [
+                {
+                    "name": "model",
+                    "image": image,
+                    "command": ["python", "-c", program],
+                    "envFrom": sources,
+                    "securityContext": {
+                        "allowPrivilegeEscalation": False,
+                        "capabilities": {"drop": ["ALL"]},
+                    },
+                }
+            ],
+        },
+    }
