@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from featurestore.backoff import Attempt
-from featurestore.errors import SpecError
+from featurestore.errors import Conflict, SpecError
 from featurestore.job import as_failure
 from featurestore.registry import Accepted
 from featurestore.resources import DataPipeline
