@@ -18,7 +18,7 @@ from featurestore_operator.memory import Learned, memory
 from featurestore_operator.metrics import Metrics
 from featurestore_operator.record import Due, JobRecord, Records
 from featurestore_operator.resource import JOB
-from featurestore_operator.verdict import Running, verdict
+from featurestore_operator.verdict import verdict
 
 KEPT_S = 600
 """So long is a Job kept for people who look for its log, after its outcome stands in storage."""
@@ -84,9 +84,7 @@ class Launcher:
         outdated = [
             it
             for it in records.all
-            if isinstance(it.verdict, Running)
-            and it.verdict.waiting
-            and (it.job["metadata"].get("annotations") or {}).get(SPEC) != spec
+            if it.waits and (it.job["metadata"].get("annotations") or {}).get(SPEC) != spec
         ]
         for record in outdated:
             # Another Job may have its name by now.
