@@ -201,7 +201,13 @@ class Pipelines:
         self, namespace: str, accepted: Accepted[DataPipeline], store: OpenStore
     ) -> dict[str, ObservedPipeline | Attempt]:
         names = {step.lookup.pipeline for step in accepted.resource.spec.transforms if step.lookup}
-        return {name: self.observed(namespace, name, store) for name in names}
+        return {
+            name: self.observed(namespace, name, store)
+            for name in names
+            # One that is not there has no ledger either, and would pass for one that waits for its first file.
+            if (namespace, name) in self._seen
+            or store.registry.accepted_digest("pipelines", name) is not None
+        }
 
     def _count(self, found: dict[str, Any], before: BatchResult | None, now: BatchResult | None) -> None:
         """Count a batch that was committed since the last look; those before the first look were counted once."""

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from server import Server, free_port
 
 import featurestore
 from featurestore.client import Store
+from featurestore.errors import NotFound
 from featurestore_operator import access
 from featurestore_operator.api import Api
 from featurestore_operator.resource import (
@@ -48,6 +50,7 @@ class Story:
     stack: ExitStack
     api: Api
     operators: list[Operator] = field(default_factory=list)
+    files: int = 0
 
     @property
     def root(self) -> str:
@@ -134,6 +137,46 @@ class Story:
     def settled(self) -> bool:
         """Whether all resources are ready and up to date with their specs."""
         return all(_is_up_to_date(it) for kind in OURS_ALL for it in self.api.list(kind, self.namespace))
+
+    def next(self) -> int:
+        """A file with one row of ``a`` appears; its value, which is the number of files up to now."""
+        self.files += 1
+        at = datetime(2024, 1, 1) + timedelta(hours=self.files)
+        self.drop(f"{self.files}.parquet", {"k": ["a"], "ts": [at.isoformat()], "v": [self.files]})
+        return self.files
+
+    def value(self) -> object:
+        """What readers find of ``a``."""
+        return self.reader().get_features(["things:v"], [{"k": "a"}]).to_dict()["v"][0]
+
+    def settle(self, within_s: float = 90.0) -> None:
+        """Return once all is ready, and the last file is what readers find; each row is there once."""
+        try:
+            eventually(lambda: self._rows() == (self.files, self.files) and self.settled(), within_s)
+        except AssertionError:
+            raise AssertionError(f"{self._rows()} of {self.files} rows\n{self.told()}") from None
+        found = self.value()
+        assert found == self.files, f"readers find {found} after {self.files} files"
+
+    def told(self) -> str:
+        """What the resources and the operators say."""
+        found = [it for kind in OURS_ALL for it in self.api.list(kind, self.namespace)]
+        said = [f"{it['kind']} {it['metadata']['name']}: {json.dumps(it.get('status'))}" for it in found]
+        return "\n".join((*said, *(it.log()[-4000:] for it in self.operators[-3:])))
+
+    def _rows(self) -> tuple[int, int]:
+        pipeline, view = self.get("datapipeline", "events"), self.get("featureview", "things")
+        return pipeline.get("status", {}).get("rows", 0), view.get("status", {}).get("rows", 0)
+
+    def is_there(self, kind: str, name: str) -> bool:
+        try:
+            self.get(kind, name)
+        except NotFound:
+            return False
+        return True
+
+    def delete(self, kind: str, name: str) -> None:
+        self.api.delete(RESOURCES[kind], self.namespace, name)
 
     def jobs(self) -> list[Object]:
         return self.api.list(JOB, self.namespace)

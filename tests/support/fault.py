@@ -50,13 +50,13 @@ class Refusals(Fault):
 
     def __init__(self, share: float, seed: int) -> None:
         self._share, self._random = share, random.Random(seed)
-        self.refused = 0
+        self.count = 0
 
     def ask(self, call: Call) -> Answer | None:
         chance = self._random.random()
         if chance > self._share:
             return None
-        self.refused += 1
+        self.count += 1
         if chance < self._share / 2:
             return refusal(429, "TooManyRequests", **{"Retry-After": "1"})
         return refusal(500, "InternalError")
@@ -70,11 +70,13 @@ class FirstConflicts(Fault):
 
     def __init__(self) -> None:
         self._met: set[str] = set()
+        self.count = 0
 
     def ask(self, call: Call) -> Answer | None:
         if not call.write or (place := f"{call.method} {call.path}") in self._met:
             return None
         self._met.add(place)
+        self.count += 1
         return refusal(409, "Conflict")
 
 
@@ -87,7 +89,7 @@ class OldReads(Fault):
     def __init__(self) -> None:
         self._first: dict[str, Answer] = {}
         self._asked: dict[str, int] = {}
-        self.old = 0
+        self.count = 0
 
     def answer(self, call: Call, answer: Answer) -> Answer | None:
         if not call.reads or answer.status != 200:
@@ -97,5 +99,20 @@ class OldReads(Fault):
         self._asked[url] = self._asked.get(url, 0) + 1
         if self._asked[url] % 2 or first is answer:
             return answer
-        self.old += 1
+        self.count += 1
         return first
+
+
+class CutWatches(Fault):
+    """Every watch ends a moment after it began, in the middle."""
+
+    def __init__(self, cut: Callable[[], object], after_s: float = 0.3) -> None:
+        self._cut, self._after_s = cut, after_s
+        self.count = 0
+
+    def answered(self, call: Call) -> None:
+        if call.watches:
+            self.count += 1
+            timer = threading.Timer(self._after_s, self._cut)
+            timer.daemon = True
+            timer.start()

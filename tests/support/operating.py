@@ -46,6 +46,12 @@ class Operator:
         queue = "featurestore_operator_queue"
         return all(states.get(f'{queue}{{state="{it}"}}') == "0.0" for it in ("ready", "under_way"))
 
+    def looks(self) -> int:
+        """How often it looked at a pipeline."""
+        name = 'featurestore_operator_reconcile_seconds_count{kind="DataPipeline"} '
+        lines = self.get("/metrics")[1].splitlines()
+        return sum(int(float(line.removeprefix(name))) for line in lines if line.startswith(name))
+
     def log(self) -> str:
         return self.server.log.read_text()
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cluster.binaries import installed
+
+_SERIAL = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +61,12 @@ class Authority:
             names = (f"{'IP' if host[0].isdigit() else 'DNS'}:{host}" for host in hosts)
             lines.append(f"subjectAltName={','.join(names)}")
         extensions.write_text("\n".join(lines) + "\n")
-        # fmt: off
-        _openssl("x509", "-req", "-in", request, "-CA", self.own.certificate, "-CAkey", self.own.key,
-                 "-CAcreateserial", "-days", "30", "-extfile", extensions, "-out", signed.certificate)
-        # fmt: on
+        # Openssl keeps the last serial number in a file, which two at once destroy.
+        with _SERIAL:
+            # fmt: off
+            _openssl("x509", "-req", "-in", request, "-CA", self.own.certificate, "-CAkey", self.own.key,
+                     "-CAcreateserial", "-days", "30", "-extfile", extensions, "-out", signed.certificate)
+            # fmt: on
         return signed
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -41,7 +42,7 @@ class _Running:
 class HollowNode:
     """Runs the pods of one namespace. ``ran``: names of the pods that it started, in order. ``environ``: of all.
 
-    ``stuck``: when true, new pods are left pending, as on a full cluster.
+    ``stuck``: when true, new pods are left pending, as on a full cluster. ``paused``: their processes start and stand.
     """
 
     plane: ControlPlane
@@ -50,6 +51,7 @@ class HollowNode:
     folder: Path
     ran: list[str] = field(default_factory=list)
     stuck: bool = False
+    paused: bool = False
     _running: dict[str, _Running] = field(default_factory=dict)
 
     def look(self, api: CoreV1Api) -> None:
@@ -57,7 +59,9 @@ class HollowNode:
         items = json.loads(pods.data)["items"]
         there = {it["metadata"]["uid"] for it in items}
         for uid in [uid for uid in self._running if uid not in there]:
-            self._running.pop(uid).process.kill()
+            process = self._running.pop(uid).process
+            process.kill()
+            process.wait()
         for pod in items:
             uid, phase = pod["metadata"]["uid"], pod["status"].get("phase", "Pending")
             if "deletionTimestamp" in pod["metadata"]:
@@ -77,6 +81,12 @@ class HollowNode:
         for running in self._running.values():
             (running.log.parent / f"{running.log.stem}.end").write_text(f"{exit_code} {reason}")
             running.process.kill()
+
+    def resume(self) -> None:
+        """Let all run on, and start what waits."""
+        self.stuck = self.paused = False
+        for running in list(self._running.values()):
+            running.process.send_signal(signal.SIGCONT)
 
     def _start(self, api: CoreV1Api, pod: Object) -> None:
         container = pod["spec"]["containers"][0]
@@ -98,6 +108,8 @@ class HollowNode:
                 stderr=subprocess.STDOUT,
                 cwd=self.folder,
             )
+        if self.paused:
+            process.send_signal(signal.SIGSTOP)
         now = _now()
         self._running[uid] = _Running(process, log, termination, now)
         self.ran.append(name)
@@ -130,6 +142,7 @@ class HollowNode:
     def _evict(self, api: CoreV1Api, pod: Object) -> None:
         running = self._running.pop(pod["metadata"]["uid"], None)
         if running is not None:
+            running.process.send_signal(signal.SIGCONT)
             running.process.terminate()
             running.process.wait()
             self._running[pod["metadata"]["uid"]] = running
