@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 import storage_server
 import yaml
-from cluster.binaries import CACHE, MissingError, built
+from cluster.binaries import MissingError, built
 from cluster.control_plane import ControlPlane, control_plane
 from cluster_story import Story, story
-from installation import HELM
 from missing import not_here
 from readme import README, ROOT, Shell, blocks
 
@@ -58,7 +57,7 @@ def shell(plane: ControlPlane, folder: Path, namespace: str = "default") -> Shel
     tools = folder / "tools"
     tools.mkdir()
     (tools / "kubectl").symlink_to(built("kubectl"))
-    (tools / "helm").symlink_to(CACHE / HELM / "helm")
+    (tools / "helm").symlink_to(built("helm"))
     config = shutil.copy(plane.kubeconfig, folder / "config")
     made.environment |= {"KUBECONFIG": str(config), "PATH": f"{tools}:{made.environment['PATH']}"}
     made.run(f"kubectl config set-context --current --namespace={namespace}")

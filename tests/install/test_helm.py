@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster.binaries import CACHE, MissingError
-from installation import CHART, HELM, NAMESPACE, Object, Objects, kustomized, templated
+from cluster.binaries import MissingError, built
+from installation import CHART, NAMESPACE, Object, Objects, kustomized, templated
 from missing import not_here
 
 # What a chart says of itself, and the one thing that is said for Helm alone: definitions outlive the release.
@@ -95,7 +95,6 @@ def test_a_value_that_means_nothing_is_refused(wrong: str) -> None:
 
 
 def linted(*arguments: str) -> subprocess.CompletedProcess[str]:
-    helm = CACHE / HELM / "helm"
-    if not helm.exists():
-        not_here(f"{helm} is not there")
-    return subprocess.run([helm, "lint", "--strict", CHART, *arguments], capture_output=True, text=True)
+    return subprocess.run(
+        [built("helm"), "lint", "--strict", CHART, *arguments], capture_output=True, text=True
+    )

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from cluster.binaries import CACHE, MissingError, built, version
+from cluster.binaries import built, version
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "operator" / "deploy"
 CHART = ROOT / "operator" / "chart"
-HELM = "helm-v3.19.0"
 NAMESPACE = "featurestore-system"
 
 Object = dict[str, Any]
@@ -47,12 +46,9 @@ def templated(*settings: str) -> Objects:
     Raises:
         MissingError: Helm was not built.
     """
-    helm = CACHE / HELM / "helm"
-    if not helm.exists():
-        raise MissingError(f"{helm} is not there")
     values = [f"--set={it}" for it in settings]
     command = [
-        helm,
+        built("helm"),
         "template",
         "featurestore",
         CHART,
