@@ -70,12 +70,15 @@ class Published:
         """
         past = {name.removesuffix(".json") for name in self._storage.names(layout.builds(view))}
         held = {}
-        for digest in {*wanted, *past} - self._gone.get(view, set()):
+        gone = self._gone.setdefault(view, set())
+        # One that is wanted again, as before a change that was taken back, may be published again.
+        gone -= set(wanted)
+        for digest in {*wanted, *past} - gone:
             found = self._marks.held(view, digest)
             if found is not None:
                 held[digest] = found
             elif digest not in wanted:
-                self._gone.setdefault(view, set()).add(digest)
+                gone.add(digest)
         return held
 
 
