@@ -1,0 +1,212 @@
+"""Resources, Jobs and pods that are changed and deleted at any stage: it is said in words, and heals."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cluster.control_plane import ControlPlane
+from cluster.fixtures import namespace_of
+from cluster_story import Story, story
+from operating import eventually
+
+from featurestore_operator.resource import JOB, POD, SECRET
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("controllers")]
+COLUMN_V = {"name": "v", "type": "int64", "column": "v"}
+
+
+@pytest.fixture(scope="module")
+def told(controllers: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    """One story for all tests: each finds all settled, and leaves it so."""
+    with (
+        namespace_of(controllers) as namespace,
+        story(controllers, namespace, tmp_path_factory.mktemp("changes")) as it,
+    ):
+        it.apply(it.store(), it.pipeline(), it.view())
+        it.next()
+        it.start()
+        yield it
+
+
+@pytest.fixture
+def it(told: Story) -> Story:
+    told.node.resume()
+    told.settle()
+    return told
+
+
+def paused(it: Story) -> int:
+    """A new file, whose Job runs and stands still; number of pods that ran before."""
+    it.node.paused = True
+    before = len(it.node.ran)
+    it.next()
+    eventually(lambda: len(it.node.ran) == before + 1)
+    return before
+
+
+def running(it: Story) -> str:
+    """Name of the Job that is not over; "" if there is none."""
+    names = [job["metadata"]["name"] for job in it.jobs() if not job["status"].get("conditions")]
+    return ",".join(names)
+
+
+def test_a_spec_that_is_changed_while_its_job_runs_starts_no_second_one(it: Story) -> None:
+    before = paused(it)
+    it.apply(it.pipeline(description="another"))
+    eventually(lambda: it.get("datapipeline", "events")["status"].get("observedGeneration", 0) > 1)
+    assert "is running" in it.until("datapipeline", "events", "Running", "Progressing")["message"]
+    it.node.resume()
+    it.settle()
+    assert len(it.node.ran) == before + 1
+    it.apply(it.pipeline())
+
+
+def test_a_job_that_waits_gives_way_to_a_changed_spec(it: Story) -> None:
+    it.node.stuck = True
+    it.next()
+    eventually(lambda: bool(it.condition("datapipeline", "events", "Progressing").get("reason") == "Waiting"))
+    name = running(it)
+    it.apply(it.pipeline(description="mended"))
+    eventually(lambda: running(it) not in ("", name))
+    it.node.resume()
+    it.settle()
+    it.apply(it.pipeline())
+
+
+def test_a_view_that_is_deleted_while_its_job_runs_comes_back_whole(it: Story) -> None:
+    paused(it)
+    it.delete("featureview", "things")
+    eventually(lambda: not it.is_there("featureview", "things"))
+    it.node.resume()
+    it.until("datapipeline", "events", "UpToDate")
+    it.apply(it.view())
+    it.settle()
+
+
+def test_a_pipeline_that_is_deleted_and_made_anew_takes_no_file_twice(it: Story) -> None:
+    before = len(it.node.ran)
+    it.delete("datapipeline", "events")
+    it.until("featureview", "things", "PipelineMissing")
+    it.apply(it.pipeline())
+    it.settle()
+    assert len(it.node.ran) == before
+
+
+def test_a_store_that_is_deleted_is_missed_and_one_made_anew_is_taken(it: Story) -> None:
+    it.delete("featurestore", "default")
+    for kind, name in (("datapipeline", "events"), ("featureview", "things")):
+        message = it.until(kind, name, "StoreMissing")["message"]
+        assert message.startswith("There is no FeatureStore in namespace")
+    it.apply(it.store())
+    it.settle()
+
+
+def test_a_job_that_is_deleted_by_hand_is_made_again(it: Story) -> None:
+    paused(it)
+    it.api.delete(JOB, it.namespace, running(it))
+    it.node.resume()
+    it.settle()
+
+
+def test_a_pod_that_is_deleted_by_hand_is_said_and_tried_again(it: Story) -> None:
+    before = paused(it)
+    it.api.delete(POD, it.namespace, it.node.ran[-1])
+    degraded = it.until("datapipeline", "events", "Retrying", "Degraded")["message"]
+    assert "Failed 1 ×" in degraded
+    it.node.resume()
+    it.settle()
+    assert len(it.node.ran) == before + 2
+
+
+def test_a_status_that_is_wiped_is_written_again(it: Story) -> None:
+    for kind, name in (("featureview", "things"), ("datapipeline", "events"), ("featurestore", "default")):
+        it.plane.kubectl(
+            *("patch", "-n", it.namespace, kind, name, "--subresource=status", "--type=merge"),
+            '--patch={"status":null}',
+        )
+    it.settle(20)
+
+
+def test_what_stands_beside_a_store_is_put_back(it: Story) -> None:
+    it.delete("configmap", "featurestore-default")
+    it.plane.kubectl("label", "-n", it.namespace, "featurestore", "default", "look=now", "--overwrite")
+    eventually(lambda: it.is_there("configmap", "featurestore-default"))
+
+
+def test_a_secret_that_is_missing_is_said_and_found_once_it_is_there(it: Story) -> None:
+    pipeline = it.pipeline("locked")
+    pipeline["spec"]["source"]["secretRef"] = {"name": "key"}
+    it.apply(pipeline)
+    message = it.until("datapipeline", "locked", "SecretMissing")["message"]
+    assert "there is no Secret 'key'" in message
+    assert f"kubectl -n {it.namespace} create secret generic key" in message
+    secret = {"metadata": {"name": "key", "namespace": it.namespace}, "kind": "Secret", "apiVersion": "v1"}
+    it.api.create(SECRET, {**secret, "data": {"AWS_REGION": base64.b64encode(b"x").decode()}})
+    it.until("datapipeline", "locked", "WaitingForFiles")
+    it.delete("datapipeline", "locked")
+
+
+def test_what_is_named_and_missing_is_waited_for(it: Story) -> None:
+    lookup = {"pipeline": "later", "keys": {"k": "k"}, "columns": {"w": "w"}}
+    it.apply(it.view("early", "later"), it.pipeline("asking", transforms=[{"lookup": lookup}]))
+    assert "'later'" in it.until("featureview", "early", "PipelineMissing")["message"]
+    it.drop("1.parquet", {"k": ["a"], "ts": ["2024-01-01T00:00:00"], "v": [1]}, "asking")
+    assert "'later'" in it.until("datapipeline", "asking", "PipelineMissing")["message"]
+    it.apply(it.pipeline("later"))
+    it.until("featureview", "early", "WaitingForData")
+    it.until("datapipeline", "asking", "WaitingForLookup")
+    it.delete("featureview", "early")
+    it.delete("datapipeline", "asking")
+    it.delete("datapipeline", "later")
+
+
+def test_the_last_good_spec_keeps_running_while_a_wrong_one_is_there(it: Story) -> None:
+    it.apply(it.view(features=[{**COLUMN_V, "column": "nothing"}]))
+    message = it.until("featureview", "things", "SpecInvalid")["message"]
+    assert "nothing" in message
+    assert "keeps running" in message
+    value = it.next()
+    eventually(lambda: it.value() == value, 60)
+    it.apply(it.view(features=[COLUMN_V, {"name": "w", "type": "int64", "column": "v"}]))
+    it.settle()
+    it.apply(it.view())
+
+
+def test_a_view_that_is_deleted_with_its_data_is_built_anew(it: Story) -> None:
+    it.apply(it.view(deletionPolicy="Delete"))
+    eventually(lambda: bool(it.get("featureview", "things")["metadata"].get("finalizers")))
+    it.delete("featureview", "things")
+    eventually(lambda: not it.is_there("featureview", "things"))
+    assert not list(Path(it.root, "features").glob("things/*"))
+    it.apply(it.view())
+    it.settle()
+
+
+def test_a_deletion_that_cannot_reach_its_storage_says_how_to_give_up(
+    controllers: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
+    with story(controllers, namespace, tmp_path) as it:
+        values = {
+            "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
+            "AWS_ACCESS_KEY_ID": "it",
+            "AWS_SECRET_ACCESS_KEY": "it",
+            "AWS_REGION": "us-east-1",
+        }
+        data = {name: base64.b64encode(value.encode()).decode() for name, value in values.items()}
+        metadata = {"name": "gone", "namespace": namespace}
+        it.api.create(SECRET, {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data})
+        it.apply(
+            it.store(offline={"uri": "s3://gone/root", "secretRef": {"name": "gone"}}),
+            it.pipeline(deletionPolicy="Delete"),
+        )
+        it.start()
+        eventually(lambda: bool(it.get("datapipeline", "events")["metadata"].get("finalizers")), 60)
+        it.delete("datapipeline", "events")
+        message = it.until("datapipeline", "events", "Deleting")["message"]
+        assert message.startswith("Its data cannot be deleted: ")
+        words = message[message.index("kubectl annotate ") :].split()[:5]
+        it.plane.kubectl(*words[1:2], "-n", namespace, *words[2:5])
+        eventually(lambda: not it.is_there("datapipeline", "events"), 30)
