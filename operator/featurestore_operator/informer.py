@@ -30,6 +30,9 @@ from featurestore_operator.resource import WATCHED, Resource
 
 logger = logging.getLogger(__name__)
 
+CENSUS_S = 60.0
+"""So often is the cache compared with what there is: a watch that is cut in a bad moment may never say another word."""
+END_S = 5.0
 MOST_BACKOFF_S = 10.0
 POLL_S = 0.05
 RELIST_S = 5.0
@@ -57,6 +60,7 @@ class Informer:
         self._resync_s = resync_s
         self._stopping = threading.Event()
         self._relisted = threading.Event()
+        self._deaf = threading.Event()
         self._end_kopf: Callable[[], object] = lambda: None
         self._threads = [
             threading.Thread(target=self._watch, name="watch", daemon=True),
@@ -87,15 +91,25 @@ class Informer:
             if self._stopping.is_set():
                 return
         for delay_s in _Backoff():
-            try:
-                asyncio.run(self._kopf())
-            except TransientError as error:
-                logger.error("%s", error)
-            except Exception:
-                # Whatever ends kopf, such as a kind that is deleted: an operator without watches is none.
-                logger.exception("the watches ended; they start again")
+            self._deaf.clear()
+            kopf_ = threading.Thread(target=self._run_kopf, name="kopf", daemon=True)
+            kopf_.start()
+            while kopf_.is_alive() and not (self._deaf.is_set() or self._stopping.is_set()):
+                kopf_.join(POLL_S)
+            self._end_kopf()
+            # One that does not end is left to itself: what it may still hear is no less true.
+            kopf_.join(END_S)
             if self._stopping.wait(delay_s):
                 return
+
+    def _run_kopf(self) -> None:
+        try:
+            asyncio.run(self._kopf())
+        except TransientError as error:
+            logger.error("%s", error)
+        except Exception:
+            # Whatever ends kopf, such as a kind that is deleted: an operator without watches is none.
+            logger.exception("the watches ended; they start again")
 
     async def _kopf(self) -> None:
         namespaces = [it for it in self._namespaces if it is not None]
@@ -178,17 +192,20 @@ class Informer:
                 logger.error("%s", _why(error))
             if self._stopping.wait(delay_s):
                 return
+        resync_s = time.monotonic() + self._after(self._resync_s)
         while not self._stopping.is_set():
-            # Not all operators of a cluster at once.
-            relisted = self._relisted.wait(self._resync_s * random.uniform(0.9, 1.1))
+            wait_s = min(self._after(CENSUS_S), resync_s - time.monotonic())
+            relisted = self._relisted.wait(max(0.0, wait_s))
             # One census for a whole list, which comes object by object.
             if self._stopping.wait(RELIST_S if relisted else 0.0):
                 return
             self._relisted.clear()
-            if not relisted:
+            if time.monotonic() >= resync_s:
                 self._resync()
+                resync_s = time.monotonic() + self._after(self._resync_s)
             try:
-                self._settle()
+                if self._settle():
+                    self._deaf.set()
             except FeatureStoreError as error:
                 logger.error("what was missed is not known: %s", _why(error))
                 self._stopping.wait(MOST_BACKOFF_S)
@@ -202,7 +219,12 @@ class Informer:
         self._cache.mark_synced()
         logger.info("all is known that is there: %d resources", len(self._cache.all_keys()))
 
-    def _settle(self) -> None:
+    def _after(self, seconds: float) -> float:
+        """Not all operators of a cluster at once."""
+        return seconds * random.uniform(0.9, 1.1)
+
+    def _settle(self) -> bool:
+        """Know what was missed; whether the watches still owe it, though they had time to tell."""
         census = Census(self._api, self._cache, self._namespaces)
         gone = census.drop_what_is_gone()
         missed = census.missed()
@@ -214,6 +236,7 @@ class Informer:
         census.fetch(missed)
         if gone or missed:
             logger.info("the watches had missed %d deletions and %d changes", gone, len(missed))
+        return bool(missed)
 
     def _resync(self) -> None:
         for key in self._cache.all_keys():
