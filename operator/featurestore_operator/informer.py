@@ -18,6 +18,7 @@ from typing import Any
 
 import kopf
 from kopf._cogs.structs.references import Insights
+from kopf._core.engines.peering import Identity
 from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 from kubernetes.client import Configuration
 
@@ -31,6 +32,7 @@ from featurestore_operator.resource import WATCHED, Resource
 logger = logging.getLogger(__name__)
 
 MOST_BACKOFF_S = 10.0
+_IDENTITY = Identity("featurestore-operator")
 POLL_S = 0.05
 RELIST_S = 5.0
 PATIENCE_S = 5.0
@@ -114,6 +116,8 @@ class Informer:
                 settings=_settings(),
                 insights=insights,
                 memories=_NoMemories(),
+                # Kopf would look for the name of a user, which a container's number may lack.
+                identity=_IDENTITY,
                 standalone=True,
                 clusterwide=not namespaces,
                 namespaces=namespaces,
