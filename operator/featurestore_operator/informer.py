@@ -18,6 +18,7 @@ from typing import Any
 
 import kopf
 from kopf._cogs.structs.references import Insights
+from kopf._core.engines.peering import Identity
 from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 from kubernetes.client import Configuration
 
@@ -34,6 +35,7 @@ CENSUS_S = 60.0
 """So often is the cache compared with what there is: a watch that is cut in a bad moment may never say another word."""
 END_S = 5.0
 MOST_BACKOFF_S = 10.0
+_IDENTITY = Identity("featurestore-operator")
 POLL_S = 0.05
 RELIST_S = 5.0
 PATIENCE_S = 5.0
@@ -128,6 +130,8 @@ class Informer:
                 settings=_settings(),
                 insights=insights,
                 memories=_NoMemories(),
+                # Kopf would look for the name of a user, which a container's number may lack.
+                identity=_IDENTITY,
                 standalone=True,
                 clusterwide=not namespaces,
                 namespaces=namespaces,

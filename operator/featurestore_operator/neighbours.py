@@ -31,7 +31,7 @@ def neighbours(request: Mapping[str, Any], cache: Cache, stores: Stores) -> Befo
     """
     if not cache.synced:
         return None
-    namespace, name, kind = request["namespace"], request["name"], request["kind"]["kind"]
+    namespace, name, kind = request["namespace"], _name(request), request["kind"]["kind"]
     names: set[str] = set()
     views: Iterable[str] = ()
     store = None
@@ -54,6 +54,12 @@ def neighbours(request: Mapping[str, Any], cache: Cache, stores: Stores) -> Befo
         views=_parsed(FeatureView, cache, namespace, views),
         datasets=_datasets(stores, namespace, about),
     )
+
+
+def _name(request: Mapping[str, Any]) -> str:
+    """Of the object. The request has none where a whole collection is deleted, or the server makes one up."""
+    names = [it["metadata"].get("name") for it in _given(request)]
+    return str(request.get("name") or next(filter(None, names), ""))
 
 
 def _given(request: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from featurestore.condition import Condition, false, true
-from featurestore.errors import NotFound, StorageError
+from featurestore.errors import NotFound, SpecError, StorageError
 from featurestore.identity import digest
 from featurestore.job import as_failure
 from featurestore.reason import Reason
@@ -78,11 +78,12 @@ class Upkeep:
             message = f"The namespace uses the FeatureStore {chosen['metadata']['name']!r}."
             self._teller.say(found, (false("Ready", Reason.NOT_USED, message),), {})
             return None
+        self._keep_password(key, found)
         store = self._stores.open(key.namespace)
         if isinstance(store, Condition):
             self._teller.say(found, (store,), {})
             return self._clock() + SECRET_US
-        self._keep(key, found, store)
+        self._keep(found, store)
         store.registry.accept(store.resource)
         self._wake_removed(key.namespace, store)
         online = self._online(key, store)
@@ -97,14 +98,22 @@ class Upkeep:
         self._teller.say(found, (ready, answers, online), facts)
         return self._clock() + _LOOK_US
 
-    def _keep(self, key: Key, found: dict[str, Any], store: OpenStore) -> None:
+    def _keep_password(self, key: Key, found: dict[str, Any]) -> None:
+        """Make the password of a managed Redis, without which the store cannot be opened."""
+        try:
+            managed = _managed(found)
+        except SpecError:  # Opening it says so.
+            return
+        if managed is None:
+            return
+        password = secret(key.name, key.namespace, owner(found), secrets.token_urlsafe(32))
+        # Made once, and never changed: clients know it.
+        if self._there(SECRET, password) is None:
+            with suppress(Exists):
+                self._api.create(SECRET, password)
+
+    def _keep(self, found: dict[str, Any], store: OpenStore) -> None:
         """Apply what is to stand beside the store and does not, whoever removed or changed it."""
-        if _managed(found) is not None:
-            password = secret(key.name, key.namespace, owner(found), secrets.token_urlsafe(32))
-            # Made once, and never changed: clients know it.
-            if self._there(SECRET, password) is None:
-                with suppress(Exists):
-                    self._api.create(SECRET, password)
         for manifest in beside(found, store, self._settings.redis_image):
             resource = _BESIDE[manifest["kind"]]
             there = self._there(resource, manifest)

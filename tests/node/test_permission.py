@@ -50,7 +50,7 @@ def test_all_that_the_operator_may_do_it_did(of_all: Installed) -> None:
 
 def test_nothing_that_the_operator_asked_for_was_refused(of_all: Installed) -> None:
     asked = of_all.node.audit.requests(OPERATOR)
-    assert [f"{it.verb} {it.uri}" for it in asked if it.code == 403] == []
+    assert [f"{it.verb} {it.uri}" for it in asked if it.forbidden] == []
     # Everybody who is known may ask what there is, and review what it may do itself.
     own = [it for it in asked if not it.resource.endswith("authorization.k8s.io")]
     assert missing(cells(of_all), own) == []
@@ -61,3 +61,8 @@ def test_no_job_and_no_model_asked_the_api_server_for_anything(of_all: Installed
         it.user for it in of_all.node.audit.requests() if it.user.startswith("system:serviceaccount:test-")
     }
     assert users == set()
+
+
+def test_the_operator_met_no_defect_of_its_own(of_all: Installed) -> None:
+    lines = [line for line in of_all.log().splitlines() if '"level": "ERROR"' in line and "Traceback" in line]
+    assert lines == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +41,7 @@ class Tenant:
 
     def all(self, kind: str, labels: str = "") -> list[Object]:
         """Those of a kind, perhaps only those with these labels."""
-        found: list[Object] = self._asked(self._path(kind), [("labelSelector", labels)])["items"]
+        found: list[Object] = self._asked(self._path(kind), {"labelSelector": labels})["items"]
         return found
 
     def condition(self, kind: str, name: str, type_: str = "Ready") -> Object:
@@ -101,11 +101,12 @@ class Tenant:
     def _path(self, kind: str) -> str:
         return f"/{APIS.get(kind, OURS)}/namespaces/{self.namespace}/{kind}s"
 
-    def _asked(self, path: str, query: Sequence[tuple[str, str]] = ()) -> Object:
+    def _asked(self, path: str, query: Mapping[str, str] | None = None) -> Object:
         # A kubectl for each look would take half of a small machine.
-        found: Object = self.client.call_api(
-            path, "GET", query_params=list(query), response_type="object", auth_settings=["BearerToken"]
-        )[0]
+        pool = self.client.rest_client.pool_manager
+        answer = pool.request("GET", f"{self.plane.url}{path}", fields=query or {})
+        assert answer.status == 200, answer.data
+        found: Object = json.loads(answer.data)
         return found
 
 

@@ -31,7 +31,7 @@ class Request:
     """One request, as the API server saw it.
 
     ``resource``: ``featureviews.featurestore.dev``, ``jobs.batch/status``, ``pods``; "" for other URLs.
-    ``code``: HTTP status. ``dry_run``: it asked for no effect.
+    ``code``: HTTP status. ``forbidden``: no permission covers it. ``dry_run``: it asked for no effect.
     """
 
     user: str
@@ -40,6 +40,7 @@ class Request:
     namespace: str
     name: str
     code: int
+    forbidden: bool
     uri: str
     agent: str
     at: datetime
@@ -97,6 +98,7 @@ def _request(event: dict[str, Any]) -> Request:
         namespace=target.get("namespace", ""),
         name=target.get("name", ""),
         code=event.get("responseStatus", {}).get("code", 0),
+        forbidden=event.get("annotations", {}).get("authorization.k8s.io/decision") == "forbid",
         uri=event["requestURI"],
         agent=event.get("userAgent", ""),
         at=datetime.fromisoformat(event["requestReceivedTimestamp"]),
