@@ -17,6 +17,8 @@ from typing import Any
 
 USER = "measured"
 LOOKS = "featurestore_operator_reconcile_seconds_count"
+IMAGE = {"MALLOC_ARENA_MAX": "2"}
+"""What the operator's image sets."""
 QUIET_S = 5.0
 DEADLINE_S = 900.0
 
@@ -108,7 +110,9 @@ def run(plane: Any, log: Any, environment: Mapping[str, str] | None = None) -> I
         *(f"--kubeconfig={kubeconfig}", f"--port={port}", "--no-leader-elect"),
     ]
     mark, start = plane.audit.mark(), time.monotonic()
-    process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **(environment or {})})
+    process = subprocess.Popen(
+        command, stdout=log, stderr=log, env={**os.environ, **IMAGE, **(environment or {})}
+    )
     try:
         yield Operator(plane, process.pid, port, start, mark)
     finally:

@@ -14,7 +14,7 @@ from server import Server, free_port
 
 
 @pytest.fixture
-def start(control_plane: ControlPlane, tmp_path: Path) -> Iterator[Start]:
+def start(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> Iterator[Start]:
     """Starts operators, by default one that is ready, serves all namespaces and elects no leader."""
     with ExitStack() as stack:
 
@@ -30,7 +30,7 @@ def start(control_plane: ControlPlane, tmp_path: Path) -> Iterator[Start]:
                 *(options or ("--no-leader-elect",)),
             ]
             server = Server(command, tmp_path / f"{user}.log", lambda: operator.get("/readyz")[0] == 200)
-            operator = Operator(server, port, user)
+            operator = Operator(server, port, user, namespace)
             server.launch()
             stack.callback(server.stop)
             if wait:

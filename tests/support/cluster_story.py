@@ -107,7 +107,7 @@ class Story:
         ]
         log = self.folder / f"{user}-{len(self.operators)}.log"
         server = Server(command, log, lambda: operator.get("/readyz")[0] == 200)
-        operator = Operator(server, port, user)
+        operator = Operator(server, port, user, self.namespace)
         server.launch()
         self.stack.callback(server.stop)
         self.operators.append(operator)

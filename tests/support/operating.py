@@ -26,11 +26,12 @@ def eventually(holds: Callable[[], bool], within_s: float = DEADLINE_S) -> None:
 
 @dataclass
 class Operator:
-    """A running operator that does nothing but look; ``user`` is who it is to the API server."""
+    """A running operator; ``user`` is who it is to the API server, ``namespace`` that of the test."""
 
     server: Server
     port: int
     user: str
+    namespace: str
 
     def seen(self) -> list[dict[str, Any]]:
         """Its looks at resources, the oldest first."""
@@ -38,7 +39,9 @@ class Operator:
         return [json.loads(line) for line in lines if line.startswith('{"kind"')]
 
     def looks_at(self, kind: str, name: str) -> list[dict[str, Any]]:
-        return [it for it in self.seen() if (it["kind"], it["name"]) == (kind, name)]
+        """Those of the test's own resource: other tests' namespaces hold resources of the same name."""
+        wanted = (kind, self.namespace, name)
+        return [it for it in self.seen() if (it["kind"], it["namespace"], it["name"]) == wanted]
 
     def at_rest(self) -> bool:
         """Whether no resource is in work or waits for a worker."""

@@ -6,12 +6,14 @@ https://kubernetes.io/docs/tasks/debug/debug-cluster/audit/
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+LONGEST_LINE = 1 << 20
 WRITES = frozenset(("create", "update", "patch", "delete", "deletecollection"))
 
 # Watches end late or never, so that their start must be seen too.
@@ -66,7 +68,13 @@ class AuditLog:
 
     def mark(self) -> int:
         """Here and now: ``since`` of the other methods, for what comes after."""
-        return self.path.stat().st_size if self.path.exists() else 0
+        if not self.path.exists():
+            return 0
+        with self.path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            # The last line may still be being written.
+            start = file.seek(max(0, size - LONGEST_LINE))
+            return start + file.read(size - start).rfind(b"\n") + 1
 
     def requests(self, user: str | None = None, since: int = 0) -> list[Request]:
         """All requests, or those of one user: ``system:serviceaccount:NAMESPACE:NAME`` is one."""
