@@ -34,8 +34,11 @@ def load(name: str) -> pl.DataFrame:
 
 
 def whole_weeks_to(today: date) -> timedelta:
-    """How far to move 2013 so that its last day is within the last week. Weekdays stay what they were."""
-    return timedelta(days=(today - date(2014, 1, 1)).days // 7 * 7)
+    """How far to move 2013 so that it ends two to nine days ago. Weekdays stay what they were.
+
+    Its last flights left on the first of January 2014, as UTC has it, and landed hours later.
+    """
+    return timedelta(days=(today - date(2014, 1, 3)).days // 7 * 7)
 
 
 def stage(folder: Path, now: datetime) -> Staged:

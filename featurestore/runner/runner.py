@@ -104,6 +104,18 @@ class Runner:
                 self._raise_undone(plan)
                 return
             hints = self._wait(plan, now_us)
+        self._leave()
+
+    def _leave(self) -> None:
+        """Record how things stand, for those who look while nobody runs."""
+        now_us = self._clock()
+        try:
+            desired = self._observer.desired()
+            observed = self._observer.observe(desired, self._attempts, now_us, {})
+        except StorageError:
+            # What was recorded last stands; the next runner looks again.
+            return
+        self._record(desired, observed, reconcile(desired, observed, now_us), now_us)
 
     def _do(self, step: Step) -> None:
         self._listener.begin(step)

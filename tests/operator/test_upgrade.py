@@ -95,6 +95,8 @@ def test_a_newer_version_takes_over_while_a_job_waits_and_nothing_is_done_twice(
     it.drop("1.parquet", ROWS)
     it.until("featureview", "things", "UpToDate")
     built = it.get("featureview", "things")["status"]["build"]
+    # The view is there before its Job has ended, and the Job's end is told once.
+    eventually(lambda: all("ttlSecondsAfterFinished" in job["spec"] for job in it.jobs()))
     it.node.stuck = True
     it.drop("2.parquet", MORE)
     eventually(lambda: len(it.jobs()) == 2)

@@ -146,6 +146,18 @@ def test_it_stops_after_the_step_under_way(place: Any) -> None:
     assert (place.ledger().head(), place.ledger().done()) == (1, 0)
 
 
+def test_a_runner_that_is_stopped_leaves_how_things_stand_after_its_last_step(place: Any) -> None:
+    place.pipeline()
+    place.view()
+    place.drop("a.csv")
+    runner = place.runner()
+    place.heard.at["Swapped"] = runner.stop
+    runner.run()
+    status = read_status(place.project.storage, "views", "delays")
+    assert status is not None
+    assert status.condition("Ready").reason == "UpToDate"
+
+
 def test_it_waits_for_files_and_takes_them_as_they_come(place: Any) -> None:
     place.pipeline(trigger={"arrivals": {"pollInterval": "1s", "maxWait": "0s"}})
     place.drop("first.csv")
