@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import flights
+from eventually import eventually
 from tenant import Tenant
 
 from featurestore import layout
@@ -18,7 +19,7 @@ def test_data_goes_with_the_resources_that_ask_for_it_and_nothing_else_goes(
     storage = Storage(f"s3://features/{tenant.namespace}", s3)
     assert storage.names(layout.dataset("flights"))
     tenant.apply(flights.view(deletionPolicy="Delete"))
-    tenant.until("featureview", "aircraft-delays", "UpToDate")
+    eventually(lambda: tenant.get("featureview", "aircraft-delays")["metadata"].get("finalizers"))
     tenant.kubectl("delete", "featureview", "aircraft-delays", "--timeout=120s")
     assert storage.names("features/aircraft-delays") == []
     assert storage.names(layout.dataset("flights"))

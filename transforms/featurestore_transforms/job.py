@@ -7,11 +7,12 @@ fails harms no other, nor the batch: what is undone is seen by whoever looks nex
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 
 from featurestore import layout
+from featurestore.backoff import Attempt
 from featurestore.definition import build_digest
-from featurestore.errors import FeatureStoreError, NotFound
+from featurestore.errors import FeatureStoreError, NotFound, StorageError
 from featurestore.job import (
     BatchRequest,
     BatchResult,
@@ -20,10 +21,12 @@ from featurestore.job import (
     JobRequest,
     Progress,
     PublishRequest,
+    as_failure,
     covered,
 )
 from featurestore.ledger import Ledger
 from featurestore.observed import Desired, Observed
+from featurestore.online.held import Held
 from featurestore.online.mark import Marks, open_marks
 from featurestore.online.publish import run_publish
 from featurestore.plan import BuildView, Publish, Retire, Step, Swap, describe
@@ -111,10 +114,13 @@ class _Views:
         name = accepted.resource.metadata.name
         marks = self._marks()
         for _ in range(_ROUNDS):
-            view = observe_view(self._storage, accepted, self._there.uid, Published(self._storage, marks))
+            online = _Online(Published(self._storage, marks))
+            view = observe_view(self._storage, accepted, self._there.uid, online)
             observed = Observed({self._pipeline: self._there}, {name: view}, {})
             plan = reconcile(Desired({}, {name: accepted}), observed, time.time_ns() // 1000)
             if not plan.steps:
+                if online.away is not None:
+                    raise online.away
                 return self._build(accepted)
             for step in plan.steps:
                 self._say(describe(step))
@@ -146,6 +152,21 @@ class _Views:
         if store is None:
             raise NotFound("there is no feature store", where=self._storage.root, got=layout.STORE)
         return open_marks(self._storage, store.spec)
+
+
+class _Online:
+    """What the online store holds. One that is away keeps no view from being built for training."""
+
+    def __init__(self, published: Published) -> None:
+        self._published = published
+        self.away: StorageError | None = None
+
+    def __call__(self, view: str, wanted: Collection[str]) -> Mapping[str, Held] | Attempt:
+        try:
+            return self._published(view, wanted)
+        except StorageError as error:
+            self.away = error
+            return Attempt(1, time.time_ns() // 1000, as_failure(error))
 
 
 def _told(result: BatchResult) -> str:

@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from server import free_port
+
+from featurestore.resources import FeatureStore
+from featurestore.serving import read_build
 
 STEPS = [
     "after-dataset-commit",
@@ -76,6 +80,22 @@ def test_the_failure_of_a_view_alone_is_the_failure_of_its_job(site: Any) -> Non
     assert (ended.code, ended.failure.type, ended.failure.retryable) == (2, "SpecError", False)
     assert "absent" in ended.failure.model_dump_json()
     assert ended.result is None
+
+
+def test_an_online_store_that_is_away_keeps_no_view_from_being_built(site: Any) -> None:
+    away = {
+        "offline": {"uri": "elsewhere"},
+        "online": {"redis": {"url": f"redis://127.0.0.1:{free_port()}/0"}},
+    }
+    site.registry.accept(FeatureStore.model_validate({"metadata": {"name": "default"}, "spec": away}))
+    digest = site.view("things")
+    ended = site.job(number=site.arrive("1", {"a": 1}))
+    assert (ended.code, ended.failure) == (0, None)
+    assert "things is left to a Job of its own: " in ended.log
+    assert read_build(site.storage, "things", digest).source_version == ended.result["datasetVersion"]
+    alone = site.job(view="things")
+    assert (alone.code, alone.failure.retryable) == (75, True)
+    assert "online store did not answer" in alone.failure.problem
 
 
 def test_a_changed_definition_is_built_beside_swapped_in_and_the_old_one_leaves_the_online_store(
