@@ -26,6 +26,7 @@ class Reason(StrEnum):
     NOT_USED = "NotUsed"
     NOT_WANTED = "NotWanted"
     NO_BATCH_YET = "NoBatchYet"
+    OFFLINE_UNAVAILABLE = "OfflineUnavailable"
     ONLINE_UNAVAILABLE = "OnlineUnavailable"
     PIPELINE_MISSING = "PipelineMissing"
     PUBLISHING = "Publishing"

@@ -68,6 +68,9 @@ class Memory(Model):
 class FeatureStoreStatus(Status):
     pipelines: Count | None = Field(None, description="Number of its DataPipelines.")
     views: Count | None = Field(None, description="Number of its FeatureViews.")
+    next_attempt_time: Time | None = Field(
+        None, description="When what failed is tried again. Null if nothing fails."
+    )
 
 
 class DataPipelineStatus(Status):

@@ -168,7 +168,12 @@ class Controller:
             said = unknown("Ready", Reason.NOT_OBSERVED, message)
             if "deletionTimestamp" in found["metadata"]:
                 said = hindered(key, message)
-            self._teller.blind(found, said, attempt)
+            away = (
+                [false("OfflineReachable", Reason.OFFLINE_UNAVAILABLE, message)]
+                if key.kind == "FeatureStore"
+                else []
+            )
+            self._teller.blind(found, [said, *away], attempt)
         return attempt.next_us
 
 

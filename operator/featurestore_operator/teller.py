@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 from featurestore.backoff import Attempt
@@ -56,11 +56,11 @@ class Teller:
         if was[:2] != now[:2]:
             self._announce(found, now)
 
-    def blind(self, found: dict[str, Any], condition: Condition, failing: Attempt) -> None:
-        """Say that nothing can be known now; what was known before stands."""
-        kept = found.get("status") or {}
-        others = [Condition.model_validate(it) for it in _ours(kept) if it["type"] != condition.type]
-        self.say(found, (condition, *others), facts_of(kept), failing)
+    def blind(self, found: dict[str, Any], said: Sequence[Condition], failing: Attempt) -> None:
+        """Say that nothing can be known now; what was known before stands, but for what is said."""
+        kept, types = found.get("status") or {}, {it.type for it in said}
+        others = [Condition.model_validate(it) for it in _ours(kept) if it["type"] not in types]
+        self.say(found, (*said, *others), facts_of(kept), failing)
 
     def _announce(self, found: dict[str, Any], now: tuple[str, str, str]) -> None:
         kind: Literal["Normal", "Warning"] = "Normal" if now[0] == "True" or now[1] in _CALM else "Warning"

@@ -39,6 +39,8 @@ from featurestore_operator.teller import Teller
 
 _LOOK_US = 30 * 1_000_000
 """So often is an online store asked whether it is there, and the same as before."""
+_AWAY_US = 5 * 1_000_000
+"""So often is one that is away: a managed one has just been started."""
 APPLIED = "featurestore.dev/applied"
 """Annotation: digest of the manifest that was applied. What is there has the server's defaults in it besides."""
 _BESIDE = {it.kind: it for it in (SERVICE, STATEFUL_SET, POD_DISRUPTION_BUDGET, CONFIG_MAP)}
@@ -96,7 +98,7 @@ class Upkeep:
             "views": len(self._cache.views(key.namespace)),
         }
         self._teller.say(found, (ready, answers, online), facts)
-        return self._clock() + _LOOK_US
+        return self._clock() + (_LOOK_US if online.status == "True" else _AWAY_US)
 
     def _keep_password(self, key: Key, found: dict[str, Any]) -> None:
         """Make the password of a managed Redis, without which the store cannot be opened."""
