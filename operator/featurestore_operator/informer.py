@@ -285,7 +285,7 @@ def _settings() -> kopf.OperatorSettings:
     settings.persistence.diffbase_storage = _NoDiff()
     settings.networking.error_backoffs = _Backoff()
     settings.networking.request_timeout = 30.0
-    settings.watching.chunk_size = 250
+    settings.watching.chunk_size = 100
     # Memory: a worker for each object, with all that belongs to it, stays for so long after its last event.
     settings.queueing.idle_timeout = 0.1
     for resource, labels in WATCHED.items():
