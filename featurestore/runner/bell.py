@@ -19,6 +19,7 @@ class Bell:
         self._hints: defaultdict[str, set[str]] = defaultdict(set)
         self._pending = False
         self._watched: dict[str, tuple[Source, Event]] = {}
+        self._threads: list[Thread] = []
 
     def attend(self, sources: Mapping[str, Source]) -> None:
         """Watch these sources by pipeline, and no others."""
@@ -30,14 +31,12 @@ class Bell:
             if name not in self._watched:
                 stop = Event()
                 self._watched[name] = (source, stop)
-                Thread(
-                    target=self._watch, args=(name, source, stop), name=f"hints-{name}", daemon=True
-                ).start()
+                self._start(Thread(target=self._watch, args=(name, source, stop), name=f"hints-{name}"))
 
     def ring(self) -> None:
         """Wake whoever waits, or waits next. Safe in a signal handler of the waiting thread's process."""
         self._pending = True
-        Thread(target=self._notify, daemon=True).start()
+        Thread(target=self._notify).start()
 
     def wait(self, seconds: float) -> dict[str, set[str]]:
         """Files by pipeline that may have arrived, after the first hint or ring, or when the time is over."""
@@ -47,8 +46,14 @@ class Bell:
         return hints
 
     def close(self) -> None:
-        """Stop watching."""
+        """Stop watching, and wait until nothing watches: a process that ends beneath a watch is aborted by it."""
         self.attend({})
+        for thread in self._threads:
+            thread.join()
+
+    def _start(self, thread: Thread) -> None:
+        self._threads = [*(it for it in self._threads if it.is_alive()), thread]
+        thread.start()
 
     def _watch(self, name: str, source: Source, stop: Event) -> None:
         for uris in watch(source, self._base, stop):
