@@ -35,6 +35,8 @@ def test_a_file_becomes_features_after_one_start_of_a_pod(it: Story) -> None:
     assert len(it.node.ran) == 1
     it.drop("2.parquet", MORE)
     eventually(lambda: online(it)["v"] == [3, 2, None])
+    # What pods read is ahead of what the Job, once it ended, lets the status say.
+    eventually(lambda: it.get("featureview", "things")["status"]["rows"] == 3)
     it.until("featureview", "things", "UpToDate")
     assert len(it.node.ran) == 2
     view, pipeline = it.get("featureview", "things")["status"], it.get("datapipeline", "events")["status"]

@@ -34,14 +34,12 @@ class Operator:
     namespace: str
 
     def seen(self) -> list[dict[str, Any]]:
-        """Its looks at resources, the oldest first."""
-        lines = self.log().splitlines()
-        return [json.loads(line) for line in lines if line.startswith('{"kind"')]
+        """Its looks at the test's own resources, the oldest first: other tests' namespaces hold some as well."""
+        looks = [json.loads(line) for line in self.log().splitlines() if line.startswith('{"kind"')]
+        return [it for it in looks if it["namespace"] == self.namespace]
 
     def looks_at(self, kind: str, name: str) -> list[dict[str, Any]]:
-        """Those of the test's own resource: other tests' namespaces hold resources of the same name."""
-        wanted = (kind, self.namespace, name)
-        return [it for it in self.seen() if (it["kind"], it["namespace"], it["name"]) == wanted]
+        return [it for it in self.seen() if (it["kind"], it["name"]) == (kind, name)]
 
     def at_rest(self) -> bool:
         """Whether no resource is in work or waits for a worker."""
