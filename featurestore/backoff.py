@@ -18,6 +18,11 @@ class Attempt:
     last_us: int
     failure: Failure
 
+    @classmethod
+    def after(cls, before: Attempt | None, now_us: int, failure: Failure) -> Attempt:
+        """One more failure in a row; ``before``: those until now, None if there was none."""
+        return cls(before.count + 1 if before is not None else 1, now_us, failure)
+
     @property
     def next_us(self) -> int:
         """Time of the next attempt, UTC microseconds."""

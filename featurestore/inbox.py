@@ -87,8 +87,7 @@ class Inbox:
             else:
                 self._look_at([*hinted, *self._settling.due(now_us)], now_us)
         except FeatureStoreError as error:
-            count = self.source.count + 1 if self.source else 1
-            self.source = Attempt(count, now_us, as_failure(error))
+            self.source = Attempt.after(self.source, now_us, as_failure(error))
             self._list_us = self.source.next_us
 
     def rests(self, now_us: int) -> bool:

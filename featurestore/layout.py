@@ -22,6 +22,8 @@ online/<view>/                                     DuckDB generations
 
 from __future__ import annotations
 
+from typing import Literal
+
 STORE = "registry/store.json"
 SHELF = 1000
 
@@ -108,3 +110,10 @@ def features(view: str, digest: str) -> str:
 
 def online(view: str) -> str:
     return f"online/{view}"
+
+
+def data(kind: Literal["pipelines", "views"], name: str) -> tuple[str, ...]:
+    """All folders with what was made of a resource; the ledger last, which says what the others hold."""
+    if kind == "views":
+        return (online(name), f"features/{name}", quarantine(kind, name))
+    return (dataset(name), quarantine(kind, name), ledger(name))

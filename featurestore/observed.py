@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from featurestore.backoff import Attempt
 from featurestore.batch import OpenBatch
+from featurestore.job import BuildResult
 from featurestore.registry import Accepted
 from featurestore.resources import DataPipeline, FeatureView, FeatureViewSpec
 from featurestore.serving import Serving
@@ -45,14 +46,6 @@ class ObservedPipeline:
 
 
 @dataclass(frozen=True, slots=True)
-class ObservedBuild:
-    """``source_version`` of the dataset is in the build, as ``version`` of its own table."""
-
-    source_version: int
-    version: int
-
-
-@dataclass(frozen=True, slots=True)
 class ObservedView:
     """What there is of one view.
 
@@ -64,7 +57,7 @@ class ObservedView:
 
     serving: Serving | None = None
     serving_spec: FeatureViewSpec | None = None
-    builds: Mapping[str, ObservedBuild] = field(default_factory=dict)
+    builds: Mapping[str, BuildResult] = field(default_factory=dict)
     published: Mapping[str, int] = field(default_factory=dict)
     entities: Mapping[str, int] = field(default_factory=dict)
     online: Attempt | None = None

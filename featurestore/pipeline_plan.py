@@ -102,12 +102,11 @@ class _PipelinePlan:
             return self._quiet()
         waiting = count(len(batch.entries), "file") + (" waits" if len(batch.entries) == 1 else " wait")
         lookups: list[tuple[str, int]] = []
-        for step in self.accepted.resource.spec.transforms:
-            if step.lookup is not None:
-                version = self._looked_up(step.lookup.pipeline, waiting)
-                if isinstance(version, Condition):
-                    return version
-                lookups.append((step.lookup.pipeline, version))
+        for name in self.accepted.resource.spec.looked_up:
+            version = self._looked_up(name, waiting)
+            if isinstance(version, Condition):
+                return version
+            lookups.append((name, version))
         number = there.head + 1
         message = f"{waiting} for batch {number} to close."
         if self.draining or there.full or self._is_enough(batch):

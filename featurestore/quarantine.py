@@ -21,6 +21,7 @@ from featurestore.listing import find_arrival
 from featurestore.registry import Registry
 from featurestore.resources.pipeline import DataPipelineSpec, OnOverwrite
 from featurestore.serving import read_serving
+from featurestore.sight import last_result
 from featurestore.storage import Storage
 from featurestore.table import BATCH, FILE, ROW, Table
 
@@ -214,13 +215,11 @@ def _renumbers(spec: DataPipelineSpec) -> bool:
 
 def _lookups(storage: Storage, spec: DataPipelineSpec) -> tuple[tuple[str, int], ...]:
     versions = {}
-    for step in spec.transforms:
-        if step.lookup is not None:
-            ledger = Ledger(storage, step.lookup.pipeline)
-            result = ledger.result(ledger.done())
-            if result is None:
-                raise TransientError("the dataset to look up is not there yet", got=step.lookup.pipeline)
-            versions[step.lookup.pipeline] = result.dataset_version
+    for name in spec.looked_up:
+        result = last_result(Ledger(storage, name))
+        if result is None:
+            raise TransientError("the dataset to look up is not there yet", got=name)
+        versions[name] = result.dataset_version
     return tuple(sorted(versions.items()))
 
 

@@ -45,10 +45,5 @@ def reconcile(desired: Desired, observed: Observed, now_us: int) -> Plan:
 
 def _lookups_first(desired: Desired) -> list[str]:
     """Pipelines, those that others look up first: so a drain fills tables before it joins them."""
-    looked_up = {
-        step.lookup.pipeline
-        for accepted in desired.pipelines.values()
-        for step in accepted.resource.spec.transforms
-        if step.lookup is not None
-    }
+    looked_up = {name for it in desired.pipelines.values() for name in it.resource.spec.looked_up}
     return sorted(desired.pipelines, key=lambda name: (name not in looked_up, name))

@@ -8,9 +8,9 @@ from featurestore import layout
 from featurestore.backoff import Attempt
 from featurestore.definition import build_digest
 from featurestore.inbox import Inbox
-from featurestore.job import BatchResult
+from featurestore.job import BatchResult, BuildResult
 from featurestore.ledger import Ledger
-from featurestore.observed import ObservedBuild, ObservedPipeline, ObservedView
+from featurestore.observed import ObservedPipeline, ObservedView
 from featurestore.online.held import Held
 from featurestore.online.mark import Marks
 from featurestore.registry import Accepted, Registry
@@ -104,11 +104,11 @@ def observe_view(
         spec = accepted.resource.spec
         if serving.spec_digest != accepted.digest:
             spec = Registry(storage).get("views", name, serving.spec_digest).spec
-    builds: dict[str, ObservedBuild] = {}
+    builds: dict[str, BuildResult] = {}
     for digest in sorted(digests):
         build = read_build(storage, name, digest)
         if build is not None:
-            builds[digest] = ObservedBuild(build.source_version, build.version)
+            builds[digest] = build
     held = published(name, digests)
     if isinstance(held, Attempt):
         return ObservedView(serving, spec, builds, online=held)

@@ -29,8 +29,7 @@ def check_delete(project: Project, word: str, name: str) -> None:
     lookups = [
         other
         for other, accepted in project.registry.pipelines().items()
-        if other != name
-        and any(step.lookup and step.lookup.pipeline == name for step in accepted.resource.spec.transforms)
+        if other != name and name in accepted.resource.spec.looked_up
     ]
     readers = [f"view {view!r}" for view in views] + [f"pipeline {other!r}" for other in lookups]
     if readers:
@@ -61,10 +60,7 @@ def delete(project: Project, word: str, name: str, *, data: bool) -> str:
         return f"{noun} {name!r} deleted. Its data stays in {storage.root}"
     if kind == "views":
         _drop_online(project, name)
-        folders = [f"features/{name}", layout.quarantine(kind, name)]
-    else:
-        folders = [layout.ledger(name), layout.dataset(name), layout.quarantine(kind, name)]
-    for folder in folders:
+    for folder in layout.data(kind, name):
         storage.delete(folder)
     return f"{noun} {name!r} deleted, with all its data"
 

@@ -14,6 +14,7 @@ from featurestore.reason import Reason
 from featurestore.registry import Accepted, document
 from featurestore.resources import DataPipeline, FeatureView
 from featurestore.serving import Serving, read_build, read_serving
+from featurestore.sight import last_result
 from featurestore.wording import format_time
 
 NEVER_SEEN = unknown("Ready", Reason.NOT_OBSERVED, "No runner has looked at it yet: `featurestore run` does.")
@@ -120,14 +121,14 @@ def pipeline_summary(project: Project, name: str) -> PipelineSummary:
     if accepted is None:
         raise _absent(project, "pipelines", name)
     ledger = Ledger(project.storage, name)
-    done = ledger.done()
+    last = last_result(ledger)
     return PipelineSummary(
         name,
         accepted,
         read_status(project.storage, "pipelines", name),
         ledger.head(),
-        done,
-        ledger.result(done) if done else None,
+        last.number if last else 0,
+        last,
     )
 
 

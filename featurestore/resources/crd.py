@@ -10,14 +10,14 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 import yaml
 from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 
 from featurestore.resources import DataPipeline, FeatureStore, FeatureView
+from featurestore.resources.annotation import plain
 from featurestore.resources.metadata import NAME_PATTERN
 from featurestore.resources.model import Model
 from featurestore.resources.rule import Rule, Transition, Unique
@@ -224,7 +224,7 @@ def _default(name: str, field: FieldInfo, model: type[Model]) -> Any:
 
 def _schema(annotation: Any, said: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
     """The structural schema of what pydantic says about a type."""
-    annotation = _plain(annotation)
+    annotation = plain(annotation)
     if "$ref" in said:
         said = {**root["$defs"][said["$ref"].rsplit("/", 1)[-1]], **said}
     if isinstance(annotation, type) and issubclass(annotation, Model):
@@ -260,20 +260,6 @@ def _schema(annotation: Any, said: dict[str, Any], root: dict[str, Any]) -> dict
             # The format says it; as a bound the API server reads it as a float, and is one off.
             del schema["maximum"]
     return schema
-
-
-def _plain(annotation: Any) -> Any:
-    """Without ``| None`` and ``Annotated``."""
-    while True:
-        if get_origin(annotation) in (Union, UnionType):
-            members = [member for member in get_args(annotation) if member is not type(None)]
-            if len(members) > 1:
-                return annotation
-            annotation = members[0]
-        elif hasattr(annotation, "__metadata__"):
-            annotation = annotation.__origin__
-        else:
-            return annotation
 
 
 def _summary(model: type[Model]) -> str:

@@ -221,6 +221,11 @@ class DataPipelineSpec(Model):
     owner: Owner = Field("", description="Who answers for it.")
     tags: Tags = Field({}, description="For finding it.")
 
+    @property
+    def looked_up(self) -> tuple[str, ...]:
+        """The pipelines whose datasets its steps join, each once."""
+        return tuple(dict.fromkeys(step.lookup.pipeline for step in self.transforms if step.lookup))
+
     rules = (
         Rule(
             message="deduplicate cannot go with onOverwrite: Replace, because rows that lost are not kept to come back",

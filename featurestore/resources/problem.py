@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from featurestore.errors import SpecError, did_you_mean
+from featurestore.resources.annotation import plain
 from featurestore.resources.environment import VARIABLE_PATTERN
 from featurestore.resources.job import IMAGE_PATTERN, LABEL_VALUE_PATTERN
 from featurestore.resources.metadata import NAME_PATTERN, OBJECT_NAME_PATTERN
@@ -141,7 +142,7 @@ def _annotation(model: type[BaseModel], path: Path) -> Any:
     """The type of what stands at the path; None where any name is allowed."""
     at: Any = model
     for part in path:
-        at = _plain(at)
+        at = plain(at)
         if isinstance(at, type) and issubclass(at, BaseModel):
             field = next((field for field in at.model_fields.values() if field.alias == part), None)
             if field is None:
@@ -151,21 +152,7 @@ def _annotation(model: type[BaseModel], path: Path) -> Any:
             at = get_args(at)[0 if get_origin(at) is tuple else 1]
         else:
             return None
-    return _plain(at)
-
-
-def _plain(annotation: Any) -> Any:
-    """Without ``| None`` and ``Annotated``."""
-    while True:
-        if get_origin(annotation) in _UNIONS:
-            members = [member for member in get_args(annotation) if member is not type(None)]
-            if len(members) != 1:
-                return annotation
-            annotation = members[0]
-        elif hasattr(annotation, "__metadata__"):
-            annotation = annotation.__origin__
-        else:
-            return annotation
+    return plain(at)
 
 
 def _fields(model: type[BaseModel], path: Path) -> list[str]:

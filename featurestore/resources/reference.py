@@ -205,7 +205,7 @@ class _References:
             if way[-1] == end:
                 return way
             if way[-1] in self._pipelines:
-                found = [it.lookup.pipeline for it in self._pipelines[way[-1]].spec.transforms if it.lookup]
+                found = self._pipelines[way[-1]].spec.looked_up
                 ways += [(*way, name) for name in found if name not in seen]
                 seen.update(found)
         return ()

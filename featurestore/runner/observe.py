@@ -103,7 +103,7 @@ class Observer:
         try:
             seen = look()
         except FeatureStoreError as error:
-            failed = Attempt(before.count + 1 if before else 1, now_us, as_failure(error))
+            failed = Attempt.after(before, now_us, as_failure(error))
             self._failed[key] = failed
             return failed
         self._failed.pop(key, None)

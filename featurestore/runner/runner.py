@@ -122,7 +122,7 @@ class Runner:
         try:
             outcome = self._applier.apply(step, lambda progress: self._listener.progress(step, progress))
         except Conflict as error:
-            # Another runner was first, which is as good: no news, and no reason to wait longer each time.
+            # Another runner was first, which is as good: no news, and no reason to wait ever longer.
             if not isinstance(step, CloseBatch):
                 before = self._attempts.get(step.key)
                 count = min(before.count + 1, TRIES) if before else 1
@@ -137,7 +137,7 @@ class Runner:
 
     def _failed(self, step: Step, error: FeatureStoreError) -> None:
         before = self._attempts.get(step.key)
-        attempt = Attempt(before.count + 1 if before else 1, self._clock(), as_failure(error))
+        attempt = Attempt.after(before, self._clock(), as_failure(error))
         self._attempts[step.key] = attempt
         subject, name = subject_of(step)
         self._tell_failure(f"could not {describe(step)}", subject, name, attempt)
@@ -162,8 +162,7 @@ class Runner:
 
     def _wait_blind(self, error: StorageError, now_us: int) -> dict[str, set[str]]:
         """The storage root itself does not answer: nothing can be known or done, so try again later."""
-        count = self._blind.count + 1 if self._blind else 1
-        self._blind = Attempt(count, now_us, as_failure(error))
+        self._blind = Attempt.after(self._blind, now_us, as_failure(error))
         self._tell_failure("storage cannot be observed", "runner", "", self._blind)
         return self._bell.wait((self._blind.next_us - now_us) / 1_000_000)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from featurestore.errors import SpecError
-from featurestore.registry import Accepted, Registry, resource_digest
+from featurestore.registry import Accepted, Kind, Registry, resource_digest
 from featurestore.resources import DataPipeline, FeatureView
 from featurestore.resources.node import path_text
 from featurestore.resources.reference import Known, check_references
@@ -47,17 +47,11 @@ def rule_pipeline(found: dict[str, Any], registry: Registry, columns: Columns) -
     Raises:
         StorageError: storage did not answer.
     """
-    name = found["metadata"]["name"]
     try:
         given = parse(DataPipeline, found)
-        named = resource_digest(given)
-        if registry.accepted_digest("pipelines", name) == named:
-            return Ruling(Accepted(named, given))
-        looked_up = [step.lookup.pipeline for step in given.spec.transforms if step.lookup]
-        _check(given, _pipelines(registry, looked_up), columns)
+        return Ruling(_accepted(given, given.spec.looked_up, registry, columns))
     except SpecError as error:
-        return Ruling(registry.current("pipelines", name), str(error))
-    return Ruling(Accepted(registry.accept(given), given))
+        return Ruling(registry.current("pipelines", found["metadata"]["name"]), str(error))
 
 
 def rule_view(found: dict[str, Any], registry: Registry, columns: Columns) -> Ruling[FeatureView]:
@@ -66,16 +60,25 @@ def rule_view(found: dict[str, Any], registry: Registry, columns: Columns) -> Ru
     Raises:
         StorageError: storage did not answer.
     """
-    name = found["metadata"]["name"]
     try:
         given = parse(FeatureView, found)
-        named = resource_digest(given)
-        if registry.accepted_digest("views", name) == named:
-            return Ruling(Accepted(named, given))
-        _check(given, _pipelines(registry, [given.spec.source.pipeline]), columns)
+        return Ruling(_accepted(given, [given.spec.source.pipeline], registry, columns))
     except SpecError as error:
-        return Ruling(registry.current("views", name), str(error))
-    return Ruling(Accepted(registry.accept(given), given))
+        return Ruling(registry.current("views", found["metadata"]["name"]), str(error))
+
+
+def _accepted(given: R, named: Collection[str], registry: Registry, columns: Columns) -> Accepted[R]:
+    """The resource, which is the accepted one from now on. ``named``: the pipelines that it names.
+
+    Raises:
+        SpecError: something that it says of others is wrong.
+    """
+    kind: Kind = "pipelines" if isinstance(given, DataPipeline) else "views"
+    digest = resource_digest(given)
+    if registry.accepted_digest(kind, given.metadata.name) != digest:
+        _check(given, _pipelines(registry, named), columns)
+        registry.accept(given)
+    return Accepted(digest, given)
 
 
 def _pipelines(registry: Registry, names: Collection[str]) -> dict[str, DataPipeline]:

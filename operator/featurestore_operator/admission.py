@@ -129,7 +129,7 @@ def _named(resource: Resource) -> set[str]:
     if isinstance(resource, FeatureView):
         return {resource.spec.source.pipeline}
     if isinstance(resource, DataPipeline):
-        return {step.lookup.pipeline for step in resource.spec.transforms if step.lookup}
+        return set(resource.spec.looked_up)
     return set()
 
 

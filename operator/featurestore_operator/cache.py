@@ -32,13 +32,13 @@ from featurestore_operator.resource import (
     FEATURE_VIEW,
     JOB,
     OF_KIND,
+    PIPELINE_LABEL,
     POD,
+    VIEW_LABEL,
     Resource,
 )
 from featurestore_operator.standing import Standing
 
-PIPELINE_LABEL = "featurestore.dev/pipeline"
-VIEW_LABEL = "featurestore.dev/view"
 JOB_LABEL = "batch.kubernetes.io/job-name"
 
 Object = dict[str, Any]

@@ -14,7 +14,6 @@ from featurestore.condition import Condition, false, unknown
 from featurestore.errors import NotFound, StorageError
 from featurestore.job import as_failure
 from featurestore.reason import Reason
-from featurestore.registry import Kind
 from featurestore.wording import format_time, sentence
 from featurestore_operator.acceptance import Ruling
 from featurestore_operator.admission import Review, review
@@ -144,7 +143,7 @@ class Controller:
             self._pipelines.forget(key.namespace, key.name)
         self._metrics.forget(key)
         if isinstance(store, OpenStore):
-            kind: Kind = "pipelines" if key.kind == "DataPipeline" else "views"
+            kind = key.accepted_as
             if store.registry.accepted_digest(kind, key.name) is not None and self._is_gone(key):
                 store.registry.remove(kind, key.name)
 
@@ -159,9 +158,7 @@ class Controller:
 
     def _cannot_see(self, key: Key, found: dict[str, Any] | None, error: StorageError) -> int:
         """Storage does not answer: nothing can be known, so nothing is done, and that is said."""
-        before = self._blind.get(key)
-        attempt = Attempt(before.count + 1 if before else 1, self._clock(), as_failure(error))
-        self._blind[key] = attempt
+        attempt = self._blind[key] = Attempt.after(self._blind.get(key), self._clock(), as_failure(error))
         if found is not None:
             again = f"Failed {attempt.count} ×. Next attempt at {format_time(attempt.next_us)}."
             message = f"{sentence(attempt.failure)}. {again}"

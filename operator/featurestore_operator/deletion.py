@@ -12,10 +12,9 @@ from featurestore import layout
 from featurestore.backoff import SECOND_US
 from featurestore.condition import Condition, false
 from featurestore.reason import Reason
-from featurestore.registry import Kind
 from featurestore_operator.api import Api
 from featurestore_operator.key import Key
-from featurestore_operator.resource import JOB, OF_KIND
+from featurestore_operator.resource import JOB, LABEL_OF, OF_KIND
 from featurestore_operator.store import OpenStore
 from featurestore_operator.teller import Teller
 
@@ -61,13 +60,13 @@ class Deletion:
         if isinstance(store, Condition):
             self._teller.say(found, (hindered(key, store.message),), {})
             return None
-        own = [it["metadata"] for it in jobs if it["metadata"]["labels"].get(_LABELS[key.kind]) == key.name]
+        own = [it["metadata"] for it in jobs if it["metadata"]["labels"].get(LABEL_OF[key.kind]) == key.name]
         if own:
             # They would write into what is being deleted. In the foreground: the last goes when its pods are gone.
             for metadata in own:
                 self._api.delete(JOB, key.namespace, metadata["name"], metadata["uid"], "Foreground")
             return now_us + _AGAIN_US
-        _remove_resource(key, store)
+        store.registry.remove(key.accepted_as, key.name)
         left = _delete_some(key, store)
         if left:
             said = false("Ready", Reason.DELETING, f"Its data is being deleted: {left} is left.")
@@ -94,29 +93,13 @@ def hindered(key: Key, why: str) -> Condition:
     return false("Ready", Reason.DELETING, f"Its data cannot be deleted: {why} {how}")
 
 
-_LABELS = {"DataPipeline": "featurestore.dev/pipeline", "FeatureView": "featurestore.dev/view"}
-
-
-def _remove_resource(key: Key, store: OpenStore) -> None:
-    kind: Kind = "pipelines" if key.kind == "DataPipeline" else "views"
-    if store.registry.accepted_digest(kind, key.name) is not None:
-        store.registry.remove(kind, key.name)
-
-
 def _delete_some(key: Key, store: OpenStore) -> str:
     """Delete at most so much at once; the folder in which something is left, or ""."""
     if key.kind == "FeatureView":
         for name in store.storage.names(layout.builds(key.name)):
             store.marks.drop(key.name, name.removesuffix(".json"))
-        folders = [layout.online(key.name), f"features/{key.name}", layout.quarantine("views", key.name)]
-    else:
-        folders = [
-            layout.dataset(key.name),
-            layout.quarantine("pipelines", key.name),
-            layout.ledger(key.name),
-        ]
     room = _AT_ONCE
-    for folder in folders:
+    for folder in layout.data(key.accepted_as, key.name):
         names = store.storage.names(folder)
         for name in names[:room]:
             store.storage.delete(f"{folder}/{name}")

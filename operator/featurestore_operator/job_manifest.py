@@ -17,9 +17,9 @@ from featurestore.plan import BuildView, Publish, RunBatch
 from featurestore.registry import Accepted
 from featurestore.resources import DataPipeline
 from featurestore_operator.memory import Memory
+from featurestore_operator.resource import MANAGED, PIPELINE_LABEL, VIEW_LABEL
 
-MANAGED_BY = {"app.kubernetes.io/managed-by": "featurestore"}
-PIPELINE, VIEW, BATCH = "featurestore.dev/pipeline", "featurestore.dev/view", "featurestore.dev/batch"
+BATCH = "featurestore.dev/batch"
 STEP, WORK = "featurestore.dev/step", "featurestore.dev/work"
 SPEC = "featurestore.dev/spec"
 """Digest of the pipeline that says how the Job's pod is to be."""
@@ -73,7 +73,7 @@ def job(
     """The Job that does this work."""
     spec = pipeline.resource.spec
     template = spec.job.template
-    labels = {**MANAGED_BY, "app.kubernetes.io/name": "featurestore-job", **_labels(work, pipeline)}
+    labels = {**MANAGED, "app.kubernetes.io/name": "featurestore-job", **_labels(work, pipeline)}
     queued = QUEUE in template.labels
     return {
         "apiVersion": "batch/v1",
@@ -151,10 +151,10 @@ def work_digest(work: Work) -> str:
 
 
 def _labels(work: Work, pipeline: Accepted[DataPipeline]) -> dict[str, str]:
-    labels = {PIPELINE: pipeline.resource.metadata.name}
+    labels = {PIPELINE_LABEL: pipeline.resource.metadata.name}
     if isinstance(work, RunBatch):
         return {**labels, BATCH: str(work.number)}
-    return {**labels, VIEW: work.view}
+    return {**labels, VIEW_LABEL: work.view}
 
 
 def _request(work: Work, pipeline: Accepted[DataPipeline], place: Place) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+from featurestore import registry
+
 Kind = Literal["FeatureStore", "DataPipeline", "FeatureView"]
 
 
@@ -17,6 +19,11 @@ class Key(NamedTuple):
     kind: Kind
     namespace: str
     name: str
+
+    @property
+    def accepted_as(self) -> registry.Kind:
+        """What the registry calls the kind of a pipeline or view."""
+        return "pipelines" if self.kind == "DataPipeline" else "views"
 
     def __str__(self) -> str:
         return f"{self.kind} {self.namespace}/{self.name}"

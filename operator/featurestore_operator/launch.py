@@ -18,7 +18,7 @@ from featurestore_operator.memory import Learned, memory
 from featurestore_operator.metrics import Metrics
 from featurestore_operator.record import Due, JobRecord, Records
 from featurestore_operator.resource import JOB
-from featurestore_operator.verdict import verdict
+from featurestore_operator.verdict import annotation, verdict
 
 KEPT_S = 600
 """So long is a Job kept for people who look for its log, after its outcome stands in storage."""
@@ -67,8 +67,8 @@ class Launcher:
         except SpecError as error:
             # A missing permission, a quota, a template that is no pod: others mend it, and it is tried again.
             failure = as_failure(error).model_copy(update={"retryable": True})
-            count = refused.count + 1 if refused is not None else 1
-            refused = self._refused[place.namespace, work.key] = Attempt(count, now_us, failure)
+            refused = Attempt.after(refused, now_us, failure)
+            self._refused[place.namespace, work.key] = refused
             return refused
         self._refused.pop((place.namespace, work.key), None)
         return f"Job {wanted['metadata']['name']} is started"
@@ -81,11 +81,7 @@ class Launcher:
         It may be for an image that is mended by now. A Job that runs is left to its end: two at the same work
         would do it twice, and one of them for nothing.
         """
-        outdated = [
-            it
-            for it in records.all
-            if it.waits and (it.job["metadata"].get("annotations") or {}).get(SPEC) != spec
-        ]
+        outdated = [it for it in records.all if it.waits and annotation(it.job, SPEC) != spec]
         for record in outdated:
             # Another Job may have its name by now.
             with suppress(Conflict):

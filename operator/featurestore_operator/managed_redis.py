@@ -11,7 +11,7 @@ from typing import Any
 from featurestore.resources import FeatureStore
 from featurestore.resources.metadata import SecretRef
 from featurestore.resources.store import ManagedRedis, Online, Redis
-from featurestore_operator.job_manifest import MANAGED_BY
+from featurestore_operator.resource import MANAGED
 
 PORT = 6379
 PASSWORD = "REDIS_PASSWORD"
@@ -39,7 +39,7 @@ def objects(
     """What is applied, but for the Secret, which is made once: Service, StatefulSet, PodDisruptionBudget."""
     name = name_of(store)
     labels = {
-        **MANAGED_BY,
+        **MANAGED,
         "app.kubernetes.io/name": "featurestore-redis",
         "app.kubernetes.io/instance": store,
     }
@@ -82,7 +82,7 @@ def secret(store: str, namespace: str, owner: dict[str, Any], password: str) -> 
         "metadata": {
             "name": name_of(store),
             "namespace": namespace,
-            "labels": MANAGED_BY,
+            "labels": MANAGED,
             "ownerReferences": [owner],
         },
         "type": "Opaque",

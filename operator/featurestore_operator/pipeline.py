@@ -200,10 +200,9 @@ class Pipelines:
     def _looked_up(
         self, namespace: str, accepted: Accepted[DataPipeline], store: OpenStore
     ) -> dict[str, ObservedPipeline | Attempt]:
-        names = {step.lookup.pipeline for step in accepted.resource.spec.transforms if step.lookup}
         return {
             name: self.observed(namespace, name, store)
-            for name in names
+            for name in accepted.resource.spec.looked_up
             # One that is not there has no ledger either, and would pass for one that waits for its first file.
             if (namespace, name) in self._seen
             or store.registry.accepted_digest("pipelines", name) is not None

@@ -7,9 +7,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from featurestore.backoff import Attempt
-from featurestore_operator.job_manifest import PIPELINE, VIEW, WORK, Work, work_digest
+from featurestore_operator.job_manifest import WORK, Work, work_digest
 from featurestore_operator.key import Key
-from featurestore_operator.verdict import Failed, Running, Succeeded, Verdict, attempt_of, lost, step_of
+from featurestore_operator.resource import PIPELINE_LABEL, VIEW_LABEL
+from featurestore_operator.verdict import (
+    Failed,
+    Running,
+    Succeeded,
+    Verdict,
+    annotation,
+    attempt_of,
+    lost,
+    step_of,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +59,10 @@ class JobRecord:
     def subject(self) -> Key:
         """The pipeline or the view that it works for."""
         metadata = self.job["metadata"]
-        view = metadata["labels"].get(VIEW)
+        view = metadata["labels"].get(VIEW_LABEL)
         if view is not None:
             return Key("FeatureView", metadata["namespace"], view)
-        return Key("DataPipeline", metadata["namespace"], metadata["labels"][PIPELINE])
+        return Key("DataPipeline", metadata["namespace"], metadata["labels"][PIPELINE_LABEL])
 
     @property
     def outcome(self) -> str:
@@ -98,7 +108,7 @@ class Records:
     def due(self, work: Work, now_us: int) -> Due | Attempt:
         """The next attempt at work that no Job does now; or the failure after which it is not due yet."""
         named = work_digest(work)
-        exact = [it for it in self.all if (it.job["metadata"].get("annotations") or {}).get(WORK) == named]
+        exact = [it for it in self.all if annotation(it.job, WORK) == named]
         last = exact[-1] if exact else self._newest().get(work.key)
         if last is None:
             return Due(1, 0)

@@ -47,6 +47,9 @@ WEBHOOK_CONFIGURATION = Resource(
 
 OF_KIND = {it.kind: it for it in (FEATURE_STORE, DATA_PIPELINE, FEATURE_VIEW)}
 MANAGED = {"app.kubernetes.io/managed-by": "featurestore"}
+PIPELINE_LABEL, VIEW_LABEL = "featurestore.dev/pipeline", "featurestore.dev/view"
+"""On Jobs and their pods: whose work they do."""
+LABEL_OF = {"DataPipeline": PIPELINE_LABEL, "FeatureView": VIEW_LABEL}
 WATCHED: dict[Resource, dict[str, str]] = {
     FEATURE_STORE: {},
     DATA_PIPELINE: {},

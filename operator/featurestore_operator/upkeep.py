@@ -70,7 +70,6 @@ class Upkeep:
         """
         if found is None:
             self._stores.forget(key.namespace)
-            self._wake_all(key.namespace)
             return None
         chosen = self._stores.find(key.namespace)
         if isinstance(chosen, Condition):
@@ -151,12 +150,6 @@ class Upkeep:
         for name in sorted(pipelines):
             self._cache.wake(Key("DataPipeline", namespace, name))
         for name in sorted(views):
-            self._cache.wake(Key("FeatureView", namespace, name))
-
-    def _wake_all(self, namespace: str) -> None:
-        for name in self._cache.pipelines(namespace):
-            self._cache.wake(Key("DataPipeline", namespace, name))
-        for name in self._cache.views(namespace):
             self._cache.wake(Key("FeatureView", namespace, name))
 
 

@@ -56,14 +56,19 @@ def verdict(job: dict[str, Any], pods: list[dict[str, Any]], now_us: int) -> Ver
     return _running(job, pods)
 
 
+def annotation(job: dict[str, Any], name: str) -> str | None:
+    """What the Job is annotated with under this name, if it is."""
+    return (job["metadata"].get("annotations") or {}).get(name)
+
+
 def step_of(job: dict[str, Any]) -> str:
     """Key of the step that the Job does; "" if it does not say."""
-    return str(_annotations(job).get(STEP, ""))
+    return str(annotation(job, STEP) or "")
 
 
 def attempt_of(job: dict[str, Any]) -> int:
     """Which attempt it is, from 1."""
-    return _whole(_annotations(job).get(ATTEMPT), 1)
+    return _whole(annotation(job, ATTEMPT), 1)
 
 
 def lost(job: dict[str, Any], now_us: int) -> Failed:
@@ -84,7 +89,7 @@ def lost(job: dict[str, Any], now_us: int) -> Failed:
 def _failed(
     job: dict[str, Any], pods: list[dict[str, Any]], condition: dict[str, Any], now_us: int
 ) -> Failed:
-    before = _whole(_annotations(job).get(KILLED), 0)
+    before = _whole(annotation(job, KILLED), 0)
     ended_us = _time(condition.get("lastTransitionTime")) or now_us
     ended = _terminated(pods)
     oom = ended.get("reason") == _OUT_OF_MEMORY
@@ -141,7 +146,7 @@ def _said(ended: dict[str, Any]) -> Failure | None:
 
 def _running(job: dict[str, Any], pods: list[dict[str, Any]]) -> Running:
     name = job["metadata"]["name"]
-    killed = _whole(_annotations(job).get(KILLED), 0)
+    killed = _whole(annotation(job, KILLED), 0)
     if killed:
         name += f", with {_limit(job)} after {count(killed, 'OOM kill')},"
     if job["spec"].get("suspend"):
@@ -191,10 +196,6 @@ def _limit(job: dict[str, Any]) -> str:
     limit = container.get("resources", {}).get("limits", {}).get("memory")
     # As we wrote it, in bytes; whoever changes the Job may write it in another way.
     return size(int(limit)) if limit and limit.isdigit() else str(limit or "no limit")
-
-
-def _annotations(job: dict[str, Any]) -> dict[str, str]:
-    return job["metadata"].get("annotations") or {}
 
 
 def _whole(text: str | None, otherwise: int) -> int:

@@ -17,14 +17,15 @@ from featurestore.plan import BuildView, Publish, Retire, Swap
 from featurestore.reconcile import reconcile
 from featurestore.registry import Accepted
 from featurestore.resources import DataPipeline, FeatureView
-from featurestore.serving import Serving, read_build, swap
+from featurestore.serving import Serving, swap
 from featurestore.sight import observe_view
 from featurestore_operator.acceptance import Ruling, rule_view
-from featurestore_operator.job_manifest import BATCH, VIEW, Owner
+from featurestore_operator.job_manifest import BATCH, Owner
 from featurestore_operator.launch import Launcher
 from featurestore_operator.pipeline import Outcome, Pipelines, columns, note
 from featurestore_operator.record import Due, Records
 from featurestore_operator.report import time_of
+from featurestore_operator.resource import VIEW_LABEL
 from featurestore_operator.store import OpenStore
 from featurestore_operator.verdict import Running
 
@@ -63,7 +64,7 @@ class Views:
         namespace, name = found["metadata"]["namespace"], found["metadata"]["name"]
         source = accepted.resource.spec.source.pipeline
         spec = store.registry.accepted_digest("pipelines", source)
-        own = [it for it in jobs if it["metadata"]["labels"].get(VIEW) == name]
+        own = [it for it in jobs if it["metadata"]["labels"].get(VIEW_LABEL) == name]
         records = self._launcher.records(namespace, own)
         batches = self._launcher.records(namespace, [it for it in jobs if BATCH in it["metadata"]["labels"]])
         if spec is not None:
@@ -74,11 +75,12 @@ class Views:
         if spec is not None:
             there[source] = self._pipelines.observed(namespace, source, store)
         for _ in range(_ROUNDS):
-            view, held = self._observed(store, accepted, there.get(source), batches)
+            view = self._observed(store, accepted, there.get(source))
             observed = Observed(there, {name: view} if view else {}, attempts, running, records.waiting)
             plan = reconcile(Desired({}, {name: accepted}), observed, now_us)
-            if plan.steps and held:
-                # Only work that is due is left to others: a view that has all there is does not wait for the next batch.
+            # Only work that is due is left to others: a view that has all there is does not wait for the next batch.
+            held = _held(view, accepted, there.get(source), batches, store) if plan.steps else {}
+            if held:
                 observed = replace(observed, running={**held, **running})
                 plan = reconcile(Desired({}, {name: accepted}), observed, now_us)
             done = False
@@ -100,7 +102,7 @@ class Views:
         self._launcher.settle(namespace, records, attempts if plan.failing else ())
         return Outcome(
             plan.views[name],
-            _facts(store, accepted, there.get(source), view),
+            _facts(accepted, there.get(source), view),
             plan.failing.get(f"views/{name}"),
             plan.wake_us,
         )
@@ -119,17 +121,11 @@ class Views:
         return self._launcher.start(work, due, pipeline, owner, store.place, None, 0)
 
     def _observed(
-        self,
-        store: OpenStore,
-        accepted: Accepted[FeatureView],
-        source: ObservedPipeline | Attempt | None,
-        batches: Records,
-    ) -> tuple[ObservedView | None, dict[str, str]]:
-        """What there is of the view, and which of its steps a Job of its pipeline does."""
+        self, store: OpenStore, accepted: Accepted[FeatureView], source: ObservedPipeline | Attempt | None
+    ) -> ObservedView | None:
         if not isinstance(source, ObservedPipeline):
-            return None, {}
-        view = observe_view(store.storage, accepted, source.uid, self._published(store))
-        return view, _held(view, accepted, source.uid, batches, store)
+            return None
+        return observe_view(store.storage, accepted, source.uid, self._published(store))
 
     def _published(self, store: OpenStore) -> Callable[[str, Collection[str]], Mapping[str, Held] | Attempt]:
         """What the online store holds; one that is away is asked again after a while, by whoever looks first."""
@@ -141,8 +137,7 @@ class Views:
             try:
                 held = store.published(view, wanted)
             except StorageError as error:
-                away = Attempt(before.count + 1 if before else 1, now_us, as_failure(error))
-                self._away[store.place.namespace] = away
+                away = self._away[store.place.namespace] = Attempt.after(before, now_us, as_failure(error))
                 return away
             self._away.pop(store.place.namespace, None)
             return held
@@ -151,11 +146,17 @@ class Views:
 
 
 def _held(
-    view: ObservedView, accepted: Accepted[FeatureView], uid: str, batches: Records, store: OpenStore
+    view: ObservedView | None,
+    accepted: Accepted[FeatureView],
+    source: ObservedPipeline | Attempt | None,
+    batches: Records,
+    store: OpenStore,
 ) -> dict[str, str]:
     """That a running Job of its pipeline brings the view on, as it does with every view that kept up."""
+    if view is None or not isinstance(source, ObservedPipeline):
+        return {}
     ledger = Ledger(store.storage, accepted.resource.spec.source.pipeline)
-    digest = build_digest(accepted.resource.spec, uid)
+    digest = build_digest(accepted.resource.spec, source.uid)
     build = view.builds.get(digest)
     for record in batches.all:
         if isinstance(record.verdict, Running):
@@ -169,7 +170,6 @@ def _held(
 
 
 def _facts(
-    store: OpenStore,
     accepted: Accepted[FeatureView],
     source: ObservedPipeline | Attempt | None,
     view: ObservedView | None,
@@ -179,7 +179,7 @@ def _facts(
         return {}
     serving = view.serving.digest if view.serving else None
     digest = serving or build_digest(accepted.resource.spec, source.uid)
-    build = read_build(store.storage, accepted.resource.metadata.name, digest)
+    build = view.builds.get(digest)
     if build is None:
         return {}
     return {

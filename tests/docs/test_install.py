@@ -14,8 +14,9 @@ from featurestore import credential
 from featurestore.online import redis_server
 from featurestore.resources.job import JobTemplate
 from featurestore_operator.deletion import ABANDON
-from featurestore_operator.job_manifest import PIPELINE, QUEUE
+from featurestore_operator.job_manifest import QUEUE
 from featurestore_operator.memory import SLACK
+from featurestore_operator.resource import PIPELINE_LABEL
 
 PAGE = (Path(__file__).parents[2] / "docs" / "install.md").read_text()
 TEMPLATE = {str(field.alias) for field in JobTemplate.model_fields.values()}
@@ -58,7 +59,7 @@ def test_kubectl_explains_each_of_them(control_plane: ControlPlane) -> None:
 
 
 @pytest.mark.parametrize(
-    ("title", "named"), [("Jobs", QUEUE), ("Jobs", PIPELINE), ("Deleting a resource", ABANDON)]
+    ("title", "named"), [("Jobs", QUEUE), ("Jobs", PIPELINE_LABEL), ("Deleting a resource", ABANDON)]
 )
 def test_labels_and_annotations_have_the_names_of_the_code(title: str, named: str) -> None:
     assert named in section(title)

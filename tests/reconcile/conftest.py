@@ -7,13 +7,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+from built import built
 
 from featurestore.arrival import Arrival
 from featurestore.backoff import Attempt
 from featurestore.batch import Entry, OpenBatch
 from featurestore.definition import build_digest
 from featurestore.job import Failure
-from featurestore.observed import Desired, Observed, ObservedBuild, ObservedPipeline, ObservedView
+from featurestore.observed import Desired, Observed, ObservedPipeline, ObservedView
 from featurestore.plan import (
     BuildView,
     Checkpoint,
@@ -124,8 +125,8 @@ class World:
             case BuildView(name, digest, to_version):
                 seen = self.shown[name]
                 old = seen.builds.get(digest)
-                built = ObservedBuild(to_version, old.version + 1 if old else 1)
-                self.shown[name] = replace(seen, builds={**seen.builds, digest: built})
+                build = built(to_version, old.version + 1 if old else 1)
+                self.shown[name] = replace(seen, builds={**seen.builds, digest: build})
             case Publish(name, digest, to_version):
                 seen = self.shown[name]
                 assert seen.builds[digest].version >= to_version

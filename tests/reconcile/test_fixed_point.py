@@ -6,11 +6,12 @@ import itertools
 from dataclasses import replace
 from typing import Any
 
+from built import built
 from depth import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featurestore.observed import ObservedBuild, ObservedView
+from featurestore.observed import ObservedView
 from featurestore.plan import Swap
 from featurestore.serving import Serving
 
@@ -53,8 +54,8 @@ def test_every_state_of_a_view_leads_to_the_same_end(
         old_digest, spec_digest = world.wanted("delays"), world.views["delays"].digest
         world.accept(make_view(filter="arr_delay > 0", online={"enabled": online}))
         new_digest = world.wanted("delays")
-        built = {"old": old_built, "new": new_built}
-        if serving is not None and (built[serving] is None or dataset is None):
+        versions = {"old": old_built, "new": new_built}
+        if serving is not None and (versions[serving] is None or dataset is None):
             continue
         if (old_online or 0) > (old_built or 0) or (new_online or 0) > (new_built or 0):
             continue
@@ -66,7 +67,7 @@ def test_every_state_of_a_view_leads_to_the_same_end(
         world.shown["delays"] = ObservedView(
             serving=Serving(digests[serving], spec_digest) if serving else None,
             serving_spec={"old": old.spec, "new": new.spec, None: None}[serving],
-            builds={digests[k]: ObservedBuild(v, v) for k, v in built.items() if v is not None},
+            builds={digests[k]: built(v, v) for k, v in versions.items() if v is not None},
             published={
                 digest: version
                 for digest, version in ((old_digest, old_online), (new_digest, new_online))

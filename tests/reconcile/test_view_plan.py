@@ -127,7 +127,7 @@ def test_readers_never_go_back_in_time_by_a_swap(filled: Any, make_view: Any) ->
     (build,) = filled.plan().steps
     filled.apply(build)
     seen = filled.shown["delays"]
-    ahead = replace(seen.builds[old], source_version=4)
+    ahead = seen.builds[old].model_copy(update={"source_version": 4})
     filled.ledgers["flights"] = replace(filled.ledgers["flights"], dataset_version=4, head=4, done=4)
     filled.shown["delays"] = replace(
         seen,

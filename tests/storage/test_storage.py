@@ -1,14 +1,12 @@
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import s3fs
+from race import race
 
 from featurestore.errors import NotFound, StorageError
 from featurestore.storage import Storage
@@ -54,23 +52,7 @@ def test_of_many_threads_one_puts(storage: Storage) -> None:
 
 
 def test_of_many_processes_one_puts_each_object_and_its_bytes_are_whole(storage: Storage) -> None:
-    writers = {
-        who: subprocess.Popen(
-            [sys.executable, "-c", WRITER, storage.root, who],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for who in "abcd"
-    }
-    for writer in writers.values():
-        assert writer.stdout is not None
-        assert writer.stdout.readline() == "ready\n"
-    for writer in writers.values():
-        assert writer.stdin is not None
-        writer.stdin.write("go\n")
-        writer.stdin.flush()
-    won = {who: json.loads(writer.communicate(timeout=60)[0]) for who, writer in writers.items()}
+    won = race(WRITER, storage.root, "abcd")
     assert sorted(n for numbers in won.values() for n in numbers) == list(range(40))
     for who, numbers in won.items():
         for n in numbers:

@@ -1,10 +1,7 @@
 from __future__ import annotations
 
 import io
-import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import s3fs
+from race import race
 
 from featurestore.errors import Conflict, StorageError
 from featurestore.storage import Storage
@@ -114,23 +112,7 @@ def test_of_two_writers_of_one_batch_one_lands(storage: Storage, table: Table, w
 
 
 def test_of_racing_processes_each_batch_is_committed_by_one(storage: Storage, table: Table) -> None:
-    writers = {
-        who: subprocess.Popen(
-            [sys.executable, "-c", WRITER, storage.root, who],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for who in "abc"
-    }
-    for writer in writers.values():
-        assert writer.stdout is not None
-        assert writer.stdout.readline() == "ready\n"
-    for writer in writers.values():
-        assert writer.stdin is not None
-        writer.stdin.write("go\n")
-        writer.stdin.flush()
-    won = {who: json.loads(writer.communicate(timeout=60)[0]) for who, writer in writers.items()}
+    won = race(WRITER, storage.root, "abc")
     assert names(Table.create(storage, "t", SCHEMA)) == sorted(
         f"{number}-{who}.parquet" for who, numbers in won.items() for number in numbers
     )
