@@ -26,6 +26,8 @@ from featurestore.storage import Storage
 from featurestore.table import Table
 
 KILLS = 200
+MOST_FILES = 500
+"""On a slow machine 200 kills take minutes, and all that arrived meanwhile has to be drained."""
 ROWS = 50
 RESOURCES = """
 kind: FeatureStore
@@ -85,7 +87,7 @@ def arriving(project: Path) -> Iterator[list[int]]:
     stop = threading.Event()
 
     def send() -> None:
-        while not stop.wait(0.15):
+        while len(arrived) < MOST_FILES and not stop.wait(0.15):
             arrive(project, len(arrived))
             arrived.append(len(arrived))
 
@@ -142,7 +144,7 @@ def values(storage: Storage, path: str) -> list[int]:
 
 
 def drain(project: Path) -> None:
-    done = subprocess.run(command("run", "--once"), cwd=project, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command("run", "--once"), cwd=project, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
