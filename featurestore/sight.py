@@ -70,15 +70,16 @@ class Published:
         """
         past = {name.removesuffix(".json") for name in self._storage.names(layout.builds(view))}
         held = {}
-        gone = self._gone.setdefault(view, set())
         # One that is wanted again, as before a change that was taken back, may be published again.
-        gone -= set(wanted)
+        gone = self._gone.pop(view, set()) - set(wanted)
         for digest in {*wanted, *past} - gone:
             found = self._marks.held(view, digest)
             if found is not None:
                 held[digest] = found
             elif digest not in wanted:
                 gone.add(digest)
+        if gone:
+            self._gone[view] = gone
         return held
 
 

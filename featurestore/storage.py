@@ -9,7 +9,6 @@ import os
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import fsspec
@@ -183,14 +182,15 @@ class Storage:
         return True
 
     def _temporary(self, target: str, data: bytes) -> str:
-        folder = Path(target).parent
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / f".tmp-{uuid.uuid4().hex}"
+        # No Path: it would remember each part of each of thousands of paths.
+        folder = os.path.dirname(target)
+        os.makedirs(folder, exist_ok=True)
+        temporary = os.path.join(folder, f".tmp-{uuid.uuid4().hex}")
         with open(temporary, "xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        return str(temporary)
+        return temporary
 
 
 def filesystem(url: str, environ: Mapping[str, str] | None = None) -> tuple[Any, str]:

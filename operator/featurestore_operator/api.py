@@ -7,26 +7,27 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NoReturn, Protocol
 
+import ijson
 import urllib3
 from kubernetes.client import ApiClient, Configuration
 from kubernetes.client.exceptions import ApiException
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import DynamicApiError
+from pydantic_core import from_json
 
 from featurestore.errors import Busy, Conflict, FeatureStoreError, NotFound, SpecError, TransientError
 from featurestore_operator.resource import Resource
 
 FIELD_MANAGER = "featurestore-operator"
 CONNECT_S, READ_S = 5.0, 30.0
-PAGE, METADATA_PAGE = 100, 250
-"""Small, for memory."""
 
 Object = dict[str, Any]
 _APPLY, _MERGE, _JSON = "application/apply-patch+yaml", "application/merge-patch+json", "application/json"
+_CHUNK = 1 << 16
 _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
@@ -69,30 +70,25 @@ class Api:
     def list(
         self, resource: Resource, namespace: str | None, labels: Mapping[str, str] | None = None
     ) -> list[Object]:
-        """All objects with these labels, in one namespace or (None) in all."""
-        return list(self.each(resource, namespace, labels))
+        """All objects with these labels as they are now, in one namespace or (None) in all."""
+        found = self._call("list", resource, namespace, "", query=_selecting(labels))
+        return [_whole(resource, item) for item in found["items"]]
 
     def each(
-        self, resource: Resource, namespace: str | None, labels: Mapping[str, str] | None = None
-    ) -> Iterator[Object]:
-        """As ``list``, few at a time."""
-        for page in self._pages(resource, namespace, labels, _JSON):
-            items = page.pop("items")
-            # Each is let go when it was used: with its managed fields, an object takes ten times what is kept of it.
-            while items:
-                # Items say neither their kind nor their version.
-                yield {"apiVersion": resource.api_version, "kind": resource.kind, **items.pop()}
+        self,
+        resource: Resource,
+        namespace: str | None,
+        labels: Mapping[str, str] | None = None,
+        *,
+        metadata_only: bool = False,
+    ) -> Listing:
+        """As ``list``, one by one, and as the API server remembers them, which may be a moment old.
 
-    def list_metadata(
-        self, resource: Resource, namespace: str | None, labels: Mapping[str, str] | None = None
-    ) -> Iterator[tuple[int, Sequence[Object]]]:
-        """As ``each``, only the metadata; page by page, each with the version that the list was made at."""
-        for page in self._pages(resource, namespace, labels, _METADATA_ONLY):
-            # An empty list of metadata is null.
-            items = page.pop("items", None) or []
-            for item in items:
-                item["metadata"].pop("managedFields", None)
-            yield int(page["metadata"]["resourceVersion"]), items
+        That takes a tenth of its time: it reads and decodes nothing of its database.
+        """
+        query = {**_selecting(labels), "resourceVersion": "0"}
+        accept = _METADATA_ONLY if metadata_only else _JSON
+        return Listing(resource, self._chunks(resource, namespace, query, accept))
 
     def apply(self, resource: Resource, manifest: Object) -> Object:
         """Server-side apply: the object with the manifest's fields in it, which are ours from here on.
@@ -159,24 +155,11 @@ class Api:
             query={"fieldManager": FIELD_MANAGER, "force": "true"},
         )
 
-    def _pages(
-        self, resource: Resource, namespace: str | None, labels: Mapping[str, str] | None, accept: str
-    ) -> Iterator[Object]:
-        query = {"limit": str(PAGE if accept == _JSON else METADATA_PAGE)}
-        if labels:
-            query["labelSelector"] = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
-
-        def ask(more: Mapping[str, str]) -> Object:
-            return self._call("list", resource, namespace, "", query={**query, **more}, accept=accept)
-
-        # The next page comes while one is worked on.
-        with ThreadPoolExecutor(1, "pages") as ahead:
-            coming: Future[Object] | None = ahead.submit(ask, {})
-            while coming is not None:
-                page = coming.result()
-                following = page["metadata"].get("continue")
-                coming = ahead.submit(ask, {"continue": following}) if following else None
-                yield page
+    def _chunks(
+        self, resource: Resource, namespace: str | None, query: Mapping[str, str], accept: str
+    ) -> Iterator[bytes]:
+        with self._answer("list", resource, namespace, "", accept=accept, query=query) as answer:
+            yield from answer.stream(_CHUNK)
 
     def _call(
         self,
@@ -188,9 +171,29 @@ class Api:
         *,
         body: Object | None = None,
         content_type: str = _JSON,
-        accept: str = _JSON,
         query: Mapping[str, str] | None = None,
     ) -> Object:
+        with self._answer(
+            verb, resource, namespace, name, subresource, body=body, content_type=content_type, query=query
+        ) as answer:
+            answered: Object = from_json(answer.data)
+        return answered
+
+    @contextmanager
+    def _answer(
+        self,
+        verb: str,
+        resource: Resource,
+        namespace: str | None,
+        name: str,
+        subresource: str = "",
+        *,
+        body: Object | None = None,
+        content_type: str = _JSON,
+        accept: str = _JSON,
+        query: Mapping[str, str] | None = None,
+    ) -> Iterator[urllib3.BaseHTTPResponse]:
+        """What the API server answers, to be read while this is entered."""
         where = f"{resource.plural}{'/' + subresource if subresource else ''}"
         start = time.monotonic()
         code = 0
@@ -206,7 +209,7 @@ class Api:
                 serialize=False,
             )
             code = answer.status
-            return _loaded(answer.data)
+            yield answer
         except (DynamicApiError, ApiException) as refusal:
             code = int(refusal.status or 0)
             _raise(refusal, code, verb, resource.kind, where, namespace, name)
@@ -220,6 +223,50 @@ class Api:
             self._meter.called(verb, where, code, time.monotonic() - start)
 
 
+class Listing:
+    """The objects of a list, one by one as they come. ``version``: of the list, once all have come.
+
+    With its managed fields an object takes ten times what is kept of it: thousands at once would take 100 MiB.
+    """
+
+    def __init__(self, resource: Resource, chunks: Iterator[bytes]) -> None:
+        self._resource, self._chunks = resource, chunks
+        self.version = 0
+
+    def __iter__(self) -> Iterator[Object]:
+        items, version = ijson.sendable_list(), ijson.sendable_list()
+        readers = (
+            ijson.items_coro(items, "items.item", use_float=True),
+            ijson.items_coro(version, "metadata.resourceVersion"),
+        )
+        try:
+            for chunk in self._chunks:
+                for reader in readers:
+                    reader.send(chunk)
+                yield from (_whole(self._resource, item) for item in items)
+                items.clear()
+            for reader in readers:
+                reader.close()
+        except ijson.JSONError as error:
+            raise TransientError(
+                "the API server's answer ended too early",
+                where=f"list {self._resource.plural}",
+                got=str(error),
+            ) from error
+        self.version = int(version[0])
+
+
+def _whole(resource: Resource, item: Object) -> Object:
+    """An item of a list, which need not say its kind, nor its version."""
+    return {"apiVersion": resource.api_version, "kind": resource.kind, **item}
+
+
+def _selecting(labels: Mapping[str, str] | None) -> dict[str, str]:
+    if not labels:
+        return {}
+    return {"labelSelector": ",".join(f"{key}={value}" for key, value in sorted(labels.items()))}
+
+
 _METHODS = {
     "get": "get",
     "list": "get",
@@ -228,11 +275,6 @@ _METHODS = {
     "patch": "patch",
     "delete": "delete",
 }
-
-
-def _loaded(data: bytes) -> Object:
-    loaded: Object = json.loads(data)
-    return loaded
 
 
 def _raise(

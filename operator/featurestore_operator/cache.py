@@ -18,12 +18,13 @@ Status is what the operator itself writes: were it woken by that, every write wo
 
 from __future__ import annotations
 
-import json
 import threading
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, cast
+
+from pydantic_core import from_json, to_json
 
 from featurestore_operator.key import Key, Kind
 from featurestore_operator.resource import (
@@ -40,6 +41,8 @@ from featurestore_operator.resource import (
 from featurestore_operator.standing import Standing
 
 JOB_LABEL = "batch.kubernetes.io/job-name"
+_OF_NO_USE = ("managedFields", "resourceVersion")
+"""In metadata: who wrote which field, and the version, which is kept apart."""
 
 Object = dict[str, Any]
 Place = tuple[str, str, str]
@@ -246,22 +249,34 @@ class Cache:
 
 
 def _entry(resource: Resource, item: Object) -> _Entry:
-    metadata = {key: value for key, value in item["metadata"].items() if key != "managedFields"}
-    kept = {"apiVersion": resource.api_version, "kind": resource.kind, **item, "metadata": metadata}
-    fixed = {key: value for key, value in metadata.items() if key != "resourceVersion"}
-    beyond_status = {**kept, "metadata": fixed, "status": None}
+    metadata = {key: value for key, value in item["metadata"].items() if key not in _OF_NO_USE}
+    beyond_status = to_json(
+        {
+            "apiVersion": resource.api_version,
+            "kind": resource.kind,
+            **{key: value for key, value in item.items() if key != "status"},
+            "metadata": metadata,
+        }
+    )
+    version = item["metadata"]["resourceVersion"]
+    rest = to_json({"status": item.get("status"), "resourceVersion": version})
     return _Entry(
         metadata["uid"],
-        int(metadata["resourceVersion"]),
-        zlib.compress(json.dumps(kept, separators=(",", ":")).encode(), 1),
-        hash(json.dumps(beyond_status, sort_keys=True)),
+        int(version),
+        zlib.compress(beyond_status + b"\n" + rest, 1),
+        hash(beyond_status),
         tuple(_groups(resource, item)),
         Standing.of(item) if resource.kind in OF_KIND else None,
     )
 
 
 def _unpack(content: bytes) -> Object:
-    item: Object = json.loads(zlib.decompress(content))
+    beyond_status, _, rest = zlib.decompress(content).partition(b"\n")
+    item: Object = from_json(beyond_status)
+    kept = from_json(rest)
+    item["metadata"]["resourceVersion"] = kept["resourceVersion"]
+    if kept["status"] is not None:
+        item["status"] = kept["status"]
     return item
 
 

@@ -34,11 +34,11 @@ class Census:
             known = cache.versions(resource)
             listed: list[int] = []
             for namespace in namespaces:
-                for version, items in api.list_metadata(resource, namespace, WATCHED[resource]):
-                    listed.append(version)
-                    for metadata in (item["metadata"] for item in items):
-                        place = resource, metadata["namespace"], metadata["name"]
-                        self._there[place] = metadata["uid"], int(metadata["resourceVersion"])
+                listing = api.each(resource, namespace, WATCHED[resource], metadata_only=True)
+                for metadata in (item["metadata"] for item in listing):
+                    place = resource, metadata["namespace"], metadata["name"]
+                    self._there[place] = metadata["uid"], int(metadata["resourceVersion"])
+                listed.append(listing.version)
             for (namespace, name), (uid, version) in known.items():
                 absent = self._there.get((resource, namespace, name), ("", 0))[0] != uid
                 if absent and version <= min(listed):
@@ -55,13 +55,16 @@ class Census:
         here = {resource: self._cache.versions(resource) for resource in WATCHED}
         return [place for place, it in self._there.items() if not _reaches(here[place[0]].get(place[1:]), it)]
 
-    def fetch(self, places: Sequence[Place]) -> None:
-        """Put these into the cache as they are now."""
+    def fetch(self, places: Sequence[Place]) -> int:
+        """Put these into the cache as they are now. Returns how many there are: of late, some may have gone."""
+        fetched = 0
         for resource, namespace, name in places:
             try:
                 self._cache.put(resource, self._api.get(resource, namespace, name))
+                fetched += 1
             except NotFound:
-                self._there.pop((resource, namespace, name), None)
+                continue
+        return fetched
 
 
 def _reaches(here: tuple[str, int] | None, there: tuple[str, int]) -> bool:

@@ -237,10 +237,10 @@ class Informer:
             before, missed = len(missed), census.missed()
             if len(missed) < before:
                 patient_until = time.monotonic() + PATIENCE_S
-        census.fetch(missed)
-        if gone or missed:
-            logger.info("the watches had missed %d deletions and %d changes", gone, len(missed))
-        return bool(missed)
+        owed = census.fetch(missed)
+        if gone or owed:
+            logger.info("the watches had missed %d deletions and %d changes", gone, owed)
+        return owed > 0
 
     def _resync(self) -> None:
         for key in self._cache.all_keys():

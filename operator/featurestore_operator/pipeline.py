@@ -45,7 +45,7 @@ class _Kept:
     inbox: Inbox
 
 
-@dataclass
+@dataclass(slots=True)
 class Seen:
     """What is remembered of a pipeline between looks. It saves work, and may be forgotten at any time."""
 

@@ -17,7 +17,6 @@ from featurestore.errors import FeatureStoreError
 from featurestore_operator import access, log
 from featurestore_operator.api import Api
 from featurestore_operator.cache import Cache
-from featurestore_operator.certificate import keep
 from featurestore_operator.endpoint import Endpoint
 from featurestore_operator.informer import Informer
 from featurestore_operator.lease import Lease
@@ -113,6 +112,9 @@ class Process:
     def _reviewing(self, answer: Answer | None, settings: Settings) -> Webhook | None:
         if answer is None or settings.webhook_port is None:
             return None
+        # Cryptography is 9 MiB that only those need who serve a webhook.
+        from featurestore_operator.certificate import keep
+
         namespace = settings.lease_namespace or access.own_namespace(default="default")
         return Webhook(settings.webhook_port, answer, lambda: keep(self.api, namespace, datetime.now(UTC)))
 

@@ -11,11 +11,13 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from featurestore.errors import FeatureStoreError
 from featurestore_operator.admission import Review
-from featurestore_operator.certificate import Serving
+
+if TYPE_CHECKING:
+    from featurestore_operator.certificate import Serving
 
 logger = logging.getLogger(__name__)
 

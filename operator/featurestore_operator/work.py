@@ -60,7 +60,9 @@ class Work:
         """Have the key handled once, ``after_s`` from now or earlier."""
         with self._changed:
             self._schedule.add(key, self._clock() + after_s)
-            self._changed.notify()
+            # Thousands are added before the first is handed out.
+            if not self._held:
+                self._changed.notify()
 
     def hold(self) -> None:
         """Hand out nothing more; what is under way goes on to its end."""
