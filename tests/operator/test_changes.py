@@ -9,9 +9,14 @@ from pathlib import Path
 import pytest
 from cluster.control_plane import ControlPlane
 from cluster.fixtures import namespace_of
-from cluster_story import Story, story
+from cluster_story import Object, Story, story
 from operating import eventually
 
+from featurestore.changeset import Before
+from featurestore.registry import Registry
+from featurestore.resources import DataPipeline
+from featurestore.storage import Storage
+from featurestore_operator.admission import review
 from featurestore_operator.resource import JOB, POD, SECRET
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("controllers")]
@@ -183,6 +188,29 @@ def test_a_view_that_is_deleted_with_its_data_is_built_anew(it: Story) -> None:
     assert not list(Path(it.root, "features").glob("things/*"))
     it.apply(it.view())
     it.settle()
+
+
+def test_a_relative_path_is_told_in_the_words_in_which_it_is_refused(
+    controllers: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
+    def refusal(manifest: Object) -> str:
+        return review({"operation": "CREATE", "object": manifest}, Before()).message
+
+    with story(controllers, namespace, tmp_path) as it:
+        store = it.store(offline={"uri": "root"})
+        pipeline = it.pipeline(source={"uri": "raw/*.parquet", "format": "Parquet"})
+        it.apply(store, pipeline)
+        it.start()
+        assert it.until("featurestore", "default", "StoreInvalid")["message"] == refusal(store)
+        assert it.until("datapipeline", "events", "StoreInvalid")["message"] == refusal(store)
+        it.delete("featurestore", "default")
+        # As a laptop does that shares the storage: what it recorded is not run here.
+        accepted = {**pipeline, "metadata": {"name": "events"}}
+        Registry(Storage(it.root)).accept(DataPipeline.model_validate(accepted, by_alias=True))
+        it.apply(it.store())
+        assert it.until("datapipeline", "events", "SpecInvalid")["message"] == refusal(pipeline)
+        it.apply(it.pipeline())
+        it.until("datapipeline", "events", "WaitingForFiles")
 
 
 def test_a_deletion_that_cannot_reach_its_storage_says_how_to_give_up(
