@@ -11,7 +11,7 @@ from manifest import job, pipeline, store, view
 
 from featurestore.errors import Conflict, NotFound, SpecError, TransientError
 from featurestore_operator import access, resource
-from featurestore_operator.api import Api, Forbidden
+from featurestore_operator.api import Api, Forbidden, Terminating
 from featurestore_operator.cache import Cache
 from featurestore_operator.census import Census
 from featurestore_operator.event import event
@@ -108,6 +108,18 @@ def test_a_missing_permission_is_said_in_words(
     assert f"the operator may not patch jobs in namespace {namespace}" in str(refused.value)
     assert "Role with the verb patch on jobs" in str(refused.value)
     assert not refused.value.retryable
+
+
+def test_a_namespace_that_is_being_deleted_lets_nothing_new_in_which_is_no_missing_permission(
+    control_plane: ControlPlane, api: Api, namespace: str
+) -> None:
+    made = api.create(resource.DATA_PIPELINE, pipeline(namespace, "flights"))
+    control_plane.kubectl("delete", "namespace", namespace, "--wait=false")
+    with pytest.raises(Terminating, match=f"namespace {namespace} is being deleted") as refused:
+        api.create(resource.JOB, job(namespace, "flights-1", "flights"))
+    assert not isinstance(refused.value, Forbidden)
+    status = {"metadata": {"namespace": namespace, "name": "flights"}, "status": {"rows": 7}}
+    assert api.apply_status(resource.DATA_PIPELINE, status)["metadata"]["uid"] == made["metadata"]["uid"]
 
 
 def test_an_invalid_object_is_refused_with_the_servers_words(api: Api, namespace: str) -> None:

@@ -211,30 +211,3 @@ def test_a_relative_path_is_told_in_the_words_in_which_it_is_refused(
         assert it.until("datapipeline", "events", "SpecInvalid")["message"] == refusal(pipeline)
         it.apply(it.pipeline())
         it.until("datapipeline", "events", "WaitingForFiles")
-
-
-def test_a_deletion_that_cannot_reach_its_storage_says_how_to_give_up(
-    controllers: ControlPlane, namespace: str, tmp_path: Path
-) -> None:
-    with story(controllers, namespace, tmp_path) as it:
-        values = {
-            "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
-            "AWS_ACCESS_KEY_ID": "it",
-            "AWS_SECRET_ACCESS_KEY": "it",
-            "AWS_REGION": "us-east-1",
-        }
-        data = {name: base64.b64encode(value.encode()).decode() for name, value in values.items()}
-        metadata = {"name": "gone", "namespace": namespace}
-        it.api.create(SECRET, {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data})
-        it.apply(
-            it.store(offline={"uri": "s3://gone/root", "secretRef": {"name": "gone"}}),
-            it.pipeline(deletionPolicy="Delete"),
-        )
-        it.start()
-        eventually(lambda: bool(it.get("datapipeline", "events")["metadata"].get("finalizers")), 60)
-        it.delete("datapipeline", "events")
-        message = it.until("datapipeline", "events", "Deleting")["message"]
-        assert message.startswith("Its data cannot be deleted: ")
-        words = message[message.index("kubectl annotate ") :].split()[:5]
-        it.plane.kubectl(*words[1:2], "-n", namespace, *words[2:5])
-        eventually(lambda: not it.is_there("datapipeline", "events"), 30)

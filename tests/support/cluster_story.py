@@ -201,11 +201,11 @@ def _is_up_to_date(item: Object) -> bool:
 def story(plane: ControlPlane, namespace: str, folder: Path) -> Iterator[Story]:
     with ExitStack() as stack:
         node = stack.enter_context(hollow_node(plane, namespace))
-        api = Api(access.configuration(str(plane.kubeconfig)), _Unmetered())
+        api = Api(access.configuration(str(plane.kubeconfig)), Unmetered())
         stack.callback(api.close)
         yield Story(plane, namespace, folder, node, stack, api)
 
 
-class _Unmetered:
+class Unmetered:
     def called(self, verb: str, resource: str, code: int, seconds: float) -> None:
         """Nobody asks."""
