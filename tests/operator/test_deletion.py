@@ -74,6 +74,25 @@ def delete_namespace(it: Story) -> None:
     it.plane.kubectl("delete", "namespace", it.namespace, f"--timeout={GOING_S}s")
 
 
+def test_data_goes_with_the_resources_that_ask_for_it_and_nothing_else_goes(
+    it: Story, s3: dict[str, str]
+) -> None:
+    of_both = held(s3)
+    it.plane.kubectl("delete", "-n", it.namespace, "featureview", "things", "--timeout=60s")
+    of_view = {*layout.data("views", "things"), layout.pointer("views", "things")}
+    of_pipeline = {name: names for name, names in of_both.items() if name not in of_view}
+    assert set(of_both) & of_view
+    assert held(s3) == of_pipeline
+    it.plane.kubectl("delete", "-n", it.namespace, "datapipeline", "events", "--timeout=60s")
+    assert of_pipeline
+    assert held(s3) == {}
+    assert Storage("s3://features/root", s3).find(layout.STORE) is not None
+    assert len(list(Path(it.folder, "raw/events").glob("*.parquet"))) == 1
+    it.apply(it.pipeline(), it.view())
+    it.until("featureview", "things", "UpToDate")
+    assert it.get("datapipeline", "events")["status"]["rows"] == 1
+
+
 def test_a_view_waits_for_the_batch_that_may_write_to_it_before_its_data_goes(
     it: Story, s3: dict[str, str]
 ) -> None:
