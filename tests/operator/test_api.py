@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from cluster.control_plane import ControlPlane
-from manifest import job, pipeline, store, view
+from manifest import job, pipeline, pod, store, view
 
 from featurestore.errors import Conflict, NotFound, SpecError, TransientError
 from featurestore_operator import access, resource
@@ -174,6 +174,27 @@ def test_a_census_finds_what_no_watch_told(api: Api, namespace: str) -> None:
     assert changed is not None
     assert changed["spec"]["description"] == "after"
     assert {key.name for key in woken} == {"goes", "default", "changes"}
+
+
+@pytest.mark.parametrize("kind", resource.WATCHED, ids=lambda kind: kind.plural)
+def test_what_no_watch_told_is_fetched(
+    control_plane: ControlPlane, api: Api, namespace: str, calls: Calls, kind: resource.Resource
+) -> None:
+    made = {
+        resource.FEATURE_STORE: store(namespace, "it"),
+        resource.DATA_PIPELINE: pipeline(namespace, "it"),
+        resource.FEATURE_VIEW: view(namespace, "it", "flights"),
+        resource.JOB: job(namespace, "it", "flights"),
+        resource.POD: pod(namespace, "it", "flights"),
+    }
+    control_plane.kubectl("create", "serviceaccount", "jobs", f"--namespace={namespace}")
+    api.create(kind, made[kind])
+    cache = Cache(lambda key, _: None)
+    census = Census(api, cache, [namespace])
+    calls.made.clear()
+    census.fetch(census.missed())
+    assert calls.made == [("get", kind.plural, 200)]
+    assert census.missed() == []
 
 
 def test_a_census_leaves_alone_what_came_after_it(api: Api, namespace: str) -> None:
