@@ -10,7 +10,7 @@ import pytest
 from cluster.control_plane import ControlPlane
 from cluster.fixtures import namespace_of
 from cluster_story import Object, Story, story
-from operating import eventually
+from eventually import eventually
 
 from featurestore.changeset import Before
 from featurestore.registry import Registry

@@ -12,9 +12,9 @@ import storage_server
 from cluster.binaries import MissingError
 from cluster.control_plane import ControlPlane
 from cluster_story import Story, Unmetered, story
+from eventually import eventually
 from manifest import pipeline
 from missing import not_here
-from operating import eventually
 
 from featurestore import layout
 from featurestore.errors import NotFound
