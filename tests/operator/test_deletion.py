@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+import redis
 import storage_server
 from cluster.binaries import MissingError
 from cluster.control_plane import ControlPlane
@@ -137,6 +138,21 @@ def test_a_namespace_goes_with_its_data_though_store_and_secret_go_first(
     assert held(s3)
     delete_namespace(it)
     assert held(s3) == {}
+
+
+def test_a_namespace_goes_with_its_data_though_its_redis_goes_first(
+    it: Story, s3: dict[str, str], tmp_path: Path
+) -> None:
+    offline = it.get("featurestore", "default")["spec"]["offline"]
+    with storage_server.redis(tmp_path) as url, redis.Redis.from_url(url) as client:
+        it.apply(it.store(offline=offline, online={"duckdb": None, "redis": {"url": f"{url}/0"}}))
+        eventually(lambda: client.dbsize() > 0, 60)
+        it.until("featureview", "things", "UpToDate")
+    it.until("featurestore", "default", "OnlineUnavailable")
+    assert held(s3)
+    delete_namespace(it)
+    assert held(s3) == {}
+    assert "what is online is left" in it.operators[0].log()
 
 
 def test_a_namespace_goes_and_leaves_the_data_of_which_nobody_knows_where_it_is(
