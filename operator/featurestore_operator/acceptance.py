@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 from featurestore.errors import SpecError
 from featurestore.registry import Accepted, Kind, Registry, resource_digest
 from featurestore.resources import DataPipeline, FeatureView
+from featurestore.resources.location import is_relative
 from featurestore.resources.node import path_text
 from featurestore.resources.reference import Known, check_references
 from featurestore_operator.parse import parse
@@ -51,7 +52,10 @@ def rule_pipeline(found: dict[str, Any], registry: Registry, columns: Columns) -
         given = parse(DataPipeline, found)
         return Ruling(_accepted(given, given.spec.looked_up, registry, columns))
     except SpecError as error:
-        return Ruling(registry.current("pipelines", found["metadata"]["name"]), str(error))
+        last = registry.current("pipelines", found["metadata"]["name"])
+        # A laptop with the same storage may have recorded what has a meaning only there.
+        usable = last is not None and not is_relative(last.resource.spec.source.uri)
+        return Ruling(last if usable else None, str(error))
 
 
 def rule_view(found: dict[str, Any], registry: Registry, columns: Columns) -> Ruling[FeatureView]:

@@ -28,6 +28,7 @@ CONNECT_S, READ_S = 5.0, 30.0
 Object = dict[str, Any]
 _APPLY, _MERGE, _JSON = "application/apply-patch+yaml", "application/merge-patch+json", "application/json"
 _CHUNK = 1 << 16
+_TERMINATING = "NamespaceTerminating"
 _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
@@ -45,6 +46,10 @@ class Exists(Conflict):
     """An object of this name is there already."""
 
 
+class Terminating(TransientError):
+    """The namespace is being deleted: what is there can be changed, and nothing new is let in."""
+
+
 class Api:
     """The API server, for threads: calls may be made at the same time.
 
@@ -53,6 +58,7 @@ class Api:
         Conflict: the object is another one than was read, or another writer was first.
         NotFound: the object, its namespace or its kind is not there.
         Forbidden: the operator lacks a permission.
+        Terminating: the namespace is being deleted, and the object would be a new one.
         SpecError: the server refuses the object as invalid.
         TransientError: the server did not answer, or failed.
     """
@@ -298,6 +304,8 @@ def _raise(
         error = NotFound(
             f"there is no {kind} {name!r} in {place}" if name else f"{where} are not served", got=said
         )
+    elif code == 403 and _TERMINATING in _causes(refusal):
+        error = Terminating(f"namespace {namespace} is being deleted: nothing new is let in", where=at)
     elif code in (401, 403):
         error = Forbidden(
             f"the operator may not {verb} {where} in {place}",
@@ -329,6 +337,14 @@ def _message(refusal: DynamicApiError | ApiException) -> str:
 
 def _reason(refusal: DynamicApiError | ApiException) -> str:
     return _said(refusal, "reason")
+
+
+def _causes(refusal: DynamicApiError | ApiException) -> list[str]:
+    """What the API server names as the causes of its refusal; [] if it names none."""
+    try:
+        return [it["reason"] for it in json.loads(refusal.body or "")["details"]["causes"]]
+    except (ValueError, KeyError, TypeError):
+        return []
 
 
 def _said(refusal: DynamicApiError | ApiException, part: str) -> str:

@@ -101,7 +101,7 @@ class Controller:
         if isinstance(store, Condition):
             self._teller.say(found, (store,), {})
             return None
-        self._deletion.guard(key, found)
+        self._deletion.guard(key, found, store)
         if key.kind == "DataPipeline":
             pipeline = self._pipelines.rule(found, store)
             outcome = (
@@ -142,6 +142,7 @@ class Controller:
         if key.kind == "DataPipeline":
             self._pipelines.forget(key.namespace, key.name)
         self._metrics.forget(key)
+        self._deletion.forget(key)
         if isinstance(store, OpenStore):
             kind = key.accepted_as
             if store.registry.accepted_digest(kind, key.name) is not None and self._is_gone(key):
@@ -156,14 +157,16 @@ class Controller:
             return True
         return False
 
-    def _cannot_see(self, key: Key, found: dict[str, Any] | None, error: StorageError) -> int:
-        """Storage does not answer: nothing can be known, so nothing is done, and that is said."""
+    def _cannot_see(self, key: Key, found: dict[str, Any] | None, error: StorageError) -> int | None:
+        """Storage does not answer: nothing can be known, so nothing is done, and that is said; when to look again."""
         attempt = self._blind[key] = Attempt.after(self._blind.get(key), self._clock(), as_failure(error))
         if found is not None:
             again = f"Failed {attempt.count} ×. Next attempt at {format_time(attempt.next_us)}."
             message = f"{sentence(attempt.failure)}. {again}"
             said = unknown("Ready", Reason.NOT_OBSERVED, message)
             if "deletionTimestamp" in found["metadata"]:
+                if self._deletion.gives_up(key, found, sentence(attempt.failure), self._clock()):
+                    return None
                 said = hindered(key, message)
             away = (
                 [false("OfflineReachable", Reason.OFFLINE_UNAVAILABLE, message)]

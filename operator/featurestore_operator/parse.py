@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from featurestore.errors import SpecError
 from featurestore.resources import DataPipeline, FeatureStore, FeatureView
+from featurestore.resources.location import is_relative
 
 R = TypeVar("R", DataPipeline, FeatureView, FeatureStore)
 
@@ -16,7 +17,8 @@ def parse(model: type[R], found: dict[str, Any]) -> R:
     """The resource that the object says. What the server adds to it is left out.
 
     Raises:
-        SpecError: something in it is wrong that the API server let through; all of it is said.
+        SpecError: something in it is wrong that the API server let through (all of it is said), or has no meaning
+            in a cluster.
     """
     metadata = {"name": found["metadata"]["name"], "labels": found["metadata"].get("labels") or {}}
     value = {
@@ -26,9 +28,36 @@ def parse(model: type[R], found: dict[str, Any]) -> R:
         "spec": found.get("spec", {}),
     }
     try:
-        return model.model_validate(value, by_alias=True, by_name=False)
+        resource = model.model_validate(value, by_alias=True, by_name=False)
     except ValidationError as error:
         problems = [f"{'.'.join(map(str, it['loc']))}: {it['msg']}" for it in error.errors()]
         raise SpecError(
             f"the {found['kind']} is wrong", where=metadata["name"], got="; ".join(problems)
         ) from error
+    _check_place(resource)
+    return resource
+
+
+def _check_place(resource: DataPipeline | FeatureView | FeatureStore) -> None:
+    """Nothing, if operator, Jobs and readers mean the same by the URI that the resource has.
+
+    Raises:
+        SpecError: each of them would look in another folder.
+    """
+    hint = "On a laptop it begins at the folder of store.yaml; no pod has that folder"
+    match resource:
+        case FeatureStore(spec=spec):
+            where, uri, like = "spec.offline.uri", spec.offline.uri, "s3://bucket/folder"
+            hint += ". A store stays where it is: delete one that is there already, and apply it anew"
+        case DataPipeline(spec=spec):
+            where, uri, like = "spec.source.uri", spec.source.uri, "s3://bucket/folder/*.parquet"
+        case _:
+            return
+    if is_relative(uri):
+        raise SpecError(
+            "a relative path names no place in a cluster",
+            where=where,
+            wanted=f"a URL such as {like}, or an absolute path on a volume that all pods mount",
+            got=repr(uri),
+            hint=hint,
+        )

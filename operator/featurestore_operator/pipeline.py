@@ -193,7 +193,7 @@ class Pipelines:
         environ = store.environ if own is None else own
         if kept is not None and (kept.digest, kept.environ) == (accepted.digest, environ):
             return kept.inbox
-        # A relative source has no meaning in a cluster: nothing is at its base.
+        # No source that is accepted in a cluster is relative to anything.
         seen.inbox = _Kept(accepted.digest, environ, Inbox(seen.ledger, "/", spec, environ))
         return seen.inbox.inbox
 

@@ -43,7 +43,8 @@ EVENT = Resource("events.k8s.io/v1", "Event", "events")
 WEBHOOK_CONFIGURATION = Resource(
     "admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations"
 )
-"""The one kind here that is in no namespace."""
+NAMESPACE = Resource("v1", "Namespace", "namespaces")
+"""These two kinds are in no namespace."""
 
 OF_KIND = {it.kind: it for it in (FEATURE_STORE, DATA_PIPELINE, FEATURE_VIEW)}
 MANAGED = {"app.kubernetes.io/managed-by": "featurestore"}

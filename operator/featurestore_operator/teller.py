@@ -9,7 +9,7 @@ from featurestore.backoff import Attempt
 from featurestore.condition import Condition
 from featurestore.errors import NotFound
 from featurestore.reason import Reason
-from featurestore_operator.api import Api, Exists
+from featurestore_operator.api import Api, Exists, Terminating
 from featurestore_operator.event import event
 from featurestore_operator.report import facts_of, ready, status
 from featurestore_operator.resource import EVENT, OF_KIND
@@ -70,6 +70,8 @@ class Teller:
             )
         except Exists:
             return  # Said already, by an operator that was killed before it knew.
+        except Terminating:
+            return  # An Event would go with the namespace, before anybody read it.
 
 
 def _ours(kept: dict[str, Any]) -> list[dict[str, Any]]:

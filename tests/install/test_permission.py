@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
-from permission import Cell, granted, missing, unused
+import yaml
+from installation import DEPLOY, NAMESPACE
+from permission import ELSEWHERE, Cell, granted, missing, stale, unused
 
 RULES = [
     {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["list", "create"]},
@@ -69,3 +71,27 @@ def test_other_urls_are_nothing_that_is_granted_by_resource() -> None:
 def test_a_wildcard_is_no_permission_that_can_be_checked() -> None:
     with pytest.raises(ValueError, match="grants all"):
         granted([{"apiGroups": ["*"], "resources": ["jobs"], "verbs": ["get"]}])
+
+
+def installed() -> set[Cell]:
+    roles = [it for it in yaml.safe_load_all((DEPLOY / "role.yaml").read_text()) if "rules" in it]
+    of_one = {"ClusterRole": "", "Role": NAMESPACE}
+    return {cell for role in roles for cell in granted(role["rules"], of_one[role["kind"]])}
+
+
+def test_each_permission_that_a_node_need_not_use_is_still_granted_and_used_by_the_test_that_is_named() -> (
+    None
+):
+    assert stale(ELSEWHERE, installed()) == []
+
+
+@pytest.mark.parametrize(
+    ("cell", "test"),
+    [
+        ("get nodes", "tests/operator/test_api.py::test_what_no_watch_told_is_fetched"),
+        ("get pods", "tests/operator/test_api.py::test_that_was_renamed"),
+        ("get pods", "tests/operator/test_that_is_gone.py::test_what_no_watch_told_is_fetched"),
+    ],
+)
+def test_what_is_not_granted_or_not_tested_any_more_is_stale(cell: str, test: str) -> None:
+    assert stale({cell: test}, installed()) == [cell]

@@ -26,3 +26,18 @@ def test_data_goes_with_the_resources_that_ask_for_it_and_nothing_else_goes(
     tenant.kubectl("delete", "datapipeline", "flights", "--timeout=120s")
     assert storage.names(layout.dataset("flights")) == storage.names(layout.ledger("flights")) == []
     assert storage.names("registry")
+
+
+def test_a_namespace_goes_with_its_data_though_its_store_goes_first(
+    tenant: Tenant, s3: dict[str, str]
+) -> None:
+    flights.begin(tenant, s3, deletionPolicy="Delete")
+    flights.put(s3, tenant, 1)
+    tenant.until("datapipeline", "flights", "UpToDate")
+    storage = Storage(f"s3://features/{tenant.namespace}", s3)
+    assert storage.names(layout.dataset("flights"))
+    tenant.kubectl("delete", "featurestore", "default")
+    tenant.kubectl("delete", "datapipeline", "flights", "--wait=false")
+    tenant.until("datapipeline", "flights", "Deleting", words=["There is no FeatureStore"])
+    tenant.kubectl("delete", "namespace", tenant.namespace, "--timeout=120s")
+    assert storage.names(layout.dataset("flights")) == storage.names(layout.ledger("flights")) == []

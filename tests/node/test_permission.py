@@ -12,29 +12,13 @@ from dataclasses import replace
 import pytest
 from installation import NAMESPACE
 from installed import OPERATOR, Installed
-from permission import Cell, granted, missing, unused
+from permission import ELSEWHERE, Cell, granted, missing, unused
 
 ROLES = (
     ("clusterrole", "featurestore-operator", ""),
     ("clusterrole", "featurestore-operator-webhook", ""),
     ("role", "featurestore-operator-own", NAMESPACE),
 )
-# What none of these tests need make it use, and the test that does.
-ELSEWHERE = {
-    "update secrets featurestore-operator-webhook in featurestore-system": (
-        "a certificate is renewed a month before it ends: tests/operator/test_certificate.py"
-    ),
-    **{
-        f"get {resource}": "a watch missed an object, which is fetched: tests/operator/test_informer.py"
-        for resource in (
-            "featurestores.featurestore.dev",
-            "datapipelines.featurestore.dev",
-            "featureviews.featurestore.dev",
-            "jobs.batch",
-            "pods",
-        )
-    },
-}
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ def holds(tenant: Tenant, kind: str, name: str, *days: int) -> None:
     eventually(
         lambda: tenant.get(kind, name)["status"].get("rows") == flights.arrived(*days),
         180,
-        lambda: tenant.told(kind, name),
+        tenant.told,
     )
 
 
@@ -56,7 +56,7 @@ def job_pod(tenant: Tenant, phase: str = "Running") -> str:
         found[:] = [it["metadata"]["name"] for it in pods if it["status"].get("phase") == phase]
         return bool(found)
 
-    eventually(there, 120, lambda: tenant.told("datapipeline", "flights"))
+    eventually(there, 120, tenant.told)
     return found[0]
 
 

@@ -108,6 +108,27 @@ def test_pipelines_that_look_each_other_up_are_refused_however_long_the_way() ->
     assert created(with_lookup("d", "b"), known).allowed
 
 
+@pytest.mark.parametrize("uri", ["data/*.parquet", "~/data/*.parquet", "file://data/*.parquet"])
+def test_a_path_that_is_relative_is_refused_with_where_and_what_to_do(uri: str) -> None:
+    answer = created(changed(PIPELINE, source={"uri": uri, "format": "Parquet"}))
+    assert not answer.allowed
+    assert answer.message == (
+        "a relative path names no place in a cluster: in spec.source.uri, wanted a URL such as "
+        f"s3://bucket/folder/*.parquet, or an absolute path on a volume that all pods mount, got {uri!r}. "
+        "On a laptop it begins at the folder of store.yaml; no pod has that folder"
+    )
+    store = created(changed(STORE, offline={"uri": uri}))
+    assert not store.allowed
+    assert "in spec.offline.uri, wanted a URL such as s3://bucket/folder, " in store.message
+    assert "delete one that is there already, and apply it anew" in store.message
+
+
+@pytest.mark.parametrize("uri", ["/mnt/data", "file:///mnt/data", "s3://features"])
+def test_a_place_on_a_volume_is_as_good_as_a_url(uri: str) -> None:
+    assert created(changed(STORE, offline={"uri": uri})).allowed
+    assert created(changed(PIPELINE, source={"uri": f"{uri}/*.csv", "format": "CSV"})).allowed
+
+
 def test_what_is_named_and_not_there_yet_is_a_warning() -> None:
     answer = created(changed(VIEW, "others", source={"pipeline": "weather"}))
     assert answer == Review(True, "", ("FeatureView 'others' waits: there is no DataPipeline 'weather' yet",))

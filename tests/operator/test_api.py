@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from cluster.control_plane import ControlPlane
-from manifest import job, pipeline, store, view
+from manifest import job, pipeline, pod, store, view
 
 from featurestore.errors import Conflict, NotFound, SpecError, TransientError
 from featurestore_operator import access, resource
-from featurestore_operator.api import Api, Forbidden
+from featurestore_operator.api import Api, Forbidden, Terminating
 from featurestore_operator.cache import Cache
 from featurestore_operator.census import Census
 from featurestore_operator.event import event
@@ -110,6 +110,18 @@ def test_a_missing_permission_is_said_in_words(
     assert not refused.value.retryable
 
 
+def test_a_namespace_that_is_being_deleted_lets_nothing_new_in_which_is_no_missing_permission(
+    control_plane: ControlPlane, api: Api, namespace: str
+) -> None:
+    made = api.create(resource.DATA_PIPELINE, pipeline(namespace, "flights"))
+    control_plane.kubectl("delete", "namespace", namespace, "--wait=false")
+    with pytest.raises(Terminating, match=f"namespace {namespace} is being deleted") as refused:
+        api.create(resource.JOB, job(namespace, "flights-1", "flights"))
+    assert not isinstance(refused.value, Forbidden)
+    status = {"metadata": {"namespace": namespace, "name": "flights"}, "status": {"rows": 7}}
+    assert api.apply_status(resource.DATA_PIPELINE, status)["metadata"]["uid"] == made["metadata"]["uid"]
+
+
 def test_an_invalid_object_is_refused_with_the_servers_words(api: Api, namespace: str) -> None:
     bad = view(namespace, "aircraft", "flights")
     bad["spec"]["features"][0]["type"] = "int63"
@@ -162,6 +174,27 @@ def test_a_census_finds_what_no_watch_told(api: Api, namespace: str) -> None:
     assert changed is not None
     assert changed["spec"]["description"] == "after"
     assert {key.name for key in woken} == {"goes", "default", "changes"}
+
+
+@pytest.mark.parametrize("kind", resource.WATCHED, ids=lambda kind: kind.plural)
+def test_what_no_watch_told_is_fetched(
+    control_plane: ControlPlane, api: Api, namespace: str, calls: Calls, kind: resource.Resource
+) -> None:
+    made = {
+        resource.FEATURE_STORE: store(namespace, "it"),
+        resource.DATA_PIPELINE: pipeline(namespace, "it"),
+        resource.FEATURE_VIEW: view(namespace, "it", "flights"),
+        resource.JOB: job(namespace, "it", "flights"),
+        resource.POD: pod(namespace, "it", "flights"),
+    }
+    control_plane.kubectl("create", "serviceaccount", "jobs", f"--namespace={namespace}")
+    api.create(kind, made[kind])
+    cache = Cache(lambda key, _: None)
+    census = Census(api, cache, [namespace])
+    calls.made.clear()
+    census.fetch(census.missed())
+    assert calls.made == [("get", kind.plural, 200)]
+    assert census.missed() == []
 
 
 def test_a_census_leaves_alone_what_came_after_it(api: Api, namespace: str) -> None:

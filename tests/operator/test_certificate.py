@@ -158,10 +158,14 @@ def test_nothing_is_written_while_all_is_well(api: Api, namespace: str, control_
 
 
 @pytest.mark.usefixtures("webhook")
-def test_after_a_renewal_the_api_server_believes_both(api: Api, namespace: str, tmp_path: Path) -> None:
+def test_after_a_renewal_the_api_server_believes_both(
+    api: Api, namespace: str, control_plane: ControlPlane, tmp_path: Path
+) -> None:
     first = keep(api, namespace, NOW)
+    mark = control_plane.audit.mark()
     second = keep(api, namespace, NOW + VALID - RENEWED)
     assert first.certificate != second.certificate
+    assert ("update", "secrets") in {(it.verb, it.resource) for it in control_plane.audit.writes(since=mark)}
     [authority] = told(api)
     for serving in (first, second):
         # The second one is of the future by its own clock, but for the hour that clocks may differ.

@@ -9,9 +9,14 @@ from pathlib import Path
 import pytest
 from cluster.control_plane import ControlPlane
 from cluster.fixtures import namespace_of
-from cluster_story import Story, story
-from operating import eventually
+from cluster_story import Object, Story, story
+from eventually import eventually
 
+from featurestore.changeset import Before
+from featurestore.registry import Registry
+from featurestore.resources import DataPipeline
+from featurestore.storage import Storage
+from featurestore_operator.admission import review
 from featurestore_operator.resource import JOB, POD, SECRET
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("controllers")]
@@ -185,28 +190,24 @@ def test_a_view_that_is_deleted_with_its_data_is_built_anew(it: Story) -> None:
     it.settle()
 
 
-def test_a_deletion_that_cannot_reach_its_storage_says_how_to_give_up(
+def test_a_relative_path_is_told_in_the_words_in_which_it_is_refused(
     controllers: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
+    def refusal(manifest: Object) -> str:
+        return review({"operation": "CREATE", "object": manifest}, Before()).message
+
     with story(controllers, namespace, tmp_path) as it:
-        values = {
-            "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
-            "AWS_ACCESS_KEY_ID": "it",
-            "AWS_SECRET_ACCESS_KEY": "it",
-            "AWS_REGION": "us-east-1",
-        }
-        data = {name: base64.b64encode(value.encode()).decode() for name, value in values.items()}
-        metadata = {"name": "gone", "namespace": namespace}
-        it.api.create(SECRET, {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data})
-        it.apply(
-            it.store(offline={"uri": "s3://gone/root", "secretRef": {"name": "gone"}}),
-            it.pipeline(deletionPolicy="Delete"),
-        )
+        store = it.store(offline={"uri": "root"})
+        pipeline = it.pipeline(source={"uri": "raw/*.parquet", "format": "Parquet"})
+        it.apply(store, pipeline)
         it.start()
-        eventually(lambda: bool(it.get("datapipeline", "events")["metadata"].get("finalizers")), 60)
-        it.delete("datapipeline", "events")
-        message = it.until("datapipeline", "events", "Deleting")["message"]
-        assert message.startswith("Its data cannot be deleted: ")
-        words = message[message.index("kubectl annotate ") :].split()[:5]
-        it.plane.kubectl(*words[1:2], "-n", namespace, *words[2:5])
-        eventually(lambda: not it.is_there("datapipeline", "events"), 30)
+        assert it.until("featurestore", "default", "StoreInvalid")["message"] == refusal(store)
+        assert it.until("datapipeline", "events", "StoreInvalid")["message"] == refusal(store)
+        it.delete("featurestore", "default")
+        # As a laptop does that shares the storage: what it recorded is not run here.
+        accepted = {**pipeline, "metadata": {"name": "events"}}
+        Registry(Storage(it.root)).accept(DataPipeline.model_validate(accepted, by_alias=True))
+        it.apply(it.store())
+        assert it.until("datapipeline", "events", "SpecInvalid")["message"] == refusal(pipeline)
+        it.apply(it.pipeline())
+        it.until("datapipeline", "events", "WaitingForFiles")

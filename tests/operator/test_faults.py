@@ -11,8 +11,8 @@ from cluster.control_plane import ControlPlane
 from cluster.fixtures import namespace_of
 from cluster.proxy import Proxy, proxy
 from cluster_story import Story, story
+from eventually import eventually
 from fault import CutWatches, FirstConflicts, OldReads, Refusals
-from operating import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("controllers")]
 FAULTS: dict[str, Callable[[Proxy], Refusals | FirstConflicts | OldReads | CutWatches]] = {

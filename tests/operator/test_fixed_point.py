@@ -11,7 +11,7 @@ import pytest
 from cluster.control_plane import ControlPlane
 from cluster.fixtures import namespace_of
 from cluster_story import Story, story
-from operating import eventually
+from eventually import eventually
 
 from featurestore_operator.resource import JOB, POD
 

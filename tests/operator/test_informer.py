@@ -6,8 +6,9 @@ import json
 from urllib.parse import unquote
 
 from cluster.control_plane import ControlPlane
+from eventually import eventually
 from manifest import job, pipeline, store, text, view
-from operating import Start, eventually
+from operating import Start
 
 
 def apply(plane: ControlPlane, *manifests: dict[str, object]) -> None:

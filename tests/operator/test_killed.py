@@ -12,8 +12,9 @@ from cluster.control_plane import ControlPlane
 from cluster.fixtures import namespace_of
 from cluster.proxy import Proxy, proxy
 from cluster_story import Story, story
+from eventually import eventually
 from fault import Kill
-from operating import Operator, eventually
+from operating import Operator
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("controllers")]
 ROWS = {"k": ["a", "b"], "ts": ["2024-01-01T00:00:00", "2024-01-01T01:00:00"], "v": [1, 2]}

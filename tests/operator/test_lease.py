@@ -6,8 +6,9 @@ import json
 
 import pytest
 from cluster.control_plane import ControlPlane
+from eventually import eventually
 from manifest import pipeline, text
-from operating import Operator, Start, eventually
+from operating import Operator, Start
 
 from featurestore_operator.lease import Move, Sight, move
 
@@ -56,7 +57,7 @@ def test_of_two_operators_one_works_and_the_other_takes_over_at_once_when_it_end
     first.server.stop()
     assert "has ended" in first.log()
     assert elected(control_plane, namespace) in ("", "second")
-    eventually(lambda: second.looks_at("DataPipeline", "flights") != [], within_s=3)
+    eventually(lambda: second.looks_at("DataPipeline", "flights") != [], timeout_s=3)
     assert elected(control_plane, namespace) == "second"
 
 

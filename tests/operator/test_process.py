@@ -10,8 +10,9 @@ import time
 import pytest
 from cluster.access import KubectlError
 from cluster.control_plane import ControlPlane
+from eventually import eventually
 from manifest import pipeline, text, view
-from operating import ONLOOKER, Start, eventually
+from operating import ONLOOKER, Start
 
 from featurestore_operator.settings import Settings, parse
 

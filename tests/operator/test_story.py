@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cluster.control_plane import ControlPlane
 from cluster_story import Story, story
-from operating import eventually
+from eventually import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("controllers")]
 ROWS = {"k": ["a", "b"], "ts": ["2024-01-01T00:00:00", "2024-01-01T01:00:00"], "v": [1, 2]}

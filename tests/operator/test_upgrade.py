@@ -17,8 +17,8 @@ from cluster.binaries import MissingError
 from cluster.control_plane import ControlPlane, control_plane
 from cluster.fixtures import CRDS, apply_crds, namespace_of
 from cluster_story import Story, story
+from eventually import eventually
 from missing import not_here
-from operating import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("controllers")]
 

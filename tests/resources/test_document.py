@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from featurestore.errors import SpecError
 from featurestore.resources import FeatureStore
 from featurestore.resources.document import load
-from featurestore.resources.location import resolve_uri
+from featurestore.resources.location import is_relative, resolve_uri
 from featurestore.resources.node import documents
 
 STORE = "kind: FeatureStore\nmetadata: {name: default}\nspec:\n  offline: {uri: data}\n"
@@ -161,3 +161,30 @@ def test_whatever_stands_in_a_file_is_no_crash(text: str, tmp_path_factory: pyte
 )
 def test_relative_paths_begin_at_the_folder_of_the_file(text: str, resolved: str) -> None:
     assert resolve_uri(text, Path("/srv/project")) == resolved
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "data/*.csv",
+        "../shared",
+        ".",
+        "~/data",
+        "file://data/*.csv",
+        "local://data",
+        "zip://*.csv::data/a.zip",
+    ],
+)
+def test_what_another_process_may_find_elsewhere_is_relative(text: str) -> None:
+    assert is_relative(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("/var/data", "/var/a::b/*.csv", "file:///var/data", "local:///var/data", "s3://bucket/*.csv"),
+        *("zip://*.csv::s3://bucket/a.zip", "zip::file:///var/a.zip", "simplecache::s3://bucket/*.csv"),
+    ],
+)
+def test_what_every_process_finds_at_the_same_place_is_not_relative(text: str) -> None:
+    assert not is_relative(text)

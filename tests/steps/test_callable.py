@@ -117,6 +117,18 @@ def test_a_module_that_cannot_be_imported_is_another_error_than_a_function_that_
     assert not isinstance(failed.value, CallableRaised)
 
 
+def test_on_a_laptop_a_missing_module_is_missed_beside_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "store.yaml").touch()
+    with pytest.raises(CodeError) as failed:
+        load("nobodys_module:f")
+    assert failed.value.hint == (
+        f"It is looked for beside store.yaml ({tmp_path}) and among installed packages"
+    )
+
+
 def test_what_is_no_function_is_refused_with_what_the_module_offers(define: Define) -> None:
     define("f = 7\ndef clean(rows): return rows\n")
     with pytest.raises(CodeError, match="There is: 'clean'"):

@@ -15,8 +15,10 @@ import polars as pl
 from cluster.control_plane import ControlPlane
 from cluster.hollow_node import HollowNode, hollow_node
 from cluster.proxy import Proxy
-from operating import Operator, eventually
+from eventually import eventually
+from operating import Operator
 from server import Server, free_port
+from speaking import Object, Speaking
 
 import featurestore
 from featurestore.client import Store
@@ -33,14 +35,13 @@ from featurestore_operator.resource import (
     SECRET,
 )
 
-Object = dict[str, Any]
 OURS = "featurestore.dev/v1alpha1"
 OURS_ALL = (FEATURE_STORE, DATA_PIPELINE, FEATURE_VIEW)
 RESOURCES = {it.kind.lower(): it for it in (*OURS_ALL, JOB, POD, SECRET, CONFIG_MAP)}
 
 
 @dataclass
-class Story:
+class Story(Speaking):
     """``folder``: has the storage root and the raw files. ``node``: runs the Jobs."""
 
     plane: ControlPlane
@@ -118,22 +119,6 @@ class Story:
     def get(self, kind: str, name: str) -> Object:
         return self.api.get(RESOURCES[kind], self.namespace, name)
 
-    def condition(self, kind: str, name: str, type_: str = "Ready") -> Object:
-        """{} if it does not say."""
-        conditions = self.get(kind, name).get("status", {}).get("conditions", [])
-        return next((it for it in conditions if it["type"] == type_), {})
-
-    def until(
-        self, kind: str, name: str, reason: str, type_: str = "Ready", within_s: float = 60.0
-    ) -> Object:
-        """The condition, once it has this reason."""
-        try:
-            eventually(lambda: self.condition(kind, name, type_).get("reason") == reason, within_s)
-        except AssertionError:
-            logs = "\n".join(it.log()[-6000:] for it in self.operators)
-            raise AssertionError(f"{self.get(kind, name).get('status')}\n{logs}") from None
-        return self.condition(kind, name, type_)
-
     def settled(self) -> bool:
         """Whether all resources are ready and up to date with their specs."""
         return all(_is_up_to_date(it) for kind in OURS_ALL for it in self.api.list(kind, self.namespace))
@@ -151,15 +136,15 @@ class Story:
 
     def settle(self, within_s: float = 90.0) -> None:
         """Return once all is ready, and the last file is what readers find; each row is there once."""
-        try:
-            eventually(lambda: self._rows() == (self.files, self.files) and self.settled(), within_s)
-        except AssertionError:
-            raise AssertionError(f"{self._rows()} of {self.files} rows\n{self.told()}") from None
+        eventually(
+            lambda: self._rows() == (self.files, self.files) and self.settled(),
+            within_s,
+            lambda: f"{self._rows()} of {self.files} rows\n{self.told()}",
+        )
         found = self.value()
         assert found == self.files, f"readers find {found} after {self.files} files"
 
     def told(self) -> str:
-        """What the resources and the operators say."""
         found = [it for kind in OURS_ALL for it in self.api.list(kind, self.namespace)]
         said = [f"{it['kind']} {it['metadata']['name']}: {json.dumps(it.get('status'))}" for it in found]
         return "\n".join((*said, *(it.log()[-4000:] for it in self.operators[-3:])))
@@ -201,11 +186,11 @@ def _is_up_to_date(item: Object) -> bool:
 def story(plane: ControlPlane, namespace: str, folder: Path) -> Iterator[Story]:
     with ExitStack() as stack:
         node = stack.enter_context(hollow_node(plane, namespace))
-        api = Api(access.configuration(str(plane.kubeconfig)), _Unmetered())
+        api = Api(access.configuration(str(plane.kubeconfig)), Unmetered())
         stack.callback(api.close)
         yield Story(plane, namespace, folder, node, stack, api)
 
 
-class _Unmetered:
+class Unmetered:
     def called(self, verb: str, resource: str, code: int, seconds: float) -> None:
         """Nobody asks."""

@@ -34,11 +34,18 @@ def view(namespace: str, name: str, pipeline: str, description: str = "") -> Obj
 
 
 def job(namespace: str, name: str, pipeline: str) -> Object:
+    template = pod(namespace, name, pipeline)
+    labels = template["metadata"]["labels"]
+    spec = {"template": {"metadata": {"labels": labels}, "spec": template["spec"]}}
+    return _object("batch/v1", "Job", namespace, name, spec, labels)
+
+
+def pod(namespace: str, name: str, pipeline: str) -> Object:
+    """Of the service account ``jobs``: one must be there, and only controllers make the default one."""
     labels = {"app.kubernetes.io/managed-by": "featurestore", "featurestore.dev/pipeline": pipeline}
     container = {"name": "it", "image": "none", "command": ["true"]}
-    pod = {"restartPolicy": "Never", "containers": [container]}
-    spec = {"template": {"metadata": {"labels": labels}, "spec": pod}}
-    return _object("batch/v1", "Job", namespace, name, spec, labels)
+    spec = {"restartPolicy": "Never", "serviceAccountName": "jobs", "containers": [container]}
+    return _object("v1", "Pod", namespace, name, spec, labels)
 
 
 def text(*manifests: Object) -> str:

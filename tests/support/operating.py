@@ -1,12 +1,10 @@
-"""Operators as processes of their own, and waiting for what they do."""
+"""Operators as processes of their own."""
 
 from __future__ import annotations
 
 import json
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,14 +12,6 @@ from typing import Any, Protocol
 from server import Server
 
 ONLOOKER = Path(__file__).with_name("onlooker.py")
-DEADLINE_S = 30.0
-
-
-def eventually(holds: Callable[[], bool], within_s: float = DEADLINE_S) -> None:
-    deadline = time.monotonic() + within_s
-    while not holds():
-        assert time.monotonic() < deadline, "not so in time"
-        time.sleep(0.05)
 
 
 @dataclass

@@ -5,24 +5,25 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, ClassVar
 
 import yaml
 from cluster.control_plane import ControlPlane
 from eventually import eventually
+from speaking import Object, Speaking
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
 
-Object = dict[str, Any]
 OURS = "apis/featurestore.dev/v1alpha1"
 APIS = {"pod": "api/v1", "job": "apis/batch/v1"}
 
 
 @dataclass(frozen=True)
-class Tenant:
+class Tenant(Speaking):
     """``client``: of somebody who may do everything."""
 
+    patience_s: ClassVar[float] = 180.0
     plane: ControlPlane
     client: ApiClient
     namespace: str
@@ -44,39 +45,14 @@ class Tenant:
         found: list[Object] = self._asked(self._path(kind), {"labelSelector": labels})["items"]
         return found
 
-    def condition(self, kind: str, name: str, type_: str = "Ready") -> Object:
-        """{} if it does not say."""
-        conditions = self.get(kind, name).get("status", {}).get("conditions", [])
-        return next((it for it in conditions if it["type"] == type_), {})
-
-    def until(
-        self,
-        kind: str,
-        name: str,
-        reason: str,
-        type_: str = "Ready",
-        words: Sequence[str] = (),
-        within_s: float = 180.0,
-    ) -> Object:
-        """The condition, once it has this reason and these words."""
-        said: Object = {}
-
-        def holds() -> bool:
-            nonlocal said
-            said = self.condition(kind, name, type_)
-            return said.get("reason") == reason and all(it in said["message"] for it in words)
-
-        eventually(holds, within_s, lambda: self.told(kind, name))
-        return said
-
-    def told(self, kind: str, name: str) -> str:
-        """All that is known of it, for people who look for why it is not as wanted."""
-        status = json.dumps(self.get(kind, name).get("status"), indent=1)
+    def told(self) -> str:
+        found = [it for kind in ("featurestore", "datapipeline", "featureview") for it in self.all(kind)]
+        said = [f"{it['metadata']['name']}: {json.dumps(it.get('status'), indent=1)}" for it in found]
         pods = self.kubectl("get", "pods,jobs", "--output=wide")
         logs = self.kubectl(
             "logs", "--selector=app.kubernetes.io/name=featurestore-job", "--tail=-1", "--prefix"
         )
-        return f"{status}\n{pods}\n{logs[-3000:]}"
+        return "\n".join((*said, pods, logs[-3000:]))
 
     def run(self, manifest: Object, within_s: float = 180.0) -> str:
         """What a pod prints that ends well."""

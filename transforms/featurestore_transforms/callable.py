@@ -15,6 +15,7 @@ import pyarrow as pa
 from polars.exceptions import PanicException
 
 from featurestore.errors import CodeError, did_you_mean
+from featurestore.project import STORE_FILE
 
 _seen_ns: dict[str, int] = {}
 
@@ -37,7 +38,7 @@ def load(reference: str) -> Callable[[Any], Any]:
             "the module of a callable cannot be imported",
             where=reference,
             got=f"{type(error).__name__}: {error}",
-            hint=f"It is looked for beside store.yaml ({os.getcwd()}) and among installed packages",
+            hint=_looked_for(),
         ) from error
     found = getattr(module, name, None)
     if not callable(found):
@@ -76,6 +77,17 @@ def call(reference: str, rows: pl.LazyFrame) -> pl.DataFrame:
         f"{reference} returned no table",
         wanted="a polars.LazyFrame or a pyarrow.Table",
         got=f"{type(made).__module__}.{type(made).__qualname__}".removeprefix("builtins."),
+    )
+
+
+def _looked_for() -> str:
+    """Where modules are looked for, in the words of whoever can put one there."""
+    folder = os.getcwd()
+    if os.path.exists(os.path.join(folder, STORE_FILE)):
+        return f"It is looked for beside {STORE_FILE} ({folder}) and among installed packages"
+    return (
+        f"It is looked for on PYTHONPATH and among the packages installed in {sys.prefix}. A Job has those of its image: "
+        "spec.job.template.image names one with your code in it (docs/install.md, Images)"
     )
 
 

@@ -110,7 +110,7 @@ def _fixtures(item: pytest.Item) -> set[str]:
 
 @contextmanager
 def namespace_of(plane: ControlPlane) -> Iterator[str]:
-    from kubernetes.client import CoreV1Api, CustomObjectsApi
+    from kubernetes.client import ApiException, CoreV1Api, CustomObjectsApi
 
     name = f"test-{uuid.uuid4().hex[:10]}"
     with plane.client() as client:
@@ -120,7 +120,11 @@ def namespace_of(plane: ControlPlane) -> Iterator[str]:
             CustomObjectsApi(client).delete_collection_namespaced_custom_object(
                 "featurestore.dev", "v1alpha1", name, kind
             )
-        CoreV1Api(client).delete_namespace(name)
+        try:
+            CoreV1Api(client).delete_namespace(name)
+        except ApiException as refusal:
+            if refusal.status != 404:  # The test may have deleted it.
+                raise
 
 
 def apply_crds(plane: ControlPlane, folder: Path = CRDS) -> None:

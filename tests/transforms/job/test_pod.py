@@ -58,11 +58,15 @@ def test_what_functions_print_stands_in_the_log_and_never_beside_the_result(site
     assert "chatter of a function" in ended.log
 
 
-def test_a_function_that_is_not_installed_fails_the_job_for_good(site: Any) -> None:
+def test_a_function_that_is_not_installed_fails_the_job_for_good_and_says_that_the_image_lacks_it(
+    site: Any,
+) -> None:
     site.pipeline(transforms=[{"python": {"callable": "not_there:clean"}}])
     ended = site.job(number=site.arrive("1", {"a": 1}))
     assert (ended.code, ended.failure.type, ended.failure.retryable) == (5, "CodeError", False)
     assert ended.failure.where == "not_there:clean"
+    assert "spec.job.template.image names one with your code in it" in ended.failure.hint
+    assert "store.yaml" not in ended.failure.hint
 
 
 def test_storage_that_does_not_answer_is_worth_another_attempt(site: Any) -> None:
