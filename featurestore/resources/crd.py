@@ -208,16 +208,22 @@ def _field(name: str, field: FieldInfo, model: type[Model]) -> dict[str, Any]:
         schema["x-kubernetes-list-type"] = "atomic" if unique is None else "map" if unique.key else "set"
         if unique is not None and unique.key:
             schema["x-kubernetes-list-map-keys"] = [to_camel(unique.key)]
-    # An empty list or mapping means what an absent one means, and would stand in every object that is shown.
-    if not field.is_required() and field.default not in (None, (), {}):
+    # An empty list or mapping means what an absent one means, and would stand in every object that is shown. A choice
+    # would be kept by the server, and stand beside another one that somebody applies later.
+    if not field.is_required() and field.default not in (None, (), {}) and not _is_choice(field):
         schema["default"] = _default(name, field, model)
     return schema
 
 
+def _is_choice(field: FieldInfo) -> bool:
+    """Whether the default is an object that chooses one of several, and not what its own fields' defaults say."""
+    return isinstance(field.default, Model) and field.default != type(field.default).model_construct()
+
+
 def _default(name: str, field: FieldInfo, model: type[Model]) -> Any:
-    """A default as JSON. That of an object says only what its own fields' defaults do not."""
+    """A default as JSON. That of an object is what its own fields' defaults say."""
     if isinstance(field.default, Model):
-        return field.default.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        return {}
     only = model.model_construct(**{name: field.default})
     return only.model_dump(mode="json", by_alias=True, include={name})[str(field.alias)]
 

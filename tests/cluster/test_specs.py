@@ -136,6 +136,17 @@ def test_what_must_not_change_cannot_be_changed(control_plane: ControlPlane, nam
         control_plane.kubectl(*apply, stdin=store.replace("uri: a", "uri: b"))
 
 
+def test_a_store_that_said_nothing_of_its_online_store_can_choose_one_later(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    metadata = "apiVersion: featurestore.dev/v1alpha1\nkind: FeatureStore\nmetadata: {name: it}\n"
+    apply = ("apply", f"--namespace={namespace}", "--filename=-")
+    control_plane.kubectl(*apply, stdin=metadata + "spec: {offline: {uri: a}}\n")
+    control_plane.kubectl(
+        *apply, stdin=metadata + "spec: {offline: {uri: a}, online: {redis: {managed: {}}}}\n"
+    )
+
+
 @pytest.mark.parametrize(
     "spec", [spec for spec in INVALID if spec.stem in UNSENT], ids=lambda spec: spec.stem
 )
