@@ -50,6 +50,7 @@ def series() -> dict[str, frozenset[str]]:
     pipeline = Key("DataPipeline", "prod", "a")
     metrics.handled(pipeline, 0.1, ValueError())
     metrics.called("get", "jobs", 200, 0.1)
+    metrics.begin(pipeline)
     metrics.batch_committed(pipeline, 1, 1, 1)
     metrics.read(known, lambda: {"waiting": 0}, lambda: True)
     samples = [sample for family in metrics.registry.collect() for sample in family.samples]
