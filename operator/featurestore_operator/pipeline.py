@@ -139,7 +139,7 @@ class Pipelines:
         for _ in range(_ROUNDS):
             result = last_result(seen.ledger, seen.result)
             there = observe_pipeline(seen.ledger, result, inbox)
-            self._count(found, seen.result, result)
+            self._count(found, seen, result)
             seen.observed, seen.result = there, result
             observed = Observed({**looked_up, name: there}, {}, attempts, running, waiting)
             plan = reconcile(Desired({name: accepted}, {}), observed, now_us)
@@ -208,11 +208,13 @@ class Pipelines:
             or store.registry.accepted_digest("pipelines", name) is not None
         }
 
-    def _count(self, found: dict[str, Any], before: BatchResult | None, now: BatchResult | None) -> None:
-        """Count a batch that was committed since the last look; those before the first look were counted once."""
-        if before is not None and now is not None and now.number > before.number:
-            metadata = found["metadata"]
-            key = Key("DataPipeline", metadata["namespace"], metadata["name"])
+    def _count(self, found: dict[str, Any], seen: Seen, now: BatchResult | None) -> None:
+        """Count a batch that was committed since the last look; those before the first look are history."""
+        key = Key("DataPipeline", found["metadata"]["namespace"], found["metadata"]["name"])
+        before = 0 if seen.result is None else seen.result.number
+        if seen.observed is None:
+            self._metrics.begin(key)
+        elif now is not None and now.number > before:
             self._metrics.batch_committed(key, now.rows_committed, now.bytes_read, now.rows_quarantined)
 
     def _run(

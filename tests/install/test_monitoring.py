@@ -1,123 +1,196 @@
-"""Alerts and dashboard name metrics and labels that there are, and each alert has its page."""
+"""A real Prometheus scrapes a real operator as the ServiceMonitor says; alerts and dashboard find in it what they ask for."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
-from functools import cache
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
-from installation import CHART, ROOT
+from cluster.binaries import MissingError
+from cluster.control_plane import ControlPlane
+from cluster.fixtures import namespace_of
+from cluster.proxy import proxy
+from cluster_story import story
+from fault import FirstConflicts
+from installation import (
+    ALERTS,
+    DASHBOARD,
+    GROUPS,
+    MONITORING,
+    NAMESPACE,
+    PANELS,
+    Objects,
+    kustomized,
+    of_kind,
+    templated,
+)
+from missing import not_here
+from operating import eventually
+from prometheus import Prometheus, prometheus
 
-from featurestore_operator.cache import Cache
-from featurestore_operator.key import Key
-from featurestore_operator.metrics import PREFIX, Metrics
-from featurestore_operator.resource import OF_KIND
-
-RULES = yaml.safe_load((CHART / "monitoring/rules.yaml").read_text())
-ALERTS = [rule for group in RULES["spec"]["groups"] for rule in group["rules"]]
-DASHBOARD = json.loads((CHART / "monitoring/dashboard.json").read_text())
-PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
-STATUS = {
-    "watermark": "2013-01-01T00:00:00Z",
-    "oldestPendingTime": "2013-01-01T00:00:00Z",
-    "rows": 1,
-    "pendingFiles": 1,
-    "batch": 1,
-}
+SELECTOR = re.compile(r"featurestore_operator_\w+(?:\{[^}]*\})?")
+INTERVAL_MS = 200
 
 
-@cache
-def series() -> dict[str, frozenset[str]]:
-    """All series of an operator that has seen everything once, and their labels."""
-    known = Cache(lambda *_: None)
-    for kind, resource in OF_KIND.items():
-        metadata = {"namespace": "prod", "name": "a", "uid": kind, "resourceVersion": "1"}
-        spec = {"source": {"pipeline": "a"}} if kind == "FeatureView" else {}
-        known.put(
-            resource,
+@dataclass(frozen=True)
+class Watched:
+    """``namespace``: that of the resources."""
+
+    prometheus: Prometheus
+    namespace: str
+
+    def said(self, query: str) -> str:
+        """The query as Grafana sends it, with this namespace chosen."""
+        # As Grafana has it: four scrapes.
+        interval = f"{4 * INTERVAL_MS}ms"
+        return query.replace("$__rate_interval", interval).replace("$namespace", self.namespace)
+
+    def shown(self, query: str) -> list[dict[str, str]]:
+        """Labels of each series that a panel draws."""
+        now_s = float(self.prometheus.ask("query", query="time()")["result"][1])
+        span = {"start": str(now_s - 2), "end": str(now_s), "step": "1"}
+        found = self.prometheus.ask("query_range", query=self.said(query), **span)
+        return [it["metric"] for it in found["result"]]
+
+
+@pytest.fixture(scope="module")
+def watched(controllers: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    """An operator that took a file, and lost its first writes to others; its metrics in a Prometheus."""
+    folder = tmp_path_factory.mktemp("watched")
+    (folder / "rules.yaml").write_text(yaml.safe_dump({"groups": GROUPS}))
+    with (
+        namespace_of(controllers) as namespace,
+        proxy(controllers, "watched") as way,
+        story(controllers, namespace, folder) as it,
+    ):
+        way.begin(FirstConflicts())
+        it.apply(it.store(), it.pipeline(), it.view())
+        operator = it.start(by=way)
+        try:
+            with prometheus(folder / "prometheus", configuration(operator.port)) as served:
+                eventually(lambda: served.series("featurestore_operator_batches_total == 0"))
+                it.next()
+                it.settle()
+                yield Watched(served, namespace)
+        except MissingError as missing:
+            not_here(missing)
+
+
+def configuration(port: int) -> dict[str, Any]:
+    """What the Prometheus Operator makes of our ServiceMonitor and rules, with more haste."""
+    monitor = yaml.safe_load((MONITORING / "service-monitor.yaml").read_text())
+    [endpoint] = monitor["spec"]["endpoints"]
+    assert set(endpoint) == {"port", "path", "interval", "honorLabels"}
+    target = {"targets": [f"127.0.0.1:{port}"], "labels": {"namespace": NAMESPACE, "pod": "operator"}}
+    return {
+        "global": {"scrape_interval": f"{INTERVAL_MS}ms", "evaluation_interval": f"{INTERVAL_MS}ms"},
+        "rule_files": ["../rules.yaml"],
+        "scrape_configs": [
             {
-                "apiVersion": resource.api_version,
-                "kind": kind,
-                "metadata": metadata,
-                "spec": spec,
-                "status": STATUS,
-            },
-        )
-    metrics = Metrics()
-    pipeline = Key("DataPipeline", "prod", "a")
-    metrics.handled(pipeline, 0.1, ValueError())
-    metrics.called("get", "jobs", 200, 0.1)
-    metrics.batch_committed(pipeline, 1, 1, 1)
-    metrics.read(known, lambda: {"waiting": 0}, lambda: True)
-    samples = [sample for family in metrics.registry.collect() for sample in family.samples]
-    return {sample.name: frozenset(sample.labels) for sample in samples}
+                "job_name": "featurestore-operator",
+                "metrics_path": endpoint["path"],
+                "honor_labels": endpoint["honorLabels"],
+                "static_configs": [target],
+            }
+        ],
+    }
 
 
-def queries() -> Iterator[tuple[str, str]]:
-    for alert in ALERTS:
-        yield alert["alert"], alert["expr"]
+@pytest.mark.slow
+def test_each_panel_shows_something_and_names_it(watched: Watched) -> None:
     for panel in PANELS:
         for target in panel["targets"]:
-            yield panel["title"], target["expr"]
-    for variable in DASHBOARD["templating"]["list"]:
-        if variable["type"] == "query":
-            yield variable["label"], variable["query"]["query"]
+            eventually(lambda query=target["expr"]: watched.shown(query), 10)
+            shown = watched.shown(target["expr"])
+            for label in re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]):
+                assert all(it.get(label) for it in shown), panel["title"]
 
 
-@pytest.mark.parametrize(("where", "query"), [pytest.param(*it, id=it[0]) for it in queries()])
-def test_a_query_names_only_series_and_labels_that_there_are(where: str, query: str) -> None:
-    names = set(re.findall(rf"{PREFIX}\w+", query))
-    assert names
-    assert names <= set(series())
-    there = frozenset().union(*(series()[name] for name in names))
-    made = frozenset(re.findall(r'label_replace\([^"]*"[^"]*"[^"]*, "(\w+)"', query))
-    groups = re.findall(r"\b(?:by|on) \(([^)]*)\)", query)
-    asked = {label.strip() for group in groups for label in group.split(",")}
-    matched = {
-        label for part in re.findall(r"\{([^}]*)\}", query) for label in re.findall(r"(\w+)[!=]", part)
+@pytest.mark.slow
+def test_prometheus_sees_an_increase_by_the_first_batch_of_a_pipeline(watched: Watched) -> None:
+    for counter in ("batches", "rows"):
+        [found] = watched.prometheus.ask("query", query=f"featurestore_operator_{counter}_total")["result"]
+        assert found["value"][1] == "1"
+        assert watched.prometheus.series(f"increase(featurestore_operator_{counter}_total[5m]) > 0")
+
+
+@pytest.mark.slow
+def test_the_namespaces_to_choose_from_are_those_of_the_resources(watched: Watched) -> None:
+    [variable] = [it for it in DASHBOARD["templating"]["list"] if it["type"] == "query"]
+    asked = re.fullmatch(r"label_values\((\w+), (\w+)\)", variable["query"]["query"])
+    assert asked
+    values = watched.prometheus.ask(f"label/{asked[2]}/values", **{"match[]": asked[1]})
+    assert values == [watched.namespace]
+
+
+@pytest.mark.slow
+def test_each_series_that_is_asked_for_is_there(watched: Watched) -> None:
+    alerts = [alert["expr"] for alert in ALERTS]
+    panels = [target["expr"] for panel in PANELS for target in panel["targets"]]
+    asked = {watched.said(it) for query in alerts + panels for it in SELECTOR.findall(query)}
+    assert len(asked) > 15
+    assert [it for it in sorted(asked) if not watched.prometheus.series(it)] == []
+
+
+@pytest.mark.slow
+def test_the_series_that_alerts_are_tried_with_are_those_of_an_operator(watched: Watched) -> None:
+    tried = set()
+    for cases in (Path(__file__).parent / "alerts").glob("*.yaml"):
+        for test in yaml.safe_load(cases.read_text())["tests"]:
+            tried |= {it["series"] for it in test["input_series"]}
+    assert tried
+    for series in tried:
+        name, _, labels = series.partition("{")
+        there = watched.prometheus.series(name)
+        assert there, series
+        assert {*re.findall(r'(\w+)="', labels)} <= set(there[0]), series
+
+
+@pytest.mark.slow
+def test_prometheus_evaluates_each_alert_and_none_is_raised_where_all_is_well(watched: Watched) -> None:
+    def rules() -> list[dict[str, Any]]:
+        return [it for group in watched.prometheus.ask("rules")["groups"] for it in group["rules"]]
+
+    eventually(lambda: all(it["health"] != "unknown" for it in rules()), 10)
+    assert {it["name"]: (it["health"], it.get("lastError", "")) for it in rules()} == {
+        alert["alert"]: ("ok", "") for alert in ALERTS
     }
-    assert asked | matched <= there | made
-    assert query.count("(") == query.count(")")
+    eventually(lambda: all(it["state"] == "inactive" for it in rules()), 10)
 
 
-@pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: str(alert["alert"]))
-def test_an_alert_says_what_is_wrong_and_leads_to_its_page(alert: dict[str, dict[str, str]]) -> None:
-    page, _, anchor = alert["annotations"]["runbook_url"].partition("#")
-    headings = re.findall(r"^## (\w+)$", (ROOT / page).read_text(), re.MULTILINE)
-    assert anchor in [heading.lower() for heading in headings]
-    assert str(alert["alert"]) in headings
-    assert alert["labels"]["severity"] in ("warning", "critical")
-    assert alert["annotations"]["summary"].endswith(".")
-    for label in re.findall(r"\$labels\.(\w+)", alert["annotations"]["summary"]):
-        assert re.search(rf"by \([^)]*\b{label}\b", str(alert["expr"]))
+@pytest.mark.parametrize("by", ["kustomize", "helm"])
+def test_the_service_monitor_finds_the_port_where_the_operator_tells_its_metrics(
+    tmp_path: Path, by: str
+) -> None:
+    try:
+        found = (
+            kustomized(tmp_path, "monitoring") if by == "kustomize" else templated("monitoring.enabled=true")
+        )
+    except MissingError as missing:
+        not_here(missing)
+    [monitor] = of_kind(found, "ServiceMonitor")
+    [endpoint] = monitor["spec"]["endpoints"]
+    wanted = monitor["spec"]["selector"]["matchLabels"]
+    # No namespaceSelector: only Services of its own namespace count. The webhook's has no port of this name.
+    assert set(monitor["spec"]) == {"selector", "endpoints"}
+    services = [it for it in of_kind(found, "Service") if wanted.items() <= it["metadata"]["labels"].items()]
+    assert {it["metadata"].get("namespace") for it in services} == {NAMESPACE}
+    assert monitor["metadata"].get("namespace", NAMESPACE) == NAMESPACE
+    [(service, port)] = [
+        (it, port) for it in services for port in it["spec"]["ports"] if port["name"] == endpoint["port"]
+    ]
+    assert containers_port(found, service, port["targetPort"]) == 8080
 
 
-def test_each_page_is_about_an_alert_that_there_is() -> None:
-    headings = re.findall(r"^## (\w+)$", (ROOT / "docs/runbooks.md").read_text(), re.MULTILINE)
-    assert headings == [alert["alert"] for alert in ALERTS]
-
-
-def test_the_dashboard_is_one_that_grafana_loads() -> None:
-    assert DASHBOARD["uid"]
-    assert DASHBOARD["title"]
-    assert DASHBOARD["schemaVersion"] >= 36
-    numbers = [panel["id"] for panel in DASHBOARD["panels"]]
-    assert len(numbers) == len(set(numbers))
-    for panel in PANELS:
-        assert panel["type"] in ("stat", "timeseries")
-        assert panel["description"].endswith(".")
-        assert {target["refId"] for target in panel["targets"]} <= set("ABCDEFGH")
-        assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
-
-
-def test_panels_do_not_lie_on_each_other() -> None:
-    taken: set[tuple[int, int]] = set()
-    for panel in DASHBOARD["panels"]:
-        at = panel["gridPos"]
-        assert at["x"] + at["w"] <= 24
-        cells = {(at["x"] + x, at["y"] + y) for x in range(at["w"]) for y in range(at["h"])}
-        assert not cells & taken, panel["title"]
-        taken |= cells
+def containers_port(found: Objects, service: dict[str, Any], name: str) -> int:
+    """The port of this name of the pods that are behind the Service."""
+    [deployment] = of_kind(found, "Deployment")
+    template = deployment["spec"]["template"]
+    assert service["spec"]["selector"].items() <= template["metadata"]["labels"].items()
+    [container] = template["spec"]["containers"]
+    [port] = [it["containerPort"] for it in container["ports"] if it["name"] == name]
+    return int(port)

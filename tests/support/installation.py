@@ -1,7 +1,8 @@
-"""What is installed, as kubectl and Helm render it."""
+"""What is installed, as kubectl and Helm render it; alerts and dashboard."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Iterable, Sequence
@@ -15,6 +16,11 @@ ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "operator" / "deploy"
 CHART = ROOT / "operator" / "chart"
 NAMESPACE = "featurestore-system"
+MONITORING = CHART / "monitoring"
+GROUPS = yaml.safe_load((MONITORING / "rules.yaml").read_text())["spec"]["groups"]
+ALERTS = [rule for group in GROUPS for rule in group["rules"]]
+DASHBOARD = json.loads((MONITORING / "dashboard.json").read_text())
+PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 
 Object = dict[str, Any]
 Objects = dict[tuple[str, str, str], Object]
