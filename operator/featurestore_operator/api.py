@@ -81,20 +81,19 @@ class Api:
         return [_whole(resource, item) for item in found["items"]]
 
     def each(
-        self,
-        resource: Resource,
-        namespace: str | None,
-        labels: Mapping[str, str] | None = None,
-        *,
-        metadata_only: bool = False,
-    ) -> Listing:
+        self, resource: Resource, namespace: str | None, labels: Mapping[str, str] | None = None
+    ) -> Iterator[Object]:
         """As ``list``, one by one, and as the API server remembers them, which may be a moment old.
 
         That takes a tenth of its time: it reads and decodes nothing of its database.
         """
-        query = {**_selecting(labels), "resourceVersion": "0"}
-        accept = _METADATA_ONLY if metadata_only else _JSON
-        return Listing(resource, self._chunks(resource, namespace, query, accept))
+        return _items(resource, self._remembered(resource, namespace, labels, _JSON))
+
+    def each_metadata(
+        self, resource: Resource, namespace: str | None, labels: Mapping[str, str] | None = None
+    ) -> Listing:
+        """As ``each``, only the metadata."""
+        return Listing(resource, self._remembered(resource, namespace, labels, _METADATA_ONLY))
 
     def apply(self, resource: Resource, manifest: Object) -> Object:
         """Server-side apply: the object with the manifest's fields in it, which are ours from here on.
@@ -161,9 +160,10 @@ class Api:
             query={"fieldManager": FIELD_MANAGER, "force": "true"},
         )
 
-    def _chunks(
-        self, resource: Resource, namespace: str | None, query: Mapping[str, str], accept: str
+    def _remembered(
+        self, resource: Resource, namespace: str | None, labels: Mapping[str, str] | None, accept: str
     ) -> Iterator[bytes]:
+        query = {**_selecting(labels), "resourceVersion": "0"}
         with self._answer("list", resource, namespace, "", accept=accept, query=query) as answer:
             yield from answer.stream(_CHUNK)
 
@@ -230,36 +230,41 @@ class Api:
 
 
 class Listing:
-    """The objects of a list, one by one as they come. ``version``: of the list, once all have come.
-
-    With its managed fields an object takes ten times what is kept of it: thousands at once would take 100 MiB.
-    """
+    """The objects of a list, one by one as they come. ``version``: of the list, once all have come."""
 
     def __init__(self, resource: Resource, chunks: Iterator[bytes]) -> None:
         self._resource, self._chunks = resource, chunks
         self.version = 0
 
     def __iter__(self) -> Iterator[Object]:
-        items, version = ijson.sendable_list(), ijson.sendable_list()
-        readers = (
-            ijson.items_coro(items, "items.item", use_float=True),
-            ijson.items_coro(version, "metadata.resourceVersion"),
-        )
-        try:
-            for chunk in self._chunks:
-                for reader in readers:
-                    reader.send(chunk)
-                yield from (_whole(self._resource, item) for item in items)
-                items.clear()
-            for reader in readers:
-                reader.close()
-        except ijson.JSONError as error:
-            raise TransientError(
-                "the API server's answer ended too early",
-                where=f"list {self._resource.plural}",
-                got=str(error),
-            ) from error
+        version = ijson.sendable_list()
+        yield from _items(self._resource, self._chunks, ijson.items_coro(version, "metadata.resourceVersion"))
         self.version = int(version[0])
+
+
+def _items(resource: Resource, chunks: Iterator[bytes], *readers: Any) -> Iterator[Object]:
+    """The items of a list that comes in chunks, which ``readers`` are given, too.
+
+    All at once would take 100 MiB if they are thousands: with its managed fields, an object takes ten times what is kept
+    of it.
+
+    Raises:
+        TransientError: it ended too early.
+    """
+    items = ijson.sendable_list()
+    readers = (ijson.items_coro(items, "items.item", use_float=True), *readers)
+    try:
+        for chunk in chunks:
+            for reader in readers:
+                reader.send(chunk)
+            yield from (_whole(resource, item) for item in items)
+            items.clear()
+        for reader in readers:
+            reader.close()
+    except ijson.JSONError as error:
+        raise TransientError(
+            "the API server's answer ended too early", where=f"list {resource.plural}", got=str(error)
+        ) from error
 
 
 def _whole(resource: Resource, item: Object) -> Object:

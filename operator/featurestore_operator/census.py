@@ -34,7 +34,7 @@ class Census:
             known = cache.versions(resource)
             listed: list[int] = []
             for namespace in namespaces:
-                listing = api.each(resource, namespace, WATCHED[resource], metadata_only=True)
+                listing = api.each_metadata(resource, namespace, WATCHED[resource])
                 for metadata in (item["metadata"] for item in listing):
                     place = resource, metadata["namespace"], metadata["name"]
                     self._there[place] = metadata["uid"], int(metadata["resourceVersion"])

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import signal
-import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
@@ -28,6 +27,8 @@ from featurestore_operator.work import Handler, Work
 logger = logging.getLogger(__name__)
 
 WATCHES_S = 1.0
+SYNCED_S, LONG_S = 0.02, 60.0
+_TO_END = {signal.SIGTERM, signal.SIGINT}
 
 Build = Callable[[Cache, Api, Settings, Metrics], tuple[Handler, Answer | None]]
 """What handles keys, and what answers reviews; None if nothing does."""
@@ -55,35 +56,31 @@ class Process:
         self._webhook = self._reviewing(answer, settings)
         self._metrics.read(self.cache, self.work.depth, lambda: self._lease is None or self._lease.leads)
         self._endpoint = Endpoint(settings.port, self._unhealthy, self._unready, self._metrics.registry)
-        self._stopping = threading.Event()
 
     @property
     def port(self) -> int:
         """Of probes and metrics."""
         return self._endpoint.port
 
-    def run(self) -> None:
-        """Work until ``stop`` is called."""
+    def run(self, ended: Callable[[float], bool]) -> None:
+        """Work until ``ended``, which waits for so many seconds at most, says that it is time."""
         self._endpoint.start()
         self._informer.start()
         if self._webhook is not None:
             # By those that do not lead as well: the API server asks any of them.
             self._webhook.start()
         self.work.start(self._handler)
-        while not self.cache.wait_until_synced(0.1):
-            if self._stopping.is_set():
-                break
-        else:
+        time_to_end = False
+        while not (time_to_end or self.cache.synced):
+            time_to_end = ended(SYNCED_S)
+        if not time_to_end:
             if self._lease is None:
                 self.work.release()
             else:
                 self._lease.start()
-        self._stopping.wait()
+        while not time_to_end:
+            time_to_end = ended(LONG_S)
         self._end()
-
-    def stop(self) -> None:
-        """Have ``run`` come to its end; may be called from a signal handler."""
-        self._stopping.set()
 
     def _end(self) -> None:
         ended = self.work.stop(self._settings.grace_s * 0.6)
@@ -128,14 +125,15 @@ class Process:
 def run(settings: Settings, build: Build) -> int:
     """Run an operator until SIGTERM or SIGINT; returns the exit code."""
     log.configure(settings.log_format, settings.log_level)
+    # Waited for, and not handled: Python runs no handler for a signal that comes just before its main thread waits.
+    # Threads that start later inherit that it is blocked.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _TO_END)
     try:
         process = Process(settings, build)
     except FeatureStoreError as error:
         logger.error("%s", error)
         return error.exit_code
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: process.stop())
     logger.info("starts as %s, probes and metrics on port %d", settings.identity, process.port)
-    process.run()
+    process.run(lambda seconds: signal.sigtimedwait(_TO_END, seconds) is not None)
     logger.info("has ended")
     return 0
