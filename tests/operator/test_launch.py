@@ -72,3 +72,9 @@ def test_a_job_that_is_there_already_is_known_as_soon_as_it_is_found(it: Deaf) -
     it.start_job()
     it.begin()
     assert it.start_job() == it.jobs() != []
+
+
+def test_a_job_finds_the_store_in_the_registry_though_nobody_looked_at_its_object(it: Deaf) -> None:
+    it.start_job()
+    assert it.jobs() != []
+    assert it.registry.store() is not None
