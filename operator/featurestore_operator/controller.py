@@ -102,6 +102,7 @@ class Controller:
             self._teller.say(found, (store,), {})
             return None
         self._deletion.guard(key, found, store)
+        self._upkeep.record(store)
         if key.kind == "DataPipeline":
             pipeline = self._pipelines.rule(found, store)
             outcome = (

@@ -188,14 +188,7 @@ class Informer:
         return hear
 
     def _count(self) -> None:
-        for delay_s in _Backoff():
-            try:
-                self._fill()
-                break
-            except FeatureStoreError as error:
-                logger.error("%s", _why(error))
-            if self._stopping.wait(delay_s):
-                return
+        self._fill()
         resync_s = time.monotonic() + self._after(self._resync_s)
         while not self._stopping.is_set():
             wait_s = min(self._after(CENSUS_S), resync_s - time.monotonic())
@@ -213,13 +206,22 @@ class Informer:
             except FeatureStoreError as error:
                 logger.error("what was missed is not known: %s", _why(error))
                 self._stopping.wait(MOST_BACKOFF_S)
+                # It is owed still, and a minute is long for who waits for what was missed.
+                self._relisted.set()
 
     def _fill(self) -> None:
         # Kopf needs a millisecond or more for each object, and never says that it has told of all.
-        for resource, labels in WATCHED.items():
-            for namespace in self._namespaces:
-                for item in self._api.each(resource, namespace, labels):
-                    self._cache.put(resource, item)
+        for resource, namespace in itertools.product(WATCHED, self._namespaces):
+            # Each until it succeeds: of hundreds one always fails, on a day when one in hundred does.
+            for delay_s in _Backoff():
+                try:
+                    for item in self._api.each(resource, namespace, WATCHED[resource]):
+                        self._cache.put(resource, item)
+                    break
+                except FeatureStoreError as error:
+                    logger.error("%s", _why(error))
+                if self._stopping.wait(delay_s):
+                    return
         self._cache.mark_synced()
         logger.info("all is known that is there: %d resources", len(self._cache.all_keys()))
 

@@ -62,8 +62,7 @@ class Launcher:
         asked = memory(pipeline.resource.spec.resources, learned, bytes_in, due.killed)
         wanted = job(work, Try(due.number, due.killed, asked), pipeline, owner, place)
         try:
-            with suppress(Exists):
-                self._api.create(JOB, wanted)
+            self._cache.put(JOB, self._created(wanted))
         except SpecError as error:
             # A missing permission, a quota, a template that is no pod: others mend it, and it is tried again.
             failure = as_failure(error).model_copy(update={"retryable": True})
@@ -72,6 +71,13 @@ class Launcher:
             return refused
         self._refused.pop((place.namespace, work.key), None)
         return f"Job {wanted['metadata']['name']} is started"
+
+    def _created(self, wanted: dict[str, Any]) -> dict[str, Any]:
+        """The Job, to be known at once: until a late watch told of it, a view would start what this Job goes on with."""
+        try:
+            return self._api.create(JOB, wanted)
+        except Exists:
+            return self._api.get(JOB, wanted["metadata"]["namespace"], wanted["metadata"]["name"])
 
     def withdraw(self, namespace: str, records: Records, spec: str) -> Records:
         """What is left without the Jobs that wait as an older spec of the pipeline had them, for which they go.

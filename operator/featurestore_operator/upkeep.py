@@ -61,6 +61,7 @@ class Upkeep:
         self._cache, self._api, self._stores = cache, api, stores
         self._settings, self._teller, self._clock = settings, teller, clock
         self._servers: dict[Key, str] = {}
+        self._recorded: dict[str, OpenStore] = {}
 
     def look(self, key: Key, found: dict[str, Any] | None) -> int | None:
         """Look, do what is to be done, say how it stands; when to look again (UTC microseconds).
@@ -84,8 +85,9 @@ class Upkeep:
         if isinstance(store, Condition):
             self._teller.say(found, (store,), {})
             return self._clock() + SECRET_US
-        self._keep(found, store)
+        # First: readers and Jobs go by it, and need nothing that stands beside it.
         store.registry.accept(store.resource)
+        self._keep(found, store)
         self._wake_removed(key.namespace, store)
         online = self._online(key, store)
         answers = true("OfflineReachable", Reason.ANSWERS, f"{store.storage.root} answers.")
@@ -98,6 +100,17 @@ class Upkeep:
         }
         self._teller.say(found, (ready, answers, online), facts)
         return self._clock() + (_LOOK_US if online.status == "True" else _AWAY_US)
+
+    def record(self, store: OpenStore) -> None:
+        """Have the store in its registry, where Jobs look for it, whatever becomes of the look at its own object.
+
+        Raises:
+            StorageError: storage did not answer.
+        """
+        namespace = store.place.namespace
+        if self._recorded.get(namespace) is not store:
+            store.registry.accept(store.resource)
+            self._recorded[namespace] = store
 
     def _keep_password(self, key: Key, found: dict[str, Any]) -> None:
         """Make the password of a managed Redis, without which the store cannot be opened."""

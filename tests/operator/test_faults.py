@@ -12,11 +12,14 @@ from cluster.fixtures import namespace_of
 from cluster.proxy import Proxy, proxy
 from cluster_story import Story, story
 from eventually import eventually
-from fault import CutWatches, FirstConflicts, OldReads, Refusals
+from fault import CutWatches, Delays, FirstConflicts, OldReads, Refusals
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("controllers")]
-FAULTS: dict[str, Callable[[Proxy], Refusals | FirstConflicts | OldReads | CutWatches]] = {
+WITHIN_S = 180.0
+"""Who is refused again and again waits twice as long each time."""
+FAULTS: dict[str, Callable[[Proxy], Refusals | Delays | FirstConflicts | OldReads | CutWatches]] = {
     "busy-and-failing": lambda _: Refusals(0.15, seed=1),
+    "late": lambda _: Delays(0.4, seed=1),
     "conflicts": lambda _: FirstConflicts(),
     "old-reads": lambda _: OldReads(),
     "cut-watches": lambda way: CutWatches(way.cut),
@@ -68,10 +71,11 @@ def met(plane: ControlPlane, folder: Path, name: str) -> int:
         it.apply(it.store(), it.pipeline(), it.view())
         it.next()
         it.start(by=way, user=name, wait=False)
-        it.settle(120)
+        it.settle(WITHIN_S)
         it.next()
-        it.settle(120)
-        assert len(it.jobs()) == len(it.node.ran) == 2
+        it.settle(WITHIN_S)
+        assert it.batches() == [1, 2]
+        assert len(it.jobs()) == len(it.node.ran)
         return fault.count
 
 

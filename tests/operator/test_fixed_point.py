@@ -11,14 +11,11 @@ import pytest
 from cluster.control_plane import ControlPlane
 from cluster.fixtures import namespace_of
 from cluster_story import Story, story
-from eventually import eventually
 
 from featurestore_operator.resource import JOB, POD
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("controllers")]
 STEPS = 14
-REST_S = 3.0
-"""With a poll each second, this long is several looks at every pipeline."""
 MOST_PAUSE_S = 1.0
 FEATURES = [{"name": "v", "type": "int64", "column": "v"}, {"name": "w", "type": "int64", "column": "v"}]
 
@@ -96,21 +93,5 @@ def test_after_any_walk_all_is_there_and_at_rest_nothing_is_written(
             it.settle()
         except AssertionError as error:
             raise AssertionError(f"after {walk.steps}: {error}") from None
-        at_rest(controllers, it)
-
-
-def at_rest(plane: ControlPlane, it: Story) -> None:
-    """The operator writes nothing for a while in which it looks several times."""
-    assert plane.audit.writes("operator"), "the audit log tells of the operator's writes"
-    eventually(lambda: not written(plane, it, 1.0))
-    looks = it.operators[-1].looks()
-    assert written(plane, it, REST_S) == []
-    assert it.operators[-1].looks() > looks
-
-
-def written(plane: ControlPlane, it: Story, within_s: float) -> list[str]:
-    """What the story's operators wrote during the time."""
-    mark = plane.audit.mark()
-    time.sleep(within_s)
-    found = [request for request in plane.audit.writes("operator", mark) if request.namespace == it.namespace]
-    return [f"{request.verb} {request.resource} {request.name}" for request in found]
+        assert controllers.audit.writes("operator"), "the audit log tells of the operator's writes"
+        it.rest()

@@ -2,84 +2,153 @@
 
 from __future__ import annotations
 
-import itertools
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import chain, takewhile
 from pathlib import Path
 
 import pytest
 from cluster.control_plane import ControlPlane
 from cluster.fixtures import namespace_of
-from cluster.proxy import Proxy, proxy
-from cluster_story import Story, story
+from cluster.proxy import Call, Proxy, proxy
+from cluster_story import LOOK_S, Story, story
 from eventually import eventually
 from fault import Kill
 from operating import Operator
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("controllers")]
-ROWS = {"k": ["a", "b"], "ts": ["2024-01-01T00:00:00", "2024-01-01T01:00:00"], "v": [1, 2]}
+WAVE, WAVES = 6, 2
+"""Operators that are killed before one comes that goes on with the work of all, and how often that happens at once."""
+WITHIN_S = 120.0
 REST_S = 2.0
-MOST_LIVES = 40
+MOST_LIVES = 60
+CERTAIN = (
+    *(
+        f"{verb} {kind}"
+        for verb in ("GET", "WATCH")
+        for kind in ("featurestores", "datapipelines", "featureviews")
+    ),
+    *("GET jobs", "WATCH jobs", "GET pods", "WATCH pods", "PATCH configmaps", "POST jobs", "PATCH jobs"),
+    *("PATCH featurestores/status", "PATCH datapipelines/status", "PATCH featureviews/status", "POST events"),
+)
+"""What operators ask for in every life, however they come to it."""
 
 
 @dataclass(frozen=True)
-class Lives:
-    """A row of operators, each killed at a call: the n-th one at call ``first + step * n``."""
+class Point:
+    """A call at which an operator is killed: the ``nth`` that asks for this.
 
-    name: str
-    first: int
-    step: int = 0
-    writes: bool = True
-    lost: bool = False
+    By what is asked, as threads call in another order in each life. ``unheard``: it is done before, else never made.
+    """
 
-    def live(self, it: Story, way: Proxy, number: int) -> str:
-        """Live once; the call that was the end. "" if it was not made: all is there, and nothing more is written."""
-        started: list[Operator] = []
-        at = self.first + self.step * number
-        fault = Kill(lambda: started[0].server.pid, at, writes=self.writes, lost=self.lost)
-        way.begin(fault)
-        started.append(it.start(by=way, user=self.name, wait=False))
-        eventually(lambda: fault.done.is_set() or it.settled(), 90)
-        killed = fault.done.wait(REST_S)
-        started[0].server.kill()
-        return str(fault.met) if killed else ""
+    what: str
+    nth: int
+    unheard: bool
+
+    def is_at(self, call: Call) -> bool:
+        return (call.what, call.nth) == (self.what, self.nth)
 
 
-EVERY = [
-    Lives("at-each-write", 1),
-    Lives("at-each-write-unheard", 1, lost=True),
-    Lives("at-every-second-write", 2),
-    Lives("at-every-third-write-unheard", 3, lost=True),
-    Lives("later-and-later", 1, 1),
-    Lives("at-any-call", 1, 3, writes=False),
-]
+NOWHERE = Point("", 0, unheard=False)
 
 
-def lived(plane: ControlPlane, folder: Path, lives: Lives) -> list[str]:
-    """The calls at which operators were killed until all was there, which is checked: one Job, and each row once."""
-    folder.mkdir()
+def points(calls: Iterable[Call]) -> list[Point]:
+    """Before each of these calls, and after each that changes something."""
+    return [Point(it.what, it.nth, unheard) for it in calls for unheard in sorted({False, it.writes})]
+
+
+@contextmanager
+def told(plane: ControlPlane, under: Path) -> Iterator[tuple[Story, Proxy]]:
+    """A namespace with a store, a pipeline, a view and a file, and a way to it."""
+    folder = Path(tempfile.mkdtemp(dir=under))
     with (
         namespace_of(plane) as namespace,
-        proxy(plane, lives.name) as way,
+        proxy(plane, folder.name) as way,
         story(plane, namespace, folder) as it,
     ):
         it.apply(it.store(), it.pipeline(), it.view())
-        it.drop("1.parquet", ROWS)
-        ends = list(itertools.takewhile(bool, (lives.live(it, way, n) for n in range(MOST_LIVES))))
-        assert len(ends) < MOST_LIVES, ends
-        found = it.reader().get_features(["things:v"], [{"k": "a"}, {"k": "b"}]).to_dict()
-        assert found["v"] == [1, 2]
-        view, pipeline = it.get("featureview", "things")["status"], it.get("datapipeline", "events")["status"]
-        assert (view["rows"], view["entities"], pipeline["rows"], pipeline["batch"]) == (2, 2, 2, 1)
-        assert len(it.jobs()) == len(it.node.ran) == 1
+        it.next()
+        yield it, way
+
+
+def dies(it: Story, way: Proxy, meets: Callable[[Call], bool], *, unheard: bool) -> bool:
+    """Whether an operator was killed at such a call; if it never made one, it is when all is there."""
+    started: list[Operator] = []
+    fault = Kill(lambda: started[0].server.pid, meets, unheard=unheard)
+    way.begin(fault)
+    started.append(it.start(by=way, user=f"{it.folder.name}-killed", wait=False))
+    eventually(lambda: fault.done.is_set() or it.settled(), WITHIN_S, it.told, each_s=LOOK_S)
+    fault.done.wait(REST_S)
+    started[0].server.kill()
+    return fault.met is not None
+
+
+def start_next(first: Story, *others: Story) -> None:
+    """Another operator comes, and has the namespaces of all of them."""
+    more = (f"--namespace={it.namespace}" for it in others)
+    operator = first.start(*more, user=f"{first.folder.name}-next")
+    for it in others:
+        it.operators.append(operator)
+
+
+def check(it: Story) -> None:
+    """All comes to its end, once, and then nothing more is written."""
+    it.settle(WITHIN_S)
+    it.rest()
+    view, pipeline = it.get("featureview", "things")["status"], it.get("datapipeline", "events")["status"]
+    assert (view["rows"], view["entities"], pipeline["rows"], pipeline["batch"]) == (1, 1, 1, 1)
+    assert len(it.jobs()) == len(it.node.ran) == 1
+
+
+def killed_at(plane: ControlPlane, under: Path, where: Sequence[Point]) -> list[tuple[bool, list[Point]]]:
+    """Of each point, whether an operator came to it, and which ones it came by; the next one goes on from all."""
+
+    def die(it: tuple[Story, Proxy], point: Point) -> tuple[bool, list[Point]]:
+        met = dies(*it, point.is_at, unheard=point.unheard)
+        return met, points(it[1].calls)
+
+    def check_after(it: Story, point: Point) -> None:
+        try:
+            check(it)
+        except Exception as error:
+            error.add_note(f"the operator before was killed at {point}")
+            raise
+
+    with ExitStack() as stack, ThreadPoolExecutor(len(where)) as pool:
+        them = [stack.enter_context(told(plane, under)) for _ in where]
+        ends = list(pool.map(die, them, where))
+        stories = [it for it, _ in them]
+        start_next(*stories)
+        list(pool.map(check_after, stories, where))
         return ends
 
 
-def test_an_operator_that_is_killed_at_any_call_leaves_nothing_half_done(
+def test_after_an_operator_that_is_killed_at_any_call_the_next_one_goes_on(
     controllers: ControlPlane, tmp_path: Path
 ) -> None:
-    with ThreadPoolExecutor(3) as pool:
-        ends = list(pool.map(lambda it: lived(controllers, tmp_path / it.name, it), EVERY))
-    told = "\n".join(f"{lives.name}: {', '.join(them)}" for lives, them in zip(EVERY, ends, strict=True))
-    for what in ("POST", "configmaps", "jobs", "events", "status"):
-        assert what in told, told
+    [(_, seen)] = killed_at(controllers, tmp_path, [NOWHERE])
+    certain = [it for it in seen if it.nth == 1]
+    came: dict[Point, bool] = {}
+    known = dict.fromkeys(seen)
+    with ThreadPoolExecutor(WAVES) as pool:
+        # A life may have calls that none before it had.
+        while todo := [it for it in known if it not in came]:
+            waves = [todo[at : at + WAVE] for at in range(0, len(todo), WAVE)]
+            ends = [*chain(*pool.map(lambda wave: killed_at(controllers, tmp_path, wave), waves))]
+            came |= zip(todo, (met for met, _ in ends), strict=True)
+            known |= dict.fromkeys(chain(*(seen for _, seen in ends)))
+    assert {it.what for it in certain} >= set(CERTAIN)
+    assert [it for it in certain if not came[it]] == []
+
+
+def test_operators_that_each_die_of_their_first_write_get_there_together(
+    controllers: ControlPlane, tmp_path: Path
+) -> None:
+    with told(controllers, tmp_path) as (it, way):
+        lives = takewhile(lambda _: dies(it, way, lambda call: call.writes, unheard=True), range(MOST_LIVES))
+        assert 5 < len(list(lives)) < MOST_LIVES
+        start_next(it)
+        check(it)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from featurestore.client import Store
 from featurestore.errors import NotFound
 from featurestore_operator import access
 from featurestore_operator.api import Api
+from featurestore_operator.job_manifest import BATCH
 from featurestore_operator.resource import (
     CONFIG_MAP,
     DATA_PIPELINE,
@@ -35,6 +37,10 @@ from featurestore_operator.resource import (
     SECRET,
 )
 
+LOOK_S = 0.5
+"""So often is asked whether all is ready: five lists each time, of an API server that has other things to do."""
+REST_S = 3.0
+"""With a poll each second, this long is several looks at every pipeline."""
 OURS = "featurestore.dev/v1alpha1"
 OURS_ALL = (FEATURE_STORE, DATA_PIPELINE, FEATURE_VIEW)
 RESOURCES = {it.kind.lower(): it for it in (*OURS_ALL, JOB, POD, SECRET, CONFIG_MAP)}
@@ -140,9 +146,29 @@ class Story(Speaking):
             lambda: self._rows() == (self.files, self.files) and self.settled(),
             within_s,
             lambda: f"{self._rows()} of {self.files} rows\n{self.told()}",
+            each_s=LOOK_S,
         )
         found = self.value()
         assert found == self.files, f"readers find {found} after {self.files} files"
+
+    def rest(self) -> None:
+        """Return once the last operator has written nothing for a while in which it looked several times."""
+        # The last that it has to write, a second or more after all is ready: Jobs are told late that their pod ended.
+        eventually(
+            lambda: all("ttlSecondsAfterFinished" in it["spec"] for it in self.jobs()), 60, each_s=LOOK_S
+        )
+        eventually(lambda: not self._written(1.0))
+        looks = self.operators[-1].looks()
+        written = self._written(REST_S)
+        assert not written, f"{written}\n{self.told()}"
+        assert self.operators[-1].looks() > looks, "it does not look"
+
+    def _written(self, within_s: float) -> list[str]:
+        """What the last operator wrote during the time."""
+        mark = self.plane.audit.mark()
+        time.sleep(within_s)
+        found = self.plane.audit.writes(self.operators[-1].user, mark)
+        return [f"{it.verb} {it.resource} {it.name}" for it in found if it.namespace == self.namespace]
 
     def told(self) -> str:
         found = [it for kind in OURS_ALL for it in self.api.list(kind, self.namespace)]
@@ -165,6 +191,11 @@ class Story(Speaking):
 
     def jobs(self) -> list[Object]:
         return self.api.list(JOB, self.namespace)
+
+    def batches(self) -> list[int]:
+        """The batch of each Job that has one. A view has a Job of its own besides if that of its batch is not known."""
+        labels = (it["metadata"]["labels"] for it in self.jobs())
+        return sorted(int(it[BATCH]) for it in labels if BATCH in it)
 
     def reader(self) -> Store:
         """As a pod has it."""

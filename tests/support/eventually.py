@@ -6,9 +6,15 @@ import time
 from collections.abc import Callable
 
 
-def eventually(holds: Callable[[], object], timeout_s: float = 30.0, why: Callable[[], object] = str) -> None:
-    """Return once it holds; fail after the deadline, saying ``why()``."""
+def eventually(
+    holds: Callable[[], object],
+    timeout_s: float = 30.0,
+    why: Callable[[], object] = str,
+    *,
+    each_s: float = 0.05,
+) -> None:
+    """Return once it holds, which is asked ``each_s``; fail after the deadline, saying ``why()``."""
     deadline = time.monotonic() + timeout_s
     while not holds():
         assert time.monotonic() < deadline, f"not so after {timeout_s:g} s: {why()}"
-        time.sleep(0.05)
+        time.sleep(each_s)

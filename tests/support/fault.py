@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -13,35 +14,34 @@ from cluster.proxy import Answer, Call, Fault, refusal
 
 
 class Kill(Fault):
-    """The client is killed at its ``at``-th call (or, ``writes``, at its ``at``-th that changes something).
+    """The client is killed at a call: as it asks, so that nobody hears of it.
 
-    ``lost``: the API server did what was asked, and the client is gone before it hears of it.
+    ``unheard``: once the API server has done what was asked, before the client hears of that.
     """
 
-    def __init__(self, pid: Callable[[], int], at: int, *, writes: bool = True, lost: bool = False) -> None:
-        self._pid, self._at, self._writes, self._lost = pid, at, writes, lost
+    def __init__(
+        self, pid: Callable[[], int], meets: Callable[[Call], bool], *, unheard: bool = False
+    ) -> None:
+        self._pid, self._meets, self._unheard = pid, meets, unheard
         self.done = threading.Event()
         self.met: Call | None = None
 
-    def answer(self, call: Call, answer: Answer) -> Answer | None:
-        if not (self._lost and self._meets(call)):
-            return answer
-        self._kill()
+    def ask(self, call: Call) -> Answer | None:
+        if not self._unheard and self._meets(call):
+            self._kill(call)
+            raise ConnectionAbortedError
         return None
 
-    def answered(self, call: Call) -> None:
-        if not self._lost and self._meets(call):
-            self._kill()
+    def answer(self, call: Call, answer: Answer) -> Answer | None:
+        if not (self._unheard and self._meets(call)):
+            return answer
+        self._kill(call)
+        return None
 
-    def _meets(self, call: Call) -> bool:
-        if (call.write if self._writes else call.number) != self._at:
-            return False
-        self.met = call
-        return True
-
-    def _kill(self) -> None:
+    def _kill(self, call: Call) -> None:
         with suppress(ProcessLookupError):
             os.kill(self._pid(), signal.SIGKILL)
+        self.met = call
         self.done.set()
 
 
@@ -62,7 +62,28 @@ class Refusals(Fault):
         return refusal(500, "InternalError")
 
     def answer(self, call: Call, answer: Answer) -> Answer | None:
-        return None if call.write and self._random.random() < self._share / 2 else answer
+        return None if call.writes and self._random.random() < self._share / 2 else answer
+
+
+class Delays(Fault):
+    """A share of all calls is made late, or heard of late, and watches tell late: so their order is mixed."""
+
+    def __init__(self, share: float, seed: int, longest_s: float = 2.0) -> None:
+        self._share, self._random, self._longest_s = share, random.Random(seed), longest_s
+        self.count = 0
+
+    def ask(self, call: Call) -> Answer | None:
+        self.told(call)
+        return None
+
+    def answer(self, call: Call, answer: Answer) -> Answer | None:
+        self.told(call)
+        return answer
+
+    def told(self, call: Call) -> None:
+        if self._random.random() < self._share / 2:
+            self.count += 1
+            time.sleep(self._random.uniform(0.1, 1) * self._longest_s)
 
 
 class FirstConflicts(Fault):
@@ -73,7 +94,7 @@ class FirstConflicts(Fault):
         self.count = 0
 
     def ask(self, call: Call) -> Answer | None:
-        if not call.write or (place := f"{call.method} {call.path}") in self._met:
+        if not call.writes or (place := f"{call.method} {call.path}") in self._met:
             return None
         self._met.add(place)
         self.count += 1

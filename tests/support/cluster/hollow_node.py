@@ -26,7 +26,7 @@ from kubernetes.client import ApiException, CoreV1Api
 from urllib3.exceptions import HTTPError
 
 LABEL = "app.kubernetes.io/managed-by=featurestore"
-POLL_S = 0.05
+POLL_S = 0.1
 Object = dict[str, Any]
 
 

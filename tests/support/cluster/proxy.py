@@ -10,6 +10,7 @@ import json
 import socket
 import ssl
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -26,24 +27,29 @@ _HOPS = frozenset({"connection", "keep-alive", "transfer-encoding", "content-len
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a client asks. ``number``: of all its calls, from 1; ``write``: of those that change something, else 0."""
+    """What a client asks. ``number``: of all its calls, from 1; ``nth``: of those that ask for the same."""
 
     number: int
-    write: int
+    nth: int
+    what: str
     method: str
     path: str
     query: Mapping[str, list[str]]
 
     @property
     def watches(self) -> bool:
-        return self.query.get("watch", [""])[0] in ("true", "1")
+        return _watches(self.query)
+
+    @property
+    def writes(self) -> bool:
+        return self.method in WRITING
 
     @property
     def reads(self) -> bool:
         return self.method == "GET" and not self.watches
 
     def __str__(self) -> str:
-        return f"{self.number} {self.method} {self.path}{' (watch)' if self.watches else ''}"
+        return f"{self.number}: {self.what}, the {self.nth}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +65,11 @@ class Fault:
     """What goes wrong; this one lets everything pass. Methods are called from several threads."""
 
     def ask(self, call: Call) -> Answer | None:
-        """An answer in place of the API server's, which is not asked then."""
+        """An answer in place of the API server's, which is not asked then.
+
+        Raises:
+            ConnectionError: it is not asked, and the client gets none; its connection ends.
+        """
         return None
 
     def answer(self, call: Call, answer: Answer) -> Answer | None:
@@ -68,6 +78,22 @@ class Fault:
 
     def answered(self, call: Call) -> None:
         """The client has its answer."""
+
+    def told(self, call: Call) -> None:
+        """A watch is about to tell the client of something."""
+
+
+def _watches(query: Mapping[str, list[str]]) -> bool:
+    return query.get("watch", [""])[0] in ("true", "1")
+
+
+def _what(method: str, path: str, query: Mapping[str, list[str]]) -> str:
+    """What is asked, by whatever name: ``PATCH featureviews/status``, ``WATCH jobs``, ``GET /apis``."""
+    verb = "WATCH" if _watches(query) else method
+    _, _, of_namespace = path.partition("/namespaces/")
+    _, _, target = of_namespace.partition("/")
+    plural, *name_and_part = target.split("/")
+    return f"{verb} {'/'.join((plural, *name_and_part[1:])) or path}"
 
 
 def refusal(status: int, reason: str, **headers: str) -> Answer:
@@ -93,21 +119,22 @@ class Proxy:
     trust: ssl.SSLContext
     fault: Fault = field(default_factory=Fault)
     calls: list[Call] = field(default_factory=list)
-    _writes: int = 0
+    _asked: Counter[str] = field(default_factory=Counter)
     _watches: set[http.client.HTTPSConnection] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def begin(self, fault: Fault) -> None:
         """Count from 1 again, with this fault."""
         with self._lock:
-            self.fault, self.calls, self._writes = fault, [], 0
+            self.fault, self.calls, self._asked = fault, [], Counter()
 
     def count(self, method: str, url: str) -> Call:
         parts = urlsplit(url)
+        query = parse_qs(parts.query)
+        what = _what(method, parts.path, query)
         with self._lock:
-            self._writes += method in WRITING
-            write = self._writes if method in WRITING else 0
-            call = Call(len(self.calls) + 1, write, method, parts.path, parse_qs(parts.query))
+            self._asked[what] += 1
+            call = Call(len(self.calls) + 1, self._asked[what], what, method, parts.path, query)
             self.calls.append(call)
             return call
 
@@ -139,6 +166,8 @@ class _Handler(BaseHTTPRequestHandler):
     """One connection of the client, with one of its own to the API server."""
 
     protocol_version = "HTTP/1.1"
+    # Head and body of an answer are written apart, and the second would wait 40 ms for the first to be acknowledged.
+    disable_nagle_algorithm = True
     proxy: Proxy
 
     def setup(self) -> None:
@@ -198,6 +227,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.proxy.fault.answered(call)
         with self.proxy.watching(self._upstream):
             while part := answer.read1(65536):
+                self.proxy.fault.told(call)
                 self.wfile.write(f"{len(part):x}\r\n".encode() + part + b"\r\n")
                 self.wfile.flush()
             if answer.isclosed():
