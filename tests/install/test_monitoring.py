@@ -15,6 +15,7 @@ from cluster.control_plane import ControlPlane
 from cluster.fixtures import namespace_of
 from cluster.proxy import proxy
 from cluster_story import story
+from eventually import eventually
 from fault import FirstConflicts
 from installation import (
     ALERTS,
@@ -29,7 +30,6 @@ from installation import (
     templated,
 )
 from missing import not_here
-from operating import eventually
 from prometheus import Prometheus, prometheus
 
 SELECTOR = re.compile(r"featurestore_operator_\w+(?:\{[^}]*\})?")
