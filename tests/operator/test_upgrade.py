@@ -110,7 +110,7 @@ def test_a_newer_version_takes_over_while_a_job_waits_and_nothing_is_done_twice(
     assert as_given(it) == stood, "what was valid is, and applying it again changes nothing"
     since = it.plane.audit.mark()
     after = it.start("--job-image=job:2", user="after")
-    eventually(lambda: after.at_rest() and "featurestore_operator" in after.get("/metrics")[1])
+    eventually(after.at_rest)
     assert as_given(it) == stood, "nothing is accepted anew, built again, or said in other words"
     written = {(one.verb, one.resource) for one in it.plane.audit.writes("after", since)}
     # Beside the store stands what the newer version wants there: applied once, the same or not.

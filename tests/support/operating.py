@@ -32,16 +32,15 @@ class Operator:
         return [it for it in self.seen() if (it["kind"], it["name"]) == (kind, name)]
 
     def at_rest(self) -> bool:
-        """Whether no resource is in work or waits for a worker."""
-        states = {it[0]: it[1] for it in map(str.split, self.get("/metrics")[1].splitlines()) if len(it) == 2}
-        queue = "featurestore_operator_queue"
-        return all(states.get(f'{queue}{{state="{it}"}}') == "0.0" for it in ("ready", "under_way"))
+        """Whether it looked at all that it knows, and no resource is in work or waits for a worker."""
+        told = self.get("/metrics")[1]
+        looks, known = samples(told, "reconcile_seconds_count"), samples(told, "ready")
+        waiting = [*samples(told, 'queue{state="ready"}'), *samples(told, 'queue{state="under_way"}')]
+        return sum(looks) >= len(known) > 0 and waiting == [0, 0]
 
     def looks(self) -> int:
         """How often it looked at a pipeline."""
-        name = 'featurestore_operator_reconcile_seconds_count{kind="DataPipeline"} '
-        lines = self.get("/metrics")[1].splitlines()
-        return sum(int(float(line.removeprefix(name))) for line in lines if line.startswith(name))
+        return int(sum(samples(self.get("/metrics")[1], 'reconcile_seconds_count{kind="DataPipeline"}')))
 
     def log(self) -> str:
         return self.server.log.read_text()
@@ -55,6 +54,12 @@ class Operator:
             return error.code, error.read().decode()
         except OSError:
             return 0, ""
+
+
+def samples(told: str, name: str) -> list[float]:
+    """Values of a metric of ours, by whatever labels ``name`` leaves open."""
+    wanted = (f"featurestore_operator_{name}{{", f"featurestore_operator_{name} ")
+    return [float(line.rsplit(" ", 1)[1]) for line in told.splitlines() if line.startswith(wanted)]
 
 
 class Start(Protocol):
