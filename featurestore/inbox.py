@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from functools import partial
+from functools import lru_cache, partial
+from typing import TypeVar
 
 from featurestore.backoff import Attempt
 from featurestore.batch import BACKLOG, Entry, Manifest, OpenBatch, oldest, split
@@ -15,9 +16,11 @@ from featurestore.ledger import Ledger
 from featurestore.listing import list_arrivals, look
 from featurestore.plan import CloseBatch
 from featurestore.resources import DataPipelineSpec
+from featurestore.resources.model import Model
 from featurestore.sighting import Settling, ends_whole
 
 _US = timedelta(microseconds=1)
+M = TypeVar("M", bound=Model)
 
 
 class Inbox:
@@ -36,10 +39,11 @@ class Inbox:
     ) -> None:
         self._ledger = ledger
         self._base = base
-        # Not all of the spec: there may be thousands of these.
-        self._source, self._trigger = spec.source, spec.trigger.arrivals
+        # Not all of the spec, and what most say alike once: there may be thousands of these.
+        self._source = spec.source.model_copy(update={"csv": _shared(spec.source.csv)})
+        self._trigger = _shared(spec.trigger.arrivals)
         self._environ = environ
-        self._settling = Settling(partial(ends_whole, spec.source))
+        self._settling = Settling(partial(ends_whole, self._source))
         self._backlog: dict[str, Entry] = {}
         self._batches: list[tuple[Entry, ...]] = []
         self._opened_us = 0
@@ -169,3 +173,9 @@ class Inbox:
             self._opened_us = now_us
         self._backlog = backlog
         self._batches = list(split(backlog.values(), self._trigger))
+
+
+@lru_cache(maxsize=64)
+def _shared(value: M) -> M:
+    """One that is equal, and was met before."""
+    return value

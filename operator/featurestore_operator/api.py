@@ -182,7 +182,7 @@ class Api:
         with self._answer(
             verb, resource, namespace, name, subresource, body=body, content_type=content_type, query=query
         ) as answer:
-            answered: Object = from_json(answer.data)
+            answered: Object = from_json(answer.data, cache_strings="keys")
         return answered
 
     @contextmanager

@@ -22,6 +22,7 @@ import threading
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from sys import intern
 from typing import Any, NamedTuple, cast
 
 from pydantic_core import from_json, to_json
@@ -166,8 +167,7 @@ class Cache:
 
     def put(self, resource: Resource, item: Object) -> None:
         """The object exists and is so, unless a newer version of it is here."""
-        metadata = item["metadata"]
-        place = (resource.kind, metadata["namespace"], metadata["name"])
+        place = (resource.kind, *_named(item))
         entry = _entry(resource, item)
         with self._lock:
             old = self._entries.get(place)
@@ -199,12 +199,10 @@ class Cache:
         self, resource: Resource, item: Object, before: Object | None, gone: bool
     ) -> Iterator[Key]:
         # ``before``: what it was, if nothing but its status is another now.
-        metadata = item["metadata"]
-        namespace, name = metadata["namespace"], metadata["name"]
+        namespace, name = _named(item)
         if resource in (JOB, POD):
-            yield from self._concerned_by_work(
-                namespace, metadata.get("labels") or {}, resource is JOB and (gone or _ended(item))
-            )
+            labels = item["metadata"].get("labels") or {}
+            yield from self._concerned_by_work(namespace, labels, resource is JOB and (gone or _ended(item)))
             return
         if before is None or (_says_anything(before) and not _says_anything(item)):
             yield Key(cast(Kind, resource.kind), namespace, name)
@@ -272,8 +270,8 @@ def _entry(resource: Resource, item: Object) -> _Entry:
 
 def _unpack(content: bytes) -> Object:
     beyond_status, _, rest = zlib.decompress(content).partition(b"\n")
-    item: Object = from_json(beyond_status)
-    kept = from_json(rest)
+    item: Object = from_json(beyond_status, cache_strings="keys")
+    kept = from_json(rest, cache_strings="keys")
     item["metadata"]["resourceVersion"] = kept["resourceVersion"]
     if kept["status"] is not None:
         item["status"] = kept["status"]
@@ -281,8 +279,8 @@ def _unpack(content: bytes) -> Object:
 
 
 def _groups(resource: Resource, item: Object) -> Iterator[Place]:
-    metadata, spec = item["metadata"], item.get("spec") or {}
-    namespace, labels = metadata["namespace"], metadata.get("labels") or {}
+    spec, labels = item.get("spec") or {}, item["metadata"].get("labels") or {}
+    namespace, _ = _named(item)
     if resource is FEATURE_STORE:
         yield ("store", namespace, "")
     elif resource is DATA_PIPELINE:
@@ -293,7 +291,7 @@ def _groups(resource: Resource, item: Object) -> Iterator[Place]:
     elif resource is FEATURE_VIEW:
         yield ("view", namespace, "")
         if pipeline := (spec.get("source") or {}).get("pipeline"):
-            yield ("views-of", namespace, pipeline)
+            yield ("views-of", namespace, intern(pipeline))
     elif resource is JOB:
         if pipeline := labels.get(PIPELINE_LABEL):
             yield ("jobs-of-pipeline", namespace, pipeline)
@@ -301,6 +299,12 @@ def _groups(resource: Resource, item: Object) -> Iterator[Place]:
             yield ("jobs-of-view", namespace, view)
     elif job := labels.get(JOB_LABEL):
         yield ("pods-of", namespace, job)
+
+
+def _named(item: Object) -> tuple[str, str]:
+    """Namespace and name, each text once however many keys are made of it."""
+    metadata = item["metadata"]
+    return intern(metadata["namespace"]), intern(metadata["name"])
 
 
 def _dataset(pipeline: Object) -> tuple[Any, Any]:
