@@ -34,15 +34,8 @@ def s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, st
     """Credentials of an object storage with the README's two buckets; they are in no process's environment."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "AWS_ALLOW_HTTP"):
         monkeypatch.delenv(name, raising=False)
-    folder = tmp_path / "s3"
-    for bucket in ("features", "raw"):
-        # A bucket is a folder of the server's.
-        (folder / bucket).mkdir(parents=True)
-    try:
-        with storage_server.s3(folder) as credentials:
-            yield credentials
-    except MissingError as missing:
-        not_here(missing)
+    with storage_server.buckets(tmp_path / "s3", "features", "raw") as credentials:
+        yield credentials
 
 
 @pytest.fixture

@@ -10,12 +10,10 @@ from pathlib import Path
 import pytest
 import redis
 import storage_server
-from cluster.binaries import MissingError
 from cluster.control_plane import ControlPlane
 from cluster_story import Story, Unmetered, story
 from eventually import eventually
 from manifest import pipeline
-from missing import not_here
 
 from featurestore import layout
 from featurestore.errors import NotFound
@@ -34,13 +32,8 @@ GOING_S = 60
 @pytest.fixture
 def s3(tmp_path: Path) -> Iterator[dict[str, str]]:
     """Credentials of an object storage with the bucket ``features``."""
-    folder = tmp_path / "s3"
-    (folder / "features").mkdir(parents=True)
-    try:
-        with storage_server.s3(folder) as credentials:
-            yield credentials
-    except MissingError as missing:
-        not_here(missing)
+    with storage_server.buckets(tmp_path / "s3", "features") as credentials:
+        yield credentials
 
 
 @pytest.fixture
@@ -70,6 +63,14 @@ def held(s3: dict[str, str]) -> dict[str, list[str]]:
     return {place: names for place, names in found.items() if names}
 
 
+def begin_batch(it: Story) -> None:
+    """Return once the Job of a new file is under way, which ends no sooner than the node resumes."""
+    it.node.paused = True
+    before = len(it.node.ran)
+    it.next()
+    eventually(lambda: len(it.node.ran) == before + 1)
+
+
 def delete_namespace(it: Story) -> None:
     """Return once it is gone with all in it."""
     it.plane.kubectl("delete", "namespace", it.namespace, f"--timeout={GOING_S}s")
@@ -97,10 +98,7 @@ def test_data_goes_with_the_resources_that_ask_for_it_and_nothing_else_goes(
 def test_a_view_waits_for_the_batch_that_may_write_to_it_before_its_data_goes(
     it: Story, s3: dict[str, str]
 ) -> None:
-    it.node.paused = True
-    before = len(it.node.ran)
-    it.next()
-    eventually(lambda: len(it.node.ran) == before + 1)
+    begin_batch(it)
     it.until("datapipeline", "events", "Running", "Progressing")
     it.delete("featureview", "things")
     eventually(lambda: it.condition("featureview", "things").get("reason") == "Deleting")
@@ -115,10 +113,7 @@ def test_a_view_waits_for_the_batch_that_may_write_to_it_before_its_data_goes(
 def test_a_namespace_goes_with_the_data_that_is_to_go_though_a_job_runs(
     it: Story, s3: dict[str, str]
 ) -> None:
-    it.node.paused = True
-    before = len(it.node.ran)
-    it.next()
-    eventually(lambda: len(it.node.ran) == before + 1)
+    begin_batch(it)
     delete_namespace(it)
     assert held(s3) == {}
     log = it.operators[0].log()

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cluster.binaries import built, installed
+from cluster.binaries import MissingError, built, installed
+from missing import not_here
 from server import free_port, serving
 
 
@@ -32,6 +33,19 @@ def s3(
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_ENDPOINT_URL": f"http://{address}:{port}",
         }
+
+
+@contextmanager
+def buckets(folder: Path, *names: str) -> Iterator[dict[str, str]]:
+    """As ``s3`` with these buckets; without the server, the test is reported as not run."""
+    for name in names:
+        # A bucket is a folder of the server's.
+        (folder / name).mkdir(parents=True)
+    try:
+        with s3(folder) as credentials:
+            yield credentials
+    except MissingError as missing:
+        not_here(missing)
 
 
 @contextmanager
