@@ -15,10 +15,10 @@ from typing import Any
 
 import polars as pl
 
-from featurestore_operator import access
-from featurestore_operator.api import Api
+from featurestore_operator.kube import access
+from featurestore_operator.kube.api import Api
+from featurestore_operator.kube.kinds import DATA_PIPELINE, FEATURE_STORE, FEATURE_VIEW, Resource
 from featurestore_operator.metrics import Metrics
-from featurestore_operator.resource import DATA_PIPELINE, FEATURE_STORE, FEATURE_VIEW, Resource
 
 NAMESPACES = 10
 COMMITTED = 20

@@ -10,14 +10,14 @@ import time
 from collections.abc import Iterator
 
 from bench.figure import Figure
-from featurestore import layout
-from featurestore.arrival import Arrival
-from featurestore.batch import Action, Entry, Manifest
-from featurestore.checkpoint import Known, pack
-from featurestore.ledger import CHECKPOINT_MANIFESTS, Ledger
+from featurestore.arrivals.arrival import Arrival
+from featurestore.arrivals.checkpoint import Known, pack
+from featurestore.arrivals.ledger import CHECKPOINT_MANIFESTS, Ledger
+from featurestore.arrivals.manifest import Action, Entry, Manifest
 from featurestore.resources.pipeline import OnOverwrite
-from featurestore.storage import Storage
-from featurestore_transforms.peak import peak_bytes
+from featurestore.storage import paths
+from featurestore.storage.objects import Storage
+from featurestore_transforms.entrypoint.peak import peak_bytes
 
 PAST = 1_000_000
 FILES = 500
@@ -76,7 +76,7 @@ def _fill(root: str) -> None:
         for n, arrival in enumerate(arrivals(PAST - tail)):
             yield Known(arrival.uri, n // FILES + 1, n % FILES, arrival.version, Action.TAKE)
 
-    storage.replace(layout.checkpoint("flights", folded), pack(rows()))
+    storage.replace(paths.checkpoint("flights", folded), pack(rows()))
     entries: list[Entry] = []
     number = folded
     for n, arrival in enumerate(arrivals(PAST)):
@@ -85,7 +85,7 @@ def _fill(root: str) -> None:
         if len(entries) == FILES:
             number += 1
             manifest = Manifest("flights", ledger.uid(), number, "spec", 0, tuple(entries))
-            storage.replace(layout.manifest("flights", number), manifest.to_json())
+            storage.replace(paths.manifest("flights", number), manifest.to_json())
             entries = []
 
 

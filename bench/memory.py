@@ -11,16 +11,16 @@ import numpy as np
 import polars as pl
 
 from bench.figure import Figure
-from featurestore.batch import Entry, Manifest
-from featurestore.job import BatchRequest
-from featurestore.ledger import Ledger
-from featurestore.listing import find_arrival
-from featurestore.registry import Registry
+from featurestore.arrivals.files.listing import find_arrival
+from featurestore.arrivals.ledger import Ledger
+from featurestore.arrivals.manifest import Entry, Manifest
+from featurestore.protocol import BatchRequest
+from featurestore.registry.registry import Registry
 from featurestore.resources import DataPipeline
 from featurestore.resources.quantity import parse_bytes
-from featurestore.storage import Storage
-from featurestore_transforms.batch import run_batch
-from featurestore_transforms.peak import peak_bytes
+from featurestore.storage.objects import Storage
+from featurestore_transforms.batch.batch import run_batch
+from featurestore_transforms.entrypoint.peak import peak_bytes
 
 FILES = 8
 COLUMNS = 12

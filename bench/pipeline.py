@@ -11,14 +11,14 @@ import numpy as np
 import polars as pl
 
 from bench.figure import Figure
-from featurestore.batch import Entry, Manifest
-from featurestore.job import BatchRequest
-from featurestore.ledger import Ledger
-from featurestore.listing import find_arrival
-from featurestore.registry import Registry
+from featurestore.arrivals.files.listing import find_arrival
+from featurestore.arrivals.ledger import Ledger
+from featurestore.arrivals.manifest import Entry, Manifest
+from featurestore.protocol import BatchRequest
+from featurestore.registry.registry import Registry
 from featurestore.resources import DataPipeline
-from featurestore.storage import Storage
-from featurestore_transforms.batch import run_batch
+from featurestore.storage.objects import Storage
+from featurestore_transforms.batch.batch import run_batch
 
 PAIRS = 5
 FILES = 4

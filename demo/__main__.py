@@ -20,8 +20,8 @@ import featurestore
 from demo.flights import Staged, stage
 from demo.show import cli, command, console, environment, heading, say
 from demo.train import FEATURES, Outcome, labels, train
-from featurestore.ledger import Ledger
-from featurestore.storage import Storage
+from featurestore.arrivals.ledger import Ledger
+from featurestore.storage.objects import Storage
 
 HERE = Path(__file__).parent
 PLACE = Path("demo-store")

@@ -19,7 +19,7 @@ import storage_server
 from cluster.binaries import MissingError
 from missing import not_here
 
-from featurestore.storage import Storage, filesystem
+from featurestore.storage.objects import Storage, filesystem
 
 pytest_plugins = ["cluster.fixtures"]
 

@@ -17,7 +17,7 @@ import typer
 from featurestore.cli.output import Format
 
 if TYPE_CHECKING:
-    from featurestore.project import Project
+    from featurestore.registry.project import Project
 
 EXIT_CODES = """\
 Exit codes: 0 done; 1 an unforeseen error; 2 a resource or an argument is wrong; 3 what is asked for is not there;
@@ -49,7 +49,7 @@ class Settings:
 
     def project(self) -> Project:
         """The project that the command is about: FEATURESTORE_URI counts unless a folder was named."""
-        from featurestore.project import open_project
+        from featurestore.registry.project import open_project
 
         named = self.folder if self.folder != Path() else None
         return open_project(named, os.environ, Path.cwd())

@@ -8,16 +8,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from featurestore import changeset
-from featurestore.changeset import Action, Before, Changeset, Dataset
+from featurestore.arrivals.ledger import Ledger
 from featurestore.cli.output import Format, dump
 from featurestore.errors import FeatureStoreError
-from featurestore.ledger import Ledger
-from featurestore.project import Project, open_project
+from featurestore.reconcile.observe import last_result
+from featurestore.registry import changeset
+from featurestore.registry.changeset import Action, Before, Changeset, Dataset
+from featurestore.registry.project import Project, open_project
 from featurestore.resources import FeatureStore
 from featurestore.resources.document import Loaded, load
 from featurestore.resources.reference import Known, check_references
-from featurestore.sight import last_result
 
 _MARKS = {Action.CREATE: ("+", "green"), Action.UPDATE: ("~", "yellow"), Action.UNCHANGED: ("=", "dim")}
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from featurestore import layout
 from featurestore.cli.kind import kind_of
 from featurestore.cli.summary import pipeline_summary, view_summary
 from featurestore.errors import RequestError
-from featurestore.online.mark import open_marks
-from featurestore.project import Project
+from featurestore.online.index import open_marks
+from featurestore.registry.project import Project
+from featurestore.storage import paths
 
 
 def check_delete(project: Project, word: str, name: str) -> None:
@@ -54,13 +54,13 @@ def delete(project: Project, word: str, name: str, *, data: bool) -> str:
     kind, storage = kind_of(word), project.storage
     # The resource goes first: a runner that looks now leaves its data alone.
     project.registry.remove(kind, name)
-    storage.delete(layout.status(kind, name))
+    storage.delete(paths.status(kind, name))
     noun = "view" if kind == "views" else "pipeline"
     if not data:
         return f"{noun} {name!r} deleted. Its data stays in {storage.root}"
     if kind == "views":
         _drop_online(project, name)
-    for folder in layout.data(kind, name):
+    for folder in paths.data(kind, name):
         storage.delete(folder)
     return f"{noun} {name!r} deleted, with all its data"
 
@@ -68,5 +68,5 @@ def delete(project: Project, word: str, name: str, *, data: bool) -> str:
 def _drop_online(project: Project, view: str) -> None:
     store = (project.registry.store() or project.store).spec
     marks = open_marks(project.storage, store)
-    for name in project.storage.names(layout.builds(view)):
+    for name in project.storage.names(paths.builds(view)):
         marks.drop(view, name.removesuffix(".json"))

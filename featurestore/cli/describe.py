@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from featurestore import layout
+from featurestore.arrivals.ledger import Ledger
 from featurestore.cli.kind import kind_of
 from featurestore.cli.output import Format, age, columns, dump, screen_width
 from featurestore.cli.summary import PipelineSummary, ViewSummary, pipeline_summary, view_summary
-from featurestore.condition import Condition, ResourceStatus
-from featurestore.definition import outputs
-from featurestore.ledger import Ledger
-from featurestore.project import Project
-from featurestore.registry import document
+from featurestore.humanize import format_time, sentence, size
+from featurestore.reconcile.conditions import Condition, ResourceStatus
+from featurestore.registry.project import Project
+from featurestore.registry.registry import document
 from featurestore.resources.metadata import DeletionPolicy
+from featurestore.resources.outputs import outputs
 from featurestore.resources.pipeline import Resources
 from featurestore.resources.quantity import format_bytes
-from featurestore.wording import format_time, sentence, size
+from featurestore.storage import paths
 
 _LAST_BATCHES = 5
 _MARGIN = "  "
@@ -46,7 +46,7 @@ def _pipeline(project: Project, item: PipelineSummary, now_us: int) -> str:
         ("Source", f"{spec.source.uri} ({spec.source.format.value})"),
         ("Transforms", ", ".join(steps) or "none"),
         ("Spec", item.accepted.digest),
-        ("Dataset", f"{project.storage.uri(layout.dataset(item.name))}"),
+        ("Dataset", f"{project.storage.uri(paths.dataset(item.name))}"),
         ("Commit", last.dataset_version if last else "none yet"),
         ("Rows", f"{last.dataset_rows:,}, {size(last.dataset_bytes)}" if last else "0"),
         ("In quarantine", f"{broken:,}" + (" (featurestore quarantine ls)" if broken else "")),
@@ -162,9 +162,9 @@ def _batches(project: Project, item: PipelineSummary) -> str:
 
 def _quarantined(project: Project, pipeline: str) -> int:
     """Rows in the pipeline's quarantine."""
-    from featurestore.table import Table
+    from featurestore.storage.delta import Table
 
-    table = Table.open(project.storage, layout.quarantine("pipelines", pipeline))
+    table = Table.open(project.storage, paths.quarantine("pipelines", pipeline))
     return 0 if table is None else sum(file.rows for file in table.files())
 
 

@@ -13,17 +13,17 @@ from itertools import islice
 from rich.console import Console
 from rich.text import Text
 
-from featurestore.condition import read_status
-from featurestore.credential import source_environ
+from featurestore.arrivals.files.listing import explain_empty, list_arrivals
 from featurestore.errors import FeatureStoreError
-from featurestore.listing import explain_empty, list_arrivals
-from featurestore.online.mark import open_marks, redis_url
-from featurestore.project import Project
-from featurestore.registry import Accepted, Kind
+from featurestore.humanize import count
+from featurestore.online.index import open_marks, redis_url
+from featurestore.reconcile.conditions import read_status
+from featurestore.registry.project import Project
+from featurestore.registry.registry import Accepted, Kind
 from featurestore.resources import DataPipeline, FeatureView
 from featurestore.resources.view import OnlineEnabled
-from featurestore.serving import read_build, read_serving
-from featurestore.wording import count
+from featurestore.storage.credentials import source_environ
+from featurestore.views.builds import read_build, read_serving
 
 _EXTRAS = {
     "transforms": ("polars", "to run pipelines and views on this machine"),

@@ -9,7 +9,7 @@ from typing import Any
 from featurestore.cli.output import Format, columns, dump, listing
 from featurestore.cli.summary import view_summary
 from featurestore.errors import RequestError
-from featurestore.project import Project
+from featurestore.registry.project import Project
 from featurestore.resources import FeatureViewSpec
 from featurestore.resources.value import KeyType
 
@@ -25,7 +25,7 @@ def features(
         NotFound: there is no such view or feature.
         RequestError: an entity lacks a key, or its value is not of the key's type.
     """
-    from featurestore.client import Store
+    from featurestore.client.store import Store
 
     views = {name.partition(":")[0] for name in names}
     specs = [view_summary(project, view).accepted.resource.spec for view in sorted(views)]

@@ -9,8 +9,8 @@ from featurestore.cli.kind import KIND_NAMES, STORES, kind_of
 from featurestore.cli.output import Format, age, columns, dump, listing, screen_width
 from featurestore.cli.summary import PipelineSummary, ViewSummary, pipeline_summary, view_summary
 from featurestore.errors import NotFound
-from featurestore.project import Project
-from featurestore.registry import document
+from featurestore.registry.project import Project
+from featurestore.registry.registry import document
 
 NOTHING = "No resources found."
 

@@ -6,15 +6,15 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from featurestore import layout
+from featurestore.arrivals.ledger import Ledger
 from featurestore.cli.kind import kind_of
 from featurestore.cli.output import Format, columns, dump, listing
 from featurestore.cli.summary import pipeline_summary, view_summary
 from featurestore.errors import RequestError
-from featurestore.job import BatchResult
-from featurestore.ledger import Ledger
-from featurestore.project import Project
-from featurestore.wording import format_time
+from featurestore.humanize import format_time
+from featurestore.protocol import BatchResult
+from featurestore.registry.project import Project
+from featurestore.storage import paths
 
 
 def history(
@@ -100,9 +100,9 @@ def _view(project: Project, name: str, limit: int, form: Format | None) -> str:
     summary = view_summary(project, name)
     if summary.serving is None:
         return "No commits yet."
-    from featurestore.table import Table
+    from featurestore.storage.delta import Table
 
-    table = Table.open(project.storage, layout.features(name, summary.serving.digest))
+    table = Table.open(project.storage, paths.features(name, summary.serving.digest))
     # Making the table and tending it are commits too, but add nothing: those that tell of rows say so.
     commits = [] if table is None else [c for c in table.history(limit) if "rows_added" in c]
     items = [_commit(commit) for commit in commits]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from featurestore.errors import RequestError, did_you_mean
-from featurestore.registry import Kind
+from featurestore.registry.registry import Kind
 
 _WORDS: dict[str, Kind] = {
     "pipeline": "pipelines",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from featurestore.cli.output import Format, dump, listing
 from featurestore.errors import NotFound, did_you_mean
-from featurestore.project import Project
+from featurestore.humanize import format_time
+from featurestore.registry.project import Project
 from featurestore.runner.journal import Event, Journal
-from featurestore.wording import format_time
 
 
 def logs(project: Project, name: str | None, limit: int, form: Format | None) -> str:

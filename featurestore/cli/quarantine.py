@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 
-from featurestore import quarantine
 from featurestore.cli.output import Format, columns, dump, listing, screen_width
 from featurestore.cli.summary import pipeline_summary
 from featurestore.errors import NotFound, did_you_mean
-from featurestore.project import Project
-from featurestore.registry import Kind
-from featurestore.wording import count, format_time
+from featurestore.humanize import count, format_time
+from featurestore.quarantine import entries
+from featurestore.registry.project import Project
+from featurestore.registry.registry import Kind
 
 _SHOWN_RECORD = 200
 
@@ -26,7 +26,7 @@ def ls(project: Project, name: str | None, every: bool, form: Format | None) -> 
     found = [
         (kind, resource, entry)
         for kind, resource in _resources(project, name)
-        for entry in quarantine.entries(project.storage, kind, resource)
+        for entry in entries.entries(project.storage, kind, resource)
         if every or entry.replayed_in is None
     ]
     if form in (Format.JSON, Format.YAML):
@@ -80,7 +80,7 @@ def show(
         NotFound: there is no such pipeline or view.
     """
     ((kind, resource),) = _resources(project, name)
-    found = quarantine.rows(project.storage, kind, resource, batch=batch, file=file, rule=rule, limit=limit)
+    found = entries.rows(project.storage, kind, resource, batch=batch, file=file, rule=rule, limit=limit)
     if form in (Format.JSON, Format.YAML):
         for row in found:
             row["record"] = None if row["record"] is None else json.loads(row["record"])
@@ -106,7 +106,7 @@ def replay(project: Project, name: str, *, batch: int | None, file: int | None, 
         RequestError: a file is gone or was changed since.
     """
     pipeline_summary(project, name)
-    manifest = quarantine.replay(project.storage, name, now_us=now_us, batch=batch, file=file)
+    manifest = entries.replay(project.storage, name, now_us=now_us, batch=batch, file=file)
     if manifest is None:
         return "Nothing to run again."
     files = len({entry.arrival.uri for entry in manifest.entries})

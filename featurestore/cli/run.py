@@ -12,13 +12,13 @@ from rich.console import Console
 from rich.status import Status
 from rich.text import Text
 
-from featurestore.plan import Step, describe
-from featurestore.project import Project
-from featurestore.runner.bell import Bell
+from featurestore.humanize import format_time
+from featurestore.reconcile.steps import Step, describe
+from featurestore.registry.project import Project
 from featurestore.runner.journal import Event, Journal
 from featurestore.runner.runner import Runner
+from featurestore.runner.source_watcher import Bell
 from featurestore.runner.worker import Worker, check_engine
-from featurestore.wording import format_time
 
 _MARKS = {"Failed": ("✗", "red"), "Published": ("✓", "green"), "BatchCommitted": ("✓", "green")}
 

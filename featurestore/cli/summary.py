@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from featurestore.condition import Condition, ResourceStatus, read_status, unknown
+from featurestore.arrivals.ledger import Ledger
 from featurestore.errors import NotFound, did_you_mean
-from featurestore.job import BatchResult, BuildResult
-from featurestore.ledger import Ledger
-from featurestore.project import Project
-from featurestore.reason import Reason
-from featurestore.registry import Accepted, document
+from featurestore.humanize import format_time
+from featurestore.protocol import BatchResult, BuildResult
+from featurestore.reconcile.conditions import Condition, ResourceStatus, read_status, unknown
+from featurestore.reconcile.observe import last_result
+from featurestore.reconcile.reasons import Reason
+from featurestore.registry.project import Project
+from featurestore.registry.registry import Accepted, document
 from featurestore.resources import DataPipeline, FeatureView
-from featurestore.serving import Serving, read_build, read_serving
-from featurestore.sight import last_result
-from featurestore.wording import format_time
+from featurestore.views.builds import Serving, read_build, read_serving
 
 NEVER_SEEN = unknown("Ready", Reason.NOT_OBSERVED, "No runner has looked at it yet: `featurestore run` does.")
 

@@ -1,6 +1,6 @@
 """Online stores: the newest values of every entity, for inference.
 
-Two stores, one protocol: DuckDB, embedded (the default), and Redis. Start reading at ``form.py`` for what is
+Two stores, one protocol: DuckDB, embedded (the default), and Redis. Start reading at ``layout.py`` for what is
 kept of an entity, at ``answer.py`` for how a value at a time comes from it, at ``publish.py`` for how a store
 is brought from one version of a view's table to a later one. Importing this loads no data engine.
 """
@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from featurestore.lookup import Looked, Lookup
 from featurestore.resources.store import FeatureStoreSpec
-from featurestore.storage import Storage
+from featurestore.storage.objects import Storage
+from featurestore.views.query import Looked, Lookup
 
 if TYPE_CHECKING:
-    from featurestore.online.form import Form
-    from featurestore.online.mark import Marks
+    from featurestore.online.index import Marks
+    from featurestore.online.layout import Form
     from featurestore.online.publication import Publication
 
 
@@ -52,11 +52,11 @@ def open_online(storage: Storage, store: FeatureStoreSpec) -> OnlineStore:
         CodeError: it needs a package that is not installed.
     """
     if store.online.redis is not None:
-        from featurestore.online.mark import redis_url
-        from featurestore.online.redis_server import RedisServer
-        from featurestore.online.redis_store import RedisStore
+        from featurestore.online.index import redis_url
+        from featurestore.online.redis.server import RedisServer
+        from featurestore.online.redis.store import RedisStore
 
         return RedisStore(RedisServer.connect(redis_url(store)))
-    from featurestore.online.duckdb_store import DuckDBStore
+    from featurestore.online.embedded.store import DuckDBStore
 
     return DuckDBStore(storage)

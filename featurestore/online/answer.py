@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from featurestore.definition import Output
-from featurestore.lookup import Looked, Lookup
-from featurestore.online.form import EVENT_US, EVENTS, ROWS, TILES, Form
-from featurestore.online.stored import Section, Stored
-from featurestore.span import Ints, entity_spans, first_not_before
-from featurestore.status import Status
-from featurestore.tile import Events, build_tiles, merge_tiles
-from featurestore.window import evaluate
+from featurestore.online.entities import Section, Stored
+from featurestore.online.layout import EVENT_US, EVENTS, ROWS, TILES, Form
+from featurestore.resources.outputs import Output
+from featurestore.views.query import Looked, Lookup
+from featurestore.views.status import Status
+from featurestore.windows.intervals import Ints, entity_spans, first_not_before
+from featurestore.windows.tile import Events, build_tiles, merge_tiles
+from featurestore.windows.window import evaluate
 
 Statuses = npt.NDArray[np.uint8]
 Answered = tuple[pa.Array, Statuses]

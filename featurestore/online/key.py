@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from featurestore.tile import Ints
+from featurestore.windows.tile import Ints
 
 Hashes = npt.NDArray[np.uint64]
 

@@ -6,8 +6,8 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from featurestore.online.held import Held
-from featurestore.online.stored import Stored
+from featurestore.online.entities import Stored
+from featurestore.online.versions import Held
 
 
 class Publication(Protocol):

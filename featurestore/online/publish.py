@@ -11,23 +11,23 @@ from __future__ import annotations
 
 import pyarrow.compute as pc
 
-from featurestore import layout
 from featurestore.errors import NotFound, StorageError
-from featurestore.fault import reach
-from featurestore.job import PublishRequest, PublishResult
+from featurestore.failpoint import reach
 from featurestore.online import OnlineStore, open_online
-from featurestore.online.advance import NewRows, advance
-from featurestore.online.delta import Delta, delta
-from featurestore.online.form import Form
-from featurestore.online.heap import Unreadable
-from featurestore.online.held import Held
+from featurestore.online.changes import Delta, delta
+from featurestore.online.feature_rows import Offline
 from featurestore.online.key import key_texts
-from featurestore.online.offline import Offline
+from featurestore.online.layout import Form
+from featurestore.online.merge import NewRows, advance
+from featurestore.online.packed.heap import Unreadable
 from featurestore.online.publication import Publication
-from featurestore.registry import Registry
-from featurestore.serving import definition
-from featurestore.storage import Storage
-from featurestore.table import Table
+from featurestore.online.versions import Held
+from featurestore.protocol import PublishRequest, PublishResult
+from featurestore.registry.registry import Registry
+from featurestore.storage import paths
+from featurestore.storage.delta import Table
+from featurestore.storage.objects import Storage
+from featurestore.views.builds import definition
 
 
 def run_publish(storage: Storage, request: PublishRequest, now_us: int) -> PublishResult:
@@ -60,9 +60,9 @@ def publish(
     view, digest = request.view, request.digest
     held = online.marks.held(view, digest)
     if held is None or held.version < request.to_version:
-        table = Table.open(storage, layout.features(view, digest), request.to_version)
+        table = Table.open(storage, paths.features(view, digest), request.to_version)
         if table is None:
-            raise StorageError("the view's table is gone", where=storage.uri(layout.features(view, digest)))
+            raise StorageError("the view's table is gone", where=storage.uri(paths.features(view, digest)))
         publication = online.publication(view, digest, form, request.to_version)
         held = _bring_up(publication, Offline(table, form), now_us)
         reach("after-publish")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from featurestore.errors import SpecError, did_you_mean
-from featurestore.expression import check_expression, check_query
+from featurestore.expressions.check import check_expression, check_query
 from featurestore.resources import DataPipeline, FeatureView, Resource
 from featurestore.resources.callable import check_callable
 from featurestore.resources.transform import (

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from featurestore.batch import Manifest
-from featurestore.job import BatchResult, BuildResult, PublishResult
-from featurestore.plan import Checkpoint, CloseBatch, RunBatch, Step, Swap
-from featurestore.runner.apply import Outcome
+from featurestore.arrivals.manifest import Manifest
+from featurestore.humanize import count, size
+from featurestore.protocol import BatchResult, BuildResult, PublishResult
+from featurestore.reconcile.steps import Checkpoint, CloseBatch, RunBatch, Step, Swap
+from featurestore.runner.applier import Outcome
 from featurestore.runner.journal import Event, Subject
-from featurestore.wording import count, size
 
 
 def subject_of(step: Step) -> tuple[Subject, str]:

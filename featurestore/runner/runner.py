@@ -8,23 +8,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from featurestore.backoff import Attempt
-from featurestore.condition import ResourceStatus, read_status, record_status, since
 from featurestore.errors import Conflict, FeatureStoreError, StorageError
-from featurestore.job import Failure, as_error, as_failure
-from featurestore.observed import Desired, Observed, ObservedView
-from featurestore.plan import CloseBatch, Plan, Step, describe
-from featurestore.project import Project
-from featurestore.reason import Reason
-from featurestore.reconcile import reconcile
+from featurestore.humanize import format_time, sentence
+from featurestore.protocol import Failure, as_error, as_failure
+from featurestore.reconcile.conditions import ResourceStatus, read_status, record_status, since
+from featurestore.reconcile.reasons import Reason
+from featurestore.reconcile.reconcile import reconcile
+from featurestore.reconcile.state import Desired, Observed, ObservedView
+from featurestore.reconcile.steps import CloseBatch, Plan, Step, describe
+from featurestore.registry.project import Project
 from featurestore.resources.pipeline import Source, Suspend
-from featurestore.runner.apply import Applier
-from featurestore.runner.bell import Bell
+from featurestore.retry import Attempt
+from featurestore.runner.applier import Applier
 from featurestore.runner.journal import Event, Subject
-from featurestore.runner.observe import Observer
+from featurestore.runner.observer import Observer
 from featurestore.runner.outcome import outcome_event, subject_of
+from featurestore.runner.source_watcher import Bell
 from featurestore.runner.worker import Worker
-from featurestore.wording import format_time, sentence
 
 TICK_US = {True: 2_000_000, False: 10_000_000}
 """Longest time between two looks, for a local storage root or not: so soon is an ``apply`` elsewhere noticed."""

@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from featurestore.errors import CodeError, TransientError
-from featurestore.job import Failure, Request, Result, as_error
+from featurestore.protocol import Failure, Request, Result, as_error
 
 _RESULT: TypeAdapter[Result] = TypeAdapter(Result)
 _TAIL_BYTES = 2000

@@ -6,14 +6,14 @@ import os
 import sys
 import time
 
-from featurestore_operator.api import Api
-from featurestore_operator.cache import Cache
-from featurestore_operator.controller import Controller
+from featurestore_operator.controllers.controller import Controller
+from featurestore_operator.informer.cache import Cache
+from featurestore_operator.kube.api import Api
 from featurestore_operator.metrics import Metrics
 from featurestore_operator.process import run
 from featurestore_operator.settings import Settings, parse
-from featurestore_operator.webhook import Answer
-from featurestore_operator.work import Handler
+from featurestore_operator.webhook.webhook import Answer
+from featurestore_operator.workqueue.work import Handler
 
 
 def main() -> int:

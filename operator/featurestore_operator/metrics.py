@@ -18,8 +18,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from featurestore.errors import FeatureStoreError
-from featurestore_operator.cache import Cache
-from featurestore_operator.key import Key
+from featurestore_operator.informer.cache import Cache
+from featurestore_operator.workqueue.key import Key
 
 PREFIX = "featurestore_operator_"
 _OF_PIPELINE = (

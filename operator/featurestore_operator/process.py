@@ -13,16 +13,17 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from featurestore.errors import FeatureStoreError
-from featurestore_operator import access, log
-from featurestore_operator.api import Api
-from featurestore_operator.cache import Cache
+from featurestore_operator import log
 from featurestore_operator.endpoint import Endpoint
-from featurestore_operator.informer import Informer
-from featurestore_operator.lease import Lease
+from featurestore_operator.informer.cache import Cache
+from featurestore_operator.informer.informer import Informer
+from featurestore_operator.kube import access
+from featurestore_operator.kube.api import Api
+from featurestore_operator.kube.lease import Lease
 from featurestore_operator.metrics import Metrics
 from featurestore_operator.settings import Settings
-from featurestore_operator.webhook import Answer, Webhook
-from featurestore_operator.work import Handler, Work
+from featurestore_operator.webhook.webhook import Answer, Webhook
+from featurestore_operator.workqueue.work import Handler, Work
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +111,7 @@ class Process:
         if answer is None or settings.webhook_port is None:
             return None
         # Cryptography is 9 MiB that only those need who serve a webhook.
-        from featurestore_operator.certificate import keep
+        from featurestore_operator.webhook.certificate import keep
 
         namespace = settings.lease_namespace or access.own_namespace(default="default")
         return Webhook(settings.webhook_port, answer, lambda: keep(self.api, namespace, datetime.now(UTC)))

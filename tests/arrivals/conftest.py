@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from featurestore.arrival import Arrival
-from featurestore.batch import Entry, Manifest
-from featurestore.ledger import Ledger
-from featurestore.listing import list_arrivals
+from featurestore.arrivals.arrival import Arrival
+from featurestore.arrivals.files.listing import list_arrivals
+from featurestore.arrivals.ledger import Ledger
+from featurestore.arrivals.manifest import Entry, Manifest
 from featurestore.resources.pipeline import Source
-from featurestore.storage import Storage, filesystem
+from featurestore.storage.objects import Storage, filesystem
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from featurestore.arrival import Arrival
-from featurestore.batch import Action, Entry, Manifest, OpenBatch, oldest, should_close, split
+from featurestore.arrivals.arrival import Arrival
+from featurestore.arrivals.manifest import Action, Entry, Manifest, OpenBatch, oldest, should_close, split
 from featurestore.resources.pipeline import ArrivalTrigger
 
 TRIGGER = ArrivalTrigger(max_wait=timedelta(seconds=2), max_files=3, max_bytes=100)

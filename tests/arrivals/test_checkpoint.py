@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from featurestore.batch import Action
-from featurestore.checkpoint import Checkpoint, Known, escape, pack
+from featurestore.arrivals.checkpoint import Checkpoint, Known, escape, pack
+from featurestore.arrivals.manifest import Action
 from featurestore.errors import StorageError
 
 texts = st.text(

@@ -11,7 +11,7 @@ from threading import Event, Thread
 
 import pytest
 
-from featurestore.hint import watch
+from featurestore.arrivals.files.watch import watch
 from featurestore.resources.pipeline import Source
 
 PATIENCE_S = 10.0

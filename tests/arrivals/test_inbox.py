@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from featurestore.arrivals.backlog import Inbox
+from featurestore.arrivals.ledger import Ledger
 from featurestore.errors import Conflict
-from featurestore.inbox import Inbox
-from featurestore.ledger import Ledger
-from featurestore.plan import CloseBatch
+from featurestore.reconcile.steps import CloseBatch
 from featurestore.resources import DataPipelineSpec
-from featurestore.storage import Storage
+from featurestore.storage.objects import Storage
 
 SECOND_US = 1_000_000
 NOW_US = 1_700_000_000 * SECOND_US

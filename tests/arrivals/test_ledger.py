@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from featurestore import layout
-from featurestore.arrival import Arrival
-from featurestore.batch import Action, Entry, Manifest
+from featurestore.arrivals.arrival import Arrival
+from featurestore.arrivals.ledger import CHECKPOINT_MANIFESTS, Ledger
+from featurestore.arrivals.manifest import Action, Entry, Manifest
 from featurestore.errors import NotFound, RequestError, StorageError
-from featurestore.job import BatchResult
-from featurestore.ledger import CHECKPOINT_MANIFESTS, Ledger
+from featurestore.protocol import BatchResult
 from featurestore.resources.pipeline import OnOverwrite
-from featurestore.storage import Storage
+from featurestore.storage import paths
+from featurestore.storage.objects import Storage
 
 Make = Callable[..., Arrival]
 Take = Callable[[Ledger, Iterable[Entry]], Manifest]
@@ -34,7 +34,7 @@ def land(ledger: Ledger, n: int) -> None:
         rows_dropped=0,
         finished_us=0,
     )
-    ledger._storage.replace(layout.result("flights", n), result.model_dump_json().encode())
+    ledger._storage.replace(paths.result("flights", n), result.model_dump_json().encode())
 
 
 def manifest(ledger: Ledger, number: int, *entries: Entry) -> Manifest:
@@ -167,7 +167,7 @@ def test_done_stops_at_the_first_batch_that_has_not_landed(ledger: Ledger, arriv
 def test_head_and_done_are_right_where_a_shelf_ends(ledger: Ledger, count: int) -> None:
     for n in range(1, count + 1):
         # Names are all that counting looks at.
-        for path in (layout.manifest("flights", n), layout.result("flights", n)):
+        for path in (paths.manifest("flights", n), paths.result("flights", n)):
             target = Path(ledger._storage.uri(path))
             target.parent.mkdir(parents=True, exist_ok=True)
             target.touch()

@@ -12,19 +12,19 @@ from depth import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featurestore.arrival import Arrival
-from featurestore.batch import Action, Manifest
-from featurestore.ledger import Ledger
+from featurestore.arrivals.arrival import Arrival
+from featurestore.arrivals.ledger import Ledger
+from featurestore.arrivals.manifest import Action, Manifest
 from featurestore.resources.pipeline import OnOverwrite
-from featurestore.storage import Storage
+from featurestore.storage.objects import Storage
 
 RUNNER = """
 import sys
-from featurestore.arrival import Arrival
-from featurestore.batch import Manifest
-from featurestore.ledger import Ledger
+from featurestore.arrivals.arrival import Arrival
+from featurestore.arrivals.manifest import Manifest
+from featurestore.arrivals.ledger import Ledger
 from featurestore.resources.pipeline import OnOverwrite
-from featurestore.storage import Storage
+from featurestore.storage.objects import Storage
 ledger = Ledger(Storage(sys.argv[1]), "flights")
 listing = [Arrival(f"{n:03d}", "v1", 1, 0) for n in range(int(sys.argv[2]))]
 print("ready", flush=True)

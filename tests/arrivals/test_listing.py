@@ -9,8 +9,8 @@ import fsspec
 import pytest
 import s3fs
 
+from featurestore.arrivals.files.listing import explain_empty, find_arrival, list_arrivals, look
 from featurestore.errors import StorageError
-from featurestore.listing import explain_empty, find_arrival, list_arrivals, look
 from featurestore.resources.pipeline import Source
 
 

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from featurestore.arrival import Arrival
-from featurestore.batch import Action, Entry, Manifest
-from featurestore.checkpoint import Known
-from featurestore.ledger import Ledger, decide, live
+from featurestore.arrivals.arrival import Arrival
+from featurestore.arrivals.checkpoint import Known
+from featurestore.arrivals.ledger import Ledger, decide, live
+from featurestore.arrivals.manifest import Action, Entry, Manifest
 from featurestore.resources.pipeline import OnOverwrite
 
 Make = Callable[..., Arrival]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from featurestore.arrivals.files.glob import TEMPORARY, Pattern, is_temporary
 from featurestore.errors import SpecError
-from featurestore.pattern import TEMPORARY, Pattern, is_temporary
 from featurestore.resources.pipeline import Source
 
 

@@ -6,10 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from featurestore.arrival import Arrival
-from featurestore.batch import Entry
+from featurestore.arrivals.arrival import Arrival
+from featurestore.arrivals.files.settling import (
+    OLD_US,
+    QUIET_US,
+    QUIET_WHOLE_US,
+    Settling,
+    Sighting,
+    ends_whole,
+)
+from featurestore.arrivals.manifest import Entry
 from featurestore.resources.pipeline import Source
-from featurestore.sighting import OLD_US, QUIET_US, QUIET_WHOLE_US, Settling, Sighting, ends_whole
 
 NOW = 1_000_000_000
 

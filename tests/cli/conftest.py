@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from featurestore.cli.__main__ import main
-from featurestore.project import Project, open_project
+from featurestore.registry.project import Project, open_project
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from featurestore.project import Project, open_project
+from featurestore.registry.project import Project, open_project
 
 
 @pytest.fixture

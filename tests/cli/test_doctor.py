@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from featurestore.project import Project
+from featurestore.registry.project import Project
 
 
 def test_a_healthy_project_is_said_to_be_healthy(featurestore: Any, project: Project) -> None:

@@ -11,17 +11,17 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from featurestore import layout
-from featurestore.arrival import Arrival
-from featurestore.batch import Entry, Manifest
-from featurestore.condition import ResourceStatus, false, record_status, true
-from featurestore.definition import build_digest
-from featurestore.job import BatchResult, BuildResult, Failure
-from featurestore.ledger import Ledger
-from featurestore.project import Project
-from featurestore.reason import Reason
-from featurestore.serving import Serving, read_serving, record_build, swap
-from featurestore.table import Table
+from featurestore.arrivals.arrival import Arrival
+from featurestore.arrivals.ledger import Ledger
+from featurestore.arrivals.manifest import Entry, Manifest
+from featurestore.protocol import BatchResult, BuildResult, Failure
+from featurestore.reconcile.conditions import ResourceStatus, false, record_status, true
+from featurestore.reconcile.reasons import Reason
+from featurestore.registry.project import Project
+from featurestore.resources.outputs import build_digest
+from featurestore.storage import paths
+from featurestore.storage.delta import Table
+from featurestore.views.builds import Serving, read_serving, record_build, swap
 
 HOUR_US = 3_600_000_000
 COLUMNS = {
@@ -60,7 +60,7 @@ def filled(project: Project) -> Project:
             dataset_columns=COLUMNS,
             finished_us=now_us - HOUR_US,
         )
-        storage.replace(layout.result("flights", number), result.model_dump_json().encode())
+        storage.replace(paths.result("flights", number), result.model_dump_json().encode())
     digest = build_digest(view.resource.spec, ledger.uid())
     build = BuildResult(
         view="aircraft-delays",
@@ -247,7 +247,7 @@ def test_history_of_a_view_says_what_each_commit_added(featurestore: Any, filled
     view = filled.registry.views()["aircraft-delays"]
     serving = read_serving(filled.storage, "aircraft-delays")
     assert serving is not None
-    path = layout.features("aircraft-delays", serving.digest)
+    path = paths.features("aircraft-delays", serving.digest)
     built = Table.create(filled.storage, path, pa.schema({"tailnum": pa.string()}))
     metadata = {
         "digest": serving.digest,

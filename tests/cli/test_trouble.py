@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from featurestore.project import Project
+from featurestore.registry.project import Project
 
 STORE = "kind: FeatureStore\nmetadata: {{name: default}}\nspec: {{offline: {{uri: '{uri}'}}}}\n"
 

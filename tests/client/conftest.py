@@ -11,20 +11,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from featurestore import layout
-from featurestore.client import Store
-from featurestore.definition import build_digest
-from featurestore.job import BuildResult, PublishRequest
-from featurestore.ledger import Ledger
+from featurestore.arrivals.ledger import Ledger
+from featurestore.client.store import Store
 from featurestore.online.publish import run_publish
-from featurestore.project import open_project
-from featurestore.registry import Registry
+from featurestore.protocol import BuildResult, PublishRequest
+from featurestore.registry.project import open_project
+from featurestore.registry.registry import Registry
 from featurestore.resources import FeatureStore, FeatureView
-from featurestore.schema import view_schema
-from featurestore.serving import Serving, read_build, record_build, swap
-from featurestore.storage import Storage
-from featurestore.table import Table
-from featurestore_transforms.parquet import describe
+from featurestore.resources.outputs import build_digest
+from featurestore.storage import paths
+from featurestore.storage.delta import Table
+from featurestore.storage.objects import Storage
+from featurestore.views.builds import Serving, read_build, record_build, swap
+from featurestore.views.schema import view_schema
+from featurestore_transforms.tables.data_files import describe
 
 SECOND = 1_000_000
 DELAYS = {
@@ -94,7 +94,7 @@ class Place:
         assert accepted is not None
         spec = accepted.resource.spec
         digest = build_digest(spec, Ledger(self.storage, spec.source.pipeline).uid())
-        path, schema = layout.features(name, digest), view_schema(spec)
+        path, schema = paths.features(name, digest), view_schema(spec)
         table = Table.create(self.storage, path, schema)
         number = table.committed(digest) + 1
         file = f"{number}.parquet"

@@ -12,8 +12,8 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from featurestore.client.frames import key_column, read_frame
 from featurestore.errors import RequestError
-from featurestore.frame import key_column, read_frame
 from featurestore.resources.value import KeyType
 
 IDS, NAMES = [3, 1, 3], ["c", None, "é"]

@@ -11,10 +11,10 @@ import pytest
 
 from featurestore.errors import NotFound, RequestError, StorageError, TransientError
 from featurestore.online import open_online
-from featurestore.registry import Registry
+from featurestore.registry.registry import Registry
 from featurestore.resources import FeatureStore
-from featurestore.serving import read_serving
-from featurestore.status import Status
+from featurestore.views.builds import read_serving
+from featurestore.views.status import Status
 
 SECOND = 1_000_000
 DAY = 86_400 * SECOND

@@ -11,9 +11,9 @@ import pandas as pd
 import polars as pl
 import pytest
 
+from featurestore.client.frames import read_frame
+from featurestore.client.times import microseconds, moment
 from featurestore.errors import RequestError
-from featurestore.frame import read_frame
-from featurestore.moment import microseconds, moment
 
 NOON = 1_386_072_000_000_000
 NEW_YORK = ZoneInfo("America/New_York")

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from featurestore.definition import Output, outputs
+from featurestore.client.references import Reference, column_names, parse_references
 from featurestore.errors import NotFound, RequestError
-from featurestore.reference import Reference, column_names, parse_references
+from featurestore.resources.outputs import Output, outputs
 from featurestore.resources.view import FeatureViewSpec
 
 SPEC = FeatureViewSpec.model_validate(

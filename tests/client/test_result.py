@@ -10,9 +10,9 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from featurestore.client.result import Result
 from featurestore.errors import RequestError
-from featurestore.result import Result
-from featurestore.status import Status
+from featurestore.views.status import Status
 
 BIG = 2**53 + 1
 

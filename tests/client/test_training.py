@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 
 from featurestore.errors import NotFound, RequestError
-from featurestore.registry import Registry
-from featurestore.status import Status
+from featurestore.registry.registry import Registry
+from featurestore.views.status import Status
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 KINDS = {

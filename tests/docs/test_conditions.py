@@ -10,8 +10,8 @@ from typing import get_args
 
 import pytest
 
-from featurestore.condition import ConditionType
-from featurestore.reason import Reason
+from featurestore.reconcile.conditions import ConditionType
+from featurestore.reconcile.reasons import Reason
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "conditions.md").read_text()
@@ -20,7 +20,7 @@ SOURCES = [
     path
     for folder in ("featurestore", "transforms", "operator")
     for path in sorted((ROOT / folder).rglob("*.py"))
-    if path.name != "reason.py"
+    if path.name != "reasons.py"
 ]
 
 

@@ -10,13 +10,13 @@ from cluster.access import KubectlError
 from cluster.control_plane import ControlPlane
 from eventually import eventually
 
-from featurestore import credential
-from featurestore.online import redis_server
+from featurestore.online.redis import server
 from featurestore.resources.job import JobTemplate
-from featurestore_operator.deletion import ABANDON
-from featurestore_operator.job_manifest import QUEUE
-from featurestore_operator.memory import SLACK
-from featurestore_operator.resource import PIPELINE_LABEL
+from featurestore.storage import credentials
+from featurestore_operator.controllers.deletion import ABANDON
+from featurestore_operator.jobs.job_manifest import QUEUE
+from featurestore_operator.jobs.memory import SLACK
+from featurestore_operator.kube.kinds import PIPELINE_LABEL
 
 PAGE = (Path(__file__).parents[2] / "docs" / "install.md").read_text()
 TEMPLATE = {str(field.alias) for field in JobTemplate.model_fields.values()}
@@ -37,9 +37,9 @@ def explained(plane: ControlPlane, path: str) -> str:
 def test_the_names_of_keys_in_secrets_are_those_that_are_read() -> None:
     rows = re.findall(r"^\| (`[A-Z_`, ]+`) \|", section("Secrets"), re.MULTILINE)
     named = set(re.findall(r"[A-Z_]{2,}", " ".join(rows)))
-    read = {credential.KEY, credential.SECRET, credential.TOKEN, redis_server.USERNAME, redis_server.PASSWORD}
+    read = {credentials.KEY, credentials.SECRET, credentials.TOKEN, server.USERNAME, server.PASSWORD}
     assert named == read | {"AWS_REGION", "AWS_ENDPOINT_URL"}
-    found = credential.Credentials.of(dict.fromkeys(named, "http://it"), "a test")
+    found = credentials.Credentials.of(dict.fromkeys(named, "http://it"), "a test")
     assert (found.endpoint, found.region) == ("http://it", "http://it")
     assert found.for_object_store()["aws_allow_http"] == "true", "plain http needs no other key"
 
@@ -71,5 +71,5 @@ def test_memory_is_learned_as_is_told() -> None:
 
 
 def test_where_nothing_is_named_the_region_is_the_one_that_is_told() -> None:
-    keys = {credential.KEY: "a", credential.SECRET: "b"}
-    assert credential.Credentials.of(keys, "a test").region in section("Secrets")
+    keys = {credentials.KEY: "a", credentials.SECRET: "b"}
+    assert credentials.Credentials.of(keys, "a test").region in section("Secrets")

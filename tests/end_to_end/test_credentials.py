@@ -19,14 +19,14 @@ import storage_server
 from cluster.binaries import MissingError
 from missing import not_here
 
-from featurestore.batch import Manifest
-from featurestore.inbox import Inbox
-from featurestore.job import Failure, JobRequest
-from featurestore.ledger import Ledger
-from featurestore.plan import CloseBatch
-from featurestore.registry import Registry
+from featurestore.arrivals.backlog import Inbox
+from featurestore.arrivals.ledger import Ledger
+from featurestore.arrivals.manifest import Manifest
+from featurestore.protocol import Failure, JobRequest
+from featurestore.reconcile.steps import CloseBatch
+from featurestore.registry.registry import Registry
 from featurestore.resources import DataPipeline, FeatureStore, FeatureView
-from featurestore.storage import Storage, filesystem
+from featurestore.storage.objects import Storage, filesystem
 
 NOW_US = 1_700_000_000_000_000
 ROOT, RAW = "s3://features/root", "s3://raw/events"

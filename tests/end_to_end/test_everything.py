@@ -28,7 +28,7 @@ from oracle import (
 )
 from scenario import START, Drop, Redefine, Remove, Run, Scenario, scenarios
 
-from featurestore.batch import Action
+from featurestore.arrivals.manifest import Action
 
 WINDOWS = {"1h": (timedelta(hours=1), timedelta(minutes=5)), "1d": (timedelta(days=1), timedelta(hours=1))}
 AGGREGATES = {"total": ("Sum", "v"), "n": ("Count", "v"), "mean": ("Mean", "w"), "newest": ("Last", "v")}
@@ -57,7 +57,7 @@ def test_the_result_is_that_of_all_files_at_once(
     scenario = data.draw(scenarios(form))
     moments = data.draw(st.lists(st.integers(-30, 1100), min_size=3, max_size=8))
     # So that short stories come to checkpoints too.
-    monkeypatch.setattr("featurestore.ledger.CHECKPOINT_MANIFESTS", 2)
+    monkeypatch.setattr("featurestore.arrivals.ledger.CHECKPOINT_MANIFESTS", 2)
     with tempfile.TemporaryDirectory() as folder:
         laptop = Laptop(Path(folder) / "project", START + timedelta(hours=9))
         laptop.apply(scenario.pipeline(), scenario.view(scenario.view_filter))

@@ -20,10 +20,10 @@ import pytest
 from scenario import START
 
 import featurestore
-from featurestore import fault
-from featurestore.ledger import Ledger
-from featurestore.storage import Storage
-from featurestore.table import Table
+from featurestore import failpoint
+from featurestore.arrivals.ledger import Ledger
+from featurestore.storage.delta import Table
+from featurestore.storage.objects import Storage
 
 KILLS = 200
 MOST_FILES = 500
@@ -150,8 +150,8 @@ def drain(project: Path) -> None:
 
 # A ledger comes to a checkpoint after a hundred batches only: the runner's own tests kill there.
 @pytest.mark.slow
-@pytest.mark.parametrize("step", [step for step in get_args(fault.Step) if "checkpoint" not in step])
-def test_what_is_killed_at_any_step_is_finished_by_the_next_run(project: Path, step: fault.Step) -> None:
+@pytest.mark.parametrize("step", [step for step in get_args(failpoint.Step) if "checkpoint" not in step])
+def test_what_is_killed_at_any_step_is_finished_by_the_next_run(project: Path, step: failpoint.Step) -> None:
     for number in range(7):
         arrive(project, number)
     environment = {**os.environ, "FEATURESTORE_KILL_AT": step}

@@ -14,8 +14,8 @@ import polars as pl
 import pytest
 
 import featurestore
-from featurestore import layout
-from featurestore.storage import Storage, filesystem
+from featurestore.storage import paths
+from featurestore.storage.objects import Storage, filesystem
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 RESOURCES = """
@@ -95,8 +95,8 @@ def test_objects_become_features_that_are_read_from_the_bucket_alone(bucket: Buc
     assert bucket.read() == {"v": [3], "total_1d": [4]}
     assert "positive" in bucket.done("quarantine", "ls", "events")
     names = Storage(bucket.root).names
-    assert names(layout.online("things"))
-    assert names(f"{layout.ledger('events')}/manifests/000000000") == ["000000000001.json"]
+    assert names(paths.online("things"))
+    assert names(f"{paths.ledger('events')}/manifests/000000000") == ["000000000001.json"]
 
 
 @pytest.mark.slow

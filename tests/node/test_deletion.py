@@ -6,8 +6,8 @@ import flights
 from eventually import eventually
 from tenant import Tenant
 
-from featurestore import layout
-from featurestore.storage import Storage
+from featurestore.storage import paths
+from featurestore.storage.objects import Storage
 
 
 def test_data_goes_with_the_resources_that_ask_for_it_and_nothing_else_goes(
@@ -17,14 +17,14 @@ def test_data_goes_with_the_resources_that_ask_for_it_and_nothing_else_goes(
     flights.put(s3, tenant, 1)
     tenant.until("featureview", "aircraft-delays", "UpToDate")
     storage = Storage(f"s3://features/{tenant.namespace}", s3)
-    assert storage.names(layout.dataset("flights"))
+    assert storage.names(paths.dataset("flights"))
     tenant.apply(flights.view(deletionPolicy="Delete"))
     eventually(lambda: tenant.get("featureview", "aircraft-delays")["metadata"].get("finalizers"))
     tenant.kubectl("delete", "featureview", "aircraft-delays", "--timeout=120s")
     assert storage.names("features/aircraft-delays") == []
-    assert storage.names(layout.dataset("flights"))
+    assert storage.names(paths.dataset("flights"))
     tenant.kubectl("delete", "datapipeline", "flights", "--timeout=120s")
-    assert storage.names(layout.dataset("flights")) == storage.names(layout.ledger("flights")) == []
+    assert storage.names(paths.dataset("flights")) == storage.names(paths.ledger("flights")) == []
     assert storage.names("registry")
 
 
@@ -35,9 +35,9 @@ def test_a_namespace_goes_with_its_data_though_its_store_goes_first(
     flights.put(s3, tenant, 1)
     tenant.until("datapipeline", "flights", "UpToDate")
     storage = Storage(f"s3://features/{tenant.namespace}", s3)
-    assert storage.names(layout.dataset("flights"))
+    assert storage.names(paths.dataset("flights"))
     tenant.kubectl("delete", "featurestore", "default")
     tenant.kubectl("delete", "datapipeline", "flights", "--wait=false")
     tenant.until("datapipeline", "flights", "Deleting", words=["There is no FeatureStore"])
     tenant.kubectl("delete", "namespace", tenant.namespace, "--timeout=120s")
-    assert storage.names(layout.dataset("flights")) == storage.names(layout.ledger("flights")) == []
+    assert storage.names(paths.dataset("flights")) == storage.names(paths.ledger("flights")) == []

@@ -19,9 +19,9 @@ JOBS = "app.kubernetes.io/name=featurestore-job"
 # What the dataset holds, by the engine that reads tables.
 COUNT = """
 import os
-from featurestore import layout
-from featurestore.storage import Storage
-from featurestore.table import Table
+from featurestore.storage import paths
+from featurestore.storage.objects import Storage
+from featurestore.storage.delta import Table
 print(sum(file.rows for file in Table.open(Storage(os.environ["FEATURESTORE_URI"]), layout.dataset("flights")).files()))
 """
 

@@ -12,22 +12,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from featurestore import layout
-from featurestore.definition import build_digest, outputs
-from featurestore.job import PublishRequest, PublishResult
-from featurestore.join import Times, point_in_time
-from featurestore.ledger import Ledger
-from featurestore.lookup import Looked, Lookup
+from featurestore.arrivals.ledger import Ledger
+from featurestore.offline.join import Times, point_in_time
 from featurestore.online import OnlineStore, open_online
 from featurestore.online.publish import run_publish
-from featurestore.registry import Registry
+from featurestore.protocol import PublishRequest, PublishResult
+from featurestore.registry.registry import Registry
 from featurestore.resources import FeatureStore, FeatureView
+from featurestore.resources.outputs import build_digest, outputs
 from featurestore.resources.view import FeatureViewSpec
-from featurestore.schema import arrow_type, view_schema
-from featurestore.status import Status
-from featurestore.storage import Storage
-from featurestore.table import Table
-from featurestore_transforms.parquet import describe
+from featurestore.storage import paths
+from featurestore.storage.delta import Table
+from featurestore.storage.objects import Storage
+from featurestore.views.query import Looked, Lookup
+from featurestore.views.schema import arrow_type, view_schema
+from featurestore.views.status import Status
+from featurestore_transforms.tables.data_files import describe
 
 Answer = dict[str, list[tuple[Any, str]]]
 X = {"name": "x", "type": "int64", "column": "x"}
@@ -66,7 +66,7 @@ class View:
 
     @property
     def path(self) -> str:
-        return layout.features(self.name, self.digest)
+        return paths.features(self.name, self.digest)
 
     @property
     def rows(self) -> list[Row]:

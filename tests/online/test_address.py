@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from featurestore.errors import SpecError
-from featurestore.online.mark import redis_url
+from featurestore.online.index import redis_url
 from featurestore.resources import FeatureStoreSpec
 
 

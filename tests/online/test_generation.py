@@ -12,14 +12,14 @@ import pyarrow as pa
 import pytest
 
 from featurestore.errors import StorageError
-from featurestore.lookup import Lookup
-from featurestore.online.duckdb_store import DuckDBPublication, DuckDBStore
-from featurestore.online.form import Form
-from featurestore.online.generation import add
-from featurestore.online.held import Held
-from featurestore.online.shelf import KEPT, Shelf
-from featurestore.online.stored import Section, Stored
-from featurestore.storage import Storage
+from featurestore.online.embedded.generation import add
+from featurestore.online.embedded.index import KEPT, Shelf
+from featurestore.online.embedded.store import DuckDBPublication, DuckDBStore
+from featurestore.online.entities import Section, Stored
+from featurestore.online.layout import Form
+from featurestore.online.versions import Held
+from featurestore.storage.objects import Storage
+from featurestore.views.query import Lookup
 
 MakeView = Callable[..., Any]
 MakeRow = Callable[..., Any]
@@ -55,7 +55,7 @@ def put(storage: Storage, spec: Any, version: int, *, kill: bool = False) -> Non
 
 
 def read(store: DuckDBStore, spec: Any) -> Any:
-    from featurestore.definition import outputs
+    from featurestore.resources.outputs import outputs
 
     lookup = Lookup("things", spec, "d", outputs(spec), pa.table({"k": ["a"]}))
     [looked] = store.read_many([lookup], 10**9)

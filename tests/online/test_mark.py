@@ -12,18 +12,18 @@ import pytest
 import storage_server
 
 from featurestore.errors import SpecError, StorageError
-from featurestore.online.held import Held
-from featurestore.online.mark import open_marks
+from featurestore.online.index import open_marks
+from featurestore.online.versions import Held
 from featurestore.resources import FeatureStore
-from featurestore.storage import Storage
+from featurestore.storage.objects import Storage
 
 MakeView = Callable[..., Any]
 MakeRow = Callable[..., Any]
 WITHOUT_ENGINE = """
 import sys
-from featurestore.online.mark import open_marks
-from featurestore.registry import Registry
-from featurestore.storage import Storage
+from featurestore.online.index import open_marks
+from featurestore.registry.registry import Registry
+from featurestore.storage.objects import Storage
 _, root, view, digest = sys.argv
 storage = Storage(root)
 marks = open_marks(storage, Registry(storage).store().spec)

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from featurestore.online.form import Form
-from featurestore.online.heap import Unreadable
-from featurestore.online.packing import Packing
-from featurestore.online.stored import Section, Stored
+from featurestore.online.entities import Section, Stored
+from featurestore.online.layout import Form
+from featurestore.online.packed.heap import Unreadable
+from featurestore.online.packed.packing import Packing
 from featurestore.resources.view import FeatureViewSpec
 
 ORDER = {"event_us": 11, "created_us": 12, "__batch": 13, "__file": 14, "__row": 15}

@@ -13,28 +13,28 @@ from typing import Any
 import pytest
 
 from featurestore.errors import Conflict, NotFound, StorageError
-from featurestore.online.form import Form
-from featurestore.table import Table
+from featurestore.online.layout import Form
+from featurestore.storage.delta import Table
 
 MakeView = Callable[..., Any]
 MakeRow = Callable[..., Any]
 
 PUBLISH = """
 import json, sys
-from featurestore.job import PublishRequest
+from featurestore.protocol import PublishRequest
 from featurestore.online.publish import run_publish
-from featurestore.storage import Storage
+from featurestore.storage.objects import Storage
 request = PublishRequest.model_validate_json(sys.argv[1])
 print(run_publish(Storage(request.root), request, int(sys.argv[2])).model_dump_json())
 """
 READ = """
 import json, sys
 import pyarrow as pa
-from featurestore.definition import outputs
-from featurestore.lookup import Lookup
+from featurestore.resources.outputs import outputs
+from featurestore.views.query import Lookup
 from featurestore.online import open_online
-from featurestore.registry import Registry
-from featurestore.storage import Storage
+from featurestore.registry.registry import Registry
+from featurestore.storage.objects import Storage
 root, view, digest = sys.argv[1:]
 storage = Storage(root)
 registry = Registry(storage)
@@ -302,7 +302,7 @@ def test_of_two_publications_at_once_one_ends_with_a_conflict_and_loses_nothing(
 
 
 def offline_stored(things: Any, version: int, form: Form) -> Any:
-    from featurestore.online.offline import Offline
+    from featurestore.online.feature_rows import Offline
 
     table = Table.open(things.storage, things.path, version)
     assert table is not None

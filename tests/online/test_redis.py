@@ -13,9 +13,9 @@ import pytest
 import redis
 
 from featurestore.errors import Conflict, SpecError, StorageError
-from featurestore.online.form import Form
-from featurestore.online.redis_server import RedisServer
-from featurestore.online.redis_store import RedisStore
+from featurestore.online.layout import Form
+from featurestore.online.redis.server import RedisServer
+from featurestore.online.redis.store import RedisStore
 
 MakeView = Callable[..., Any]
 MakeRow = Callable[..., Any]
@@ -96,7 +96,7 @@ def test_without_the_extra_the_error_says_what_to_install() -> None:
 import sys
 sys.modules["redis"] = None
 from featurestore.errors import CodeError
-from featurestore.online.redis_server import RedisServer
+from featurestore.online.redis.server import RedisServer
 try:
     RedisServer.connect("redis://localhost")
 except CodeError as error:

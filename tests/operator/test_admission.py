@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from featurestore.changeset import Before, Dataset
-from featurestore.registry import Accepted, resource_digest
+from featurestore.registry.changeset import Before, Dataset
+from featurestore.registry.registry import Accepted, resource_digest
 from featurestore.resources import DataPipeline, FeatureStore, FeatureView
-from featurestore_operator.admission import Review, review
+from featurestore_operator.webhook.admission import Review, review
 
 API = "featurestore.dev/v1alpha1"
 STORE: dict[str, Any] = {

@@ -16,9 +16,11 @@ from cluster.control_plane import ControlPlane
 from cryptography import x509
 
 from featurestore.errors import NotFound
-from featurestore_operator.access import configuration
-from featurestore_operator.api import Api
-from featurestore_operator.certificate import (
+from featurestore_operator.kube.access import configuration
+from featurestore_operator.kube.api import Api
+from featurestore_operator.kube.kinds import SECRET, WEBHOOK_CONFIGURATION
+from featurestore_operator.metrics import Metrics
+from featurestore_operator.webhook.certificate import (
     CONFIGURATION,
     RENEWED,
     SECRET_NAME,
@@ -29,8 +31,6 @@ from featurestore_operator.certificate import (
     keep,
     make,
 )
-from featurestore_operator.metrics import Metrics
-from featurestore_operator.resource import SECRET, WEBHOOK_CONFIGURATION
 
 ROOT = Path(__file__).parents[2]
 # Near the machine's own time, which TLS looks at.

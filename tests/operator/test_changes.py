@@ -12,12 +12,12 @@ from cluster.fixtures import namespace_of
 from cluster_story import Object, Story, story
 from eventually import eventually
 
-from featurestore.changeset import Before
-from featurestore.registry import Registry
+from featurestore.registry.changeset import Before
+from featurestore.registry.registry import Registry
 from featurestore.resources import DataPipeline
-from featurestore.storage import Storage
-from featurestore_operator.admission import review
-from featurestore_operator.resource import JOB, POD, SECRET
+from featurestore.storage.objects import Storage
+from featurestore_operator.kube.kinds import JOB, POD, SECRET
+from featurestore_operator.webhook.admission import review
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("controllers")]
 COLUMN_V = {"name": "v", "type": "int64", "column": "v"}

@@ -15,15 +15,15 @@ from cluster_story import Story, Unmetered, story
 from eventually import eventually
 from manifest import pipeline
 
-from featurestore import layout
 from featurestore.errors import NotFound
-from featurestore.storage import Storage
-from featurestore_operator import access
-from featurestore_operator.api import Api
-from featurestore_operator.deletion import FINALIZER, PATIENCE_US, Deletion
-from featurestore_operator.key import Key
-from featurestore_operator.resource import DATA_PIPELINE, SECRET
-from featurestore_operator.teller import Teller
+from featurestore.storage import paths
+from featurestore.storage.objects import Storage
+from featurestore_operator.controllers.deletion import FINALIZER, PATIENCE_US, Deletion
+from featurestore_operator.controllers.status_writer import Teller
+from featurestore_operator.kube import access
+from featurestore_operator.kube.api import Api
+from featurestore_operator.kube.kinds import DATA_PIPELINE, SECRET
+from featurestore_operator.workqueue.key import Key
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("controllers")]
 GOING_S = 60
@@ -56,8 +56,8 @@ def it(controllers: ControlPlane, namespace: str, s3: dict[str, str], tmp_path: 
 def held(s3: dict[str, str]) -> dict[str, list[str]]:
     """What is in the folders of the pipeline and the view, where there is anything."""
     storage = Storage("s3://features/root", s3)
-    folders = (*layout.data("pipelines", "events"), *layout.data("views", "things"))
-    accepted = (layout.pointer("pipelines", "events"), layout.pointer("views", "things"))
+    folders = (*paths.data("pipelines", "events"), *paths.data("views", "things"))
+    accepted = (paths.pointer("pipelines", "events"), paths.pointer("views", "things"))
     found = {it: storage.names(it) for it in folders}
     found |= {it: ["accepted"] for it in accepted if storage.find(it) is not None}
     return {place: names for place, names in found.items() if names}
@@ -81,14 +81,14 @@ def test_data_goes_with_the_resources_that_ask_for_it_and_nothing_else_goes(
 ) -> None:
     of_both = held(s3)
     it.plane.kubectl("delete", "-n", it.namespace, "featureview", "things", "--timeout=60s")
-    of_view = {*layout.data("views", "things"), layout.pointer("views", "things")}
+    of_view = {*paths.data("views", "things"), paths.pointer("views", "things")}
     of_pipeline = {name: names for name, names in of_both.items() if name not in of_view}
     assert set(of_both) & of_view
     assert held(s3) == of_pipeline
     it.plane.kubectl("delete", "-n", it.namespace, "datapipeline", "events", "--timeout=60s")
     assert of_pipeline
     assert held(s3) == {}
-    assert Storage("s3://features/root", s3).find(layout.STORE) is not None
+    assert Storage("s3://features/root", s3).find(paths.STORE) is not None
     assert len(list(Path(it.folder, "raw/events").glob("*.parquet"))) == 1
     it.apply(it.pipeline(), it.view())
     it.until("featureview", "things", "UpToDate")
@@ -103,11 +103,11 @@ def test_a_view_waits_for_the_batch_that_may_write_to_it_before_its_data_goes(
     it.delete("featureview", "things")
     eventually(lambda: it.condition("featureview", "things").get("reason") == "Deleting")
     assert f"pod {it.node.ran[-1]} has ended" in it.condition("featureview", "things")["message"]
-    assert layout.builds("things").rpartition("/")[0] in held(s3)
+    assert paths.builds("things").rpartition("/")[0] in held(s3)
     it.node.resume()
     eventually(lambda: not it.is_there("featureview", "things"))
     it.until("datapipeline", "events", "UpToDate")
-    assert not set(held(s3)) & set(layout.data("views", "things"))
+    assert not set(held(s3)) & set(paths.data("views", "things"))
 
 
 def test_a_namespace_goes_with_the_data_that_is_to_go_though_a_job_runs(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from featurestore.job import JobRequest
-from featurestore.plan import BuildView, RunBatch
-from featurestore.registry import Accepted
+from featurestore.protocol import JobRequest
+from featurestore.reconcile.steps import BuildView, RunBatch
+from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline
-from featurestore_operator.job_manifest import Owner, Place, Try, job, job_name
-from featurestore_operator.memory import Memory
+from featurestore_operator.jobs.job_manifest import Owner, Place, Try, job, job_name
+from featurestore_operator.jobs.memory import Memory
 
 PLACE = Place("prod", "s3://features/prod", "jobs:1", "jobs", secret="s3", redis_secret="redis")
 OWNER = Owner("DataPipeline", "flights", "uid-1")

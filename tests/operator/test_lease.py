@@ -10,7 +10,7 @@ from eventually import eventually
 from manifest import pipeline, text
 from operating import Operator, Start
 
-from featurestore_operator.lease import Move, Sight, move
+from featurestore_operator.kube.lease import Move, Sight, move
 
 HELD = {"holderIdentity": "b", "leaseDurationSeconds": 15}
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from featurestore.resources.pipeline import Resources
-from featurestore_operator.memory import FLOOR_BYTES, Learned, memory
+from featurestore_operator.jobs.memory import FLOOR_BYTES, Learned, memory
 
 GIB = 2**30
 TWO_TO_EIGHT = Resources.model_validate({"memory": "2Gi", "memoryLimit": "8Gi"})

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from featurestore.backoff import SECOND_US, Attempt
-from featurestore.job import Failure
-from featurestore.plan import BuildView, RunBatch
-from featurestore_operator.job_manifest import work_digest
-from featurestore_operator.record import Due, JobRecord, Records
-from featurestore_operator.verdict import Failed, Running, Succeeded, verdict
+from featurestore.protocol import Failure
+from featurestore.reconcile.steps import BuildView, RunBatch
+from featurestore.retry import SECOND_US, Attempt
+from featurestore_operator.jobs.attempts import Due, JobRecord, Records
+from featurestore_operator.jobs.job_manifest import work_digest
+from featurestore_operator.jobs.job_outcome import Failed, Running, Succeeded, verdict
 
 AT_US = 1_700_000_000 * SECOND_US
 AT = "2023-11-14T22:13:20Z"

@@ -11,16 +11,16 @@ import pytest
 from cluster.control_plane import ControlPlane
 from storage_server import s3
 
-from featurestore.registry import Registry
-from featurestore.storage import Storage
-from featurestore_operator import access
-from featurestore_operator.api import Api
-from featurestore_operator.cache import Cache
-from featurestore_operator.controller import Controller
-from featurestore_operator.key import Key
+from featurestore.registry.registry import Registry
+from featurestore.storage.objects import Storage
+from featurestore_operator.controllers.controller import Controller
+from featurestore_operator.informer.cache import Cache
+from featurestore_operator.kube import access
+from featurestore_operator.kube.api import Api
+from featurestore_operator.kube.kinds import DATA_PIPELINE, FEATURE_STORE, SECRET
 from featurestore_operator.metrics import Metrics
-from featurestore_operator.resource import DATA_PIPELINE, FEATURE_STORE, SECRET
 from featurestore_operator.settings import Settings
+from featurestore_operator.workqueue.key import Key
 
 POLL_S = 10.0
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from featurestore_operator.key import Key
-from featurestore_operator.schedule import Schedule
+from featurestore_operator.workqueue.key import Key
+from featurestore_operator.workqueue.schedule import Schedule
 
 
 def key(name: str, namespace: str = "a") -> Key:

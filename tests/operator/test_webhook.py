@@ -16,9 +16,9 @@ from cluster.access import KubectlError
 from cluster.control_plane import ControlPlane
 
 from featurestore.errors import TransientError
-from featurestore_operator.admission import Review
-from featurestore_operator.certificate import Serving, make
-from featurestore_operator.webhook import PATH, Webhook
+from featurestore_operator.webhook.admission import Review
+from featurestore_operator.webhook.certificate import Serving, make
+from featurestore_operator.webhook.webhook import PATH, Webhook
 
 ROOT = Path(__file__).parents[2]
 READY_S = 20.0

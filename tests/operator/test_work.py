@@ -10,8 +10,8 @@ from queue import SimpleQueue
 import pytest
 
 from featurestore.errors import Busy, StorageError
-from featurestore_operator.key import Key
-from featurestore_operator.work import Work
+from featurestore_operator.workqueue.key import Key
+from featurestore_operator.workqueue.work import Work
 
 X = Key("FeatureView", "a", "x")
 Y = Key("FeatureView", "b", "y")

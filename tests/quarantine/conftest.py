@@ -9,17 +9,18 @@ from typing import Any
 import polars as pl
 import pytest
 
-from featurestore import layout, quarantine
-from featurestore.batch import Entry, Manifest
-from featurestore.job import BatchRequest, BatchResult
-from featurestore.ledger import Ledger
-from featurestore.listing import find_arrival
-from featurestore.registry import Registry
+from featurestore.arrivals.files.listing import find_arrival
+from featurestore.arrivals.ledger import Ledger
+from featurestore.arrivals.manifest import Entry, Manifest
+from featurestore.protocol import BatchRequest, BatchResult
+from featurestore.quarantine import entries
+from featurestore.registry.registry import Registry
 from featurestore.resources import DataPipeline
-from featurestore.storage import Storage
-from featurestore.table import Table
-from featurestore_transforms.batch import run_batch
-from featurestore_transforms.change import scan
+from featurestore.storage import paths
+from featurestore.storage.delta import Table
+from featurestore.storage.objects import Storage
+from featurestore_transforms.batch.batch import run_batch
+from featurestore_transforms.tables.row_changes import scan
 
 NAME = "events"
 NOW_US = 1_700_000_000_000_000
@@ -56,7 +57,7 @@ class Pipeline:
         return run_batch(self.storage, request, lambda progress: None)
 
     def replay(self, **which: int) -> Manifest | None:
-        return quarantine.replay(self.storage, NAME, now_us=NOW_US, **which)
+        return entries.replay(self.storage, NAME, now_us=NOW_US, **which)
 
     def replayed(self, **which: int) -> BatchResult:
         """The result of the batch that runs entries again."""
@@ -64,14 +65,14 @@ class Pipeline:
         assert manifest is not None
         return self.run(manifest.number)
 
-    def entries(self) -> list[quarantine.Quarantined]:
-        return quarantine.entries(self.storage, "pipelines", NAME)
+    def entries(self) -> list[entries.Quarantined]:
+        return entries.entries(self.storage, "pipelines", NAME)
 
     def open(self) -> list[tuple[int, int, str]]:
         return [(e.batch, e.file, e.rule) for e in self.entries() if e.replayed_in is None]
 
     def values(self, *columns: str) -> list[tuple[Any, ...]]:
-        table = Table.open(self.storage, layout.dataset(NAME))
+        table = Table.open(self.storage, paths.dataset(NAME))
         assert table is not None
         frame: pl.DataFrame = scan(table, table.files()).select(columns).collect()
         return sorted(frame.rows())

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from featurestore import quarantine
-from featurestore.batch import Action
+from featurestore.arrivals.manifest import Action
 from featurestore.errors import NotFound, RequestError
+from featurestore.quarantine import entries
 
 Make = Callable[..., Any]
 STRICT = {"expectations": [{"name": "small", "that": "x < 100"}]}
@@ -41,9 +41,9 @@ def test_a_file_as_a_whole_has_no_number_of_rows(pipeline: Make) -> None:
 def test_rows_are_shown_as_their_source_says_them(pipeline: Make) -> None:
     p = pipeline(**STRICT)
     p.batch(FILE)
-    shown = quarantine.rows(p.storage, "pipelines", "events", batch=1, file=0, rule="small", limit=1)
+    shown = entries.rows(p.storage, "pipelines", "events", batch=1, file=0, rule="small", limit=1)
     assert [row["record"] for row in shown] == ['{"k": "b", "x": "200"}']
-    assert quarantine.rows(p.storage, "pipelines", "events", batch=2) == []
+    assert entries.rows(p.storage, "pipelines", "events", batch=2) == []
 
 
 def test_an_empty_quarantine_is_empty_and_not_an_error(pipeline: Make) -> None:
@@ -86,7 +86,7 @@ def test_two_that_replay_at_once_make_one_batch(pipeline: Make) -> None:
     p.batch(FILE)
     p.apply({})
     script = (
-        "import sys; from featurestore.quarantine import replay; from featurestore.storage import Storage;"
+        "import sys; from featurestore.quarantine.entries import replay; from featurestore.storage.objects import Storage;"
         "print(replay(Storage(sys.argv[1]), 'events', now_us=1) is not None)"
     )
     command = [sys.executable, "-c", script, p.storage.root]
@@ -174,14 +174,14 @@ def test_another_version_is_not_taken_by_accident(pipeline: Make) -> None:
 def test_a_pipeline_that_is_not_there_is_named(pipeline: Make) -> None:
     p = pipeline()
     with pytest.raises(NotFound, match="Did you mean 'events'"):
-        quarantine.replay(p.storage, "event", now_us=0)
+        entries.replay(p.storage, "event", now_us=0)
 
 
 def test_listing_loads_no_polars(pipeline: Make) -> None:
     p = pipeline(**STRICT)
     p.batch(FILE)
     script = (
-        "import sys; from featurestore import quarantine; from featurestore.storage import Storage;"
+        "import sys; from featurestore import quarantine; from featurestore.storage.objects import Storage;"
         "assert quarantine.entries(Storage(sys.argv[1]), 'pipelines', 'events');"
         "assert 'polars' not in sys.modules"
     )

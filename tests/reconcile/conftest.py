@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 from built import built
 
-from featurestore.arrival import Arrival
-from featurestore.backoff import Attempt
-from featurestore.batch import Entry, OpenBatch
-from featurestore.definition import build_digest
-from featurestore.job import Failure
-from featurestore.observed import Desired, Observed, ObservedPipeline, ObservedView
-from featurestore.plan import (
+from featurestore.arrivals.arrival import Arrival
+from featurestore.arrivals.manifest import Entry, OpenBatch
+from featurestore.protocol import Failure
+from featurestore.reconcile.reconcile import reconcile
+from featurestore.reconcile.state import Desired, Observed, ObservedPipeline, ObservedView
+from featurestore.reconcile.steps import (
     BuildView,
     Checkpoint,
     CloseBatch,
@@ -26,10 +25,11 @@ from featurestore.plan import (
     Step,
     Swap,
 )
-from featurestore.reconcile import reconcile
-from featurestore.registry import Accepted, resource_digest
+from featurestore.registry.registry import Accepted, resource_digest
 from featurestore.resources import DataPipeline, FeatureView
-from featurestore.serving import Serving
+from featurestore.resources.outputs import build_digest
+from featurestore.retry import Attempt
+from featurestore.views.builds import Serving
 
 SECOND_US = 1_000_000
 BROKEN = Failure(type="StorageError", problem="storage cannot be read", where="s3://b", retryable=True)

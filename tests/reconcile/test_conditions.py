@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from featurestore.backoff import Attempt
-from featurestore.pipeline_plan import CONDITIONS as OF_PIPELINES
-from featurestore.view_plan import CONDITIONS as OF_VIEWS
+from featurestore.reconcile.pipeline import CONDITIONS as OF_PIPELINES
+from featurestore.reconcile.view import CONDITIONS as OF_VIEWS
+from featurestore.retry import Attempt
 
 LOOKUP = {"lookup": {"pipeline": "planes", "keys": {"tailnum": "tailnum"}, "columns": {"year": "built"}}}
 

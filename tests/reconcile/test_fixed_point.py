@@ -11,9 +11,9 @@ from depth import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featurestore.observed import ObservedView
-from featurestore.plan import Swap
-from featurestore.serving import Serving
+from featurestore.reconcile.state import ObservedView
+from featurestore.reconcile.steps import Swap
+from featurestore.views.builds import Serving
 
 EVENTS = st.lists(
     st.sampled_from(

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from featurestore.observed import Desired
-from featurestore.plan import CloseBatch
-from featurestore.reconcile import reconcile
+from featurestore.reconcile.reconcile import reconcile
+from featurestore.reconcile.state import Desired
+from featurestore.reconcile.steps import CloseBatch
 
 LOOKUP = {"lookup": {"pipeline": "planes", "keys": {"tailnum": "tailnum"}, "columns": {"year": "built"}}}
 

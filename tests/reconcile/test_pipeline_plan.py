@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from featurestore.backoff import Attempt
-from featurestore.plan import Checkpoint, CloseBatch, RunBatch
+from featurestore.reconcile.steps import Checkpoint, CloseBatch, RunBatch
+from featurestore.retry import Attempt
 
 SECOND_US = 1_000_000
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from featurestore.plan import BuildView, Publish, RunBatch
+from featurestore.reconcile.steps import BuildView, Publish, RunBatch
 
 JOB = "Job flights-3-0123456789 is running."
 STUCK = "The pod of Job flights-3-0123456789 waits: its image cannot be pulled."

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from featurestore.backoff import Attempt
-from featurestore.plan import BuildView, Publish, Retire, Swap
+from featurestore.reconcile.steps import BuildView, Publish, Retire, Swap
+from featurestore.retry import Attempt
 
 HOUR_US = 3_600_000_000
 

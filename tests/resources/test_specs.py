@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from featurestore.errors import SpecError
-from featurestore.registry import document
+from featurestore.registry.registry import document
 from featurestore.resources.document import KINDS, Loaded, load
 from featurestore.resources.reference import Known, check_references
 

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from featurestore.ledger import Ledger
-from featurestore.plan import Step
-from featurestore.project import Project, open_project
+from featurestore.arrivals.ledger import Ledger
+from featurestore.reconcile.steps import Step
+from featurestore.registry.project import Project, open_project
 from featurestore.resources import DataPipeline, FeatureView
-from featurestore.runner.bell import Bell
 from featurestore.runner.journal import Event
 from featurestore.runner.runner import Runner
+from featurestore.runner.source_watcher import Bell
 from featurestore.runner.worker import Worker
 
 ENGINE = Path(__file__).with_name("engine.py")
@@ -107,8 +107,8 @@ class Place:
         """A runner that drains in a process of its own."""
         code = (
             "import sys, time\nfrom pathlib import Path\n"
-            "from featurestore.project import open_project\n"
-            "from featurestore.runner.bell import Bell\n"
+            "from featurestore.registry.project import open_project\n"
+            "from featurestore.runner.source_watcher import Bell\n"
             "from featurestore.runner.runner import Runner\n"
             "from featurestore.runner.worker import Worker\n"
             "class Deaf:\n"

@@ -14,11 +14,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from featurestore import layout
-from featurestore.job import BatchResult, BuildResult
-from featurestore.ledger import Ledger
-from featurestore.serving import record_build
-from featurestore.storage import Storage
+from featurestore.arrivals.ledger import Ledger
+from featurestore.protocol import BatchResult, BuildResult
+from featurestore.storage import paths
+from featurestore.storage.objects import Storage
+from featurestore.views.builds import record_build
 
 
 def main() -> None:
@@ -63,7 +63,7 @@ def batch(storage: Storage, request: dict[str, Any]) -> BatchResult:
         rows_dropped=0,
         finished_us=time.time_ns() // 1000,
     )
-    storage.replace(layout.result(name, number), result.model_dump_json().encode())
+    storage.replace(paths.result(name, number), result.model_dump_json().encode())
     return result
 
 

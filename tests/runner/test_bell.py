@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from featurestore.resources.pipeline import Source
-from featurestore.runner.bell import Bell
+from featurestore.runner.source_watcher import Bell
 
 LONG_S = 30.0
 

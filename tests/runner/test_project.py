@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from featurestore.errors import NotFound, SpecError
-from featurestore.project import open_project
-from featurestore.registry import Registry
+from featurestore.registry.project import open_project
+from featurestore.registry.registry import Registry
 from featurestore.resources import FeatureStore
-from featurestore.storage import Storage
+from featurestore.storage.objects import Storage
 
 STORE = "kind: FeatureStore\nmetadata: {name: default}\nspec: {offline: {uri: %s}}\n"
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from featurestore.condition import read_status
 from featurestore.errors import CodeError, StorageError, TransientError
-from featurestore.plan import RunBatch
-from featurestore.serving import read_serving
+from featurestore.reconcile.conditions import read_status
+from featurestore.reconcile.steps import RunBatch
+from featurestore.views.builds import read_serving
 
 STEPS = ["BatchClosed", "BatchCommitted", "Built", "Swapped"]
 BROKEN = {"type": "StorageError", "problem": "storage cannot be read", "retryable": True}

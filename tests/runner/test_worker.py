@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from featurestore.errors import CodeError, FeatureStoreError, TransientError
-from featurestore.job import BatchRequest, BatchResult, Failure, as_error, as_failure
+from featurestore.protocol import BatchRequest, BatchResult, Failure, as_error, as_failure
 from featurestore.runner.worker import Worker
 
 REQUEST = BatchRequest(root="/store", pipeline="flights", number=7)

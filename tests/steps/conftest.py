@@ -11,9 +11,9 @@ import pytest
 
 from featurestore.resources.pipeline import Expectation
 from featurestore.resources.transform import Transform
-from featurestore.table import FILE, ROW
-from featurestore_transforms.rule import REASON, RULE, Rules
-from featurestore_transforms.step import apply_transforms, mark_broken
+from featurestore.storage.delta import FILE, ROW
+from featurestore_transforms.steps.rules import REASON, RULE, Rules
+from featurestore_transforms.steps.transforms import apply_transforms, mark_broken
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from featurestore.errors import CodeError, SpecError
-from featurestore_transforms.callable import CallableRaised, load
+from featurestore_transforms.steps.python import CallableRaised, load
 
 Define = Callable[[str], dict[str, Any]]
 

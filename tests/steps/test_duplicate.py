@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from featurestore.resources.transform import SortKey
-from featurestore.table import BATCH, FILE, ROW
-from featurestore_transforms.duplicate import LAST, flag_last
+from featurestore.storage.delta import BATCH, FILE, ROW
+from featurestore_transforms.steps.deduplicate import LAST, flag_last
 
 
 def last(values: list[Any], order: str, dtype: Any = None) -> Any:

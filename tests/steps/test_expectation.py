@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from featurestore.resources.pipeline import Expectation, Otherwise
 from featurestore.resources.transform import Transform
-from featurestore.table import FILE, ROW
-from featurestore_transforms.rule import RULE, Rules
-from featurestore_transforms.step import apply_transforms, mark_broken
+from featurestore.storage.delta import FILE, ROW
+from featurestore_transforms.steps.rules import RULE, Rules
+from featurestore_transforms.steps.transforms import apply_transforms, mark_broken
 
 PLAUSIBLE = {"name": "plausible", "that": "distance BETWEEN 1 AND 6000"}
 

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from featurestore.errors import SpecError
-from featurestore_transforms.formula import condition, formula
+from featurestore_transforms.steps.formula import condition, formula
 
 TYPES = {
     "n": pl.Int64(),

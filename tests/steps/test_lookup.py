@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from featurestore.errors import SpecError
-from featurestore.table import BATCH, FILE, ROW
+from featurestore.storage.delta import BATCH, FILE, ROW
 
 
 def table(keys: list[Any], values: list[Any], dtype: Any = None) -> pl.LazyFrame:

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from featurestore.resources.pipeline import Expectation
 from featurestore.resources.transform import Transform
-from featurestore.table import BATCH, FILE, ROW
-from featurestore_transforms.rule import RULE, Rules
-from featurestore_transforms.step import apply_transforms, mark_broken
+from featurestore.storage.delta import BATCH, FILE, ROW
+from featurestore_transforms.steps.rules import RULE, Rules
+from featurestore_transforms.steps.transforms import apply_transforms, mark_broken
 
 Row = dict[str, Any]
 SCHEMA = {"k": pl.String, "v": pl.Int64, "x": pl.Float64, "s": pl.String, FILE: pl.Int32, ROW: pl.Int64}

@@ -12,9 +12,9 @@ import pytest
 from featurestore.errors import SpecError
 from featurestore.resources.pipeline import Expectation
 from featurestore.resources.transform import Transform
-from featurestore.table import BATCH, FILE, ROW
-from featurestore_transforms.rule import RULE, Rules
-from featurestore_transforms.step import apply_transforms, mark_broken
+from featurestore.storage.delta import BATCH, FILE, ROW
+from featurestore_transforms.steps.rules import RULE, Rules
+from featurestore_transforms.steps.transforms import apply_transforms, mark_broken
 
 IN_MEMORY, HOLDS_ROWS = 'fillcolor="0.0 0.3 1.0"', 'fillcolor="0.16 0.3 1.0"'
 ROW_WISE: list[dict[str, Any]] = [

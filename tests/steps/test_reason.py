@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from featurestore_transforms.reason import shown
+from featurestore_transforms.steps.shown import shown
 
 
 def texts(values: list[Any], dtype: pl.DataType, physical: bool = False) -> list[str]:

@@ -13,8 +13,8 @@ import pytest
 
 from featurestore.errors import CodeError, SpecError
 from featurestore.resources.transform import Transform
-from featurestore_transforms.callable import CallableRaised
-from featurestore_transforms.step import needs_one_file
+from featurestore_transforms.steps.python import CallableRaised
+from featurestore_transforms.steps.transforms import needs_one_file
 
 FLIGHTS = {"tailnum": ["N1", "N2", None], "distance": [100, 2000, 30], "air_time": [20.0, 240.0, None]}
 

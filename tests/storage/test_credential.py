@@ -17,16 +17,16 @@ import pyarrow as pa
 import pytest
 import s3fs
 
-from featurestore.credential import Credentials, object_store_options
+from featurestore.arrivals.files.listing import explain_empty, find_arrival, list_arrivals
 from featurestore.errors import StorageError
-from featurestore.listing import explain_empty, find_arrival, list_arrivals
 from featurestore.resources.pipeline import Source
-from featurestore.rowgroup import RowGroups
-from featurestore.storage import Storage, filesystem
-from featurestore.table import Table
-from featurestore_transforms.change import scan
-from featurestore_transforms.credential import access
-from featurestore_transforms.parquet import write_data_file
+from featurestore.storage.credentials import Credentials, object_store_options
+from featurestore.storage.delta import Table
+from featurestore.storage.objects import Storage, filesystem
+from featurestore.storage.row_groups import RowGroups
+from featurestore_transforms.tables.data_files import write_data_file
+from featurestore_transforms.tables.polars_credentials import access
+from featurestore_transforms.tables.row_changes import scan
 
 SCHEMA = pa.schema(
     [("n", pa.int64()), ("__batch", pa.int64()), ("__file", pa.int32()), ("__row", pa.int64())]

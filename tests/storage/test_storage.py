@@ -9,11 +9,11 @@ import s3fs
 from race import race
 
 from featurestore.errors import NotFound, StorageError
-from featurestore.storage import Storage
+from featurestore.storage.objects import Storage
 
 WRITER = """
 import json, sys
-from featurestore.storage import Storage
+from featurestore.storage.objects import Storage
 storage = Storage(sys.argv[1])
 who = sys.argv[2]
 storage.find("warm")

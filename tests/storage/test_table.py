@@ -12,8 +12,8 @@ import s3fs
 from race import race
 
 from featurestore.errors import Conflict, StorageError
-from featurestore.storage import Storage
-from featurestore.table import DataFile, Table
+from featurestore.storage.delta import DataFile, Table
+from featurestore.storage.objects import Storage
 
 SCHEMA = pa.schema(
     [("x", pa.int64()), ("__batch", pa.int64()), ("__file", pa.int32()), ("__row", pa.int64())]
@@ -21,8 +21,8 @@ SCHEMA = pa.schema(
 WRITER = """
 import json, sys
 from featurestore.errors import Conflict
-from featurestore.storage import Storage
-from featurestore.table import DataFile, Table
+from featurestore.storage.objects import Storage
+from featurestore.storage.delta import DataFile, Table
 storage, who = Storage(sys.argv[1]), sys.argv[2]
 table = Table.open(storage, "t")
 print("ready", flush=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from featurestore.job import BuildResult
+from featurestore.protocol import BuildResult
 
 
 def built(source_version: int, version: int) -> BuildResult:

@@ -10,7 +10,7 @@ import yaml
 from tenant import Object, Tenant
 
 from featurestore.cli.template import PIPELINE, VIEW
-from featurestore.storage import filesystem
+from featurestore.storage.objects import filesystem
 
 BUCKETS = ("features", "raw")
 TAILNUM = "N14228"

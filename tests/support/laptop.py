@@ -18,19 +18,19 @@ import polars as pl
 import pytest
 from oracle import EPOCH, MICROSECOND, Row
 
-from featurestore import fault
-from featurestore.client import Store
-from featurestore.definition import build_digest
-from featurestore.job import BatchRequest, BuildRequest, Request, Result
-from featurestore.ledger import Ledger
+from featurestore import failpoint
+from featurestore.arrivals.ledger import Ledger
+from featurestore.client.store import Store
 from featurestore.online.publish import run_publish
-from featurestore.project import open_project
+from featurestore.protocol import BatchRequest, BuildRequest, Request, Result
+from featurestore.registry.project import open_project
 from featurestore.resources import DataPipeline, FeatureView
+from featurestore.resources.outputs import build_digest
 from featurestore.runner.runner import Runner
-from featurestore.storage import Storage
-from featurestore.table import Table
-from featurestore_transforms.batch import run_batch
-from featurestore_transforms.build import run_build
+from featurestore.storage.delta import Table
+from featurestore.storage.objects import Storage
+from featurestore_transforms.batch.batch import run_batch
+from featurestore_transforms.views.build import run_build
 
 SCHEMA = {"k": pl.String, "ts": pl.Datetime("us", "UTC"), "v": pl.Int64, "w": pl.Float64}
 STORE = "kind: FeatureStore\nmetadata: {name: default}\nspec: {offline: {uri: root}}\n"
@@ -136,8 +136,8 @@ class Laptop:
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("FEATURESTORE_KILL_AT", f"{step}#{times}")
-            patch.setattr(fault, "_reached", type(fault._reached)())
-            patch.setattr(fault.os, "kill", kill)
+            patch.setattr(failpoint, "_reached", type(failpoint._reached)())
+            patch.setattr(failpoint.os, "kill", kill)
             try:
                 yield
             except Killed:

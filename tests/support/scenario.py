@@ -9,10 +9,10 @@ from typing import Any, Literal, get_args
 from hypothesis import strategies as st
 from oracle import Row, Step
 
-from featurestore import fault
+from featurestore import failpoint
 
 START = datetime(2024, 3, 30, 22, tzinfo=UTC)
-KILLS = get_args(fault.Step)
+KILLS = get_args(failpoint.Step)
 
 
 @dataclass(frozen=True)

@@ -10,20 +10,20 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from featurestore import layout
-from featurestore.arrival import Arrival
-from featurestore.batch import Entry, Manifest
-from featurestore.definition import build_digest
-from featurestore.job import BuildRequest, BuildResult, Progress
-from featurestore.ledger import Ledger
-from featurestore.registry import Registry
+from featurestore.arrivals.arrival import Arrival
+from featurestore.arrivals.ledger import Ledger
+from featurestore.arrivals.manifest import Entry, Manifest
+from featurestore.protocol import BuildRequest, BuildResult, Progress
+from featurestore.registry.registry import Registry
 from featurestore.resources import FeatureView
-from featurestore.schema import QUARANTINE, view_schema
-from featurestore.storage import Storage
-from featurestore.table import BATCH, FILE, ROW, SYSTEM_COLUMNS, Table
-from featurestore_transforms.build import run_build
-from featurestore_transforms.change import scan
-from featurestore_transforms.parquet import write_data_file
+from featurestore.resources.outputs import build_digest
+from featurestore.storage import paths
+from featurestore.storage.delta import BATCH, FILE, ROW, SYSTEM_COLUMNS, Table
+from featurestore.storage.objects import Storage
+from featurestore.views.schema import QUARANTINE, view_schema
+from featurestore_transforms.tables.data_files import write_data_file
+from featurestore_transforms.tables.row_changes import scan
+from featurestore_transforms.views.build import run_build
 
 PLANNED_US = 1_600_000_000_000_000
 """Batch n is planned n seconds after this."""
@@ -35,7 +35,7 @@ class Lake:
     def __init__(self, root: Path) -> None:
         self.storage = Storage(str(root))
         self.ledger = Ledger(self.storage, "flights")
-        self.path = layout.dataset("flights")
+        self.path = paths.dataset("flights")
 
     @property
     def table(self) -> Table:
@@ -123,14 +123,14 @@ class Lake:
 
     def features(self, view: FeatureView) -> pl.DataFrame:
         """Rows of the view's build, in the order of arrival."""
-        return self._rows(layout.features(view.metadata.name, self.digest(view)), view_schema(view.spec))
+        return self._rows(paths.features(view.metadata.name, self.digest(view)), view_schema(view.spec))
 
     def misfits(self, view: FeatureView) -> pl.DataFrame:
         """Rows of the build's quarantine, in the order of arrival."""
-        return self._rows(layout.misfits(view.metadata.name, self.digest(view)), QUARANTINE)
+        return self._rows(paths.misfits(view.metadata.name, self.digest(view)), QUARANTINE)
 
     def build_table(self, view: FeatureView) -> Table:
-        table = Table.open(self.storage, layout.features(view.metadata.name, self.digest(view)))
+        table = Table.open(self.storage, paths.features(view.metadata.name, self.digest(view)))
         assert table is not None
         return table
 

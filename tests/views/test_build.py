@@ -9,14 +9,14 @@ from typing import Any
 import polars as pl
 import pytest
 
-from featurestore import layout
 from featurestore.errors import NotFound, SpecError, StorageError
-from featurestore.job import Progress
-from featurestore.registry import Registry
+from featurestore.protocol import Progress
+from featurestore.registry.registry import Registry
 from featurestore.resources import FeatureView
-from featurestore.serving import Serving, read_build, swap
-from featurestore.table import BATCH
-from featurestore_transforms.build import run_build
+from featurestore.storage import paths
+from featurestore.storage.delta import BATCH
+from featurestore.views.builds import Serving, read_build, swap
+from featurestore_transforms.views.build import run_build
 
 View = Callable[..., FeatureView]
 START = datetime(2013, 1, 1, tzinfo=UTC)
@@ -118,7 +118,7 @@ def test_a_request_that_was_done_does_nothing_but_tell_it_again(lake: Any, view:
     lake.accept(delays)
     lake.append(flights(1, 1000))
     result = lake.build(delays)
-    lake.storage.delete(layout.build("delays", result.digest))
+    lake.storage.delete(paths.build("delays", result.digest))
     assert lake.build(delays) == result
     assert read_build(lake.storage, "delays", result.digest) == result
     assert lake.build_table(delays).version == result.version

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from featurestore.resources.value import ColumnType, KeyType
-from featurestore_transforms.cast import fit, polars_type
+from featurestore_transforms.casting.cast import fit, polars_type
 
 MISFIT = object()
 BERLIN = pl.Datetime("ms", "Europe/Berlin")

@@ -7,8 +7,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from featurestore.table import SYSTEM_COLUMNS
-from featurestore_transforms.change import Rows, TooManyChanged, rows_changed
+from featurestore.storage.delta import SYSTEM_COLUMNS
+from featurestore_transforms.tables.row_changes import Rows, TooManyChanged, rows_changed
 
 PLENTY = 2**30
 

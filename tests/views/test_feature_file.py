@@ -6,8 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from featurestore.table import SYSTEM_COLUMNS
-from featurestore_transforms.feature_file import Rewritten, without
+from featurestore.storage.delta import SYSTEM_COLUMNS
+from featurestore_transforms.views.feature_files import Rewritten, without
 
 SCHEMA = dict(zip(SYSTEM_COLUMNS, (pl.Int64, pl.Int32, pl.Int64), strict=True))
 

@@ -14,20 +14,20 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable
 
-from featurestore import layout
 from featurestore.errors import StorageError
-from featurestore.job import BuildRequest, Progress
+from featurestore.protocol import BuildRequest, Progress
 from featurestore.resources import FeatureView
-from featurestore.serving import read_build
-from featurestore.table import Table
-from featurestore_transforms.build import run_build
+from featurestore.storage import paths
+from featurestore.storage.delta import Table
+from featurestore.views.builds import read_build
+from featurestore_transforms.views.build import run_build
 
 View = Callable[..., FeatureView]
 WORKER = """
 import sys
-from featurestore.job import BuildRequest
-from featurestore.storage import Storage
-from featurestore_transforms.build import run_build
+from featurestore.protocol import BuildRequest
+from featurestore.storage.objects import Storage
+from featurestore_transforms.views.build import run_build
 request = BuildRequest.model_validate_json(sys.argv[1])
 run_build(Storage(request.root), request, lambda _: None)
 assert "pandas" not in sys.modules, "a second and more of every start"
@@ -169,7 +169,7 @@ def test_a_build_whose_tables_are_lost_is_made_again(lake: Any, view: View) -> N
     lake.accept(typed)
     lake.append(delays(1, 1000))
     lake.build(typed)
-    lake.storage.delete(layout.features("delays", lake.digest(typed)))
+    lake.storage.delete(paths.features("delays", lake.digest(typed)))
     assert lake.build(typed).rows == 1
     assert holds(lake, typed, [1], [1000])
 

@@ -8,8 +8,8 @@ from typing import Any
 import polars as pl
 import pytest
 
+from featurestore.arrivals.lineage import Lineage, Origin
 from featurestore.errors import NotFound, StorageError
-from featurestore.lineage import Lineage, Origin
 from featurestore.resources import FeatureView
 
 

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from featurestore.errors import StorageError
-from featurestore.storage import Storage
-from featurestore.table import DataFile, Table
-from featurestore_transforms.parquet import ROW_GROUP_ROWS, describe, write_data_file
+from featurestore.storage.delta import DataFile, Table
+from featurestore.storage.objects import Storage
+from featurestore_transforms.tables.data_files import ROW_GROUP_ROWS, describe, write_data_file
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def test_reading_statistics_of_times_does_not_load_pandas(storage: Storage) -> N
     table = Table.create(storage, "t", frame.to_arrow().schema)
     table.commit(app_id="u", number=1, add=[write_data_file(storage, "t", frame)], metadata={})
     code = (
-        "import sys; from featurestore.storage import Storage; from featurestore.table import Table;"
+        "import sys; from featurestore.storage.objects import Storage; from featurestore.storage.delta import Table;"
         "files = Table.open(Storage(sys.argv[1]), 't').files();"
         "assert files[0].stats['minValues']['at'].year == 2013; sys.exit('pandas' in sys.modules)"
     )

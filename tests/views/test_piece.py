@@ -7,9 +7,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from featurestore.table import DataFile
-from featurestore_transforms.change import Rows
-from featurestore_transforms.piece import Part, pieces, take
+from featurestore.storage.delta import DataFile
+from featurestore_transforms.tables.pieces import Part, pieces, take
+from featurestore_transforms.tables.row_changes import Rows
 
 PLENTY = 2**30
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from featurestore_transforms.record import to_json
+from featurestore_transforms.tables.records import to_json
 
 
 def record(value: Any, dtype: Any = None) -> Any:

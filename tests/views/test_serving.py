@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from featurestore import layout
 from featurestore.errors import NotFound, StorageError
-from featurestore.job import BuildResult
-from featurestore.registry import Registry
+from featurestore.protocol import BuildResult
+from featurestore.registry.registry import Registry
 from featurestore.resources import FeatureView
-from featurestore.serving import Serving, definition, read_build, read_serving, record_build, swap
-from featurestore.storage import Storage
+from featurestore.storage import paths
+from featurestore.storage.objects import Storage
+from featurestore.views.builds import Serving, definition, read_build, read_serving, record_build, swap
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_views_serve_on_their_own(storage: Storage) -> None:
 
 def test_the_pointer_is_one_small_readable_object(storage: Storage) -> None:
     swap(storage, "delays", Serving("build1", "spec1"))
-    assert storage.read(layout.serving("delays")) == b'{"digest":"build1","spec":"spec1"}'
+    assert storage.read(paths.serving("delays")) == b'{"digest":"build1","spec":"spec1"}'
 
 
 def test_a_build_is_unknown_before_its_first_commit(storage: Storage) -> None:
@@ -74,7 +74,7 @@ def test_a_build_says_how_far_it_has_come(storage: Storage) -> None:
 
 
 def test_a_failed_look_is_not_read_as_nothing_serves(tmp_path: Path) -> None:
-    (tmp_path / layout.serving("delays")).mkdir(parents=True)
+    (tmp_path / paths.serving("delays")).mkdir(parents=True)
     with pytest.raises(StorageError):
         read_serving(Storage(str(tmp_path)), "delays")
 
@@ -102,7 +102,7 @@ def test_a_build_over_a_dataset_that_was_made_anew_has_no_definition(
     typed = view()
     digest = lake.accept(typed)
     swap(lake.storage, "delays", Serving(digest, Registry(lake.storage).current("views", "delays").digest))
-    lake.storage.delete(layout.ledger("flights"))
+    lake.storage.delete(paths.ledger("flights"))
     with pytest.raises(NotFound):
         definition(lake.storage, "delays", digest)
 
@@ -114,7 +114,7 @@ def test_a_view_that_was_never_applied_has_no_definition(storage: Storage) -> No
 
 def test_the_pointer_is_read_without_a_data_engine() -> None:
     code = (
-        "import sys, featurestore.serving as _;"
+        "import sys, featurestore.views.builds as _;"
         "sys.exit(bool({'polars','pyarrow','duckdb','deltalake','numpy','pandas'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from featurestore.definition import Output, aggregate_input, aggregate_input_type
+from featurestore.resources.outputs import Output, aggregate_input, aggregate_input_type
 from featurestore.resources.value import ColumnType
 from featurestore.resources.view import Aggregate, Feature, Function
 

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featurestore.span import entity_spans, expand, first_not_before
+from featurestore.windows.intervals import entity_spans, expand, first_not_before
 
 ENTITIES = st.lists(st.integers(0, 5), max_size=30).map(sorted)
 

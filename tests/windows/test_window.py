@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featurestore.definition import Output
+from featurestore.resources.outputs import Output
 from featurestore.resources.value import ColumnType
 from featurestore.resources.view import Function
-from featurestore.schema import arrow_type
-from featurestore.tile import Events, Tiles, build_tiles, floor_to_hop, merge_tiles
-from featurestore.window import evaluate
+from featurestore.views.schema import arrow_type
+from featurestore.windows.tile import Events, Tiles, build_tiles, floor_to_hop, merge_tiles
+from featurestore.windows.window import evaluate
 
 MakeOutput = Callable[..., Output]
 Oracle = Callable[[Sequence[tuple[int, int, Any]], Output, int, int], Any]
@@ -217,6 +217,6 @@ def test_many_places_are_answered_in_parts_with_the_same_result(
         wanted = output(function, ColumnType.FLOAT64, 20, 3, 0.5)
         tiles = build_tiles(function, events, 3)
         whole = ask(wanted, tiles, events, places)
-        monkeypatch.setattr("featurestore.window._TERMS", 7)
+        monkeypatch.setattr("featurestore.windows.window._TERMS", 7)
         assert ask(wanted, tiles, events, places).equals(whole)
         monkeypatch.undo()

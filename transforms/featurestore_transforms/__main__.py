@@ -1,7 +1,7 @@
 """One request, or many: ``python -m featurestore_transforms --request JSON``, ``--serve`` or ``--job JSON``.
 
 ``--serve`` reads requests from standard input, a line each, and ends with it. ``--request`` ends with the exit code
-of the request's error, 0 if there was none. ``--job`` is what a pod runs: see ``pod.py``.
+of the request's error, 0 if there was none. ``--job`` is what a pod runs: see ``entrypoint/pod.py``.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from featurestore_transforms import pod
-from featurestore_transforms.serve import answer, own_stdout, serve
+from featurestore_transforms.entrypoint import pod
+from featurestore_transforms.entrypoint.serve import answer, own_stdout, serve
 
 
 def main(arguments: list[str]) -> int:

@@ -1,0 +1,181 @@
+"""Arrivals of one pipeline that no manifest takes yet: a backlog, cut into batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from functools import lru_cache, partial
+from typing import TypeVar
+
+from featurestore.arrivals.files.listing import list_arrivals, look
+from featurestore.arrivals.files.settling import Settling, ends_whole
+from featurestore.arrivals.ledger import Ledger
+from featurestore.arrivals.manifest import BACKLOG, Entry, Manifest, OpenBatch, oldest, split
+from featurestore.errors import Conflict, FeatureStoreError
+from featurestore.failpoint import reach
+from featurestore.protocol import as_failure
+from featurestore.reconcile.steps import CloseBatch
+from featurestore.resources import DataPipelineSpec
+from featurestore.resources.model import Model
+from featurestore.retry import Attempt
+
+_US = timedelta(microseconds=1)
+M = TypeVar("M", bound=Model)
+
+
+class Inbox:
+    """Looks at the source when it is due: by a listing now and then, by a look at single files when hinted at.
+
+    ``base``: what relative sources are relative to. ``environ``: has the credentials of the source; None for the
+    process's own. ``source``: why the last listing failed, if it did.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        base: str,
+        spec: DataPipelineSpec,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self._ledger = ledger
+        self._base = base
+        # Not all of the spec, and what most say alike once: there may be thousands of these.
+        self._source = spec.source.model_copy(update={"csv": _shared(spec.source.csv)})
+        self._trigger = _shared(spec.trigger.arrivals)
+        self._environ = environ
+        self._settling = Settling(partial(ends_whole, self._source))
+        self._backlog: dict[str, Entry] = {}
+        self._batches: list[tuple[Entry, ...]] = []
+        self._opened_us = 0
+        self._head = -1
+        self._list_us = 0
+        self._left_out = False
+        self.source: Attempt | None = None
+
+    @property
+    def next_us(self) -> int:
+        """When to look again, if no hint comes before."""
+        settles_us = self._settling.due_us()
+        return self._list_us if settles_us is None else min(self._list_us, settles_us)
+
+    @property
+    def open(self) -> OpenBatch | None:
+        """What the next batch takes as it stands; None if nothing waits."""
+        return OpenBatch(self._batches[0], self._opened_us) if self._batches else None
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing more fits into the open batch."""
+        return len(self._batches) > 1
+
+    @property
+    def waiting(self) -> int:
+        """Number of files that wait."""
+        return len(self._backlog)
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether files were seen that may still be being written."""
+        return self._settling.due_us() is not None
+
+    def look(self, now_us: int, hinted: Iterable[str] = ()) -> None:
+        """Bring the backlog up to date, at the cost of a listing only if one is due."""
+        head = self._ledger.head()
+        if head != self._head:
+            # Another process wrote a manifest: what it took is not ours any more.
+            self._set({}, now_us)
+            self._head, self._list_us = head, now_us
+        try:
+            if now_us >= self._list_us:
+                self._list(now_us)
+            else:
+                self._look_at([*hinted, *self._settling.due(now_us)], now_us)
+        except FeatureStoreError as error:
+            self.source = Attempt.after(self.source, now_us, as_failure(error))
+            self._list_us = self.source.next_us
+
+    def rests(self, now_us: int) -> bool:
+        """Whether nothing waits, and neither source nor ledger has anything new: a listing and a read, if they are due.
+
+        False says only that a :meth:`look` is needed.
+        """
+        if self._backlog or self.unsettled or self.source is not None:
+            return False
+        if now_us < self._list_us:
+            return True
+        source = self._source
+        try:
+            listing = list_arrivals(source, self._base, self._environ)
+            # Others write manifests as well: a person who has what is in quarantine run again.
+            if self._ledger.head() != self._head or not self._ledger.knows(listing, source.on_overwrite):
+                return False
+        except FeatureStoreError:
+            return False  # A look fails as well, and says why.
+        self._list_us = now_us + self._trigger.poll_interval // _US
+        return True
+
+    def close(self, step: CloseBatch, now_us: int) -> Manifest:
+        """The manifest of the open batch, which is written now: from here on it is decided what the batch is.
+
+        Raises:
+            Conflict: another process was first, or nothing waits any more. The next look begins anew.
+        """
+        where = f"batch {step.number} of {step.pipeline}"
+        if not self._batches:
+            raise Conflict("the open batch is gone", where=where)
+        manifest = Manifest(
+            pipeline=step.pipeline,
+            uid=self._ledger.uid(),
+            number=step.number,
+            spec_digest=step.spec_digest,
+            created_us=now_us,
+            entries=self._batches[0],
+            lookups=step.lookups,
+        )
+        if not self._ledger.intend(manifest):
+            self._head = -1
+            raise Conflict("another process closed this batch", where=where)
+        reach("after-manifest")
+        self._took(manifest, now_us)
+        return manifest
+
+    def _took(self, manifest: Manifest, now_us: int) -> None:
+        for entry in manifest.entries:
+            del self._backlog[entry.arrival.uri]
+        self._head = manifest.number
+        if not self._backlog:
+            # What a full backlog left out is found at once.
+            self._list_us = now_us if self._left_out else self._list_us
+        self._set(self._backlog, now_us)
+
+    def _list(self, now_us: int) -> None:
+        source = self._source
+        new = self._ledger.new(list_arrivals(source, self._base, self._environ), source.on_overwrite)
+        found = oldest(self._settling.admit(new, now_us))
+        self._left_out = len(found) >= BACKLOG
+        self._set({entry.arrival.uri: entry for entry in found}, now_us)
+        self._list_us = now_us + self._trigger.poll_interval // _US
+        self.source = None
+
+    def _look_at(self, uris: list[str], now_us: int) -> None:
+        if not uris:
+            return
+        source, looked_at = self._source, set(uris)
+        arrivals = look(source, self._base, uris)
+        found = (self._ledger.entry(arrival, source.on_overwrite) for arrival in arrivals)
+        admitted = self._settling.admit((entry for entry in found if entry is not None), now_us)
+        # What was seen before of these files may not be true any more.
+        rest = {uri: entry for uri, entry in self._backlog.items() if uri not in looked_at}
+        self._set({**rest, **{entry.arrival.uri: entry for entry in admitted}}, now_us)
+
+    def _set(self, backlog: dict[str, Entry], now_us: int) -> None:
+        if backlog and not self._batches:
+            self._opened_us = now_us
+        self._backlog = backlog
+        self._batches = list(split(backlog.values(), self._trigger))
+
+
+@lru_cache(maxsize=64)
+def _shared(value: M) -> M:
+    """One that is equal, and was met before."""
+    return value

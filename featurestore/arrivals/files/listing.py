@@ -1,0 +1,210 @@
+"""The source files that are there now: the truth about arrivals, whatever hints say or miss.
+
+Listings are sorted by URI, character by character, and come piece by piece: a million files are never held at
+once. Names that mean "not a finished file" are left out (:func:`featurestore.arrivals.files.glob.is_temporary`). Folders and
+files that vanish meanwhile are not there; all else that fails is an error, never an empty listing.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from featurestore.arrivals.arrival import Arrival
+from featurestore.arrivals.files.glob import Pattern
+from featurestore.resources.pipeline import Source
+from featurestore.storage.objects import answering, filesystem, require_bucket
+
+logger = logging.getLogger(__name__)
+_MODIFIED = ("LastModified", "last_modified", "mtime", "created")
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+
+
+def list_arrivals(
+    source: Source, base: str | None = None, environ: Mapping[str, str] | None = None
+) -> Iterator[Arrival]:
+    """The files that a source names, sorted by URI.
+
+    A path that is not absolute begins at ``base``, else at the working folder. A folder that is absent holds
+    nothing: :func:`explain_empty` tells it apart from one without files. ``environ``: has the credentials; None for
+    the process's own environment.
+
+    Raises:
+        SpecError: the source's glob has no meaning.
+        StorageError: storage did not answer.
+    """
+    pattern = Pattern.of(source, base)
+    if pattern.is_local:
+        return local_files(pattern, pattern.folder)
+    if pattern.protocol in ("s3", "s3a"):
+        return _list_s3(pattern, environ)
+    return _list_any(pattern, environ)
+
+
+def look(source: Source, base: str | None, uris: Iterable[str]) -> list[Arrival]:
+    """Those of the URIs that the source names and that are there now, sorted: what a hint is checked by.
+
+    Local files only: elsewhere nothing gives hints.
+
+    Raises:
+        StorageError: storage did not answer.
+    """
+    pattern = Pattern.of(source, base)
+    found = (_local(uri) for uri in sorted(set(uris)) if pattern.matches(uri))
+    return [arrival for arrival in found if arrival is not None]
+
+
+def find_arrival(uri: str, environ: Mapping[str, str] | None = None) -> Arrival | None:
+    """The file as it is now, with its version in the words of the listing; None if it is not there.
+
+    ``environ``: as in :func:`list_arrivals`.
+
+    Raises:
+        StorageError: storage did not answer.
+    """
+    if "://" not in uri:
+        return _local(uri)
+    fs, path = filesystem(uri, environ)
+    with answering("the source cannot be read", uri):
+        try:
+            item = fs.info(path)
+        except FileNotFoundError as error:
+            require_bucket(error)
+            return None
+    if item["type"] != "file":
+        return None
+    return _arrival(uri, item)
+
+
+def explain_empty(source: Source, base: str | None = None, environ: Mapping[str, str] | None = None) -> str:
+    """Why a listing that succeeded may have been empty, for people. Arguments as of :func:`list_arrivals`."""
+    pattern = Pattern.of(source, base)
+    folder, rest = pattern.uri(pattern.folder), "/".join(pattern.rest)
+    fs, _ = filesystem(folder, environ)
+    with answering("the source cannot be listed", folder):
+        if fs.isdir(f"{pattern.folder}/{rest}"):
+            return f"{folder}/{rest} is a folder: write {folder}/{rest}/**/* to take the files in it"
+        if not fs.isdir(pattern.folder):
+            return f"{folder} is not there yet"
+    return f"no file in {folder} matches {rest}"
+
+
+def local_files(pattern: Pattern, folder: str) -> Iterator[Arrival]:
+    """The files below one local folder, sorted by path. Links are followed, but never in a circle."""
+    # Folders from the start to here, by device and inode: a link to one of them would never end.
+    above: set[tuple[int, int]] = set()
+
+    def walk(folder: str) -> Iterator[Arrival]:
+        status = _status(folder or "/")
+        if status is None or (status.st_dev, status.st_ino) in above:
+            return
+        above.add((status.st_dev, status.st_ino))
+        for name in _names(folder):
+            path = f"{folder}/{name}"
+            if name.endswith("/"):
+                if pattern.may_hold(path[:-1]):
+                    yield from walk(path[:-1])
+            elif pattern.matches(path) and (arrival := _local(path)) is not None:
+                yield arrival
+        above.remove((status.st_dev, status.st_ino))
+
+    return walk(folder)
+
+
+def _names(folder: str) -> list[str]:
+    """Names in a folder in the order of the paths below it; those of folders end with a slash."""
+    with answering("the source cannot be listed", folder):
+        try:
+            with os.scandir(folder or "/") as entries:
+                # "a.csv" stands before all of "a/", as "." stands before "/".
+                return sorted(f"{entry.name}/" if _is_folder(entry) else entry.name for entry in entries)
+        except FileNotFoundError:
+            return []
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    return entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and os.path.isdir(entry.path))
+
+
+def _local(path: str) -> Arrival | None:
+    status = _status(path)
+    if status is None or not stat.S_ISREG(status.st_mode) or not _is_text(path):
+        return None
+    version = f"{status.st_mtime_ns}-{status.st_size}"
+    return Arrival(path, version, status.st_size, status.st_mtime_ns // 1000)
+
+
+def _status(path: str) -> os.stat_result | None:
+    with answering("the source cannot be listed", path):
+        try:
+            return os.stat(path)
+        except OSError as error:
+            # Gone since it was listed, or a link that leads nowhere.
+            if error.errno in _GONE:
+                return None
+            raise
+
+
+@cache
+def _warn(path: str) -> None:
+    logger.warning("left out: the name of %r is not valid UTF-8", path)
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        _warn(path)
+        return False
+    return True
+
+
+def _list_s3(pattern: Pattern, environ: Mapping[str, str] | None) -> Iterator[Arrival]:
+    bucket, _, folder = pattern.folder.partition("/")
+    fixed = pattern.rest[0].partition("*")[0].partition("?")[0].partition("[")[0]
+    prefix = f"{folder}/{fixed}" if folder else fixed
+    fs, _ = filesystem(pattern.uri(bucket), environ)
+    request = {"Bucket": bucket, "Prefix": prefix}
+    while True:
+        with answering("the source cannot be listed", pattern.uri(f"{bucket}/{prefix}")):
+            page: dict[str, Any] = fs.call_s3("list_objects_v2", **request)
+        for item in page.get("Contents", ()):
+            path = f"{bucket}/{item['Key']}"
+            if pattern.matches(path):
+                version = item["ETag"].strip('"')
+                yield Arrival(pattern.uri(path), version, item["Size"], _microseconds(item["LastModified"]))
+        if not page.get("IsTruncated"):
+            return
+        request["ContinuationToken"] = page["NextContinuationToken"]
+
+
+def _list_any(pattern: Pattern, environ: Mapping[str, str] | None) -> Iterator[Arrival]:
+    fs, folder = filesystem(pattern.uri(pattern.folder), environ)
+    with answering("the source cannot be listed", pattern.uri(pattern.folder)):
+        try:
+            found = fs.find(folder, detail=True, refresh=True)
+        except FileNotFoundError as error:
+            require_bucket(error)
+            return
+    start = len(folder.rstrip("/")) + 1
+    for path in sorted(found):
+        named, item = f"{pattern.folder}/{path[start:]}", found[path]
+        if pattern.matches(named):
+            yield _arrival(pattern.uri(named), item)
+
+
+def _arrival(uri: str, item: Mapping[str, Any]) -> Arrival:
+    modified_us = _microseconds(next((item[key] for key in _MODIFIED if key in item), 0))
+    etag = item.get("etag") or item.get("ETag")
+    version = str(etag).strip('"') if etag else f"{modified_us}-{item['size']}"
+    return Arrival(uri, version, item["size"], modified_us)
+
+
+def _microseconds(modified: datetime | float) -> int:
+    return round((modified.timestamp() if isinstance(modified, datetime) else modified) * 1_000_000)

@@ -1,0 +1,289 @@
+"""Which arrivals were taken, in which batch: written before they are taken, never changed, never forgotten.
+
+Batches are numbered 1, 2, 3 … without holes. Each has a manifest, written if absent, and a result once it has
+landed. Checkpoints fold old manifests, so that a start reads one object and the few manifests after it.
+A row is traced to its file by its ``__batch`` and ``__file``: ``ledger.manifest(batch).entries[file]``.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+
+from featurestore.arrivals.arrival import Arrival
+from featurestore.arrivals.checkpoint import Checkpoint, Known, pack, parse, version_of
+from featurestore.arrivals.manifest import Action, Entry, Manifest
+from featurestore.digest import canonical_json
+from featurestore.errors import NotFound, RequestError, StorageError
+from featurestore.failpoint import reach
+from featurestore.protocol import BatchResult
+from featurestore.resources.pipeline import OnOverwrite
+from featurestore.storage import paths
+from featurestore.storage.objects import Storage
+
+# A start reads every manifest after the last checkpoint, and holds their entries in memory.
+CHECKPOINT_MANIFESTS = 100
+CHECKPOINT_ENTRIES = 100_000
+_END = ("", "")
+
+
+class Ledger:
+    """The ledger of one pipeline. Any number of processes may write to it at once.
+
+    An instance remembers what it read; every call looks at storage for what came since.
+    All methods raise :class:`StorageError` if storage does not answer.
+    """
+
+    def __init__(self, storage: Storage, pipeline: str) -> None:
+        self._storage = storage
+        self._pipeline = pipeline
+        self._uid: str | None = None
+        self._done = 0
+        self._head = 0
+        self._base: Checkpoint | None = None
+        self._later: dict[str, list[Known]] = {}
+        self._later_entries = 0
+        self._later_manifests = 0
+
+    def uid(self) -> str:
+        """The ledger's identity: the application id of all commits made from it."""
+        if self._uid is None:
+            path = f"{paths.ledger(self._pipeline)}/ledger.json"
+            data = self._storage.find(path)
+            if data is None:
+                self._storage.put_if_absent(path, canonical_json({"uid": uuid.uuid4().hex}))
+                data = self._storage.read(path)
+            self._uid = str(json.loads(data)["uid"])
+        return self._uid
+
+    def head(self) -> int:
+        """The greatest number of a manifest; 0 if there is none."""
+        if self._base is None:
+            self._head = self._last("manifests", self._head)
+        else:
+            self._catch_up()
+        return self._head
+
+    def done(self) -> int:
+        """The greatest n such that batches 1 … n have results."""
+        self._done = self._last("results", self._done)
+        return self._done
+
+    def manifest(self, n: int) -> Manifest:
+        """The intent of batch ``n``.
+
+        Raises:
+            NotFound: there is no such batch.
+        """
+        data = self._storage.find(paths.manifest(self._pipeline, n))
+        if data is None:
+            raise NotFound("no such batch", where=f"the ledger of {self._pipeline!r}", got=str(n))
+        return Manifest.from_json(data)
+
+    def result(self, n: int) -> BatchResult | None:
+        """What batch ``n`` became; None while it has not landed."""
+        data = self._storage.find(paths.result(self._pipeline, n))
+        return None if data is None else BatchResult.model_validate_json(data)
+
+    def intend(self, manifest: Manifest) -> bool:
+        """True if the manifest is written now; False if another was first, or has taken one of its arrivals.
+
+        After False, look again: ask :meth:`new` for what is left and make another manifest.
+
+        Raises:
+            RequestError: the manifest belongs to another ledger, or would leave a hole in the numbers.
+        """
+        self._open()
+        if manifest.number <= self._head:
+            return False
+        if manifest.uid != self.uid() or manifest.number != self._head + 1:
+            raise RequestError(
+                "the manifest does not fit the ledger",
+                where=f"the ledger of {self._pipeline!r}",
+                wanted=f"number {self._head + 1} of {self.uid()}",
+                got=f"number {manifest.number} of {manifest.uid}",
+            )
+        if not self._is_current(manifest):
+            return False
+        path = paths.manifest(self._pipeline, manifest.number)
+        if not self._storage.put_if_absent(path, manifest.to_json()):
+            return False
+        self._remember(manifest)
+        return True
+
+    def new(self, listing: Iterable[Arrival], on_overwrite: OnOverwrite) -> Iterator[Entry]:
+        """What to do with those arrivals of a listing, sorted by URI, that the ledger does not know.
+
+        Memory does not grow with the listing nor with the ledger.
+
+        Raises:
+            StorageError: the listing is not sorted.
+        """
+        self._open()
+        yield from self._new(listing, on_overwrite)
+
+    def knows(self, listing: Iterable[Arrival], on_overwrite: OnOverwrite) -> bool:
+        """True if nothing of a listing, sorted by URI, is new; as fresh as :meth:`entry`."""
+        if self._base is None:
+            self._open()
+        return next(self._new(listing, on_overwrite), None) is None
+
+    def _new(self, listing: Iterable[Arrival], on_overwrite: OnOverwrite) -> Iterator[Entry]:
+        assert self._base is not None
+        lines = self._base.lines()
+        at, line = next(lines, _END)
+        last = ""
+        for arrival in listing:
+            uri = arrival.uri
+            if uri <= last:
+                raise StorageError("the listing is not sorted", wanted=f"a URI after {last!r}", got=repr(uri))
+            last = uri
+            while line and at < uri:
+                at, line = next(lines, _END)
+            here: list[str] = []
+            while line and at == uri:
+                here.append(line)
+                at, line = next(lines, _END)
+            if any(version_of(one) == arrival.version for one in here):
+                continue
+            known = [*map(parse, here), *self._later.get(uri, ())]
+            entry = decide(arrival, known, on_overwrite)
+            if entry is not None:
+                yield entry
+
+    def entry(self, arrival: Arrival, on_overwrite: OnOverwrite) -> Entry | None:
+        """What to do with one arrival, say one that a hint named; None if the ledger knows it.
+
+        As of the last :meth:`head` or :meth:`new`: this one does not look at storage again.
+        """
+        return decide(arrival, self.known(arrival.uri), on_overwrite)
+
+    def known(self, uri: str) -> list[Known]:
+        """All entries of all manifests that name this file, by batch; as fresh as :meth:`entry`."""
+        if self._base is None:
+            self._open()
+        assert self._base is not None
+        return [*self._base.find(uri), *self._later.get(uri, ())]
+
+    def checkpoint_is_due(self) -> bool:
+        """True if so much came since the last checkpoint that the next start would feel it; as fresh as :meth:`entry`."""
+        if self._base is None:
+            self._open()
+        return self._later_manifests >= CHECKPOINT_MANIFESTS or self._later_entries >= CHECKPOINT_ENTRIES
+
+    def checkpoint(self) -> None:
+        """Fold all manifests into one object, and drop all such objects but the last two.
+
+        Losing a checkpoint loses nothing: the manifests stay.
+        """
+        self._open()
+        if not self._later_manifests:
+            return
+        assert self._base is not None
+        later = sorted(row for rows in self._later.values() for row in rows)
+        data = pack(heapq.merge(self._base, later))
+        path = paths.checkpoint(self._pipeline, self._head)
+        reach("before-checkpoint")
+        self._storage.put_if_absent(path, data)
+        reach("after-checkpoint")
+        self._base = Checkpoint(data, self._storage.uri(path))
+        self._later = {}
+        self._later_entries = self._later_manifests = 0
+        folder = self._folder("checkpoints")
+        for name in self._storage.names(folder)[:-2]:
+            self._storage.delete(f"{folder}/{name}")
+
+    def _open(self) -> None:
+        if self._base is None:
+            folder = self._folder("checkpoints")
+            names = self._storage.names(folder)
+            if names:
+                path = f"{folder}/{names[-1]}"
+                self._base = Checkpoint(self._storage.read(path), self._storage.uri(path))
+                self._head = int(names[-1].partition(".")[0])
+            else:
+                self._base = Checkpoint()
+                self._head = 0
+        self._catch_up()
+
+    def _catch_up(self) -> None:
+        while data := self._storage.find(paths.manifest(self._pipeline, self._head + 1)):
+            self._remember(Manifest.from_json(data))
+
+    def _remember(self, manifest: Manifest) -> None:
+        for file, entry in enumerate(manifest.entries):
+            row = Known.of(entry, manifest.number, file)
+            self._later.setdefault(row.uri, []).append(row)
+        self._later_entries += len(manifest.entries)
+        self._later_manifests += 1
+        self._head = manifest.number
+
+    def _is_current(self, manifest: Manifest) -> bool:
+        named: set[object] = set()
+        for entry in sorted(manifest.entries, key=lambda entry: entry.arrival.uri):
+            name = entry.replays or entry.arrival.uri
+            if name in named or not _fits(entry, self.known(entry.arrival.uri)):
+                return False
+            named.add(name)
+        return True
+
+    def _last(self, kind: str, known: int) -> int:
+        if known == 0:
+            shelves = self._storage.names(self._folder(kind))
+            if not shelves:
+                return 0
+            # A shelf is begun only when all before it are full.
+            known = max(int(shelves[-1]) * paths.SHELF - 1, 0)
+        while True:
+            shelf = paths.shelf(known + 1)
+            names = self._storage.names(f"{self._folder(kind)}/{shelf}")
+            numbers = {int(name.partition(".")[0]) for name in names}
+            while known + 1 in numbers:
+                known += 1
+            if paths.shelf(known + 1) == shelf:
+                return known
+
+    def _folder(self, kind: str) -> str:
+        return f"{paths.ledger(self._pipeline)}/{kind}"
+
+
+def decide(arrival: Arrival, known: Sequence[Known], on_overwrite: OnOverwrite) -> Entry | None:
+    """What to do with an arrival, given what is known of its file; None if this version is known."""
+    if not known:
+        return Entry(arrival)
+    if any(row.version == arrival.version for row in known):
+        return None
+    before = next((row for row in reversed(known) if row.action is not Action.REJECT), known[-1])
+    reason = (
+        f"the file was overwritten: version {before.version} was taken in batch {before.batch}, "
+        f"this is version {arrival.version}"
+    )
+    if on_overwrite is OnOverwrite.REJECT:
+        return Entry(arrival, Action.REJECT, reason=reason)
+    if on_overwrite is OnOverwrite.APPEND:
+        return Entry(arrival, Action.TAKE, reason=reason)
+    return Entry(arrival, Action.REPLACE, replaces=live(known))
+
+
+def live(known: Iterable[Known]) -> tuple[tuple[int, int], ...]:
+    """The ``(batch, file)`` of a file's entries whose rows stand in the dataset, by batch."""
+    standing: list[tuple[int, int]] = []
+    for row in known:
+        if row.action is Action.REPLACE:
+            standing.clear()
+        if row.action is not Action.REJECT:
+            standing.append((row.batch, row.file))
+    return tuple(standing)
+
+
+def _fits(entry: Entry, known: Sequence[Known]) -> bool:
+    """True if :func:`decide` would still give this entry: nobody has taken the arrival meanwhile."""
+    if entry.action is Action.REPLAY:
+        return all(row.replays != entry.replays for row in known)
+    if any(row.version == entry.arrival.version for row in known):
+        return False
+    if entry.action is Action.REPLACE:
+        return entry.replaces == live(known)
+    return bool(known) == bool(entry.reason)

@@ -1,0 +1,139 @@
+"""The arrivals that one run takes together, when they are enough, and the written intent of that run."""
+
+from __future__ import annotations
+
+import heapq
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+from featurestore.arrivals.arrival import Arrival
+from featurestore.digest import canonical_json, digest
+from featurestore.resources.pipeline import ArrivalTrigger
+
+# Entries that one look at a backlog holds in memory; what is left over is found again by the next look.
+BACKLOG = 50_000
+
+
+class Action(StrEnum):
+    """What the run does with an arrival."""
+
+    TAKE = "Take"
+    REPLACE = "Replace"
+    REJECT = "Reject"
+    REPLAY = "Replay"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One arrival in a batch. Its index in the manifest is the ``__file`` of the rows that come from it.
+
+    ``replaces``: for ``Replace``, the ``(batch, file index)`` pairs whose rows it takes the place of.
+    ``replays``: for ``Replay``, the ``(batch, file index)`` whose quarantined rows are run again.
+    ``reason``: for ``Reject``, why. For a ``Take`` of another version of a known file, what it stands beside.
+    """
+
+    arrival: Arrival
+    action: Action = Action.TAKE
+    replaces: tuple[tuple[int, int], ...] = ()
+    replays: tuple[int, int] | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Intent comes before effect: which arrivals batch ``number`` takes, under which spec.
+
+    ``uid``: the ledger's uid, the application id of the batch's Delta commits.
+    ``spec_digest``: names the resource in the registry. ``created_us``: when it was planned, UTC
+    microseconds: the created time of its rows unless the view names a column. ``lookups``: pipeline name to
+    the version of its dataset that lookups join.
+    """
+
+    pipeline: str
+    uid: str
+    number: int
+    spec_digest: str
+    created_us: int
+    entries: tuple[Entry, ...]
+    lookups: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """Names the Job that runs it."""
+        return digest(asdict(self))
+
+    def to_json(self) -> bytes:
+        return canonical_json(asdict(self))
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Manifest:
+        value: dict[str, Any] = json.loads(data)
+        entries = tuple(
+            Entry(
+                arrival=Arrival(**entry["arrival"]),
+                action=Action(entry["action"]),
+                replaces=tuple((batch, file) for batch, file in entry["replaces"]),
+                replays=tuple(entry["replays"]) if entry["replays"] else None,
+                reason=entry["reason"],
+            )
+            for entry in value.pop("entries")
+        )
+        lookups = tuple((name, version) for name, version in value.pop("lookups"))
+        return cls(entries=entries, lookups=lookups, **value)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBatch:
+    """Entries that wait for their batch to close. ``opened_us``: when the first of them was seen."""
+
+    entries: tuple[Entry, ...]
+    opened_us: int
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(entry.arrival.size_bytes for entry in self.entries)
+
+
+def should_close(batch: OpenBatch, trigger: ArrivalTrigger, now_us: int) -> bool:
+    """True if the batch is full by files or bytes, or its first arrival has waited long enough.
+
+    An empty batch never closes.
+    """
+    if not batch.entries:
+        return False
+    return (
+        len(batch.entries) >= trigger.max_files
+        or batch.size_bytes >= trigger.max_bytes
+        or now_us >= batch.opened_us + trigger.max_wait // timedelta(microseconds=1)
+    )
+
+
+def oldest(entries: Iterable[Entry], limit: int = BACKLOG) -> list[Entry]:
+    """The first entries by modified time, then URI: the order in which a backlog is taken."""
+    return heapq.nsmallest(limit, entries, key=_age)
+
+
+def split(entries: Iterable[Entry], trigger: ArrivalTrigger) -> Iterator[tuple[Entry, ...]]:
+    """Batches in the order of modified time, then URI, none above the trigger's files and bytes.
+
+    A file that is larger than ``maxBytes`` is a batch by itself. All but the last batch are closed: nothing
+    more would fit. Ask :func:`should_close` about the last.
+    """
+    batch: list[Entry] = []
+    size_bytes = 0
+    for entry in sorted(entries, key=_age):
+        size_bytes += entry.arrival.size_bytes
+        if batch and (len(batch) >= trigger.max_files or size_bytes > trigger.max_bytes):
+            yield tuple(batch)
+            batch, size_bytes = [], entry.arrival.size_bytes
+        batch.append(entry)
+    if batch:
+        yield tuple(batch)
+
+
+def _age(entry: Entry) -> tuple[int, str, str]:
+    return entry.arrival.modified_us, entry.arrival.uri, entry.arrival.version

@@ -1,0 +1,4 @@
+"""What a model's code calls.
+
+Start at ``store.py``.
+"""

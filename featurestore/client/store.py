@@ -1,0 +1,328 @@
+"""What a model's code uses: features as they were at a time, for training, and as they are now, for inference.
+
+>>> import featurestore
+>>> store = featurestore.connect()                                              # doctest: +SKIP
+>>> store.get_features(["aircraft-delays:last_arr_delay"], [{"tailnum": "N14228"}])  # doctest: +SKIP
+tailnum  last_arr_delay
+───────  ──────────────
+N14228             11.0
+[1 row]
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from featurestore.client.references import column_names, parse_references
+from featurestore.errors import RequestError, StorageError, TransientError, did_you_mean
+from featurestore.protocol import BuildResult
+from featurestore.registry.project import Project, open_project
+from featurestore.resources.outputs import Output, outputs
+from featurestore.resources.quantity import format_duration
+from featurestore.resources.view import OnlineEnabled
+from featurestore.storage import paths
+from featurestore.views.builds import read_build, read_serving
+from featurestore.views.query import Looked, Lookup
+from featurestore.views.served import ServedView, ServedViews
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from featurestore.client.result import Result
+    from featurestore.online import OnlineStore
+
+Columns = list[tuple[ServedView, Output]]
+
+_POLL_S = 0.05
+_POINTER_AGE_S = 1.0
+"""How long an online read goes by what it saw of a view's pointers: storage is slower than an online store."""
+
+
+def connect(uri_or_folder: str | Path | None = None) -> Store:
+    """The feature store of a project's folder (with a ``store.yaml``) or of a storage root.
+
+    Without an argument: what the environment variable ``FEATURESTORE_URI`` names, else the current folder.
+    Credentials come from the environment, as the AWS tools and Redis clients know them.
+
+    Raises:
+        NotFound: there is no store.
+        StorageError: storage did not answer.
+    """
+    return Store(open_project(uri_or_folder, os.environ, Path.cwd()))
+
+
+class Store:
+    """Reads features. Safe to keep for the life of a process; new data and definitions are seen as they come.
+
+    ``clock_us`` gives microseconds since 1970, UTC: the time that online reads are for. ``sleep`` waits seconds.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        *,
+        clock_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._project = project
+        self._storage = project.storage
+        self._clock_us, self._sleep = clock_us, sleep
+        self._views = ServedViews(project.storage)
+        self._opened: OnlineStore | None = None
+
+    def get_features(
+        self,
+        features: Sequence[str],
+        entities: Any,
+        *,
+        timestamp_column: str | None = None,
+        as_of: datetime | date | str | None = None,
+        full_feature_names: bool = False,
+    ) -> Result:
+        """The features of each entity: at the times in a column, or online, now, if there is no such column.
+
+        ``features``: names such as ``aircraft-delays:last_arr_delay``, or ``aircraft-delays:*`` for all of a
+        view. ``entities``: a pandas or Polars frame, an Arrow table, a dict of lists or a list of dicts, with
+        the join keys of all views asked. The result has one row per entity, in their order, with all their
+        columns. ``timestamp_column``: its values are taken as UTC if they have no zone. ``as_of``: only what
+        was known then counts. ``full_feature_names``: columns are named ``view__feature``.
+
+        Raises:
+            NotFound: a view or feature is unknown.
+            RequestError: a join key is missing or of the wrong type, a time is none, names clash.
+            StorageError: storage or the online store did not answer.
+        """
+        import pyarrow as pa
+
+        from featurestore.client.frames import read_frame
+        from featurestore.client.result import Result
+
+        if as_of is not None and timestamp_column is None:
+            raise RequestError(
+                "as_of needs a timestamp_column",
+                where="get_features",
+                hint="Without one the online store is read, which knows the present only",
+            )
+        max_age_s = _POINTER_AGE_S if timestamp_column is None else 0.0
+        columns = self._columns(features, max_age_s)
+        table = read_frame(entities)
+        names = column_names(
+            [(view.name, output) for view, output in columns], table.column_names, full_feature_names
+        )
+        looked = (
+            self._now(columns, table)
+            if timestamp_column is None
+            else self._then(columns, table, timestamp_column, as_of)
+        )
+        found = [(looked[view.name], output.name) for view, output in columns]
+        return Result(
+            table,
+            pa.table({name: view.columns[output] for name, (view, output) in zip(names, found, strict=True)}),
+            {name: view.statuses[output] for name, (view, output) in zip(names, found, strict=True)},
+        )
+
+    def get_historical_features(
+        self, entity_df: Any, features: Sequence[str], full_feature_names: bool = False
+    ) -> Result:
+        """Feast's signature: :meth:`get_features` at the times in the column ``event_timestamp``."""
+        return self.get_features(
+            features, entity_df, timestamp_column="event_timestamp", full_feature_names=full_feature_names
+        )
+
+    def get_online_features(
+        self, features: Sequence[str], entity_rows: Any, full_feature_names: bool = False
+    ) -> Result:
+        """Feast's signature: :meth:`get_features` as of now."""
+        return self.get_features(features, entity_rows, full_feature_names=full_feature_names)
+
+    def list_views(self) -> list[str]:
+        """Names of the views that are accepted, sorted."""
+        return self._project.registry.names("views")
+
+    def describe(self, view: str) -> dict[str, Any]:
+        """What a view is made of and how far it has come, as plain values.
+
+        ``features`` maps names to types. ``commit`` is the dataset's commit it holds, ``watermark`` its
+        greatest event time, ``serving`` the digest of the build that is read; None while there is none.
+
+        Raises:
+            NotFound: there is no such view.
+        """
+        accepted = self._views.accepted(view)
+        served = self._views.find(view)
+        spec = served.spec if served else accepted.resource.spec
+        build = read_build(self._storage, view, served.digest) if served else None
+        return {
+            "name": view,
+            "description": spec.description,
+            "owner": spec.owner,
+            "tags": dict(spec.tags),
+            "entity": spec.entity.name,
+            "join_keys": {key.name: key.type.value for key in spec.entity.join_keys},
+            "features": {output.name: output.type.value for output in outputs(spec)},
+            "ttl": None if spec.ttl is None else format_duration(spec.ttl),
+            "pipeline": spec.source.pipeline,
+            "online": spec.online.enabled.value,
+            "serving": served.digest if served else None,
+            "commit": build.source_version if build else None,
+            "rows": build.rows if build else None,
+            "watermark": _time(build.watermark_us) if build else None,
+        }
+
+    def wait_fresh(
+        self,
+        view: str,
+        commit_or_time: int | datetime | str | None = None,
+        timeout: float = 60.0,
+    ) -> None:
+        """Return once the accepted definition of a view serves enough, offline and (if it is published) online.
+
+        Enough is: a commit of its dataset (a number, as ``featurestore get views`` shows it), or an event time
+        up to which it holds data, or without either all that its dataset holds now. ``timeout`` in seconds.
+
+        Raises:
+            NotFound: there is no such view.
+            TransientError: it did not happen in time.
+        """
+        from featurestore.client.times import moment
+
+        if commit_or_time is None:
+            commit_or_time = self._newest_commit(view)
+        by_time = not isinstance(commit_or_time, int)
+        least = commit_or_time if isinstance(commit_or_time, int) else moment(commit_or_time, "wait_fresh")
+        end_us = self._clock_us() + int(timeout * 1_000_000)
+        while True:
+            build = self._held(view)
+            held = None if build is None else build.watermark_us if by_time else build.source_version
+            if held is not None and held >= least:
+                return
+            if self._clock_us() >= end_us:
+                raise TransientError(
+                    f"the view {view!r} is not fresh in time",
+                    where=f"wait_fresh, {timeout:g} s",
+                    wanted=f"data up to {_time(least)}" if by_time else f"commit {least} of its dataset",
+                    got="no complete build"
+                    if build is None
+                    else f"commit {build.source_version}, data up to {_time(build.watermark_us)}",
+                    hint=f"`featurestore describe view {view}` says what it waits for",
+                )
+            self._sleep(_POLL_S)
+
+    def _columns(self, features: Sequence[str], max_age_s: float) -> Columns:
+        """The asked outputs with their views, each once, in the order of the request."""
+        views: dict[str, ServedView] = {}
+        columns: dict[tuple[str, str], tuple[ServedView, Output]] = {}
+        for reference in parse_references(features):
+            if reference.view not in views:
+                views[reference.view] = self._views.get(reference.view, max_age_s)
+            view = views[reference.view]
+            for output in reference.outputs(view.outputs):
+                columns[view.name, output.name] = (view, output)
+        return list(columns.values())
+
+    def _then(
+        self, columns: Columns, table: pa.Table, timestamp_column: str, as_of: datetime | date | str | None
+    ) -> dict[str, Looked]:
+        """What the offline store answers for the times in a column, by view."""
+        from featurestore.client.times import microseconds, moment
+        from featurestore.offline.join import Times, point_in_time
+
+        if timestamp_column not in table.column_names:
+            raise RequestError(
+                "the timestamp column is not there",
+                where="entities",
+                wanted=f"a column {timestamp_column!r}",
+                got=f"columns {table.column_names}",
+                hint=did_you_mean(timestamp_column, table.column_names),
+            )
+        times_us, is_asked = microseconds(table.column(timestamp_column), timestamp_column)
+        times = Times(times_us, is_asked, None if as_of is None else moment(as_of, "as_of"))
+        return {
+            lookup.view: point_in_time(self._storage, lookup, times) for lookup in _lookups(columns, table)
+        }
+
+    def _now(self, columns: Columns, table: pa.Table) -> dict[str, Looked]:
+        """What the online store answers for now, by view."""
+        for view, _ in columns:
+            if view.spec.online.enabled is OnlineEnabled.NEVER:
+                raise RequestError(
+                    f"the view {view.name!r} is not published online",
+                    where="features",
+                    hint="Pass a timestamp_column to read it offline, or set its online.enabled to Always",
+                )
+        try:
+            return self._read_online(columns, table)
+        except StorageError:
+            # A build that was swapped out may be dropped while its pointer is still young enough to go by.
+            renewed = self._renewed(columns)
+            if [view.digest for view, _ in renewed] == [view.digest for view, _ in columns]:
+                raise
+            return self._read_online(renewed, table)
+
+    def _read_online(self, columns: Columns, table: pa.Table) -> dict[str, Looked]:
+        lookups = _lookups(columns, table)
+        found = self._online_store().read_many(lookups, self._clock_us())
+        return {lookup.view: looked for lookup, looked in zip(lookups, found, strict=True)}
+
+    def _renewed(self, columns: Columns) -> Columns:
+        """The same outputs of the views as they are served at this moment."""
+        self._views.forget()
+        references = [f"{view.name}:{output.name}" for view, output in columns]
+        return self._columns(references, _POINTER_AGE_S)
+
+    def _online_store(self) -> OnlineStore:
+        if self._opened is None:
+            from featurestore.online import open_online
+
+            self._opened = open_online(self._storage, self._project.store.spec)
+        return self._opened
+
+    def _newest_commit(self, view: str) -> int:
+        from featurestore.storage.delta import Table
+
+        pipeline = self._views.accepted(view).resource.spec.source.pipeline
+        table = Table.open(self._storage, paths.dataset(pipeline))
+        return 0 if table is None else table.version
+
+    def _held(self, view: str) -> BuildResult | None:
+        """How far the accepted definition has come for readers; None while it is not what they read."""
+        accepted, serving = self._views.accepted(view), read_serving(self._storage, view)
+        if serving is None or serving.spec_digest != accepted.digest:
+            return None
+        build = read_build(self._storage, view, serving.digest)
+        if build is None or accepted.resource.spec.online.enabled is OnlineEnabled.NEVER:
+            return build
+        held = self._online_store().marks.held(view, serving.digest)
+        return build if held is not None and held.version >= build.version else None
+
+
+def _lookups(columns: Columns, table: pa.Table) -> list[Lookup]:
+    """One for each view, with all that is asked of it."""
+    asked: dict[str, tuple[ServedView, list[Output]]] = {}
+    for view, output in columns:
+        asked.setdefault(view.name, (view, []))[1].append(output)
+    return [
+        Lookup(view.name, view.spec, view.digest, wanted, _keys(view, table))
+        for view, wanted in asked.values()
+    ]
+
+
+def _keys(view: ServedView, table: pa.Table) -> pa.Table:
+    """``table[<join keys>]`` in their declared types."""
+    import pyarrow as pa
+
+    from featurestore.client.frames import key_column
+
+    keys = view.spec.entity.join_keys
+    return pa.table({key.name: key_column(table, key.name, key.type, view.name) for key in keys})
+
+
+def _time(time_us: int | None) -> str | None:
+    if time_us is None:
+        return None
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_us)).isoformat()

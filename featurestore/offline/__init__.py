@@ -1,0 +1,4 @@
+"""The point-in-time join over a view's table.
+
+Start at ``join.py``.
+"""

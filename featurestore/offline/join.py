@@ -1,0 +1,218 @@
+"""The point-in-time join: for each entity and time, what a view knew at that time.
+
+    label[entity, t]  →  row of the same entity with t − ttl ≤ event time ≤ t, the newest first
+
+Three steps, each on whole columns. *Index*: keys and event times alone, of the row groups that can matter,
+give the rows of the asked entities in the order of events. *Match*: a binary search per label. *Fetch*: the
+wide columns, of the matched rows only; for windows, the aggregated columns of the rows they reach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from featurestore.offline.entity_codes import EntityCodes
+from featurestore.offline.timeline import Timeline
+from featurestore.resources.outputs import CREATED_TIME, EVENT_TIME, Output
+from featurestore.resources.view import Function
+from featurestore.storage import paths
+from featurestore.storage.delta import Table
+from featurestore.storage.objects import Storage
+from featurestore.storage.row_groups import Bounds, RowGroups
+from featurestore.views.query import Looked, Lookup
+from featurestore.views.schema import view_schema
+from featurestore.views.status import Status
+from featurestore.windows.intervals import Ints, entity_spans, first_not_before
+from featurestore.windows.tile import Codes, Events, Tiles, build_tiles
+from featurestore.windows.window import evaluate
+
+Flags = npt.NDArray[np.bool_]
+Statuses = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """The times that a lookup is for.
+
+    ``us``: one per entity. ``asked``: False where there is none. ``as_of_us``: if set, only rows that were
+    known then count.
+    """
+
+    us: Ints
+    asked: Flags
+    as_of_us: int | None = None
+
+
+def point_in_time(storage: Storage, lookup: Lookup, times: Times, version: int | None = None) -> Looked:
+    """Values and statuses of the asked outputs for each entity and time, in the order of the request.
+
+    ``version``: of the view's table, else its newest.
+
+    Raises:
+        StorageError: storage did not answer, or the version is gone.
+    """
+    codes = EntityCodes.of_asked(lookup.entities, times.asked)
+    labels = _Labels.sorted(codes.of_rows, times.us)
+    if not len(labels.place):
+        return _Answer(lookup, labels, RowGroups(storage, []), Timeline.empty()).looked()
+    table = Table.open(storage, paths.features(lookup.view, lookup.digest), version)
+    as_of_us = times.as_of_us
+    groups = RowGroups(storage, [])
+    if table is not None:
+        groups = RowGroups.of(table, _bounds(lookup, codes, labels, as_of_us))
+    index = Timeline.read(groups, lookup.entities.schema, codes, int(labels.time_us.max()), as_of_us)
+    return _Answer(lookup, labels, groups, index).looked()
+
+
+@dataclass(frozen=True, slots=True)
+class _Labels:
+    """The labels that can match, sorted by entity and time, so that neighbours find their rows nearby.
+
+    ``place``: of the label in the request. ``count``: how many labels the request has in all.
+    """
+
+    entity: Codes
+    time_us: Ints
+    place: npt.NDArray[np.intp]
+    count: int
+
+    @classmethod
+    def sorted(cls, entity: Codes, times_us: Ints) -> _Labels:
+        order = np.lexsort((times_us, entity))
+        order = order[np.searchsorted(entity[order], 0) :]
+        return cls(entity[order], times_us[order], order, len(entity))
+
+
+def _bounds(lookup: Lookup, codes: EntityCodes, labels: _Labels, as_of_us: int | None) -> dict[str, Bounds]:
+    # There is no lower bound for event times: a row too old to be served makes the difference between
+    # NOT_FOUND and OUTSIDE_MAX_AGE, and between Count 0 and null.
+    bounds = {EVENT_TIME: Bounds(None, int(labels.time_us.max()))}
+    if as_of_us is not None:
+        bounds[CREATED_TIME] = Bounds(None, as_of_us)
+    for name, (low, high) in zip(lookup.entities.column_names, codes.bounds(), strict=True):
+        bounds[name] = Bounds(low, high)
+    return bounds
+
+
+class _Answer:
+    """Matches labels with rows, and makes the columns of the answer."""
+
+    def __init__(self, lookup: Lookup, labels: _Labels, groups: RowGroups, index: Timeline) -> None:
+        self._lookup, self._labels, self._groups, self._index = lookup, labels, groups, index
+        low, high = entity_spans(index.entity, labels.entity)
+        row = first_not_before(index.time_us, low, high, labels.time_us + 1) - 1
+        self._known = row >= low
+        self._row = np.where(self._known, row, 0)
+        self._schema = view_schema(lookup.spec)
+
+    def looked(self) -> Looked:
+        stored = [output for output in self._lookup.outputs if output.window_us is None]
+        windows = [output for output in self._lookup.outputs if output.window_us is not None]
+        found = {**self._newest(stored), **self._windows(windows)}
+        return Looked(
+            {output.name: found[output.name][0] for output in self._lookup.outputs},
+            {output.name: found[output.name][1] for output in self._lookup.outputs},
+        )
+
+    def _newest(self, outputs: Sequence[Output]) -> dict[str, tuple[pa.Array, Statuses]]:
+        """Values of the newest row not after the time, unless it is older than the ttl."""
+        fresh = self._known.copy()
+        if self._lookup.spec.ttl is not None and len(self._index.time_us):
+            age = self._labels.time_us - self._index.time_us[self._row]
+            fresh &= age <= self._lookup.spec.ttl // timedelta(microseconds=1)
+        if not outputs:
+            return {}
+        positions, which = np.unique(self._index.position[self._row[fresh]], return_inverse=True)
+        rows = self._groups.fetch(
+            pa.schema([self._schema.field(output.column) for output in outputs]), positions
+        )
+        take = np.full(self._labels.count, -1, np.int64)
+        take[self._labels.place[fresh]] = which
+        index = pa.array(take, mask=take < 0)
+        statuses = self._statuses(Status.NOT_FOUND)
+        statuses[self._labels.place[self._known]] = Status.OUTSIDE_MAX_AGE
+        statuses[self._labels.place[fresh]] = Status.PRESENT
+        values = {output.name: _array(rows.column(output.column)).take(index) for output in outputs}
+        return {name: (value, _with_nulls(value, statuses)) for name, value in values.items()}
+
+    def _windows(self, outputs: Sequence[Output]) -> dict[str, tuple[pa.Array, Statuses]]:
+        """Values of windows; of an entity that had no event yet, nothing is known."""
+        if not outputs:
+            return {}
+        reached, columns = self._reached(outputs)
+        take = np.full(self._labels.count, -1, np.int64)
+        take[self._labels.place[self._known]] = np.flatnonzero(self._known)
+        index = pa.array(take, mask=take < 0)
+        statuses = self._statuses(Status.NOT_FOUND)
+        statuses[self._labels.place[self._known]] = Status.PRESENT
+        events: dict[str, Events] = {}
+        tiles: dict[tuple[str, int], Tiles] = {}
+        found = {}
+        for output in outputs:
+            assert output.hop_us is not None
+            if output.column not in events:
+                values = _array(columns.column(output.column))
+                events[output.column] = Events.of(
+                    self._index.entity[reached], self._index.time_us[reached], values
+                )
+            if (output.column, output.hop_us) not in tiles:
+                tiles[output.column, output.hop_us] = build_tiles(
+                    _function(output), events[output.column], output.hop_us
+                )
+            value = evaluate(
+                output,
+                tiles[output.column, output.hop_us],
+                events[output.column],
+                self._labels.entity,
+                self._labels.time_us,
+            ).take(index)
+            found[output.name] = (value, _with_nulls(value, statuses))
+        return found
+
+    def _reached(self, outputs: Sequence[Output]) -> tuple[npt.NDArray[np.intp], pa.Table]:
+        """The rows that a window may reach, in the order of events, and their aggregated columns."""
+        schema = pa.schema(
+            [self._schema.field(name) for name in dict.fromkeys(output.column for output in outputs)]
+        )
+        if not len(self._labels.time_us):
+            return np.zeros(0, np.intp), schema.empty_table()
+        first = int(self._labels.time_us.min())
+        tail = min(_tail(first, output) for output in outputs)
+        reached = np.flatnonzero(self._index.time_us >= tail)
+        position = self._index.position[reached]
+        by_position = np.argsort(position)
+        rows = self._groups.fetch(schema, position[by_position])
+        back = np.empty(len(by_position), np.int64)
+        back[by_position] = np.arange(len(by_position))
+        return reached, rows.take(pa.array(back))
+
+    def _statuses(self, status: Status) -> Statuses:
+        return np.full(self._labels.count, status, np.uint8)
+
+
+def _tail(time_us: int, output: Output) -> int:
+    assert output.window_us is not None
+    assert output.hop_us is not None
+    return (time_us - output.window_us) // output.hop_us * output.hop_us
+
+
+def _function(output: Output) -> Function:
+    assert output.feature.aggregate is not None
+    return output.feature.aggregate.function
+
+
+def _with_nulls(values: pa.Array, statuses: Statuses) -> Statuses:
+    if not values.null_count:
+        return statuses
+    null = values.is_null().to_numpy(zero_copy_only=False)
+    return np.where(null & (statuses == Status.PRESENT), np.uint8(Status.NULL_VALUE), statuses)
+
+
+def _array(column: pa.ChunkedArray) -> pa.Array:
+    return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)

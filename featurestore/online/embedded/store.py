@@ -1,0 +1,175 @@
+"""The embedded online store: a generation's columns in memory, read by key; the next one beside it, on storage.
+
+Readers look for the next generation at every read (in object storage at most once a second), load it when it is
+whole, and never see half of one. See :mod:`featurestore.online.embedded.index` for what stands where.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from featurestore.errors import Conflict, NotFound, StorageError
+from featurestore.failpoint import reach
+from featurestore.online.answer import answer
+from featurestore.online.embedded.generation import add, load
+from featurestore.online.embedded.index import KEPT, Generation, Shelf, folder_of, pointer_path
+from featurestore.online.entities import Stored
+from featurestore.online.index import GenerationMarks, Marks
+from featurestore.online.key import KeyIndex, key_texts
+from featurestore.online.layout import Form
+from featurestore.online.publication import Publication
+from featurestore.online.versions import Held
+from featurestore.storage.objects import Storage
+from featurestore.views.query import Looked, Lookup
+
+_REMOTE_AGE_S = 1.0
+"""How long readers go by what they saw in object storage, where each look takes a round trip."""
+
+
+@dataclass(slots=True)
+class _Loaded:
+    """A generation in memory. ``looked_s``: when the next one was last looked for."""
+
+    generation: Generation
+    form: Form
+    stored: Stored
+    index: KeyIndex
+    looked_s: float
+
+
+class DuckDBStore:
+    """``clock``: seconds from any beginning."""
+
+    def __init__(self, storage: Storage, clock: Callable[[], float] = time.monotonic) -> None:
+        self._storage, self._clock = storage, clock
+        self._loaded: dict[tuple[str, str], _Loaded] = {}
+
+    def read_many(self, lookups: Sequence[Lookup], now_us: int) -> list[Looked]:
+        """See :class:`featurestore.online.OnlineStore`."""
+        return [self._read(lookup, now_us) for lookup in lookups]
+
+    @property
+    def marks(self) -> Marks:
+        """See :class:`featurestore.online.OnlineStore`."""
+        return GenerationMarks(self._storage)
+
+    def publication(self, view: str, digest: str, form: Form, to_version: int) -> Publication:
+        """See :class:`featurestore.online.OnlineStore`."""
+        return DuckDBPublication.begin(Shelf.list(self._storage, folder_of(view, digest)), form, to_version)
+
+    def _read(self, lookup: Lookup, now_us: int) -> Looked:
+        loaded = self._newest(lookup)
+        place = loaded.index.find(key_texts(lookup.entities))
+        known = np.flatnonzero(place >= 0)
+        stored = loaded.stored.take(place[known], loaded.form.needed(lookup.outputs))
+        here = np.full(len(place), -1, np.int64)
+        here[known] = np.arange(len(known))
+        return answer(loaded.form, lookup, stored, here, now_us)
+
+    def _newest(self, lookup: Lookup) -> _Loaded:
+        key = lookup.view, lookup.digest
+        loaded, now_s = self._loaded.get(key), self._clock()
+        if loaded is not None and self._is_newest(loaded, folder_of(*key), now_s):
+            return loaded
+        folder = folder_of(*key)
+        for _ in range(KEPT):
+            try:
+                newest = Shelf.list(self._storage, folder).newest
+            except StorageError:
+                if loaded is None:
+                    raise
+                # No answer does not mean that there is a newer one, or none: the one in memory is whole.
+                newest = loaded.generation
+            if newest is None:
+                break
+            if loaded is None or newest != loaded.generation:
+                form = Form.of(lookup.spec) if loaded is None else loaded.form
+                try:
+                    stored = load(self._storage, folder, newest, form)
+                except NotFound:
+                    continue  # so many newer ones came meanwhile that it is gone
+                loaded = _Loaded(newest, form, stored, KeyIndex.of(stored.keys), now_s)
+            loaded.looked_s = now_s
+            self._loaded[key] = loaded
+            return loaded
+        self._loaded.pop(key, None)
+        raise StorageError(
+            "the online store does not hold this view",
+            where=self._storage.uri(folder),
+            hint="`featurestore run` publishes it from the offline store",
+        )
+
+    def _is_newest(self, loaded: _Loaded, folder: str, now_s: float) -> bool:
+        if not self._storage.is_local:
+            return now_s - loaded.looked_s < _REMOTE_AGE_S
+        # Old files are removed, so a store that was lost, or moved on by many, is noticed by its own file.
+        own, following = (
+            f"{folder}/{loaded.generation.file}",
+            pointer_path(folder, loaded.generation.number + 1),
+        )
+        return os.path.exists(self._storage.uri(own)) and not os.path.exists(self._storage.uri(following))
+
+
+@dataclass(slots=True)
+class DuckDBPublication:
+    """Collects what changes, and writes it with the rest as one new generation at the end."""
+
+    _shelf: Shelf
+    _form: Form
+    _version: int
+    _old: Stored | None
+    _put: list[Stored] = field(default_factory=list)
+    _removed: list[pa.Array] = field(default_factory=list)
+
+    @classmethod
+    def begin(cls, shelf: Shelf, form: Form, to_version: int) -> DuckDBPublication:
+        """A publication into the generation after the shelf's last one."""
+        old = None
+        if shelf.newest is not None:
+            try:
+                old = load(shelf.storage, shelf.folder, shelf.newest, form)
+            except (NotFound, StorageError):
+                old = None  # lost or damaged: all is made anew
+        return cls(shelf, form, to_version, old)
+
+    @property
+    def bases(self) -> tuple[int, ...] | None:
+        """See :class:`featurestore.online.publication.Publication`."""
+        newest = self._shelf.newest
+        return None if newest is None or self._old is None else (newest.version,)
+
+    def fetch(self, keys: pa.Array) -> Stored:
+        """See :class:`featurestore.online.publication.Publication`."""
+        if self._old is None:
+            return Stored.empty(self._form)
+        place = KeyIndex.of(keys).find(self._old.keys)
+        return self._old.take(np.flatnonzero(place >= 0))
+
+    def put(self, stored: Stored) -> None:
+        """See :class:`featurestore.online.publication.Publication`."""
+        self._put.append(stored)
+
+    def remove(self, keys: pa.Array) -> None:
+        """See :class:`featurestore.online.publication.Publication`."""
+        self._removed.append(keys)
+
+    def finish(self, *, rebuilt: bool) -> Held:
+        """See :class:`featurestore.online.publication.Publication`."""
+        parts = list(self._put)
+        if not rebuilt and self._old is not None:
+            gone = pa.concat_arrays([*(part.keys for part in parts), *self._removed, self._old.keys[:0]])
+            kept = pc.invert(pc.is_in(self._old.keys, value_set=gone)).to_numpy(zero_copy_only=False)
+            parts.append(self._old.take(np.flatnonzero(kept)))
+        stored = Stored.joined(parts) if parts else Stored.empty(self._form)
+        generation = add(self._shelf, stored, self._version)
+        reach("during-publish")
+        if not self._shelf.point_at(generation):
+            raise Conflict("another publication was first", where=self._shelf.storage.uri(self._shelf.folder))
+        return Held(self._version, len(stored))

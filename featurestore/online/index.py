@@ -1,0 +1,110 @@
+"""What an online store says of itself without a data engine: what it holds of each build, and whether it is there.
+
+Whoever decides what is to be done next goes by these marks, and never by the values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from featurestore.errors import SpecError
+from featurestore.online.embedded.index import Shelf, folder_of
+from featurestore.online.redis.server import Keys, RedisServer, read_held
+from featurestore.online.versions import Held
+from featurestore.resources.store import FeatureStoreSpec
+from featurestore.storage.objects import Storage
+
+
+class Marks(Protocol):
+    """Everything raises StorageError if the store does not answer. Safe to use from several threads."""
+
+    def held(self, view: str, digest: str) -> Held | None:
+        """What the store holds of the build; None if it is nothing that can be read."""
+        ...
+
+    def drop(self, view: str, digest: str) -> None:
+        """Forget all that is held of the build; nothing happens if there is nothing."""
+        ...
+
+    def server(self) -> str:
+        """What tells this store from one that has started anew and lost all."""
+        ...
+
+
+class GenerationMarks:
+    """Marks of the embedded store: pointers in the storage root."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    def held(self, view: str, digest: str) -> Held | None:
+        """See :class:`Marks`."""
+        newest = Shelf.list(self._storage, folder_of(view, digest)).newest
+        return Held(newest.version, newest.entities) if newest else None
+
+    def drop(self, view: str, digest: str) -> None:
+        """See :class:`Marks`."""
+        self._storage.delete(folder_of(view, digest))
+
+    def server(self) -> str:
+        """See :class:`Marks`. It is as lasting as the storage root, which is looked at."""
+        self._storage.names("online")
+        return self._storage.root
+
+
+class RedisMarks:
+    """Marks of a Redis: a key per build."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self._server = server
+
+    def held(self, view: str, digest: str) -> Held | None:
+        """See :class:`Marks`."""
+        with self._server.answering() as client:
+            return read_held(client.get(Keys.of(view, digest).held))
+
+    def drop(self, view: str, digest: str) -> None:
+        """See :class:`Marks`."""
+        keys = Keys.of(view, digest)
+        # First what readers and publishers go by: neither uses values while they vanish.
+        with self._server.answering() as client:
+            client.unlink(keys.held, keys.publisher)
+        for names in self._server.entity_keys(keys):
+            with self._server.answering() as client:
+                client.unlink(*names)
+
+    def server(self) -> str:
+        """See :class:`Marks`."""
+        with self._server.answering() as client:
+            return str(client.info("server")["run_id"])
+
+
+def open_marks(storage: Storage, store: FeatureStoreSpec, environ: Mapping[str, str] | None = None) -> Marks:
+    """The marks of a FeatureStore's online store. ``environ``: has its credentials; None for the process's own.
+
+    Raises:
+        SpecError: a managed Redis outside of its cluster.
+        CodeError: it needs a package that is not installed.
+    """
+    if store.online.redis is None:
+        return GenerationMarks(storage)
+    return RedisMarks(RedisServer.connect(redis_url(store), environ))
+
+
+def redis_url(store: FeatureStoreSpec) -> str:
+    """Where its Redis is.
+
+    Raises:
+        SpecError: it is kept by an operator, and this is the spec as its author wrote it: see the accepted one.
+    """
+    redis = store.online.redis
+    if redis is not None and redis.url is not None:
+        return redis.url
+    raise SpecError(
+        "the operator keeps this Redis, and there is none outside of its cluster",
+        where="FeatureStore spec.online.redis.managed",
+        wanted="a url",
+        got="managed",
+        hint="On a laptop, use {duckdb: {}} or the url of a Redis",
+    )

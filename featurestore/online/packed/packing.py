@@ -1,0 +1,136 @@
+"""The packed value of an entity: all that is kept of it in one run of bytes (``docs/online-layout.md``).
+
+    header │ section 0: records, heap │ section 1: records, heap │ …
+
+A record holds what has a fixed width, and the lengths of what has not, whose bytes follow in the heap. Which
+sections and columns there are is the definition's to say; the value says only how many records each has.
+
+Packing and unpacking work on columns of many entities at once: no value becomes a Python object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from featurestore.online.entities import Section, Stored
+from featurestore.online.layout import Form
+from featurestore.online.packed import fields
+from featurestore.online.packed.heap import Heap, Stream, Unreadable, running
+from featurestore.online.versions import PACKED_LAYOUT
+from featurestore.windows.tile import Ints
+
+_NULLS = "__nulls"
+
+
+class Packing:
+    """How the entities of one definition are packed."""
+
+    def __init__(self, form: Form) -> None:
+        self._header = np.dtype(
+            [
+                ("layout", "u1"),
+                ("version", "<i8"),
+                ("published_us", "<i8"),
+                ("records", "<u4", (len(form.sections),)),
+            ]
+        )
+        self._sections = [_SectionPacking(schema) for schema in form.sections]
+
+    def pack(self, stored: Stored, version: int) -> pa.Array:
+        """``large_binary`` per entity. ``version``: of the view's table that the values are of."""
+        header = np.zeros(len(stored), self._header)
+        header["layout"], header["version"], header["published_us"] = (
+            PACKED_LAYOUT,
+            version,
+            stored.published_us,
+        )
+        each = np.arange(len(stored) + 1)
+        pieces = []
+        for place, (packing, section) in enumerate(zip(self._sections, stored.sections, strict=True)):
+            ends = np.searchsorted(section.entity, each.astype(np.int32))
+            header["records"][:, place] = np.diff(ends)
+            if len(section.entity):
+                pieces += [stream.pieces(ends) for stream in packing.streams(section.rows)]
+        pieces.insert(0, _fixed(header).pieces(each))
+        return pc.binary_join_element_wise(*pieces, pa.scalar(b"", pa.large_binary()))
+
+    def unpack(
+        self, keys: pa.Array, values: Sequence[bytes], columns: Sequence[Sequence[str]] | None = None
+    ) -> Stored:
+        """The entities with these keys. ``columns``: those of each section that are wanted; else all.
+
+        Raises:
+            Unreadable: a value is of another layout, or damaged.
+        """
+        foreign = {value[:1] for value in values} - {bytes([PACKED_LAYOUT])}
+        if foreign:
+            raise Unreadable(
+                "a value in the online store has another layout",
+                wanted=str(PACKED_LAYOUT),
+                got=", ".join(sorted(str(byte[0]) if byte else "an empty value" for byte in foreign)),
+                hint="Another version of this program writes there; the next publication makes all anew",
+            )
+        heap = Heap(values)
+        header = heap.records(self._header, np.ones(len(values), np.int64))
+        sections = []
+        for place, packing in enumerate(self._sections):
+            wanted = packing.schema.names if columns is None else columns[place]
+            counts = header["records"][:, place].astype(np.int64)
+            sections.append(packing.section(heap, counts, wanted))
+        heap.require_end()
+        return Stored(keys, header["published_us"].astype(np.int64), tuple(sections))
+
+
+class _SectionPacking:
+    def __init__(self, schema: pa.Schema) -> None:
+        self.schema = schema
+        self._nullable = [field.name for field in schema if field.nullable]
+        layout = [(field.name, fields.field_type(field.type)) for field in schema]
+        if self._nullable:
+            layout.append((_NULLS, np.dtype((np.uint8, (-(-len(self._nullable) // 8),)))))
+        self._record = np.dtype(layout)
+        self._has_heap = any(fields.has_heap(field.type) for field in schema)
+
+    def streams(self, rows: pa.RecordBatch) -> list[Stream]:
+        records = np.zeros(rows.num_rows, self._record)
+        heap: list[Stream] = []
+        for name in self.schema.names:
+            records[name], more = fields.pack(rows.column(name))
+            heap += more
+        if self._nullable:
+            null = [rows.column(name).is_null().to_numpy(zero_copy_only=False) for name in self._nullable]
+            records[_NULLS] = np.packbits(np.stack(null, axis=1), axis=1, bitorder="little")
+        return [_fixed(records), *heap]
+
+    def section(self, heap: Heap, counts: Ints, wanted: Sequence[str]) -> Section:
+        """``counts``: how many records each entity has. Rows have the wanted columns, or there are none."""
+        schema = pa.schema([self.schema.field(name) for name in wanted])
+        if not (wanted or self._has_heap):
+            heap.pass_over(counts * self._record.itemsize)
+            return Section.empty(schema)
+        records, ends = heap.records(self._record, counts), running(counts)
+        found: dict[str, pa.Array] = {}
+        for field in self.schema:
+            if field.name in wanted:
+                null = self._null(records, field.name) if field.nullable else None
+                found[field.name] = fields.unpack(field.type, records[field.name], null, heap, ends)
+            else:
+                fields.skip(field.type, records[field.name], heap, ends)
+        if not wanted:
+            return Section.empty(schema)
+        entity = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+        return Section(entity, pa.RecordBatch.from_arrays([found[name] for name in wanted], schema=schema))
+
+    def _null(self, records: npt.NDArray[np.void], name: str) -> npt.NDArray[np.bool_] | None:
+        bit = self._nullable.index(name)
+        null: npt.NDArray[np.bool_] = (records[_NULLS][:, bit // 8] >> (bit % 8) & 1).astype(np.bool_)
+        return null if null.any() else None
+
+
+def _fixed(records: npt.NDArray[np.void]) -> Stream:
+    return Stream(np.full(len(records), records.itemsize, np.int64), records.view(np.uint8))

@@ -1,0 +1,167 @@
+"""Publishing to Redis: packed values in chunks, while readers go on reading.
+
+Whoever begins to publish leaves a token; each chunk is written by a script that looks at the token first. So
+a publisher that was overtaken ends with a Conflict, and can never put an older value over a newer one.
+The version that is tried is noted before the first value is written. When a publisher is killed, the next one
+knows that values are of the version before or of one that was tried, and brings all of them up.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from featurestore.errors import Conflict, SpecError
+from featurestore.failpoint import reach
+from featurestore.online.entities import Stored
+from featurestore.online.key import KeyIndex
+from featurestore.online.layout import Form
+from featurestore.online.packed.packing import Packing
+from featurestore.online.redis.server import Keys, RedisServer, read_held
+from featurestore.online.versions import PACKED_LAYOUT, Held
+
+_PACKED_AT_ONCE = 50_000
+_WRITTEN_AT_ONCE = 1000
+"""Keys of one call: few enough for the arguments of a Lua function, and for others to be served between."""
+_TRIED = "tried:"
+_OVERTAKEN = -1
+
+_BEGIN = """
+redis.call('HSET', KEYS[1], 'token', ARGV[1], ARGV[2], 1)
+return {redis.call('GET', KEYS[2]), redis.call('HKEYS', KEYS[1])}
+"""
+_WRITE = """
+if redis.call('HGET', KEYS[1], 'token') ~= ARGV[1] then return -1 end
+local there = redis.call('EXISTS', unpack(KEYS, 2))
+local pairs = {}
+for i = 2, #KEYS do
+  pairs[2 * i - 3] = KEYS[i]
+  pairs[2 * i - 2] = ARGV[i]
+end
+redis.call('MSET', unpack(pairs))
+redis.call('HINCRBY', KEYS[1], 'entities', #KEYS - 1 - there)
+return 0
+"""
+_REMOVE = """
+if redis.call('HGET', KEYS[1], 'token') ~= ARGV[1] then return -1 end
+local gone = redis.call('UNLINK', unpack(KEYS, 2))
+if gone > 0 then redis.call('HINCRBY', KEYS[1], 'entities', -gone) end
+return 0
+"""
+_FINISH = """
+if redis.call('HGET', KEYS[1], 'token') ~= ARGV[1] then return -1 end
+if ARGV[4] ~= '' then redis.call('HSET', KEYS[1], 'entities', ARGV[4]) end
+for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
+  if string.sub(field, 1, #ARGV[5]) == ARGV[5] then redis.call('HDEL', KEYS[1], field) end
+end
+local entities = tonumber(redis.call('HGET', KEYS[1], 'entities') or '0')
+redis.call('SET', KEYS[2], '{"entities":' .. entities .. ',"layout":' .. ARGV[2] .. ',"version":' .. ARGV[3] .. '}')
+return entities
+"""
+
+
+class RedisPublication:
+    """See :class:`featurestore.online.publication.Publication`."""
+
+    def __init__(self, server: RedisServer, keys: Keys, packing: Packing, version: int) -> None:
+        self._server, self._keys, self._packing, self._version = server, keys, packing, version
+        self._token = uuid.uuid4().hex
+        self._put_keys: list[pa.Array] = []
+        self._bases: tuple[int, ...] | None = None
+
+    @classmethod
+    def begin(cls, server: RedisServer, keys: Keys, form: Form, to_version: int) -> RedisPublication:
+        """A publication; those that go on end.
+
+        Raises:
+            SpecError: the server is set up to forget values when its memory is full.
+        """
+        begun = cls(server, keys, Packing(form), to_version)
+        _require_memory(server)
+        with server.answering() as client:
+            data, fields = client.eval(
+                _BEGIN, 2, keys.publisher, keys.held, begun._token, f"{_TRIED}{to_version}"
+            )
+        held = read_held(data)
+        if held is not None:
+            names = [field.decode() for field in fields]
+            tried = {int(name.removeprefix(_TRIED)) for name in names if name.startswith(_TRIED)}
+            begun._bases = tuple(sorted({held.version, *(tried - {to_version})}))
+        return begun
+
+    @property
+    def bases(self) -> tuple[int, ...] | None:
+        return self._bases
+
+    def fetch(self, keys: pa.Array) -> Stored:
+        found: list[bytes] = []
+        there: list[int] = []
+        for first in range(0, len(keys), _WRITTEN_AT_ONCE):
+            names = self._names(keys.slice(first, _WRITTEN_AT_ONCE))
+            with self._server.answering() as client:
+                values = client.mget(names)
+            found += [value for value in values if value is not None]
+            there += [first + place for place, value in enumerate(values) if value is not None]
+        return self._packing.unpack(keys.take(pa.array(there, pa.int64())), found)
+
+    def put(self, stored: Stored) -> None:
+        for first in range(0, len(stored), _PACKED_AT_ONCE):
+            part = stored.take(np.arange(first, min(first + _PACKED_AT_ONCE, len(stored))))
+            names, values = self._names(part.keys), self._packing.pack(part, self._version).to_pylist()
+            for low in range(0, len(names), _WRITTEN_AT_ONCE):
+                high = low + _WRITTEN_AT_ONCE
+                self._call(_WRITE, names[low:high], values[low:high])
+                reach("during-publish")
+        self._put_keys.append(stored.keys)
+
+    def remove(self, keys: pa.Array) -> None:
+        for first in range(0, len(keys), _WRITTEN_AT_ONCE):
+            self._remove(self._names(keys.slice(first, _WRITTEN_AT_ONCE)))
+
+    def finish(self, *, rebuilt: bool) -> Held:
+        entities = ""
+        if rebuilt:
+            index = KeyIndex.of(pa.chunked_array(self._put_keys, pa.binary()).unique())
+            self._remove_others(index)
+            entities = str(len(index.keys))
+        arguments = [str(PACKED_LAYOUT), str(self._version), entities, _TRIED]
+        return Held(self._version, self._call(_FINISH, [self._keys.held], arguments))
+
+    def _remove_others(self, index: KeyIndex) -> None:
+        for names in self._server.entity_keys(self._keys):
+            texts = pa.array([name.removeprefix(self._keys.prefix) for name in names], pa.binary())
+            self._remove([names[place] for place in np.flatnonzero(index.find(texts) < 0)])
+
+    def _remove(self, names: list[bytes]) -> None:
+        if names:
+            self._call(_REMOVE, names, [])
+
+    def _names(self, keys: pa.Array) -> list[bytes]:
+        return [self._keys.prefix + key for key in keys.to_pylist()]
+
+    def _call(self, script: str, names: Sequence[bytes | str], arguments: Sequence[bytes | str]) -> int:
+        """What the script answers, unless another publication has begun."""
+        with self._server.answering() as client:
+            answer: int = client.eval(
+                script, 1 + len(names), self._keys.publisher, *names, self._token, *arguments
+            )
+        if answer == _OVERTAKEN:
+            raise Conflict("another publication has begun", where=f"{self._keys.held} at {self._server.url}")
+        return answer
+
+
+def _require_memory(server: RedisServer) -> None:
+    with server.answering() as client:
+        memory = client.info("memory")
+    policy = memory.get("maxmemory_policy", "noeviction")
+    if memory.get("maxmemory") and policy.startswith("allkeys"):
+        raise SpecError(
+            "the Redis server would forget values when its memory is full",
+            where=server.url,
+            wanted="maxmemory-policy noeviction, or one that evicts only keys that expire",
+            got=policy,
+            hint="A forgotten value could not be told from an entity that is not known",
+        )

@@ -1,0 +1,121 @@
+"""What a resource tells people about itself: typed conditions, of which ``Ready`` sums up the others.
+
+As in Kubernetes: a list keyed by ``type``, each with a status, a reason (one word for machines) and a
+message (a sentence for people).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from pydantic import ValidationError
+
+from featurestore.errors import StorageError
+from featurestore.protocol import Failure
+from featurestore.reconcile.reasons import Reason
+from featurestore.resources.model import Model
+from featurestore.resources.status import ConditionStatus
+from featurestore.storage import paths
+from featurestore.storage.objects import Storage
+
+ConditionType = Literal[
+    "Ready",
+    "Progressing",
+    "SourceReachable",
+    "SchemaAccepted",
+    "Materialized",
+    "OnlineSynced",
+    "Degraded",
+    "OfflineReachable",
+    "OnlineReachable",
+]
+
+
+class Condition(Model):
+    """``since_us``: when the status last changed; 0 until it is recorded."""
+
+    type: str
+    status: ConditionStatus
+    reason: str
+    message: str
+    since_us: int = 0
+
+
+class ResourceStatus(Model):
+    """What the runner last saw of one resource. Facts (rows, commits) are in result records, not here.
+
+    ``observed_digest``: the accepted resource that the conditions are about. ``failure`` and
+    ``next_attempt_us``: the last error that stands, and when the step that met it is tried again.
+    ``online_version``: commit of a view that the online store holds.
+    """
+
+    observed_digest: str
+    conditions: tuple[Condition, ...]
+    failure: Failure | None = None
+    next_attempt_us: int | None = None
+    online_version: int | None = None
+
+    def condition(self, kind: str) -> Condition | None:
+        """The condition of that type, if there is one."""
+        return next((condition for condition in self.conditions if condition.type == kind), None)
+
+    @property
+    def troubles(self) -> tuple[Condition, ...]:
+        """The conditions that call for somebody: a failure stands, or the last batch met drift."""
+        wrong = {"Degraded": ConditionStatus.TRUE, "SchemaAccepted": ConditionStatus.FALSE}
+        return tuple(it for it in self.conditions if wrong.get(it.type) == it.status)
+
+
+def true(kind: ConditionType, reason: Reason, message: str) -> Condition:
+    return Condition(type=kind, status=ConditionStatus.TRUE, reason=reason, message=message)
+
+
+def false(kind: ConditionType, reason: Reason, message: str) -> Condition:
+    return Condition(type=kind, status=ConditionStatus.FALSE, reason=reason, message=message)
+
+
+def unknown(kind: ConditionType, reason: Reason, message: str) -> Condition:
+    return Condition(type=kind, status=ConditionStatus.UNKNOWN, reason=reason, message=message)
+
+
+def since(
+    conditions: Iterable[Condition], before: ResourceStatus | None, now_us: int
+) -> tuple[Condition, ...]:
+    """The conditions with the time of their last change of status, given those recorded before."""
+    dated = []
+    for condition in conditions:
+        old = before.condition(condition.type) if before else None
+        same = old is not None and old.status == condition.status
+        dated.append(condition.model_copy(update={"since_us": old.since_us if old and same else now_us}))
+    return tuple(dated)
+
+
+def read_status(storage: Storage, kind: str, name: str) -> ResourceStatus | None:
+    """What a runner last recorded of a resource; None if none ever saw it.
+
+    Raises:
+        StorageError: storage did not answer, or answered nonsense.
+    """
+    data = storage.find(paths.status(kind, name))
+    if data is None:
+        return None
+    try:
+        return ResourceStatus.model_validate_json(data)
+    except ValidationError as error:
+        raise StorageError(
+            "a status is not readable",
+            where=storage.uri(paths.status(kind, name)),
+            wanted="what `featurestore run` writes",
+            got=str(error.errors()[0]["msg"]),
+            hint="`featurestore run` of this version writes it anew",
+        ) from error
+
+
+def record_status(storage: Storage, kind: str, name: str, status: ResourceStatus) -> None:
+    """Let other processes see it.
+
+    Raises:
+        StorageError: storage did not answer.
+    """
+    storage.replace(paths.status(kind, name), status.model_dump_json(by_alias=True).encode())

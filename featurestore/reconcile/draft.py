@@ -1,0 +1,133 @@
+"""The plan of one resource while it is being made: its steps, what stands in their way, what is under way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from featurestore.humanize import format_time, sentence
+from featurestore.reconcile.conditions import Condition, ConditionType, false, true, unknown
+from featurestore.reconcile.reasons import Reason
+from featurestore.reconcile.state import Observed
+from featurestore.reconcile.steps import Checkpoint, Step, describe
+from featurestore.retry import Attempt
+
+Told = tuple[Reason, str]
+"""A reason and a sentence."""
+
+NOT_SEEN: Told = (Reason.NOT_OBSERVED, "Not looked at yet.")
+
+
+@dataclass
+class Part:
+    """``subject``: ``pipeline/<name>`` or ``view/<name>``; under that key all its steps may be under way at once.
+
+    ``halt``: why nothing is to be done although something is not there yet; None if all is there.
+    """
+
+    subject: str
+    observed: Observed
+    now_us: int
+    steps: list[Step] = field(default_factory=list)
+    wakes: list[int] = field(default_factory=list)
+    conditions: tuple[Condition, ...] = ()
+    halt: Condition | None = None
+    failing: Attempt | None = None
+    blind: Attempt | None = None
+    _failing_key: str = ""
+    _delayed: Attempt | None = None
+    _running: list[str] = field(default_factory=list)
+    _waiting: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.is_under_way(self.subject)
+
+    def is_under_way(self, key: str) -> bool:
+        """Whether somebody does the step already; then ``Progressing`` says who."""
+        found = False
+        for under_way, told in (
+            (self.observed.running, self._running),
+            (self.observed.waiting, self._waiting),
+        ):
+            for said in (under_way[it] for it in (key, self.subject) if it in under_way):
+                found = True
+                if said not in told:
+                    told.append(said)
+        return found
+
+    def take(self, step: Step) -> bool:
+        """Plan the step, unless it is under way, or failed and its next attempt is not due; then False."""
+        attempt = self.observed.attempts.get(step.key)
+        if attempt is not None:
+            self.failing, self._failing_key = attempt, step.key
+        if self.is_under_way(step.key):
+            return False
+        if attempt is not None and attempt.next_us > self.now_us:
+            self.wakes.append(attempt.next_us)
+            self._delayed = attempt
+            return False
+        self.steps.append(step)
+        return True
+
+    def cannot_see(self, attempt: Attempt) -> Told:
+        """Note that a look failed; reason and message."""
+        self.blind = attempt
+        self.wakes.append(attempt.next_us)
+        return self.trouble_of(attempt)
+
+    @property
+    def trouble(self) -> Attempt | None:
+        """The failure that stands, of a step or of a look."""
+        return self.failing or self.blind
+
+    def trouble_of(self, attempt: Attempt, key: str = "") -> Told:
+        """Reason and message of a failure that stands; ``key``: of the step that met it."""
+        said = f"{sentence(attempt.failure)}. Failed {attempt.count} ×."
+        reason = Reason.RETRYING if attempt.failure.retryable else Reason.FAILED
+        if key and self.is_under_way(key):
+            return reason, f"{said} It is being tried again."
+        again = f"Next attempt at {format_time(attempt.next_us)}"
+        return reason, f"{said} {again}{'' if attempt.failure.retryable else _OR_SOONER}."
+
+    def unready(self, reason: Reason, message: str) -> Condition:
+        """``Ready`` is false: for this reason, or for the failure that stands."""
+        if self.failing is None:
+            return false("Ready", reason, message)
+        return false("Ready", *self.trouble_of(self.failing, self._failing_key))
+
+    def progressing(self) -> Condition:
+        """Whether work is under way or due."""
+        if self._running:
+            return true("Progressing", Reason.RUNNING, " ".join(self._running))
+        if self._waiting:
+            return true("Progressing", Reason.WAITING, " ".join(self._waiting))
+        due = [describe(step) for step in self.steps if not isinstance(step, Checkpoint)]
+        if due:
+            return true("Progressing", Reason.DUE, f"Next: {', then '.join(due)}.")
+        if self._delayed is None and self.halt is not None:
+            return self.halt
+        failed = self._delayed or self.blind
+        if failed is not None:
+            again = format_time(failed.next_us)
+            return false("Progressing", Reason.BACKING_OFF, f"What failed is tried again at {again}.")
+        return false("Progressing", Reason.IDLE, "Nothing is to be done.")
+
+    def degraded(self) -> Condition:
+        """Whether a failure stands."""
+        if self.failing is not None:
+            return true("Degraded", *self.trouble_of(self.failing, self._failing_key))
+        if self.blind is not None:
+            return true("Degraded", *self.trouble_of(self.blind))
+        return false("Degraded", Reason.NOTHING_FAILS, "Nothing fails.")
+
+    def unobserved(self, attempt: Attempt | None, kinds: tuple[ConditionType, ...]) -> tuple[Condition, ...]:
+        """A failed look is never read as "nothing there": nothing is done until a look succeeds."""
+        message = NOT_SEEN[1] if attempt is None else self.cannot_see(attempt)[1]
+        return tuple(
+            self.degraded()
+            if kind == "Degraded" and attempt is not None
+            else unknown(kind, Reason.NOT_OBSERVED, message)
+            for kind in kinds
+        )
+
+
+_OR_SOONER = ", or as soon as the resource changes"

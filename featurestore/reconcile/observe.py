@@ -1,0 +1,118 @@
+"""What is there of a pipeline and of a view, looked at without a data engine: for laptop, Job and controller alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+
+from featurestore.arrivals.backlog import Inbox
+from featurestore.arrivals.ledger import Ledger
+from featurestore.online.index import Marks
+from featurestore.online.versions import Held
+from featurestore.protocol import BatchResult, BuildResult
+from featurestore.reconcile.state import ObservedPipeline, ObservedView
+from featurestore.registry.registry import Accepted, Registry
+from featurestore.resources import FeatureView, FeatureViewSpec
+from featurestore.resources.outputs import build_digest
+from featurestore.retry import Attempt
+from featurestore.storage import paths
+from featurestore.storage.objects import Storage
+from featurestore.views.builds import read_build, read_serving
+
+
+def observe_pipeline(ledger: Ledger, result: BatchResult | None, inbox: Inbox | None) -> ObservedPipeline:
+    """What there is of a pipeline. ``result``: of its last batch; None before the first.
+
+    ``inbox``: what waits at its source; None while nothing is taken.
+
+    Raises:
+        StorageError: storage did not answer.
+    """
+    return ObservedPipeline(
+        uid=ledger.uid(),
+        head=ledger.head(),
+        done=result.number if result else 0,
+        dataset_version=result.dataset_version if result else None,
+        checkpoint_is_due=inbox is not None and ledger.checkpoint_is_due(),
+        open=inbox.open if inbox else None,
+        full=inbox.full if inbox else False,
+        source=inbox.source if inbox else None,
+        files_refused=result.files_refused if result else {},
+        rows_refused=result.broken if result else {},
+    )
+
+
+def last_result(ledger: Ledger, known: BatchResult | None = None) -> BatchResult | None:
+    """The result of the last batch that has one and whose forerunners have; None before the first.
+
+    ``known``: an earlier answer, which is not read again.
+
+    Raises:
+        StorageError: storage did not answer.
+    """
+    done = ledger.done()
+    if known is not None and known.number == done:
+        return known
+    return ledger.result(done) if done else None
+
+
+class Published:
+    """Asks an online store which builds it holds; once for each that nobody wants any more and that it does not hold."""
+
+    def __init__(self, storage: Storage, marks: Marks) -> None:
+        self._storage, self._marks = storage, marks
+        self._gone: dict[str, set[str]] = {}
+
+    def __call__(self, view: str, wanted: Collection[str]) -> dict[str, Held]:
+        """Digest to what is held, of the wanted builds of a view and of all that there ever were.
+
+        Raises:
+            StorageError: storage or the online store did not answer.
+        """
+        past = {name.removesuffix(".json") for name in self._storage.names(paths.builds(view))}
+        held = {}
+        # One that is wanted again, as before a change that was taken back, may be published again.
+        gone = self._gone.pop(view, set()) - set(wanted)
+        for digest in {*wanted, *past} - gone:
+            found = self._marks.held(view, digest)
+            if found is not None:
+                held[digest] = found
+            elif digest not in wanted:
+                gone.add(digest)
+        if gone:
+            self._gone[view] = gone
+        return held
+
+
+def observe_view(
+    storage: Storage,
+    accepted: Accepted[FeatureView],
+    uid: str,
+    published: Callable[[str, Collection[str]], Mapping[str, Held] | Attempt],
+) -> ObservedView:
+    """What there is of the view. ``uid``: of its pipeline's ledger.
+
+    ``published``: as :class:`Published`, or the failure of the online store that stands.
+
+    Raises:
+        StorageError: storage did not answer.
+    """
+    name = accepted.resource.metadata.name
+    serving = read_serving(storage, name)
+    digests = {build_digest(accepted.resource.spec, uid)}
+    spec: FeatureViewSpec | None = None
+    if serving is not None:
+        digests.add(serving.digest)
+        spec = accepted.resource.spec
+        if serving.spec_digest != accepted.digest:
+            spec = Registry(storage).get("views", name, serving.spec_digest).spec
+    builds: dict[str, BuildResult] = {}
+    for digest in sorted(digests):
+        build = read_build(storage, name, digest)
+        if build is not None:
+            builds[digest] = build
+    held = published(name, digests)
+    if isinstance(held, Attempt):
+        return ObservedView(serving, spec, builds, online=held)
+    versions = {digest: it.version for digest, it in held.items()}
+    entities = {digest: it.entities for digest, it in held.items()}
+    return ObservedView(serving, spec, builds, versions, entities)

@@ -1,0 +1,149 @@
+"""The part of a plan that is about one pipeline: run the batches that have a manifest, then close the open one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from featurestore.arrivals.manifest import OpenBatch, should_close
+from featurestore.humanize import count
+from featurestore.protocol import is_drift
+from featurestore.reconcile.conditions import Condition, ConditionType, false, true, unknown
+from featurestore.reconcile.draft import Part
+from featurestore.reconcile.reasons import Reason
+from featurestore.reconcile.state import ObservedPipeline
+from featurestore.reconcile.steps import Checkpoint, CloseBatch, RunBatch
+from featurestore.registry.registry import Accepted
+from featurestore.resources import DataPipeline
+from featurestore.resources.pipeline import Suspend
+from featurestore.retry import Attempt
+
+CONDITIONS: tuple[ConditionType, ...] = (
+    *("Ready", "Progressing", "SourceReachable"),
+    *("SchemaAccepted", "Degraded"),
+)
+
+
+def plan_pipeline(name: str, accepted: Accepted[DataPipeline], part: Part, *, draining: bool) -> None:
+    """Fill the part. Of other pipelines only those that are looked up are read, from what was observed."""
+    there = part.observed.pipelines.get(name)
+    if there is None or isinstance(there, Attempt):
+        part.conditions = part.unobserved(there, CONDITIONS)
+        return
+    part.conditions = _PipelinePlan(name, accepted, there, part, draining).make()
+
+
+@dataclass
+class _PipelinePlan:
+    name: str
+    accepted: Accepted[DataPipeline]
+    there: ObservedPipeline
+    part: Part
+    draining: bool
+
+    def make(self) -> tuple[Condition, ...]:
+        """Plan the steps; the pipeline's conditions."""
+        suspended = self.accepted.resource.spec.suspend is Suspend.SUSPENDED
+        if suspended:
+            ready = self._suspended()
+            reachable = unknown("SourceReachable", Reason.SUSPENDED, "Not listed while it is suspended.")
+        else:
+            reachable = self._source()
+            ready = self._work()
+        return (ready, self.part.progressing(), reachable, self._schema(), self.part.degraded())
+
+    def _suspended(self) -> Condition:
+        message = "Suspended: nothing is taken or run. What is there is read."
+        self.part.halt = false("Progressing", Reason.SUSPENDED, message)
+        return false("Ready", Reason.SUSPENDED, message)
+
+    def _source(self) -> Condition:
+        if self.there.source is None:
+            return true("SourceReachable", Reason.LISTED, "The source was listed.")
+        return false("SourceReachable", *self.part.cannot_see(self.there.source))
+
+    def _schema(self) -> Condition:
+        """Whether the last batch refused nothing for its schema."""
+        there = self.there
+        if there.done == 0:
+            return unknown("SchemaAccepted", Reason.NO_BATCH_YET, "No batch was run yet.")
+        refused = [
+            f"{count(number, noun)} ({rule})"
+            for noun, rules in (("file", there.files_refused), ("row", there.rows_refused))
+            for rule, number in sorted(rules.items())
+            if number and is_drift(rule)
+        ]
+        if not refused:
+            message = f"Batch {there.done} refused nothing for its schema."
+            return true("SchemaAccepted", Reason.ACCEPTED, message)
+        return false(
+            "SchemaAccepted",
+            Reason.DRIFT,
+            f"Batch {there.done} refused {', '.join(refused)}, now in quarantine: "
+            f"`featurestore quarantine ls {self.name}` shows them.",
+        )
+
+    def _work(self) -> Condition:
+        """Run the next batch, or close the open one; the ``Ready`` condition."""
+        there, part = self.there, self.part
+        if there.checkpoint_is_due:
+            part.take(Checkpoint(self.name))
+        if there.head == there.done:
+            return self._close()
+        step = RunBatch(self.name, there.done + 1, self.accepted.digest)
+        part.take(step)
+        state = "is being run" if part.is_under_way(step.key) else "is to be run"
+        return part.unready(Reason.BATCH_PENDING, f"Batch {step.number} of {there.head} {state}.")
+
+    def _close(self) -> Condition:
+        """Close the open batch if it is time; the ``Ready`` condition of a pipeline that has no batch to run."""
+        there, part, batch = self.there, self.part, self.there.open
+        if batch is None:
+            return self._quiet()
+        waiting = count(len(batch.entries), "file") + (" waits" if len(batch.entries) == 1 else " wait")
+        lookups: list[tuple[str, int]] = []
+        for name in self.accepted.resource.spec.looked_up:
+            version = self._looked_up(name, waiting)
+            if isinstance(version, Condition):
+                return version
+            lookups.append((name, version))
+        number = there.head + 1
+        message = f"{waiting} for batch {number} to close."
+        if self.draining or there.full or self._is_enough(batch):
+            part.take(CloseBatch(self.name, number, self.accepted.digest, tuple(sorted(set(lookups)))))
+        else:
+            part.halt = true("Progressing", Reason.COLLECTING, message)
+        return part.unready(Reason.COLLECTING, message)
+
+    def _quiet(self) -> Condition:
+        """``Ready`` when no file waits."""
+        there = self.there
+        if there.source is not None:
+            return false("Ready", Reason.SOURCE_UNAVAILABLE, self.part.trouble_of(there.source)[1])
+        if there.done == 0:
+            return true("Ready", Reason.WAITING_FOR_FILES, "No file has arrived yet.")
+        committed = "Batch 1 is" if there.done == 1 else f"All {there.done} batches are"
+        return true("Ready", Reason.UP_TO_DATE, f"{committed} committed.")
+
+    def _looked_up(self, name: str, waiting: str) -> int | Condition:
+        """Version of a dataset that is looked up; if there is none, the ``Ready`` condition that says so."""
+        other, reason = self.part.observed.pipelines.get(name), Reason.WAITING_FOR_LOOKUP
+        if isinstance(other, ObservedPipeline):
+            if other.dataset_version is not None:
+                return other.dataset_version
+            why = "has no dataset yet"
+        elif other is None:
+            reason, why = Reason.PIPELINE_MISSING, "is not there"
+        else:
+            why = f"cannot be observed: {self.part.cannot_see(other)[1]}"
+        message = f"{waiting}: pipeline {name!r}, which is looked up, {why}".rstrip(".") + "."
+        self.part.halt = false("Progressing", reason, message)
+        return false("Ready", reason, message)
+
+    def _is_enough(self, batch: OpenBatch) -> bool:
+        """Whether the open batch is to be closed now; else it is looked at again in time."""
+        trigger = self.accepted.resource.spec.trigger.arrivals
+        if should_close(batch, trigger, self.part.now_us):
+            return True
+        self.part.wakes.append(batch.opened_us + trigger.max_wait // timedelta(microseconds=1))
+        return False

@@ -1,0 +1,49 @@
+"""What to do next, as a function of what is wanted, what is there, and the time.
+
+Level-based: it looks at what is, never at what happened, so a lost event, a restart or a second runner
+changes nothing. When all that is wanted is there, the plan has no step.
+
+For a pipeline, in this order: run the batches that have a manifest, one after the other; then close the open
+batch. For a view: bring the build that serves and the build that is wanted up to the dataset, publish them,
+swap to the wanted one when it is complete, and remove from the online store what nothing reads.
+
+It plans for the resources that are desired, all or a single one, and reads of others only what was observed of
+them: of a view its source, of a pipeline those that it looks up. What is under way already is not planned again.
+"""
+
+from __future__ import annotations
+
+from featurestore.reconcile.draft import Part
+from featurestore.reconcile.pipeline import plan_pipeline
+from featurestore.reconcile.state import Desired, Observed
+from featurestore.reconcile.steps import Plan
+from featurestore.reconcile.view import plan_view
+
+
+def reconcile(desired: Desired, observed: Observed, now_us: int) -> Plan:
+    """The steps to take now, when to look again, and the conditions of every desired resource."""
+    pipelines = {name: Part(f"pipeline/{name}", observed, now_us) for name in desired.pipelines}
+    views = {name: Part(f"view/{name}", observed, now_us) for name in desired.views}
+    for name, part in pipelines.items():
+        plan_pipeline(name, desired.pipelines[name], part, draining=desired.draining)
+    for name, part in views.items():
+        plan_view(name, desired.views[name], part)
+    every = [*views.values(), *(pipelines[name] for name in _lookups_first(desired))]
+    return Plan(
+        steps=tuple(step for part in every for step in part.steps),
+        wake_us=min((us for part in every for us in part.wakes), default=None),
+        pipelines={name: part.conditions for name, part in pipelines.items()},
+        views={name: part.conditions for name, part in views.items()},
+        failing={
+            f"{kind}/{name}": part.trouble
+            for kind, named in (("pipelines", pipelines), ("views", views))
+            for name, part in named.items()
+            if part.trouble is not None
+        },
+    )
+
+
+def _lookups_first(desired: Desired) -> list[str]:
+    """Pipelines, those that others look up first: so a drain fills tables before it joins them."""
+    looked_up = {name for it in desired.pipelines.values() for name in it.resource.spec.looked_up}
+    return sorted(desired.pipelines, key=lambda name: (name not in looked_up, name))

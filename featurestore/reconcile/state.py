@@ -1,0 +1,79 @@
+"""What is wanted and what is there, as values. Observing fills these in; ``reconcile`` compares them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from featurestore.arrivals.manifest import OpenBatch
+from featurestore.protocol import BuildResult
+from featurestore.registry.registry import Accepted
+from featurestore.resources import DataPipeline, FeatureView, FeatureViewSpec
+from featurestore.retry import Attempt
+from featurestore.views.builds import Serving
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """The accepted resources by name. ``draining``: an open batch is closed at once, however small."""
+
+    pipelines: Mapping[str, Accepted[DataPipeline]]
+    views: Mapping[str, Accepted[FeatureView]]
+    draining: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedPipeline:
+    """What there is of one pipeline.
+
+    ``uid``: of its ledger. ``head``: greatest manifest; ``done``: greatest batch with a result;
+    ``dataset_version``: what that batch committed, None before the first. ``checkpoint_is_due``: of the
+    ledger. ``open``: what the next batch would take; ``full``: nothing more fits into it.
+    ``source``: why the source cannot be listed. ``files_refused``, ``rows_refused``: what batch ``done`` refused,
+    rule to number.
+    """
+
+    uid: str
+    head: int
+    done: int
+    dataset_version: int | None
+    checkpoint_is_due: bool = False
+    open: OpenBatch | None = None
+    full: bool = False
+    source: Attempt | None = None
+    files_refused: Mapping[str, int] = field(default_factory=dict)
+    rows_refused: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedView:
+    """What there is of one view.
+
+    ``serving_spec``: the resource that readers use now. ``builds``: digest to how far it has come, of those
+    that serve or are wanted. ``published``: digest to the version that the online store holds.
+    ``entities``: digest to how many it holds of it. ``online``: why the online store cannot be asked;
+    ``published`` then says nothing.
+    """
+
+    serving: Serving | None = None
+    serving_spec: FeatureViewSpec | None = None
+    builds: Mapping[str, BuildResult] = field(default_factory=dict)
+    published: Mapping[str, int] = field(default_factory=dict)
+    entities: Mapping[str, int] = field(default_factory=dict)
+    online: Attempt | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What there is. A resource that could not be observed stands there with the failure, never as absent.
+
+    ``attempts``: key of a step to its failures in a row. ``running`` and ``waiting``: key of a step that somebody
+    does already, or is about to but cannot yet, to a sentence about it; such a step is not planned again. Instead of
+    a step's key it may be ``pipeline/<name>`` or ``view/<name>``: all steps of that resource.
+    """
+
+    pipelines: Mapping[str, ObservedPipeline | Attempt] = field(default_factory=dict)
+    views: Mapping[str, ObservedView | Attempt] = field(default_factory=dict)
+    attempts: Mapping[str, Attempt] = field(default_factory=dict)
+    running: Mapping[str, str] = field(default_factory=dict)
+    waiting: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,175 @@
+"""The part of a plan that is about one view: bring its builds up to the dataset, publish them, swap, retire."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from featurestore.reconcile.conditions import Condition, ConditionType, false, true, unknown
+from featurestore.reconcile.draft import Part
+from featurestore.reconcile.reasons import Reason
+from featurestore.reconcile.state import ObservedPipeline, ObservedView
+from featurestore.reconcile.steps import BuildView, Publish, Retire, Swap
+from featurestore.registry.registry import Accepted
+from featurestore.resources import FeatureView
+from featurestore.resources.outputs import build_digest
+from featurestore.resources.pipeline import Suspend
+from featurestore.resources.view import OnlineEnabled
+from featurestore.retry import Attempt
+
+CONDITIONS: tuple[ConditionType, ...] = (
+    *("Ready", "Progressing", "Materialized"),
+    *("OnlineSynced", "Degraded"),
+)
+
+
+def plan_view(name: str, accepted: Accepted[FeatureView], part: Part) -> None:
+    """Fill the part. Of pipelines only the view's source is read, from what was observed."""
+    there = part.observed.views.get(name)
+    pipeline = accepted.resource.spec.source.pipeline
+    source = part.observed.pipelines.get(pipeline)
+    if source is None:
+        message = f"There is no pipeline {pipeline!r}."
+        part.halt = false("Progressing", Reason.PIPELINE_MISSING, message)
+        part.conditions = (
+            false("Ready", Reason.PIPELINE_MISSING, message),
+            part.progressing(),
+            false("Materialized", Reason.PIPELINE_MISSING, message),
+            unknown("OnlineSynced", Reason.PIPELINE_MISSING, message),
+            part.degraded(),
+        )
+    elif there is None or isinstance(there, Attempt):
+        part.conditions = part.unobserved(there, CONDITIONS)
+    elif isinstance(source, Attempt):
+        part.conditions = part.unobserved(source, CONDITIONS)
+    else:
+        part.conditions = _ViewPlan(name, accepted, there, source, part).make()
+
+
+@dataclass
+class _ViewPlan:
+    name: str
+    accepted: Accepted[FeatureView]
+    there: ObservedView
+    source: ObservedPipeline
+    part: Part
+
+    def __post_init__(self) -> None:
+        spec = self.accepted.resource.spec
+        self.wanted = build_digest(spec, self.source.uid)
+        self.online = spec.online.enabled is OnlineEnabled.ALWAYS
+        self.serving = self.there.serving.digest if self.there.serving else None
+        self.to_version = self.source.dataset_version
+
+    def make(self) -> tuple[Condition, ...]:
+        """Plan the steps; the view's conditions."""
+        part, there = self.part, self.there
+        suspended = self.accepted.resource.spec.suspend is Suspend.SUSPENDED
+        if suspended:
+            message = "Suspended: nothing is computed or published."
+            part.halt = false("Progressing", Reason.SUSPENDED, message)
+        if there.online is not None and self.online and not suspended:
+            part.cannot_see(there.online)
+        if self._swappable():
+            part.take(Swap(self.name, self.wanted, self.accepted.digest))
+        self._retire()
+        if not suspended and self.to_version is not None:
+            old = there.serving_spec
+            if self.serving is not None and self.serving != self.wanted and old is not None:
+                self._advance(self.serving, old.online.enabled is OnlineEnabled.ALWAYS)
+            self._advance(self.wanted, self.online)
+        materialized, synced = self._materialized(), self._synced()
+        ready = self._ready(materialized, synced, suspended)
+        return (ready, part.progressing(), materialized, synced, part.degraded())
+
+    def _advance(self, digest: str, online: bool) -> None:
+        """One step nearer to a build that holds all of the dataset, and is online."""
+        assert self.to_version is not None
+        build = self.there.builds.get(digest)
+        behind = build is None or build.source_version < self.to_version
+        if behind:
+            self.part.take(BuildView(self.name, digest, self.to_version, self.accepted.digest))
+        if build is None or not online or self.there.online is not None:
+            return
+        held = self.there.published.get(digest)
+        unpublished = held is None or held < build.version
+        # While the dataset keeps growing, what is built already is published in the same round.
+        if unpublished:
+            self.part.take(Publish(self.name, digest, build.version))
+
+    def _swappable(self) -> bool:
+        """Whether readers lose nothing by the swap, and there is something to swap."""
+        now = self.there.serving
+        if now is not None and (now.digest, now.spec_digest) == (self.wanted, self.accepted.digest):
+            return False
+        build = self.there.builds.get(self.wanted)
+        if build is None:
+            return False
+        before = self.there.builds.get(now.digest) if now is not None else None
+        if before is not None and build.source_version < before.source_version:
+            return False
+        return not self.online or self._holds(self.wanted, build.version)
+
+    def _holds(self, digest: str, version: int) -> bool:
+        return self.there.online is None and self.there.published.get(digest, -1) >= version
+
+    def _retire(self) -> None:
+        if self.there.online is not None:
+            return
+        served = self.there.serving
+        for digest in sorted(self.there.published):
+            settled = served is not None and served.spec_digest == self.accepted.digest
+            unread = digest == self.wanted and settled and not self.online
+            if unread or digest not in (self.wanted, self.serving):
+                self.part.take(Retire(self.name, digest))
+
+    def _materialized(self) -> Condition:
+        build = self.there.builds.get(self.wanted)
+        if self.to_version is None:
+            pipeline = self.accepted.resource.spec.source.pipeline
+            message = f"Pipeline {pipeline!r} has no commit yet."
+            self.part.halt = self.part.halt or false("Progressing", Reason.WAITING_FOR_DATA, message)
+            return false("Materialized", Reason.WAITING_FOR_DATA, message)
+        if build is not None and build.source_version >= self.to_version:
+            message = f"Holds commit {build.source_version} of its dataset."
+            return true("Materialized", Reason.UP_TO_DATE, message)
+        key = BuildView(self.name, self.wanted, self.to_version, self.accepted.digest).key
+        attempt = self.part.observed.attempts.get(key)
+        if attempt is not None:
+            return false("Materialized", *self.part.trouble_of(attempt, key))
+        at = "nothing yet" if build is None else f"commit {build.source_version}"
+        message = f"Holds {at} of its dataset, which is at commit {self.to_version}."
+        return false("Materialized", Reason.BUILDING, message)
+
+    def _synced(self) -> Condition:
+        if not self.online:
+            return true("OnlineSynced", Reason.NOT_WANTED, "spec.online.enabled is Never.")
+        if self.there.online is not None:
+            message = self.part.trouble_of(self.there.online)[1]
+            return unknown("OnlineSynced", Reason.ONLINE_UNAVAILABLE, message)
+        build = self.there.builds.get(self.wanted)
+        if build is None:
+            return false("OnlineSynced", Reason.NOT_BUILT, "There is nothing to publish yet.")
+        if self._holds(self.wanted, build.version):
+            message = f"The online store holds commit {build.version}."
+            return true("OnlineSynced", Reason.UP_TO_DATE, message)
+        key = Publish(self.name, self.wanted, build.version).key
+        attempt = self.part.observed.attempts.get(key)
+        if attempt is not None:
+            return false("OnlineSynced", *self.part.trouble_of(attempt, key))
+        return false("OnlineSynced", Reason.PUBLISHING, f"Commit {build.version} is to be published.")
+
+    def _ready(self, materialized: Condition, synced: Condition, suspended: bool) -> Condition:
+        """True only when offline and online hold the same commit, of the accepted definition."""
+        if suspended:
+            message = "Suspended: nothing is computed or published. What is there is read."
+            return false("Ready", Reason.SUSPENDED, message)
+        for condition in (materialized, synced):
+            if condition.status != "True":
+                keeps = self.serving is not None and self.serving != self.wanted
+                more = " Readers use the previous definition meanwhile." if keeps else ""
+                return condition.model_copy(update={"type": "Ready", "message": condition.message + more})
+        if self._swappable():
+            return self.part.unready(Reason.SWAPPING, "Readers are about to read the new definition.")
+        build = self.there.builds[self.wanted]
+        where = "Offline and online hold" if self.online else "Offline holds"
+        return true("Ready", Reason.UP_TO_DATE, f"{where} commit {build.version}.")

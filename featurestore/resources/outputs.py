@@ -1,0 +1,101 @@
+"""What a view's definition makes: its digest, and the outputs that requests may name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from featurestore.digest import digest
+from featurestore.resources.quantity import format_duration
+from featurestore.resources.value import ColumnType
+from featurestore.resources.view import Feature, FeatureViewSpec, Function
+
+EVENT_TIME, CREATED_TIME = "event_timestamp", "created_timestamp"
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A value that a view serves: a feature, or one window of an aggregated one.
+
+    ``column``: the column of the view's table that it is read or computed from. ``window_us`` and ``hop_us``
+    are None unless the feature is an aggregate.
+    """
+
+    name: str
+    type: ColumnType
+    feature: Feature
+    column: str
+    window_us: int | None = None
+    hop_us: int | None = None
+
+
+def default_hop(window: timedelta) -> timedelta:
+    """How far the tail of a window moves at once: 5 min under 12 h, 1 h under 12 d, else 1 d.
+
+    >>> default_hop(timedelta(hours=1)), default_hop(timedelta(days=7))
+    (datetime.timedelta(seconds=300), datetime.timedelta(seconds=3600))
+    """
+    if window < timedelta(hours=12):
+        return timedelta(minutes=5)
+    return timedelta(hours=1) if window < timedelta(days=12) else timedelta(days=1)
+
+
+def outputs(spec: FeatureViewSpec) -> tuple[Output, ...]:
+    """All outputs of a view, in the order of its features and their windows."""
+    found: list[Output] = []
+    for feature in spec.features:
+        aggregate = feature.aggregate
+        if aggregate is None:
+            found.append(Output(feature.name, feature.type, feature, feature.name))
+            continue
+        for window in aggregate.windows:
+            hop = aggregate.hop or default_hop(window)
+            found.append(
+                Output(
+                    name=f"{feature.name}_{format_duration(window)}",
+                    type=feature.type,
+                    feature=feature,
+                    column=aggregate_input(feature),
+                    window_us=window // timedelta(microseconds=1),
+                    hop_us=hop // timedelta(microseconds=1),
+                )
+            )
+    return tuple(found)
+
+
+def aggregate_input(feature: Feature) -> str:
+    """Column of the view's table that holds what an aggregated feature aggregates."""
+    return f"__in_{feature.name}"
+
+
+def aggregate_input_type(feature: Feature) -> ColumnType:
+    """Type of that column: all that the function needs of a value, and no more.
+
+    Count needs to know that there is one (bool), ApproxDistinct its text, means and quantiles a float64;
+    the others keep the feature's own type.
+    """
+    assert feature.aggregate is not None
+    match feature.aggregate.function:
+        case Function.COUNT:
+            return ColumnType.BOOL
+        case Function.APPROX_DISTINCT:
+            return ColumnType.STRING
+        case Function.MEAN | Function.VARIANCE | Function.STDDEV | Function.APPROX_QUANTILE:
+            return ColumnType.FLOAT64
+        case Function.SUM | Function.MIN | Function.MAX | Function.FIRST | Function.LAST:
+            return feature.type
+
+
+def build_digest(spec: FeatureViewSpec, uid: str) -> str:
+    """Names the build of a definition over the dataset of the ledger ``uid``.
+
+    Only what changes stored rows counts: not ttl, tags, owner, descriptions, ``online`` or ``suspend``.
+    """
+    definition = spec.model_dump(
+        mode="json",
+        by_alias=True,
+        include={"entity", "source", "timestamp_field", "created_timestamp_field", "filter", "features"},
+    )
+    for feature in definition["features"]:
+        del feature["description"]
+    return digest({"definition": definition, "uid": uid})

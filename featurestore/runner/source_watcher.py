@@ -1,0 +1,66 @@
+"""Wakes the runner: when a file may have arrived, when it is to stop, or when it is time."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from threading import Condition, Event, Thread
+
+from featurestore.arrivals.files.watch import watch
+from featurestore.resources.pipeline import Source
+
+
+class Bell:
+    """One thread for each watched source. ``base``: what relative sources are relative to."""
+
+    def __init__(self, base: str) -> None:
+        self._base = base
+        self._rung = Condition()
+        self._hints: defaultdict[str, set[str]] = defaultdict(set)
+        self._pending = False
+        self._watched: dict[str, tuple[Source, Event]] = {}
+        self._threads: list[Thread] = []
+
+    def attend(self, sources: Mapping[str, Source]) -> None:
+        """Watch these sources by pipeline, and no others."""
+        for name, (source, stop) in list(self._watched.items()):
+            if sources.get(name) != source:
+                stop.set()
+                del self._watched[name]
+        for name, source in sources.items():
+            if name not in self._watched:
+                stop = Event()
+                self._watched[name] = (source, stop)
+                self._start(Thread(target=self._watch, args=(name, source, stop), name=f"hints-{name}"))
+
+    def ring(self) -> None:
+        """Wake whoever waits, or waits next. Safe in a signal handler of the waiting thread's process."""
+        self._pending = True
+        Thread(target=self._notify).start()
+
+    def wait(self, seconds: float) -> dict[str, set[str]]:
+        """Files by pipeline that may have arrived, after the first hint or ring, or when the time is over."""
+        with self._rung:
+            self._rung.wait_for(lambda: self._pending or bool(self._hints), timeout=max(0.0, seconds))
+            hints, self._hints, self._pending = dict(self._hints), defaultdict(set), False
+        return hints
+
+    def close(self) -> None:
+        """Stop watching, and wait until nothing watches: a process that ends beneath a watch is aborted by it."""
+        self.attend({})
+        for thread in self._threads:
+            thread.join()
+
+    def _start(self, thread: Thread) -> None:
+        self._threads = [*(it for it in self._threads if it.is_alive()), thread]
+        thread.start()
+
+    def _watch(self, name: str, source: Source, stop: Event) -> None:
+        for uris in watch(source, self._base, stop):
+            with self._rung:
+                self._hints[name] |= uris
+                self._rung.notify_all()
+
+    def _notify(self) -> None:
+        with self._rung:
+            self._rung.notify_all()

@@ -1,0 +1,289 @@
+"""A Delta table with exactly-once commits: the number of a batch is committed with its rows or not at all.
+
+Rows of every table carry three system columns, which identify a row for ever:
+``__batch: int64`` (number of the batch), ``__file: int32`` (index of the arrival in its manifest) and
+``__row: int64`` (row within the file; of the file's rows after ``sql`` and ``python`` steps).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from featurestore.errors import Conflict, StorageError
+from featurestore.storage.objects import Storage
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from deltalake import DeltaTable
+
+BATCH, FILE, ROW = "__batch", "__file", "__row"
+SYSTEM_COLUMNS = (BATCH, FILE, ROW)
+_CONFIGURATION = {
+    # Each look at a table reads all commits since its last checkpoint, and a batch takes some ten looks.
+    "delta.checkpointInterval": "10",
+    # Else statistics are read of the first 32 columns only, and ``__batch`` stands last.
+    "delta.dataSkippingNumIndexedCols": "-1",
+    # Else commits are forgotten after 30 days: what each row was made of, and what a view that slept has missed.
+    "delta.enableExpiredLogCleanup": "false",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """A Parquet file of the table. ``path`` is relative to it; ``stats`` are Delta's statistics."""
+
+    path: str
+    size_bytes: int
+    rows: int
+    stats: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Data files that came and went between two versions. A row that is in both has not changed."""
+
+    added: tuple[DataFile, ...]
+    removed: tuple[DataFile, ...]
+
+
+class Table:
+    """One version of a Delta table below a storage root."""
+
+    def __init__(self, storage: Storage, path: str, delta: DeltaTable) -> None:
+        self.storage = storage
+        self.path = path
+        self._delta = delta
+
+    @classmethod
+    def open(cls, storage: Storage, path: str, version: int | None = None) -> Table | None:
+        """The table at a version (else its newest), or None if there is no table.
+
+        Raises:
+            StorageError: storage did not answer, or the version is gone.
+        """
+        from deltalake import DeltaTable
+        from deltalake.exceptions import DeltaError, TableNotFoundError
+
+        try:
+            return cls(
+                storage,
+                path,
+                DeltaTable(storage.uri(path), version=version, storage_options=storage.delta_options),
+            )
+        except TableNotFoundError as error:
+            # Said also of a version that is gone, and of a folder that must not be read.
+            if not storage.names(f"{path}/_delta_log"):
+                return None
+            raise StorageError(
+                "the table's version cannot be read",
+                where=storage.uri(path),
+                wanted="the newest" if version is None else str(version),
+                got=str(error),
+            ) from error
+        except (DeltaError, OSError) as error:
+            raise StorageError("the table cannot be read", where=storage.uri(path), got=str(error)) from error
+
+    @classmethod
+    def create(cls, storage: Storage, path: str, schema: pa.Schema) -> Table:
+        """The newest version of the table; it is created with this schema if there is none."""
+        from deltalake import DeltaTable
+        from deltalake.exceptions import DeltaError
+
+        table = cls.open(storage, path)
+        if table is None:
+            try:
+                DeltaTable.create(
+                    storage.uri(path),
+                    schema=schema,
+                    mode="ignore",
+                    configuration=_CONFIGURATION,
+                    storage_options=storage.delta_options,
+                )
+            except (DeltaError, OSError) as error:
+                raise StorageError(
+                    "the table cannot be created", where=storage.uri(path), got=str(error)
+                ) from error
+            table = cls.open(storage, path)
+        if table is None:
+            raise StorageError("the table was created and is not there", where=storage.uri(path))
+        return table
+
+    @property
+    def version(self) -> int:
+        return self._delta.version()
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Arrow schema: strings as ``string``, times as ``timestamp[us, UTC]``."""
+        import pyarrow as pa
+
+        return pa.schema(self._delta.schema().to_arrow())
+
+    def committed(self, app_id: str) -> int:
+        """The greatest batch number that this application committed; 0 if none."""
+        with self._reading():
+            return self._delta.transaction_version(app_id) or 0
+
+    def files(self) -> list[DataFile]:
+        """The data files of this version."""
+        return [_data_file(action) for action in self._actions()]
+
+    def uris(self) -> list[str]:
+        """What Polars, pyarrow and DuckDB open to read this version."""
+        return [self.storage.uri(f"{self.path}/{file.path}") for file in self.files()]
+
+    def changes(self, since: int | None) -> Changes:
+        """Files that came and went after version ``since`` (None: all of this version came).
+
+        Raises:
+            StorageError: version ``since`` cannot be read any more.
+        """
+        now = {file.path: file for file in self.files()}
+        if since is None:
+            return Changes(tuple(now.values()), ())
+        then = Table.open(self.storage, self.path, since)
+        if then is None:
+            raise StorageError("the table is gone", where=self.storage.uri(self.path))
+        before = {file.path: file for file in then.files()}
+        return Changes(
+            added=tuple(file for path, file in now.items() if path not in before),
+            removed=tuple(file for path, file in before.items() if path not in now),
+        )
+
+    def add_columns(self, schema: pa.Schema) -> Table:
+        """The table with those columns of ``schema`` that it lacked, all nullable. Repeating it does nothing."""
+        from deltalake import Schema
+        from deltalake.exceptions import DeltaError
+
+        known = set(self.schema.names)
+        missing = [field for field in schema if field.name not in known]
+        if not missing:
+            return self
+        import pyarrow as pa
+
+        try:
+            self._delta.alter.add_columns(list(Schema.from_arrow(pa.schema(missing)).fields))
+        except DeltaError as error:
+            raise Conflict("another writer changed the table", where=self.path, got=str(error)) from error
+        return self._newest()
+
+    def commit(
+        self,
+        *,
+        app_id: str,
+        number: int,
+        add: Sequence[DataFile] = (),
+        remove: Sequence[DataFile] = (),
+        metadata: Mapping[str, str],
+    ) -> Table:
+        """The table after one atomic commit of files and the application transaction ``(app_id, number)``.
+
+        ``number`` must be greater than ``committed(app_id)`` of this version: look before you commit.
+
+        Raises:
+            Conflict: another writer committed this application's transaction, or removed one of the files,
+                since this version. Open the table again and look.
+        """
+        from deltalake import CommitProperties, Transaction
+        from deltalake.exceptions import CommitFailedError, DeltaError
+        from deltalake.transaction import AddAction, RemoveAction
+
+        if number <= self.committed(app_id):
+            raise Conflict("this batch is committed", where=self.path, got=f"{app_id} {number}")
+        now_ms = time.time_ns() // 1_000_000
+        actions: list[AddAction | RemoveAction] = [
+            AddAction(
+                path=file.path,
+                size=file.size_bytes,
+                partition_values={},
+                modification_time=now_ms,
+                data_change=True,
+                stats=json.dumps(dict(file.stats)),
+            )
+            for file in add
+        ]
+        actions += [RemoveAction(file.path, True, now_ms, file.size_bytes, {}) for file in remove]
+        try:
+            self._delta.create_write_transaction(
+                actions=actions,
+                mode="append",
+                schema=self._delta.schema(),
+                commit_properties=CommitProperties(
+                    custom_metadata=dict(metadata),
+                    app_transactions=[Transaction(app_id, number)],
+                ),
+            )
+        except CommitFailedError as error:
+            raise Conflict("another writer was first", where=self.path, got=str(error)) from error
+        except (DeltaError, OSError) as error:
+            raise StorageError("the commit failed", where=self.path, got=str(error)) from error
+        return self._newest()
+
+    def history(self, limit: int | None = None) -> list[dict[str, Any]]:
+        """Commits, the newest first, with the metadata that each was given."""
+        with self._reading():
+            return self._delta.history(limit)
+
+    def _newest(self) -> Table:
+        table = Table.open(self.storage, self.path)
+        if table is None:
+            raise StorageError("the table is gone", where=self.storage.uri(self.path))
+        return table
+
+    def _actions(self) -> list[dict[str, Any]]:
+        import pyarrow as pa
+
+        with self._reading():
+            actions = self._delta.get_add_actions(flatten=False)
+        # pa.table() would load pandas, to ask whether this is one of its frames.
+        columns = pa.RecordBatchReader.from_stream(actions).read_all()
+        bounds = [name for name in ("min", "max") if name in columns.column_names]
+        rows: list[dict[str, Any]] = columns.drop_columns(bounds).to_pylist()
+        for bound in bounds:
+            for row, values in zip(rows, _values(columns[bound]), strict=True):
+                row[bound] = values
+        return rows
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        # An open table may still read its log.
+        from deltalake.exceptions import DeltaError
+
+        try:
+            yield
+        except (DeltaError, OSError) as error:
+            raise StorageError(
+                "the table cannot be read", where=self.storage.uri(self.path), got=str(error)
+            ) from error
+
+
+def _values(structs: pa.ChunkedArray) -> list[dict[str, Any] | None]:
+    """The structs as dicts. Zoned times are made by hand, because pyarrow would load pandas for them."""
+    import pyarrow as pa
+
+    zoned = [field.name for field in structs.type if pa.types.is_timestamp(field.type) and field.type.tz]
+    fields = [field.with_type(pa.timestamp("us")) if field.name in zoned else field for field in structs.type]
+    rows: list[dict[str, Any] | None] = structs.cast(pa.struct(fields)).to_pylist()
+    for row in rows:
+        for name in zoned:
+            if row is not None and row[name] is not None:
+                row[name] = row[name].replace(tzinfo=UTC)
+    return rows
+
+
+def _data_file(action: Mapping[str, Any]) -> DataFile:
+    rows = action.get("num_records") or 0
+    stats = {
+        "numRecords": rows,
+        "minValues": action.get("min") or {},
+        "maxValues": action.get("max") or {},
+        "nullCount": action.get("null_count") or {},
+    }
+    return DataFile(unquote(action["path"]), action["size_bytes"], rows, stats)

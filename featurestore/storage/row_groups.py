@@ -1,0 +1,181 @@
+"""The row groups of a table that can matter to a read, and rows of them by position.
+
+A position counts the rows of the chosen row groups, one after the other. Data files never change, so a
+position stays good as long as the :class:`RowGroups` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from featurestore.storage.delta import DataFile, Table
+from featurestore.storage.objects import Storage, answering
+from featurestore.windows.intervals import Ints
+
+T = TypeVar("T")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_THREADS = 8
+"""Local reads keep two cores busy with fewer; reads from object storage mostly wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Rows with a value outside of ``low … high`` cannot matter. None: no bound. Times in microseconds."""
+
+    low: Any = None
+    high: Any = None
+
+    def exclude(self, least: Any, greatest: Any) -> bool:
+        """True if no value between ``least`` and ``greatest`` (None: unknown) is within the bounds."""
+        above = self.high is not None and least is not None and _plain(least) > self.high
+        below = self.low is not None and greatest is not None and _plain(greatest) < self.low
+        return above or below
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    path: str
+    footer: pq.FileMetaData
+    number: int
+    start: int
+    rows: int
+
+
+class RowGroups:
+    """Row groups of one version of a table."""
+
+    def __init__(self, storage: Storage, groups: Sequence[_Group]) -> None:
+        self._storage, self._groups = storage, groups
+
+    @classmethod
+    def of(
+        cls, table: Table, bounds: Mapping[str, Bounds], files: Sequence[DataFile] | None = None
+    ) -> RowGroups:
+        """The row groups that may hold rows within the bounds, by the table's and the files' statistics.
+
+        ``files``: of the table; else all of its version.
+
+        Raises:
+            StorageError: storage did not answer, or a data file is gone.
+        """
+        paths = [
+            f"{table.path}/{file.path}"
+            for file in (table.files() if files is None else files)
+            if not _excluded(file, bounds)
+        ]
+        groups: list[_Group] = []
+        start = 0
+        with ThreadPoolExecutor(_THREADS) as threads:
+            footers = threads.map(lambda path: _footer(table.storage, path), paths)
+            for path, footer in zip(paths, footers, strict=True):
+                for number in range(footer.num_row_groups):
+                    if not _group_excluded(footer, number, bounds):
+                        rows = footer.row_group(number).num_rows
+                        groups.append(_Group(path, footer, number, start, rows))
+                        start += rows
+        return cls(table.storage, groups)
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are: positions are less."""
+        return sum(group.rows for group in self._groups)
+
+    def scan(
+        self, columns: Sequence[str], words: Sequence[str], use: Callable[[int, pa.Table], T]
+    ) -> Iterator[T]:
+        """What ``use(position of the first row, rows)`` makes of each row group; it runs in threads.
+
+        ``words``: string columns to read as dictionaries, which spares building every string.
+        """
+        with ThreadPoolExecutor(_THREADS) as threads:
+            yield from threads.map(
+                lambda group: use(group.start, self._read(group, columns, words)), self._groups
+            )
+
+    def fetch(self, schema: pa.Schema, positions: Ints) -> pa.Table:
+        """The rows at the positions, which rise, as ``schema`` names and types them."""
+        starts = np.array([group.start for group in self._groups], np.int64)
+        cuts = np.append(np.searchsorted(positions, starts), len(positions))
+        wanted = [n for n in range(len(self._groups)) if cuts[n] < cuts[n + 1]]
+
+        def rows(n: int) -> pa.Table:
+            group = self._groups[n]
+            table = self._read(group, schema.names, ())
+            local = positions[cuts[n] : cuts[n + 1]] - group.start
+            if len(local) < group.rows:
+                table = table.take(pa.array(local))
+            return table.cast(schema)
+
+        with ThreadPoolExecutor(_THREADS) as threads:
+            parts = list(threads.map(rows, wanted))
+        return pa.concat_tables(parts) if parts else schema.empty_table()
+
+    def _read(self, group: _Group, columns: Sequence[str], words: Sequence[str]) -> pa.Table:
+        with _opened(self._storage, group.path) as file:
+            parquet = pq.ParquetFile(
+                file, metadata=group.footer, read_dictionary=list(words), pre_buffer=True
+            )
+            return parquet.read_row_group(group.number, columns=list(columns), use_threads=False)
+
+
+def _footer(storage: Storage, path: str) -> pq.FileMetaData:
+    with _opened(storage, path) as file:
+        return pq.read_metadata(file)
+
+
+@contextmanager
+def _opened(storage: Storage, path: str) -> Iterator[Any]:
+    """A data file.
+
+    Raises:
+        StorageError: storage did not answer, or the file is gone.
+    """
+    if not storage.is_local:
+        with storage.opened(path) as file:
+            yield file
+        return
+    # Arrow reads a local file without asking Python for each range.
+    with answering("a data file cannot be read", storage.uri(path)), pa.OSFile(storage.uri(path)) as file:
+        yield file
+
+
+def _excluded(file: DataFile, bounds: Mapping[str, Bounds]) -> bool:
+    least, greatest = file.stats["minValues"], file.stats["maxValues"]
+    return not file.rows or any(
+        bound.exclude(least.get(name), greatest.get(name)) for name, bound in bounds.items()
+    )
+
+
+def _group_excluded(footer: pq.FileMetaData, number: int, bounds: Mapping[str, Bounds]) -> bool:
+    group = footer.row_group(number)
+    for index in range(group.num_columns):
+        column = group.column(index)
+        bound = bounds.get(column.path_in_schema)
+        if bound is not None and bound.exclude(*_ends(column.statistics)):
+            return True
+    return False
+
+
+def _ends(statistics: pq.Statistics | None) -> tuple[Any, Any]:
+    if statistics is None or not statistics.has_min_max:
+        return None, None
+    try:
+        return statistics.min, statistics.max
+    except (OverflowError, ValueError):  # a time outside of Python's years 1 to 9999
+        return None, None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        aware = value if value.tzinfo is not None else value.replace(tzinfo=UTC)
+        return (aware - _EPOCH) // timedelta(microseconds=1)
+    return value

@@ -1,0 +1,103 @@
+"""Which build of a view is read, and how far each build has come.
+
+A changed definition is built beside the old one. The old build serves until the new one is complete;
+then the pointer is swapped in one write, and readers go from all of the old to all of the new.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from featurestore.arrivals.ledger import Ledger
+from featurestore.digest import canonical_json
+from featurestore.errors import NotFound
+from featurestore.failpoint import reach
+from featurestore.protocol import BuildResult
+from featurestore.registry.registry import Accepted, Registry
+from featurestore.resources.outputs import build_digest
+from featurestore.resources.view import FeatureView
+from featurestore.storage import paths
+from featurestore.storage.objects import Storage
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What readers of a view open: the build ``digest``, as the resource ``spec_digest`` describes it.
+
+    The two differ because ttl, tags and the like change the resource and not the stored rows.
+    """
+
+    digest: str
+    spec_digest: str
+
+
+def read_serving(storage: Storage, view: str) -> Serving | None:
+    """The build that serves, or None while the first one is not complete.
+
+    Raises:
+        StorageError: storage did not answer.
+    """
+    data = storage.find(paths.serving(view))
+    if data is None:
+        return None
+    pointer = json.loads(data)
+    return Serving(pointer["digest"], pointer["spec"])
+
+
+def swap(storage: Storage, view: str, serving: Serving) -> None:
+    """From now on readers open this build, described by this resource. Repeating it changes nothing.
+
+    Raises:
+        StorageError: storage did not answer.
+    """
+    pointer = {"digest": serving.digest, "spec": serving.spec_digest}
+    reach("before-swap")
+    storage.replace(paths.serving(view), canonical_json(pointer))
+    reach("after-swap")
+
+
+def read_build(storage: Storage, view: str, digest: str) -> BuildResult | None:
+    """How far a build has come, or None if it never reached its first commit.
+
+    Raises:
+        StorageError: storage did not answer.
+    """
+    data = storage.find(paths.build(view, digest))
+    return None if data is None else BuildResult.model_validate_json(data)
+
+
+def record_build(storage: Storage, result: BuildResult) -> None:
+    """Keep how far a build has come, for those who load no data engine. Its table is the truth.
+
+    Raises:
+        StorageError: storage did not answer.
+    """
+    storage.replace(paths.build(result.view, result.digest), result.model_dump_json().encode())
+
+
+def definition(storage: Storage, view: str, digest: str) -> Accepted[FeatureView]:
+    """The resource that a build is made of: the accepted one, or the one that serves until its successor does.
+
+    Raises:
+        NotFound: the build is of neither, or of a dataset that is gone; nobody wants it any more.
+        StorageError: storage did not answer.
+    """
+    registry = Registry(storage)
+    accepted, serving = registry.current("views", view), read_serving(storage, view)
+    found = [] if accepted is None else [accepted]
+    if serving is not None and serving.digest == digest:
+        found.append(Accepted(serving.spec_digest, registry.get("views", view, serving.spec_digest)))
+    digests = []
+    for each in found:
+        spec = each.resource.spec
+        digests.append(build_digest(spec, Ledger(storage, spec.source.pipeline).uid()))
+        if digests[-1] == digest:
+            return each
+    raise NotFound(
+        f"no definition of the view {view!r} has this digest",
+        where=storage.uri(paths.features(view, digest)),
+        wanted=" or ".join(digests) or "a view that was applied",
+        got=digest,
+        hint="The view or its pipeline was changed or deleted meanwhile: this build is not needed any more",
+    )

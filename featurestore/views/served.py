@@ -1,0 +1,89 @@
+"""The views that can be read: which build serves, and what it serves."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from featurestore.errors import NotFound, did_you_mean
+from featurestore.registry.registry import Accepted, Registry
+from featurestore.resources import FeatureView
+from featurestore.resources.outputs import Output, outputs
+from featurestore.resources.view import FeatureViewSpec
+from featurestore.storage.objects import Storage
+from featurestore.views.builds import Serving, read_serving
+
+
+@dataclass(frozen=True, slots=True)
+class ServedView:
+    """A view as it is read now: its build, and the resource that describes it."""
+
+    name: str
+    spec: FeatureViewSpec
+    digest: str
+    outputs: tuple[Output, ...]
+
+
+class ServedViews:
+    """The served views below one storage root.
+
+    Definitions never change under their digest and are kept; pointers to them are read again when they are
+    older than the caller bears. ``clock`` gives seconds from any beginning.
+    """
+
+    def __init__(self, storage: Storage, clock: Callable[[], float] = time.monotonic) -> None:
+        self._storage = storage
+        self._registry = Registry(storage)
+        self._clock = clock
+        self._described: dict[tuple[str, Serving], ServedView] = {}
+        self._seen: dict[str, tuple[float, ServedView]] = {}
+
+    def get(self, name: str, max_age_s: float = 0.0) -> ServedView:
+        """The view as it is served, or as it was at most ``max_age_s`` ago.
+
+        Raises:
+            NotFound: there is no such view, or no build of it is complete.
+            StorageError: storage did not answer.
+        """
+        now = self._clock()
+        seen = self._seen.get(name)
+        if seen is not None and now - seen[0] < max_age_s:
+            return seen[1]
+        self.accepted(name)
+        view = self.find(name)
+        if view is None:
+            raise NotFound(
+                f"the view {name!r} has no complete build yet",
+                hint="`featurestore run` makes it; wait_fresh() waits for it",
+            )
+        self._seen[name] = (now, view)
+        return view
+
+    def forget(self) -> None:
+        """Read all pointers again, however young they are."""
+        self._seen.clear()
+
+    def find(self, name: str) -> ServedView | None:
+        """The view as it is served; None while no build of it is complete."""
+        serving = read_serving(self._storage, name)
+        if serving is None:
+            return None
+        known = self._described.get((name, serving))
+        if known is None:
+            spec = self._registry.get("views", name, serving.spec_digest).spec
+            known = ServedView(name, spec, serving.digest, outputs(spec))
+            self._described[name, serving] = known
+        return known
+
+    def accepted(self, name: str) -> Accepted[FeatureView]:
+        """The view as it was last accepted.
+
+        Raises:
+            NotFound: there is no such view.
+        """
+        found = self._registry.current("views", name)
+        if found is None:
+            names = self._registry.names("views")
+            raise NotFound(f"there is no view {name!r}", hint=did_you_mean(name, names))
+        return found

@@ -1,0 +1,185 @@
+"""One key: look at the resource and at what there is of it, do what is to be done, say how it stands.
+
+Level-based: it never matters which event woke a key, only what is there now. What is remembered between looks saves
+work, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from featurestore.errors import NotFound, StorageError
+from featurestore.humanize import format_time, sentence
+from featurestore.protocol import as_failure
+from featurestore.reconcile.conditions import Condition, false, unknown
+from featurestore.reconcile.reasons import Reason
+from featurestore.retry import SECOND_US, Attempt
+from featurestore_operator.controllers.deletion import Deletion, hindered
+from featurestore_operator.controllers.pipelines import Outcome, Pipelines
+from featurestore_operator.controllers.status_writer import Teller
+from featurestore_operator.controllers.stores import Upkeep
+from featurestore_operator.controllers.views import Views
+from featurestore_operator.informer.cache import Cache
+from featurestore_operator.jobs.launcher import Launcher
+from featurestore_operator.kube.api import Api
+from featurestore_operator.kube.kinds import OF_KIND
+from featurestore_operator.metrics import Metrics
+from featurestore_operator.namespaces.acceptance import Ruling
+from featurestore_operator.namespaces.open_store import OpenStore, Stores
+from featurestore_operator.settings import Settings
+from featurestore_operator.webhook.admission import Review, review
+from featurestore_operator.webhook.review_context import neighbours
+from featurestore_operator.workqueue.key import Key
+
+
+class Controller:
+    """Handles keys; safe to use from several threads, each with another key. ``clock``: UTC microseconds now."""
+
+    def __init__(
+        self, cache: Cache, api: Api, settings: Settings, metrics: Metrics, clock: Callable[[], int]
+    ) -> None:
+        self._cache, self._api, self._metrics, self._clock = cache, api, metrics, clock
+        self._teller = Teller(api, clock, settings.identity)
+        self._stores = Stores(cache, api, settings, clock)
+        launcher = Launcher(cache, api, metrics, clock)
+        self._pipelines = Pipelines(self._stores, launcher, metrics, clock)
+        self._views = Views(self._pipelines, launcher, clock)
+        self._upkeep = Upkeep(cache, api, self._stores, settings, self._teller, clock)
+        self._deletion = Deletion(api, self._teller)
+        self._blind: dict[Key, Attempt] = {}
+        self._resting: dict[Key, int] = {}
+
+    def handle(self, key: Key) -> float | None:
+        """See :class:`featurestore_operator.workqueue.work.Handler`."""
+        next_us = self._rests(key)
+        if next_us is not None:
+            return self._wait_s(next_us)
+        found = self._cache.get(key)
+        try:
+            look = self._upkeep.look if key.kind == "FeatureStore" else self._handle
+            next_us = look(key, found)
+        except StorageError as error:
+            # Its credentials may have been changed since.
+            self._stores.forget(key.namespace)
+            next_us = self._cannot_see(key, found, error)
+        else:
+            self._blind.pop(key, None)
+        return None if next_us is None else self._wait_s(next_us)
+
+    def review(self, request: Mapping[str, Any]) -> Review:
+        """What the webhook answers to a request of the API server; see :mod:`featurestore_operator.webhook.admission`."""
+        return review(request, neighbours(request, self._cache, self._stores))
+
+    def _rests(self, key: Key) -> int | None:
+        """When to look again at a pipeline that rests: one listing instead of a look; None: it is to be looked at.
+
+        Thousands are polled. Whatever wakes the key, any change of its object (though it be the status that was
+        just written), and each resync make it a whole look again.
+        """
+        woken, rested = self._cache.take_woken(key), self._resting.pop(key, None)
+        if woken or rested is None or rested != self._cache.version(key):
+            return None
+        next_us = self._pipelines.rests(key.namespace, key.name)
+        if next_us is not None:
+            self._resting[key] = rested
+        return next_us
+
+    def _wait_s(self, next_us: int) -> float:
+        return max(0.0, (next_us - self._clock()) / SECOND_US)
+
+    def _handle(self, key: Key, found: dict[str, Any] | None) -> int | None:
+        leaves = found is not None and "deletionTimestamp" in found["metadata"]
+        if found is not None and leaves and self._deletion.abandon(key, found):
+            return None
+        store = self._stores.open(key.namespace)
+        if found is None:
+            self._forget(key, store)
+            return None
+        if leaves:
+            return self._deletion.proceed(key, found, store, self._jobs(key, found), self._clock())
+        if isinstance(store, Condition):
+            self._teller.say(found, (store,), {})
+            return None
+        self._deletion.guard(key, found, store)
+        self._upkeep.record(store)
+        if key.kind == "DataPipeline":
+            pipeline = self._pipelines.rule(found, store)
+            outcome = (
+                self._pipelines.look(found, pipeline.accepted, store, self._jobs(key, found))
+                if pipeline.accepted is not None
+                else None
+            )
+            next_us = self._told(found, pipeline, outcome)
+            if outcome is not None and outcome.rests and not pipeline.problem:
+                self._resting[key] = int(found["metadata"]["resourceVersion"])
+            return next_us
+        view = self._views.rule(found, store)
+        outcome = (
+            self._views.look(found, view.accepted, store, self._jobs(key, found))
+            if view.accepted is not None
+            else None
+        )
+        return self._told(found, view, outcome)
+
+    def _told(self, found: dict[str, Any], ruling: Ruling[Any], outcome: Outcome | None) -> int | None:
+        """Say how it stands; when to look again."""
+        said = outcome.conditions if outcome is not None else ()
+        if ruling.problem:
+            said = (_invalid(ruling), *(it for it in said if it.type != "Ready"))
+        digest = ruling.accepted.digest if ruling.accepted is not None else None
+        facts = {"acceptedDigest": digest, **(outcome.facts if outcome is not None else {})}
+        self._teller.say(found, said, facts, outcome.failing if outcome is not None else None)
+        return outcome.next_us if outcome is not None else None
+
+    def _jobs(self, key: Key, found: dict[str, Any]) -> list[dict[str, Any]]:
+        """All Jobs that matter to the resource; for a view, also those of its pipeline's batches."""
+        if key.kind == "DataPipeline":
+            return self._cache.jobs(key.namespace, pipeline=key.name)
+        return self._cache.jobs(key.namespace, pipeline=found["spec"]["source"]["pipeline"])
+
+    def _forget(self, key: Key, store: OpenStore | Condition) -> None:
+        """The resource is gone: it is accepted no more. Its data stays."""
+        if key.kind == "DataPipeline":
+            self._pipelines.forget(key.namespace, key.name)
+        self._metrics.forget(key)
+        self._deletion.forget(key)
+        if isinstance(store, OpenStore):
+            kind = key.accepted_as
+            if store.registry.accepted_digest(kind, key.name) is not None and self._is_gone(key):
+                store.registry.remove(kind, key.name)
+
+    def _is_gone(self, key: Key) -> bool:
+        """Whether the API server says so too: readers of a view that is there must not lose it to an old list."""
+        resource = OF_KIND[key.kind]
+        try:
+            self._cache.put(resource, self._api.get(resource, key.namespace, key.name))
+        except NotFound:
+            return True
+        return False
+
+    def _cannot_see(self, key: Key, found: dict[str, Any] | None, error: StorageError) -> int | None:
+        """Storage does not answer: nothing can be known, so nothing is done, and that is said; when to look again."""
+        attempt = self._blind[key] = Attempt.after(self._blind.get(key), self._clock(), as_failure(error))
+        if found is not None:
+            again = f"Failed {attempt.count} ×. Next attempt at {format_time(attempt.next_us)}."
+            message = f"{sentence(attempt.failure)}. {again}"
+            said = unknown("Ready", Reason.NOT_OBSERVED, message)
+            if "deletionTimestamp" in found["metadata"]:
+                if self._deletion.gives_up(key, found, sentence(attempt.failure), self._clock()):
+                    return None
+                said = hindered(key, message)
+            away = (
+                [false("OfflineReachable", Reason.OFFLINE_UNAVAILABLE, message)]
+                if key.kind == "FeatureStore"
+                else []
+            )
+            self._teller.blind(found, [said, *away], attempt)
+        return attempt.next_us
+
+
+def _invalid(ruling: Ruling[Any]) -> Condition:
+    message = ruling.problem
+    if ruling.accepted is not None:
+        message += f". The last good spec, {ruling.accepted.digest}, keeps running."
+    return false("Ready", Reason.SPEC_INVALID, message)

@@ -1,0 +1,203 @@
+"""Deleting a resource with its data, for those who ask for it: ``deletionPolicy: Delete``.
+
+A finalizer holds the object until its data is gone. Storage that is gone for good would hold it for ever: the
+annotation ``featurestore.dev/abandon-data: "true"`` lets it go, and leaves the data where it is.
+
+A namespace that is being deleted waits for all in it, and nothing can be set right there any more. Its FeatureStore and
+Secrets may go first; then data is deleted where it was last seen. What cannot be deleted is left.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from typing import Any
+
+from featurestore.errors import NotFound, StorageError
+from featurestore.reconcile.conditions import Condition, false
+from featurestore.reconcile.reasons import Reason
+from featurestore.retry import SECOND_US
+from featurestore.storage import paths
+from featurestore_operator.controllers.status_writer import Teller
+from featurestore_operator.kube.api import Api
+from featurestore_operator.kube.kinds import (
+    JOB,
+    LABEL_OF,
+    NAMESPACE,
+    OF_KIND,
+    PIPELINE_LABEL,
+    POD,
+    VIEW_LABEL,
+)
+from featurestore_operator.namespaces.open_store import SECRET_US, OpenStore
+from featurestore_operator.workqueue.key import Key
+
+logger = logging.getLogger(__name__)
+
+FINALIZER = "featurestore.dev/delete-data"
+ABANDON = "featurestore.dev/abandon-data"
+_AGAIN_US = 2 * SECOND_US
+_AT_ONCE = 20
+"""Folders and files that are deleted before it is said how far it has come."""
+PATIENCE_US = 60 * SECOND_US
+"""So long is storage that does not answer waited for in a namespace that is being deleted."""
+
+
+class Deletion:
+    def __init__(self, api: Api, teller: Teller) -> None:
+        self._api, self._teller = api, teller
+        self._places: dict[Key, OpenStore] = {}
+
+    def guard(self, key: Key, found: dict[str, Any], store: OpenStore) -> None:
+        """Set the finalizer if the resource is to be deleted with its data, else take it away.
+
+        ``store``: where its data is. It is remembered for as long.
+        """
+        wanted = found["spec"].get("deletionPolicy") == "Delete"
+        if wanted:
+            self._places[key] = store
+        else:
+            self.forget(key)
+        if wanted != (FINALIZER in _finalizers(found)):
+            self._set(key, found, [FINALIZER] if wanted else [])
+
+    def forget(self, key: Key) -> None:
+        """The resource has gone, or is to leave its data."""
+        self._places.pop(key, None)
+
+    def abandon(self, key: Key, found: dict[str, Any]) -> bool:
+        """Let the object go without a look at storage, if that is what its annotation says."""
+        asked = (found["metadata"].get("annotations") or {}).get(ABANDON) == "true"
+        if asked and FINALIZER in _finalizers(found):
+            self._set(key, found, [])
+        return asked
+
+    def proceed(
+        self,
+        key: Key,
+        found: dict[str, Any],
+        store: OpenStore | Condition,
+        jobs: list[dict[str, Any]],
+        now_us: int,
+    ) -> int | None:
+        """Delete some of the data, or let the object go; when to go on (UTC microseconds).
+
+        Raises:
+            StorageError: storage did not answer.
+        """
+        if FINALIZER not in _finalizers(found):
+            return None
+        if isinstance(store, Condition):
+            if not self._goes_whole(key.namespace):
+                self._teller.say(found, (hindered(key, store.message),), {})
+                return now_us + SECRET_US
+            if key not in self._places:
+                self._leave(key, found, store.message)
+                return None
+            store = self._places[key]
+        # First: a Job that begins from now on leaves it alone.
+        store.registry.remove(key.accepted_as, key.name)
+        own = [it["metadata"] for it in jobs if it["metadata"]["labels"].get(LABEL_OF[key.kind]) == key.name]
+        for metadata in own:
+            self._api.delete(JOB, key.namespace, metadata["name"], metadata["uid"], "Foreground")
+        writing = self._writing(key, found)
+        if writing:
+            said = false("Ready", Reason.DELETING, f"Its data is deleted when pod {writing} has ended.")
+            self._teller.say(found, (said,), {})
+        if own or writing:
+            return now_us + _AGAIN_US
+        left = self._delete_some(key, store)
+        if left:
+            said = false("Ready", Reason.DELETING, f"Its data is being deleted: {left} is left.")
+            self._teller.say(found, (said,), {})
+            return now_us
+        self._set(key, found, [])
+        return None
+
+    def gives_up(self, key: Key, found: dict[str, Any], why: str, now_us: int) -> bool:
+        """Whether the object was let go, and its data left, because storage does not answer: only with its namespace."""
+        asked_us = int(datetime.fromisoformat(found["metadata"]["deletionTimestamp"]).timestamp() * SECOND_US)
+        if FINALIZER not in _finalizers(found) or now_us < asked_us + PATIENCE_US:
+            return False
+        if not self._goes_whole(key.namespace):
+            return False
+        self._leave(key, found, why)
+        return True
+
+    def _goes_whole(self, namespace: str) -> bool:
+        """Whether the namespace is being deleted."""
+        try:
+            return "deletionTimestamp" in self._api.get(NAMESPACE, "", namespace)["metadata"]
+        except NotFound:
+            return True
+
+    def _writing(self, key: Key, found: dict[str, Any]) -> str:
+        """Name of a pod that may still write what is to be deleted; "" if there is none.
+
+        The Job of a batch brings views on, and a namespace that is being deleted takes Jobs before their pods.
+        """
+        pipeline = found["spec"]["source"]["pipeline"] if key.kind == "FeatureView" else key.name
+        for pod in self._api.list(POD, key.namespace, {PIPELINE_LABEL: pipeline}):
+            metadata = pod["metadata"]
+            of_view = metadata["labels"].get(VIEW_LABEL)
+            concerned = key.kind == "DataPipeline" or of_view in (None, key.name)
+            # One that is yet to begin finds the resource accepted no more.
+            runs = pod["status"].get("phase") == "Running"
+            # RFC 3339 in UTC, as all of the API server's: texts that are ordered as the moments are.
+            if concerned and runs and metadata["creationTimestamp"] <= found["metadata"]["deletionTimestamp"]:
+                return str(metadata["name"])
+        return ""
+
+    def _leave(self, key: Key, found: dict[str, Any], why: str) -> None:
+        """Let the object go, with its data where it is."""
+        # In the log alone: there can be no new Event in such a namespace.
+        logger.warning(
+            "goes with its namespace, and its data is left in storage, as it cannot be deleted: %s", why
+        )
+        self._set(key, found, [])
+
+    def _delete_some(self, key: Key, store: OpenStore) -> str:
+        """Delete at most so much at once; the folder in which something is left, or ""."""
+        if key.kind == "FeatureView":
+            self._drop_online(key, store)
+        room = _AT_ONCE
+        for folder in paths.data(key.accepted_as, key.name):
+            names = store.storage.names(folder)
+            for name in names[:room]:
+                store.storage.delete(f"{folder}/{name}")
+            room -= len(names)
+            if room < 0:
+                return store.storage.uri(folder)
+        return ""
+
+    def _drop_online(self, key: Key, store: OpenStore) -> None:
+        builds = store.storage.names(paths.builds(key.name))
+        try:
+            for name in builds:
+                store.marks.drop(key.name, name.removesuffix(".json"))
+        except StorageError as error:
+            if not self._goes_whole(key.namespace):
+                raise
+            # A managed one goes with the namespace, and before it.
+            logger.warning("what is online is left: %s", error)
+
+    def _set(self, key: Key, found: dict[str, Any], ours: list[str]) -> None:
+        others = [it for it in _finalizers(found) if it != FINALIZER]
+        # With the version: what others add meanwhile is not lost.
+        change = {
+            "metadata": {
+                "finalizers": others + ours,
+                "resourceVersion": found["metadata"]["resourceVersion"],
+            }
+        }
+        self._api.patch(OF_KIND[key.kind], key.namespace, key.name, change)
+
+
+def hindered(key: Key, why: str) -> Condition:
+    """That its data cannot be deleted now, and what to do if that does not change."""
+    how = f"kubectl annotate {key.kind.lower()} {key.name} {ABANDON}=true leaves the data and lets it go."
+    return false("Ready", Reason.DELETING, f"Its data cannot be deleted: {why} {how}")
+
+
+def _finalizers(found: dict[str, Any]) -> list[str]:
+    return list(found["metadata"].get("finalizers") or ())

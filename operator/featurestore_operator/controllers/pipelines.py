@@ -1,0 +1,319 @@
+"""One DataPipeline in a cluster: observe its source, ledger and Jobs; reconcile; close batches and start Jobs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from featurestore.arrivals.backlog import Inbox
+from featurestore.arrivals.ledger import Ledger
+from featurestore.errors import Conflict, NotFound
+from featurestore.protocol import BatchResult
+from featurestore.reconcile.conditions import Condition, false, true
+from featurestore.reconcile.observe import last_result, observe_pipeline
+from featurestore.reconcile.reasons import Reason
+from featurestore.reconcile.reconcile import reconcile
+from featurestore.reconcile.state import Desired, Observed, ObservedPipeline
+from featurestore.reconcile.steps import Checkpoint, CloseBatch, RunBatch, Step
+from featurestore.registry.registry import Accepted
+from featurestore.resources import DataPipeline
+from featurestore.resources.pipeline import Suspend
+from featurestore.retry import Attempt
+from featurestore_operator.controllers.status_fields import facts_of, time_of
+from featurestore_operator.jobs.attempts import Due, Records
+from featurestore_operator.jobs.job_manifest import BATCH, Owner
+from featurestore_operator.jobs.job_outcome import Running
+from featurestore_operator.jobs.launcher import Launcher
+from featurestore_operator.jobs.memory import Learned
+from featurestore_operator.metrics import Metrics
+from featurestore_operator.namespaces.acceptance import Ruling, rule_pipeline
+from featurestore_operator.namespaces.open_store import SECRET_US, OpenStore, Stores
+from featurestore_operator.workqueue.key import Key
+
+_ROUNDS = 4
+"""A batch that is closed is run at once; a fixed point is reached long before."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """An inbox, and what it was made of: another spec or other credentials need another one."""
+
+    digest: str
+    environ: Mapping[str, str] | None
+    inbox: Inbox
+
+
+@dataclass(slots=True)
+class Seen:
+    """What is remembered of a pipeline between looks. It saves work, and may be forgotten at any time."""
+
+    store: OpenStore
+    ledger: Ledger
+    inbox: _Kept | None = None
+    observed: ObservedPipeline | None = None
+    result: BatchResult | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a look came to: conditions, other facts of the status, the failure that stands, when to look again (µs)."""
+
+    conditions: tuple[Condition, ...]
+    facts: dict[str, Any]
+    failing: Attempt | None
+    next_us: int | None
+    rests: bool = False
+    """Nothing is to be done or waited for but new files: until then, a look would come to the same."""
+
+
+class Pipelines:
+    """Keeps one :class:`Seen` per pipeline. A pipeline is in the hands of one thread at a time."""
+
+    def __init__(
+        self, stores: Stores, launcher: Launcher, metrics: Metrics, clock: Callable[[], int]
+    ) -> None:
+        self._stores, self._launcher, self._metrics, self._clock = stores, launcher, metrics, clock
+        self._seen: dict[tuple[str, str], Seen] = {}
+        self._lock = threading.Lock()
+
+    def forget(self, namespace: str, name: str) -> None:
+        with self._lock:
+            self._seen.pop((namespace, name), None)
+
+    def observed(self, namespace: str, name: str, store: OpenStore) -> ObservedPipeline:
+        """A pipeline as it was last looked at, or as storage has it.
+
+        Raises:
+            StorageError: storage did not answer.
+        """
+        seen = self._seen.get((namespace, name))
+        if seen is not None and seen.store is store and seen.observed is not None:
+            return seen.observed
+        ledger = Ledger(store.storage, name)
+        return observe_pipeline(ledger, last_result(ledger), None)
+
+    def rests(self, namespace: str, name: str) -> int | None:
+        """When to look at the source of a pipeline that rests again; None: it rests no more."""
+        seen = self._seen.get((namespace, name))
+        if seen is None or seen.inbox is None:
+            return None
+        inbox = seen.inbox.inbox
+        return inbox.next_us if inbox.rests(self._clock()) else None
+
+    def rule(self, found: dict[str, Any], store: OpenStore) -> Ruling[DataPipeline]:
+        """Which spec runs.
+
+        Raises:
+            StorageError: storage did not answer.
+        """
+        return rule_pipeline(found, store.registry, lambda name: columns(store, name))
+
+    def look(
+        self,
+        found: dict[str, Any],
+        accepted: Accepted[DataPipeline],
+        store: OpenStore,
+        jobs: Collection[dict[str, Any]],
+    ) -> Outcome:
+        """Look, and do what is to be done.
+
+        Raises:
+            FeatureStoreError: storage or the API server did not answer.
+        """
+        namespace, name = found["metadata"]["namespace"], found["metadata"]["name"]
+        seen = self._open(namespace, name, store)
+        records = self._launcher.records(namespace, [it for it in jobs if BATCH in it["metadata"]["labels"]])
+        records = self._launcher.withdraw(namespace, records, accepted.digest)
+        attempts, running = records.attempts, _under_way(records, accepted, waiting=False)
+        waiting = _under_way(records, accepted, waiting=True)
+        looked_up = self._looked_up(namespace, accepted, store)
+        now_us = self._clock()
+        try:
+            inbox = self._inbox(seen, accepted, store)
+        except NotFound as error:
+            return _without_secret(found, str(error), now_us)
+        if inbox is not None:
+            inbox.look(now_us)
+        for _ in range(_ROUNDS):
+            result = last_result(seen.ledger, seen.result)
+            there = observe_pipeline(seen.ledger, result, inbox)
+            self._count(found, seen, result)
+            seen.observed, seen.result = there, result
+            observed = Observed({**looked_up, name: there}, {}, attempts, running, waiting)
+            plan = reconcile(Desired({name: accepted}, {}), observed, now_us)
+            done = False
+            for step in plan.steps:
+                match step:
+                    case CloseBatch() if inbox is not None:
+                        done |= _close(inbox, step, now_us)
+                    case Checkpoint():
+                        seen.ledger.checkpoint()
+                        done = True
+                    case RunBatch():
+                        begun = self._run(found, step, records.due(step, now_us), accepted, store, seen)
+                        note(step, begun, running, attempts)
+                        done = True
+            if not done:
+                break
+        wanted = {RunBatch(name, there.done + 1, accepted.digest).key}
+        self._launcher.settle(namespace, records, wanted if there.head > there.done else ())
+        looks = [us for us in (plan.wake_us, inbox.next_us if inbox else None) if us is not None]
+        return Outcome(
+            plan.pipelines[name],
+            _facts(found, seen, there, inbox),
+            plan.failing.get(f"pipelines/{name}"),
+            min(looks, default=None),
+            rests=not (plan.steps or plan.failing or running or waiting or plan.wake_us),
+        )
+
+    def _open(self, namespace: str, name: str, store: OpenStore) -> Seen:
+        with self._lock:
+            seen = self._seen.get((namespace, name))
+            if seen is None or seen.store is not store:
+                # Another root, or other credentials: nothing that was remembered holds.
+                seen = self._seen[namespace, name] = Seen(store, Ledger(store.storage, name))
+            return seen
+
+    def _inbox(self, seen: Seen, accepted: Accepted[DataPipeline], store: OpenStore) -> Inbox | None:
+        """What waits at the source; None while the pipeline is suspended.
+
+        Raises:
+            NotFound: its credentials are not there.
+        """
+        spec = accepted.resource.spec
+        if spec.suspend is Suspend.SUSPENDED:
+            seen.inbox = None
+            return None
+        kept = seen.inbox
+        if kept is not None and kept.digest == accepted.digest and kept.inbox.source is None:
+            return kept.inbox
+        own = self._stores.credentials(store.place.namespace, spec.source.secret_ref)
+        environ = store.environ if own is None else own
+        if kept is not None and (kept.digest, kept.environ) == (accepted.digest, environ):
+            return kept.inbox
+        # No source that is accepted in a cluster is relative to anything.
+        seen.inbox = _Kept(accepted.digest, environ, Inbox(seen.ledger, "/", spec, environ))
+        return seen.inbox.inbox
+
+    def _looked_up(
+        self, namespace: str, accepted: Accepted[DataPipeline], store: OpenStore
+    ) -> dict[str, ObservedPipeline | Attempt]:
+        return {
+            name: self.observed(namespace, name, store)
+            for name in accepted.resource.spec.looked_up
+            # One that is not there has no ledger either, and would pass for one that waits for its first file.
+            if (namespace, name) in self._seen
+            or store.registry.accepted_digest("pipelines", name) is not None
+        }
+
+    def _count(self, found: dict[str, Any], seen: Seen, now: BatchResult | None) -> None:
+        """Count a batch that was committed since the last look; those before the first look are history."""
+        key = Key("DataPipeline", found["metadata"]["namespace"], found["metadata"]["name"])
+        before = 0 if seen.result is None else seen.result.number
+        if seen.observed is None:
+            self._metrics.begin(key)
+        elif now is not None and now.number > before:
+            self._metrics.batch_committed(key, now.rows_committed, now.bytes_read, now.rows_quarantined)
+
+    def _run(
+        self,
+        found: dict[str, Any],
+        step: RunBatch,
+        due: Due | Attempt,
+        accepted: Accepted[DataPipeline],
+        store: OpenStore,
+        seen: Seen,
+    ) -> str | Attempt:
+        if isinstance(due, Attempt):
+            return due
+        entries = seen.ledger.manifest(step.number).entries
+        owner = Owner("DataPipeline", step.pipeline, found["metadata"]["uid"])
+        bytes_in = sum(entry.arrival.size_bytes for entry in entries)
+        return self._launcher.start(step, due, accepted, owner, store.place, learned(found), bytes_in)
+
+
+def _without_secret(found: dict[str, Any], why: str, now_us: int) -> Outcome:
+    """Nothing can be listed, and no Job can start; what was known before stands."""
+    said = (
+        false("Ready", Reason.SECRET_MISSING, why),
+        false("Progressing", Reason.SECRET_MISSING, why),
+        false("SourceReachable", Reason.SECRET_MISSING, why),
+        true("Degraded", Reason.SECRET_MISSING, why),
+    )
+    return Outcome(said, facts_of(found.get("status") or {}), None, now_us + SECRET_US)
+
+
+def _under_way(records: Records, accepted: Accepted[DataPipeline], *, waiting: bool) -> dict[str, str]:
+    """Key of a batch to what its Job does. A batch keeps the spec that it was closed under, and its Job runs on."""
+    name = accepted.resource.metadata.name
+    return {
+        RunBatch(name, int(it.job["metadata"]["labels"][BATCH]), accepted.digest).key: it.verdict.sentence
+        for it in records.all
+        if isinstance(it.verdict, Running) and it.verdict.waiting is waiting
+    }
+
+
+def note(step: Step, begun: str | Attempt, running: dict[str, str], attempts: dict[str, Attempt]) -> None:
+    """The step is under way, or failed and is not due yet."""
+    if isinstance(begun, Attempt):
+        attempts[step.key] = begun
+    else:
+        running[step.key] = begun
+
+
+def learned(found: dict[str, Any]) -> Learned | None:
+    """What the status keeps of the memory that the last batch needed."""
+    kept = found.get("status", {}).get("memory")
+    return Learned(kept["bytesIn"], kept["peakBytes"]) if kept else None
+
+
+def columns(store: OpenStore, pipeline: str) -> Collection[str] | None:
+    """Columns of the pipeline's dataset; None before its first commit.
+
+    Raises:
+        StorageError: storage did not answer.
+    """
+    result = last_result(Ledger(store.storage, pipeline))
+    return result.dataset_columns if result else None
+
+
+def _close(inbox: Inbox, step: CloseBatch, now_us: int) -> bool:
+    """Whether the batch was closed; another operator may have been first, which is as good."""
+    try:
+        inbox.close(step, now_us)
+    except Conflict:
+        return False
+    return True
+
+
+def _facts(found: dict[str, Any], seen: Seen, there: ObservedPipeline, inbox: Inbox | None) -> dict[str, Any]:
+    result = seen.result
+    intended = [
+        entry.arrival
+        for number in range(there.done + 1, there.head + 1)
+        for entry in seen.ledger.manifest(number).entries
+    ]
+    waiting = [entry.arrival for entry in there.open.entries] if there.open else []
+    oldest_us = min((arrival.modified_us for arrival in (*intended, *waiting)), default=None)
+    facts: dict[str, Any] = {
+        "pendingFiles": len(intended) + (inbox.waiting if inbox else 0),
+        "oldestPendingTime": time_of(oldest_us),
+    }
+    if result is None:
+        return facts
+    needed = Learned(result.bytes_read, result.peak_bytes)
+    kept = learned(found)
+    if kept is not None and kept.bytes_in > needed.bytes_in:
+        needed = kept
+    return {
+        **facts,
+        "batch": result.number,
+        "datasetVersion": result.dataset_version,
+        "rows": result.dataset_rows,
+        "quarantinedRows": result.rows_quarantined,
+        "quarantinedFiles": result.files_quarantined,
+        "lastCommitTime": time_of(result.finished_us),
+        "memory": {"bytesIn": needed.bytes_in, "peakBytes": needed.peak_bytes},
+    }

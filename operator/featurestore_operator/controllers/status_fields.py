@@ -1,0 +1,79 @@
+"""What the operator says of a resource: the status as the API server keeps it, and whether it differs from what stands.
+
+Nothing is written at rest: a status holds no time of the last look, and no number that changes by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from featurestore.humanize import format_time
+from featurestore.reconcile.conditions import Condition
+from featurestore.retry import Attempt
+
+_LONGEST = 4096
+_MADE = frozenset({"conditions", "observedGeneration", "nextAttemptTime"})
+
+
+def conditions(
+    said: Iterable[Condition], before: dict[str, Any], generation: int, now_us: int
+) -> list[dict[str, Any]]:
+    """The conditions as the API server keeps them; each dated with the last change of its status."""
+    old = {it["type"]: it for it in before.get("conditions", ())}
+    return [
+        {
+            "type": it.type,
+            "status": it.status.value,
+            "reason": it.reason,
+            "message": _cut(it.message),
+            "lastTransitionTime": _since(old.get(it.type), it, now_us),
+            "observedGeneration": generation,
+        }
+        for it in said
+    ]
+
+
+def status(
+    said: Iterable[Condition],
+    facts: dict[str, Any],
+    before: dict[str, Any],
+    generation: int,
+    failing: Attempt | None,
+    now_us: int,
+) -> dict[str, Any]:
+    """The whole status. ``facts``: its other fields; None leaves one out."""
+    return {
+        "observedGeneration": generation,
+        "conditions": conditions(said, before, generation, now_us),
+        **({"nextAttemptTime": format_time(failing.next_us)} if failing else {}),
+        **{name: value for name, value in facts.items() if value is not None},
+    }
+
+
+def facts_of(status: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a status that are facts: what was known when it was written."""
+    return {name: value for name, value in status.items() if name not in _MADE}
+
+
+def time_of(us: int | None) -> str | None:
+    """RFC 3339, to the second; None for None."""
+    return None if us is None else format_time(us)
+
+
+def ready(status: dict[str, Any]) -> tuple[str, str, str]:
+    """Status, reason and message of ``Ready``; empty texts if it was never said."""
+    for it in status.get("conditions", ()):
+        if it["type"] == "Ready":
+            return it["status"], it["reason"], it["message"]
+    return "", "", ""
+
+
+def _since(old: dict[str, Any] | None, now: Condition, now_us: int) -> str:
+    if old is not None and old["status"] == now.status.value:
+        return str(old["lastTransitionTime"])
+    return format_time(now_us)
+
+
+def _cut(message: str) -> str:
+    return message if len(message) <= _LONGEST else message[: _LONGEST - 1] + "…"

@@ -1,0 +1,82 @@
+"""Tells people how a resource stands: its status, and an Event when it becomes ready or ceases to be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal
+
+from featurestore.errors import NotFound
+from featurestore.reconcile.conditions import Condition
+from featurestore.reconcile.reasons import Reason
+from featurestore.retry import Attempt
+from featurestore_operator.controllers.status_fields import facts_of, ready, status
+from featurestore_operator.kube.api import Api, Exists, Terminating
+from featurestore_operator.kube.event import event
+from featurestore_operator.kube.kinds import EVENT, OF_KIND
+
+_CALM = frozenset(
+    {
+        *(Reason.WAITING_FOR_FILES, Reason.COLLECTING, Reason.BATCH_PENDING, Reason.SUSPENDED),
+        *(Reason.WAITING_FOR_DATA, Reason.BUILDING, Reason.NOT_BUILT, Reason.PUBLISHING, Reason.SWAPPING),
+    }
+)
+"""Reasons for not being ready that need nobody's attention."""
+
+
+class Teller:
+    """``clock``: UTC microseconds now. ``reporter``: name of this operator among others."""
+
+    def __init__(self, api: Api, clock: Callable[[], int], reporter: str) -> None:
+        self._api, self._clock, self._reporter = api, clock, reporter
+
+    def say(
+        self,
+        found: dict[str, Any],
+        said: Iterable[Condition],
+        facts: dict[str, Any],
+        failing: Attempt | None = None,
+    ) -> None:
+        """Write the status, if it differs from what stands.
+
+        ``facts``: the fields of the status besides its conditions; None leaves one out.
+
+        Raises:
+            Conflict: another writer was first, or the resource is another one by now.
+        """
+        before, metadata = found.get("status") or {}, found["metadata"]
+        after = status(said, facts, before, metadata.get("generation", 0), failing, self._clock())
+        if after == before:
+            return
+        named = {name: metadata[name] for name in ("namespace", "name", "uid")}
+        try:
+            self._api.apply_status(OF_KIND[found["kind"]], {"metadata": named, "status": after})
+        except NotFound:
+            return  # It was deleted meanwhile.
+        was, now = ready(before), ready(after)
+        if was[:2] != now[:2]:
+            self._announce(found, now)
+
+    def blind(self, found: dict[str, Any], said: Sequence[Condition], failing: Attempt) -> None:
+        """Say that nothing can be known now; what was known before stands, but for what is said."""
+        kept, types = found.get("status") or {}, {it.type for it in said}
+        others = [Condition.model_validate(it) for it in _ours(kept) if it["type"] not in types]
+        self.say(found, (*said, *others), facts_of(kept), failing)
+
+    def _announce(self, found: dict[str, Any], now: tuple[str, str, str]) -> None:
+        kind: Literal["Normal", "Warning"] = "Normal" if now[0] == "True" or now[1] in _CALM else "Warning"
+        try:
+            self._api.create(
+                EVENT, event(found, kind, now[1], now[2], "Reconcile", self._clock(), self._reporter)
+            )
+        except Exists:
+            return  # Said already, by an operator that was killed before it knew.
+        except Terminating:
+            return  # An Event would go with the namespace, before anybody read it.
+
+
+def _ours(kept: dict[str, Any]) -> list[dict[str, Any]]:
+    """Conditions as the API server keeps them, in our words."""
+    return [
+        {name: it[name] for name in ("type", "status", "reason", "message")}
+        for it in kept.get("conditions", ())
+    ]

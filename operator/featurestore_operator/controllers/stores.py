@@ -1,0 +1,210 @@
+"""One FeatureStore in a cluster: what is kept beside it, and whether its storage and its online store answer.
+
+Beside it stand a ConfigMap, by which pods find the store with no access to the API server, and a managed Redis if one
+is asked for.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from featurestore.digest import digest
+from featurestore.errors import NotFound, SpecError, StorageError
+from featurestore.humanize import sentence
+from featurestore.protocol import as_failure
+from featurestore.reconcile.conditions import Condition, false, true
+from featurestore.reconcile.reasons import Reason
+from featurestore.resources import FeatureStore
+from featurestore_operator.controllers.status_writer import Teller
+from featurestore_operator.informer.cache import Cache
+from featurestore_operator.kube.api import Api, Exists
+from featurestore_operator.kube.kinds import (
+    CONFIG_MAP,
+    MANAGED,
+    OURS,
+    POD_DISRUPTION_BUDGET,
+    SECRET,
+    SERVICE,
+    STATEFUL_SET,
+    Resource,
+)
+from featurestore_operator.kube.parse import parse
+from featurestore_operator.namespaces.managed_redis import objects, secret
+from featurestore_operator.namespaces.open_store import SECRET_US, OpenStore, Stores
+from featurestore_operator.settings import Settings
+from featurestore_operator.workqueue.key import Key
+
+_LOOK_US = 30 * 1_000_000
+"""So often is an online store asked whether it is there, and the same as before."""
+_AWAY_US = 5 * 1_000_000
+"""So often is one that is away: a managed one has just been started."""
+APPLIED = "featurestore.dev/applied"
+"""Annotation: digest of the manifest that was applied. What is there has the server's defaults in it besides."""
+_BESIDE = {it.kind: it for it in (SERVICE, STATEFUL_SET, POD_DISRUPTION_BUDGET, CONFIG_MAP)}
+
+
+class Upkeep:
+    """``clock``: UTC microseconds now."""
+
+    def __init__(
+        self,
+        cache: Cache,
+        api: Api,
+        stores: Stores,
+        settings: Settings,
+        teller: Teller,
+        clock: Callable[[], int],
+    ) -> None:
+        self._cache, self._api, self._stores = cache, api, stores
+        self._settings, self._teller, self._clock = settings, teller, clock
+        self._servers: dict[Key, str] = {}
+        self._recorded: dict[str, OpenStore] = {}
+
+    def look(self, key: Key, found: dict[str, Any] | None) -> int | None:
+        """Look, do what is to be done, say how it stands; when to look again (UTC microseconds).
+
+        Raises:
+            FeatureStoreError: storage or the API server did not answer.
+        """
+        if found is None:
+            self._stores.forget(key.namespace)
+            return None
+        chosen = self._stores.find(key.namespace)
+        if isinstance(chosen, Condition):
+            self._teller.say(found, (chosen,), {})
+            return None
+        if chosen["metadata"]["name"] != key.name:
+            message = f"The namespace uses the FeatureStore {chosen['metadata']['name']!r}."
+            self._teller.say(found, (false("Ready", Reason.NOT_USED, message),), {})
+            return None
+        self._keep_password(key, found)
+        store = self._stores.open(key.namespace)
+        if isinstance(store, Condition):
+            self._teller.say(found, (store,), {})
+            return self._clock() + SECRET_US
+        # First: readers and Jobs go by it, and need nothing that stands beside it.
+        store.registry.accept(store.resource)
+        self._keep(found, store)
+        self._wake_removed(key.namespace, store)
+        online = self._online(key, store)
+        answers = true("OfflineReachable", Reason.ANSWERS, f"{store.storage.root} answers.")
+        ready = online.model_copy(update={"type": "Ready"})
+        if online.status == "True":
+            ready = true("Ready", Reason.ANSWERS, "Storage and online store answer.")
+        facts = {
+            "pipelines": len(self._cache.pipelines(key.namespace)),
+            "views": len(self._cache.views(key.namespace)),
+        }
+        self._teller.say(found, (ready, answers, online), facts)
+        return self._clock() + (_LOOK_US if online.status == "True" else _AWAY_US)
+
+    def record(self, store: OpenStore) -> None:
+        """Have the store in its registry, where Jobs look for it, whatever becomes of the look at its own object.
+
+        Raises:
+            StorageError: storage did not answer.
+        """
+        namespace = store.place.namespace
+        if self._recorded.get(namespace) is not store:
+            store.registry.accept(store.resource)
+            self._recorded[namespace] = store
+
+    def _keep_password(self, key: Key, found: dict[str, Any]) -> None:
+        """Make the password of a managed Redis, without which the store cannot be opened."""
+        try:
+            managed = _managed(found)
+        except SpecError:  # Opening it says so.
+            return
+        if managed is None:
+            return
+        password = secret(key.name, key.namespace, owner(found), secrets.token_urlsafe(32))
+        # Made once, and never changed: clients know it.
+        if self._there(SECRET, password) is None:
+            with suppress(Exists):
+                self._api.create(SECRET, password)
+
+    def _keep(self, found: dict[str, Any], store: OpenStore) -> None:
+        """Apply what is to stand beside the store and does not, whoever removed or changed it."""
+        for manifest in beside(found, store, self._settings.redis_image):
+            resource = _BESIDE[manifest["kind"]]
+            there = self._there(resource, manifest)
+            applied = digest(manifest)
+            if there is None or _applied(there) != applied or there.get("data") != manifest.get("data"):
+                metadata = {**manifest["metadata"], "annotations": {APPLIED: applied}}
+                self._api.apply(resource, {**manifest, "metadata": metadata})
+
+    def _there(self, resource: Resource, manifest: dict[str, Any]) -> dict[str, Any] | None:
+        metadata = manifest["metadata"]
+        try:
+            return self._api.get(resource, metadata["namespace"], metadata["name"])
+        except NotFound:
+            return None
+
+    def _online(self, key: Key, store: OpenStore) -> Condition:
+        """Whether the online store answers. If it is not the one from before, all views are looked at anew."""
+        try:
+            server = store.marks.server()
+        except StorageError as error:
+            return false("OnlineReachable", Reason.ONLINE_UNAVAILABLE, sentence(as_failure(error)))
+        if self._servers.get(key) != server:
+            if key in self._servers:
+                for view in self._cache.views(key.namespace):
+                    self._cache.wake(Key("FeatureView", key.namespace, view))
+            self._servers[key] = server
+        return true("OnlineReachable", Reason.ANSWERS, "The online store answers.")
+
+    def _wake_removed(self, namespace: str, store: OpenStore) -> None:
+        """Resources that are accepted and are not in the cluster any more: they were deleted while nobody looked."""
+        pipelines = set(store.storage.names("registry/pipelines")) - {*self._cache.pipelines(namespace)}
+        views = set(store.storage.names("registry/views")) - {*self._cache.views(namespace)}
+        for name in sorted(pipelines):
+            self._cache.wake(Key("DataPipeline", namespace, name))
+        for name in sorted(views):
+            self._cache.wake(Key("FeatureView", namespace, name))
+
+
+def owner(found: dict[str, Any]) -> dict[str, Any]:
+    """The reference by which what stands beside a store is removed with it."""
+    metadata = found["metadata"]
+    return {
+        "apiVersion": OURS,
+        "kind": "FeatureStore",
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+        "controller": True,
+    }
+
+
+def beside(found: dict[str, Any], store: OpenStore, redis_image: str) -> list[dict[str, Any]]:
+    """What stands beside a store: a ConfigMap for ``envFrom``, and the parts of a managed Redis."""
+    metadata = found["metadata"]
+    config = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": f"featurestore-{metadata['name']}",
+            "namespace": metadata["namespace"],
+            "labels": MANAGED,
+            "ownerReferences": [owner(found)],
+        },
+        "data": {"FEATURESTORE_URI": store.storage.root},
+    }
+    managed = _managed(found)
+    if managed is None:
+        return [config]
+    return [
+        config,
+        *objects(metadata["name"], metadata["namespace"], owner(found), managed, redis_image),
+    ]
+
+
+def _applied(there: dict[str, Any]) -> str | None:
+    return (there["metadata"].get("annotations") or {}).get(APPLIED)
+
+
+def _managed(found: dict[str, Any]) -> Any:
+    redis = parse(FeatureStore, found).spec.online.redis
+    return redis.managed if redis is not None else None

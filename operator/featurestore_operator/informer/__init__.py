@@ -1,0 +1,4 @@
+"""Copies of what the API server has, kept up to date by kopf's watches and by lists.
+
+Start at ``informer.py``.
+"""

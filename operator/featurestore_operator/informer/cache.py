@@ -1,0 +1,334 @@
+"""Copies of what the API server has, small and indexed, and whom a change of one of them concerns.
+
+An object is kept as packed JSON without ``managedFields`` and parsed on each use, because few of
+many are ever looked at. Who works on a key is woken (``wake``) by every change that may matter to it:
+
+    changed                             wakes
+    FeatureStore, but for its status    all of its namespace
+    FeatureStore's readiness            all of its namespace
+    DataPipeline, but for its status    itself, its views, the pipelines that look it up
+    DataPipeline's dataset version      its views, the pipelines that look it up
+    FeatureView, but for its status     itself
+    any status that is wiped            itself
+    Job, Pod                            the pipeline or view in its labels; a Job that ended or is gone also the
+                                        pipeline's views
+
+Status is what the operator itself writes: were it woken by that, every write would cost another look.
+"""
+
+from __future__ import annotations
+
+import threading
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from sys import intern
+from typing import Any, NamedTuple, cast
+
+from pydantic_core import from_json, to_json
+
+from featurestore_operator.informer.status_summary import Standing
+from featurestore_operator.kube.kinds import (
+    DATA_PIPELINE,
+    FEATURE_STORE,
+    FEATURE_VIEW,
+    JOB,
+    OF_KIND,
+    PIPELINE_LABEL,
+    POD,
+    VIEW_LABEL,
+    Resource,
+)
+from featurestore_operator.workqueue.key import Key, Kind
+
+JOB_LABEL = "batch.kubernetes.io/job-name"
+_OF_NO_USE = ("managedFields", "resourceVersion")
+"""In metadata: who wrote which field, and the version, which is kept apart."""
+
+Object = dict[str, Any]
+Place = tuple[str, str, str]
+"""Kind, namespace, name."""
+Wake = Callable[[Key, float], None]
+
+
+class _Entry(NamedTuple):
+    uid: str
+    version: int
+    content: bytes
+    beyond_status: int
+    groups: tuple[Place, ...]
+    standing: Standing | None
+
+
+class Cache:
+    """Objects by kind, namespace and name; safe to use from threads.
+
+    ``wake(key, after_s)`` is called for each key that a change concerns.
+    """
+
+    def __init__(self, wake: Wake) -> None:
+        self._wake = wake
+        self._lock = threading.RLock()
+        self._woken: set[Key] = set()
+        self._entries: dict[Place, _Entry] = {}
+        # Group, such as the jobs of one pipeline, to the names in it. A dict and not a set: in order of arrival.
+        self._groups: defaultdict[Place, dict[str, None]] = defaultdict(dict)
+        self._synced = threading.Event()
+
+    @property
+    def synced(self) -> bool:
+        """Whether all is here that there was at the start. Before that, what is absent may well exist."""
+        return self._synced.is_set()
+
+    def wait_until_synced(self, timeout_s: float) -> bool:
+        return self._synced.wait(timeout_s)
+
+    def mark_synced(self) -> None:
+        self._synced.set()
+
+    def get(self, key: Key) -> Object | None:
+        """The object, or None if there is none."""
+        return self._object((key.kind, key.namespace, key.name))
+
+    def stores(self, namespace: str) -> list[Object]:
+        """The FeatureStores of a namespace, by name."""
+        return sorted(self._members("FeatureStore", ("store", namespace, "")), key=_name)
+
+    def pipelines(self, namespace: str) -> list[str]:
+        """Names of the DataPipelines of a namespace, in order."""
+        return self._names(("pipeline", namespace, ""))
+
+    def views(self, namespace: str) -> list[str]:
+        """Names of the FeatureViews of a namespace, in order."""
+        return self._names(("view", namespace, ""))
+
+    def views_of(self, namespace: str, pipeline: str) -> list[str]:
+        """Names of the views on a pipeline, in order."""
+        return self._names(("views-of", namespace, pipeline))
+
+    def looking_up(self, namespace: str, pipeline: str) -> list[str]:
+        """Names of the pipelines that look this one up, in order."""
+        return self._names(("looking-up", namespace, pipeline))
+
+    def jobs(self, namespace: str, *, pipeline: str | None = None, view: str | None = None) -> list[Object]:
+        """The Jobs of a pipeline or of a view, from the oldest to the newest."""
+        group = ("jobs-of-pipeline", pipeline) if pipeline is not None else ("jobs-of-view", view or "")
+        return sorted(self._members("Job", (group[0], namespace, group[1])), key=_age)
+
+    def pods(self, namespace: str, job: str) -> list[Object]:
+        """The Pods of a Job, from the oldest to the newest."""
+        return sorted(self._members("Pod", ("pods-of", namespace, job)), key=_age)
+
+    def all_keys(self) -> list[Key]:
+        """Keys of all resources of ours."""
+        with self._lock:
+            return [
+                Key(cast(Kind, kind), namespace, name)
+                for kind, namespace, name in self._entries
+                if kind in OF_KIND
+            ]
+
+    def standings(self) -> list[tuple[Key, Standing]]:
+        """How each of our resources stands; no object is parsed for it."""
+        with self._lock:
+            return [
+                (Key(cast(Kind, kind), namespace, name), entry.standing)
+                for (kind, namespace, name), entry in self._entries.items()
+                if entry.standing is not None
+            ]
+
+    def wake(self, key: Key, after_s: float = 0.0) -> None:
+        """Have the key looked at, whether it is here or not."""
+        with self._lock:
+            self._woken.add(key)
+        self._wake(key, after_s)
+
+    def take_woken(self, key: Key) -> bool:
+        """Whether the key was woken since this was asked last; else only its own time has come."""
+        with self._lock:
+            woken = key in self._woken
+            self._woken.discard(key)
+        return woken
+
+    def version(self, key: Key) -> int | None:
+        """Resource version of the object; None if there is none."""
+        with self._lock:
+            entry = self._entries.get((key.kind, key.namespace, key.name))
+        return None if entry is None else entry.version
+
+    def versions(self, resource: Resource) -> dict[tuple[str, str], tuple[str, int]]:
+        """Namespace and name to uid and resource version, of all that is here of a kind."""
+        with self._lock:
+            return {
+                (namespace, name): (entry.uid, entry.version)
+                for (kind, namespace, name), entry in self._entries.items()
+                if kind == resource.kind
+            }
+
+    def put(self, resource: Resource, item: Object) -> None:
+        """The object exists and is so, unless a newer version of it is here."""
+        place = (resource.kind, *_named(item))
+        entry = _entry(resource, item)
+        with self._lock:
+            old = self._entries.get(place)
+            # Whatever its uid: versions grow over all objects of a kind, and one that was made anew is newer.
+            if old and old.version >= entry.version:
+                return
+            self._remove(place)
+            self._entries[place] = entry
+            for group in entry.groups:
+                self._groups[group][place[2]] = None
+        before = _unpack(old.content) if old and old.beyond_status == entry.beyond_status else None
+        self._tell(resource, item, before)
+
+    def drop(self, resource: Resource, namespace: str, name: str, uid: str) -> None:
+        """The object with that uid exists no more."""
+        place = (resource.kind, namespace, name)
+        with self._lock:
+            entry = self._entries.get(place)
+            if entry is None or entry.uid != uid:
+                return
+            self._remove(place)
+        self._tell(resource, _unpack(entry.content), None, gone=True)
+
+    def _tell(self, resource: Resource, item: Object, before: Object | None, *, gone: bool = False) -> None:
+        for key in dict.fromkeys(self._concerned(resource, item, before, gone)):
+            self.wake(key)
+
+    def _concerned(
+        self, resource: Resource, item: Object, before: Object | None, gone: bool
+    ) -> Iterator[Key]:
+        # ``before``: what it was, if nothing but its status is another now.
+        namespace, name = _named(item)
+        if resource in (JOB, POD):
+            labels = item["metadata"].get("labels") or {}
+            yield from self._concerned_by_work(namespace, labels, resource is JOB and (gone or _ended(item)))
+            return
+        if before is None or (_says_anything(before) and not _says_anything(item)):
+            yield Key(cast(Kind, resource.kind), namespace, name)
+        if resource is FEATURE_STORE and (before is None or _readiness(item) != _readiness(before)):
+            yield from (Key("DataPipeline", namespace, it) for it in self.pipelines(namespace))
+            yield from (Key("FeatureView", namespace, it) for it in self.views(namespace))
+        if resource is DATA_PIPELINE and (before is None or _dataset(item) != _dataset(before)):
+            yield from (Key("FeatureView", namespace, it) for it in self.views_of(namespace, name))
+            yield from (Key("DataPipeline", namespace, it) for it in self.looking_up(namespace, name))
+
+    def _concerned_by_work(self, namespace: str, labels: Mapping[str, str], ended: bool) -> Iterator[Key]:
+        if pipeline := labels.get(PIPELINE_LABEL):
+            yield Key("DataPipeline", namespace, pipeline)
+            if ended:
+                yield from (Key("FeatureView", namespace, it) for it in self.views_of(namespace, pipeline))
+        if view := labels.get(VIEW_LABEL):
+            yield Key("FeatureView", namespace, view)
+
+    def _remove(self, place: Place) -> None:
+        entry = self._entries.pop(place, None)
+        if entry is None:
+            return
+        for group in entry.groups:
+            members = self._groups[group]
+            members.pop(place[2], None)
+            if not members:
+                del self._groups[group]
+
+    def _object(self, place: Place) -> Object | None:
+        with self._lock:
+            entry = self._entries.get(place)
+        return None if entry is None else _unpack(entry.content)
+
+    def _names(self, group: Place) -> list[str]:
+        with self._lock:
+            return sorted(self._groups.get(group, ()))
+
+    def _members(self, kind: str, group: Place) -> Iterable[Object]:
+        with self._lock:
+            contents = [self._entries[kind, group[1], name].content for name in self._groups.get(group, ())]
+        return map(_unpack, contents)
+
+
+def _entry(resource: Resource, item: Object) -> _Entry:
+    metadata = {key: value for key, value in item["metadata"].items() if key not in _OF_NO_USE}
+    beyond_status = to_json(
+        {
+            "apiVersion": resource.api_version,
+            "kind": resource.kind,
+            **{key: value for key, value in item.items() if key != "status"},
+            "metadata": metadata,
+        }
+    )
+    version = item["metadata"]["resourceVersion"]
+    rest = to_json({"status": item.get("status"), "resourceVersion": version})
+    return _Entry(
+        metadata["uid"],
+        int(version),
+        zlib.compress(beyond_status + b"\n" + rest, 1),
+        hash(beyond_status),
+        tuple(_groups(resource, item)),
+        Standing.of(item) if resource.kind in OF_KIND else None,
+    )
+
+
+def _unpack(content: bytes) -> Object:
+    beyond_status, _, rest = zlib.decompress(content).partition(b"\n")
+    item: Object = from_json(beyond_status, cache_strings="keys")
+    kept = from_json(rest, cache_strings="keys")
+    item["metadata"]["resourceVersion"] = kept["resourceVersion"]
+    if kept["status"] is not None:
+        item["status"] = kept["status"]
+    return item
+
+
+def _groups(resource: Resource, item: Object) -> Iterator[Place]:
+    spec, labels = item.get("spec") or {}, item["metadata"].get("labels") or {}
+    namespace, _ = _named(item)
+    if resource is FEATURE_STORE:
+        yield ("store", namespace, "")
+    elif resource is DATA_PIPELINE:
+        yield ("pipeline", namespace, "")
+        for step in spec.get("transforms") or ():
+            if lookup := step.get("lookup"):
+                yield ("looking-up", namespace, lookup["pipeline"])
+    elif resource is FEATURE_VIEW:
+        yield ("view", namespace, "")
+        if pipeline := (spec.get("source") or {}).get("pipeline"):
+            yield ("views-of", namespace, intern(pipeline))
+    elif resource is JOB:
+        if pipeline := labels.get(PIPELINE_LABEL):
+            yield ("jobs-of-pipeline", namespace, pipeline)
+        if view := labels.get(VIEW_LABEL):
+            yield ("jobs-of-view", namespace, view)
+    elif job := labels.get(JOB_LABEL):
+        yield ("pods-of", namespace, job)
+
+
+def _named(item: Object) -> tuple[str, str]:
+    """Namespace and name, each text once however many keys are made of it."""
+    metadata = item["metadata"]
+    return intern(metadata["namespace"]), intern(metadata["name"])
+
+
+def _dataset(pipeline: Object) -> tuple[Any, Any]:
+    status = pipeline.get("status") or {}
+    return status.get("datasetVersion"), status.get("acceptedDigest")
+
+
+def _readiness(store: Object) -> Any:
+    conditions = (store.get("status") or {}).get("conditions") or ()
+    return next((it["status"] for it in conditions if it["type"] == "Ready"), None)
+
+
+def _says_anything(item: Object) -> bool:
+    return bool((item.get("status") or {}).get("conditions"))
+
+
+def _ended(job: Object) -> bool:
+    conditions = (job.get("status") or {}).get("conditions") or ()
+    return any(it["type"] in ("Complete", "Failed") and it["status"] == "True" for it in conditions)
+
+
+def _name(item: Object) -> str:
+    return str(item["metadata"]["name"])
+
+
+def _age(item: Object) -> tuple[str, str]:
+    return item["metadata"].get("creationTimestamp") or "", item["metadata"]["name"]

@@ -1,0 +1,4 @@
+"""Jobs: made, launched, and read back.
+
+Start at ``launcher.py``.
+"""

@@ -1,0 +1,147 @@
+"""What the Jobs of a resource tell of its steps: which are under way, which failed how often, what is tried next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from featurestore.retry import Attempt
+from featurestore_operator.jobs.job_manifest import WORK, Work, work_digest
+from featurestore_operator.jobs.job_outcome import (
+    Failed,
+    Running,
+    Succeeded,
+    Verdict,
+    annotation,
+    attempt_of,
+    lost,
+    step_of,
+)
+from featurestore_operator.kube.kinds import PIPELINE_LABEL, VIEW_LABEL
+from featurestore_operator.workqueue.key import Key
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """The work may be tried now, as attempt ``number`` after ``killed`` OOM kills in a row."""
+
+    number: int
+    killed: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """One Job and what became of it."""
+
+    job: dict[str, Any]
+    verdict: Verdict
+
+    @property
+    def name(self) -> str:
+        return str(self.job["metadata"]["name"])
+
+    @property
+    def is_over(self) -> bool:
+        return not isinstance(self.verdict, Running)
+
+    @property
+    def waits(self) -> bool:
+        """Whether its container has not begun."""
+        return isinstance(self.verdict, Running) and self.verdict.waiting
+
+    @property
+    def step(self) -> str:
+        """Key of the step that it does."""
+        return step_of(self.job)
+
+    @property
+    def subject(self) -> Key:
+        """The pipeline or the view that it works for."""
+        metadata = self.job["metadata"]
+        view = metadata["labels"].get(VIEW_LABEL)
+        if view is not None:
+            return Key("FeatureView", metadata["namespace"], view)
+        return Key("DataPipeline", metadata["namespace"], metadata["labels"][PIPELINE_LABEL])
+
+    @property
+    def outcome(self) -> str:
+        """``succeeded``, ``failed``, ``out-of-memory`` or ``running``, for metrics."""
+        match self.verdict:
+            case Succeeded():
+                return "succeeded"
+            case Failed(killed=killed):
+                return "out-of-memory" if killed else "failed"
+        return "running"
+
+    @property
+    def order(self) -> tuple[str, int]:
+        """Later Jobs are greater."""
+        return str(self.job["metadata"].get("creationTimestamp", "")), attempt_of(self.job)
+
+
+class Records:
+    """``records``: of all Jobs of a resource."""
+
+    def __init__(self, records: Iterable[JobRecord]) -> None:
+        self.all = sorted(records, key=lambda record: record.order)
+
+    @property
+    def attempts(self) -> dict[str, Attempt]:
+        """Step key to its failures in a row."""
+        return {
+            step: record.verdict.attempt
+            for step, record in self._newest().items()
+            if isinstance(record.verdict, Failed)
+        }
+
+    @property
+    def running(self) -> dict[str, str]:
+        """Step key to the sentence that says what its Job does now."""
+        return self._under_way(waiting=False)
+
+    @property
+    def waiting(self) -> dict[str, str]:
+        """Step key to the sentence that says what its Job waits for."""
+        return self._under_way(waiting=True)
+
+    def due(self, work: Work, now_us: int) -> Due | Attempt:
+        """The next attempt at work that no Job does now; or the failure after which it is not due yet."""
+        named = work_digest(work)
+        exact = [it for it in self.all if annotation(it.job, WORK) == named]
+        last = exact[-1] if exact else self._newest().get(work.key)
+        if last is None:
+            return Due(1, 0)
+        failed = last.verdict
+        if isinstance(failed, Succeeded):
+            if not exact:
+                return Due(1, 0)
+            failed = lost(last.job, now_us)
+        if not isinstance(failed, Failed):
+            return Due(attempt_of(last.job), 0)
+        if failed.attempt.next_us > now_us:
+            return failed.attempt
+        return Due(failed.attempt.count + 1, failed.killed)
+
+    def settled(self, planned: Iterable[str]) -> list[JobRecord]:
+        """Jobs that are over and tell nothing that is still needed: all but the last failed one of each planned step."""
+        wanted = set(planned)
+        newest = self._newest()
+        return [
+            record
+            for record in self.all
+            if record.is_over
+            and not (
+                isinstance(record.verdict, Failed) and record.step in wanted and newest[record.step] is record
+            )
+        ]
+
+    def _under_way(self, *, waiting: bool) -> dict[str, str]:
+        return {
+            it.step: it.verdict.sentence
+            for it in self.all
+            if isinstance(it.verdict, Running) and it.verdict.waiting is waiting
+        }
+
+    def _newest(self) -> dict[str, JobRecord]:
+        return {record.step: record for record in self.all}

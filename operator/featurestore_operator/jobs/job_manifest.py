@@ -1,0 +1,218 @@
+"""One Job as the API server takes it: named by what it does, so that two operators make one.
+
+A Job is tried once by Kubernetes (``backoffLimit: 0``): when to try again, with how much memory, and what to tell
+people meanwhile is decided by the operator, with a Job of its own per attempt. Jobs are the record of attempts.
+https://kubernetes.io/docs/concepts/workloads/controllers/job/#pod-failure-policy
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import Any
+
+from featurestore.digest import digest
+from featurestore.protocol import JobRequest
+from featurestore.reconcile.steps import BuildView, Publish, RunBatch
+from featurestore.registry.registry import Accepted
+from featurestore.resources import DataPipeline
+from featurestore_operator.jobs.memory import Memory
+from featurestore_operator.kube.kinds import MANAGED, PIPELINE_LABEL, VIEW_LABEL
+
+BATCH = "featurestore.dev/batch"
+STEP, WORK = "featurestore.dev/step", "featurestore.dev/work"
+SPEC = "featurestore.dev/spec"
+"""Digest of the pipeline that says how the Job's pod is to be."""
+ATTEMPT, KILLED = "featurestore.dev/attempt", "featurestore.dev/oom-kills"
+QUEUE = "kueue.x-k8s.io/queue-name"
+PERMANENT = (2, 3, 5)
+"""Exit codes after which the same attempt cannot help; see ``featurestore.errors``."""
+CONTAINER = "job"
+
+Work = RunBatch | BuildView | Publish
+"""Steps that need a data engine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """``number``: 1, 2, 3 …; ``killed``: OOM kills of this step in a row before it."""
+
+    number: int
+    killed: int
+    memory: Memory
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What is the same for all Jobs of a store.
+
+    ``root``: the storage root. ``secret``: with the store's credentials. ``redis_secret``: with those of its
+    online store. ``image``, ``service_account``: of Jobs whose pipeline names none.
+    """
+
+    namespace: str
+    root: str
+    image: str
+    service_account: str
+    secret: str | None = None
+    redis_secret: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The resource that a Job belongs to, and is removed with."""
+
+    kind: str
+    name: str
+    uid: str
+
+
+def job(
+    work: Work, attempt: Try, pipeline: Accepted[DataPipeline], owner: Owner, place: Place
+) -> dict[str, Any]:
+    """The Job that does this work."""
+    spec = pipeline.resource.spec
+    template = spec.job.template
+    labels = {**MANAGED, "app.kubernetes.io/name": "featurestore-job", **_labels(work, pipeline)}
+    queued = QUEUE in template.labels
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": job_name(work, attempt, owner),
+            "namespace": place.namespace,
+            "labels": {**template.labels, **labels},
+            "annotations": {
+                STEP: work.key,
+                WORK: work_digest(work),
+                SPEC: pipeline.digest,
+                ATTEMPT: str(attempt.number),
+                KILLED: str(attempt.killed),
+            },
+            "ownerReferences": [
+                {
+                    "apiVersion": "featurestore.dev/v1alpha1",
+                    "kind": owner.kind,
+                    "name": owner.name,
+                    "uid": owner.uid,
+                    "controller": True,
+                }
+            ],
+        },
+        "spec": {
+            "backoffLimit": 0,
+            "completions": 1,
+            "parallelism": 1,
+            # Whoever manages the queue lets it start.
+            **({"suspend": True} if queued else {}),
+            "activeDeadlineSeconds": max(1, spec.job.active_deadline // timedelta(seconds=1)),
+            "podFailurePolicy": {
+                "rules": [
+                    {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
+                    {
+                        "action": "FailJob",
+                        "onExitCodes": {
+                            "containerName": CONTAINER,
+                            "operator": "In",
+                            "values": list(PERMANENT),
+                        },
+                    },
+                ]
+            },
+            "template": {
+                "metadata": {
+                    "labels": {**template.labels, **labels},
+                    "annotations": dict(template.annotations),
+                },
+                "spec": _pod(
+                    _request(work, pipeline, place), spec.source.secret_ref, template, attempt, place
+                ),
+            },
+        },
+    }
+
+
+def job_name(work: Work, attempt: Try, owner: Owner) -> str:
+    """At most 63 characters: whose, which, and a digest of all that makes it another Job."""
+    number = f"-{work.number}" if isinstance(work, RunBatch) else ""
+    said = {
+        "work": work_digest(work),
+        "attempt": attempt.number,
+        "memory": attempt.memory.limit_bytes,
+        "owner": owner.uid,
+    }
+    tail = f"{number}-{digest(said)[:10]}"
+    return owner.name[: 63 - len(tail)].rstrip("-.") + tail
+
+
+def work_digest(work: Work) -> str:
+    """Names the work: another version to build up to is other work, though the same step."""
+    return digest([type(work).__name__, asdict(work)])
+
+
+def _labels(work: Work, pipeline: Accepted[DataPipeline]) -> dict[str, str]:
+    labels = {PIPELINE_LABEL: pipeline.resource.metadata.name}
+    if isinstance(work, RunBatch):
+        return {**labels, BATCH: str(work.number)}
+    return {**labels, VIEW_LABEL: work.view}
+
+
+def _request(work: Work, pipeline: Accepted[DataPipeline], place: Place) -> str:
+    request = JobRequest(
+        root=place.root,
+        pipeline=pipeline.resource.metadata.name,
+        number=work.number if isinstance(work, RunBatch) else None,
+        view=work.view if not isinstance(work, RunBatch) else None,
+    )
+    return request.model_dump_json()
+
+
+def _pod(request: str, source_secret: Any, template: Any, attempt: Try, place: Place) -> dict[str, Any]:
+    """The pod, by the restricted Pod Security Standard."""
+    extras = template.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+    sources: list[dict[str, Any]] = [
+        {"secretRef": {"name": name}} for name in (place.secret, place.redis_secret) if name
+    ]
+    if source_secret is not None:
+        sources.append({"prefix": "FEATURESTORE_SOURCE_", "secretRef": {"name": source_secret.name}})
+    passed = ("nodeSelector", "tolerations", "affinity", "priorityClassName", "imagePullSecrets")
+    return {
+        "restartPolicy": "Never",
+        "serviceAccountName": template.service_account_name or place.service_account,
+        "automountServiceAccountToken": False,
+        # Services of the namespace are no variables of ours.
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        **{name: extras[name] for name in passed if name in extras},
+        "volumes": [{"name": "scratch", "emptyDir": {}}, *extras.get("volumes", [])],
+        "containers": [
+            {
+                "name": CONTAINER,
+                "image": template.image or place.image,
+                **({"imagePullPolicy": extras["imagePullPolicy"]} if "imagePullPolicy" in extras else {}),
+                "args": ["--job", request],
+                "env": [{"name": "TMPDIR", "value": "/scratch"}, *extras.get("env", [])],
+                "envFrom": [*sources, *extras.get("envFrom", [])],
+                "resources": {
+                    "requests": {
+                        "memory": str(attempt.memory.request_bytes),
+                        **({"cpu": extras["cpu"]} if "cpu" in extras else {}),
+                    },
+                    "limits": {"memory": str(attempt.memory.limit_bytes)},
+                },
+                "securityContext": {
+                    "allowPrivilegeEscalation": False,
+                    "capabilities": {"drop": ["ALL"]},
+                    "readOnlyRootFilesystem": True,
+                },
+                "terminationMessagePolicy": "FallbackToLogsOnError",
+                "volumeMounts": [
+                    {"name": "scratch", "mountPath": "/scratch"},
+                    *extras.get("volumeMounts", []),
+                ],
+            }
+        ],
+    }

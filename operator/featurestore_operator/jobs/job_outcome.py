@@ -1,0 +1,209 @@
+"""What became of a Job, from what the API server says of it and of its pods.
+
+The last failed Job of a step is the record of its attempts: count, time and failure are read off it, so an operator
+that starts anew backs off where the last one stopped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from featurestore.humanize import count, size
+from featurestore.protocol import Failure
+from featurestore.retry import Attempt
+from featurestore_operator.jobs.job_manifest import ATTEMPT, CONTAINER, KILLED, STEP
+
+_OUT_OF_MEMORY = "OOMKilled"
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """It is under way. ``sentence``: for people. ``waiting``: its pod does not run, and the sentence says why."""
+
+    sentence: str
+    waiting: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """It ended well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """It failed. ``killed``: OOM kills in a row up to now, this one included if it is one."""
+
+    attempt: Attempt
+    killed: int
+
+
+Verdict = Running | Succeeded | Failed
+
+
+def verdict(job: dict[str, Any], pods: list[dict[str, Any]], now_us: int) -> Verdict:
+    """What became of the Job."""
+    conditions = {
+        it["type"]: it for it in job.get("status", {}).get("conditions", ()) if it.get("status") == "True"
+    }
+    if "Complete" in conditions:
+        return Succeeded()
+    if "Failed" in conditions:
+        return _failed(job, pods, conditions["Failed"], now_us)
+    return _running(job, pods)
+
+
+def annotation(job: dict[str, Any], name: str) -> str | None:
+    """What the Job is annotated with under this name, if it is."""
+    return (job["metadata"].get("annotations") or {}).get(name)
+
+
+def step_of(job: dict[str, Any]) -> str:
+    """Key of the step that the Job does; "" if it does not say."""
+    return str(annotation(job, STEP) or "")
+
+
+def attempt_of(job: dict[str, Any]) -> int:
+    """Which attempt it is, from 1."""
+    return _whole(annotation(job, ATTEMPT), 1)
+
+
+def lost(job: dict[str, Any], now_us: int) -> Failed:
+    """A Job that ended well and left no result: someone removed it, or the Job wrote elsewhere. It is run again."""
+    failure = Failure(
+        type="TransientError",
+        problem="the Job ended well, and its result is not in storage",
+        where=f"Job {job['metadata']['name']}",
+        wanted="what its commit left below ledger/ or features/",
+        got="nothing",
+        hint="It is run again: what is committed is found committed. Does the Job write to this storage root?",
+        retryable=True,
+    )
+    ended = _time(job.get("status", {}).get("completionTime"))
+    return Failed(Attempt(attempt_of(job), ended or now_us, failure), 0)
+
+
+def _failed(
+    job: dict[str, Any], pods: list[dict[str, Any]], condition: dict[str, Any], now_us: int
+) -> Failed:
+    before = _whole(annotation(job, KILLED), 0)
+    ended_us = _time(condition.get("lastTransitionTime")) or now_us
+    ended = _terminated(pods)
+    oom = ended.get("reason") == _OUT_OF_MEMORY
+    failure = _failure(job, condition, ended)
+    return Failed(Attempt(attempt_of(job), ended_us, failure), before + 1 if oom else 0)
+
+
+def _failure(job: dict[str, Any], condition: dict[str, Any], ended: dict[str, Any]) -> Failure:
+    where = f"Job {job['metadata']['name']}"
+    limit = _limit(job)
+    if ended.get("reason") == _OUT_OF_MEMORY:
+        return Failure(
+            type="TransientError",
+            problem="the Job ran out of memory and was killed",
+            where=where,
+            wanted=f"at most {limit}",
+            got=f"{_OUT_OF_MEMORY}, exit code {ended.get('exitCode', 137)}",
+            hint="It is run again with twice as much, up to spec.resources.memoryLimit; "
+            "a smaller spec.trigger.arrivals.maxBytes makes batches smaller",
+            retryable=True,
+        )
+    if condition.get("reason") == "DeadlineExceeded":
+        return Failure(
+            type="TransientError",
+            problem="the Job did not end in time",
+            where=where,
+            wanted=f"an end within {job['spec'].get('activeDeadlineSeconds')} s (spec.job.activeDeadline)",
+            got=str(condition.get("message", "")),
+            hint="Nothing is lost or doubled. Raise spec.job.activeDeadline, or make batches smaller",
+            retryable=True,
+        )
+    said = _said(ended)
+    if said is not None:
+        return said
+    got = f"exit code {ended['exitCode']}" if "exitCode" in ended else str(condition.get("reason", "no pod"))
+    words = str(ended.get("message", "") or condition.get("message", "")).strip()
+    return Failure(
+        type="TransientError",
+        problem="the Job died before it said why",
+        where=where,
+        got=got + (f"; its last words: {words[-1000:]}" if words else ""),
+        hint=f"kubectl logs job/{job['metadata']['name']} says more while its pod is kept",
+        retryable=True,
+    )
+
+
+def _said(ended: dict[str, Any]) -> Failure | None:
+    """What the process wrote to its termination log; None if that is no failure of ours."""
+    try:
+        return Failure.model_validate_json(ended.get("message", ""))
+    except ValidationError:
+        return None
+
+
+def _running(job: dict[str, Any], pods: list[dict[str, Any]]) -> Running:
+    name = job["metadata"]["name"]
+    killed = _whole(annotation(job, KILLED), 0)
+    if killed:
+        name += f", with {_limit(job)} after {count(killed, 'OOM kill')},"
+    if job["spec"].get("suspend"):
+        return Running(f"Job {name} waits in its queue", waiting=True)
+    alive = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+    for pod in alive:
+        status = pod.get("status", {})
+        for container in status.get("containerStatuses", ()):
+            waiting = container.get("state", {}).get("waiting")
+            if waiting and waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
+                why = f"{waiting['reason']}: {waiting.get('message', '')}".rstrip(": ")
+                return Running(f"Job {name} cannot start its container: {why}", waiting=True)
+        # What once found no node may have found one; the condition is only told anew while it looks for one.
+        for condition in status.get("conditions", ()) if status.get("phase") == "Pending" else ():
+            if condition["type"] == "PodScheduled" and condition["status"] == "False":
+                return Running(f"Job {name} finds no node: {condition.get('message', '')}", waiting=True)
+    if not alive:
+        lost = _disruption(pods)
+        if lost:
+            return Running(f"Job {name} lost its pod and gets another one: {lost}", waiting=True)
+        return Running(f"Job {name} has no pod yet", waiting=True)
+    return Running(f"Job {name} is running", waiting=False)
+
+
+def _disruption(pods: list[dict[str, Any]]) -> str:
+    """Why Kubernetes ends a pod that does nothing wrong: eviction, a drained node, preemption; "" if it does not."""
+    for pod in pods:
+        for condition in pod.get("status", {}).get("conditions", ()):
+            if condition["type"] == "DisruptionTarget" and condition["status"] == "True":
+                return str(condition.get("message") or condition.get("reason", ""))
+    return ""
+
+
+def _terminated(pods: list[dict[str, Any]]) -> dict[str, Any]:
+    """How the last container ended; {} if no pod tells."""
+    ends = [
+        container["state"]["terminated"]
+        for pod in pods
+        for container in pod.get("status", {}).get("containerStatuses", ())
+        if container.get("name") == CONTAINER and "terminated" in container.get("state", {})
+    ]
+    return max(ends, key=lambda end: end.get("finishedAt") or "", default={})
+
+
+def _limit(job: dict[str, Any]) -> str:
+    container = job["spec"]["template"]["spec"]["containers"][0]
+    limit = container.get("resources", {}).get("limits", {}).get("memory")
+    # As we wrote it, in bytes; whoever changes the Job may write it in another way.
+    return size(int(limit)) if limit and limit.isdigit() else str(limit or "no limit")
+
+
+def _whole(text: str | None, otherwise: int) -> int:
+    return int(text) if text and text.isdigit() else otherwise
+
+
+def _time(text: str | None) -> int | None:
+    """RFC 3339 to UTC microseconds."""
+    if not text:
+        return None
+    return int(datetime.fromisoformat(text).astimezone(UTC).timestamp() * 1_000_000)

@@ -1,0 +1,103 @@
+"""Starts Jobs, and lets those go whose outcome is known from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any
+
+from featurestore.errors import Conflict, SpecError
+from featurestore.protocol import as_failure
+from featurestore.registry.registry import Accepted
+from featurestore.resources import DataPipeline
+from featurestore.retry import Attempt
+from featurestore_operator.informer.cache import Cache
+from featurestore_operator.jobs.attempts import Due, JobRecord, Records
+from featurestore_operator.jobs.job_manifest import SPEC, Owner, Place, Try, Work, job
+from featurestore_operator.jobs.job_outcome import annotation, verdict
+from featurestore_operator.jobs.memory import Learned, memory
+from featurestore_operator.kube.api import Api, Exists
+from featurestore_operator.kube.kinds import JOB
+from featurestore_operator.metrics import Metrics
+
+KEPT_S = 600
+"""So long is a Job kept for people who look for its log, after its outcome stands in storage."""
+
+
+class Launcher:
+    """``clock``: UTC microseconds now."""
+
+    def __init__(self, cache: Cache, api: Api, metrics: Metrics, clock: Callable[[], int]) -> None:
+        self._cache, self._api, self._metrics, self._clock = cache, api, metrics, clock
+        self._refused: dict[tuple[str, str], Attempt] = {}
+
+    def records(self, namespace: str, jobs: Iterable[dict[str, Any]]) -> Records:
+        """What these Jobs tell."""
+        now_us = self._clock()
+        return Records(
+            JobRecord(it, verdict(it, self._cache.pods(namespace, it["metadata"]["name"]), now_us))
+            for it in jobs
+        )
+
+    def start(
+        self,
+        work: Work,
+        due: Due,
+        pipeline: Accepted[DataPipeline],
+        owner: Owner,
+        place: Place,
+        learned: Learned | None,
+        bytes_in: int,
+    ) -> str | Attempt:
+        """What is under way now, as a sentence; or the refusal of the API server, which stands for a while.
+
+        A Job of this name that is there already is the one that is wanted.
+
+        Raises:
+            TransientError: the API server did not answer.
+        """
+        now_us, refused = self._clock(), self._refused.get((place.namespace, work.key))
+        if refused is not None and refused.next_us > now_us:
+            return refused
+        asked = memory(pipeline.resource.spec.resources, learned, bytes_in, due.killed)
+        wanted = job(work, Try(due.number, due.killed, asked), pipeline, owner, place)
+        try:
+            self._cache.put(JOB, self._created(wanted))
+        except SpecError as error:
+            # A missing permission, a quota, a template that is no pod: others mend it, and it is tried again.
+            failure = as_failure(error).model_copy(update={"retryable": True})
+            refused = Attempt.after(refused, now_us, failure)
+            self._refused[place.namespace, work.key] = refused
+            return refused
+        self._refused.pop((place.namespace, work.key), None)
+        return f"Job {wanted['metadata']['name']} is started"
+
+    def _created(self, wanted: dict[str, Any]) -> dict[str, Any]:
+        """The Job, to be known at once: until a late watch told of it, a view would start what this Job goes on with."""
+        try:
+            return self._api.create(JOB, wanted)
+        except Exists:
+            return self._api.get(JOB, wanted["metadata"]["namespace"], wanted["metadata"]["name"])
+
+    def withdraw(self, namespace: str, records: Records, spec: str) -> Records:
+        """What is left without the Jobs that wait as an older spec of the pipeline had them, for which they go.
+
+        ``spec``: digest of the accepted one.
+
+        It may be for an image that is mended by now. A Job that runs is left to its end: two at the same work
+        would do it twice, and one of them for nothing.
+        """
+        outdated = [it for it in records.all if it.waits and annotation(it.job, SPEC) != spec]
+        for record in outdated:
+            # Another Job may have its name by now.
+            with suppress(Conflict):
+                self._api.delete(JOB, namespace, record.name, record.job["metadata"]["uid"])
+        return Records(it for it in records.all if it not in outdated)
+
+    def settle(self, namespace: str, records: Records, planned: Iterable[str]) -> None:
+        """Let Kubernetes remove, after a while, Jobs that nobody needs to know of any more."""
+        for record in records.settled(planned):
+            if record.job["spec"].get("ttlSecondsAfterFinished") is None:
+                patch = {"spec": {"ttlSecondsAfterFinished": KEPT_S}}
+                self._api.patch(JOB, namespace, record.name, patch)
+                self._metrics.job_ended(record.subject, record.outcome)

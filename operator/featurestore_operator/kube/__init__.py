@@ -1,0 +1,4 @@
+"""The Kubernetes API as the controller calls it.
+
+Start at ``api.py``.
+"""

@@ -1,0 +1,107 @@
+"""Which spec runs: the given one if it is right, else the last good one, and what is wrong with the given one.
+
+What an object says about itself was checked by the API server. Here is what needs others: columns of a dataset,
+tables that are looked up, expressions. What is named and is not there yet is no mistake in a cluster, where things
+are applied in any order; ``reconcile`` says that it is waited for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from featurestore.errors import SpecError
+from featurestore.registry.registry import Accepted, Kind, Registry, resource_digest
+from featurestore.resources import DataPipeline, FeatureView
+from featurestore.resources.location import is_relative
+from featurestore.resources.node import path_text
+from featurestore.resources.reference import Known, check_references
+from featurestore_operator.kube.parse import parse
+
+R = TypeVar("R", DataPipeline, FeatureView)
+Columns = Callable[[str], Collection[str] | None]
+"""Columns of a pipeline's dataset; None before its first commit. Asked only if a spec is new."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling(Generic[R]):
+    """``accepted``: what runs; None if nothing good was ever given. ``problem``: what is wrong with what is given."""
+
+    accepted: Accepted[R] | None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A resource as the cluster has it: its fields are named by their paths."""
+
+    resource: DataPipeline | FeatureView
+
+    def where(self, *path: str | int) -> str:
+        return path_text(path)
+
+
+def rule_pipeline(found: dict[str, Any], registry: Registry, columns: Columns) -> Ruling[DataPipeline]:
+    """Which spec of the pipeline runs.
+
+    Raises:
+        StorageError: storage did not answer.
+    """
+    try:
+        given = parse(DataPipeline, found)
+        return Ruling(_accepted(given, given.spec.looked_up, registry, columns))
+    except SpecError as error:
+        last = registry.current("pipelines", found["metadata"]["name"])
+        # A laptop with the same storage may have recorded what has a meaning only there.
+        usable = last is not None and not is_relative(last.resource.spec.source.uri)
+        return Ruling(last if usable else None, str(error))
+
+
+def rule_view(found: dict[str, Any], registry: Registry, columns: Columns) -> Ruling[FeatureView]:
+    """Which spec of the view runs.
+
+    Raises:
+        StorageError: storage did not answer.
+    """
+    try:
+        given = parse(FeatureView, found)
+        return Ruling(_accepted(given, [given.spec.source.pipeline], registry, columns))
+    except SpecError as error:
+        return Ruling(registry.current("views", found["metadata"]["name"]), str(error))
+
+
+def _accepted(given: R, named: Collection[str], registry: Registry, columns: Columns) -> Accepted[R]:
+    """The resource, which is the accepted one from now on. ``named``: the pipelines that it names.
+
+    Raises:
+        SpecError: something that it says of others is wrong.
+    """
+    kind: Kind = "pipelines" if isinstance(given, DataPipeline) else "views"
+    digest = resource_digest(given)
+    if registry.accepted_digest(kind, given.metadata.name) != digest:
+        _check(given, _pipelines(registry, named), columns)
+        registry.accept(given)
+    return Accepted(digest, given)
+
+
+def _pipelines(registry: Registry, names: Collection[str]) -> dict[str, DataPipeline]:
+    found = {name: registry.current("pipelines", name) for name in names}
+    return {name: accepted.resource for name, accepted in found.items() if accepted is not None}
+
+
+def _check(
+    given: DataPipeline | FeatureView,
+    pipelines: Mapping[str, DataPipeline],
+    columns: Columns,
+) -> None:
+    """Nothing, if all that it names is right.
+
+    Raises:
+        SpecError: something is wrong; all of it is said.
+    """
+    had = {name: columns(name) for name in {*pipelines, given.metadata.name}}
+    schemas = {name: found for name, found in had.items() if found is not None}
+    problems = check_references([Given(given)], Known(pipelines, schemas, growing=True))
+    if problems:
+        raise SpecError("; ".join(map(str, problems)), problems=problems)

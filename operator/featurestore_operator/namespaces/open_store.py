@@ -1,0 +1,179 @@
+"""The FeatureStore of a namespace, opened: its storage root, registry and online store, with its own credentials.
+
+A namespace uses its only FeatureStore, or the one named ``default`` if there are several.
+"""
+
+from __future__ import annotations
+
+import base64
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from featurestore.errors import CodeError, NotFound, SpecError
+from featurestore.online.index import Marks, open_marks
+from featurestore.reconcile.conditions import Condition, false
+from featurestore.reconcile.observe import Published
+from featurestore.reconcile.reasons import Reason
+from featurestore.registry.registry import Registry
+from featurestore.resources import FeatureStore
+from featurestore.resources.metadata import SecretRef
+from featurestore.retry import SECOND_US
+from featurestore.storage.objects import Storage
+from featurestore_operator.informer.cache import Cache
+from featurestore_operator.jobs.job_manifest import Place
+from featurestore_operator.kube.api import Api
+from featurestore_operator.kube.kinds import SECRET
+from featurestore_operator.kube.parse import parse
+from featurestore_operator.namespaces.managed_redis import resolved
+from featurestore_operator.settings import Settings
+
+DEFAULT = "default"
+SECRET_US = 10 * SECOND_US
+"""So often is a Secret looked for that is not there: Secrets are not watched."""
+_KEPT_US = 300 * 1_000_000
+"""So long are credentials used before their Secret is read again; a failure of storage ends it at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenStore:
+    """``resource``: as clients see it, a managed Redis being a URL. ``environ``: has the credentials of storage."""
+
+    resource: FeatureStore
+    uid: str
+    storage: Storage
+    registry: Registry
+    marks: Marks
+    published: Published
+    environ: Mapping[str, str] | None
+    place: Place
+
+
+Secrets = tuple[Mapping[str, str] | None, Mapping[str, str] | None]
+"""Credentials of storage and of the online store; None for the process's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """``version``: of the object that it was opened from. ``read_us``: when its Secrets were read."""
+
+    version: str
+    secrets: Secrets
+    store: OpenStore
+    read_us: int
+
+
+class Stores:
+    """Opens stores and keeps them. Safe to use from several threads."""
+
+    def __init__(self, cache: Cache, api: Api, settings: Settings, clock: Callable[[], int]) -> None:
+        self._cache = cache
+        self._api = api
+        self._settings = settings
+        self._clock = clock
+        self._kept: dict[str, _Kept] = {}
+        self._lock = threading.Lock()
+
+    def find(self, namespace: str) -> dict[str, Any] | Condition:
+        """The object of the FeatureStore that the namespace uses, or why there is none."""
+        found = {it["metadata"]["name"]: it for it in self._cache.stores(namespace)}
+        if len(found) == 1:
+            return next(iter(found.values()))
+        if not found:
+            message = f"There is no FeatureStore in namespace {namespace!r}: it says where data lives."
+            return false("Ready", Reason.STORE_MISSING, message)
+        if DEFAULT in found:
+            return found[DEFAULT]
+        names = ", ".join(sorted(found))
+        message = (
+            f"Namespace {namespace!r} has several FeatureStores ({names}) and none is named {DEFAULT!r}."
+        )
+        return false("Ready", Reason.STORE_AMBIGUOUS, message)
+
+    def open(self, namespace: str) -> OpenStore | Condition:
+        """The namespace's store, or the condition that says why there is none.
+
+        Raises:
+            StorageError: storage cannot be opened.
+            TransientError: the API server did not answer.
+        """
+        found = self.find(namespace)
+        if isinstance(found, Condition):
+            return found
+        version = f"{found['metadata']['uid']}/{found['metadata'].get('generation', 0)}"
+        with self._lock:
+            kept = self._kept.get(namespace)
+        if kept is not None and kept.version == version and self._clock() - kept.read_us < _KEPT_US:
+            return kept.store
+        try:
+            resource = resolved(parse(FeatureStore, found), namespace)
+            secrets = self._secrets(namespace, resource)
+            if kept is not None and (kept.version, kept.secrets) == (version, secrets):
+                # The same one: whatever was remembered of it holds.
+                store = kept.store
+            else:
+                store = self._opened(namespace, found["metadata"]["uid"], resource, secrets)
+        except (SpecError, CodeError) as error:
+            return false("Ready", Reason.STORE_INVALID, str(error))
+        except NotFound as error:
+            return false("Ready", Reason.SECRET_MISSING, str(error))
+        with self._lock:
+            self._kept[namespace] = _Kept(version, secrets, store, self._clock())
+        return store
+
+    def forget(self, namespace: str) -> None:
+        """Read its credentials anew next time: it may have failed because they were changed."""
+        with self._lock:
+            kept = self._kept.get(namespace)
+            if kept is not None:
+                self._kept[namespace] = replace(kept, read_us=-_KEPT_US)
+
+    def credentials(self, namespace: str, ref: SecretRef | None) -> Mapping[str, str] | None:
+        """What a Secret holds, by key; None if none is named.
+
+        Raises:
+            NotFound: there is no such Secret.
+            TransientError: the API server did not answer.
+        """
+        if ref is None:
+            return None
+        try:
+            secret = self._api.get(SECRET, namespace, ref.name)
+        except NotFound as error:
+            raise NotFound(
+                f"there is no Secret {ref.name!r}",
+                where=f"namespace {namespace!r}",
+                wanted="the credentials that secretRef names",
+                hint=f"kubectl -n {namespace} create secret generic {ref.name} --from-literal=AWS_ACCESS_KEY_ID=…",
+            ) from error
+        return {key: base64.b64decode(value).decode() for key, value in (secret.get("data") or {}).items()}
+
+    def _secrets(self, namespace: str, resource: FeatureStore) -> Secrets:
+        redis = resource.spec.online.redis
+        return (
+            self.credentials(namespace, resource.spec.offline.secret_ref),
+            self.credentials(namespace, redis.secret_ref) if redis is not None else None,
+        )
+
+    def _opened(self, namespace: str, uid: str, resource: FeatureStore, secrets: Secrets) -> OpenStore:
+        offline, redis = resource.spec.offline, resource.spec.online.redis
+        storage = Storage(offline.uri, secrets[0])
+        marks = open_marks(storage, resource.spec, secrets[1])
+        return OpenStore(
+            resource=resource,
+            uid=uid,
+            storage=storage,
+            registry=Registry(storage),
+            marks=marks,
+            published=Published(storage, marks),
+            environ=secrets[0],
+            place=Place(
+                namespace=namespace,
+                root=storage.root,
+                image=self._settings.job_image,
+                service_account=self._settings.job_service_account,
+                secret=offline.secret_ref.name if offline.secret_ref else None,
+                redis_secret=redis.secret_ref.name if redis is not None and redis.secret_ref else None,
+            ),
+        )

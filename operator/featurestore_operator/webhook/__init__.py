@@ -1,0 +1,4 @@
+"""Admission: what the API server asks before it takes an object.
+
+Start at ``admission.py``.
+"""

@@ -1,0 +1,159 @@
+"""What the webhook answers: whether an object may be written, and what follows if it is.
+
+A function of the request and of what is known. It refuses only what is wrong for a reason that several objects give
+and that waiting cannot heal; the CRDs refuse what one object gives. What follows (what is built again, who reads it)
+is a warning: ``kubectl apply --dry-run=server`` shows it before it is done.
+https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from featurestore.errors import SpecError
+from featurestore.humanize import count
+from featurestore.registry.changeset import Action, Before, plan
+from featurestore.resources import DataPipeline, FeatureStore, FeatureView, Resource
+from featurestore.resources.reference import Known, check_references
+from featurestore_operator.kube.parse import parse
+from featurestore_operator.namespaces.acceptance import Given
+
+NAMED = 5
+"""So many names are listed; the API server cuts warnings that are long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """The answer. ``message``: why not; ``warnings``: what follows, as sentences."""
+
+    allowed: bool
+    message: str = ""
+    warnings: tuple[str, ...] = ()
+
+    def to_dict(self, uid: str) -> dict[str, Any]:
+        """As the API server wants it, for the request of this uid."""
+        response: dict[str, Any] = {"uid": uid, "allowed": self.allowed}
+        if self.message:
+            response["status"] = {"code": 422, "reason": "Invalid", "message": self.message}
+        if self.warnings:
+            response["warnings"] = list(self.warnings)
+        return {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}
+
+
+def review(request: Mapping[str, Any], known: Before | None) -> Review:
+    """The answer to the ``request`` of an AdmissionReview. Changes nothing, so that a dry run is no other thing.
+
+    ``known``: of the request's namespace; None if it cannot be told now (no store yet, or storage does not answer),
+    and then nothing is refused.
+    """
+    found = request.get("object") or {}
+    before = request.get("oldObject") or {}
+    if known is None or request["operation"] not in ("CREATE", "UPDATE", "DELETE"):
+        return Review(True)
+    if request["operation"] == "DELETE":
+        return Review(True, warnings=tuple(_without(before, known)))
+    # Whoever takes a label or a finalizer from an object that was wrong before must not be kept from it.
+    if "deletionTimestamp" in found["metadata"] or found.get("spec") == before.get("spec"):
+        return Review(True)
+    try:
+        resource = _parsed(found)
+    except SpecError as error:
+        return Review(False, str(error))
+    if not isinstance(resource, FeatureStore):
+        problems = check_references([Given(resource)], _references(known))
+        if problems:
+            return Review(False, "; ".join(map(str, problems)))
+    return Review(True, warnings=tuple(_follows(resource, known)))
+
+
+def _parsed(found: dict[str, Any]) -> Resource:
+    match found["kind"]:
+        case "FeatureStore":
+            return parse(FeatureStore, found)
+        case "DataPipeline":
+            return parse(DataPipeline, found)
+    return parse(FeatureView, found)
+
+
+def _references(known: Before) -> Known:
+    return Known(
+        pipelines={name: accepted.resource for name, accepted in known.pipelines.items()},
+        schemas={name: dataset.columns for name, dataset in known.datasets.items() if dataset.columns},
+        growing=True,
+    )
+
+
+def _follows(resource: Resource, known: Before) -> Iterator[str]:
+    """What writing the resource brings about."""
+    name = f"{resource.kind} {resource.metadata.name!r}"
+    for pipeline in sorted(_named(resource) - set(known.pipelines)):
+        yield f"{name} waits: there is no DataPipeline {pipeline!r} yet"
+    (change,) = plan([resource], known).changes
+    if change.action is not Action.UPDATE:
+        return
+    if change.gone:
+        yield f"{name} loses {_list(change.gone)}: whoever reads that finds it no more"
+    if change.reads:
+        yield f"{name} {change.reads}"
+    for note in change.notes:
+        yield f"{name}: {note}"
+    if isinstance(resource, DataPipeline):
+        if readers := _readers(resource.metadata.name, known):
+            yield f"{name} is read by {_list(readers)}"
+        yield from _broken(resource, known)
+
+
+def _broken(pipeline: DataPipeline, known: Before) -> Iterator[str]:
+    """Who reads what the pipeline's dataset has no more."""
+    for view in _views_of(pipeline.metadata.name, known):
+        for problem in check_references([Given(pipeline), Given(view)], _references(known)):
+            yield f"FeatureView {view.metadata.name!r} is wrong from then on: {problem}"
+
+
+def _without(found: Mapping[str, Any], known: Before) -> Iterator[str]:
+    """What deleting the object brings about."""
+    kind, name = found["kind"], found["metadata"]["name"]
+    if kind == "FeatureStore" and (known.pipelines or known.views):
+        number = f"{count(len(known.pipelines), 'DataPipeline')} and {count(len(known.views), 'FeatureView')}"
+        yield f"{number} stand still without a FeatureStore; what is in storage stays"
+    if kind == "DataPipeline" and (readers := _readers(name, known)):
+        yield f"DataPipeline {name!r} is read by {_list(readers)}: without it no new rows come there"
+    if (found.get("spec") or {}).get("deletionPolicy") == "Delete":
+        yield f"The data of {kind} {name!r} is deleted with it (spec.deletionPolicy: Delete)"
+
+
+def _named(resource: Resource) -> set[str]:
+    """The pipelines that the resource names."""
+    if isinstance(resource, FeatureView):
+        return {resource.spec.source.pipeline}
+    if isinstance(resource, DataPipeline):
+        return set(resource.spec.looked_up)
+    return set()
+
+
+def _views_of(pipeline: str, known: Before) -> list[FeatureView]:
+    views = (accepted.resource for accepted in known.views.values())
+    return [view for view in views if view.spec.source.pipeline == pipeline]
+
+
+def _readers(pipeline: str, known: Before) -> list[str]:
+    """Views on the dataset of the pipeline, and pipelines that look it up."""
+    views = [f"FeatureView {view.metadata.name!r}" for view in _views_of(pipeline, known)]
+    others = [
+        f"DataPipeline {name!r}"
+        for name, accepted in known.pipelines.items()
+        if name != pipeline and pipeline in _named(accepted.resource)
+    ]
+    return sorted(views) + sorted(others)
+
+
+def _list(names: Collection[str]) -> str:
+    """The names, the first of them if they are many.
+
+    >>> _list(["a", "b"]), _list(["a", "b", "c", "d", "e", "f", "g"])
+    ('a, b', 'a, b, c, d, e and 2 more')
+    """
+    shown = ", ".join(list(names)[:NAMED])
+    return shown if len(names) <= NAMED else f"{shown} and {len(names) - NAMED} more"

@@ -1,0 +1,284 @@
+"""What passes is row-wise, runs in Polars and names its columns; the rest is refused with the reason."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from featurestore.errors import SpecError
+from featurestore.expressions.check import check_expression
+from featurestore.expressions.dialect import FUNCTIONS, Use
+
+GOOD = {
+    "distance": "i + j * 2 - x / 3.0",
+    "division": "i // 2 + j % 2",
+    "signs": "- i + +j",
+    "sign after an operator": "i > -1 AND x*-1 < 2",
+    "comparison": "i = 1 OR i == 2 OR i != 3 OR i <> 4 OR i < j OR i <= j OR i > j OR i >= j",
+    "null-safe": "i IS DISTINCT FROM j AND i IS NOT DISTINCT FROM i",
+    "null": "i IS NULL OR s IS NOT NULL",
+    "truth": "b IS TRUE OR b IS NOT FALSE OR NOT b",
+    "between": "i BETWEEN 1 AND 6000 AND x NOT BETWEEN 0 AND 1",
+    "in": "s IN ('EWR', 'JFK') OR i NOT IN (1, 2)",
+    "like": "s LIKE 'N%' OR s NOT ILIKE 'n%'",
+    "pattern": r"s ~ '^N\d+' OR s ~* 'n' OR s !~ 'x' OR s !~* 'x'",
+    "join of texts": "s || '-' || i",
+    "case": "CASE WHEN i > 1 THEN 'late' WHEN i < 0 THEN 'early' ELSE 'on time' END",
+    "case of a value": "CASE i WHEN 1 THEN 'one' END",
+    "try_cast": "TRY_CAST(s AS BIGINT) + TRY_CAST(i AS DOUBLE)",
+    "time literals": "t > TIMESTAMP '2013-01-01 00:00:00' AND d >= DATE '2013-01-01'",
+    "zoned time literal": "tz > TIMESTAMPTZ '2013-01-01 00:00:00+00'",
+    "interval": "t + INTERVAL '90 minutes' - INTERVAL '1 day 2 hours'",
+    "interval with a unit": "t + INTERVAL '1' DAY",
+    "part of a time": "EXTRACT(hour FROM t) + EXTRACT(dow FROM d)",
+    "list": "l[1] + ARRAY_GET(l, i)",
+    "list literal": "ARRAY_CONTAINS([1, 2], i) OR ARRAY_CONTAINS(ARRAY[1], i)",
+    "field of a struct": "st.y + 1",
+    "quoted names": '"i" + "j"',
+    "quote in a text": "s = 'it''s' OR s = 'a\\' OR s = '\"'",
+    "literals": "COALESCE(x, 1e3, 1.5, 9223372036854775808)",
+    "no column": "'web'",
+    "keywords in any case": "not (i iS nUlL) aNd trUE",
+    "over lines": "i\n  + j\t+ 1",
+    "long chain": " + ".join(["i"] * 800),
+    "deep": "(" * 30 + "i" + ")" * 30,
+}
+
+REFUSED = {
+    # text: what the message must say
+    "": "an expression gives one value",
+    "   ": "an expression gives one value",
+    "i, j": "an expression gives one value",
+    "i AS k": "no alias",
+    "i k": "no alias",
+    "*": "names its columns",
+    "i.*": "names its columns",
+    "(i": "something is open",
+    "//": "without a value after it",
+    "i,": "a comma without a value",
+    "ABS(i,)": "a comma without a value",
+    "lenght(s)": "Did you mean 'LENGTH'?",
+    "my_function(s)": "unknown function MY_FUNCTION",
+    "ABS(i, j)": "wanted 1, got 2 arguments",
+    "SPLIT_PART(s, s, 1)": "takes only a text or a number as argument 2",
+    "s LIKE s": "a pattern is a text",
+    "s ~ s": "a pattern is a text",
+    # the row alone
+    "SUM(i)": "In a view, use `aggregate`",
+    "COUNT(*)": "COUNT is not allowed in an expression",
+    "SUM(i) FILTER (WHERE b)": "not allowed",
+    "SUM(i) OVER (PARTITION BY s)": "window functions are not allowed",
+    "ROW_NUMBER() OVER (ORDER BY i)": "window functions are not allowed",
+    "LAG(i)": "needs other rows",
+    "UNNEST(l)": "it changes the number of rows",
+    "i IN (SELECT i FROM self)": "subqueries are not allowed",
+    "(SELECT MAX(i) FROM self)": "subqueries are not allowed",
+    "EXISTS (SELECT 1)": "subqueries are not allowed",
+    # the same answer again
+    "NOW()": "changes with the time of the run",
+    "current_date": "changes with the time of the run",
+    "CURRENT_TIMESTAMP": "changes with the time of the run",
+    "CURRENT_TIMESTAMP()": "changes with the time of the run",
+    "RANDOM()": "another each time",
+    "ARRAY_UNIQUE(l)": "no certain order",
+    # a bad value must not stop the good rows
+    "CAST(s AS BIGINT)": "write TRY_CAST",
+    "s::bigint": "write TRY_CAST",
+    "STRPTIME(s, '%Y')": "a `cast` step sends its row to quarantine",
+    "DATE(s)": "would stop the good rows",
+    # nothing but the row
+    "read_csv('/etc/passwd')": "reads what is not in the row",
+    "READ_PARQUET('s3://b/k')": "reads what is not in the row",
+    "scan_ndjson('x')": "reads what is not in the row",
+    "parquet_scan('x')": "reads what is not in the row",
+    "glob('*')": "reads what is not in the row",
+    "getenv('HOME')": "reads what is not in the row",
+    "i FROM read_csv('/etc/passwd')": "one value of a row",
+    "i FROM self": "one value of a row",
+    "i WHERE b": "one value of a row",
+    "i UNION SELECT 1": "one value of a row",
+    "i LIMIT 1": "one value of a row",
+    "DISTINCT i": "one value of a row",
+    "i INTO OUTFILE 'x'": "one value of a row",
+    "i INTO x": "one value of a row",
+    "SELECT i": "subqueries are not allowed",
+    "AS i": "cannot be parsed",
+    "ALL i": "no alias",
+    "i AS": "cannot be parsed",
+    ", i": "a comma without a value before it",
+    "i BETWEEN 1 2": "cannot be parsed",
+    "i) FROM self WHERE (b": "nothing is open",
+    "l[1": "something is open to the end",
+    "CASE WHEN b THEN i": "Close it with END",
+    "i ~ 1": "a pattern is a text",
+    "DATE '2013-13-01'": "this is no DATE",
+    "TIMESTAMP '2013-01-01'": "this is no TIMESTAMP",
+    "i.null": "a point without a name",
+    "s LIKE + 'a'": "Join texts with ||",
+    "1; DROP TABLE self": "without a semicolon",
+    "COLUMNS('i')": "names columns by pattern",
+    # two parsers, two readings
+    "i -- x": "comments",
+    "i /* x */": "comments",
+    "i /*! + read_csv('x') */": "comments",
+    "i # x": "comments",
+    "i+--j": "comments",
+    "E'a\\nb'": "without a space",
+    "N'a'": "without a space",
+    "X'41'": "without a space",
+    "U&'a'": "not known",
+    "'a' 'b'": "two texts without an operator",
+    "'a\\' || read_csv('x') || '": "A quote is not closed",
+    "$$a$$": "not known",
+    "$1": "not known",
+    ":x": "not known",
+    "?": "not known",
+    "@x": "not known",
+    "{{ x }}": "not known",
+    "{fn ABS(i)}": "not known",
+    "`i`": "Quote names with double quotes",
+    "'open": "A quote is not closed",
+    '"open': "A quote is not closed",
+    "1_000": "without a space",
+    "0x1F": "without a space",
+    ".5": "Write 0.5, not .5",
+    "1.": "Write 0.5, not .5",
+    "1.e3": "Write 0.5, not .5",
+    "é": "double quotes",
+    "ｉ": "double quotes",
+    "i\u00a0+ j": "no meaning here",
+    "i\u200b": "no meaning here",
+    "i\x00": "no meaning here",
+    "i ISNULL": "Write IS NULL",
+    "i NOTNULL": "Write IS NOT NULL",
+    "b XOR b": "Write a <> b",
+    "i DIV 2": "Write DIV(x, y)",
+    "s LIKE 'a!%' ESCAPE '!'": "no ESCAPE",
+    's COLLATE "C"': "code points",
+    "i <=> j": "IS NOT DISTINCT FROM",
+    "i ^ 2": "Write POW(x, y)",
+    "i & 1": "Write BIT_AND(x, y)",
+    "b && b": "Write AND",
+    "! b": "Write NOT",
+    "st->'y'": "Write struct.field",
+    "x -> x + 1": "Write struct.field",
+    "i << 2": "not known",
+    "i IS 5": "cannot be parsed|IS wants",
+    "i IN ()": "IN wants values",
+    "i IN l": "IN wants values",
+    "i = ANY(l)": "unknown function ANY",
+    "(i, j)": "not allowed",
+    "[i, j]": "only numbers and texts",
+    "l[i]": "ARRAY_GET",
+    "l[1:2]": "not allowed|only numbers|not known",
+    "t AT TIME ZONE 'UTC'": "all times are UTC",
+    "TRY_CAST(i AS INT8)": "Polars reads INT8 as 8 bytes",
+    "TRY_CAST(i AS JSON)": "unknown type",
+    "TRY_CAST(i AS DECIMAL(10, 2))": "unknown type",
+    "EXTRACT(fortnight FROM t)": "unknown part of a time",
+    "INTERVAL '1 fortnight'": "unknown interval",
+    "INTERVAL i": "no alias",
+    "user": 'A column of this name: "user"',
+    "TRIM(BOTH 'a' FROM s)": "one value of a row",
+    "i +": "without a value after it",
+    "(" * 40 + "i" + ")" * 40: "too deep",
+    "NOT " * 60 + "b": "too deep",
+    "CASE WHEN b THEN " * 60 + "i" + " END" * 60: "too deep",
+    "(" * 4000: "too deep",
+}
+
+
+@pytest.mark.parametrize("text", GOOD.values(), ids=GOOD.keys())
+def test_what_passes_runs_in_polars_and_names_its_columns(text: str, rows: pl.DataFrame) -> None:
+    used = check_expression(text, where="spec", columns=rows.columns)
+    assert used == set(pl.sql_expr(text).meta.root_names())
+    assert rows.lazy().with_columns(__answer=pl.sql_expr(text)).collect().height == rows.height
+
+
+@pytest.mark.parametrize(("text", "reason"), REFUSED.items(), ids=[repr(text)[:40] for text in REFUSED])
+def test_what_is_refused_says_why(text: str, reason: str) -> None:
+    with pytest.raises(SpecError, match="|".join(_escaped(reason))) as caught:
+        check_expression(text, where="spec.filter")
+    assert caught.value.where == "spec.filter"
+    assert "\x1b" not in str(caught.value)
+
+
+def _escaped(reason: str) -> list[str]:
+    import re
+
+    return [re.escape(part) for part in reason.split("|")]
+
+
+ARGUMENTS = {
+    "ARRAY_": "l",
+    "BIT_": "i",
+    "STRFTIME": "t",
+    "DATE_PART": "'year', t",
+    **dict.fromkeys("YEAR QUARTER MONTH WEEK DAY DAYOFWEEK HOUR MINUTE SECOND".split(), "t"),  # noqa: SIM905
+}
+CALLS = {
+    "ARRAY_CONTAINS": "l, i",
+    "ARRAY_GET": "l, 1",
+    "ARRAY_TO_STRING": "ls, '-'",
+    "BIT_AND": "i, 1",
+    "BIT_LENGTH": "s",
+    "BIT_OR": "i, j",
+    "BIT_XOR": "i, j",
+    "CONCAT_WS": "'-', s, s",
+    "DATE_PART": "'year', t",
+    "IF": "b, i, j",
+    "LPAD": "s, 9, 'x'",
+    "POW": "x, 2",
+    "POWER": "x, i",
+    "REGEXP_LIKE": r"s, '^N\d'",
+    "REGEXP_REPLACE": r"s, '\d', 'x'",
+    "RPAD": "s, 9, 'x'",
+    "REPLACE": "s, 'N', 'M'",
+    "SPLIT_PART": "s, ' ', 1",
+    "STRFTIME": "t, '%Y-%m'",
+    "STRING_TO_ARRAY": "s, ' '",
+}
+TEXTS = frozenset(
+    """LOWER UPPER INITCAP REVERSE LENGTH CHAR_LENGTH CHARACTER_LENGTH OCTET_LENGTH TRIM LTRIM RTRIM LEFT RIGHT
+    LPAD RPAD SUBSTR SUBSTRING STARTS_WITH ENDS_WITH CONCAT""".split()  # noqa: SIM905
+)
+
+
+def _arguments(name: str, count: int) -> str:
+    if name in CALLS:
+        return CALLS[name]
+    first = next((column for prefix, column in ARGUMENTS.items() if name.startswith(prefix)), "x")
+    if name in TEXTS:
+        first = "s"
+    rest = "s" if name in ("STARTS_WITH", "ENDS_WITH") else "1" if name != "LOG" else "2.0"
+    if name in ("LTRIM", "RTRIM"):
+        rest = "'N'"
+    if name in ("DIV", "MOD"):
+        first = "i"
+    return ", ".join([first, *[rest] * (count - 1)][:count])
+
+
+@pytest.mark.parametrize("name", sorted(name for name, one in FUNCTIONS.items() if one.use is Use.ROW))
+def test_every_row_wise_function_runs_in_polars_row_by_row(name: str, rows: pl.DataFrame) -> None:
+    function = FUNCTIONS[name]
+    for count in sorted({function.least, min(function.most, 3)}):
+        text = f"{name}({_arguments(name, count)})"
+        check_expression(text, where="spec", columns=rows.columns)
+        whole = rows.with_columns(answer=pl.sql_expr(text)).select("answer")
+        parts = [rows[n : n + 1].with_columns(answer=pl.sql_expr(text)).select("answer") for n in range(3)]
+        assert pl.concat(parts).equals(whole)
+
+
+def test_columns_are_compared_with_those_there_are() -> None:
+    with pytest.raises(SpecError, match=r"unknown column 'tailnmu'.*Did you mean 'tailnum'"):
+        check_expression("tailnmu IS NULL", where="spec", columns=["tailnum", "carrier"])
+
+
+def test_names_of_columns_keep_their_case() -> None:
+    assert check_expression('"Tail Num" = Carrier', where="spec") == {"Tail Num", "Carrier"}
+    with pytest.raises(SpecError, match="unknown column 'Carrier'"):
+        check_expression("Carrier IS NULL", where="spec", columns=["carrier"])
+
+
+def test_columns_that_are_not_known_yet_are_not_compared() -> None:
+    assert check_expression("a + b", where="spec") == {"a", "b"}

@@ -1,0 +1,109 @@
+"""Whatever passes the check opens no file: shown by texts made of the pieces that attacks are made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+from depth import examples
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from featurestore.errors import SpecError
+from featurestore.expressions.check import check_expression, check_query
+
+SECRET = "planted-secret"
+
+WORDS = r"""i s b x self planted.csv 'planted.csv' "planted.csv" "self" 'it''s' 'a\' \ ' " '' "" `
+    read_csv read_parquet READ_CSV scan_csv read_json read_ipc glob LOWER ABS COALESCE COUNT SUM IF
+    ( ) ( ) ( ) , , . * + - / // || = <> < ; -- /* */ # :: ~ ^ & | ! @ $ $$ ? : [ ] { } -> =>
+    SELECT FROM FROM WHERE WITH AS AS JOIN ON UNION ALL IN EXISTS INTO CREATE TABLE VALUES LATERAL UNNEST
+    AND OR NOT IS NULL CASE WHEN THEN ELSE END BETWEEN LIKE ESCAPE OVER PARTITION BY ORDER GROUP LIMIT FILTER
+    DISTINCT CAST TRY_CAST EXTRACT INTERVAL DATE TIMESTAMP COLLATE XOR ISNULL NOTNULL ANY EXCLUDE REPLACE
+    E'x' X'41' N'x' U&'x' 1 0.5 .5 1. 1e3 0x1F 1_0 é"""
+PIECES = st.sampled_from([*WORDS.split(), "\x00", "\u00a0", "\n", "\t"])
+SOUP = st.lists(st.tuples(PIECES, st.sampled_from(["", " ", " ", " "])), max_size=14).map(
+    lambda pieces: "".join(piece + space for piece, space in pieces)
+)
+TABLES = st.sampled_from(
+    [
+        "self",
+        "read_csv('planted.csv')",
+        "'planted.csv'",
+        '"planted.csv"',
+        "planted",
+        "q",
+        "(SELECT * FROM self) AS z",
+    ]
+)
+VALUES = st.sampled_from(
+    [
+        "*",
+        "i",
+        "q.i",
+        "COUNT(*) AS n",
+        "read_csv('planted.csv')",
+        "(SELECT MAX(i) FROM read_csv('planted.csv'))",
+        "s",
+    ]
+)
+QUERIES = st.builds(
+    "{0}SELECT {1} FROM {2}{3}{4}".format,
+    st.sampled_from(
+        ["", "WITH q AS (SELECT * FROM self) ", "WITH q AS (SELECT * FROM read_csv('planted.csv')) "]
+    ),
+    VALUES,
+    TABLES,
+    st.sampled_from(["", ", ", " CROSS JOIN ", " -- ", " /* "]),
+    st.one_of(TABLES, SOUP, st.just("")),
+)
+
+
+@pytest.fixture
+def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "planted.csv").write_text(f"i,s\n1,{SECRET}\n")
+    return tmp_path
+
+
+FEW = settings(
+    max_examples=examples(300),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+def test_the_planted_file_would_be_read_without_the_check(planted: Path) -> None:
+    with pl.SQLContext(register_globals=False) as context:
+        assert SECRET in str(context.execute("SELECT * FROM read_csv('planted.csv')").collect())
+
+
+@FEW
+@given(text=SOUP)
+def test_an_expression_that_passes_is_read_alike_by_both_parsers(text: str, rows: pl.DataFrame) -> None:
+    try:
+        used = check_expression(text, where="spec")
+    except SpecError:
+        return
+    expression = pl.sql_expr(text)
+    assert used == set(expression.meta.root_names())
+
+
+@FEW
+@given(
+    text=st.one_of(QUERIES, SOUP.map("SELECT i FROM self {}".format), SOUP.map("SELECT {} FROM self".format))
+)
+def test_a_query_that_passes_opens_no_file(text: str, rows: pl.DataFrame, planted: Path) -> None:
+    try:
+        check_query(text, where="spec")
+    except SpecError:
+        return
+    with pl.SQLContext(frames={"self": rows.lazy()}, register_globals=False) as context:
+        try:
+            plan = context.execute(text)
+            shown = plan.explain(optimized=False) + str(plan.collect())
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+            shown = str(error)
+    assert "SCAN" not in shown.replace("TABLE SCAN", "")
+    assert SECRET not in shown

@@ -1,0 +1,285 @@
+"""One batch: the arrivals of a manifest in, one commit of the dataset out.
+
+What the same files and the same spec would break again is an outcome: files and rows go to quarantine, and the batch
+is committed without them. Only what may heal by itself is raised.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+
+from featurestore.arrivals.ledger import Ledger
+from featurestore.arrivals.manifest import Action, Entry, Manifest
+from featurestore.errors import CodeError, Conflict, FeatureStoreError, SpecError, StorageError
+from featurestore.protocol import BatchRequest, BatchResult, Progress
+from featurestore.registry.registry import Registry
+from featurestore.resources.pipeline import DataPipelineSpec, Otherwise
+from featurestore.storage import paths
+from featurestore.storage.delta import FILE, ROW, DataFile, Table
+from featurestore.storage.objects import Storage
+from featurestore_transforms.batch.commit import Outcome, commit, finished, is_done, open_dataset, user_types
+from featurestore_transforms.batch.conform import Member
+from featurestore_transforms.batch.group import Done, Plan
+from featurestore_transforms.batch.quarantined import Earlier, Quarantine, read_earlier, rows_before
+from featurestore_transforms.sources.csv_file import CsvFile
+from featurestore_transforms.sources.formats import open_source
+from featurestore_transforms.sources.source_file import (
+    DECODING,
+    SourceFile,
+    Unreadable,
+    explaining,
+    require_pinned,
+)
+from featurestore_transforms.sources.source_schema import (
+    FailBatch,
+    SourceSchema,
+    first_schema,
+    meet,
+    read_schema,
+)
+from featurestore_transforms.steps.python import CallableRaised, load
+from featurestore_transforms.steps.rules import RULE, Rule, Rules
+from featurestore_transforms.tables.row_changes import scan
+
+_ATTEMPTS = 3
+_AT_ONCE = 8
+"""Files that are looked at at the same time: in object storage each takes some round trips."""
+
+
+def run_batch(storage: Storage, request: BatchRequest, progress: Callable[[Progress], None]) -> BatchResult:
+    """What the batch became. A batch that is committed is not run again.
+
+    Raises:
+        NotFound: there is no such batch.
+        TransientError: an earlier batch is not committed yet, or storage did not answer.
+        CodeError: a callable cannot be imported. Nothing was read.
+    """
+    manifest = Ledger(storage, request.pipeline).manifest(request.number)
+    dataset = open_dataset(storage, request.pipeline)
+    if is_done(dataset, manifest):
+        return finished(storage, manifest)
+    spec = Registry(storage).get("pipelines", request.pipeline, manifest.spec_digest).spec
+    for transform in spec.transforms:
+        if transform.python is not None:
+            load(transform.python.callable)
+    plan = Plan(storage, paths.dataset(request.pipeline), request.number, spec, _lookups(storage, manifest))
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            with tempfile.TemporaryDirectory(prefix="featurestore-") as scratch:
+                run = _Run(storage, manifest, spec, plan, Path(scratch), progress)
+                outcome = run.outcome(user_types(open_dataset(storage, request.pipeline)))
+            return commit(storage, manifest, spec, outcome)
+        except Conflict:
+            if attempt == _ATTEMPTS:
+                raise
+    raise AssertionError("the last attempt returns or raises")
+
+
+@dataclass
+class _Run:
+    """The batch while its files are read. Nothing that it writes counts before it is committed."""
+
+    storage: Storage
+    manifest: Manifest
+    spec: DataPipelineSpec
+    plan: Plan
+    scratch: Path
+    progress: Callable[[Progress], None]
+    refused: dict[int, Unreadable] = field(default_factory=dict)
+    done: list[tuple[list[Member], Done]] = field(default_factory=list)
+    rows: int = 0
+
+    def outcome(self, types: Mapping[str, pl.DataType]) -> Outcome:
+        """What is to be committed. ``types``: of the dataset's columns until now."""
+        path = paths.quarantine("pipelines", self.manifest.pipeline)
+        earlier = read_earlier(Table.open(self.storage, path), self.manifest)
+        self.refused.update(earlier.refused)
+        held = read_schema(self.storage, self.manifest.pipeline, self.manifest.number)
+        schema = held
+        try:
+            members, schema = self._meet(first_schema(self.spec.columns, held))
+            for group in self.plan.groups(members):
+                self._read(group, self.done[-1][1].types if self.done else types)
+        except FailBatch as failed:
+            self._fail(failed)
+            schema = held
+        members = [member for group, _ in self.done for member in group]
+        broken = self._broken()
+        return Outcome(
+            files=tuple(file for _, done in self.done for file in done.files),
+            types=self.done[-1][1].types if self.done else dict(types),
+            schema=schema if schema != held else None,
+            earlier=earlier,
+            quarantine=tuple(self._quarantine(earlier)),
+            refused={index: refusal.rule for index, refusal in self.refused.items()},
+            rows_read=sum(member.rows for member in members),
+            broken={rule.name: count for rule, count in broken.items()},
+            rows_quarantined=sum(n for rule, n in broken.items() if rule.otherwise is Otherwise.QUARANTINE),
+            rows_dropped=sum(n for rule, n in broken.items() if rule.otherwise is Otherwise.DROP),
+            bytes_read=sum(member.file.arrival.size_bytes for member in members),
+        )
+
+    def _meet(self, held: SourceSchema | None) -> tuple[list[Member], SourceSchema | None]:
+        """The files that can be read, in the order of the manifest, and the schema after them."""
+        members: list[Member] = []
+        entries = self.manifest.entries
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            opened = pool.map(self._open, range(len(entries)))
+            for index, file in enumerate(opened):
+                self._tell("look at files", index + 1, len(entries), "files")
+                if isinstance(file, Unreadable):
+                    self.refused[index] = file
+                    continue
+                try:
+                    with explaining(file.arrival):
+                        if held is None and isinstance(file, CsvFile):
+                            file.require_separated()
+                        met = meet(held, file, self.spec.schema_policy)
+                except Unreadable as refusal:
+                    self.refused[index] = refusal
+                    continue
+                held = met.schema
+                members.append(Member(index, file, met, self._only(entries[index])))
+        return members, held
+
+    def _open(self, index: int) -> SourceFile | Unreadable:
+        entry = self.manifest.entries[index]
+        if index in self.refused:
+            return self.refused[index]
+        if entry.action is Action.REJECT:
+            return Unreadable("file:overwritten", entry.reason)
+        try:
+            return open_source(entry.arrival, self.spec.source)
+        except Unreadable as refusal:
+            return refusal
+
+    def _only(self, entry: Entry) -> pl.Series | None:
+        """The rows to take of a file that is run again; all of them if it was quarantined, or is replaced, as a file."""
+        if entry.replays is None or entry.replaces:
+            return None
+        return rows_before(self.storage, self.manifest.pipeline, *entry.replays)
+
+    def _read(self, group: list[Member], types: Mapping[str, pl.DataType]) -> None:
+        """The group's rows as data files; a file that cannot be read is found and refused."""
+        try:
+            done = self.plan.run(group, types, self.scratch)
+        except (StorageError, MemoryError):
+            raise
+        except (*DECODING, FeatureStoreError) as error:
+            if len(group) > 1:
+                for member in group:
+                    self._read([member], self.done[-1][1].types if self.done else types)
+                return
+            self.refused[group[0].index] = self._blame(group[0], types, error)
+            return
+        changed = {member.index: found for member in group if (found := _changed(member)) is not None}
+        if changed:
+            self.plan.discard(done.files)
+            self.refused.update(changed)
+            rest = [member for member in group if member.index not in changed]
+            if rest:
+                self._read(rest, types)
+            return
+        self.done.append((group, done))
+        self._require_batch(done)
+        self.rows += sum(member.rows for member in group)
+        self._tell("read rows", self.rows, None, "rows")
+
+    def _blame(self, member: Member, types: Mapping[str, pl.DataType], error: BaseException) -> Unreadable:
+        """What is wrong with a file whose plan failed: the file, or a step that cannot deal with it.
+
+        Raises:
+            CodeError: a callable cannot be imported.
+            StorageError: the file and its plan are fine, so it was writing that failed.
+        """
+        if isinstance(error, CodeError) and not isinstance(error, CallableRaised):
+            raise error
+        if isinstance(error, SpecError):
+            return Unreadable(f"spec:{error.where}" if error.where else "spec", str(error))
+        try:
+            with explaining(member.file.arrival):
+                member.file.scan().select(pl.all().count()).collect(engine="streaming")
+        except Unreadable as broken:
+            return broken
+        if isinstance(error, CallableRaised):
+            # Its message begins with the callable's name.
+            return Unreadable(f"python:{error.problem.partition(' ')[0]}", str(error))
+        try:
+            self.plan.explained(member, types, Rules()).select(pl.all().count()).collect(engine="streaming")
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as failed:
+            return Unreadable("spec:transforms", (str(failed) or type(failed).__name__).splitlines()[0])
+        where = self.storage.uri(self.plan.table)
+        raise StorageError("data files cannot be written", where=where, got=str(error)) from error
+
+    def _require_batch(self, done: Done) -> None:
+        """Nothing, if no row broke a rule that fails the batch.
+
+        Raises:
+            FailBatch: one did.
+        """
+        codes = [code for code, rule in enumerate(done.rules) if rule.otherwise is Otherwise.FAIL_BATCH]
+        failing = done.broken.filter(pl.col(RULE).is_in(codes))
+        if failing.height:
+            file, row, code = failing.sort(FILE, ROW).row(0)
+            uri = self.manifest.entries[file].arrival.uri
+            reason = f"{failing.height:,} rows broke it; the first is row {row} of {uri}"
+            raise FailBatch(done.rules[code].name, reason)
+
+    def _fail(self, failed: FailBatch) -> None:
+        """Take no row: every file that is not refused already goes to quarantine."""
+        for _, done in self.done:
+            self.plan.discard(done.files)
+        self.done.clear()
+        for index in range(len(self.manifest.entries)):
+            self.refused.setdefault(index, Unreadable(f"batch:{failed.rule}", failed.reason))
+
+    def _broken(self) -> dict[Rule, int]:
+        """Rule to the number of rows that broke it."""
+        counts: Counter[Rule] = Counter()
+        for _, done in self.done:
+            for code, count in done.broken.group_by(RULE).len().iter_rows():
+                counts[done.rules[code]] += count
+        return dict(sorted(counts.items(), key=lambda item: item[0].name))
+
+    def _quarantine(self, earlier: Earlier) -> Iterator[DataFile]:
+        """What is to be added to the quarantine; after an earlier run, only files that are refused since."""
+        table = paths.quarantine("pipelines", self.manifest.pipeline)
+        quarantine = Quarantine(self.storage, table, self.manifest, time.time_ns() // 1000)
+        if not earlier.runs:
+            for members, done in self.done:
+                yield from quarantine.rows(self.plan, members, done)
+        refused = {index: why for index, why in self.refused.items() if index not in earlier.refused}
+        if refused:
+            yield quarantine.files((index, why.rule, why.reason) for index, why in sorted(refused.items()))
+
+    def _tell(self, step: str, done: int, total: int | None, unit: Literal["rows", "files"]) -> None:
+        self.progress(Progress(step=f"{step} of {self.manifest.pipeline}", done=done, total=total, unit=unit))
+
+
+def _changed(member: Member) -> Unreadable | None:
+    """Why the file is not what it was when it was opened; None if it is."""
+    try:
+        require_pinned(member.file.arrival)
+    except Unreadable as changed:
+        return changed
+    return None
+
+
+def _lookups(storage: Storage, manifest: Manifest) -> dict[str, pl.LazyFrame]:
+    """The datasets that lookups join, as of the versions that the manifest pins."""
+    frames = {}
+    for pipeline, version in manifest.lookups:
+        table = Table.open(storage, paths.dataset(pipeline), version)
+        if table is None:
+            raise StorageError("the dataset to look up is gone", where=storage.uri(paths.dataset(pipeline)))
+        frames[pipeline] = scan(table, table.files())
+    return frames

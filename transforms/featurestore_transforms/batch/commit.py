@@ -1,0 +1,279 @@
+"""The two commits of a batch, and the result that is read back from them.
+
+Quarantine first, then the dataset, both with the application transaction ``(ledger uid, batch)``: a batch that is
+in the dataset is wholly done, and one that is only in the quarantine is finished without being quarantined again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC as ZONE
+from datetime import datetime, timedelta
+from importlib.metadata import version
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from featurestore.arrivals.manifest import Manifest
+from featurestore.errors import Conflict, StorageError, TransientError
+from featurestore.failpoint import reach
+from featurestore.protocol import BatchResult
+from featurestore.resources.pipeline import DataPipelineSpec
+from featurestore.storage import paths
+from featurestore.storage.delta import BATCH, SYSTEM_COLUMNS, DataFile, Table
+from featurestore.storage.objects import Storage
+from featurestore.views.schema import QUARANTINE, SYSTEM_FIELDS
+from featurestore_transforms.batch.quarantined import Earlier, read_earlier
+from featurestore_transforms.casting.cast import UTC
+from featurestore_transforms.casting.delta_types import type_name
+from featurestore_transforms.entrypoint.peak import peak_bytes
+from featurestore_transforms.sources.source_schema import SourceSchema, write_schema
+from featurestore_transforms.tables.rewrite import losers, without
+from featurestore_transforms.tables.row_changes import NO_ROWS, scan
+
+_ATTEMPTS = 10
+_EPOCH = datetime(1970, 1, 1, tzinfo=ZONE)
+
+
+def open_dataset(storage: Storage, pipeline: str) -> Table | None:
+    """The newest version of the dataset; None before the first batch."""
+    return Table.open(storage, paths.dataset(pipeline))
+
+
+def is_done(dataset: Table | None, manifest: Manifest) -> bool:
+    """Whether the batch is in the dataset.
+
+    Raises:
+        TransientError: an earlier batch is not: a later one would hide that it is missing.
+    """
+    done = dataset.committed(manifest.uid) if dataset is not None else 0
+    if done < manifest.number - 1:
+        raise TransientError(
+            "an earlier batch comes first",
+            where=f"batch {manifest.number} of {manifest.pipeline!r}",
+            wanted=f"batch {manifest.number - 1} in the dataset",
+            got=f"batch {done}",
+        )
+    return done >= manifest.number
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the files of a batch came to. Its data files are written, and no commit names them yet.
+
+    ``schema``: of source files, if the batch changed it. ``refused``: files that are quarantined as files, and the
+    rule that each broke.
+    ``earlier``: what runs of this batch that were killed had put into the quarantine, which ``quarantine`` adds to.
+    """
+
+    earlier: Earlier
+    files: tuple[DataFile, ...]
+    types: Mapping[str, pl.DataType]
+    schema: SourceSchema | None
+    quarantine: tuple[DataFile, ...]
+    refused: Mapping[int, str]
+    rows_read: int
+    broken: Mapping[str, int]
+    rows_quarantined: int
+    rows_dropped: int
+    bytes_read: int
+
+
+def commit(storage: Storage, manifest: Manifest, spec: DataPipelineSpec, outcome: Outcome) -> BatchResult:
+    """The result of the batch, after its two commits; of another run that was first, that one's result.
+
+    Raises:
+        Conflict: other writers were always first, or another run of this batch came to something else.
+    """
+    _commit_quarantine(storage, manifest, outcome)
+    reach("after-quarantine-commit")
+    if outcome.schema is not None:
+        write_schema(storage, manifest.pipeline, manifest.number, outcome.schema)
+    for attempt in range(1, _ATTEMPTS + 1):
+        dataset = open_dataset(storage, manifest.pipeline)
+        if is_done(dataset, manifest):
+            break
+        try:
+            dataset = _with_columns(storage, dataset, manifest.pipeline, outcome.types)
+            _commit_dataset(dataset, manifest, spec, outcome)
+        except Conflict:
+            if attempt == _ATTEMPTS:
+                raise
+    reach("after-dataset-commit")
+    return finished(storage, manifest)
+
+
+def finished(storage: Storage, manifest: Manifest) -> BatchResult:
+    """The result of a committed batch, from its commit; its record is written if it is not there."""
+    record = paths.result(manifest.pipeline, manifest.number)
+    known = storage.find(record)
+    if known is not None:
+        return BatchResult.model_validate_json(known)
+    dataset = open_dataset(storage, manifest.pipeline)
+    if dataset is None:
+        raise StorageError("the dataset is gone", where=storage.uri(paths.dataset(manifest.pipeline)))
+    result = _recorded(dataset, manifest)
+    # Not sorted: columns stand as the dataset has them.
+    storage.replace(record, result.model_dump_json(by_alias=True).encode())
+    reach("after-result")
+    return result
+
+
+def user_types(dataset: Table | None) -> dict[str, pl.DataType]:
+    """Types of the dataset's columns that are not ours."""
+    if dataset is None:
+        return {}
+    schema = pl.Schema(dataset.schema)
+    return {name: dtype for name, dtype in schema.items() if name not in SYSTEM_COLUMNS}
+
+
+def _commit_quarantine(storage: Storage, manifest: Manifest, outcome: Outcome) -> None:
+    """Put what the batch refuses into the quarantine, on top of what its outcome was worked out from.
+
+    Raises:
+        Conflict: another run of this batch was first and refused other files: what is to be committed depends on it.
+    """
+    path = paths.quarantine("pipelines", manifest.pipeline)
+    addition = f"{manifest.uid}/{manifest.number}"
+    for attempt in range(1, _ATTEMPTS + 1):
+        table = Table.open(storage, path)
+        earlier = read_earlier(table, manifest)
+        if earlier.runs != outcome.earlier.runs:
+            if earlier.refused.keys() == outcome.refused.keys():
+                return
+            raise Conflict("another run of this batch was first", where=storage.uri(path))
+        if not outcome.quarantine:
+            return
+        # What an earlier run did not know is an addition of its own: a file was lost after it was killed.
+        app_id = addition if earlier.runs else manifest.uid
+        number = earlier.runs if earlier.runs else manifest.number
+        table = table or Table.create(storage, path, QUARANTINE)
+        try:
+            table.commit(app_id=app_id, number=number, add=outcome.quarantine, metadata=_metadata(manifest))
+            return
+        except Conflict:
+            if attempt == _ATTEMPTS:
+                raise
+
+
+def _with_columns(
+    storage: Storage, dataset: Table | None, pipeline: str, types: Mapping[str, pl.DataType]
+) -> Table:
+    """The dataset with these columns. It is begun with them, before the system columns, if there is none."""
+    schema = pl.DataFrame(schema=dict(types)).to_arrow().schema
+    if dataset is None:
+        schema = pa.schema([*schema, *SYSTEM_FIELDS])
+        dataset = Table.create(storage, paths.dataset(pipeline), schema)
+    return dataset.add_columns(schema)
+
+
+def _commit_dataset(dataset: Table, manifest: Manifest, spec: DataPipelineSpec, outcome: Outcome) -> None:
+    add, remove = _settled(dataset, manifest, spec, outcome)
+    committed = [file for file in add if file.stats["minValues"].get(BATCH) == manifest.number]
+    gone = {file.path for file in remove}
+    files = [*(file for file in dataset.files() if file.path not in gone), *add]
+    result = BatchResult(
+        pipeline=manifest.pipeline,
+        number=manifest.number,
+        dataset_version=dataset.version + 1,
+        files=len(manifest.entries),
+        files_quarantined=len(outcome.refused),
+        rows_read=outcome.rows_read,
+        rows_committed=sum(file.rows for file in committed),
+        rows_quarantined=outcome.rows_quarantined,
+        rows_dropped=outcome.rows_dropped,
+        broken=dict(outcome.broken),
+        files_refused=dict(sorted(Counter(outcome.refused.values()).items())),
+        watermarks_us=_watermarks_us(committed, outcome.types),
+        bytes_read=outcome.bytes_read,
+        **_holds(dataset, files),
+        peak_bytes=peak_bytes(),
+        finished_us=time.time_ns() // 1000,
+    )
+    dataset.commit(
+        app_id=manifest.uid,
+        number=manifest.number,
+        add=add,
+        remove=remove,
+        metadata={**_metadata(manifest), "result": result.model_dump_json(by_alias=True)},
+    )
+
+
+def _settled(
+    dataset: Table, manifest: Manifest, spec: DataPipelineSpec, outcome: Outcome
+) -> tuple[list[DataFile], list[DataFile]]:
+    """Data files to add and to remove, after Replace and the dataset's own ``deduplicate``."""
+    new = list(outcome.files)
+    replaced = [pair for entry in manifest.entries for pair in entry.replaces]
+    if not replaced and spec.deduplicate is None:
+        return new, []
+    before = dataset.files()
+    stay = without(dataset, before, replaced, NO_ROWS)
+    if spec.deduplicate is None:
+        made = [file for file in stay.files if file not in before]
+        return new + made, list(stay.remove)
+    beaten = losers(dataset, stay.files, new, spec.deduplicate, spec.resources.memory)
+    rest = without(dataset, [*stay.files, *new], [], beaten)
+    known = {file.path for file in before}
+    kept = {file.path for file in rest.files}
+    add = [file for file in rest.files if file.path not in known]
+    return add, [file for file in before if file.path not in kept]
+
+
+def _metadata(manifest: Manifest) -> dict[str, str]:
+    return {
+        "pipeline": manifest.pipeline,
+        "batch": str(manifest.number),
+        "manifest_digest": manifest.digest,
+        "spec_digest": manifest.spec_digest,
+        "code_version": version("featurestore"),
+    }
+
+
+def _recorded(dataset: Table, manifest: Manifest) -> BatchResult:
+    """The result as its commit says it."""
+    digest = manifest.digest
+    for entry in dataset.history():
+        if entry.get("manifest_digest") == digest and "result" in entry:
+            result = BatchResult.model_validate_json(entry["result"])
+            return result.model_copy(update={"dataset_version": entry["version"]})
+    # Its commit was cleaned up from the log: what the data files say is what is left.
+    rows = scan(dataset, dataset.files()).filter(pl.col(BATCH) == manifest.number)
+    return BatchResult(
+        pipeline=manifest.pipeline,
+        number=manifest.number,
+        dataset_version=dataset.version,
+        files=len(manifest.entries),
+        files_quarantined=0,
+        rows_read=0,
+        rows_committed=rows.select(pl.len()).collect(engine="streaming").item(),
+        rows_quarantined=0,
+        rows_dropped=0,
+        **_holds(dataset, dataset.files()),
+        finished_us=time.time_ns() // 1000,
+    )
+
+
+def _holds(dataset: Table, files: Sequence[DataFile]) -> dict[str, Any]:
+    """What a result says of the dataset, which consists of these files."""
+    return {
+        "dataset_rows": sum(file.rows for file in files),
+        "dataset_bytes": sum(file.size_bytes for file in files),
+        "dataset_columns": {name: type_name(dtype) for name, dtype in user_types(dataset).items()},
+    }
+
+
+def _watermarks_us(files: Iterable[DataFile], types: Mapping[str, pl.DataType]) -> dict[str, int]:
+    """Timestamp column to its greatest value in these files, from their statistics."""
+    greatest: dict[str, int] = {}
+    for file in files:
+        for name, text in file.stats["maxValues"].items():
+            if types.get(name) == UTC:
+                moment = text if isinstance(text, datetime) else datetime.fromisoformat(text)
+                value = (moment - _EPOCH) // timedelta(microseconds=1)
+                greatest[name] = max(value, greatest.get(name, value))
+    return greatest

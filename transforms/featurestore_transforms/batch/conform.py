@@ -1,0 +1,136 @@
+"""Rows of a source file in the held types, and rows of a plan in the dataset's types."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import polars as pl
+
+from featurestore.errors import SpecError
+from featurestore.resources.pipeline import DriftPolicy, Otherwise, SchemaPolicy
+from featurestore.storage.delta import BATCH, FILE, ROW
+from featurestore_transforms.casting.delta_types import storable, store, type_name
+from featurestore_transforms.sources.source_file import LINE, MALFORMED, SourceFile
+from featurestore_transforms.sources.source_schema import TYPE_CHANGED, Met
+from featurestore_transforms.sources.stream import scan_streams
+from featurestore_transforms.steps.rules import MARKS, Rule, Rules, user_columns
+from featurestore_transforms.steps.shown import shown
+
+MALFORMED_ROW = Rule("row:malformed")
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A file of a batch that is to be read: its index in the manifest, and what its columns are.
+
+    ``only``: the numbers of the rows to take, when quarantined rows are run again.
+    """
+
+    index: int
+    file: SourceFile
+    met: Met
+    only: pl.Series | None = None
+
+    @property
+    def rows(self) -> int:
+        """How many rows were read; known after they were."""
+        return self.file.rows() if self.only is None else len(self.only)
+
+
+def conform(members: Sequence[Member], policy: SchemaPolicy, rules: Rules) -> pl.LazyFrame:
+    """The files' rows with the held columns; marked where a row is malformed or a value does not fit.
+
+    ``frame[<held columns>, __file: int32, __row: int64, __rule: int16]``. The files were met with the same schema.
+    """
+    alike = [list(some) for _, some in groupby(members, key=_look)]
+    return pl.concat([_conform(_scan(some), some[0].met, policy, rules) for some in alike])
+
+
+def _look(member: Member) -> object:
+    """What must be equal for files to be read as one."""
+    return type(member.file), list(member.file.schema.items()), list(member.met.columns.items())
+
+
+def _scan(members: Sequence[Member]) -> pl.LazyFrame:
+    """Rows of files that look the same, as they are in the files, with ``__file``."""
+    streams = [(one.index, one.file.stream) for one in members if one.file.stream is not None]
+    if streams:
+        return scan_streams(streams)
+    return pl.concat(
+        [one.file.scan().with_columns(pl.lit(one.index, pl.Int32).alias(FILE)) for one in members]
+    )
+
+
+def _conform(rows: pl.LazyFrame, met: Met, policy: SchemaPolicy, rules: Rules) -> pl.LazyFrame:
+    there = rows.collect_schema()
+    fails = policy.type_changed is DriftPolicy.FAIL_BATCH
+    changed = Rule(TYPE_CHANGED, Otherwise.FAIL_BATCH if fails else Otherwise.QUARANTINE)
+    values, broken = [], []
+    if MALFORMED in there:
+        broken.append((MALFORMED_ROW, pl.col(MALFORMED).is_not_null(), _malformed()))
+    for name, wanted in met.schema.types.items():
+        column = met.columns.get(name)
+        if column is None:
+            values.append(pl.lit(None, wanted).alias(name))
+            continue
+        fit = store(pl.col(column), there[column], wanted)
+        values.append(fit.value.alias(name))
+        if fit.fits is not None:
+            got = shown(pl.col(column), there[column])
+            why = pl.concat_str(pl.lit(f"{name}: wanted {type_name(wanted)}, got "), got)
+            broken.append((changed, ~fit.fits, why))
+    marked = rules.mark(rules.begin(rows), broken)
+    marks = [pl.col(name) for name in MARKS if name in marked.collect_schema() and name not in (FILE, ROW)]
+    return marked.select(*values, FILE, ROW, *marks)
+
+
+def dataset_types(rows: pl.LazyFrame, known: Mapping[str, pl.DataType]) -> dict[str, pl.DataType]:
+    """Types of the dataset's columns after these rows: those that it has stay, new ones are added at the end.
+
+    A column that has no value yet has no type yet, and is not there yet.
+
+    Raises:
+        SpecError: a column cannot be stored.
+    """
+    types = dict(known)
+    folded = {name.lower(): name for name in known}
+    for name, dtype in user_columns(rows).items():
+        stored = storable(dtype)
+        if stored is None:
+            raise SpecError(f"no table holds the type of column {name!r}", got=str(dtype))
+        if name.startswith("__"):
+            raise SpecError(f"names that begin with two underscores are ours: column {name!r}")
+        other = folded.setdefault(name.lower(), name)
+        if other != name:
+            raise SpecError("two columns differ in upper and lower case only", got=f"{other!r} and {name!r}")
+        if name not in types and stored != pl.Null():
+            types[name] = stored
+    return types
+
+
+def shape(rows: pl.LazyFrame, batch: int, types: Mapping[str, pl.DataType], rules: Rules) -> pl.LazyFrame:
+    """The rows in the dataset's columns and types; marked where a value does not fit the type that its column has.
+
+    ``frame[<columns of the dataset>, __batch, __file, __row, __rule]``
+    """
+    there = user_columns(rows)
+    values, broken = [], []
+    for name, wanted in types.items():
+        if name not in there:
+            values.append(pl.lit(None, wanted).alias(name))
+            continue
+        fit = store(pl.col(name), there[name], wanted)
+        values.append(fit.value.alias(name))
+        if fit.fits is not None:
+            got = shown(pl.col(name), there[name])
+            why = pl.concat_str(pl.lit(f"{name}: the dataset has {type_name(wanted)}, got "), got)
+            broken.append((Rule(f"cast:{name}"), ~fit.fits, why))
+    marked = rules.mark(rows, broken)
+    marks = [pl.col(name) for name in MARKS if name in marked.collect_schema() and name not in (FILE, ROW)]
+    return marked.select(*values, pl.lit(batch, pl.Int64).alias(BATCH), FILE, ROW, *marks)
+
+
+def _malformed() -> pl.Expr:
+    return pl.concat_str(pl.col(MALFORMED), pl.lit(": ") + pl.col(LINE).str.slice(0, 100), ignore_nulls=True)

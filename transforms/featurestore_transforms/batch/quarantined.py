@@ -1,0 +1,143 @@
+"""Files and rows that broke a rule, as data files of a pipeline's quarantine table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from featurestore.arrivals.manifest import Manifest
+from featurestore.resources.pipeline import Otherwise
+from featurestore.storage import paths
+from featurestore.storage.delta import BATCH, FILE, ROW, DataFile, Table
+from featurestore.storage.objects import Storage
+from featurestore.views.schema import QUARANTINE
+from featurestore_transforms.batch.conform import Member
+from featurestore_transforms.batch.group import Done, Plan
+from featurestore_transforms.sources.source_file import LINE, MALFORMED, Unreadable
+from featurestore_transforms.steps.rules import REASON, RULE, Rules, is_good, user_columns
+from featurestore_transforms.tables.data_files import write_data_file
+from featurestore_transforms.tables.records import to_json
+from featurestore_transforms.tables.row_changes import scan
+
+_SHARE = 16
+_ROW_BYTES = 2000
+"""Room that a row and its JSON take, more or less."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """Writes data files of the quarantine table of one batch. ``now_us``: when the rows are put there."""
+
+    storage: Storage
+    table: str
+    manifest: Manifest
+    now_us: int
+
+    def files(self, refused: Iterable[tuple[int, str, str]]) -> DataFile:
+        """Whole files as entries: ``(index of the file, rule, reason)``."""
+        rows = [(index, None, rule, reason, None) for index, rule, reason in refused]
+        return self._write(pl.DataFrame(rows, schema=_ROWS, orient="row"))
+
+    def rows(self, plan: Plan, members: Iterable[Member], done: Done) -> Iterator[DataFile]:
+        """The broken rows of these files, each with what its source says.
+
+        The files are read again, for the reasons and for the rows as they were: few rows are broken usually.
+        """
+        rules = done.rules
+        codes = [code for code, rule in enumerate(rules) if rule.otherwise is Otherwise.QUARANTINE]
+        names = pl.Series([rule.name for rule in rules], dtype=pl.String)
+        wanted = done.broken.filter(pl.col(RULE).is_in(codes))
+        for member in members:
+            marked = wanted.filter(pl.col(FILE) == member.index).drop(FILE)
+            if marked.height:
+                for part in _explained(plan, member, marked, done.types):
+                    yield self._write(
+                        part.select(
+                            pl.lit(member.index, pl.Int32).alias(FILE),
+                            ROW,
+                            names.gather(part[RULE]).alias("rule"),
+                            pl.col(REASON).alias("reason"),
+                            "record",
+                        )
+                    )
+
+    def _write(self, rows: pl.DataFrame) -> DataFile:
+        arrivals = [entry.arrival for entry in self.manifest.entries]
+        entries = rows.with_columns(
+            pl.lit(self.manifest.number, pl.Int64).alias(BATCH),
+            pl.Series("uri", [arrivals[index].uri for index in rows[FILE]], dtype=pl.String),
+            pl.Series("version", [arrivals[index].version for index in rows[FILE]], dtype=pl.String),
+            pl.lit(self.now_us).cast(pl.Datetime("us", "UTC")).alias("quarantined_at"),
+        )
+        return write_data_file(self.storage, self.table, entries.select(QUARANTINE.names).sort(FILE, ROW))
+
+
+_ROWS = {FILE: pl.Int32, ROW: pl.Int64, "rule": pl.String, "reason": pl.String, "record": pl.String}
+
+
+def _explained(
+    plan: Plan, member: Member, marked: pl.DataFrame, types: Mapping[str, pl.DataType]
+) -> Iterator[pl.DataFrame]:
+    """``frame[__row, __rule, __reason, record]`` of the marked rows ``frame[__row, __rule]`` of one file."""
+    size = max(1, plan.spec.resources.memory // _SHARE // _ROW_BYTES)
+    rules = Rules(explain=True)
+    reasons = plan.explained(member, types, rules).filter(~is_good())
+    for part in marked.sort(ROW).iter_slices(size):
+        why = reasons.join(part.lazy().select(ROW), on=ROW, how="semi").select(ROW, REASON)
+        records = _records(member, part)
+        found = part.lazy().join(why.unique(ROW), on=ROW, how="left").collect(engine="streaming")
+        yield found.join(records, on=ROW, how="left", maintain_order="left")
+
+
+def _records(member: Member, part: pl.DataFrame) -> pl.DataFrame:
+    """``frame[__row, record]``: the source's rows as they are; a malformed one as its line."""
+    rows = member.file.scan().join(part.lazy().select(ROW), on=ROW, how="semi").collect(engine="streaming")
+    names = list(user_columns(rows.lazy().drop(MALFORMED, LINE, strict=False)))
+    # Python's times end at microseconds, and the nanoseconds may be what is wrong.
+    exact = [pl.col(name).dt.to_string("iso") for name in names if _is_nano(rows.schema[name])]
+    texts = to_json(rows.select(names).with_columns(exact))
+    if LINE in rows.columns:
+        lines = to_json(rows.select(pl.col(LINE).alias("line")))
+        texts = rows.select(pl.when(pl.col(LINE).is_null()).then(texts).otherwise(lines)).to_series()
+    return pl.DataFrame({ROW: rows[ROW], "record": texts}, schema={ROW: pl.Int64, "record": pl.String})
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """What earlier runs of a batch put into the quarantine: in how many commits, and which files as files.
+
+    What was decided then stays decided, also if a file that was gone is back.
+    """
+
+    runs: int = 0
+    refused: Mapping[int, Unreadable] = field(default_factory=dict)
+
+
+def read_earlier(table: Table | None, manifest: Manifest) -> Earlier:
+    """What is in the quarantine of this batch already."""
+    if table is None or table.committed(manifest.uid) < manifest.number:
+        return Earlier()
+    runs = 1 + table.committed(f"{manifest.uid}/{manifest.number}")
+    here = _entries(table, manifest.number).filter(pl.col(ROW).is_null())
+    found = here.select(FILE, "rule", "reason").collect(engine="streaming")
+    return Earlier(runs, {file: Unreadable(rule, reason) for file, rule, reason in found.iter_rows()})
+
+
+def rows_before(storage: Storage, pipeline: str, batch: int, file: int) -> pl.Series | None:
+    """Numbers of the quarantined rows of a file of an earlier batch; None if it was quarantined as a file."""
+    table = Table.open(storage, paths.quarantine("pipelines", pipeline))
+    if table is None:
+        return None
+    here = _entries(table, batch).filter(pl.col(FILE) == file).select(ROW)
+    rows = here.collect(engine="streaming").to_series()
+    return None if rows.null_count() or rows.is_empty() else rows.unique()
+
+
+def _entries(table: Table, batch: int) -> pl.LazyFrame:
+    return scan(table, table.files()).filter(pl.col(BATCH) == batch)
+
+
+def _is_nano(dtype: pl.DataType) -> bool:
+    return isinstance(dtype, pl.Datetime) and dtype.time_unit == "ns"

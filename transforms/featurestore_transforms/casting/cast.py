@@ -1,0 +1,178 @@
+"""Casts that lose nothing: a value keeps its meaning in the new type, or it is found not to fit.
+
+| from | to | fits |
+|---|---|---|
+| integers, floats, decimals, bool | integers | whole numbers in range |
+| integers, decimals | floats | those that come back the same: integers to 2^53 in float64, and many beyond |
+| float64 | float32 | rounded; not a finite value that would become infinite |
+| integers, floats | bool | 0 and 1 |
+| string | numbers, bool, date, timestamp | plain texts of them: `12`, `1.5e3`, `true`, `2013-01-31`, ISO 8601 times |
+| numbers, bool, date, times | string | its text |
+| string | bytes | UTF-8 |
+| date, naive or zoned times | timestamp | midnight UTC; naive means UTC; kept to the microsecond |
+| timestamp | date | midnights UTC |
+| lists | lists | if every item does |
+
+What is not named does not cast at all, whatever the values: that is an error of the spec.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import polars as pl
+import pyarrow as pa
+from polars.datatypes import DataTypeClass
+
+from featurestore.resources.value import ColumnType, KeyType
+from featurestore.views.schema import arrow_type
+
+UTC = pl.Datetime("us", "UTC")
+_ISO = (
+    r"^(?P<day>\d{4}-\d{2}-\d{2})"
+    r"(?:[T ](?P<time>\d{2}:\d{2})(?::(?P<second>\d{2})(?:\.(?P<fraction>\d+))?)?"
+    r" ?(?:[Zz]|(?P<sign>[+-])(?P<hours>[01]\d|2[0-3]):?(?P<minutes>[0-5]\d)?)?)?$"
+)
+_WORDS = {"true": True, "false": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """``value``: in the new type, null where it does not fit. ``fits``: bool, never null; true of nulls.
+
+    Without ``fits`` every value does.
+    """
+
+    value: pl.Expr
+    fits: pl.Expr | None = None
+
+
+@cache
+def polars_type(declared: ColumnType | KeyType) -> pl.DataType:
+    """The Polars type of a declared type.
+
+    >>> polars_type(ColumnType.LIST_INT64)
+    List(Int64)
+    """
+    return pl.Schema(pa.schema([("value", arrow_type(declared))]))["value"]
+
+
+def fit(value: pl.Expr, source: pl.DataType, declared: ColumnType | KeyType) -> Fit | None:
+    """The expression, of type ``source``, in a declared type; None if that type never takes such values."""
+    return fit_to(value, source, polars_type(declared))
+
+
+def fit_to(value: pl.Expr, source: pl.DataType, target: pl.DataType) -> Fit | None:
+    """As :func:`fit`, for a Polars type."""
+    if source == target or source == pl.Null:
+        return Fit(value.cast(target))
+    if isinstance(source, pl.Categorical | pl.Enum):
+        return fit_to(value.cast(pl.String), pl.String(), target)
+    if isinstance(source, pl.Array):
+        return fit_to(value.arr.to_list(), pl.List(source.inner), target)
+    if isinstance(target, pl.List):
+        return _items(value, source, target)
+    if source.is_numeric() or source == pl.Boolean:
+        return _number(value, source, target)
+    if source == pl.String:
+        return _text(value, target)
+    if source.is_temporal():
+        return _time(value, source, target)
+    return None
+
+
+def _nullable(value: pl.Expr, cast: pl.Expr) -> Fit:
+    """Fits where the cast did not make a null of a value."""
+    return Fit(cast, cast.is_not_null() | value.is_null())
+
+
+def _checked(value: pl.Expr, cast: pl.Expr, same: pl.Expr) -> Fit:
+    """Fits where ``same`` holds, and where there is no value."""
+    fits = same.fill_null(False) | value.is_null()
+    return Fit(pl.when(fits).then(cast), fits)
+
+
+def _number(value: pl.Expr, source: pl.DataType, target: pl.DataType) -> Fit | None:
+    if target == pl.String:
+        return Fit(value.cast(pl.String))
+    cast = value.cast(target, strict=False)
+    if target == pl.Boolean:
+        return _checked(value, value == 1, (value == 0) | (value == 1))
+    if not target.is_numeric():
+        return None
+    if source == pl.Boolean:
+        return Fit(cast)
+    if source.is_float() and target.is_float():
+        return _checked(value, cast, cast.is_finite() | ~value.is_finite())
+    if source.is_integer() and target.is_integer():
+        return _nullable(value, cast)
+    return _checked(value, cast, cast.cast(source, strict=False) == value)
+
+
+def _text(value: pl.Expr, target: pl.DataType) -> Fit | None:
+    if target == pl.Binary:
+        return Fit(value.cast(pl.Binary))
+    if target == pl.Boolean:
+        return _nullable(value, value.str.to_lowercase().replace_strict(_WORDS, default=None))
+    if target == pl.Date:
+        return _nullable(value, value.str.to_date("%Y-%m-%d", strict=False))
+    if target == UTC:
+        return _nullable(value, _iso(value))
+    cast = value.cast(target, strict=False)
+    if target.is_float():
+        return _checked(value, cast, ~cast.is_infinite() | value.str.contains("(?i)inf"))
+    return _nullable(value, cast)
+
+
+def _iso(text: pl.Expr) -> pl.Expr:
+    """Times from ISO 8601 texts: a day, or day and time with ``T`` or a space; without an offset it is UTC."""
+    part = text.str.extract_groups(_ISO).struct.field
+    naive = pl.concat_str(
+        part("day"),
+        pl.lit("T"),
+        part("time").fill_null("00:00"),
+        pl.lit(":"),
+        part("second").fill_null("00"),
+        pl.lit("."),
+        part("fraction").fill_null("0").str.slice(0, 6),
+    ).str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="us", strict=False)
+    minutes = part("hours").cast(pl.Int64) * 60 + part("minutes").fill_null("0").cast(pl.Int64)
+    east = pl.when(part("sign") == "-").then(-minutes).otherwise(minutes).fill_null(0)
+    return (naive - pl.duration(minutes=east)).dt.replace_time_zone("UTC")
+
+
+def _time(value: pl.Expr, source: pl.DataType, target: pl.DataType) -> Fit | None:
+    if source == pl.Date:
+        if target == UTC:
+            midnight = value.cast(UTC, strict=False)
+            return _checked(value, midnight, midnight.dt.date() == value)
+        return Fit(value.dt.to_string("iso")) if target == pl.String else None
+    if not isinstance(source, pl.Datetime):
+        return None
+    zoned = value.dt.replace_time_zone("UTC") if source.time_zone is None else value
+    moment = zoned.dt.convert_time_zone("UTC").cast(UTC, strict=False)
+    if target == UTC:
+        return _nullable(value, moment)
+    if target == pl.Date:
+        return _checked(value, moment.dt.date(), moment.dt.truncate("1d") == moment)
+    if target == pl.String:
+        return Fit(moment.dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"))
+    return None
+
+
+def _items(value: pl.Expr, source: pl.DataType, target: pl.List) -> Fit | None:
+    if not isinstance(source, pl.List):
+        return None
+    inner = fit_to(pl.element(), _whole(source.inner), _whole(target.inner))
+    if inner is None:
+        return None
+    items = value.list.eval(inner.value)
+    if inner.fits is None:
+        return Fit(items)
+    fits = value.list.eval(inner.fits).list.all().fill_null(True)
+    return Fit(pl.when(fits).then(items), fits)
+
+
+def _whole(dtype: DataTypeClass | pl.DataType) -> pl.DataType:
+    return dtype() if isinstance(dtype, type) else dtype

@@ -1,0 +1,168 @@
+"""Types that a Delta table holds, and how values get into them without loss.
+
+| Polars | in the table |
+|---|---|
+| int8 … int64, float32, float64, decimal, bool, string, binary, date | the same |
+| uint8, uint16, uint32 | int16, int32, int64 |
+| uint64, int128 | int64; a value beyond does not fit |
+| float16 | float32 |
+| categorical, enum | string |
+| any time with date | timestamp in UTC microseconds; one with nanoseconds does not fit |
+| time of day | string |
+| duration | int64 microseconds |
+| array, list, struct | list and struct of such types |
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from featurestore.resources.value import ColumnType
+from featurestore_transforms.casting.cast import UTC, Fit, fit_to, polars_type
+
+_TYPES: dict[Any, pl.DataType] = {
+    pl.UInt8: pl.Int16(),
+    pl.UInt16: pl.Int32(),
+    pl.UInt32: pl.Int64(),
+    pl.UInt64: pl.Int64(),
+    pl.Int128: pl.Int64(),
+    pl.Float16: pl.Float32(),
+    pl.Categorical: pl.String(),
+    pl.Enum: pl.String(),
+    pl.Datetime: UTC,
+    pl.Time: pl.String(),
+    pl.Duration: pl.Int64(),
+    **{
+        kept: kept()
+        for kept in (
+            pl.Int8,
+            pl.Int16,
+            pl.Int32,
+            pl.Int64,
+            pl.Float32,
+            pl.Float64,
+            pl.Boolean,
+            pl.String,
+            pl.Binary,
+            pl.Date,
+            pl.Null,
+        )
+    },
+}
+
+
+_WIDTH: dict[Any, int] = {
+    pl.Int8: 8,
+    pl.UInt8: 9,
+    pl.Int16: 16,
+    pl.UInt16: 17,
+    pl.Int32: 32,
+    pl.UInt32: 33,
+    pl.Int64: 64,
+    pl.Float32: 32,
+    pl.Float64: 64,
+}
+"""Bits that a value needs, at most, in a signed type."""
+
+
+def storable(dtype: pl.DataType) -> pl.DataType | None:
+    """The type that a column of this type has in a table; None if there is none. ``Null`` waits for values."""
+    if isinstance(dtype, pl.Decimal):
+        return dtype
+    if isinstance(dtype, pl.List | pl.Array):
+        inner = _inside(storable(whole(dtype.inner)))
+        return None if inner is None else pl.List(inner)
+    if isinstance(dtype, pl.Struct):
+        fields = {field.name: _inside(storable(whole(field.dtype))) for field in dtype.fields}
+        known = {name: inner for name, inner in fields.items() if inner is not None}
+        return pl.Struct(known) if known and len(known) == len(fields) else None
+    return _TYPES.get(type(dtype))
+
+
+def store(value: pl.Expr, source: pl.DataType, target: pl.DataType) -> Fit:
+    """The values in a table's type; where the types have nothing in common, only null fits."""
+    if source == target:
+        return Fit(value)
+    if _widens(source, target):
+        return Fit(value.cast(target))
+    if source == pl.Time():
+        value, source = value.dt.to_string("%H:%M:%S%.f"), pl.String()
+    elif source == pl.Float16():
+        value, source = value.cast(pl.Float32), pl.Float32()
+    elif isinstance(source, pl.Duration):
+        exact = value.dt.total_microseconds()
+        return _both(Fit(exact, _whole_microseconds(value, source)), store(exact, pl.Int64(), target))
+    if isinstance(source, pl.Struct) and isinstance(target, pl.Struct):
+        return _fields(value, source, target)
+    found = fit_to(value, source, target)
+    if found is None:
+        return Fit(pl.lit(None, target), value.is_null())
+    if isinstance(source, pl.Datetime):
+        return _both(Fit(value, _whole_microseconds(value, source)), found)
+    return found
+
+
+def _widens(source: pl.DataType, target: pl.DataType) -> bool:
+    """Whether every number of a type is one of the other, so that none needs to be looked at."""
+    low, high = _WIDTH.get(type(source)), _WIDTH.get(type(target))
+    if low is None or high is None or (source.is_float() and target.is_integer()):
+        return False
+    if source.is_integer() and target.is_float():
+        return low < {32: 25, 64: 54}[high]
+    return low <= high
+
+
+def _whole_microseconds(value: pl.Expr, source: pl.Datetime | pl.Duration) -> pl.Expr | None:
+    if source.time_unit != "ns":
+        return None
+    return (value.to_physical() % 1000 == 0).fill_null(True)
+
+
+def _both(first: Fit, second: Fit) -> Fit:
+    if first.fits is None or second.fits is None:
+        fits = second.fits if first.fits is None else first.fits
+        return Fit(second.value, fits)
+    return Fit(second.value, first.fits & second.fits)
+
+
+def _fields(value: pl.Expr, source: pl.Struct, target: pl.Struct) -> Fit:
+    """Field by field. A field that the target does not have must be null."""
+    there = {field.name: whole(field.dtype) for field in source.fields}
+    values, fits = [], [value.is_null() | True]
+    for field in target.fields:
+        wanted = whole(field.dtype)
+        if field.name not in there:
+            values.append(pl.lit(None, wanted).alias(field.name))
+            continue
+        found = store(value.struct.field(field.name), there[field.name], wanted)
+        values.append(found.value.alias(field.name))
+        if found.fits is not None:
+            fits.append(found.fits.fill_null(True))
+    names = {field.name for field in target.fields}
+    fits += [value.struct.field(name).is_null() for name in there if name not in names]
+    return Fit(pl.when(value.is_not_null()).then(pl.struct(values)), pl.all_horizontal(fits))
+
+
+def _inside(dtype: pl.DataType | None) -> pl.DataType | None:
+    """What no value was seen of has no place inside another type: texts hold anything."""
+    return pl.String() if dtype == pl.Null() else dtype
+
+
+def type_name(dtype: pl.DataType) -> str:
+    """What people call a type: its name in resources if it has one.
+
+    >>> type_name(pl.Datetime("us", "UTC")), type_name(pl.List(pl.Int64()))
+    ('timestamp', 'list<int64>')
+    """
+    return _NAMES.get(dtype, str(dtype))
+
+
+_NAMES = {polars_type(declared): declared.value for declared in ColumnType}
+
+
+def whole(dtype: Any) -> pl.DataType:
+    """The type of a type that may have been given as a class."""
+    made: pl.DataType = dtype() if isinstance(dtype, type) else dtype
+    return made

@@ -1,0 +1,176 @@
+"""A Job in a cluster: one batch and the views that keep up with it, or one view alone.
+
+Each view is brought on by the same ``reconcile`` as everywhere, until nothing is left to be done for it. A view that
+fails harms no other, nor the batch: what is undone is seen by whoever looks next, and has a Job of its own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping
+
+from featurestore.arrivals.ledger import Ledger
+from featurestore.errors import FeatureStoreError, NotFound, StorageError
+from featurestore.humanize import count
+from featurestore.online.index import Marks, open_marks
+from featurestore.online.publish import run_publish
+from featurestore.online.versions import Held
+from featurestore.protocol import (
+    BatchRequest,
+    BatchResult,
+    BuildRequest,
+    BuildResult,
+    JobRequest,
+    Progress,
+    PublishRequest,
+    as_failure,
+    covered,
+)
+from featurestore.reconcile.observe import Published, last_result, observe_pipeline, observe_view
+from featurestore.reconcile.reconcile import reconcile
+from featurestore.reconcile.state import Desired, Observed
+from featurestore.reconcile.steps import BuildView, Publish, Retire, Step, Swap, describe
+from featurestore.registry.registry import Accepted, Registry
+from featurestore.resources import FeatureView
+from featurestore.resources.outputs import build_digest
+from featurestore.retry import Attempt
+from featurestore.storage import paths
+from featurestore.storage.objects import Storage
+from featurestore.views.builds import Serving, read_build, swap
+from featurestore_transforms.batch.batch import run_batch
+from featurestore_transforms.views.build import run_build
+
+_ROUNDS = 20
+"""A view is done long before: build, publish, swap, retire."""
+Say = Callable[[str], None]
+
+
+def run_job(
+    storage: Storage, request: JobRequest, say: Say, progress: Callable[[Progress], None]
+) -> BatchResult | BuildResult | None:
+    """What the batch, or the view's build, became; None for a view of a pipeline that has no dataset yet.
+
+    ``say`` is told each step, for the log.
+
+    Raises:
+        FeatureStoreError: the batch failed; or, of a Job for one view, the view.
+    """
+    registry = Registry(storage)
+    if request.view is not None:
+        accepted = registry.current("views", request.view)
+        if accepted is None:
+            raise NotFound(f"no view {request.view!r}", where=storage.root, hint="It was deleted meanwhile")
+        return _Views(storage, registry, request.pipeline, say, progress).bring_on(accepted)
+    assert request.number is not None
+    say(f"runs batch {request.number} of {request.pipeline}")
+    batch = BatchRequest(root=request.root, pipeline=request.pipeline, number=request.number)
+    result = run_batch(storage, batch, progress)
+    say(_told(result))
+    views = _Views(storage, registry, request.pipeline, say, progress)
+    before = views.before(request.number)
+    for name, accepted in registry.views().items():
+        if accepted.resource.spec.source.pipeline != request.pipeline:
+            continue
+        try:
+            if covered(views.build_at(accepted), request.number, before):
+                views.bring_on(accepted)
+        except FeatureStoreError as error:
+            say(f"{name} is left to a Job of its own: {error}")
+    return result
+
+
+class _Views:
+    """The views of one pipeline. Its dataset is where it is when this is made."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        registry: Registry,
+        pipeline: str,
+        say: Say,
+        progress: Callable[[Progress], None],
+    ) -> None:
+        self._storage, self._registry, self._pipeline = storage, registry, pipeline
+        self._say, self._progress = say, progress
+        self._ledger = Ledger(storage, pipeline)
+        self._there = observe_pipeline(self._ledger, last_result(self._ledger), None)
+
+    def before(self, number: int) -> int | None:
+        """Version of the dataset before this batch; None if it is the first."""
+        result = self._ledger.result(number - 1) if number > 1 else None
+        return result.dataset_version if result else None
+
+    def build_at(self, accepted: Accepted[FeatureView]) -> int | None:
+        """Version of the dataset that the view's build holds; None while there is none."""
+        build = self._build(accepted)
+        return build.source_version if build else None
+
+    def bring_on(self, accepted: Accepted[FeatureView]) -> BuildResult | None:
+        """Build, publish, swap, retire, until nothing is left to be done; how far the build has come then.
+
+        Raises:
+            FeatureStoreError: a step failed, or the online store did not answer.
+        """
+        name = accepted.resource.metadata.name
+        marks = self._marks()
+        for _ in range(_ROUNDS):
+            online = _Online(Published(self._storage, marks))
+            view = observe_view(self._storage, accepted, self._there.uid, online)
+            observed = Observed({self._pipeline: self._there}, {name: view}, {})
+            plan = reconcile(Desired({}, {name: accepted}), observed, time.time_ns() // 1000)
+            if not plan.steps:
+                if online.away is not None:
+                    raise online.away
+                return self._build(accepted)
+            for step in plan.steps:
+                self._say(describe(step))
+                self._do(step, marks)
+        raise AssertionError(f"{name} does not come to rest: {plan.steps}")
+
+    def _do(self, step: Step, marks: Marks) -> None:
+        root = self._storage.root
+        match step:
+            case BuildView(view, digest, to_version):
+                build = BuildRequest(root=root, view=view, digest=digest, to_version=to_version)
+                built = run_build(self._storage, build, self._progress)
+                self._say(f"{view} has {count(built.rows, 'row')} offline, as commit {built.version}")
+            case Publish(view, digest, to_version):
+                publish = PublishRequest(root=root, view=view, digest=digest, to_version=to_version)
+                published = run_publish(self._storage, publish, time.time_ns() // 1000)
+                self._say(f"{view} has {published.entities:,} entities online, as commit {published.version}")
+            case Swap(view, digest, spec_digest):
+                swap(self._storage, view, Serving(digest, spec_digest))
+            case Retire(view, digest):
+                marks.drop(view, digest)
+
+    def _build(self, accepted: Accepted[FeatureView]) -> BuildResult | None:
+        digest = build_digest(accepted.resource.spec, self._there.uid)
+        return read_build(self._storage, accepted.resource.metadata.name, digest)
+
+    def _marks(self) -> Marks:
+        store = self._registry.store()
+        if store is None:
+            raise NotFound("there is no feature store", where=self._storage.root, got=paths.STORE)
+        return open_marks(self._storage, store.spec)
+
+
+class _Online:
+    """What the online store holds. One that is away keeps no view from being built for training."""
+
+    def __init__(self, published: Published) -> None:
+        self._published = published
+        self.away: StorageError | None = None
+
+    def __call__(self, view: str, wanted: Collection[str]) -> Mapping[str, Held] | Attempt:
+        try:
+            return self._published(view, wanted)
+        except StorageError as error:
+            self.away = error
+            return Attempt(1, time.time_ns() // 1000, as_failure(error))
+
+
+def _told(result: BatchResult) -> str:
+    return (
+        f"batch {result.number} is commit {result.dataset_version}: {count(result.rows_committed, 'row')}, "
+        f"{count(result.rows_quarantined, 'row')} and {count(result.files_quarantined, 'file')} in quarantine"
+    )

@@ -1,0 +1,102 @@
+"""Requests and answers as JSON lines: how a runner talks to this process.
+
+A line in is a request. Lines out are any number of ``{"progress": …}``, then ``{"result": …}`` or ``{"failure": …}``.
+What users' functions print goes to standard error, so that it never gets between the lines.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import TextIO
+
+from pydantic import TypeAdapter, ValidationError
+
+from featurestore.errors import FeatureStoreError, RequestError
+from featurestore.protocol import (
+    BatchRequest,
+    BuildRequest,
+    Failure,
+    Progress,
+    PublishRequest,
+    Request,
+    Result,
+)
+from featurestore.storage.objects import Storage
+from featurestore_transforms.entrypoint.peak import forget_peak
+
+_REQUEST: TypeAdapter[Request] = TypeAdapter(Request)
+_BETWEEN_S = 0.1
+"""Progress is told no more often than people can see."""
+
+
+def own_stdout() -> TextIO:
+    """Standard output for answers alone: what else is printed from now on goes to standard error."""
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return answers
+
+
+def serve(requests: TextIO, answers: TextIO) -> None:
+    """Answer every request, until there are no more."""
+    # The engine is loaded while the first request is still on its way.
+    import featurestore_transforms.batch.batch
+    import featurestore_transforms.views.build  # noqa: F401
+
+    for line in requests:
+        if line.strip():
+            answer(line, answers)
+
+
+def answer(request: str, answers: TextIO) -> int:
+    """The exit code of the request, after its answer was written."""
+    told_s = 0.0
+
+    def progress(how_far: Progress) -> None:
+        nonlocal told_s
+        if time.monotonic() - told_s >= _BETWEEN_S:
+            told_s = time.monotonic()
+            answers.write(f'{{"progress": {how_far.model_dump_json(by_alias=True)}}}\n')
+
+    try:
+        result = run(_parse(request), progress)
+    except FeatureStoreError as error:
+        failure = Failure.model_validate(error.to_dict())
+        answers.write(f'{{"failure": {failure.model_dump_json(by_alias=True)}}}\n')
+        return error.exit_code
+    answers.write(f'{{"result": {result.model_dump_json(by_alias=True)}}}\n')
+    return 0
+
+
+def run(request: Request, progress: Callable[[Progress], None]) -> Result:
+    """What the request asks for.
+
+    Raises:
+        FeatureStoreError: it could not be done.
+    """
+    storage = Storage(request.root)
+    forget_peak()
+    match request:
+        case BatchRequest():
+            from featurestore_transforms.batch.batch import run_batch
+
+            return run_batch(storage, request, progress)
+        case BuildRequest():
+            from featurestore_transforms.views.build import run_build
+
+            return run_build(storage, request, progress)
+        case PublishRequest():
+            from featurestore.online.publish import run_publish
+
+            return run_publish(storage, request, time.time_ns() // 1000)
+
+
+def _parse(text: str) -> Request:
+    try:
+        return _REQUEST.validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise RequestError("the request cannot be read", where=where, got=first["msg"]) from error

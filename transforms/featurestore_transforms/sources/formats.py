@@ -1,0 +1,40 @@
+"""The file of an arrival, opened as what its pipeline says it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from featurestore.arrivals.arrival import Arrival
+from featurestore.resources.pipeline import Format, Source
+from featurestore_transforms.sources.arrow_file import ArrowFile
+from featurestore_transforms.sources.csv_file import CsvFile
+from featurestore_transforms.sources.json_file import JsonFile
+from featurestore_transforms.sources.parquet_file import ParquetFile
+from featurestore_transforms.sources.source_file import (
+    SourceFile,
+    Unreadable,
+    codec,
+    explaining,
+    require_pinned,
+)
+
+
+def open_source(arrival: Arrival, source: Source) -> SourceFile:
+    """The file, looked at from outside.
+
+    Raises:
+        Unreadable: it is gone, was changed, is empty, or is no such file.
+        StorageError: storage did not answer.
+    """
+    require_pinned(arrival)
+    if arrival.size_bytes == 0:
+        raise Unreadable("file:empty", "the file has no bytes")
+    packed = codec(arrival.uri, source.compression)
+    openers: dict[Format, Callable[[], SourceFile]] = {
+        Format.PARQUET: lambda: ParquetFile(arrival),
+        Format.ARROW: lambda: ArrowFile(arrival),
+        Format.CSV: lambda: CsvFile(arrival, source.csv, packed),
+        Format.JSON: lambda: JsonFile(arrival, packed),
+    }
+    with explaining(arrival):
+        return openers[source.format]()

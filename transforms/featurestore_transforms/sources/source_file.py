@@ -1,0 +1,186 @@
+"""One source file: what it looks like, and its rows as a lazy frame.
+
+Each format has a module with the same four questions: which columns, of which types, which rows, how many. Files
+come from any place that fsspec knows. Rows are numbered from 0 in the order of the file, and a row keeps its
+number whatever else is wrong with the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import polars as pl
+import pyarrow as pa
+
+from featurestore.arrivals.arrival import Arrival
+from featurestore.arrivals.files.listing import find_arrival
+from featurestore.resources.pipeline import Compression
+from featurestore.storage.credentials import source_environ
+from featurestore.storage.objects import answering, filesystem
+from featurestore_transforms.sources.stream import Stream
+
+MALFORMED, LINE = "__malformed", "__line"
+"""Columns of texts: why a row cannot be told apart into values, and the text that it is. Null for other rows."""
+
+DECODING = (
+    pl.exceptions.PolarsError,
+    pl.exceptions.PanicException,
+    pa.ArrowException,
+    OSError,
+    EOFError,
+    ValueError,
+)
+"""What decoders raise over broken bytes."""
+
+_CHUNK_BYTES = 8 << 20
+_CODECS = {"gz": "gzip", "gzip": "gzip", "zst": "zstd", "zstd": "zstd"}
+
+
+class Unreadable(Exception):
+    """A file that cannot be taken: the ``rule`` it breaks, and the ``reason`` for people."""
+
+    def __init__(self, rule: str, reason: str) -> None:
+        super().__init__(f"{rule}: {reason}")
+        self.rule = rule
+        self.reason = reason
+
+
+class SourceFile(Protocol):
+    """A file that looks like what it should be. Reading it may still show that it is not.
+
+    ``arrival``: which version of which file. ``schema``: its columns as it has them; all are texts where the
+    format has no types.
+    """
+
+    arrival: Arrival
+    schema: Mapping[str, pl.DataType]
+
+    @property
+    def stream(self) -> Stream | None:
+        """The rows piece by piece; None if they do not come so."""
+
+    def types(self, columns: Collection[str]) -> Mapping[str, pl.DataType]:
+        """The types that values of these columns have, in all rows; ``Null`` if there is no value."""
+
+    def scan(self) -> pl.LazyFrame:
+        """``frame[<columns>, __row: int64]``, and ``__malformed: str, __line: str`` if rows may be malformed."""
+
+    def rows(self) -> int:
+        """How many rows the file has; known once all of it was scanned."""
+
+
+def require_pinned(arrival: Arrival) -> None:
+    """Nothing, if the file still is the version that was taken.
+
+    A changed file is another arrival: its rows come with that one.
+
+    Raises:
+        Unreadable: it is gone, or was changed.
+        StorageError: storage did not answer.
+    """
+    now = find_arrival(arrival.uri, source_environ())
+    if now is None:
+        raise Unreadable("file:gone", "the file was deleted before it was read")
+    if now.version != arrival.version:
+        raise Unreadable(
+            "file:changed",
+            f"the file was changed before it was read: wanted version {arrival.version}, got {now.version}",
+        )
+
+
+def codec(uri: str, declared: Compression) -> str | None:
+    """Name of a file's compression as Arrow knows it; None for plain files.
+
+    >>> codec("raw/a.csv.gz", Compression.AUTO)
+    'gzip'
+    """
+    match declared:
+        case Compression.GZIP:
+            return "gzip"
+        case Compression.ZSTD:
+            return "zstd"
+        case Compression.NONE:
+            return None
+        case Compression.AUTO:
+            return _CODECS.get(uri.rsplit(".", 1)[-1].lower())
+
+
+def open_bytes(uri: str) -> Any:
+    """The file, open for reading."""
+    if "://" not in uri:
+        return open(uri, "rb")
+    fs, path = filesystem(uri, source_environ())
+    return fs.open(path, "rb")
+
+
+def open_stream(uri: str, codec: str | None) -> pa.NativeFile:
+    """The file's bytes, unpacked, as a stream."""
+    raw = pa.PythonFile(open_bytes(uri), mode="r")
+    return pa.CompressedInputStream(raw, codec) if codec else raw
+
+
+@contextmanager
+def explaining(arrival: Arrival) -> Iterator[None]:
+    """What goes wrong while one file is read becomes ``Unreadable``, or StorageError if it is not the file's fault."""
+    try:
+        yield
+    except DECODING as error:
+        raise blame(arrival, error) from error
+
+
+def blame(arrival: Arrival, error: BaseException) -> Unreadable:
+    """Why a file could not be read.
+
+    A decoder's error does not tell a broken file from a broken connection. So the file is looked at again:
+    whether it still is the same one, and whether storage gives all of its bytes.
+
+    Raises:
+        StorageError: storage does not give its bytes.
+    """
+    try:
+        require_pinned(arrival)
+    except Unreadable as changed:
+        return changed
+    with answering("the source cannot be read", arrival.uri), open_bytes(arrival.uri) as file:
+        size = 0
+        while chunk := file.read(_CHUNK_BYTES):
+            size += len(chunk)
+    if size != arrival.size_bytes:
+        return Unreadable("file:changed", f"wanted {arrival.size_bytes} bytes as listed, got {size}")
+    text = (str(error) or type(error).__name__).splitlines()[0][:500]
+    cut = any(
+        word in text.lower()
+        for word in ("truncated", "unexpected end", "eof", "past the end", "expected to be able to read")
+    )
+    return Unreadable("file:truncated" if cut else "file:corrupt", text)
+
+
+def require_columns(names: Collection[str]) -> None:
+    """Nothing, if a table can have columns of these names.
+
+    Raises:
+        Unreadable: two of them are the same, or differ in upper and lower case only; or one is reserved.
+    """
+    seen: dict[str, str] = {}
+    for name in names:
+        if name.startswith("__") and not is_index(name):
+            raise Unreadable(
+                "file:format", f"names that begin with two underscores are ours: column {name!r}"
+            )
+        if name == "*" or (name.startswith("^") and name.endswith("$")):
+            # Polars would take it for a pattern, and other columns for this one.
+            raise Unreadable("file:format", f"the name of a column would be a pattern of names: {name!r}")
+        other = seen.setdefault(name.lower(), name)
+        if list(names).count(name) > 1:
+            raise Unreadable("file:format", f"two columns have the name {name!r}")
+        if other != name:
+            raise Unreadable(
+                "file:format", f"two columns differ in upper and lower case only: {other!r} and {name!r}"
+            )
+
+
+def is_index(name: str) -> bool:
+    """Whether a column is the index of a pandas frame, which says nothing: it is left out."""
+    return name.startswith("__index_level_")

@@ -1,0 +1,97 @@
+"""Queries over the rows of one file, and the identity of rows after steps that may make new ones."""
+
+from __future__ import annotations
+
+import polars as pl
+from polars.exceptions import ColumnNotFoundError, PolarsError
+
+from featurestore.errors import SpecError
+from featurestore.expressions.check import check_query
+from featurestore.expressions.dialect import tokens
+from featurestore.storage.delta import FILE, ROW
+from featurestore_transforms.steps.formula import said
+from featurestore_transforms.steps.rules import MARKS, REASON, RULE, is_good, user_columns
+
+_UNORDERED = frozenset(("GROUP", "DISTINCT", "JOIN", "IN", "EXISTS", "OVER"))
+"""Words of queries whose answers Polars gives in an order that may differ each time."""
+
+
+def seen(frame: pl.LazyFrame) -> pl.LazyFrame:
+    """What queries and callables see: the good rows, the user's columns and ``__row``."""
+    return frame.filter(is_good()).select(*user_columns(frame), ROW)
+
+
+def run_query(frame: pl.LazyFrame, query: str, where: str) -> pl.LazyFrame:
+    """What the query makes of the good rows of one file, with the marked rows.
+
+    The same rows give the same rows with the same numbers again, even if the query says nothing of their order.
+
+    Raises:
+        SpecError: the query is refused, or does not fit the columns.
+    """
+    check_query(query, where=where)
+    rows = seen(frame)
+    try:
+        made = pl.SQLContext({"self": rows}, register_globals=False).execute(query, eager=False)
+        schema = made.collect_schema()
+        empty = pl.DataFrame(schema=rows.collect_schema())
+        pl.SQLContext({"self": empty}, register_globals=False).execute(query, eager=True)
+    except PolarsError as error:
+        hint = ""
+        if isinstance(error, ColumnNotFoundError):
+            hint = f"There is: {', '.join(map(repr, rows.collect_schema()))}"
+        raise SpecError("the query does not fit the rows", where=where, got=said(error), hint=hint) from error
+    if not _is_ordered(query):
+        kept = [ROW] if schema.get(ROW) == pl.Int64 else []
+        made = made.sort([*kept, *(name for name in schema if name != ROW)], maintain_order=True)
+    return traced(frame, made, where)
+
+
+def traced(before: pl.LazyFrame, made: pl.LazyFrame, where: str) -> pl.LazyFrame:
+    """What a step made of the good rows of a file, with the marked rows, which it did not see.
+
+    Rows keep their number if it is still there and tells them apart, else they are numbered anew. A step that gets
+    no rows gives none.
+
+    Raises:
+        SpecError: a column has a name that is not for users.
+    """
+    check_names(made, where)
+    index = pl.int_range(pl.len(), dtype=pl.Int64)
+    if made.collect_schema().get(ROW) == pl.Int64:
+        lost = (pl.col(ROW).is_duplicated() | pl.col(ROW).is_null()).any()
+        made = made.with_columns(pl.when(lost).then(index).otherwise(pl.col(ROW)).alias(ROW))
+    else:
+        made = made.select(pl.exclude(ROW)).with_columns(index.alias(ROW))
+    marks = [name for name in MARKS if name in before.collect_schema()]
+    nothing = {RULE: pl.lit(None, pl.Int16), REASON: pl.lit(None, pl.String)}
+    good = made.join(before.select(FILE).head(1), how="cross").with_columns(
+        nothing[name].alias(name) for name in marks if name in nothing
+    )
+    marked = before.filter(~is_good()).select(marks)
+    return pl.concat([good.select(*user_columns(good), *marks), marked], how="diagonal")
+
+
+def check_names(frame: pl.LazyFrame, where: str) -> None:
+    """Nothing, if all columns have names that users may give.
+
+    Raises:
+        SpecError: one begins with two underscores, or Polars would take it for a pattern of names.
+    """
+    for name in user_columns(frame):
+        if name.startswith("__"):
+            raise SpecError("names that begin with two underscores are ours", where=where, got=repr(name))
+        if name == "*" or (name.startswith("^") and name.endswith("$")):
+            raise SpecError("the name of a column would be a pattern of names", where=where, got=repr(name))
+
+
+def _is_ordered(query: str) -> bool:
+    """Whether the query says the order of its rows, or leaves them in the order that they have."""
+    depth = 0
+    words = []
+    for token in tokens(query):
+        depth += {"(": 1, ")": -1}.get(token.text, 0)
+        if depth == 0 and token.word == "ORDER":
+            return True
+        words.append(token.word)
+    return words.count("SELECT") == 1 and not _UNORDERED.intersection(words)

@@ -1,0 +1,206 @@
+"""The built-in transforms, as one lazy Polars plan.
+
+Frames carry the user's columns and ``__file: int32, __row: int64, __rule: int16`` (see ``rules.py``). A row that is
+marked flows on to the end untouched, where it is told apart. Row-wise steps, ``deduplicate``, ``sort`` and
+``lookup`` work on rows of several files at once, with the same result as one by one; ``sql`` and ``python``
+get the rows of one file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import polars as pl
+
+from featurestore.errors import SpecError, did_you_mean
+from featurestore.expressions.check import check_expression
+from featurestore.resources.pipeline import Expectation
+from featurestore.resources.transform import (
+    Cast,
+    Deduplicate,
+    Derive,
+    Drop,
+    FillNull,
+    Filter,
+    Lookup,
+    Python,
+    Rename,
+    Select,
+    Sort,
+    SortOrder,
+    Sql,
+    Transform,
+)
+from featurestore.storage.delta import FILE
+from featurestore_transforms.casting.cast import UTC, fit, fit_to
+from featurestore_transforms.steps.deduplicate import deduplicate
+from featurestore_transforms.steps.formula import condition, formula
+from featurestore_transforms.steps.lookup import look_up
+from featurestore_transforms.steps.python import call
+from featurestore_transforms.steps.query import check_names, run_query, seen, traced
+from featurestore_transforms.steps.rules import MARKS, Rule, Rules, is_good, user_columns
+from featurestore_transforms.steps.shown import shown
+
+_SHOWN = 300
+"""Characters of an expectation that a reason shows."""
+_INTEGER_BITS = 64
+
+
+def needs_one_file(transforms: Iterable[Transform]) -> bool:
+    """Whether a step must be given the rows of one file at a time."""
+    return any(isinstance(transform.step, Sql | Python) for transform in transforms)
+
+
+def apply_transforms(
+    frame: pl.LazyFrame,
+    transforms: Sequence[Transform],
+    lookups: Mapping[str, pl.LazyFrame],
+    rules: Rules,
+) -> pl.LazyFrame:
+    """The rows after all steps; ``rules`` collects what they may break.
+
+    Raises:
+        SpecError: a step does not fit the columns that it gets.
+        CodeError: a callable cannot be imported, or raised.
+    """
+    for index, transform in enumerate(transforms):
+        step, where = transform.step, f"transforms[{index}]"
+        match step:
+            case Rename():
+                frame = _rename(frame, step, where)
+            case Select():
+                _require(frame, step.columns, where)
+                frame = frame.select(*step.columns, *_marks(frame))
+            case Drop():
+                _require(frame, step.columns, where)
+                frame = frame.drop(*step.columns)
+            case Cast():
+                frame = _cast(frame, step, where, rules)
+            case Derive():
+                types = user_columns(frame)
+                frame = frame.with_columns(
+                    formula(text, types, where).alias(name) for name, text in step.columns.items()
+                )
+            case Filter():
+                keep = condition(step.where, user_columns(frame), where)
+                # Where no row can be marked, Polars may filter while it reads.
+                frame = frame.filter(keep | ~is_good() if rules.found else keep)
+            case FillNull():
+                frame = _fill_null(frame, step, where)
+            case Deduplicate():
+                _require(frame, [*step.keys, *([step.order_by.column] if step.order_by else [])], where)
+                frame = deduplicate(frame, step)
+            case Sort():
+                frame = _sort(frame, step, where)
+            case Lookup():
+                _require(frame, step.keys, where)
+                frame = look_up(frame, step, lookups[step.pipeline], where)
+            case Sql():
+                frame = run_query(frame, step.query, where)
+            case Python():
+                frame = traced(frame, call(step.callable, seen(frame)).lazy(), where)
+        check_names(frame, where)
+    return frame
+
+
+def mark_broken(frame: pl.LazyFrame, expectations: Sequence[Expectation], rules: Rules) -> pl.LazyFrame:
+    """The rows, those marked that do not meet an expectation: the first one in declared order. Null is not met.
+
+    Raises:
+        SpecError: an expectation does not fit the columns that it gets.
+    """
+    types = user_columns(frame)
+    broken = []
+    for expectation in expectations:
+        where = f"expectation {expectation.name!r}"
+        met = condition(expectation.that, types, where)
+        used = sorted(check_expression(expectation.that, where=where))
+        values = [pl.concat_str(pl.lit(f"{name} = "), shown(pl.col(name), types[name])) for name in used]
+        why = pl.lit(f"{expectation.that[:_SHOWN]} is not true")
+        if values:
+            why = pl.concat_str(
+                pl.lit(f"{expectation.that[:_SHOWN]}, but "), pl.concat_str(values, separator=", ")
+            )
+        broken.append((Rule(expectation.name, expectation.otherwise), ~met, why))
+    return rules.mark(frame, broken)
+
+
+def _marks(frame: pl.LazyFrame) -> list[str]:
+    return [name for name in MARKS if name in frame.collect_schema()]
+
+
+def _require(frame: pl.LazyFrame, names: Iterable[str], where: str) -> None:
+    known = user_columns(frame)
+    for name in names:
+        if name not in known:
+            raise SpecError(f"no column {name!r}", where=where, hint=did_you_mean(name, known))
+
+
+def _rename(frame: pl.LazyFrame, step: Rename, where: str) -> pl.LazyFrame:
+    _require(frame, step.columns, where)
+    names = [step.columns.get(name, name) for name in user_columns(frame)]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise SpecError("two columns would have the same name", where=where, got=", ".join(twice))
+    return frame.rename(dict(step.columns))
+
+
+def _cast(frame: pl.LazyFrame, step: Cast, where: str, rules: Rules) -> pl.LazyFrame:
+    _require(frame, step.columns, where)
+    types = user_columns(frame)
+    values, broken = [], []
+    for name, wanted in step.columns.items():
+        found = fit(pl.col(name), types[name], wanted)
+        if found is None:
+            raise SpecError(
+                f"column {name!r} cannot be cast", where=where, wanted=wanted.value, got=str(types[name])
+            )
+        values.append(found.value.alias(name))
+        if found.fits is not None:
+            article = "an" if wanted.value.startswith("int") else "a"
+            why = pl.concat_str(shown(pl.col(name), types[name]), pl.lit(f" is not {article} {wanted.value}"))
+            broken.append((Rule(f"cast:{name}"), ~found.fits, why))
+    return rules.mark(frame, broken).with_columns(values)
+
+
+def _fill_null(frame: pl.LazyFrame, step: FillNull, where: str) -> pl.LazyFrame:
+    _require(frame, step.columns, where)
+    types = user_columns(frame)
+    filled = []
+    for name, value in step.columns.items():
+        one = _fitted(value, types[name])
+        if one is None:
+            raise SpecError(
+                f"the value does not fit column {name!r}",
+                where=where,
+                wanted=f"a value of type {types[name]}",
+                got=repr(value),
+            )
+        filled.append(pl.col(name).fill_null(pl.lit(one).first()))
+    return frame.with_columns(filled)
+
+
+def _fitted(value: str | bool | int | float, dtype: pl.DataType) -> pl.Series | None:
+    """The value in a column's type; None if it does not fit."""
+    if isinstance(value, int) and value.bit_length() > _INTEGER_BITS:
+        return None
+    literal = pl.Series([value])
+    if isinstance(dtype, pl.Datetime) and dtype != UTC:
+        # A text without an offset means UTC here too, whatever zone the column shows.
+        moment = _fitted(value, UTC)
+        zone = dtype.time_zone
+        if moment is None:
+            return None
+        local = moment.dt.convert_time_zone(zone) if zone else moment.dt.replace_time_zone(None)
+        return local.cast(dtype)
+    found = fit_to(pl.lit(literal).first(), literal.dtype, dtype)
+    if found is None or (found.fits is not None and not pl.select(found.fits).item()):
+        return None
+    return pl.select(found.value).to_series()
+
+
+def _sort(frame: pl.LazyFrame, step: Sort, where: str) -> pl.LazyFrame:
+    _require(frame, [key.column for key in step.by], where)
+    by = [FILE, *(key.column for key in step.by)]
+    descending = [False, *(key.order is SortOrder.DESCENDING for key in step.by)]
+    return frame.sort(by, descending=descending, maintain_order=True)

@@ -1,0 +1,40 @@
+"""Credentials of object storage, as Polars takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from featurestore.storage.credentials import Credentials, is_s3
+
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """Gives Polars keys that never expire. Two with the same keys are one to it: they are pickled the same."""
+
+    credentials: Credentials
+
+    def __call__(self) -> tuple[dict[str, str | None], int | None]:
+        keys: dict[str, str | None] = {
+            "aws_access_key_id": self.credentials.key,
+            "aws_secret_access_key": self.credentials.secret,
+        }
+        if self.credentials.token is not None:
+            keys["aws_session_token"] = self.credentials.token
+        return keys, None
+
+
+def access(url: str, environ: Mapping[str, str] | None) -> dict[str, Any]:
+    """Arguments of a Polars scan or sink at ``url``.
+
+    ``environ``: has the credentials; None for the process's own environment, which Polars reads by itself.
+
+    Raises:
+        StorageError: the keys are not named.
+    """
+    if environ is None or not is_s3(url):
+        return {}
+    credentials = Credentials.of(environ, url)
+    # Keys among the options would be used together with a token of the environment, which is another key's.
+    return {"storage_options": credentials.place(), "credential_provider": _Keys(credentials)}

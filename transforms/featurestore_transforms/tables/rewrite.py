@@ -1,0 +1,101 @@
+"""Data files without some of their rows: what Replace and ``deduplicate`` do to rows that are there already."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import polars as pl
+
+from featurestore.resources.pipeline import DatasetDeduplicate
+from featurestore.storage.delta import BATCH, FILE, DataFile, Table
+from featurestore_transforms.steps.deduplicate import LAST, flag_last
+from featurestore_transforms.tables.data_files import write_data_file
+from featurestore_transforms.tables.row_changes import GROUP, IDENTITY, NO_ROWS, scan
+
+_ROW_BYTES = 256
+"""Room that the key of a row takes while winners are sought, all in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """``files``: what holds the rows that stay. ``remove``: those of the given files that are not among them."""
+
+    files: tuple[DataFile, ...]
+    remove: tuple[DataFile, ...]
+
+
+def without(
+    table: Table, files: Sequence[DataFile], sources: Iterable[tuple[int, int]], rows: pl.DataFrame
+) -> Rewritten:
+    """The files' rows without all rows of some source files ``(batch, file)`` and without some rows.
+
+    ``rows``: ``frame[__batch, __file, __row]``. Files that lose no row stay as they are.
+    """
+    whole = pl.DataFrame(list(sources), schema={BATCH: pl.Int64, FILE: pl.Int32}, orient="row")
+    batches = pl.concat([whole[BATCH], rows[BATCH]])
+    near = {
+        PurePosixPath(file.path).name: file
+        for file in files
+        if len(batches) and _may_hold(file, batches.min(), batches.max())
+    }
+    if not near:
+        return Rewritten(tuple(files), ())
+    here = scan(table, tuple(near.values()), "__path")
+    gone = pl.concat(
+        [
+            here.join(whole.lazy(), on=GROUP, how="semi").select("__path"),
+            here.join(rows.lazy(), on=IDENTITY, how="semi").select("__path"),
+        ]
+    )
+    touched = gone.unique().collect(engine="streaming").to_series()
+    removed = {near[PurePosixPath(path).name].path: near[PurePosixPath(path).name] for path in touched}
+    made = []
+    for file in removed.values():
+        rest = (
+            scan(table, [file])
+            .join(whole.lazy(), on=GROUP, how="anti")
+            .join(rows.lazy(), on=IDENTITY, how="anti")
+        )
+        made.append(write_data_file(table.storage, table.path, rest))
+    kept = [file for file in files if file.path not in removed]
+    return Rewritten((*kept, *(file for file in made if file.rows)), tuple(removed.values()))
+
+
+def losers(
+    table: Table,
+    old: Sequence[DataFile],
+    new: Sequence[DataFile],
+    rule: DatasetDeduplicate,
+    memory_bytes: int,
+) -> pl.DataFrame:
+    """``frame[__batch, __file, __row]``: rows that lose against another row of their key.
+
+    Of a key's rows the last in ``orderBy`` stays, nulls being first; else, and among equals, the last to arrive.
+    Rows with a null in their key are all kept. ``old`` has one row per key.
+    """
+    if not new:
+        return NO_ROWS
+    keys = list(rule.keys)
+    order = [rule.order_by.column] if rule.order_by else []
+    columns = [*keys, *(name for name in order if name not in keys), *IDENTITY]
+    parts = sum(file.rows for file in new) * _ROW_BYTES // max(1, memory_bytes // 4) + 1
+    found = [NO_ROWS]
+    for part in range(parts):
+        here = pl.struct(keys).hash() % parts == part
+        named = [pl.col(key).is_not_null() for key in keys]
+        came = scan(table, new).select(columns).filter(*named, here)
+        met = came.select(keys).unique()
+        there = scan(table, old).select(columns).filter(*named, here)
+        rivals = pl.concat([came, there.join(met, on=keys, how="semi")])
+        flagged = flag_last(rivals, keys, rule.order_by, IDENTITY)
+        beaten = flagged.filter(~pl.col(LAST)).select(IDENTITY)
+        found.append(beaten.collect(engine="streaming"))
+    return pl.concat(found)
+
+
+def _may_hold(file: DataFile, low: object, high: object) -> bool:
+    """False if the statistics say that no row is of a batch from ``low`` to ``high``."""
+    least, greatest = file.stats["minValues"].get(BATCH), file.stats["maxValues"].get(BATCH)
+    return least is None or greatest is None or (least <= high and greatest >= low)

@@ -1,0 +1,274 @@
+"""A view's build: the feature rows of a dataset's rows, brought up to a version of it in one commit.
+
+The number of the build's last commit is the dataset version that it holds. So a rerun finds what is done, and
+two builders at once still commit each version once. Rows that do not fit go to the build's own quarantine
+table, which is committed first, under the same number.
+
+At every commit the dataset's rows are parted in three: those that the filter leaves out, those in the build,
+and those in its quarantine.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+
+import polars as pl
+
+from featurestore.arrivals.lineage import Lineage
+from featurestore.errors import Conflict, StorageError
+from featurestore.failpoint import reach
+from featurestore.protocol import BuildRequest, BuildResult, Progress
+from featurestore.registry.registry import Accepted
+from featurestore.resources.outputs import EVENT_TIME
+from featurestore.resources.view import FeatureView
+from featurestore.storage import paths
+from featurestore.storage.delta import DataFile, Table
+from featurestore.storage.objects import Storage
+from featurestore.views.builds import definition, record_build
+from featurestore.views.schema import QUARANTINE, view_schema
+from featurestore_transforms.tables.history import are_there, is_known
+from featurestore_transforms.tables.row_changes import Rows, TooManyChanged, rows_changed, scan
+from featurestore_transforms.views.feature_files import Filled, Rewritten, fill, without
+from featurestore_transforms.views.rejected import misfit_files
+
+_ATTEMPTS = 10
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def run_build(storage: Storage, request: BuildRequest, progress: Callable[[Progress], None]) -> BuildResult:
+    """How far the build has come: to the version that was asked for, or further.
+
+    Raises:
+        NotFound: no definition has this digest; the build is not needed any more.
+        SpecError: the definition does not fit the dataset; the message says what there is.
+        StorageError: storage did not answer, or does not have the version.
+        Conflict: other writers were always first.
+    """
+    accepted = definition(storage, request.view, request.digest)
+    build = _Build(storage, request.digest, accepted, progress)
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            table = build.bring_up(request.to_version)
+            break
+        except Conflict:
+            if attempt == _ATTEMPTS:
+                raise
+    result = build.result(table)
+    record_build(storage, result)
+    return result
+
+
+class _Build:
+    """One build being brought up."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        digest: str,
+        accepted: Accepted[FeatureView],
+        progress: Callable[[Progress], None],
+    ) -> None:
+        self._storage, self._digest, self._progress = storage, digest, progress
+        self._view, self._spec = accepted.resource.metadata.name, accepted.resource.spec
+        self._spec_digest = accepted.digest
+        self._lineage = Lineage(storage, self._spec.source.pipeline)
+        self._path = paths.features(self._view, digest)
+        self._misfits = paths.misfits(self._view, digest)
+        self._source = paths.dataset(self._spec.source.pipeline)
+
+    def bring_up(self, wanted: int) -> Table:
+        """The build's table, holding at least the version ``wanted`` of the dataset."""
+        table = Table.create(self._storage, self._path, view_schema(self._spec))
+        while True:
+            done = table.committed(self._digest)
+            misfits = Table.open(self._storage, self._misfits)
+            ahead = misfits.committed(self._digest) if misfits else 0
+            if done >= max(wanted, ahead):
+                return table
+            # A killed run may have left its quarantine committed. What it began is finished first: its rows
+            # would be quarantined twice if a later version were taken in one go.
+            target = ahead if ahead > done else wanted
+            dataset = self._dataset(target)
+            if dataset is None and wanted > target:
+                dataset, done = self._dataset(wanted), 0
+            if dataset is None:
+                raise StorageError(
+                    "this version of the dataset is gone",
+                    where=self._storage.uri(self._source),
+                    got=str(target),
+                    hint="Ask for the newest one",
+                )
+            try:
+                table = self._advance(table, misfits, dataset, done)
+            except (OSError, pl.exceptions.PolarsError) as error:
+                # Polars says of an object store that does not answer what it says of all else that fails.
+                where = self._storage.uri(self._source)
+                raise StorageError("the dataset cannot be read", where=where, got=str(error)) from error
+
+    def result(self, table: Table) -> BuildResult:
+        """What the table and its quarantine hold, from their commits alone."""
+        misfits = Table.open(self._storage, self._misfits)
+        files = table.files()
+        return BuildResult(
+            view=self._view,
+            digest=self._digest,
+            source_version=table.committed(self._digest),
+            version=table.version,
+            rows=_rows(files),
+            rows_quarantined=_rows(misfits.files()) if misfits else 0,
+            watermark_us=_watermark_us(table, files),
+            finished_us=_finished_us(table),
+        )
+
+    def _advance(self, table: Table, misfits: Table | None, dataset: Table, done: int) -> Table:
+        """The table after the commit that brings it from version ``done`` of the dataset to ``dataset``."""
+        rows = self._changed(dataset, done)
+        afresh = rows is None
+        if rows is None:
+            rows = Rows.all_of(dataset)
+        filled = self._fill(table, dataset, rows)
+        old = Rewritten(remove=tuple(table.files())) if afresh else without(table, rows.deleted)
+        if misfits is None or misfits.committed(self._digest) < dataset.version:
+            self._quarantine(misfits, dataset, rows, filled.broken, afresh=afresh)
+        reach("after-quarantine-commit")
+        table = table.commit(
+            app_id=self._digest,
+            number=dataset.version,
+            add=[*filled.files, *old.add],
+            remove=old.remove,
+            metadata={
+                **self._metadata(dataset),
+                "rows_added": str(_rows(filled.files)),
+                "rows_removed": str(_rows(old.remove) - _rows(old.add)),
+                "rows_quarantined": str(filled.broken),
+                "watermark_us": str(_watermark_us(table, filled.files)),
+            },
+        )
+        reach("after-build-commit")
+        return table
+
+    def _fill(self, table: Table, dataset: Table, rows: Rows) -> Filled:
+        if not dataset.files():
+            # A dataset that has no row yet may not have its columns yet either.
+            return Filled((), 0)
+        return fill(table, rows, self._spec, self._lineage, self._counter("compute features", rows))
+
+    def _quarantine(
+        self, misfits: Table | None, dataset: Table, rows: Rows, broken: int, *, afresh: bool
+    ) -> None:
+        """Commit the rows that do not fit, and take out those that are not in the dataset any more."""
+        if misfits is None and not broken:
+            return
+        table = misfits or Table.create(self._storage, self._misfits, QUARANTINE)
+        old = Rewritten(remove=tuple(table.files())) if afresh else without(table, rows.deleted)
+        files: tuple[DataFile, ...] = ()
+        if broken:
+            counter = self._counter("quarantine rows", rows)
+            files = misfit_files(table, rows, self._spec, self._lineage, _now_us(), counter)
+        table.commit(
+            app_id=self._digest,
+            number=dataset.version,
+            add=[*files, *old.add],
+            remove=old.remove,
+            metadata={**self._metadata(dataset), "rows_quarantined": str(_rows(files))},
+        )
+
+    def _dataset(self, wanted: int) -> Table | None:
+        """The dataset at a version; None if that is cleaned up, wholly or in part.
+
+        Raises:
+            StorageError: storage did not answer, or the dataset never had this version.
+        """
+        newest = Table.open(self._storage, self._source)
+        if newest is None or newest.version < wanted:
+            raise StorageError(
+                "the dataset has no such version",
+                where=self._storage.uri(self._source),
+                wanted=str(wanted),
+                got="no dataset" if newest is None else f"versions up to {newest.version}",
+            )
+        if newest.version == wanted:
+            return newest
+        if not is_known(newest, wanted):
+            return None
+        dataset = Table.open(self._storage, self._source, wanted)
+        return dataset if dataset and are_there(dataset, dataset.files()) else None
+
+    def _changed(self, dataset: Table, done: int) -> Rows | None:
+        """Rows that came and went since version ``done``; None if it is better, or the only way, to start anew."""
+        if done == 0:
+            return None
+        try:
+            changes = dataset.changes(done)
+        except StorageError:
+            if is_known(dataset, done):
+                raise
+            return None
+        if changes.removed and not are_there(dataset, changes.removed):
+            return None
+        try:
+            return rows_changed(dataset, changes, self._spec.resources.memory)
+        except TooManyChanged:
+            return None
+
+    def _metadata(self, dataset: Table) -> dict[str, str]:
+        return {
+            "view": self._view,
+            "digest": self._digest,
+            "spec_digest": self._spec_digest,
+            "source_version": str(dataset.version),
+            "code_version": version("featurestore"),
+            "finished_us": str(_now_us()),
+        }
+
+    def _counter(self, step: str, rows: Rows) -> Callable[[int], None]:
+        """Tells how many rows were looked at, as they are."""
+        total = _rows(rows.files)
+        done = 0
+
+        def advanced(count: int) -> None:
+            nonlocal done
+            done += count
+            self._progress(Progress(step=f"{step} of {self._view}", done=done, total=total))
+
+        return advanced
+
+
+def _rows(files: Iterable[DataFile]) -> int:
+    return sum(file.rows for file in files)
+
+
+def _watermark_us(table: Table, files: Iterable[DataFile]) -> int | None:
+    """The greatest event time in these files: from their statistics, or from the rows where they lack them."""
+    known: list[int] = []
+    unknown: list[DataFile] = []
+    for file in files:
+        greatest = file.stats["maxValues"].get(EVENT_TIME)
+        if file.rows and greatest is None:
+            unknown.append(file)
+        elif file.rows:
+            known.append(_us(greatest))
+    if unknown:
+        [[greatest]] = scan(table, unknown).select(pl.col(EVENT_TIME).max().dt.epoch("us")).collect().rows()
+        known.append(greatest)
+    return max(known, default=None)
+
+
+def _us(moment: datetime | str) -> int:
+    """Microseconds since 1970 of a time in statistics, as they are read or as they are written."""
+    if isinstance(moment, str):
+        moment = datetime.fromisoformat(moment)
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def _finished_us(table: Table) -> int:
+    """When the newest commit was made."""
+    [newest] = table.history(1)
+    return int(newest.get("finished_us", newest["timestamp"] * 1000))
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000

@@ -1,0 +1,186 @@
+"""Feature rows: what a view's definition makes of the rows of its dataset, and which of them break a rule.
+
+Each row is worked out from one row alone, so it does not matter which rows are looked at together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from featurestore.errors import SpecError, did_you_mean
+from featurestore.resources.outputs import CREATED_TIME, EVENT_TIME, aggregate_input, aggregate_input_type
+from featurestore.resources.value import ColumnType, KeyType
+from featurestore.resources.view import FeatureViewSpec, Function
+from featurestore.storage.delta import SYSTEM_COLUMNS
+from featurestore_transforms.casting.cast import Fit, fit, polars_type
+from featurestore_transforms.steps.formula import condition, formula
+from featurestore_transforms.steps.shown import shown
+
+RULE, REASON = "__rule", "__reason"
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A column of the view's table: where its values come from, and what must be true of them.
+
+    They come from the dataset's column ``source``, or from an expression. ``rule`` is broken by a value that
+    does not fit ``type``, and by a null if the column is ``required``. ``counts``: only whether there is a value.
+    """
+
+    name: str
+    rule: str
+    type: ColumnType | KeyType
+    source: str
+    expression: bool = False
+    counts: bool = False
+    required: bool = False
+
+
+def feature_rows(dataset: pl.LazyFrame, spec: FeatureViewSpec) -> pl.LazyFrame:
+    """Typed rows of the view's table, and the rule that each breaks: the first one, else null.
+
+    ``frame[<columns of featurestore.views.schema.view_schema>, __rule: str]``. Without a ``createdTimestampField``
+    the created time is null: the dataset does not have it.
+
+    Raises:
+        SpecError: a column is not in the dataset, or a type cannot come from its column's.
+    """
+    values = [pl.col(_value(index)).alias(column.name) for index, column in enumerate(_columns(spec))]
+    if spec.created_timestamp_field is None:
+        created = pl.lit(None, polars_type(ColumnType.TIMESTAMP)).alias(CREATED_TIME)
+        values.insert(len(spec.entity.join_keys) + 1, created)
+    return _judged(dataset, spec).select(*values, *SYSTEM_COLUMNS, RULE)
+
+
+def broken_rows(dataset: pl.LazyFrame, spec: FeatureViewSpec) -> pl.LazyFrame:
+    """Rows of the dataset, as they are, that break a rule.
+
+    ``frame[<columns of the dataset>, __rule: str, __reason: str]``
+
+    Raises:
+        SpecError: as :func:`feature_rows`.
+    """
+    names = dataset.collect_schema().names()
+    return _judged(dataset, spec).filter(pl.col(RULE).is_not_null()).select(*names, RULE, REASON)
+
+
+def _columns(spec: FeatureViewSpec) -> Iterator[_Column]:
+    """Columns of the view's table in its order, without the created time if the dataset does not have it."""
+    for key in spec.entity.join_keys:
+        yield _Column(key.name, f"key:{key.name}", key.type, key.name, required=True)
+    time, known = spec.timestamp_field, spec.created_timestamp_field
+    yield _Column(EVENT_TIME, "timestampField", ColumnType.TIMESTAMP, time, required=True)
+    if known is not None:
+        yield _Column(CREATED_TIME, "createdTimestampField", ColumnType.TIMESTAMP, known, required=True)
+    for feature in spec.features:
+        rule = f"feature:{feature.name}"
+        if feature.expression is not None:
+            yield _Column(feature.name, rule, feature.type, feature.expression, expression=True)
+        elif feature.aggregate is None:
+            yield _Column(feature.name, rule, feature.type, feature.column or feature.name)
+    for feature in spec.features:
+        if feature.aggregate is not None:
+            yield _Column(
+                aggregate_input(feature),
+                f"feature:{feature.name}",
+                aggregate_input_type(feature),
+                feature.aggregate.column,
+                counts=feature.aggregate.function is Function.COUNT,
+            )
+
+
+def _judged(dataset: pl.LazyFrame, spec: FeatureViewSpec) -> pl.LazyFrame:
+    """Rows that pass the filter, with each column's typed value, the rule they break and the reason."""
+    columns = tuple(_columns(spec))
+    rows = _sources(dataset, spec, columns)
+    types = rows.collect_schema()
+    fits = _fits(columns, types)
+    rules, reasons = [], []
+    for index, (column, found) in enumerate(zip(columns, fits, strict=True)):
+        source = pl.col(_source(index))
+        broken = [] if found.fits is None else [~found.fits]
+        if column.required:
+            broken.append(source.is_null())
+        for each in broken:
+            reason = pl.format(
+                "wanted {}, got {}", pl.lit(column.type.value), shown(source, types[_source(index)])
+            )
+            rules.append(pl.when(each).then(pl.lit(column.rule)))
+            reasons.append(pl.when(each).then(reason))
+    nothing = pl.lit(None, pl.String)
+    return rows.with_columns(
+        *(found.value.alias(_value(index)) for index, found in enumerate(fits)),
+        pl.coalesce(*rules, nothing).alias(RULE),
+        pl.coalesce(*reasons, nothing).alias(REASON),
+    )
+
+
+def _sources(dataset: pl.LazyFrame, spec: FeatureViewSpec, columns: tuple[_Column, ...]) -> pl.LazyFrame:
+    """Rows that pass the filter, with what each column comes from."""
+    known = {name: dtype for name, dtype in dataset.collect_schema().items() if name not in SYSTEM_COLUMNS}
+    found: list[pl.Expr] = []
+    problems: list[SpecError] = []
+    for index, column in enumerate(columns):
+        try:
+            found.append(_from(column, known).alias(_source(index)))
+        except SpecError as error:
+            problems.append(error)
+    if spec.filter is not None:
+        try:
+            dataset = dataset.filter(condition(spec.filter, known, "filter"))
+        except SpecError as error:
+            problems.append(error)
+    _raise_all(problems)
+    return dataset.with_columns(found)
+
+
+def _from(column: _Column, known: Mapping[str, pl.DataType]) -> pl.Expr:
+    if column.expression:
+        return formula(column.source, known, column.rule)
+    if column.source not in known:
+        hint = did_you_mean(column.source, known)
+        raise SpecError(f"unknown column {column.source!r}", where=column.rule, hint=hint)
+    value = pl.col(column.source)
+    return pl.when(value.is_not_null()).then(True) if column.counts else value
+
+
+def _fits(columns: tuple[_Column, ...], types: pl.Schema) -> list[Fit]:
+    """How the values of each column become its type."""
+    fits: list[Fit] = []
+    problems: list[SpecError] = []
+    for index, column in enumerate(columns):
+        source = types[_source(index)]
+        found = fit(pl.col(_source(index)), source, column.type)
+        if found is not None:
+            fits.append(found)
+            continue
+        hint = "Derive a column of that type in the pipeline, or declare another type"
+        if column.type is ColumnType.TIMESTAMP and source.is_numeric():
+            hint = "A number has no unit of time: make a timestamp of it in the pipeline"
+        wanted = column.type.value
+        problems.append(
+            SpecError("types do not fit", where=column.rule, wanted=wanted, got=str(source), hint=hint)
+        )
+    _raise_all(problems)
+    return fits
+
+
+def _raise_all(problems: list[SpecError]) -> None:
+    """All problems in one error, if there is any."""
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        raise SpecError(
+            "the view does not fit its dataset", got="; ".join(map(str, problems)), problems=problems
+        )
+
+
+def _source(index: int) -> str:
+    return f"__source_{index}"
+
+
+def _value(index: int) -> str:
+    return f"__value_{index}"

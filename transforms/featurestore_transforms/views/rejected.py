@@ -1,0 +1,51 @@
+"""Rows that a view's definition has no place for, as data files of the build's quarantine table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import polars as pl
+
+from featurestore.arrivals.lineage import Lineage
+from featurestore.resources.view import FeatureViewSpec
+from featurestore.storage.delta import BATCH, FILE, SYSTEM_COLUMNS, DataFile, Table
+from featurestore.views.schema import QUARANTINE
+from featurestore_transforms.tables.data_files import write_data_file
+from featurestore_transforms.tables.pieces import pieces
+from featurestore_transforms.tables.records import to_json
+from featurestore_transforms.tables.row_changes import IDENTITY, Rows
+from featurestore_transforms.views.features import REASON, RULE, broken_rows
+
+
+def misfit_files(
+    table: Table,
+    rows: Rows,
+    spec: FeatureViewSpec,
+    lineage: Lineage,
+    now_us: int,
+    advanced: Callable[[int], None],
+) -> tuple[DataFile, ...]:
+    """Those of the inserted rows that break a rule as data files below the quarantine table."""
+    files = []
+    for frame in pieces(rows, lambda part: broken_rows(part, spec), spec.resources.memory, advanced):
+        entries = _entries(frame.sort(IDENTITY), lineage, now_us)
+        files.append(write_data_file(table.storage, table.path, entries))
+    return tuple(files)
+
+
+def _entries(rows: pl.DataFrame, lineage: Lineage, now_us: int) -> pl.DataFrame:
+    sources = rows.select(BATCH, FILE).unique()
+    origins = [lineage.origin(batch, file) for batch, file in sources.iter_rows()]
+    sources = sources.with_columns(
+        pl.Series("uri", [origin.uri for origin in origins], dtype=pl.String),
+        pl.Series("version", [origin.version for origin in origins], dtype=pl.String),
+    )
+    return (
+        rows.select(*SYSTEM_COLUMNS, pl.col(RULE).alias("rule"), pl.col(REASON).alias("reason"))
+        .join(sources, on=[BATCH, FILE], how="left", maintain_order="left")
+        .with_columns(
+            to_json(rows.drop(*SYSTEM_COLUMNS, RULE, REASON)),
+            quarantined_at=pl.lit(now_us).cast(pl.Datetime("us", "UTC")),
+        )
+        .select(QUARANTINE.names)
+    )
