@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from bench.figure import Figure
 from featurestore.arrivals.arrival import Arrival
-from featurestore.arrivals.checkpoint import Known, pack
+from featurestore.arrivals.checkpoint import KnownArrival, pack
 from featurestore.arrivals.ledger import CHECKPOINT_MANIFESTS, Ledger
 from featurestore.arrivals.manifest import Action, Entry, Manifest
 from featurestore.resources.pipeline import OnOverwrite
@@ -72,9 +72,9 @@ def _fill(root: str) -> None:
     tail = (CHECKPOINT_MANIFESTS - 1) * FILES
     folded = (PAST - tail) // FILES
 
-    def rows() -> Iterator[Known]:
+    def rows() -> Iterator[KnownArrival]:
         for n, arrival in enumerate(arrivals(PAST - tail)):
-            yield Known(arrival.uri, n // FILES + 1, n % FILES, arrival.version, Action.TAKE)
+            yield KnownArrival(arrival.uri, n // FILES + 1, n % FILES, arrival.version, Action.TAKE)
 
     storage.replace(paths.checkpoint("flights", folded), pack(rows()))
     entries: list[Entry] = []

@@ -10,18 +10,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from featurestore.client.result import Result
+    from featurestore.client.result import Features
     from featurestore.client.store import Store, connect
     from featurestore.views.status import Status
 
     __version__: str
 
-__all__ = ["Result", "Status", "Store", "__version__", "connect"]
+__all__ = ["Features", "Status", "Store", "__version__", "connect"]
 
 _HOMES = {
     "connect": "client.store",
     "Store": "client.store",
-    "Result": "client.result",
+    "Features": "client.result",
     "Status": "views.status",
 }
 

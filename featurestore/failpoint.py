@@ -28,7 +28,7 @@ Step = Literal[
 _reached: Counter[str] = Counter()
 
 
-def reach(step: Step) -> None:
+def hit(step: Step) -> None:
     """Kill this process, as ``kill -9`` would, if the environment names this step."""
     wanted = os.environ.get("FEATURESTORE_KILL_AT")
     if wanted is None:

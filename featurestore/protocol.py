@@ -155,7 +155,7 @@ class PublishResult(Model):
     finished_us: int
 
 
-Result = Annotated[BatchResult | BuildResult | PublishResult, Field(discriminator="kind")]
+EngineResult = Annotated[BatchResult | BuildResult | PublishResult, Field(discriminator="kind")]
 
 
 class Failure(Model):

@@ -11,7 +11,7 @@ MINUTE_US = 60 * SECOND_US
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class FailureStreak:
     """``count`` attempts at one step have failed in a row, the last one at ``last_us`` with ``failure``."""
 
     count: int
@@ -19,7 +19,7 @@ class Attempt:
     failure: Failure
 
     @classmethod
-    def after(cls, before: Attempt | None, now_us: int, failure: Failure) -> Attempt:
+    def after(cls, before: FailureStreak | None, now_us: int, failure: Failure) -> FailureStreak:
         """One more failure in a row; ``before``: those until now, None if there was none."""
         return cls(before.count + 1 if before is not None else 1, now_us, failure)
 

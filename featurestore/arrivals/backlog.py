@@ -8,22 +8,22 @@ from functools import lru_cache, partial
 from typing import TypeVar
 
 from featurestore.arrivals.files.listing import list_arrivals, look
-from featurestore.arrivals.files.settling import Settling, ends_whole
+from featurestore.arrivals.files.settling import StableFiles, ends_whole
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.manifest import BACKLOG, Entry, Manifest, OpenBatch, oldest, split
 from featurestore.errors import Conflict, FeatureStoreError
-from featurestore.failpoint import reach
+from featurestore.failpoint import hit
 from featurestore.protocol import as_failure
 from featurestore.reconcile.steps import CloseBatch
 from featurestore.resources import DataPipelineSpec
 from featurestore.resources.model import Model
-from featurestore.retry import Attempt
+from featurestore.retry import FailureStreak
 
 _US = timedelta(microseconds=1)
 M = TypeVar("M", bound=Model)
 
 
-class Inbox:
+class Backlog:
     """Looks at the source when it is due: by a listing now and then, by a look at single files when hinted at.
 
     ``base``: what relative sources are relative to. ``environ``: has the credentials of the source; None for the
@@ -43,14 +43,14 @@ class Inbox:
         self._source = spec.source.model_copy(update={"csv": _shared(spec.source.csv)})
         self._trigger = _shared(spec.trigger.arrivals)
         self._environ = environ
-        self._settling = Settling(partial(ends_whole, self._source))
+        self._settling = StableFiles(partial(ends_whole, self._source))
         self._backlog: dict[str, Entry] = {}
         self._batches: list[tuple[Entry, ...]] = []
         self._opened_us = 0
         self._head = -1
         self._list_us = 0
         self._left_out = False
-        self.source: Attempt | None = None
+        self.source: FailureStreak | None = None
 
     @property
     def next_us(self) -> int:
@@ -91,7 +91,7 @@ class Inbox:
             else:
                 self._look_at([*hinted, *self._settling.due(now_us)], now_us)
         except FeatureStoreError as error:
-            self.source = Attempt.after(self.source, now_us, as_failure(error))
+            self.source = FailureStreak.after(self.source, now_us, as_failure(error))
             self._list_us = self.source.next_us
 
     def rests(self, now_us: int) -> bool:
@@ -135,7 +135,7 @@ class Inbox:
         if not self._ledger.intend(manifest):
             self._head = -1
             raise Conflict("another process closed this batch", where=where)
-        reach("after-manifest")
+        hit("after-manifest")
         self._took(manifest, now_us)
         return manifest
 

@@ -20,7 +20,7 @@ _LINES = 1000
 _CHUNK = 1 << 16
 
 
-class Known(NamedTuple):
+class KnownArrival(NamedTuple):
     """One entry of one manifest, as the ledger remembers it. ``replays`` as in :class:`Entry`."""
 
     uri: str
@@ -31,7 +31,7 @@ class Known(NamedTuple):
     replays: tuple[int, int] | None = None
 
     @classmethod
-    def of(cls, entry: Entry, batch: int, file: int) -> Known:
+    def of(cls, entry: Entry, batch: int, file: int) -> KnownArrival:
         return cls(entry.arrival.uri, batch, file, entry.arrival.version, entry.action, entry.replays)
 
 
@@ -45,7 +45,7 @@ class Checkpoint:
         self._first: list[str] = []
         self._unpacked = (-1, "")
 
-    def __iter__(self) -> Iterator[Known]:
+    def __iter__(self) -> Iterator[KnownArrival]:
         """All that is known, sorted by URI, then batch and file.
 
         Raises:
@@ -60,7 +60,7 @@ class Checkpoint:
                 if line:
                     yield _unescape(line[: line.index("\t")]), line
 
-    def find(self, uri: str) -> list[Known]:
+    def find(self, uri: str) -> list[KnownArrival]:
         """What is known of one URI, by batch and file."""
         if not self._starts:
             self._index()
@@ -70,7 +70,7 @@ class Checkpoint:
         wanted = escape(uri) + "\t"
         return [row for start in self._starts[begin:end] for row in self._search(start, wanted)]
 
-    def _search(self, start: int, wanted: str) -> Iterator[Known]:
+    def _search(self, start: int, wanted: str) -> Iterator[KnownArrival]:
         if start != self._unpacked[0]:
             # Looked up in the order of URIs, one member answers many times.
             self._unpacked = (start, self._member(start)[1])
@@ -117,7 +117,7 @@ class Checkpoint:
         return end - len(decoder.unused_data), b"".join(parts).decode()
 
 
-def pack(rows: Iterable[Known]) -> bytes:
+def pack(rows: Iterable[KnownArrival]) -> bytes:
     """The bytes of a checkpoint of ``rows``, which are sorted."""
     packed = bytearray(_compress(_HEADER))
     lines: list[str] = []
@@ -148,21 +148,21 @@ def _unescape(text: str) -> str:
     return text
 
 
-def _format(row: Known) -> str:
+def _format(row: KnownArrival) -> str:
     action = (
         row.action.value if row.replays is None else f"{row.action.value}:{row.replays[0]}:{row.replays[1]}"
     )
     return f"{escape(row.uri)}\t{row.batch}\t{row.file}\t{escape(row.version)}\t{action}\n"
 
 
-def parse(line: str) -> Known:
+def parse(line: str) -> KnownArrival:
     """What a line says."""
     uri, batch, file, version, action = line.split("\t")
     if action == "Take":
-        return Known(_unescape(uri), int(batch), int(file), _unescape(version), Action.TAKE)
+        return KnownArrival(_unescape(uri), int(batch), int(file), _unescape(version), Action.TAKE)
     name, *target = action.split(":")
     replays = (int(target[0]), int(target[1])) if target else None
-    return Known(_unescape(uri), int(batch), int(file), _unescape(version), Action(name), replays)
+    return KnownArrival(_unescape(uri), int(batch), int(file), _unescape(version), Action(name), replays)
 
 
 def version_of(line: str) -> str:

@@ -13,11 +13,11 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 
 from featurestore.arrivals.arrival import Arrival
-from featurestore.arrivals.checkpoint import Checkpoint, Known, pack, parse, version_of
+from featurestore.arrivals.checkpoint import Checkpoint, KnownArrival, pack, parse, version_of
 from featurestore.arrivals.manifest import Action, Entry, Manifest
 from featurestore.digest import canonical_json
 from featurestore.errors import NotFound, RequestError, StorageError
-from featurestore.failpoint import reach
+from featurestore.failpoint import hit
 from featurestore.protocol import BatchResult
 from featurestore.resources.pipeline import OnOverwrite
 from featurestore.storage import paths
@@ -43,7 +43,7 @@ class Ledger:
         self._done = 0
         self._head = 0
         self._base: Checkpoint | None = None
-        self._later: dict[str, list[Known]] = {}
+        self._later: dict[str, list[KnownArrival]] = {}
         self._later_entries = 0
         self._later_manifests = 0
 
@@ -160,7 +160,7 @@ class Ledger:
         """
         return decide(arrival, self.known(arrival.uri), on_overwrite)
 
-    def known(self, uri: str) -> list[Known]:
+    def known(self, uri: str) -> list[KnownArrival]:
         """All entries of all manifests that name this file, by batch; as fresh as :meth:`entry`."""
         if self._base is None:
             self._open()
@@ -185,9 +185,9 @@ class Ledger:
         later = sorted(row for rows in self._later.values() for row in rows)
         data = pack(heapq.merge(self._base, later))
         path = paths.checkpoint(self._pipeline, self._head)
-        reach("before-checkpoint")
+        hit("before-checkpoint")
         self._storage.put_if_absent(path, data)
-        reach("after-checkpoint")
+        hit("after-checkpoint")
         self._base = Checkpoint(data, self._storage.uri(path))
         self._later = {}
         self._later_entries = self._later_manifests = 0
@@ -214,7 +214,7 @@ class Ledger:
 
     def _remember(self, manifest: Manifest) -> None:
         for file, entry in enumerate(manifest.entries):
-            row = Known.of(entry, manifest.number, file)
+            row = KnownArrival.of(entry, manifest.number, file)
             self._later.setdefault(row.uri, []).append(row)
         self._later_entries += len(manifest.entries)
         self._later_manifests += 1
@@ -249,7 +249,7 @@ class Ledger:
         return f"{paths.ledger(self._pipeline)}/{kind}"
 
 
-def decide(arrival: Arrival, known: Sequence[Known], on_overwrite: OnOverwrite) -> Entry | None:
+def decide(arrival: Arrival, known: Sequence[KnownArrival], on_overwrite: OnOverwrite) -> Entry | None:
     """What to do with an arrival, given what is known of its file; None if this version is known."""
     if not known:
         return Entry(arrival)
@@ -267,7 +267,7 @@ def decide(arrival: Arrival, known: Sequence[Known], on_overwrite: OnOverwrite) 
     return Entry(arrival, Action.REPLACE, replaces=live(known))
 
 
-def live(known: Iterable[Known]) -> tuple[tuple[int, int], ...]:
+def live(known: Iterable[KnownArrival]) -> tuple[tuple[int, int], ...]:
     """The ``(batch, file)`` of a file's entries whose rows stand in the dataset, by batch."""
     standing: list[tuple[int, int]] = []
     for row in known:
@@ -278,7 +278,7 @@ def live(known: Iterable[Known]) -> tuple[tuple[int, int], ...]:
     return tuple(standing)
 
 
-def _fits(entry: Entry, known: Sequence[Known]) -> bool:
+def _fits(entry: Entry, known: Sequence[KnownArrival]) -> bool:
     """True if :func:`decide` would still give this entry: nobody has taken the arrival meanwhile."""
     if entry.action is Action.REPLAY:
         return all(row.replays != entry.replays for row in known)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from featurestore.cli.output import Format
+from featurestore.cli.output import OutputFormat
 
 if TYPE_CHECKING:
     from featurestore.registry.project import Project
@@ -41,7 +41,7 @@ app.add_typer(quarantine_app, name="quarantine")
 
 
 @dataclass
-class Settings:
+class CliOptions:
     """Options that stand before the command."""
 
     folder: Path = Path()
@@ -55,11 +55,11 @@ class Settings:
         return open_project(named, os.environ, Path.cwd())
 
 
-settings = Settings()
+settings = CliOptions()
 
 Kind = Annotated[str, typer.Argument(help="pipelines or views", metavar="KIND")]
 Name = Annotated[str, typer.Argument(help="Name of the resource.")]
-Output = Annotated[Optional[Format], typer.Option("--output", "-o", help="Form of the output.")]  # noqa: UP045
+Output = Annotated[Optional[OutputFormat], typer.Option("--output", "-o", help="Form of the output.")]  # noqa: UP045
 Files = Annotated[
     list[Path],
     typer.Option("--filename", "-f", help="YAML file or folder; may be repeated.", show_default=False),

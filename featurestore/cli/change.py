@@ -9,20 +9,26 @@ from rich.console import Console
 from rich.text import Text
 
 from featurestore.arrivals.ledger import Ledger
-from featurestore.cli.output import Format, dump
+from featurestore.cli.output import OutputFormat, dump
 from featurestore.errors import FeatureStoreError
 from featurestore.reconcile.observe import last_result
 from featurestore.registry import changeset
-from featurestore.registry.changeset import Action, Before, Changeset, Dataset
+from featurestore.registry.changeset import Before, ChangeAction, Changeset, Dataset
 from featurestore.registry.project import Project, open_project
 from featurestore.resources import FeatureStore
 from featurestore.resources.document import Loaded, load
-from featurestore.resources.reference import Known, check_references
+from featurestore.resources.reference import KnownResources, check_references
 
-_MARKS = {Action.CREATE: ("+", "green"), Action.UPDATE: ("~", "yellow"), Action.UNCHANGED: ("=", "dim")}
+_MARKS = {
+    ChangeAction.CREATE: ("+", "green"),
+    ChangeAction.UPDATE: ("~", "yellow"),
+    ChangeAction.UNCHANGED: ("=", "dim"),
+}
 
 
-def change(paths: Sequence[Path], find: Callable[[], Project], form: Format | None, *, record: bool) -> None:
+def change(
+    paths: Sequence[Path], find: Callable[[], Project], form: OutputFormat | None, *, record: bool
+) -> None:
     """Print what applying the files changes, and with ``record`` do it.
 
     ``find`` gives the project if no FeatureStore stands in the files.
@@ -41,7 +47,7 @@ def change(paths: Sequence[Path], find: Callable[[], Project], form: Format | No
     loaded.check(
         check_references(
             loaded.declared,
-            Known(
+            KnownResources(
                 pipelines={name: accepted.resource for name, accepted in before.pipelines.items()},
                 schemas={name: dataset.columns for name, dataset in before.datasets.items()},
                 folders=[project.folder],
@@ -52,7 +58,7 @@ def change(paths: Sequence[Path], find: Callable[[], Project], form: Format | No
     found = changeset.plan(loaded.resources, before)
     if record:
         changeset.apply(found, project.registry)
-    if form in (Format.JSON, Format.YAML):
+    if form in (OutputFormat.JSON, OutputFormat.YAML):
         print(dump(found.to_dict(), form))
         return
     console = Console(highlight=False, soft_wrap=True)
@@ -94,8 +100,8 @@ def lines(found: Changeset) -> Iterator[Text]:
 
 def _conclusion(found: Changeset, *, record: bool) -> str:
     numbers = (
-        f"{found.count(Action.CREATE)} new, {found.count(Action.UPDATE)} changed, "
-        f"{found.count(Action.UNCHANGED)} unchanged"
+        f"{found.count(ChangeAction.CREATE)} new, {found.count(ChangeAction.UPDATE)} changed, "
+        f"{found.count(ChangeAction.UNCHANGED)} unchanged"
     )
     if not record:
         done = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from featurestore.cli.kind import kind_of
 from featurestore.cli.summary import pipeline_summary, view_summary
 from featurestore.errors import RequestError
-from featurestore.online.index import open_marks
+from featurestore.online.index import open_index
 from featurestore.registry.project import Project
 from featurestore.storage import paths
 
@@ -67,6 +67,6 @@ def delete(project: Project, word: str, name: str, *, data: bool) -> str:
 
 def _drop_online(project: Project, view: str) -> None:
     store = (project.registry.store() or project.store).spec
-    marks = open_marks(project.storage, store)
+    marks = open_index(project.storage, store)
     for name in project.storage.names(paths.builds(view)):
         marks.drop(view, name.removesuffix(".json"))

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from featurestore.arrivals.ledger import Ledger
 from featurestore.cli.kind import kind_of
-from featurestore.cli.output import Format, age, columns, dump, screen_width
+from featurestore.cli.output import OutputFormat, age, columns, dump, screen_width
 from featurestore.cli.summary import PipelineSummary, ViewSummary, pipeline_summary, view_summary
 from featurestore.humanize import format_time, sentence, size
 from featurestore.reconcile.conditions import Condition, ResourceStatus
@@ -59,7 +59,7 @@ def _pipeline(project: Project, item: PipelineSummary, now_us: int) -> str:
     else:
         sections = []
     if "job" in said:
-        sections.append(("Job, in a cluster", dump(said["job"], Format.YAML)))
+        sections.append(("Job, in a cluster", dump(said["job"], OutputFormat.YAML)))
     sections += _state(item.status, item.ready, now_us)
     if item.done:
         sections.append(("Last batches", _batches(project, item)))

@@ -16,14 +16,14 @@ from rich.text import Text
 from featurestore.arrivals.files.listing import explain_empty, list_arrivals
 from featurestore.errors import FeatureStoreError
 from featurestore.humanize import count
-from featurestore.online.index import open_marks, redis_url
+from featurestore.online.index import open_index, redis_url
 from featurestore.reconcile.conditions import read_status
 from featurestore.registry.project import Project
 from featurestore.registry.registry import Accepted, Kind
 from featurestore.resources import DataPipeline, FeatureView
 from featurestore.resources.view import OnlineEnabled
 from featurestore.storage.credentials import source_environ
-from featurestore.views.builds import read_build, read_serving
+from featurestore.views.builds import read_active_build, read_build
 
 _EXTRAS = {
     "transforms": ("polars", "to run pipelines and views on this machine"),
@@ -136,14 +136,14 @@ def _source(project: Project, pipeline: Accepted[DataPipeline]) -> tuple[bool, s
 
 def _online(project: Project) -> tuple[bool, str, str]:
     store = (project.registry.store() or project.store).spec
-    open_marks(project.storage, store).server()
+    open_index(project.storage, store).server()
     return True, redis_url(store) if store.online.redis else "embedded DuckDB", ""
 
 
 def _view(project: Project, name: str, view: Accepted[FeatureView]) -> tuple[bool, str, str]:
     """Offline and online hold the same commit, of the accepted definition."""
     start = "`featurestore run` brings it up to date"
-    serving = read_serving(project.storage, name)
+    serving = read_active_build(project.storage, name)
     if serving is None:
         return True, "nothing is served yet", start
     build = read_build(project.storage, name, serving.digest)
@@ -152,7 +152,7 @@ def _view(project: Project, name: str, view: Accepted[FeatureView]) -> tuple[boo
     if view.resource.spec.online.enabled is OnlineEnabled.NEVER:
         return True, f"serves commit {build.source_version} of its dataset offline", ""
     store = (project.registry.store() or project.store).spec
-    held = open_marks(project.storage, store).held(name, serving.digest)
+    held = open_index(project.storage, store).held(name, serving.digest)
     if held is None or held.version != build.version:
         got = "nothing" if held is None else f"version {held.version}"
         return False, f"offline is at version {build.version}, online holds {got}", start

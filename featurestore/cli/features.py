@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from featurestore.cli.output import Format, columns, dump, listing
+from featurestore.cli.output import OutputFormat, columns, dump, listing
 from featurestore.cli.summary import view_summary
 from featurestore.errors import RequestError
 from featurestore.registry.project import Project
@@ -15,7 +15,7 @@ from featurestore.resources.value import KeyType
 
 
 def features(
-    project: Project, names: Sequence[str], entities: Sequence[str], at: str | None, form: Format | None
+    project: Project, names: Sequence[str], entities: Sequence[str], at: str | None, form: OutputFormat | None
 ) -> str:
     """What to print: one row per entity, each value with its status.
 
@@ -41,7 +41,7 @@ def features(
     values = answer.to_dict()
     statuses = {name: [status.name for status in each] for name, each in answer.statuses().items()}
     keys = [key for key in values if key not in statuses]
-    if form in (Format.JSON, Format.YAML):
+    if form in (OutputFormat.JSON, OutputFormat.YAML):
         items = [
             {
                 **{key: values[key][at_row] for key in keys},

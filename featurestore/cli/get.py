@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from featurestore.cli.kind import KIND_NAMES, STORES, kind_of
-from featurestore.cli.output import Format, age, columns, dump, listing, screen_width
+from featurestore.cli.output import OutputFormat, age, columns, dump, listing, screen_width
 from featurestore.cli.summary import PipelineSummary, ViewSummary, pipeline_summary, view_summary
 from featurestore.errors import NotFound
 from featurestore.registry.project import Project
@@ -15,7 +15,7 @@ from featurestore.registry.registry import document
 NOTHING = "No resources found."
 
 
-def get(project: Project, word: str, name: str | None, form: Format | None, now_us: int) -> str:
+def get(project: Project, word: str, name: str | None, form: OutputFormat | None, now_us: int) -> str:
     """What to print for resources of one kind, or all, or for the one with that name.
 
     Raises:
@@ -41,9 +41,9 @@ def _views(project: Project, name: str | None) -> list[ViewSummary]:
     return [view_summary(project, each) for each in names]
 
 
-def _all(project: Project, form: Format | None, now_us: int) -> str:
+def _all(project: Project, form: OutputFormat | None, now_us: int) -> str:
     pipelines, views = _pipelines(project, None), _views(project, None)
-    if form in (Format.JSON, Format.YAML):
+    if form in (OutputFormat.JSON, OutputFormat.YAML):
         every: list[PipelineSummary | ViewSummary] = [*pipelines, *views]
         return dump(listing([item.to_dict() for item in every]), form)
     shown: list[str] = []
@@ -51,29 +51,29 @@ def _all(project: Project, form: Format | None, now_us: int) -> str:
         shown.append(_shown(pipelines, None, form, now_us, prefix=True))
     if views:
         shown.append(_shown(views, None, form, now_us, prefix=True))
-    separator = "\n" if form is Format.NAME else "\n\n"
+    separator = "\n" if form is OutputFormat.NAME else "\n\n"
     return separator.join(shown) or NOTHING
 
 
 def _shown(
     items: Sequence[PipelineSummary | ViewSummary],
     name: str | None,
-    form: Format | None,
+    form: OutputFormat | None,
     now_us: int,
     *,
     prefix: bool,
 ) -> str:
-    if form in (Format.JSON, Format.YAML):
+    if form in (OutputFormat.JSON, OutputFormat.YAML):
         return dump(items[0].to_dict() if name else listing([item.to_dict() for item in items]), form)
     if not items:
         return NOTHING
     kind = KIND_NAMES["pipelines" if isinstance(items[0], PipelineSummary) else "views"]
-    if form is Format.NAME:
+    if form is OutputFormat.NAME:
         return "\n".join(f"{kind}/{item.name}" for item in items)
     header, rows = _table(items, now_us)
     if prefix:
         rows = [[f"{kind}/{row[0]}", *row[1:]] for row in rows]
-    if form is Format.WIDE:
+    if form is OutputFormat.WIDE:
         header += ["REASON", "MESSAGE"]
         rows = [[*row, item.ready.reason, item.ready.message] for row, item in zip(rows, items, strict=True)]
     return columns(header, rows, screen_width())
@@ -119,7 +119,7 @@ def _table(items: Sequence[PipelineSummary | ViewSummary], now_us: int) -> tuple
     return header, rows
 
 
-def _stores(project: Project, name: str | None, form: Format | None) -> str:
+def _stores(project: Project, name: str | None, form: OutputFormat | None) -> str:
     store = project.store
     if name not in (None, store.metadata.name):
         raise NotFound(
@@ -127,9 +127,9 @@ def _stores(project: Project, name: str | None, form: Format | None) -> str:
             where=str(project.folder),
             hint=f"There is: {store.metadata.name!r}",
         )
-    if form in (Format.JSON, Format.YAML):
+    if form in (OutputFormat.JSON, OutputFormat.YAML):
         return dump(document(store) if name else listing([document(store)]), form)
-    if form is Format.NAME:
+    if form is OutputFormat.NAME:
         return f"featurestore/{store.metadata.name}"
     redis = store.spec.online.redis
     online = "duckdb" if redis is None else redis.url or "managed redis"

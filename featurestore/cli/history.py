@@ -8,7 +8,7 @@ from typing import Any
 
 from featurestore.arrivals.ledger import Ledger
 from featurestore.cli.kind import kind_of
-from featurestore.cli.output import Format, columns, dump, listing
+from featurestore.cli.output import OutputFormat, columns, dump, listing
 from featurestore.cli.summary import pipeline_summary, view_summary
 from featurestore.errors import RequestError
 from featurestore.humanize import format_time
@@ -18,7 +18,7 @@ from featurestore.storage import paths
 
 
 def history(
-    project: Project, word: str, name: str, batch: int | None, limit: int, form: Format | None
+    project: Project, word: str, name: str, batch: int | None, limit: int, form: OutputFormat | None
 ) -> str:
     """What to print: commits, the newest first; or with ``batch`` the files of that batch.
 
@@ -40,12 +40,12 @@ def history(
     return _view(project, name, limit, form)
 
 
-def _pipeline(project: Project, name: str, limit: int, form: Format | None) -> str:
+def _pipeline(project: Project, name: str, limit: int, form: OutputFormat | None) -> str:
     ledger = Ledger(project.storage, name)
     head = ledger.head()
     numbers = range(head, max(0, head - limit), -1)
     results = [(number, ledger.result(number)) for number in numbers]
-    if form in (Format.JSON, Format.YAML):
+    if form in (OutputFormat.JSON, OutputFormat.YAML):
         shown: list[dict[str, Any]] = [
             {"number": number, "pending": True}
             if result is None
@@ -76,9 +76,9 @@ def _row(number: int, result: BatchResult | None) -> list[object]:
     ]
 
 
-def _files(project: Project, name: str, batch: int, form: Format | None) -> str:
+def _files(project: Project, name: str, batch: int, form: OutputFormat | None) -> str:
     manifest = Ledger(project.storage, name).manifest(batch)
-    if form in (Format.JSON, Format.YAML):
+    if form in (OutputFormat.JSON, OutputFormat.YAML):
         return dump(json.loads(manifest.to_json()), form)
     rows = [
         [
@@ -96,7 +96,7 @@ def _files(project: Project, name: str, batch: int, form: Format | None) -> str:
     return f"{head}\n\n" + columns(["FILE", "ACTION", "URI", "BYTES", "MODIFIED", "REASON"], rows)
 
 
-def _view(project: Project, name: str, limit: int, form: Format | None) -> str:
+def _view(project: Project, name: str, limit: int, form: OutputFormat | None) -> str:
     summary = view_summary(project, name)
     if summary.serving is None:
         return "No commits yet."
@@ -106,7 +106,7 @@ def _view(project: Project, name: str, limit: int, form: Format | None) -> str:
     # Making the table and tending it are commits too, but add nothing: those that tell of rows say so.
     commits = [] if table is None else [c for c in table.history(limit) if "rows_added" in c]
     items = [_commit(commit) for commit in commits]
-    if form in (Format.JSON, Format.YAML):
+    if form in (OutputFormat.JSON, OutputFormat.YAML):
         return dump(listing(items), form)
     return columns(
         ["COMMIT", "TIME", "OF DATASET", "ADDED", "REMOVED", "QUARANTINED"],

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from featurestore.cli.output import Format, dump, listing
+from featurestore.cli.output import OutputFormat, dump, listing
 from featurestore.errors import NotFound, did_you_mean
 from featurestore.humanize import format_time
 from featurestore.registry.project import Project
 from featurestore.runner.journal import Event, Journal
 
 
-def logs(project: Project, name: str | None, limit: int, form: Format | None) -> str:
+def logs(project: Project, name: str | None, limit: int, form: OutputFormat | None) -> str:
     """What to print: the last events, the newest at the end.
 
     Raises:
@@ -18,7 +18,7 @@ def logs(project: Project, name: str | None, limit: int, form: Format | None) ->
     events = list(Journal(project.state).read(name))[-limit:]
     if name is not None and not events:
         _require(project, name)
-    if form in (Format.JSON, Format.YAML):
+    if form in (OutputFormat.JSON, OutputFormat.YAML):
         return dump(listing([event.model_dump(mode="json", exclude_none=True) for event in events]), form)
     return "\n".join(line(event) for event in events) or "No events yet."
 

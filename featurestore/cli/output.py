@@ -15,7 +15,7 @@ _NARROWEST = 12
 """A last column that would be narrower than this is not folded."""
 
 
-class Format(StrEnum):
+class OutputFormat(StrEnum):
     JSON = "json"
     YAML = "yaml"
     WIDE = "wide"
@@ -51,9 +51,9 @@ def screen_width() -> int | None:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
-def dump(value: Any, form: Format) -> str:
+def dump(value: Any, form: OutputFormat) -> str:
     """The value as JSON or YAML."""
-    if form is Format.JSON:
+    if form is OutputFormat.JSON:
         return json.dumps(value, indent=2, ensure_ascii=False, default=str)
     import yaml
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from featurestore.cli.output import Format, columns, dump, listing, screen_width
+from featurestore.cli.output import OutputFormat, columns, dump, listing, screen_width
 from featurestore.cli.summary import pipeline_summary
 from featurestore.errors import NotFound, did_you_mean
 from featurestore.humanize import count, format_time
@@ -15,7 +15,7 @@ from featurestore.registry.registry import Kind
 _SHOWN_RECORD = 200
 
 
-def ls(project: Project, name: str | None, every: bool, form: Format | None) -> str:
+def ls(project: Project, name: str | None, every: bool, form: OutputFormat | None) -> str:
     """What to print: what each rule caught of each file; of all resources, or of the one with that name.
 
     What was run again is left out unless ``every`` says otherwise.
@@ -29,7 +29,7 @@ def ls(project: Project, name: str | None, every: bool, form: Format | None) -> 
         for entry in entries.entries(project.storage, kind, resource)
         if every or entry.replayed_in is None
     ]
-    if form in (Format.JSON, Format.YAML):
+    if form in (OutputFormat.JSON, OutputFormat.YAML):
         return dump(
             listing(
                 [
@@ -58,7 +58,7 @@ def ls(project: Project, name: str | None, every: bool, form: Format | None) -> 
     for kind, resource, entry in found:
         of = f"{kind.removesuffix('s')}/{resource}"
         caught = "file" if entry.rows is None else entry.rows
-        uri = entry.uri if form is Format.WIDE else _short(entry.uri)
+        uri = entry.uri if form is OutputFormat.WIDE else _short(entry.uri)
         row: list[object] = [of, entry.batch, entry.file, entry.rule, caught, uri, entry.reason]
         rows.append([*row, entry.replayed_in] if every else row)
     return columns(header, rows, screen_width())
@@ -72,7 +72,7 @@ def show(
     file: int | None,
     rule: str | None,
     limit: int,
-    form: Format | None,
+    form: OutputFormat | None,
 ) -> str:
     """What to print: the rows themselves, with the reason for each.
 
@@ -81,7 +81,7 @@ def show(
     """
     ((kind, resource),) = _resources(project, name)
     found = entries.rows(project.storage, kind, resource, batch=batch, file=file, rule=rule, limit=limit)
-    if form in (Format.JSON, Format.YAML):
+    if form in (OutputFormat.JSON, OutputFormat.YAML):
         for row in found:
             row["record"] = None if row["record"] is None else json.loads(row["record"])
         return dump(listing(found), form)

@@ -17,7 +17,7 @@ from featurestore.reconcile.steps import Step, describe
 from featurestore.registry.project import Project
 from featurestore.runner.journal import Event, Journal
 from featurestore.runner.runner import Runner
-from featurestore.runner.source_watcher import Bell
+from featurestore.runner.source_watcher import SourceWatcher
 from featurestore.runner.worker import Worker, check_engine
 
 _MARKS = {"Failed": ("✗", "red"), "Published": ("✓", "green"), "BatchCommitted": ("✓", "green")}
@@ -85,7 +85,7 @@ def run(project: Project, *, once: bool) -> None:
     """
     check_engine()
     console = Console(highlight=False, soft_wrap=True)
-    worker, bell = Worker(project.folder), Bell(str(project.folder))
+    worker, bell = Worker(project.folder), SourceWatcher(str(project.folder))
     journal = Journal(project.state)
     with Screen(console, journal) as screen:
         if not project.registry.names("pipelines"):

@@ -15,7 +15,7 @@ from featurestore.reconcile.reasons import Reason
 from featurestore.registry.project import Project
 from featurestore.registry.registry import Accepted, document
 from featurestore.resources import DataPipeline, FeatureView
-from featurestore.views.builds import Serving, read_build, read_serving
+from featurestore.views.builds import ActiveBuild, read_active_build, read_build
 
 NEVER_SEEN = unknown("Ready", Reason.NOT_OBSERVED, "No runner has looked at it yet: `featurestore run` does.")
 
@@ -61,7 +61,7 @@ class ViewSummary:
     name: str
     accepted: Accepted[FeatureView]
     status: ResourceStatus | None
-    serving: Serving | None
+    serving: ActiveBuild | None
     build: BuildResult | None
 
     @property
@@ -141,7 +141,7 @@ def view_summary(project: Project, name: str) -> ViewSummary:
     accepted = project.registry.current("views", name)
     if accepted is None:
         raise _absent(project, "views", name)
-    serving = read_serving(project.storage, name)
+    serving = read_active_build(project.storage, name)
     build = read_build(project.storage, name, serving.digest) if serving else None
     return ViewSummary(name, accepted, read_status(project.storage, "views", name), serving, build)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _SHOWN_ROWS, _SHOWN_COLUMNS, _SHOWN_WIDTH = 10, 12, 36
 
 
-class Result:
+class Features:
     """The columns of the entities and then the features, one row per entity and in their order.
 
     Integers stay integers, and a value that is not there is null; :meth:`statuses` says why.

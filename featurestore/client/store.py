@@ -26,14 +26,14 @@ from featurestore.resources.outputs import Output, outputs
 from featurestore.resources.quantity import format_duration
 from featurestore.resources.view import OnlineEnabled
 from featurestore.storage import paths
-from featurestore.views.builds import read_build, read_serving
-from featurestore.views.query import Looked, Lookup
+from featurestore.views.builds import read_active_build, read_build
+from featurestore.views.query import FeatureQuery, FeatureValues
 from featurestore.views.served import ServedView, ServedViews
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from featurestore.client.result import Result
+    from featurestore.client.result import Features
     from featurestore.online import OnlineStore
 
 Columns = list[tuple[ServedView, Output]]
@@ -83,7 +83,7 @@ class Store:
         timestamp_column: str | None = None,
         as_of: datetime | date | str | None = None,
         full_feature_names: bool = False,
-    ) -> Result:
+    ) -> Features:
         """The features of each entity: at the times in a column, or online, now, if there is no such column.
 
         ``features``: names such as ``aircraft-delays:last_arr_delay``, or ``aircraft-delays:*`` for all of a
@@ -100,7 +100,7 @@ class Store:
         import pyarrow as pa
 
         from featurestore.client.frames import read_frame
-        from featurestore.client.result import Result
+        from featurestore.client.result import Features
 
         if as_of is not None and timestamp_column is None:
             raise RequestError(
@@ -120,7 +120,7 @@ class Store:
             else self._then(columns, table, timestamp_column, as_of)
         )
         found = [(looked[view.name], output.name) for view, output in columns]
-        return Result(
+        return Features(
             table,
             pa.table({name: view.columns[output] for name, (view, output) in zip(names, found, strict=True)}),
             {name: view.statuses[output] for name, (view, output) in zip(names, found, strict=True)},
@@ -128,7 +128,7 @@ class Store:
 
     def get_historical_features(
         self, entity_df: Any, features: Sequence[str], full_feature_names: bool = False
-    ) -> Result:
+    ) -> Features:
         """Feast's signature: :meth:`get_features` at the times in the column ``event_timestamp``."""
         return self.get_features(
             features, entity_df, timestamp_column="event_timestamp", full_feature_names=full_feature_names
@@ -136,7 +136,7 @@ class Store:
 
     def get_online_features(
         self, features: Sequence[str], entity_rows: Any, full_feature_names: bool = False
-    ) -> Result:
+    ) -> Features:
         """Feast's signature: :meth:`get_features` as of now."""
         return self.get_features(features, entity_rows, full_feature_names=full_feature_names)
 
@@ -227,7 +227,7 @@ class Store:
 
     def _then(
         self, columns: Columns, table: pa.Table, timestamp_column: str, as_of: datetime | date | str | None
-    ) -> dict[str, Looked]:
+    ) -> dict[str, FeatureValues]:
         """What the offline store answers for the times in a column, by view."""
         from featurestore.client.times import microseconds, moment
         from featurestore.offline.join import Times, point_in_time
@@ -246,7 +246,7 @@ class Store:
             lookup.view: point_in_time(self._storage, lookup, times) for lookup in _lookups(columns, table)
         }
 
-    def _now(self, columns: Columns, table: pa.Table) -> dict[str, Looked]:
+    def _now(self, columns: Columns, table: pa.Table) -> dict[str, FeatureValues]:
         """What the online store answers for now, by view."""
         for view, _ in columns:
             if view.spec.online.enabled is OnlineEnabled.NEVER:
@@ -264,7 +264,7 @@ class Store:
                 raise
             return self._read_online(renewed, table)
 
-    def _read_online(self, columns: Columns, table: pa.Table) -> dict[str, Looked]:
+    def _read_online(self, columns: Columns, table: pa.Table) -> dict[str, FeatureValues]:
         lookups = _lookups(columns, table)
         found = self._online_store().read_many(lookups, self._clock_us())
         return {lookup.view: looked for lookup, looked in zip(lookups, found, strict=True)}
@@ -291,7 +291,7 @@ class Store:
 
     def _held(self, view: str) -> BuildResult | None:
         """How far the accepted definition has come for readers; None while it is not what they read."""
-        accepted, serving = self._views.accepted(view), read_serving(self._storage, view)
+        accepted, serving = self._views.accepted(view), read_active_build(self._storage, view)
         if serving is None or serving.spec_digest != accepted.digest:
             return None
         build = read_build(self._storage, view, serving.digest)
@@ -301,13 +301,13 @@ class Store:
         return build if held is not None and held.version >= build.version else None
 
 
-def _lookups(columns: Columns, table: pa.Table) -> list[Lookup]:
+def _lookups(columns: Columns, table: pa.Table) -> list[FeatureQuery]:
     """One for each view, with all that is asked of it."""
     asked: dict[str, tuple[ServedView, list[Output]]] = {}
     for view, output in columns:
         asked.setdefault(view.name, (view, []))[1].append(output)
     return [
-        Lookup(view.name, view.spec, view.digest, wanted, _keys(view, table))
+        FeatureQuery(view.name, view.spec, view.digest, wanted, _keys(view, table))
         for view, wanted in asked.values()
     ]
 

@@ -26,7 +26,7 @@ from featurestore.expressions.dialect import (
     TYPES,
     WHY,
     WORD,
-    Odd,
+    DialectError,
     Token,
     Use,
     tokens,
@@ -120,7 +120,7 @@ class _Check:
 
         try:
             ours = tokens(self._text)
-        except Odd as odd:
+        except DialectError as odd:
             raise self._refuse(odd.problem, odd.got, odd.hint) from odd
         if self._query and (not ours or ours[0].word not in ("SELECT", "WITH", "")):
             raise self._refuse("only one SELECT is allowed", ours[0].text if ours else "nothing")

@@ -90,7 +90,7 @@ class Use(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Function:
+class SqlFunction:
     """A function: number of arguments, and which (from 0) must be literals because Polars wants that."""
 
     use: Use
@@ -99,18 +99,18 @@ class Function:
     literals: frozenset[int] = frozenset()
 
 
-def _row(names: str, least: int, most: int | None = None, *literals: int) -> dict[str, Function]:
+def _row(names: str, least: int, most: int | None = None, *literals: int) -> dict[str, SqlFunction]:
     most = least if most is None else most
-    return {name: Function(Use.ROW, least, most, frozenset(literals)) for name in names.split()}
+    return {name: SqlFunction(Use.ROW, least, most, frozenset(literals)) for name in names.split()}
 
 
-def _of(use: Use, names: str, least: int, most: int | None = None) -> dict[str, Function]:
-    return {name: Function(use, least, least if most is None else most) for name in names.split()}
+def _of(use: Use, names: str, least: int, most: int | None = None) -> dict[str, SqlFunction]:
+    return {name: SqlFunction(use, least, least if most is None else most) for name in names.split()}
 
 
 MANY = 64
 
-FUNCTIONS: dict[str, Function] = {
+FUNCTIONS: dict[str, SqlFunction] = {
     **_row("ABS CEIL CEILING FLOOR SIGN SQRT CBRT EXP LN LOG2 LOG10 LOG1P", 1),
     **_row("SIN COS TAN COT ASIN ACOS ATAN SIND COSD TAND COTD ASIND ACOSD ATAND DEGREES RADIANS", 1),
     **_row("ATAN2 ATAN2D DIV MOD LOG POW POWER", 2),
@@ -207,7 +207,7 @@ WHY = {
 }
 
 
-class Odd(Exception):
+class DialectError(Exception):
     """A token that is refused: the reason and what to write instead."""
 
     def __init__(self, problem: str, got: str, hint: str = "") -> None:
@@ -244,44 +244,46 @@ def tokens(text: str) -> list[Token]:
             glued = False
             continue
         if kind == "comment":
-            raise Odd("comments are not allowed in expressions", part, "Put it into the YAML, after a '#'")
+            raise DialectError(
+                "comments are not allowed in expressions", part, "Put it into the YAML, after a '#'"
+            )
         if kind == "other":
             hint = _INSTEAD.get(part, "")
             if part in "'\"":
                 hint = "A quote is not closed"
             elif part.isalpha():
                 hint = "Put names with other letters than a-z into double quotes"
-            raise Odd("this character has no meaning here", repr(part), hint)
+            raise DialectError("this character has no meaning here", repr(part), hint)
         if kind == "operator" and not _known_operator(part):
-            raise Odd(
+            raise DialectError(
                 "this operator is not known", repr(part), _INSTEAD.get(part, "Put spaces between operators")
             )
         token = Token(kind, part)
         before = found[-1] if found else Token("mark", "(")
         literals = ("string", "quoted", "number", "word")
         if glued and kind in literals and before.kind in literals:
-            raise Odd(
+            raise DialectError(
                 "two words without a space", before.text + part, "Put a space or an operator between them"
             )
         if {"number"} < {kind, before.kind} and "." in (part, before.text):
-            raise Odd("a number needs digits on both sides of its point", part, "Write 0.5, not .5")
+            raise DialectError("a number needs digits on both sides of its point", part, "Write 0.5, not .5")
         if kind == "string" and before.kind == "string":
-            raise Odd("two texts without an operator", part, "Join texts with ||")
+            raise DialectError("two texts without an operator", part, "Join texts with ||")
         found.append(token)
         glued = True
     for token, after in pairwise([Token("mark", "("), *found, Token("mark", ")")]):
         if token.text == "," and after.text in (",", ")", "]"):
-            raise Odd("a comma without a value after it", repr(text))
+            raise DialectError("a comma without a value after it", repr(text))
         if after.text == "," and (token.text in ("(", "[") or token.kind == "operator"):
-            raise Odd("a comma without a value before it", repr(text))
+            raise DialectError("a comma without a value before it", repr(text))
         if token.kind == "operator" and token.text != "*" and after.text in (")", "]"):
-            raise Odd("an operator without a value after it", repr(text))
+            raise DialectError("an operator without a value after it", repr(text))
         if token.text == "+" and after.kind == "string":
-            raise Odd("a text is not added", repr(after.text), "Join texts with ||")
+            raise DialectError("a text is not added", repr(after.text), "Join texts with ||")
         if token.text == "." and (after.kind == "number" or after.word in ("TRUE", "FALSE", "NULL")):
-            raise Odd("a point without a name after it", repr(text), "Write 0.5, not .5")
+            raise DialectError("a point without a name after it", repr(text), "Write 0.5, not .5")
         if token.word in _WORDS_INSTEAD and after.text != "(":
-            raise Odd(
+            raise DialectError(
                 "this word is not known",
                 token.text,
                 f'{_WORDS_INSTEAD[token.word]}. A column of this name: "{token.text}"',
@@ -312,10 +314,12 @@ def _check_brackets(found: list[Token]) -> None:
         if mark in _CLOSED_BY:
             opened.append(mark)
         elif mark in _CLOSED_BY.values() and (not opened or _CLOSED_BY[opened.pop()] != mark):
-            raise Odd("nothing is open that this could close", repr(token.text))
+            raise DialectError("nothing is open that this could close", repr(token.text))
         prefixes = prefixes + 1 if token.word == "NOT" or token.text in ("-", "+") else 0
         if len(opened) + prefixes > MAX_DEPTH:
             hint = "Compute a part of it in a `derive` step before"
-            raise Odd("too deep", f"more than {MAX_DEPTH} levels", hint)
+            raise DialectError("too deep", f"more than {MAX_DEPTH} levels", hint)
     if opened:
-        raise Odd("something is open to the end", repr(opened[-1]), f"Close it with {_CLOSED_BY[opened[-1]]}")
+        raise DialectError(
+            "something is open to the end", repr(opened[-1]), f"Close it with {_CLOSED_BY[opened[-1]]}"
+        )

@@ -20,12 +20,12 @@ import pyarrow as pa
 from featurestore.offline.entity_codes import EntityCodes
 from featurestore.offline.timeline import Timeline
 from featurestore.resources.outputs import CREATED_TIME, EVENT_TIME, Output
-from featurestore.resources.view import Function
+from featurestore.resources.view import AggregateFunction
 from featurestore.storage import paths
 from featurestore.storage.delta import Table
 from featurestore.storage.objects import Storage
 from featurestore.storage.row_groups import Bounds, RowGroups
-from featurestore.views.query import Looked, Lookup
+from featurestore.views.query import FeatureQuery, FeatureValues
 from featurestore.views.schema import view_schema
 from featurestore.views.status import Status
 from featurestore.windows.intervals import Ints, entity_spans, first_not_before
@@ -49,7 +49,9 @@ class Times:
     as_of_us: int | None = None
 
 
-def point_in_time(storage: Storage, lookup: Lookup, times: Times, version: int | None = None) -> Looked:
+def point_in_time(
+    storage: Storage, lookup: FeatureQuery, times: Times, version: int | None = None
+) -> FeatureValues:
     """Values and statuses of the asked outputs for each entity and time, in the order of the request.
 
     ``version``: of the view's table, else its newest.
@@ -89,7 +91,9 @@ class _Labels:
         return cls(entity[order], times_us[order], order, len(entity))
 
 
-def _bounds(lookup: Lookup, codes: EntityCodes, labels: _Labels, as_of_us: int | None) -> dict[str, Bounds]:
+def _bounds(
+    lookup: FeatureQuery, codes: EntityCodes, labels: _Labels, as_of_us: int | None
+) -> dict[str, Bounds]:
     # There is no lower bound for event times: a row too old to be served makes the difference between
     # NOT_FOUND and OUTSIDE_MAX_AGE, and between Count 0 and null.
     bounds = {EVENT_TIME: Bounds(None, int(labels.time_us.max()))}
@@ -103,7 +107,7 @@ def _bounds(lookup: Lookup, codes: EntityCodes, labels: _Labels, as_of_us: int |
 class _Answer:
     """Matches labels with rows, and makes the columns of the answer."""
 
-    def __init__(self, lookup: Lookup, labels: _Labels, groups: RowGroups, index: Timeline) -> None:
+    def __init__(self, lookup: FeatureQuery, labels: _Labels, groups: RowGroups, index: Timeline) -> None:
         self._lookup, self._labels, self._groups, self._index = lookup, labels, groups, index
         low, high = entity_spans(index.entity, labels.entity)
         row = first_not_before(index.time_us, low, high, labels.time_us + 1) - 1
@@ -111,11 +115,11 @@ class _Answer:
         self._row = np.where(self._known, row, 0)
         self._schema = view_schema(lookup.spec)
 
-    def looked(self) -> Looked:
+    def looked(self) -> FeatureValues:
         stored = [output for output in self._lookup.outputs if output.window_us is None]
         windows = [output for output in self._lookup.outputs if output.window_us is not None]
         found = {**self._newest(stored), **self._windows(windows)}
-        return Looked(
+        return FeatureValues(
             {output.name: found[output.name][0] for output in self._lookup.outputs},
             {output.name: found[output.name][1] for output in self._lookup.outputs},
         )
@@ -202,7 +206,7 @@ def _tail(time_us: int, output: Output) -> int:
     return (time_us - output.window_us) // output.hop_us * output.hop_us
 
 
-def _function(output: Output) -> Function:
+def _function(output: Output) -> AggregateFunction:
     assert output.feature.aggregate is not None
     return output.feature.aggregate.function
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from featurestore.resources.store import FeatureStoreSpec
 from featurestore.storage.objects import Storage
-from featurestore.views.query import Looked, Lookup
+from featurestore.views.query import FeatureQuery, FeatureValues
 
 if TYPE_CHECKING:
-    from featurestore.online.index import Marks
+    from featurestore.online.index import OnlineIndex
     from featurestore.online.layout import Form
     from featurestore.online.publication import Publication
 
@@ -26,7 +26,7 @@ class OnlineStore(Protocol):
     Everything raises StorageError if the store does not answer. Safe to use from several threads.
     """
 
-    def read_many(self, lookups: Sequence[Lookup], now_us: int) -> list[Looked]:
+    def read_many(self, lookups: Sequence[FeatureQuery], now_us: int) -> list[FeatureValues]:
         """What each of the views answers now, in one round trip. ``now_us``: UTC microseconds.
 
         Raises:
@@ -35,7 +35,7 @@ class OnlineStore(Protocol):
         ...
 
     @property
-    def marks(self) -> Marks:
+    def marks(self) -> OnlineIndex:
         """What it holds of each build, and forgetting it."""
         ...
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 from featurestore.online.entities import Section, Stored
 from featurestore.online.layout import EVENT_US, EVENTS, ROWS, TILES, Form
 from featurestore.resources.outputs import Output
-from featurestore.views.query import Looked, Lookup
+from featurestore.views.query import FeatureQuery, FeatureValues
 from featurestore.views.status import Status
 from featurestore.windows.intervals import Ints, entity_spans, first_not_before
 from featurestore.windows.tile import Events, build_tiles, merge_tiles
@@ -21,7 +21,7 @@ Statuses = npt.NDArray[np.uint8]
 Answered = tuple[pa.Array, Statuses]
 
 
-def answer(form: Form, lookup: Lookup, stored: Stored, place: Ints, now_us: int) -> Looked:
+def answer(form: Form, lookup: FeatureQuery, stored: Stored, place: Ints, now_us: int) -> FeatureValues:
     """Values and statuses of the asked outputs, one per requested entity and in the order of the request.
 
     ``place``: of each requested entity in ``stored``, −1 for one that is not kept. Of ``stored`` only what
@@ -31,7 +31,7 @@ def answer(form: Form, lookup: Lookup, stored: Stored, place: Ints, now_us: int)
     found: dict[str, Answered] = {}
     for output in lookup.outputs:
         found[output.name] = reading.newest(output) if output.window_us is None else reading.window(output)
-    return Looked(
+    return FeatureValues(
         {name: value for name, (value, _) in found.items()},
         {name: statuses for name, (_, statuses) in found.items()},
     )
@@ -40,7 +40,7 @@ def answer(form: Form, lookup: Lookup, stored: Stored, place: Ints, now_us: int)
 class _Reading:
     """``at_us``: the time to read each entity at."""
 
-    def __init__(self, form: Form, lookup: Lookup, stored: Stored, place: Ints, at_us: Ints) -> None:
+    def __init__(self, form: Form, lookup: FeatureQuery, stored: Stored, place: Ints, at_us: Ints) -> None:
         self._form, self._stored, self._place, self._at_us = form, stored, place, at_us
         self._entity = np.arange(len(stored), dtype=np.int32)
         self._rows = stored.sections[ROWS]

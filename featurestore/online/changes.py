@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from featurestore.errors import StorageError
-from featurestore.online.feature_rows import Offline, unique
+from featurestore.online.feature_rows import FeatureRows, unique
 from featurestore.online.key import key_texts
 from featurestore.storage.delta import DataFile
 from featurestore.storage.row_groups import RowGroups
@@ -33,7 +33,7 @@ class Delta:
     anew: pa.Table
 
 
-def delta(offline: Offline, bases: Sequence[int]) -> Delta | None:
+def delta(offline: FeatureRows, bases: Sequence[int]) -> Delta | None:
     """What differs from the ``bases``: each entity's stored value is of one of them, or of this version.
 
     None if it cannot be told any more, because a base or a file of it is cleaned up.
@@ -59,7 +59,9 @@ def delta(offline: Offline, bases: Sequence[int]) -> Delta | None:
     return _apart(rows, unique(pa.concat_tables(anew)))
 
 
-def _differing(offline: Offline, added: Sequence[DataFile], removed: Sequence[DataFile]) -> list[pa.Table]:
+def _differing(
+    offline: FeatureRows, added: Sequence[DataFile], removed: Sequence[DataFile]
+) -> list[pa.Table]:
     """Entities of the rows that are on one side only: a rewritten file changes few of its rows."""
     keys = offline.form.keys
     columns = pa.schema([*_IDENTITY, *keys])
@@ -73,7 +75,7 @@ def _differing(offline: Offline, added: Sequence[DataFile], removed: Sequence[Da
     ]
 
 
-def _rows(offline: Offline, files: Sequence[DataFile], columns: pa.Schema) -> pa.Table:
+def _rows(offline: FeatureRows, files: Sequence[DataFile], columns: pa.Schema) -> pa.Table:
     groups = RowGroups.of(offline.table, {}, files)
     return groups.fetch(columns, np.arange(groups.rows))
 

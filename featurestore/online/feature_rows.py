@@ -21,7 +21,7 @@ from featurestore.windows.tile import Codes, Ints
 
 
 @dataclass(frozen=True, slots=True)
-class Offline:
+class FeatureRows:
     """One version of a view's table. All that reads raises StorageError if storage does not answer."""
 
     table: Table

@@ -9,17 +9,17 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from featurestore.errors import SpecError
-from featurestore.online.embedded.index import Shelf, folder_of
+from featurestore.online.embedded.index import GenerationIndex, folder_of
 from featurestore.online.redis.server import Keys, RedisServer, read_held
-from featurestore.online.versions import Held
+from featurestore.online.versions import OnlineVersion
 from featurestore.resources.store import FeatureStoreSpec
 from featurestore.storage.objects import Storage
 
 
-class Marks(Protocol):
+class OnlineIndex(Protocol):
     """Everything raises StorageError if the store does not answer. Safe to use from several threads."""
 
-    def held(self, view: str, digest: str) -> Held | None:
+    def held(self, view: str, digest: str) -> OnlineVersion | None:
         """What the store holds of the build; None if it is nothing that can be read."""
         ...
 
@@ -32,40 +32,40 @@ class Marks(Protocol):
         ...
 
 
-class GenerationMarks:
+class EmbeddedIndex:
     """Marks of the embedded store: pointers in the storage root."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
 
-    def held(self, view: str, digest: str) -> Held | None:
-        """See :class:`Marks`."""
-        newest = Shelf.list(self._storage, folder_of(view, digest)).newest
-        return Held(newest.version, newest.entities) if newest else None
+    def held(self, view: str, digest: str) -> OnlineVersion | None:
+        """See :class:`OnlineIndex`."""
+        newest = GenerationIndex.list(self._storage, folder_of(view, digest)).newest
+        return OnlineVersion(newest.version, newest.entities) if newest else None
 
     def drop(self, view: str, digest: str) -> None:
-        """See :class:`Marks`."""
+        """See :class:`OnlineIndex`."""
         self._storage.delete(folder_of(view, digest))
 
     def server(self) -> str:
-        """See :class:`Marks`. It is as lasting as the storage root, which is looked at."""
+        """See :class:`OnlineIndex`. It is as lasting as the storage root, which is looked at."""
         self._storage.names("online")
         return self._storage.root
 
 
-class RedisMarks:
+class RedisIndex:
     """Marks of a Redis: a key per build."""
 
     def __init__(self, server: RedisServer) -> None:
         self._server = server
 
-    def held(self, view: str, digest: str) -> Held | None:
-        """See :class:`Marks`."""
+    def held(self, view: str, digest: str) -> OnlineVersion | None:
+        """See :class:`OnlineIndex`."""
         with self._server.answering() as client:
             return read_held(client.get(Keys.of(view, digest).held))
 
     def drop(self, view: str, digest: str) -> None:
-        """See :class:`Marks`."""
+        """See :class:`OnlineIndex`."""
         keys = Keys.of(view, digest)
         # First what readers and publishers go by: neither uses values while they vanish.
         with self._server.answering() as client:
@@ -75,12 +75,14 @@ class RedisMarks:
                 client.unlink(*names)
 
     def server(self) -> str:
-        """See :class:`Marks`."""
+        """See :class:`OnlineIndex`."""
         with self._server.answering() as client:
             return str(client.info("server")["run_id"])
 
 
-def open_marks(storage: Storage, store: FeatureStoreSpec, environ: Mapping[str, str] | None = None) -> Marks:
+def open_index(
+    storage: Storage, store: FeatureStoreSpec, environ: Mapping[str, str] | None = None
+) -> OnlineIndex:
     """The marks of a FeatureStore's online store. ``environ``: has its credentials; None for the process's own.
 
     Raises:
@@ -88,8 +90,8 @@ def open_marks(storage: Storage, store: FeatureStoreSpec, environ: Mapping[str, 
         CodeError: it needs a package that is not installed.
     """
     if store.online.redis is None:
-        return GenerationMarks(storage)
-    return RedisMarks(RedisServer.connect(redis_url(store), environ))
+        return EmbeddedIndex(storage)
+    return RedisIndex(RedisServer.connect(redis_url(store), environ))
 
 
 def redis_url(store: FeatureStoreSpec) -> str:

@@ -28,7 +28,7 @@ from featurestore.resources.outputs import (
     aggregate_input_type,
     outputs,
 )
-from featurestore.resources.view import FeatureViewSpec, Function
+from featurestore.resources.view import AggregateFunction, FeatureViewSpec
 from featurestore.views.schema import SYSTEM_FIELDS, arrow_type, view_schema
 from featurestore.windows.tile import Ints, floor_to_hop, state_schema
 
@@ -48,7 +48,7 @@ _ORDER = [
 class TileForm:
     """Tiles of one aggregate and hop. ``window_us``: the longest window that is made of them."""
 
-    function: Function
+    function: AggregateFunction
     column: str
     hop_us: int
     window_us: int

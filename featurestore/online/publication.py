@@ -7,7 +7,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from featurestore.online.entities import Stored
-from featurestore.online.versions import Held
+from featurestore.online.versions import OnlineVersion
 
 
 class Publication(Protocol):
@@ -33,7 +33,7 @@ class Publication(Protocol):
         """Forget the entities with these keys; nothing happens to those that are not stored."""
         ...
 
-    def finish(self, *, rebuilt: bool) -> Held:
+    def finish(self, *, rebuilt: bool) -> OnlineVersion:
         """From now on the store holds the version of this publication.
 
         ``rebuilt``: all entities were put, and what is stored of any other is forgotten.

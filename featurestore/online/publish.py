@@ -12,16 +12,16 @@ from __future__ import annotations
 import pyarrow.compute as pc
 
 from featurestore.errors import NotFound, StorageError
-from featurestore.failpoint import reach
+from featurestore.failpoint import hit
 from featurestore.online import OnlineStore, open_online
 from featurestore.online.changes import Delta, delta
-from featurestore.online.feature_rows import Offline
+from featurestore.online.feature_rows import FeatureRows
 from featurestore.online.key import key_texts
 from featurestore.online.layout import Form
 from featurestore.online.merge import NewRows, advance
-from featurestore.online.packed.heap import Unreadable
+from featurestore.online.packed.heap import UnreadableValue
 from featurestore.online.publication import Publication
-from featurestore.online.versions import Held
+from featurestore.online.versions import OnlineVersion
 from featurestore.protocol import PublishRequest, PublishResult
 from featurestore.registry.registry import Registry
 from featurestore.storage import paths
@@ -64,26 +64,26 @@ def publish(
         if table is None:
             raise StorageError("the view's table is gone", where=storage.uri(paths.features(view, digest)))
         publication = online.publication(view, digest, form, request.to_version)
-        held = _bring_up(publication, Offline(table, form), now_us)
-        reach("after-publish")
+        held = _bring_up(publication, FeatureRows(table, form), now_us)
+        hit("after-publish")
     return PublishResult(
         view=view, digest=digest, version=held.version, entities=held.entities, finished_us=now_us
     )
 
 
-def _bring_up(publication: Publication, offline: Offline, now_us: int) -> Held:
+def _bring_up(publication: Publication, offline: FeatureRows, now_us: int) -> OnlineVersion:
     changed = None if publication.bases is None else delta(offline, publication.bases)
     if changed is not None:
         try:
             _put_changed(publication, offline, changed, now_us)
             return publication.finish(rebuilt=False)
-        except Unreadable:
+        except UnreadableValue:
             pass  # what is stored cannot be gone on from; all of it is made anew
     publication.put(offline.stored(offline.entities(), now_us, every=True))
     return publication.finish(rebuilt=True)
 
 
-def _put_changed(publication: Publication, offline: Offline, changed: Delta, now_us: int) -> None:
+def _put_changed(publication: Publication, offline: FeatureRows, changed: Delta, now_us: int) -> None:
     if changed.anew.num_rows:
         stored = offline.stored(changed.anew, now_us)
         publication.put(stored)

@@ -9,7 +9,7 @@ PACKED_LAYOUT = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class OnlineVersion:
     """What a store holds of a build: the version of the view's table, and how many entities."""
 
     version: int

@@ -23,7 +23,7 @@ from featurestore.storage import paths
 from featurestore.storage.credentials import source_environ
 from featurestore.storage.delta import BATCH, FILE, ROW, Table
 from featurestore.storage.objects import Storage
-from featurestore.views.builds import read_serving
+from featurestore.views.builds import read_active_build
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -234,7 +234,7 @@ def _read(
 
     path = paths.quarantine(kind, name)
     if kind == "views":
-        serving = read_serving(storage, name)
+        serving = read_active_build(storage, name)
         if serving is None:
             return
         path = paths.misfits(name, serving.digest)

@@ -8,8 +8,8 @@ from featurestore.humanize import format_time, sentence
 from featurestore.reconcile.conditions import Condition, ConditionType, false, true, unknown
 from featurestore.reconcile.reasons import Reason
 from featurestore.reconcile.state import Observed
-from featurestore.reconcile.steps import Checkpoint, Step, describe
-from featurestore.retry import Attempt
+from featurestore.reconcile.steps import Step, WriteCheckpoint, describe
+from featurestore.retry import FailureStreak
 
 Told = tuple[Reason, str]
 """A reason and a sentence."""
@@ -18,7 +18,7 @@ NOT_SEEN: Told = (Reason.NOT_OBSERVED, "Not looked at yet.")
 
 
 @dataclass
-class Part:
+class PlanDraft:
     """``subject``: ``pipeline/<name>`` or ``view/<name>``; under that key all its steps may be under way at once.
 
     ``halt``: why nothing is to be done although something is not there yet; None if all is there.
@@ -31,10 +31,10 @@ class Part:
     wakes: list[int] = field(default_factory=list)
     conditions: tuple[Condition, ...] = ()
     halt: Condition | None = None
-    failing: Attempt | None = None
-    blind: Attempt | None = None
+    failing: FailureStreak | None = None
+    blind: FailureStreak | None = None
     _failing_key: str = ""
-    _delayed: Attempt | None = None
+    _delayed: FailureStreak | None = None
     _running: list[str] = field(default_factory=list)
     _waiting: list[str] = field(default_factory=list)
 
@@ -68,18 +68,18 @@ class Part:
         self.steps.append(step)
         return True
 
-    def cannot_see(self, attempt: Attempt) -> Told:
+    def cannot_see(self, attempt: FailureStreak) -> Told:
         """Note that a look failed; reason and message."""
         self.blind = attempt
         self.wakes.append(attempt.next_us)
         return self.trouble_of(attempt)
 
     @property
-    def trouble(self) -> Attempt | None:
+    def trouble(self) -> FailureStreak | None:
         """The failure that stands, of a step or of a look."""
         return self.failing or self.blind
 
-    def trouble_of(self, attempt: Attempt, key: str = "") -> Told:
+    def trouble_of(self, attempt: FailureStreak, key: str = "") -> Told:
         """Reason and message of a failure that stands; ``key``: of the step that met it."""
         said = f"{sentence(attempt.failure)}. Failed {attempt.count} ×."
         reason = Reason.RETRYING if attempt.failure.retryable else Reason.FAILED
@@ -100,7 +100,7 @@ class Part:
             return true("Progressing", Reason.RUNNING, " ".join(self._running))
         if self._waiting:
             return true("Progressing", Reason.WAITING, " ".join(self._waiting))
-        due = [describe(step) for step in self.steps if not isinstance(step, Checkpoint)]
+        due = [describe(step) for step in self.steps if not isinstance(step, WriteCheckpoint)]
         if due:
             return true("Progressing", Reason.DUE, f"Next: {', then '.join(due)}.")
         if self._delayed is None and self.halt is not None:
@@ -119,7 +119,9 @@ class Part:
             return true("Degraded", *self.trouble_of(self.blind))
         return false("Degraded", Reason.NOTHING_FAILS, "Nothing fails.")
 
-    def unobserved(self, attempt: Attempt | None, kinds: tuple[ConditionType, ...]) -> tuple[Condition, ...]:
+    def unobserved(
+        self, attempt: FailureStreak | None, kinds: tuple[ConditionType, ...]
+    ) -> tuple[Condition, ...]:
         """A failed look is never read as "nothing there": nothing is done until a look succeeds."""
         message = NOT_SEEN[1] if attempt is None else self.cannot_see(attempt)[1]
         return tuple(

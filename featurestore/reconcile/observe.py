@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 
-from featurestore.arrivals.backlog import Inbox
+from featurestore.arrivals.backlog import Backlog
 from featurestore.arrivals.ledger import Ledger
-from featurestore.online.index import Marks
-from featurestore.online.versions import Held
+from featurestore.online.index import OnlineIndex
+from featurestore.online.versions import OnlineVersion
 from featurestore.protocol import BatchResult, BuildResult
 from featurestore.reconcile.state import ObservedPipeline, ObservedView
 from featurestore.registry.registry import Accepted, Registry
 from featurestore.resources import FeatureView, FeatureViewSpec
 from featurestore.resources.outputs import build_digest
-from featurestore.retry import Attempt
+from featurestore.retry import FailureStreak
 from featurestore.storage import paths
 from featurestore.storage.objects import Storage
-from featurestore.views.builds import read_build, read_serving
+from featurestore.views.builds import read_active_build, read_build
 
 
-def observe_pipeline(ledger: Ledger, result: BatchResult | None, inbox: Inbox | None) -> ObservedPipeline:
+def observe_pipeline(ledger: Ledger, result: BatchResult | None, inbox: Backlog | None) -> ObservedPipeline:
     """What there is of a pipeline. ``result``: of its last batch; None before the first.
 
     ``inbox``: what waits at its source; None while nothing is taken.
@@ -55,14 +55,14 @@ def last_result(ledger: Ledger, known: BatchResult | None = None) -> BatchResult
     return ledger.result(done) if done else None
 
 
-class Published:
+class OnlineVersions:
     """Asks an online store which builds it holds; once for each that nobody wants any more and that it does not hold."""
 
-    def __init__(self, storage: Storage, marks: Marks) -> None:
+    def __init__(self, storage: Storage, marks: OnlineIndex) -> None:
         self._storage, self._marks = storage, marks
         self._gone: dict[str, set[str]] = {}
 
-    def __call__(self, view: str, wanted: Collection[str]) -> dict[str, Held]:
+    def __call__(self, view: str, wanted: Collection[str]) -> dict[str, OnlineVersion]:
         """Digest to what is held, of the wanted builds of a view and of all that there ever were.
 
         Raises:
@@ -87,17 +87,17 @@ def observe_view(
     storage: Storage,
     accepted: Accepted[FeatureView],
     uid: str,
-    published: Callable[[str, Collection[str]], Mapping[str, Held] | Attempt],
+    published: Callable[[str, Collection[str]], Mapping[str, OnlineVersion] | FailureStreak],
 ) -> ObservedView:
     """What there is of the view. ``uid``: of its pipeline's ledger.
 
-    ``published``: as :class:`Published`, or the failure of the online store that stands.
+    ``published``: as :class:`OnlineVersions`, or the failure of the online store that stands.
 
     Raises:
         StorageError: storage did not answer.
     """
     name = accepted.resource.metadata.name
-    serving = read_serving(storage, name)
+    serving = read_active_build(storage, name)
     digests = {build_digest(accepted.resource.spec, uid)}
     spec: FeatureViewSpec | None = None
     if serving is not None:
@@ -111,7 +111,7 @@ def observe_view(
         if build is not None:
             builds[digest] = build
     held = published(name, digests)
-    if isinstance(held, Attempt):
+    if isinstance(held, FailureStreak):
         return ObservedView(serving, spec, builds, online=held)
     versions = {digest: it.version for digest, it in held.items()}
     entities = {digest: it.entities for digest, it in held.items()}

@@ -9,14 +9,14 @@ from featurestore.arrivals.manifest import OpenBatch, should_close
 from featurestore.humanize import count
 from featurestore.protocol import is_drift
 from featurestore.reconcile.conditions import Condition, ConditionType, false, true, unknown
-from featurestore.reconcile.draft import Part
+from featurestore.reconcile.draft import PlanDraft
 from featurestore.reconcile.reasons import Reason
 from featurestore.reconcile.state import ObservedPipeline
-from featurestore.reconcile.steps import Checkpoint, CloseBatch, RunBatch
+from featurestore.reconcile.steps import CloseBatch, RunBatch, WriteCheckpoint
 from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline
 from featurestore.resources.pipeline import Suspend
-from featurestore.retry import Attempt
+from featurestore.retry import FailureStreak
 
 CONDITIONS: tuple[ConditionType, ...] = (
     *("Ready", "Progressing", "SourceReachable"),
@@ -24,10 +24,10 @@ CONDITIONS: tuple[ConditionType, ...] = (
 )
 
 
-def plan_pipeline(name: str, accepted: Accepted[DataPipeline], part: Part, *, draining: bool) -> None:
+def plan_pipeline(name: str, accepted: Accepted[DataPipeline], part: PlanDraft, *, draining: bool) -> None:
     """Fill the part. Of other pipelines only those that are looked up are read, from what was observed."""
     there = part.observed.pipelines.get(name)
-    if there is None or isinstance(there, Attempt):
+    if there is None or isinstance(there, FailureStreak):
         part.conditions = part.unobserved(there, CONDITIONS)
         return
     part.conditions = _PipelinePlan(name, accepted, there, part, draining).make()
@@ -38,7 +38,7 @@ class _PipelinePlan:
     name: str
     accepted: Accepted[DataPipeline]
     there: ObservedPipeline
-    part: Part
+    part: PlanDraft
     draining: bool
 
     def make(self) -> tuple[Condition, ...]:
@@ -87,7 +87,7 @@ class _PipelinePlan:
         """Run the next batch, or close the open one; the ``Ready`` condition."""
         there, part = self.there, self.part
         if there.checkpoint_is_due:
-            part.take(Checkpoint(self.name))
+            part.take(WriteCheckpoint(self.name))
         if there.head == there.done:
             return self._close()
         step = RunBatch(self.name, there.done + 1, self.accepted.digest)

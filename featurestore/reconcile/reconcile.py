@@ -13,7 +13,7 @@ them: of a view its source, of a pipeline those that it looks up. What is under 
 
 from __future__ import annotations
 
-from featurestore.reconcile.draft import Part
+from featurestore.reconcile.draft import PlanDraft
 from featurestore.reconcile.pipeline import plan_pipeline
 from featurestore.reconcile.state import Desired, Observed
 from featurestore.reconcile.steps import Plan
@@ -22,8 +22,8 @@ from featurestore.reconcile.view import plan_view
 
 def reconcile(desired: Desired, observed: Observed, now_us: int) -> Plan:
     """The steps to take now, when to look again, and the conditions of every desired resource."""
-    pipelines = {name: Part(f"pipeline/{name}", observed, now_us) for name in desired.pipelines}
-    views = {name: Part(f"view/{name}", observed, now_us) for name in desired.views}
+    pipelines = {name: PlanDraft(f"pipeline/{name}", observed, now_us) for name in desired.pipelines}
+    views = {name: PlanDraft(f"view/{name}", observed, now_us) for name in desired.views}
     for name, part in pipelines.items():
         plan_pipeline(name, desired.pipelines[name], part, draining=desired.draining)
     for name, part in views.items():

@@ -9,8 +9,8 @@ from featurestore.arrivals.manifest import OpenBatch
 from featurestore.protocol import BuildResult
 from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline, FeatureView, FeatureViewSpec
-from featurestore.retry import Attempt
-from featurestore.views.builds import Serving
+from featurestore.retry import FailureStreak
+from featurestore.views.builds import ActiveBuild
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class ObservedPipeline:
     checkpoint_is_due: bool = False
     open: OpenBatch | None = None
     full: bool = False
-    source: Attempt | None = None
+    source: FailureStreak | None = None
     files_refused: Mapping[str, int] = field(default_factory=dict)
     rows_refused: Mapping[str, int] = field(default_factory=dict)
 
@@ -55,12 +55,12 @@ class ObservedView:
     ``published`` then says nothing.
     """
 
-    serving: Serving | None = None
+    serving: ActiveBuild | None = None
     serving_spec: FeatureViewSpec | None = None
     builds: Mapping[str, BuildResult] = field(default_factory=dict)
     published: Mapping[str, int] = field(default_factory=dict)
     entities: Mapping[str, int] = field(default_factory=dict)
-    online: Attempt | None = None
+    online: FailureStreak | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +72,8 @@ class Observed:
     a step's key it may be ``pipeline/<name>`` or ``view/<name>``: all steps of that resource.
     """
 
-    pipelines: Mapping[str, ObservedPipeline | Attempt] = field(default_factory=dict)
-    views: Mapping[str, ObservedView | Attempt] = field(default_factory=dict)
-    attempts: Mapping[str, Attempt] = field(default_factory=dict)
+    pipelines: Mapping[str, ObservedPipeline | FailureStreak] = field(default_factory=dict)
+    views: Mapping[str, ObservedView | FailureStreak] = field(default_factory=dict)
+    attempts: Mapping[str, FailureStreak] = field(default_factory=dict)
     running: Mapping[str, str] = field(default_factory=dict)
     waiting: Mapping[str, str] = field(default_factory=dict)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from featurestore.reconcile.conditions import Condition
-from featurestore.retry import Attempt
+from featurestore.retry import FailureStreak
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class RunBatch:
 
 
 @dataclass(frozen=True, slots=True)
-class Checkpoint:
+class WriteCheckpoint:
     """Sum up the arrivals of all batches so far, so that the next start is quick."""
 
     pipeline: str
@@ -78,7 +78,7 @@ class Publish:
 
 
 @dataclass(frozen=True, slots=True)
-class Swap:
+class Promote:
     """Let readers read this build, as this resource describes it."""
 
     view: str
@@ -102,7 +102,7 @@ class Retire:
         return f"retire/{self.view}/{self.digest}"
 
 
-Step = CloseBatch | RunBatch | Checkpoint | BuildView | Publish | Swap | Retire
+Step = CloseBatch | RunBatch | WriteCheckpoint | BuildView | Publish | Promote | Retire
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ class Plan:
     wake_us: int | None
     pipelines: Mapping[str, tuple[Condition, ...]]
     views: Mapping[str, tuple[Condition, ...]]
-    failing: Mapping[str, Attempt]
+    failing: Mapping[str, FailureStreak]
 
 
 def describe(step: Step) -> str:
@@ -131,13 +131,13 @@ def describe(step: Step) -> str:
             return f"close batch {step.number} of {step.pipeline}"
         case RunBatch():
             return f"run batch {step.number} of {step.pipeline}"
-        case Checkpoint():
+        case WriteCheckpoint():
             return f"checkpoint the ledger of {step.pipeline}"
         case BuildView():
             return f"build {step.view} up to commit {step.to_version} of its dataset"
         case Publish():
             return f"publish commit {step.to_version} of {step.view}"
-        case Swap():
+        case Promote():
             return f"let {step.view} be read from build {step.digest}"
         case Retire():
             return f"remove build {step.digest} of {step.view} from the online store"

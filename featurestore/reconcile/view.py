@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from featurestore.reconcile.conditions import Condition, ConditionType, false, true, unknown
-from featurestore.reconcile.draft import Part
+from featurestore.reconcile.draft import PlanDraft
 from featurestore.reconcile.reasons import Reason
 from featurestore.reconcile.state import ObservedPipeline, ObservedView
-from featurestore.reconcile.steps import BuildView, Publish, Retire, Swap
+from featurestore.reconcile.steps import BuildView, Promote, Publish, Retire
 from featurestore.registry.registry import Accepted
 from featurestore.resources import FeatureView
 from featurestore.resources.outputs import build_digest
 from featurestore.resources.pipeline import Suspend
 from featurestore.resources.view import OnlineEnabled
-from featurestore.retry import Attempt
+from featurestore.retry import FailureStreak
 
 CONDITIONS: tuple[ConditionType, ...] = (
     *("Ready", "Progressing", "Materialized"),
@@ -22,7 +22,7 @@ CONDITIONS: tuple[ConditionType, ...] = (
 )
 
 
-def plan_view(name: str, accepted: Accepted[FeatureView], part: Part) -> None:
+def plan_view(name: str, accepted: Accepted[FeatureView], part: PlanDraft) -> None:
     """Fill the part. Of pipelines only the view's source is read, from what was observed."""
     there = part.observed.views.get(name)
     pipeline = accepted.resource.spec.source.pipeline
@@ -37,9 +37,9 @@ def plan_view(name: str, accepted: Accepted[FeatureView], part: Part) -> None:
             unknown("OnlineSynced", Reason.PIPELINE_MISSING, message),
             part.degraded(),
         )
-    elif there is None or isinstance(there, Attempt):
+    elif there is None or isinstance(there, FailureStreak):
         part.conditions = part.unobserved(there, CONDITIONS)
-    elif isinstance(source, Attempt):
+    elif isinstance(source, FailureStreak):
         part.conditions = part.unobserved(source, CONDITIONS)
     else:
         part.conditions = _ViewPlan(name, accepted, there, source, part).make()
@@ -51,7 +51,7 @@ class _ViewPlan:
     accepted: Accepted[FeatureView]
     there: ObservedView
     source: ObservedPipeline
-    part: Part
+    part: PlanDraft
 
     def __post_init__(self) -> None:
         spec = self.accepted.resource.spec
@@ -70,7 +70,7 @@ class _ViewPlan:
         if there.online is not None and self.online and not suspended:
             part.cannot_see(there.online)
         if self._swappable():
-            part.take(Swap(self.name, self.wanted, self.accepted.digest))
+            part.take(Promote(self.name, self.wanted, self.accepted.digest))
         self._retire()
         if not suspended and self.to_version is not None:
             old = there.serving_spec

@@ -31,7 +31,7 @@ _READING = {"ttl", "suspend", "resources", "deletionPolicy"}
 """Fields of a view that no stored row depends on."""
 
 
-class Action(StrEnum):
+class ChangeAction(StrEnum):
     CREATE = "Create"
     UPDATE = "Update"
     UNCHANGED = "Unchanged"
@@ -62,7 +62,7 @@ class Change:
 
     resource: Resource
     digest: str
-    action: Action
+    action: ChangeAction
     differences: tuple[Difference, ...] = ()
     rebuild: str = ""
     rows: int | None = None
@@ -102,18 +102,18 @@ class Changeset:
     @property
     def is_empty(self) -> bool:
         """True if applying changes nothing."""
-        return all(change.action is Action.UNCHANGED for change in self.changes)
+        return all(change.action is ChangeAction.UNCHANGED for change in self.changes)
 
-    def count(self, action: Action) -> int:
+    def count(self, action: ChangeAction) -> int:
         return sum(change.action is action for change in self.changes)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON, for ``-o json``."""
         return {
             "changes": [change.to_dict() for change in self.changes],
-            "create": self.count(Action.CREATE),
-            "update": self.count(Action.UPDATE),
-            "unchanged": self.count(Action.UNCHANGED),
+            "create": self.count(ChangeAction.CREATE),
+            "update": self.count(ChangeAction.UPDATE),
+            "unchanged": self.count(ChangeAction.UNCHANGED),
             "rowsToRead": sum(change.rows or 0 for change in self.changes),
             "bytesToRead": sum(change.size_bytes or 0 for change in self.changes),
         }
@@ -160,15 +160,15 @@ def apply(changeset: Changeset, registry: Registry) -> None:
         StorageError: storage did not answer; what was recorded until then stays.
     """
     for change in changeset.changes:
-        if change.action is not Action.UNCHANGED:
+        if change.action is not ChangeAction.UNCHANGED:
             registry.accept(change.resource)
 
 
-def _compared(resource: Resource, old: Resource | None) -> tuple[Action, tuple[Difference, ...]]:
+def _compared(resource: Resource, old: Resource | None) -> tuple[ChangeAction, tuple[Difference, ...]]:
     if old is None:
-        return Action.CREATE, ()
+        return ChangeAction.CREATE, ()
     found = differences(document(old), document(resource))
-    return (Action.UPDATE if found else Action.UNCHANGED), found
+    return (ChangeAction.UPDATE if found else ChangeAction.UNCHANGED), found
 
 
 def _store(store: FeatureStore, before: Before) -> Change:
@@ -207,7 +207,7 @@ def _pipeline(pipeline: DataPipeline, before: Before) -> Change:
         notes += _readers(lost, name, before)
     if any(difference.path[:3] == ("spec", "source", "uri") for difference in found):
         notes.append("Files that were taken from the old place stay taken")
-    if action is Action.UPDATE and changed & _SETTINGS:
+    if action is ChangeAction.UPDATE and changed & _SETTINGS:
         notes.append(f"{', '.join(sorted(changed & _SETTINGS))}: at once")
     return Change(pipeline, resource_digest(pipeline), action, found, gone=lost, notes=tuple(notes))
 

@@ -20,8 +20,13 @@ from featurestore.resources import DataPipeline, FeatureStore, FeatureView
 from featurestore.resources.annotation import plain
 from featurestore.resources.metadata import NAME_PATTERN
 from featurestore.resources.model import Model
-from featurestore.resources.rule import Rule, Transition, Unique
-from featurestore.resources.status import DataPipelineStatus, FeatureStoreStatus, FeatureViewStatus, Status
+from featurestore.resources.rule import SpecRule, Transition, Unique
+from featurestore.resources.status import (
+    DataPipelineStatus,
+    FeatureStoreStatus,
+    FeatureViewStatus,
+    KindStatus,
+)
 
 GROUP, VERSION = "featurestore.dev", "v1alpha1"
 _HEADER = "# Made from the models in featurestore/resources by `make crds`. Change those, not this.\n"
@@ -41,7 +46,7 @@ class Kind:
     """
 
     model: type[FeatureStore] | type[DataPipeline] | type[FeatureView]
-    status: type[Status]
+    status: type[KindStatus]
     plural: str
     short: str
     columns: tuple[tuple[str, str, str, str], ...]
@@ -188,7 +193,7 @@ def _object(model: type[Model]) -> dict[str, Any]:
         schema["required"] = required
     if fields:
         schema["properties"] = {alias: _field(name, field, model) for alias, (name, field) in fields.items()}
-    rules: list[Rule | Transition] = [*model.rules, *model.transitions]
+    rules: list[SpecRule | Transition] = [*model.rules, *model.transitions]
     validations = [
         {"rule": rule.cel, "message": rule.message, **({"fieldPath": f".{rule.field}"} if rule.field else {})}
         for rule in rules

@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints
 
 from featurestore.resources.metadata import ObjectName
 from featurestore.resources.model import Model
-from featurestore.resources.rule import Rule, exactly_one
+from featurestore.resources.rule import SpecRule, exactly_one
 
 VARIABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_.-]*$"
 Variable = Annotated[str, StringConstraints(pattern=VARIABLE_PATTERN, min_length=1, max_length=253)]
@@ -44,7 +44,7 @@ class EnvVar(Model):
     )
     value_from: EnvSource | None = Field(None, description="Where its value is taken from.")
     rules = (
-        Rule(
+        SpecRule(
             message="a variable has value or valueFrom, not both",
             holds=lambda it: it.value is None or it.value_from is None,
             cel="!(has(self.value) && has(self.valueFrom))",

@@ -16,7 +16,7 @@ from featurestore.resources.freeform import Freeform
 from featurestore.resources.metadata import LabelName, ObjectName
 from featurestore.resources.model import Model
 from featurestore.resources.quantity import Cpu, PositiveDuration
-from featurestore.resources.rule import Rule, Unique
+from featurestore.resources.rule import SpecRule, Unique
 from featurestore.resources.volume import Volume, VolumeMount
 
 IMAGE_PATTERN = r"^[^\s]+$"
@@ -102,7 +102,7 @@ class JobTemplate(Model):
     )
     cpu: Cpu | None = Field(None, description="CPUs that the pod asks for, such as 500m or 2.")
     rules = (
-        Rule(
+        SpecRule(
             message="labels that begin with featurestore.dev/, app.kubernetes.io/name and "
             "app.kubernetes.io/managed-by are set by the operator",
             holds=lambda template: not any(map(_ours, template.labels)),
@@ -110,7 +110,7 @@ class JobTemplate(Model):
             f"!(l in {list(OPERATORS_LABELS)}))",
             field="labels",
         ),
-        Rule(
+        SpecRule(
             message="each of volumeMounts names one of volumes",
             holds=lambda template: not _dangling(template),
             cel="!has(self.volumeMounts) || self.volumeMounts.all(m, "

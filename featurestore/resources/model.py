@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
-from featurestore.resources.rule import Rule, Transition, Unique, repeated
+from featurestore.resources.rule import SpecRule, Transition, Unique, repeated
 
 
 class Model(BaseModel):
@@ -26,7 +26,7 @@ class Model(BaseModel):
         validate_default=True,
     )
 
-    rules: ClassVar[tuple[Rule, ...]] = ()
+    rules: ClassVar[tuple[SpecRule, ...]] = ()
     transitions: ClassVar[tuple[Transition, ...]] = ()
 
     @model_validator(mode="after")

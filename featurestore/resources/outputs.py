@@ -8,7 +8,7 @@ from datetime import timedelta
 from featurestore.digest import digest
 from featurestore.resources.quantity import format_duration
 from featurestore.resources.value import ColumnType
-from featurestore.resources.view import Feature, FeatureViewSpec, Function
+from featurestore.resources.view import AggregateFunction, Feature, FeatureViewSpec
 
 EVENT_TIME, CREATED_TIME = "event_timestamp", "created_timestamp"
 
@@ -76,13 +76,24 @@ def aggregate_input_type(feature: Feature) -> ColumnType:
     """
     assert feature.aggregate is not None
     match feature.aggregate.function:
-        case Function.COUNT:
+        case AggregateFunction.COUNT:
             return ColumnType.BOOL
-        case Function.APPROX_DISTINCT:
+        case AggregateFunction.APPROX_DISTINCT:
             return ColumnType.STRING
-        case Function.MEAN | Function.VARIANCE | Function.STDDEV | Function.APPROX_QUANTILE:
+        case (
+            AggregateFunction.MEAN
+            | AggregateFunction.VARIANCE
+            | AggregateFunction.STDDEV
+            | AggregateFunction.APPROX_QUANTILE
+        ):
             return ColumnType.FLOAT64
-        case Function.SUM | Function.MIN | Function.MAX | Function.FIRST | Function.LAST:
+        case (
+            AggregateFunction.SUM
+            | AggregateFunction.MIN
+            | AggregateFunction.MAX
+            | AggregateFunction.FIRST
+            | AggregateFunction.LAST
+        ):
             return feature.type
 
 

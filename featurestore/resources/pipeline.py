@@ -20,7 +20,7 @@ from featurestore.resources.metadata import (
 )
 from featurestore.resources.model import Model
 from featurestore.resources.quantity import Bytes, Duration, PositiveDuration
-from featurestore.resources.rule import Rule, Unique
+from featurestore.resources.rule import SpecRule, Unique
 from featurestore.resources.store import NO_PASSWORD
 from featurestore.resources.transform import SortKey, Transform
 from featurestore.resources.value import ColumnName, ColumnType, Expression
@@ -82,14 +82,14 @@ class Source(Model):
     secret_ref: SecretRef | None = Field(None, description="Secret with the credentials of the source.")
     rules = (
         NO_PASSWORD,
-        Rule(
+        SpecRule(
             message="options of CSV need the format CSV",
             holds=lambda source: source.format is Format.CSV or source.csv == CsvOptions(),
             cel="self.format == 'CSV' || !has(self.csv) || (self.csv.delimiter == ',' && self.csv.header == 'Present'"
             " && self.csv.nullValues == [''])",
             field="csv",
         ),
-        Rule(
+        SpecRule(
             message="only CSV and JSON files are compressed as a whole: Parquet and Arrow compress inside",
             holds=lambda source: (
                 source.format in (Format.CSV, Format.JSON)
@@ -174,7 +174,7 @@ class Resources(Model):
         None, description="Most memory that a Job gets after one was killed for want of it. Else 4 × memory."
     )
     rules = (
-        Rule(
+        SpecRule(
             message="memoryLimit must not be less than memory",
             holds=lambda it: it.memory_limit is None or it.memory_limit >= it.memory,
             cel="!has(self.memoryLimit) || "
@@ -227,7 +227,7 @@ class DataPipelineSpec(Model):
         return tuple(dict.fromkeys(step.lookup.pipeline for step in self.transforms if step.lookup))
 
     rules = (
-        Rule(
+        SpecRule(
             message="deduplicate cannot go with onOverwrite: Replace, because rows that lost are not kept to come back",
             holds=lambda spec: (
                 spec.deduplicate is None or spec.source.on_overwrite is not OnOverwrite.REPLACE

@@ -36,7 +36,7 @@ Columns = frozenset[str] | None
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownResources:
     """What there is besides the files.
 
     ``pipelines``: those accepted before. ``schemas``: pipeline to the columns of its dataset, where there is
@@ -61,7 +61,7 @@ class Placed(Protocol):
     def where(self, *path: str | int) -> str: ...
 
 
-def check_references(declared: Iterable[Placed], known: Known) -> list[SpecError]:
+def check_references(declared: Iterable[Placed], known: KnownResources) -> list[SpecError]:
     """All that is wrong with references, columns, expressions, queries and callables.
 
     A pipeline whose own document is wrong counts as there, with columns that are not known.
@@ -81,7 +81,7 @@ def check_references(declared: Iterable[Placed], known: Known) -> list[SpecError
 
 
 class _References:
-    def __init__(self, pipelines: Mapping[str, DataPipeline], known: Known) -> None:
+    def __init__(self, pipelines: Mapping[str, DataPipeline], known: KnownResources) -> None:
         self._pipelines, self._known = pipelines, known
 
     def pipeline(self, at: Placed, pipeline: DataPipeline) -> Iterator[SpecError]:

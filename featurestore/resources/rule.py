@@ -18,7 +18,7 @@ from featurestore.resources.quantity import format_duration
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class SpecRule:
     """``holds(value)`` is true of every valid value of the model, and ``cel`` is the same in CEL.
 
     ``field``: the field (by its YAML name) that the message is about; "" if it is about the whole.
@@ -65,10 +65,10 @@ def _text(value: Hashable) -> str:
     return format_duration(value) if isinstance(value, timedelta) else str(value)
 
 
-def exactly_one(*fields: str) -> Rule:
+def exactly_one(*fields: str) -> SpecRule:
     """Exactly one of the fields (by their YAML names) is set."""
     names = [to_snake(field) for field in fields]
-    return Rule(
+    return SpecRule(
         message=f"exactly one of {', '.join(fields[:-1])} and {fields[-1]} must be set",
         holds=lambda value: sum(getattr(value, name) is not None for name in names) == 1,
         cel=f"[{', '.join(f'has(self.{field})' for field in fields)}].filter(x, x).size() == 1",

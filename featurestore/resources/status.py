@@ -29,7 +29,7 @@ class ConditionStatus(StrEnum):
     UNKNOWN = "Unknown"
 
 
-class Condition(Model):
+class KubernetesCondition(Model):
     """One thing that is so, is not so, or is not known."""
 
     type: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9]*$", max_length=64)] = Field(
@@ -46,10 +46,10 @@ class Condition(Model):
     observed_generation: Count = Field(0, description="Generation of the spec that it is about.")
 
 
-Conditions = Annotated[tuple[Condition, ...], Unique("type")]
+Conditions = Annotated[tuple[KubernetesCondition, ...], Unique("type")]
 
 
-class Status(Model):
+class KindStatus(Model):
     """What the statuses of all kinds have."""
 
     observed_generation: Count = Field(0, description="Generation of the spec that was last looked at.")
@@ -58,14 +58,14 @@ class Status(Model):
     )
 
 
-class Memory(Model):
+class MemoryStatus(Model):
     """What the pipeline's batches needed, so that the next Job asks for what it will need."""
 
     bytes_in: Count = Field(description="Bytes of source files in the batch that read most.")
     peak_bytes: Count = Field(description="Memory that this batch needed at its peak.")
 
 
-class FeatureStoreStatus(Status):
+class FeatureStoreStatus(KindStatus):
     pipelines: Count | None = Field(None, description="Number of its DataPipelines.")
     views: Count | None = Field(None, description="Number of its FeatureViews.")
     next_attempt_time: Time | None = Field(
@@ -73,7 +73,7 @@ class FeatureStoreStatus(Status):
     )
 
 
-class DataPipelineStatus(Status):
+class DataPipelineStatus(KindStatus):
     accepted_digest: Digest | None = Field(
         None, description="The spec that runs: the last good one. It may be older than the one given."
     )
@@ -92,10 +92,10 @@ class DataPipelineStatus(Status):
     next_attempt_time: Time | None = Field(
         None, description="When what failed is tried again. Null if nothing fails."
     )
-    memory: Memory | None = Field(None, description="What earlier batches needed.")
+    memory: MemoryStatus | None = Field(None, description="What earlier batches needed.")
 
 
-class FeatureViewStatus(Status):
+class FeatureViewStatus(KindStatus):
     accepted_digest: Digest | None = Field(
         None, description="The spec that runs: the last good one. It may be older than the one given."
     )

@@ -11,7 +11,7 @@ from featurestore.resources.job import Image
 from featurestore.resources.metadata import Description, Metadata, Owner, SecretRef, Tags
 from featurestore.resources.model import Model
 from featurestore.resources.quantity import Bytes
-from featurestore.resources.rule import Rule, Transition, exactly_one
+from featurestore.resources.rule import SpecRule, Transition, exactly_one
 
 REDIS_PATTERN = r"^rediss?://.+$"
 _CREDENTIALS = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://[^/]*:[^/]*@")
@@ -22,7 +22,7 @@ def _no_password(value: Any) -> bool:
     return not any(_CREDENTIALS.match(part) for part in str(value.uri).split("::"))
 
 
-NO_PASSWORD = Rule(
+NO_PASSWORD = SpecRule(
     message="credentials stand in a Secret (secretRef) or in the environment, never in a URL",
     holds=_no_password,
     cel="!self.uri.matches('(^|::)[A-Za-z][A-Za-z0-9+.-]*://[^/]*:[^/]*@')",
@@ -57,13 +57,13 @@ class Redis(Model):
     secret_ref: SecretRef | None = Field(None, description="Secret with the credentials of Redis.")
     rules = (
         exactly_one("url", "managed"),
-        Rule(
+        SpecRule(
             message="credentials stand in a Secret (secretRef) or in the environment, never in a URL",
             holds=lambda redis: redis.url is None or not ("@" in redis.url or "password=" in redis.url),
             cel="!has(self.url) || (!self.url.contains('@') && !self.url.contains('password='))",
             field="url",
         ),
-        Rule(
+        SpecRule(
             message="secretRef goes with url: a managed Redis has credentials of its own",
             holds=lambda redis: redis.managed is None or redis.secret_ref is None,
             cel="!has(self.managed) || !has(self.secretRef)",

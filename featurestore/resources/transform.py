@@ -13,13 +13,13 @@ from pydantic import Field, StringConstraints
 
 from featurestore.resources.metadata import Name
 from featurestore.resources.model import Model
-from featurestore.resources.rule import Rule, Unique, exactly_one, repeated
+from featurestore.resources.rule import SpecRule, Unique, exactly_one, repeated
 from featurestore.resources.value import ColumnName, ColumnType, Expression
 
 Scalar = Annotated[str, StringConstraints(max_length=4096)] | bool | int | float
 CALLABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*$"
 
-_DISTINCT_NAMES = Rule(
+_DISTINCT_NAMES = SpecRule(
     message="two columns would have the same name",
     holds=lambda step: not repeated(step.columns.values()),
     field="columns",

@@ -11,13 +11,13 @@ from featurestore.resources.metadata import DeletionPolicy, Description, Metadat
 from featurestore.resources.model import Model
 from featurestore.resources.pipeline import Resources, Suspend
 from featurestore.resources.quantity import Duration, PositiveDuration, format_duration
-from featurestore.resources.rule import Rule, Unique, exactly_one, repeated
+from featurestore.resources.rule import SpecRule, Unique, exactly_one, repeated
 from featurestore.resources.value import ColumnName, ColumnType, Expression, FeatureName, KeyType
 
 RESERVED = ("event_timestamp", "created_timestamp")
 """Columns that every view has."""
 
-_NOT_RESERVED = Rule(
+_NOT_RESERVED = SpecRule(
     message="event_timestamp and created_timestamp are the names of the view's own columns",
     holds=lambda named: named.name not in RESERVED,
     cel="!(self.name in ['event_timestamp', 'created_timestamp'])",
@@ -40,7 +40,7 @@ class Entity(Model):
     )
 
 
-class Function(StrEnum):
+class AggregateFunction(StrEnum):
     """Aggregations over windows; all are sums of mergeable tiles."""
 
     SUM = "Sum"
@@ -56,22 +56,27 @@ class Function(StrEnum):
     APPROX_QUANTILE = "ApproxQuantile"
 
 
-_GIVES_INT64 = (Function.COUNT, Function.APPROX_DISTINCT)
-_GIVES_FLOAT64 = (Function.MEAN, Function.VARIANCE, Function.STDDEV, Function.APPROX_QUANTILE)
+_GIVES_INT64 = (AggregateFunction.COUNT, AggregateFunction.APPROX_DISTINCT)
+_GIVES_FLOAT64 = (
+    AggregateFunction.MEAN,
+    AggregateFunction.VARIANCE,
+    AggregateFunction.STDDEV,
+    AggregateFunction.APPROX_QUANTILE,
+)
 
 
-def _gives(function: Function, kind: ColumnType) -> bool:
+def _gives(function: AggregateFunction, kind: ColumnType) -> bool:
     if function in _GIVES_INT64:
         return kind is ColumnType.INT64
     if function in _GIVES_FLOAT64:
         return kind is ColumnType.FLOAT64
-    if function is Function.SUM:
+    if function is AggregateFunction.SUM:
         return kind in (ColumnType.INT64, ColumnType.FLOAT64)
     return not kind.startswith("list")
 
 
 class Aggregate(Model):
-    function: Function = Field(description="What is computed over each window. Nulls are left out.")
+    function: AggregateFunction = Field(description="What is computed over each window. Nulls are left out.")
     column: ColumnName = Field(description="Column of the dataset. For Count: its values that are not null.")
     windows: Annotated[tuple[PositiveDuration, ...], Unique()] = Field(
         min_length=1,
@@ -84,18 +89,18 @@ class Aggregate(Model):
     )
     quantile: float | None = Field(None, ge=0, le=1, description="For ApproxQuantile: which one.")
     rules = (
-        Rule(
+        SpecRule(
             message="ApproxQuantile needs quantile, the other functions have none",
-            holds=lambda it: (it.function is Function.APPROX_QUANTILE) == (it.quantile is not None),
+            holds=lambda it: (it.function is AggregateFunction.APPROX_QUANTILE) == (it.quantile is not None),
             cel="(self.__function__ == 'ApproxQuantile') == has(self.quantile)",
             field="quantile",
         ),
-        Rule(
+        SpecRule(
             message="the hop must not be longer than a window",
             holds=lambda it: it.hop is None or it.hop <= min(it.windows),
             field="hop",
         ),
-        Rule(
+        SpecRule(
             message=f"a window must not have more than {MOST_HOPS} hops",
             holds=lambda it: it.hop is None or max(it.windows) <= MOST_HOPS * it.hop,
             field="hop",
@@ -117,7 +122,7 @@ class Feature(Model):
     rules = (
         exactly_one("column", "expression", "aggregate"),
         _NOT_RESERVED,
-        Rule(
+        SpecRule(
             message="Count and ApproxDistinct give int64; Mean, Variance, StdDev and ApproxQuantile float64; "
             "Sum int64 or float64; Min, Max, First and Last any type but lists",
             holds=lambda it: it.aggregate is None or _gives(it.aggregate.function, it.type),
@@ -178,13 +183,13 @@ class FeatureViewSpec(Model):
     owner: Owner = Field("", description="Who answers for it.")
     tags: Tags = Field({}, description="For finding it.")
     rules = (
-        Rule(
+        SpecRule(
             message="a feature must not have the name of a join key",
             holds=lambda spec: not _names(spec.features) & {key.name for key in spec.entity.join_keys},
             cel="self.features.all(f, !self.entity.joinKeys.exists(k, k.name == f.name))",
             field="features",
         ),
-        Rule(
+        SpecRule(
             message="a window of an aggregated feature (`<name>_<window>`) must not have the name of another output",
             holds=lambda spec: (
                 not repeated(

@@ -10,7 +10,7 @@ from pydantic.alias_generators import to_snake
 from featurestore.resources.freeform import Freeform
 from featurestore.resources.metadata import Name
 from featurestore.resources.model import Model
-from featurestore.resources.rule import Rule
+from featurestore.resources.rule import SpecRule
 
 SOURCES = (
     *("configMap", "secret", "emptyDir", "persistentVolumeClaim"),
@@ -38,13 +38,13 @@ class Volume(Model):
     ephemeral: Freeform | None = Field(None, description="A claim that is made for the pod and ends with it.")
     host_path: Freeform | None = Field(None, description="Refused: a Job does not touch its node.")
     rules = (
-        Rule(
+        SpecRule(
             message="a Job does not touch the files of its node: hostPath is refused",
             holds=lambda volume: volume.host_path is None,
             cel="!has(self.hostPath)",
             field="hostPath",
         ),
-        Rule(
+        SpecRule(
             message=f"a volume is one of {', '.join(SOURCES[:-1])} and {SOURCES[-1]}",
             holds=lambda volume: (
                 volume.host_path is not None or sum(getattr(volume, it) is not None for it in _NAMES) == 1

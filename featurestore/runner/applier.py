@@ -17,18 +17,18 @@ from featurestore.protocol import (
 )
 from featurestore.reconcile.steps import (
     BuildView,
-    Checkpoint,
     CloseBatch,
+    Promote,
     Publish,
     Retire,
     RunBatch,
     Step,
-    Swap,
+    WriteCheckpoint,
 )
 from featurestore.runner.observer import Observer
 from featurestore.runner.worker import Worker
 from featurestore.storage.objects import Storage
-from featurestore.views.builds import Serving, swap
+from featurestore.views.builds import ActiveBuild, promote
 
 Outcome = Manifest | BatchResult | BuildResult | PublishResult | None
 Report = Callable[[dict[str, Any]], None]
@@ -58,7 +58,7 @@ class Applier:
             case RunBatch(pipeline, number):
                 request = BatchRequest(root=root, pipeline=pipeline, number=number)
                 return self._worker.run(request, progress)
-            case Checkpoint(pipeline):
+            case WriteCheckpoint(pipeline):
                 self._observer.ledger(pipeline).checkpoint()
             case BuildView(view, digest, to_version):
                 build = BuildRequest(root=root, view=view, digest=digest, to_version=to_version)
@@ -66,8 +66,8 @@ class Applier:
             case Publish(view, digest, to_version):
                 publish = PublishRequest(root=root, view=view, digest=digest, to_version=to_version)
                 return self._worker.run(publish, progress)
-            case Swap(view, digest, spec_digest):
-                swap(self._storage, view, Serving(digest, spec_digest))
+            case Promote(view, digest, spec_digest):
+                promote(self._storage, view, ActiveBuild(digest, spec_digest))
             case Retire(view, digest):
                 self._observer.marks().drop(view, digest)
         return None

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TypeVar
 
-from featurestore.arrivals.backlog import Inbox
+from featurestore.arrivals.backlog import Backlog
 from featurestore.arrivals.ledger import Ledger
 from featurestore.errors import FeatureStoreError
-from featurestore.online.index import Marks, open_marks
-from featurestore.online.versions import Held
+from featurestore.online.index import OnlineIndex, open_index
+from featurestore.online.versions import OnlineVersion
 from featurestore.protocol import as_failure
-from featurestore.reconcile.observe import Published, last_result, observe_pipeline, observe_view
+from featurestore.reconcile.observe import OnlineVersions, last_result, observe_pipeline, observe_view
 from featurestore.reconcile.state import Desired, Observed, ObservedPipeline, ObservedView
 from featurestore.registry.project import Project
 from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline, FeatureStoreSpec, FeatureView
 from featurestore.resources.pipeline import Suspend
-from featurestore.retry import Attempt
+from featurestore.retry import FailureStreak
 from featurestore.storage.credentials import source_environ
 
 T = TypeVar("T")
@@ -29,11 +29,11 @@ class Observer:
     def __init__(self, project: Project) -> None:
         self._project = project
         self._storage = project.storage
-        self._marks: tuple[FeatureStoreSpec, Marks] | None = None
-        self._asked: tuple[Marks, Published] | None = None
+        self._marks: tuple[FeatureStoreSpec, OnlineIndex] | None = None
+        self._asked: tuple[OnlineIndex, OnlineVersions] | None = None
         self._ledgers: dict[str, Ledger] = {}
-        self._inboxes: dict[str, tuple[str, Inbox]] = {}
-        self._failed: dict[str, Attempt] = {}
+        self._inboxes: dict[str, tuple[str, Backlog]] = {}
+        self._failed: dict[str, FailureStreak] = {}
 
     def desired(self, *, draining: bool = False) -> Desired:
         """The resources as accepted now.
@@ -47,7 +47,7 @@ class Observer:
     def observe(
         self,
         desired: Desired,
-        attempts: Mapping[str, Attempt],
+        attempts: Mapping[str, FailureStreak],
         now_us: int,
         hinted: Mapping[str, Iterable[str]],
     ) -> Observed:
@@ -55,18 +55,18 @@ class Observer:
 
         ``hinted``: pipeline to files that may be new.
         """
-        pipelines: dict[str, ObservedPipeline | Attempt] = {}
+        pipelines: dict[str, ObservedPipeline | FailureStreak] = {}
         for name, accepted in desired.pipelines.items():
             look = self._pipeline(name, accepted, now_us, hinted.get(name, ()))
             pipelines[name] = self._try(f"pipeline/{name}", look, now_us)
-        views: dict[str, ObservedView | Attempt] = {}
+        views: dict[str, ObservedView | FailureStreak] = {}
         for name, view in desired.views.items():
             source = pipelines.get(view.resource.spec.source.pipeline)
             if isinstance(source, ObservedPipeline):
                 views[name] = self._try(f"view/{name}", self._view(name, view, source.uid, now_us), now_us)
         return Observed(pipelines, views, attempts)
 
-    def inbox(self, pipeline: str) -> Inbox | None:
+    def inbox(self, pipeline: str) -> Backlog | None:
         """The backlog of a pipeline that was observed."""
         found = self._inboxes.get(pipeline)
         return found[1] if found else None
@@ -75,7 +75,7 @@ class Observer:
         """The ledger of a pipeline."""
         return self._ledgers.setdefault(pipeline, Ledger(self._storage, pipeline))
 
-    def marks(self) -> Marks:
+    def marks(self) -> OnlineIndex:
         """The marks of the online store of the FeatureStore as accepted now.
 
         Raises:
@@ -83,7 +83,7 @@ class Observer:
         """
         store = (self._project.registry.store() or self._project.store).spec
         if self._marks is None or self._marks[0] != store:
-            self._marks = (store, open_marks(self._storage, store))
+            self._marks = (store, open_index(self._storage, store))
         return self._marks[1]
 
     @property
@@ -96,14 +96,14 @@ class Observer:
         """Whether files were seen that may still be being written."""
         return any(inbox.unsettled for _, inbox in self._inboxes.values())
 
-    def _try(self, key: str, look: Callable[[], T], now_us: int) -> T | Attempt:
+    def _try(self, key: str, look: Callable[[], T], now_us: int) -> T | FailureStreak:
         before = self._failed.get(key)
         if before is not None and now_us < before.next_us:
             return before
         try:
             seen = look()
         except FeatureStoreError as error:
-            failed = Attempt.after(before, now_us, as_failure(error))
+            failed = FailureStreak.after(before, now_us, as_failure(error))
             self._failed[key] = failed
             return failed
         self._failed.pop(key, None)
@@ -116,7 +116,7 @@ class Observer:
             ledger, spec = self.ledger(name), accepted.resource.spec
             digest, inbox = self._inboxes.get(name, ("", None))
             if inbox is None or digest != accepted.digest:
-                inbox = Inbox(ledger, str(self._project.folder), spec, source_environ())
+                inbox = Backlog(ledger, str(self._project.folder), spec, source_environ())
                 self._inboxes[name] = (accepted.digest, inbox)
             active = spec.suspend is Suspend.ACTIVE
             if active:
@@ -128,13 +128,13 @@ class Observer:
     def _view(
         self, name: str, accepted: Accepted[FeatureView], uid: str, now_us: int
     ) -> Callable[[], ObservedView]:
-        def held(view: str, digests: Collection[str]) -> dict[str, Held] | Attempt:
+        def held(view: str, digests: Collection[str]) -> dict[str, OnlineVersion] | FailureStreak:
             return self._try("online", lambda: self._published()(view, digests), now_us)
 
         return lambda: observe_view(self._storage, accepted, uid, held)
 
-    def _published(self) -> Published:
+    def _published(self) -> OnlineVersions:
         marks = self.marks()
         if self._asked is None or self._asked[0] is not marks:
-            self._asked = (marks, Published(self._storage, marks))
+            self._asked = (marks, OnlineVersions(self._storage, marks))
         return self._asked[1]

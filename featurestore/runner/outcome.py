@@ -5,14 +5,14 @@ from __future__ import annotations
 from featurestore.arrivals.manifest import Manifest
 from featurestore.humanize import count, size
 from featurestore.protocol import BatchResult, BuildResult, PublishResult
-from featurestore.reconcile.steps import Checkpoint, CloseBatch, RunBatch, Step, Swap
+from featurestore.reconcile.steps import CloseBatch, Promote, RunBatch, Step, WriteCheckpoint
 from featurestore.runner.applier import Outcome
 from featurestore.runner.journal import Event, Subject
 
 
 def subject_of(step: Step) -> tuple[Subject, str]:
     """Which resource the step is about."""
-    if isinstance(step, CloseBatch | RunBatch | Checkpoint):
+    if isinstance(step, CloseBatch | RunBatch | WriteCheckpoint):
         return "pipeline", step.pipeline
     return "view", step.view
 
@@ -32,7 +32,7 @@ def outcome_event(step: Step, outcome: Outcome, now_us: int) -> Event | None:
         case PublishResult():
             entities = f"{outcome.entities:,} " + ("entity" if outcome.entities == 1 else "entities")
             what, message = "Published", f"online commit {outcome.version}: {entities}"
-        case None if isinstance(step, Swap):
+        case None if isinstance(step, Promote):
             what, message = "Swapped", f"readers read build {step.digest}"
         case None:
             return None

@@ -18,12 +18,12 @@ from featurestore.reconcile.state import Desired, Observed, ObservedView
 from featurestore.reconcile.steps import CloseBatch, Plan, Step, describe
 from featurestore.registry.project import Project
 from featurestore.resources.pipeline import Source, Suspend
-from featurestore.retry import Attempt
+from featurestore.retry import FailureStreak
 from featurestore.runner.applier import Applier
 from featurestore.runner.journal import Event, Subject
 from featurestore.runner.observer import Observer
 from featurestore.runner.outcome import outcome_event, subject_of
-from featurestore.runner.source_watcher import Bell
+from featurestore.runner.source_watcher import SourceWatcher
 from featurestore.runner.worker import Worker
 
 TICK_US = {True: 2_000_000, False: 10_000_000}
@@ -52,7 +52,12 @@ class Runner:
     """
 
     def __init__(
-        self, project: Project, worker: Worker, bell: Bell, listener: Listener, clock: Callable[[], int]
+        self,
+        project: Project,
+        worker: Worker,
+        bell: SourceWatcher,
+        listener: Listener,
+        clock: Callable[[], int],
     ) -> None:
         self._project = project
         self._worker = worker
@@ -61,11 +66,11 @@ class Runner:
         self._clock = clock
         self._observer = Observer(project)
         self._applier = Applier(project.storage, self._observer, worker, clock)
-        self._attempts: dict[str, Attempt] = {}
+        self._attempts: dict[str, FailureStreak] = {}
         self._statuses: dict[tuple[str, str], ResourceStatus | None] = {}
         self._unrecorded: set[tuple[str, str]] = set()
         self._stopping = False
-        self._blind: Attempt | None = None
+        self._blind: FailureStreak | None = None
 
     def stop(self) -> None:
         """End after the step under way. Safe in a signal handler."""
@@ -126,7 +131,7 @@ class Runner:
             if not isinstance(step, CloseBatch):
                 before = self._attempts.get(step.key)
                 count = min(before.count + 1, TRIES) if before else 1
-                self._attempts[step.key] = Attempt(count, self._clock(), as_failure(error))
+                self._attempts[step.key] = FailureStreak(count, self._clock(), as_failure(error))
         except FeatureStoreError as error:
             self._failed(step, error)
         else:
@@ -137,12 +142,12 @@ class Runner:
 
     def _failed(self, step: Step, error: FeatureStoreError) -> None:
         before = self._attempts.get(step.key)
-        attempt = Attempt.after(before, self._clock(), as_failure(error))
+        attempt = FailureStreak.after(before, self._clock(), as_failure(error))
         self._attempts[step.key] = attempt
         subject, name = subject_of(step)
         self._tell_failure(f"could not {describe(step)}", subject, name, attempt)
 
-    def _tell_failure(self, what: str, subject: Subject, name: str, attempt: Attempt) -> None:
+    def _tell_failure(self, what: str, subject: Subject, name: str, attempt: FailureStreak) -> None:
         message = f"{what}: {sentence(attempt.failure)}. Next attempt at {format_time(attempt.next_us)}"
         self._listener.happened(
             Event(
@@ -162,7 +167,7 @@ class Runner:
 
     def _wait_blind(self, error: StorageError, now_us: int) -> dict[str, set[str]]:
         """The storage root itself does not answer: nothing can be known or done, so try again later."""
-        self._blind = Attempt.after(self._blind, now_us, as_failure(error))
+        self._blind = FailureStreak.after(self._blind, now_us, as_failure(error))
         self._tell_failure("storage cannot be observed", "runner", "", self._blind)
         return self._bell.wait((self._blind.next_us - now_us) / 1_000_000)
 
@@ -192,7 +197,7 @@ class Runner:
                     if (kind, name) in self._unrecorded:
                         continue
                     self._unrecorded.add((kind, name))
-                    attempt = Attempt(1, now_us, as_failure(error))
+                    attempt = FailureStreak(1, now_us, as_failure(error))
                     subject: Subject = "view" if kind == "views" else "pipeline"
                     self._tell_failure("its status could not be recorded", subject, name, attempt)
 

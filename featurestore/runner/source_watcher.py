@@ -10,7 +10,7 @@ from featurestore.arrivals.files.watch import watch
 from featurestore.resources.pipeline import Source
 
 
-class Bell:
+class SourceWatcher:
     """One thread for each watched source. ``base``: what relative sources are relative to."""
 
     def __init__(self, base: str) -> None:

@@ -19,9 +19,9 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from featurestore.errors import CodeError, TransientError
-from featurestore.protocol import Failure, Request, Result, as_error
+from featurestore.protocol import EngineResult, Failure, Request, as_error
 
-_RESULT: TypeAdapter[Result] = TypeAdapter(Result)
+_RESULT: TypeAdapter[EngineResult] = TypeAdapter(EngineResult)
 _TAIL_BYTES = 2000
 
 
@@ -37,7 +37,7 @@ class Worker:
         self._process: subprocess.Popen[str] | None = None
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115
 
-    def run(self, request: Request, progress: Callable[[dict[str, Any]], None]) -> Result:
+    def run(self, request: Request, progress: Callable[[dict[str, Any]], None]) -> EngineResult:
         """The result of the request.
 
         Raises:

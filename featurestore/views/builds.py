@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from featurestore.arrivals.ledger import Ledger
 from featurestore.digest import canonical_json
 from featurestore.errors import NotFound
-from featurestore.failpoint import reach
+from featurestore.failpoint import hit
 from featurestore.protocol import BuildResult
 from featurestore.registry.registry import Accepted, Registry
 from featurestore.resources.outputs import build_digest
@@ -22,7 +22,7 @@ from featurestore.storage.objects import Storage
 
 
 @dataclass(frozen=True, slots=True)
-class Serving:
+class ActiveBuild:
     """What readers of a view open: the build ``digest``, as the resource ``spec_digest`` describes it.
 
     The two differ because ttl, tags and the like change the resource and not the stored rows.
@@ -32,7 +32,7 @@ class Serving:
     spec_digest: str
 
 
-def read_serving(storage: Storage, view: str) -> Serving | None:
+def read_active_build(storage: Storage, view: str) -> ActiveBuild | None:
     """The build that serves, or None while the first one is not complete.
 
     Raises:
@@ -42,19 +42,19 @@ def read_serving(storage: Storage, view: str) -> Serving | None:
     if data is None:
         return None
     pointer = json.loads(data)
-    return Serving(pointer["digest"], pointer["spec"])
+    return ActiveBuild(pointer["digest"], pointer["spec"])
 
 
-def swap(storage: Storage, view: str, serving: Serving) -> None:
+def promote(storage: Storage, view: str, serving: ActiveBuild) -> None:
     """From now on readers open this build, described by this resource. Repeating it changes nothing.
 
     Raises:
         StorageError: storage did not answer.
     """
     pointer = {"digest": serving.digest, "spec": serving.spec_digest}
-    reach("before-swap")
+    hit("before-swap")
     storage.replace(paths.serving(view), canonical_json(pointer))
-    reach("after-swap")
+    hit("after-swap")
 
 
 def read_build(storage: Storage, view: str, digest: str) -> BuildResult | None:
@@ -84,7 +84,7 @@ def definition(storage: Storage, view: str, digest: str) -> Accepted[FeatureView
         StorageError: storage did not answer.
     """
     registry = Registry(storage)
-    accepted, serving = registry.current("views", view), read_serving(storage, view)
+    accepted, serving = registry.current("views", view), read_active_build(storage, view)
     found = [] if accepted is None else [accepted]
     if serving is not None and serving.digest == digest:
         found.append(Accepted(serving.spec_digest, registry.get("views", view, serving.spec_digest)))

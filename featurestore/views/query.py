@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Lookup:
+class FeatureQuery:
     """Outputs of a view for some entities.
 
     ``spec``: the resource that describes what is served, ``digest`` the build that serves.
@@ -31,7 +31,7 @@ class Lookup:
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class FeatureValues:
     """Values and statuses of a view's outputs, one per requested entity and in the order of the request.
 
     ``columns``: output name to its values, of the declared type. ``statuses``: output name to

@@ -12,7 +12,7 @@ from featurestore.resources import FeatureView
 from featurestore.resources.outputs import Output, outputs
 from featurestore.resources.view import FeatureViewSpec
 from featurestore.storage.objects import Storage
-from featurestore.views.builds import Serving, read_serving
+from featurestore.views.builds import ActiveBuild, read_active_build
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class ServedViews:
         self._storage = storage
         self._registry = Registry(storage)
         self._clock = clock
-        self._described: dict[tuple[str, Serving], ServedView] = {}
+        self._described: dict[tuple[str, ActiveBuild], ServedView] = {}
         self._seen: dict[str, tuple[float, ServedView]] = {}
 
     def get(self, name: str, max_age_s: float = 0.0) -> ServedView:
@@ -66,7 +66,7 @@ class ServedViews:
 
     def find(self, name: str) -> ServedView | None:
         """The view as it is served; None while no build of it is complete."""
-        serving = read_serving(self._storage, name)
+        serving = read_active_build(self._storage, name)
         if serving is None:
             return None
         known = self._described.get((name, serving))

@@ -31,7 +31,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from featurestore.resources.view import Function
+from featurestore.resources.view import AggregateFunction
 from featurestore.windows import sketch
 
 Ints = npt.NDArray[np.int64]
@@ -105,28 +105,28 @@ def event_order(
     return np.lexsort((row, file, batch, created_us, time_us, entity))
 
 
-def state_schema(function: Function, value_type: pa.DataType) -> pa.Schema:
+def state_schema(function: AggregateFunction, value_type: pa.DataType) -> pa.Schema:
     """Columns of the state of a tile; ``value_type`` is the type of the aggregated column."""
     match function:
-        case Function.COUNT:
+        case AggregateFunction.COUNT:
             return pa.schema([("n", pa.int64())])
-        case Function.SUM if pa.types.is_integer(value_type):
+        case AggregateFunction.SUM if pa.types.is_integer(value_type):
             return pa.schema([("high", pa.int64()), ("low", pa.int64())])
-        case Function.SUM:
+        case AggregateFunction.SUM:
             return pa.schema([("sum", pa.float64())])
-        case Function.MEAN:
+        case AggregateFunction.MEAN:
             return pa.schema([("n", pa.int64()), ("sum", pa.float64())])
-        case Function.VARIANCE | Function.STDDEV:
+        case AggregateFunction.VARIANCE | AggregateFunction.STDDEV:
             return pa.schema([("n", pa.int64()), ("sum", pa.float64()), ("m2", pa.float64())])
-        case Function.MIN | Function.MAX | Function.FIRST | Function.LAST:
+        case AggregateFunction.MIN | AggregateFunction.MAX | AggregateFunction.FIRST | AggregateFunction.LAST:
             return pa.schema([("value", value_type)])
-        case Function.APPROX_DISTINCT:
+        case AggregateFunction.APPROX_DISTINCT:
             return pa.schema([("code", pa.list_(pa.uint32()))])
-        case Function.APPROX_QUANTILE:
+        case AggregateFunction.APPROX_QUANTILE:
             return pa.schema([("bucket", pa.list_(pa.int32())), ("count", pa.list_(pa.int64()))])
 
 
-def build_tiles(function: Function, events: Events, hop_us: int) -> Tiles:
+def build_tiles(function: AggregateFunction, events: Events, hop_us: int) -> Tiles:
     """The tiles of events: one per entity and hop that has a value."""
     start_us = floor_to_hop(events.time_us, hop_us)
     fresh = np.ones(len(events), np.bool_)
@@ -175,13 +175,13 @@ def sortable(values: pa.Array) -> npt.NDArray[np.generic]:
 
 
 def extreme(
-    function: Function, keys: npt.NDArray[np.generic], first: npt.NDArray[np.intp]
+    function: AggregateFunction, keys: npt.NDArray[np.generic], first: npt.NDArray[np.intp]
 ) -> npt.NDArray[np.intp]:
     """Index of the least or greatest key of each run that starts at ``first``; the first one of equals."""
     if not len(first):
         return first
     # fmin passes over NaN and maximum passes it on: NaN is above all numbers, as in PostgreSQL and DuckDB.
-    best = (np.fmin if function is Function.MIN else np.maximum).reduceat(keys, first)
+    best = (np.fmin if function is AggregateFunction.MIN else np.maximum).reduceat(keys, first)
     run = np.repeat(np.arange(len(first)), np.diff(first, append=len(keys)))
     same = (keys == best[run]) | ((keys != keys) & (best != best)[run])
     hits = np.flatnonzero(same)
@@ -189,36 +189,36 @@ def extreme(
 
 
 def _state(
-    function: Function, values: pa.Array, first: npt.NDArray[np.intp], tile: npt.NDArray[np.intp]
+    function: AggregateFunction, values: pa.Array, first: npt.NDArray[np.intp], tile: npt.NDArray[np.intp]
 ) -> dict[str, pa.Array]:
     count = len(first)
     n = np.diff(first, append=len(values)).astype(np.int64)
     match function:
-        case Function.COUNT:
+        case AggregateFunction.COUNT:
             return {"n": pa.array(n)}
-        case Function.SUM if pa.types.is_integer(values.type):
+        case AggregateFunction.SUM if pa.types.is_integer(values.type):
             high, low = halves(values)
             return {"high": pa.array(_exact_sums(high, first)), "low": pa.array(_exact_sums(low, first))}
-        case Function.SUM:
+        case AggregateFunction.SUM:
             return {"sum": pa.array(ordered_sums(tile, floats(values), count))}
-        case Function.MEAN:
+        case AggregateFunction.MEAN:
             return {"n": pa.array(n), "sum": pa.array(ordered_sums(tile, floats(values), count))}
-        case Function.VARIANCE | Function.STDDEV:
+        case AggregateFunction.VARIANCE | AggregateFunction.STDDEV:
             numbers = floats(values)
             total = ordered_sums(tile, numbers, count)
             with np.errstate(invalid="ignore", over="ignore"):
                 m2 = ordered_sums(tile, (numbers - (total / n)[tile]) ** 2, count)
             return {"n": pa.array(n), "sum": pa.array(total), "m2": pa.array(m2)}
-        case Function.FIRST:
+        case AggregateFunction.FIRST:
             return {"value": values.take(pa.array(first))}
-        case Function.LAST:
+        case AggregateFunction.LAST:
             return {"value": values.take(pa.array(first + n - 1))}
-        case Function.MIN | Function.MAX:
+        case AggregateFunction.MIN | AggregateFunction.MAX:
             return {"value": values.take(pa.array(extreme(function, sortable(values), first)))}
-        case Function.APPROX_DISTINCT:
+        case AggregateFunction.APPROX_DISTINCT:
             whose, codes = sketch.merge_distinct(tile.astype(np.int64), sketch.distinct_codes(values))
             return {"code": _lists(whose, pa.array(codes), count)}
-        case Function.APPROX_QUANTILE:
+        case AggregateFunction.APPROX_QUANTILE:
             ones = np.ones(len(values), np.int64)
             every = sketch.quantile_buckets(floats(values))
             whose, buckets, counts = sketch.merge_quantile(tile.astype(np.int64), every, ones)

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from featurestore.resources.outputs import Output
-from featurestore.resources.view import Function
+from featurestore.resources.view import AggregateFunction
 from featurestore.views.schema import arrow_type
 from featurestore.windows import sketch
 from featurestore.windows.intervals import entity_spans, expand, first_not_before
@@ -89,23 +89,23 @@ class _Window:
     def values(self) -> pa.Array:
         function = self.aggregate.function
         match function:
-            case Function.COUNT:
+            case AggregateFunction.COUNT:
                 return pa.array(self.count())
-            case Function.SUM if pa.types.is_integer(self.events.values.type):
+            case AggregateFunction.SUM if pa.types.is_integer(self.events.values.type):
                 return self._whole_sum()
-            case Function.FIRST | Function.LAST:
+            case AggregateFunction.FIRST | AggregateFunction.LAST:
                 return self._end(function)
-            case Function.SUM:
+            case AggregateFunction.SUM:
                 return pa.array(self._fold(), mask=~self.filled)
-            case Function.MEAN:
+            case AggregateFunction.MEAN:
                 return pa.array(self._mean(), mask=~self.filled)
-            case Function.VARIANCE | Function.STDDEV:
+            case AggregateFunction.VARIANCE | AggregateFunction.STDDEV:
                 return self._variance(function)
-            case Function.MIN | Function.MAX:
+            case AggregateFunction.MIN | AggregateFunction.MAX:
                 return self._extreme(function)
-            case Function.APPROX_DISTINCT:
+            case AggregateFunction.APPROX_DISTINCT:
                 return self._distinct()
-            case Function.APPROX_QUANTILE:
+            case AggregateFunction.APPROX_QUANTILE:
                 assert self.aggregate.quantile is not None
                 return self._quantile(self.aggregate.quantile)
 
@@ -132,7 +132,7 @@ class _Window:
     def _mean(self) -> Floats:
         return self._fold() / np.maximum(self.count(), 1)
 
-    def _variance(self, function: Function) -> pa.Array:
+    def _variance(self, function: AggregateFunction) -> pa.Array:
         # Squared distances from the window's mean: within each tile (m2), and of the tile's mean from it.
         count, mean = self.count(), self._mean()
         n = np.concatenate([self._integers("n"), np.ones(len(self.events), np.int64)])
@@ -146,7 +146,9 @@ class _Window:
                 terms = within[row] + n[row] * (center[row] - mean[part.low : part.high][part.at]) ** 2
             squares[part.low : part.high] = ordered_sums(part.at, terms, part.high - part.low)
         variance = squares / np.maximum(count - 1, 1)
-        return pa.array(variance if function is Function.VARIANCE else np.sqrt(variance), mask=count < 2)
+        return pa.array(
+            variance if function is AggregateFunction.VARIANCE else np.sqrt(variance), mask=count < 2
+        )
 
     def _fold(self) -> Floats:
         terms = np.concatenate([self._numbers("sum"), floats(self.events.values)])
@@ -155,16 +157,16 @@ class _Window:
             total[part.low : part.high] = ordered_sums(part.at, terms[part.row], part.high - part.low)
         return total
 
-    def _end(self, function: Function) -> pa.Array:
+    def _end(self, function: AggregateFunction) -> pa.Array:
         """First or last: an end of the tiles or, if there are none there, of the head's events."""
         tiles = len(self.tiles)
-        if function is Function.FIRST:
+        if function is AggregateFunction.FIRST:
             index = np.where(self.tile_high > self.tile_low, self.tile_low, tiles + self.event_low)
         else:
             index = np.where(self.event_high > self.event_low, tiles + self.event_high, self.tile_high) - 1
         return self._both().take(pa.array(index, mask=~self.filled))
 
-    def _extreme(self, function: Function) -> pa.Array:
+    def _extreme(self, function: AggregateFunction) -> pa.Array:
         values = self._both()
         keys = sortable(values)
         index = np.zeros(self.places, np.int64)

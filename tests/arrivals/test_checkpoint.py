@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from featurestore.arrivals.checkpoint import Checkpoint, Known, escape, pack
+from featurestore.arrivals.checkpoint import Checkpoint, KnownArrival, escape, pack
 from featurestore.arrivals.manifest import Action
 from featurestore.errors import StorageError
 
@@ -16,14 +16,14 @@ texts = st.text(
     max_size=12,
 )
 rows = st.builds(
-    Known,
+    KnownArrival,
     uri=texts,
     batch=st.integers(1, 99),
     file=st.integers(0, 99),
     version=texts,
     action=st.sampled_from([Action.TAKE, Action.REPLACE, Action.REJECT]),
 ) | st.builds(
-    Known,
+    KnownArrival,
     uri=texts,
     batch=st.integers(1, 99),
     file=st.integers(0, 99),
@@ -33,18 +33,18 @@ rows = st.builds(
 )
 
 
-def take(uri: str, batch: int = 1, file: int = 0) -> Known:
-    return Known(uri, batch, file, "v1", Action.TAKE)
+def take(uri: str, batch: int = 1, file: int = 0) -> KnownArrival:
+    return KnownArrival(uri, batch, file, "v1", Action.TAKE)
 
 
 @given(st.lists(rows, max_size=30))
-def test_what_is_packed_is_read_whatever_the_names(known: list[Known]) -> None:
+def test_what_is_packed_is_read_whatever_the_names(known: list[KnownArrival]) -> None:
     known.sort(key=lambda row: row[:3])
     assert list(Checkpoint(pack(known))) == known
 
 
 @given(st.lists(rows, max_size=30), texts)
-def test_a_uri_is_found_with_all_its_rows_and_no_others(known: list[Known], other: str) -> None:
+def test_a_uri_is_found_with_all_its_rows_and_no_others(known: list[KnownArrival], other: str) -> None:
     known.sort(key=lambda row: row[:3])
     checkpoint = Checkpoint(pack(known))
     for uri in {row.uri for row in known} | {other}:
@@ -74,7 +74,7 @@ def test_the_rows_of_one_uri_are_found_over_several_members() -> None:
 
 
 def test_a_person_reads_it_with_zcat() -> None:
-    known = [take("s3://raw/a b.csv"), Known("s3://raw/c.csv", 2, 3, "v2", Action.REPLAY, (1, 0))]
+    known = [take("s3://raw/a b.csv"), KnownArrival("s3://raw/c.csv", 2, 3, "v2", Action.REPLAY, (1, 0))]
     assert gzip.decompress(pack(known)).decode() == (
         "uri\tbatch\tfile\tversion\taction\n"
         "s3://raw/a b.csv\t1\t0\tv1\tTake\n"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from featurestore.arrivals.backlog import Inbox
+from featurestore.arrivals.backlog import Backlog
 from featurestore.arrivals.ledger import Ledger
 from featurestore.errors import Conflict
 from featurestore.reconcile.steps import CloseBatch
@@ -28,11 +28,11 @@ def ledger(tmp_path: Path) -> Ledger:
 
 
 @pytest.fixture
-def inbox(tmp_path: Path, ledger: Ledger) -> Callable[..., Inbox]:
-    def make(**arrivals: Any) -> Inbox:
+def inbox(tmp_path: Path, ledger: Ledger) -> Callable[..., Backlog]:
+    def make(**arrivals: Any) -> Backlog:
         source = {"uri": "raw/*.csv", "format": "CSV"}
         spec = DataPipelineSpec.model_validate({"source": source, "trigger": {"arrivals": arrivals}})
-        return Inbox(ledger, str(tmp_path), spec)
+        return Backlog(ledger, str(tmp_path), spec)
 
     return make
 
@@ -50,11 +50,11 @@ def drop(tmp_path: Path) -> Callable[..., str]:
     return write
 
 
-def names(inbox: Inbox) -> list[str]:
+def names(inbox: Backlog) -> list[str]:
     return [entry.arrival.uri.rsplit("/", 1)[-1] for entry in inbox.open.entries] if inbox.open else []
 
 
-def take(inbox: Inbox, number: int) -> None:
+def take(inbox: Backlog, number: int) -> None:
     inbox.close(CloseBatch("flights", number, "spec"), NOW_US)
 
 

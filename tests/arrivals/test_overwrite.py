@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 import pytest
 
 from featurestore.arrivals.arrival import Arrival
-from featurestore.arrivals.checkpoint import Known
+from featurestore.arrivals.checkpoint import KnownArrival
 from featurestore.arrivals.ledger import Ledger, decide, live
 from featurestore.arrivals.manifest import Action, Entry, Manifest
 from featurestore.resources.pipeline import OnOverwrite
@@ -16,8 +16,8 @@ Take = Callable[[Ledger, Iterable[Entry]], Manifest]
 REJECT, APPEND, REPLACE = OnOverwrite.REJECT, OnOverwrite.APPEND, OnOverwrite.REPLACE
 
 
-def known(version: str, batch: int, action: Action = Action.TAKE, file: int = 0) -> Known:
-    return Known("a", batch, file, version, action)
+def known(version: str, batch: int, action: Action = Action.TAKE, file: int = 0) -> KnownArrival:
+    return KnownArrival("a", batch, file, version, action)
 
 
 @pytest.mark.parametrize("policy", OnOverwrite)
@@ -62,7 +62,7 @@ def test_what_was_replaced_stands_no_more(arrival: Make) -> None:
 
 
 def test_replayed_rows_stand_beside_those_they_were_quarantined_from() -> None:
-    assert live([known("v1", 1), Known("a", 4, 2, "v1", Action.REPLAY, (1, 0))]) == ((1, 0), (4, 2))
+    assert live([known("v1", 1), KnownArrival("a", 4, 2, "v1", Action.REPLAY, (1, 0))]) == ((1, 0), (4, 2))
 
 
 def test_nothing_stands_of_a_file_that_was_only_rejected() -> None:

@@ -11,8 +11,8 @@ from featurestore.arrivals.files.settling import (
     OLD_US,
     QUIET_US,
     QUIET_WHOLE_US,
-    Settling,
-    Sighting,
+    FileObservation,
+    StableFiles,
     ends_whole,
 )
 from featurestore.arrivals.manifest import Entry
@@ -26,26 +26,26 @@ def entry(version: str = "v1", modified_us: int = NOW, uri: str = "/raw/a.csv") 
 
 
 def test_a_file_that_ends_whole_is_settled_after_a_short_quiet() -> None:
-    assert Sighting(entry().arrival, NOW, whole=True).settles_us == NOW + QUIET_WHOLE_US
+    assert FileObservation(entry().arrival, NOW, whole=True).settles_us == NOW + QUIET_WHOLE_US
 
 
 def test_a_file_that_does_not_end_whole_must_be_quiet_for_longer() -> None:
-    assert Sighting(entry().arrival, NOW, whole=False).settles_us == NOW + QUIET_US
+    assert FileObservation(entry().arrival, NOW, whole=False).settles_us == NOW + QUIET_US
 
 
 def test_a_file_that_has_not_changed_for_long_is_settled_at_first_sight() -> None:
-    settling = Settling(lambda arrival: False)
+    settling = StableFiles(lambda arrival: False)
     old = entry(modified_us=NOW - OLD_US)
     assert list(settling.admit([old], NOW)) == [old]
 
 
 def test_an_object_is_whole_as_soon_as_it_is_seen() -> None:
     new = entry(uri="s3://raw/a.csv")
-    assert list(Settling(lambda arrival: False).admit([new], NOW)) == [new]
+    assert list(StableFiles(lambda arrival: False).admit([new], NOW)) == [new]
 
 
 def test_a_fresh_file_is_taken_at_its_second_sight() -> None:
-    settling = Settling(lambda arrival: True)
+    settling = StableFiles(lambda arrival: True)
     assert list(settling.admit([entry()], NOW)) == []
     assert settling.due_us() == NOW + QUIET_WHOLE_US
     assert settling.due(NOW + QUIET_WHOLE_US - 1) == []
@@ -55,21 +55,21 @@ def test_a_fresh_file_is_taken_at_its_second_sight() -> None:
 
 
 def test_a_file_that_changes_between_two_looks_waits_again() -> None:
-    settling = Settling(lambda arrival: True)
+    settling = StableFiles(lambda arrival: True)
     assert list(settling.admit([entry("v1")], NOW)) == []
     assert list(settling.admit([entry("v2")], NOW + QUIET_WHOLE_US)) == []
     assert list(settling.admit([entry("v2")], NOW + 2 * QUIET_WHOLE_US)) == [entry("v2")]
 
 
 def test_a_file_that_is_admitted_stays_admitted_until_it_is_taken() -> None:
-    settling = Settling(lambda arrival: True)
+    settling = StableFiles(lambda arrival: True)
     list(settling.admit([entry()], NOW))
     for later in (1, 2, 50, 1000):
         assert list(settling.admit([entry()], NOW + later * QUIET_WHOLE_US)) == [entry()]
 
 
 def test_a_file_that_is_gone_is_looked_for_once() -> None:
-    settling = Settling(lambda arrival: True)
+    settling = StableFiles(lambda arrival: True)
     list(settling.admit([entry()], NOW))
     assert settling.due(NOW + QUIET_WHOLE_US) == ["/raw/a.csv"]
     assert list(settling.admit([], NOW + QUIET_WHOLE_US)) == []
@@ -77,20 +77,20 @@ def test_a_file_that_is_gone_is_looked_for_once() -> None:
 
 
 def test_a_time_of_change_in_the_future_does_not_hold_a_file_back() -> None:
-    settling = Settling(lambda arrival: False)
+    settling = StableFiles(lambda arrival: False)
     ahead = entry(modified_us=NOW * 1000)
     assert list(settling.admit([ahead], NOW)) == []
     assert list(settling.admit([ahead], NOW + QUIET_US)) == [ahead]
 
 
 def test_a_clock_that_goes_back_takes_nothing_early() -> None:
-    settling = Settling(lambda arrival: True)
+    settling = StableFiles(lambda arrival: True)
     list(settling.admit([entry()], NOW))
     assert list(settling.admit([entry()], NOW - 5)) == []
 
 
 def test_files_that_were_taken_are_forgotten() -> None:
-    settling = Settling(lambda arrival: True)
+    settling = StableFiles(lambda arrival: True)
     list(settling.admit([entry(uri=f"/raw/{n}") for n in range(100)], NOW))
     assert len(settling.due(NOW + QUIET_WHOLE_US)) == 100
     list(settling.admit([], NOW + OLD_US))
@@ -99,7 +99,7 @@ def test_files_that_were_taken_are_forgotten() -> None:
 
 @given(st.lists(st.tuples(st.integers(1, 400_000), st.booleans()), max_size=30))
 def test_no_file_is_admitted_within_the_quiet_after_a_change(steps: list[tuple[int, bool]]) -> None:
-    settling = Settling(lambda arrival: True)
+    settling = StableFiles(lambda arrival: True)
     now, version, changed = NOW, 0, NOW
     for wait, changes in steps:
         now += wait

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from featurestore_transforms.sources.source_file import Unreadable, require_columns
+from featurestore_transforms.sources.source_file import UnreadableFile, require_columns
 
 
 @pytest.mark.parametrize("names", [["a", "B", "_c", "größe", "a b", "^", "$a^"], ["a", "__index_level_0__"]])
@@ -23,6 +23,6 @@ def test_names_that_every_engine_tells_apart_are_taken(names: list[str]) -> None
     ],
 )
 def test_a_file_whose_columns_could_be_mistaken_is_refused(names: list[str], said: str) -> None:
-    with pytest.raises(Unreadable, match=said) as refused:
+    with pytest.raises(UnreadableFile, match=said) as refused:
         require_columns(names)
     assert refused.value.rule == "file:format"

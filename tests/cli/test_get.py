@@ -21,7 +21,7 @@ from featurestore.registry.project import Project
 from featurestore.resources.outputs import build_digest
 from featurestore.storage import paths
 from featurestore.storage.delta import Table
-from featurestore.views.builds import Serving, read_serving, record_build, swap
+from featurestore.views.builds import ActiveBuild, promote, read_active_build, record_build
 
 HOUR_US = 3_600_000_000
 COLUMNS = {
@@ -73,7 +73,7 @@ def filled(project: Project) -> Project:
         finished_us=now_us,
     )
     record_build(storage, build)
-    swap(storage, "aircraft-delays", Serving(digest, view.digest))
+    promote(storage, "aircraft-delays", ActiveBuild(digest, view.digest))
     failure = Failure(
         type="StorageError", problem="storage cannot be read", where="s3://b", hint="wait", retryable=True
     )
@@ -245,7 +245,7 @@ def test_history_leads_from_a_batch_to_its_files(featurestore: Any, filled: Proj
 
 def test_history_of_a_view_says_what_each_commit_added(featurestore: Any, filled: Project) -> None:
     view = filled.registry.views()["aircraft-delays"]
-    serving = read_serving(filled.storage, "aircraft-delays")
+    serving = read_active_build(filled.storage, "aircraft-delays")
     assert serving is not None
     path = paths.features("aircraft-delays", serving.digest)
     built = Table.create(filled.storage, path, pa.schema({"tailnum": pa.string()}))

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from featurestore.cli.output import Format, age, columns, dump, listing
+from featurestore.cli.output import OutputFormat, age, columns, dump, listing
 from featurestore.cli.trouble import error_text, print_error
 from featurestore.errors import NotFound, SpecError
 
@@ -35,7 +35,9 @@ def test_where_there_is_no_room_lines_stay_whole() -> None:
 
 def test_json_and_yaml_hold_the_same() -> None:
     value = listing([{"name": "flüge", "rows": 3, "fresh": None}])
-    assert json.loads(dump(value, Format.JSON)) == yaml.safe_load(dump(value, Format.YAML)) == value
+    assert (
+        json.loads(dump(value, OutputFormat.JSON)) == yaml.safe_load(dump(value, OutputFormat.YAML)) == value
+    )
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from featurestore.resources.outputs import build_digest
 from featurestore.storage import paths
 from featurestore.storage.delta import Table
 from featurestore.storage.objects import Storage
-from featurestore.views.builds import Serving, read_build, record_build, swap
+from featurestore.views.builds import ActiveBuild, promote, read_build, record_build
 from featurestore.views.schema import view_schema
 from featurestore_transforms.tables.data_files import describe
 
@@ -88,7 +88,7 @@ class Place:
 
     def build(
         self, name: str, rows: Sequence[Mapping[str, Any]], source_version: int, watermark_us: int | None
-    ) -> Serving:
+    ) -> ActiveBuild:
         """One more commit of the accepted definition's build, not yet served."""
         accepted = Registry(self.storage).current("views", name)
         assert accepted is not None
@@ -113,10 +113,10 @@ class Place:
             finished_us=0,
         )
         record_build(self.storage, result)
-        return Serving(digest, accepted.digest)
+        return ActiveBuild(digest, accepted.digest)
 
     def serve(self, name: str, *build: Any) -> None:
-        swap(self.storage, name, self.build(name, *build))
+        promote(self.storage, name, self.build(name, *build))
 
     def publish(self, name: str) -> None:
         """Bring the online store up to all that the accepted definition's build holds."""
@@ -129,13 +129,13 @@ class Place:
         request = PublishRequest(root=self.storage.root, view=name, digest=digest, to_version=build.version)
         run_publish(self.storage, request, self.clock.us)
 
-    def swap(self, name: str) -> None:
+    def promote(self, name: str) -> None:
         """Serve the accepted definition."""
         accepted = Registry(self.storage).current("views", name)
         assert accepted is not None
         spec = accepted.resource.spec
         digest = build_digest(spec, Ledger(self.storage, spec.source.pipeline).uid())
-        swap(self.storage, name, Serving(digest, accepted.digest))
+        promote(self.storage, name, ActiveBuild(digest, accepted.digest))
 
     def connect(self) -> Store:
         project = open_project(self.root, {}, Path("/"))

@@ -13,7 +13,7 @@ from featurestore.errors import NotFound, RequestError, StorageError, TransientE
 from featurestore.online import open_online
 from featurestore.registry.registry import Registry
 from featurestore.resources import FeatureStore
-from featurestore.views.builds import read_serving
+from featurestore.views.builds import read_active_build
 from featurestore.views.status import Status
 
 SECOND = 1_000_000
@@ -130,7 +130,7 @@ def test_no_entities_give_no_rows_with_typed_columns(online: Any) -> None:
 def test_a_kept_store_follows_a_swap_whose_old_build_is_dropped_at_once(online: Any) -> None:
     store, rows = online.connect(), [{"tailnum": "N2"}]
     assert store.get_features(["delays:delay"], rows).to_dict()["delay"] == [-7]
-    old = read_serving(online.storage, "delays")
+    old = read_active_build(online.storage, "delays")
     spec = Registry(online.storage).current("views", "delays").resource.spec  # type: ignore[union-attr]
     online.accept("delays", {**spec.model_dump(mode="json", by_alias=True), "filter": "delay < 0"})
     values = {"tailnum": "N2", "delay": -8, "event_timestamp": 2000 * SECOND, "created_timestamp": 0}
@@ -145,7 +145,7 @@ def test_a_kept_store_follows_a_swap_whose_old_build_is_dropped_at_once(online: 
 
 def test_a_store_that_was_lost_is_an_error_and_not_an_unknown_entity(online: Any) -> None:
     store = online.connect()
-    serving = read_serving(online.storage, "delays")
+    serving = read_active_build(online.storage, "delays")
     resource = Registry(online.storage).store()
     assert resource is not None
     open_online(online.storage, resource.spec).marks.drop("delays", serving.digest)

@@ -10,14 +10,14 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from featurestore.client.result import Result
+from featurestore.client.result import Features
 from featurestore.errors import RequestError
 from featurestore.views.status import Status
 
 BIG = 2**53 + 1
 
 
-def result(rows: int = 3) -> Result:
+def result(rows: int = 3) -> Features:
     entities = pa.table({"tailnum": ["N1", "N2", None] * rows}).slice(0, rows)
     features = pa.table(
         {
@@ -28,7 +28,7 @@ def result(rows: int = 3) -> Result:
     ).slice(0, rows)
     marks = [Status.PRESENT, Status.NULL_VALUE, Status.NOT_FOUND] * rows
     statuses = {name: np.array(marks[:rows], np.uint8) for name in features.column_names}
-    return Result(entities, features, statuses)
+    return Features(entities, features, statuses)
 
 
 def test_every_form_holds_the_same_values_and_integers_stay_integers() -> None:
@@ -70,7 +70,7 @@ def test_other_libraries_take_a_result_as_it_is() -> None:
 
 
 def test_a_result_shows_itself_as_a_table_with_the_reason_of_each_null() -> None:
-    table = Result(
+    table = Features(
         pa.table({"tailnum": ["N14228", "N0"]}),
         pa.table({"last_arr_delay": pa.array([12.0, None])}),
         {"last_arr_delay": np.array([Status.PRESENT, Status.NOT_FOUND], np.uint8)},
@@ -86,7 +86,7 @@ def test_a_result_shows_itself_as_a_table_with_the_reason_of_each_null() -> None
 
 def test_a_large_result_shows_its_beginning_and_says_what_is_left_out() -> None:
     wide = pa.table({f"f{n}": [0] * 1234 for n in range(14)})
-    shown = repr(Result(pa.table({"text": ["x" * 100] * 1234}), wide, {}))
+    shown = repr(Features(pa.table({"text": ["x" * 100] * 1234}), wide, {}))
     assert shown.endswith("[1,234 rows, 1,224 of them not shown; columns not shown: f11, f12, f13]")
     assert len(shown.splitlines()) == 13
     assert "x" * 35 + "…" in shown

@@ -19,7 +19,7 @@ import storage_server
 from cluster.binaries import MissingError
 from missing import not_here
 
-from featurestore.arrivals.backlog import Inbox
+from featurestore.arrivals.backlog import Backlog
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.manifest import Manifest
 from featurestore.protocol import Failure, JobRequest
@@ -102,7 +102,7 @@ class Accounts:
         """The next batch, of what is found at the source with these keys, as a controller closes it."""
         accepted = Registry(self.storage).pipelines()["events"]
         ledger = Ledger(self.storage, "events")
-        inbox = Inbox(ledger, "/", accepted.resource.spec, keys)
+        inbox = Backlog(ledger, "/", accepted.resource.spec, keys)
         inbox.look(NOW_US)
         assert inbox.source is None, inbox.source
         return inbox.close(CloseBatch("events", ledger.head() + 1, accepted.digest), NOW_US)

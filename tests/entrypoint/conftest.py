@@ -18,14 +18,14 @@ import featurestore
 from featurestore.arrivals.files.listing import find_arrival
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.manifest import Entry, Manifest
-from featurestore.online.index import Marks, open_marks
+from featurestore.online.index import OnlineIndex, open_index
 from featurestore.protocol import Failure, JobRequest
 from featurestore.registry.registry import Registry
 from featurestore.resources import DataPipeline, FeatureStore, FeatureView
 from featurestore.resources.outputs import build_digest
 from featurestore.storage.delta import Table
 from featurestore.storage.objects import Storage
-from featurestore.views.builds import Serving, read_serving
+from featurestore.views.builds import ActiveBuild, read_active_build
 
 NAME = "events"
 STORE = {"offline": {"uri": "elsewhere"}}
@@ -119,14 +119,14 @@ class Site:
         request = JobRequest(root=self.storage.root, pipeline=NAME, number=number, view=view)
         return self.end(self.start(request, **environment))
 
-    def serving(self, view: str) -> Serving | None:
-        return read_serving(self.storage, view)
+    def serving(self, view: str) -> ActiveBuild | None:
+        return read_active_build(self.storage, view)
 
     @property
-    def marks(self) -> Marks:
+    def marks(self) -> OnlineIndex:
         store = self.registry.store()
         assert store is not None
-        return open_marks(self.storage, store.spec)
+        return open_index(self.storage, store.spec)
 
     def rows(self) -> int:
         """Rows of the dataset."""

@@ -19,7 +19,7 @@ from featurestore.resources.view import FeatureViewSpec
 from featurestore.storage import paths
 from featurestore.storage.delta import Table
 from featurestore.storage.objects import Storage
-from featurestore.views.query import Lookup
+from featurestore.views.query import FeatureQuery
 from featurestore.views.schema import arrow_type, view_schema
 from featurestore.views.status import Status
 from featurestore_transforms.tables.data_files import describe
@@ -97,7 +97,7 @@ class Case:
             np.array([label[1] is not None for label in labels], np.bool_),
             as_of,
         )
-        lookup = Lookup("v", self.spec, "d", outputs(self.spec), entities)
+        lookup = FeatureQuery("v", self.spec, "d", outputs(self.spec), entities)
         looked = point_in_time(self.storage, lookup, times, version)
         for output in outputs(self.spec):
             assert looked.columns[output.name].type == arrow_type(output.type)

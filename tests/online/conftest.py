@@ -24,7 +24,7 @@ from featurestore.resources.view import FeatureViewSpec
 from featurestore.storage import paths
 from featurestore.storage.delta import Table
 from featurestore.storage.objects import Storage
-from featurestore.views.query import Looked, Lookup
+from featurestore.views.query import FeatureQuery, FeatureValues
 from featurestore.views.schema import arrow_type, view_schema
 from featurestore.views.status import Status
 from featurestore_transforms.tables.data_files import describe
@@ -99,7 +99,7 @@ class View:
     def version(self) -> int:
         return Table.create(self.storage, self.path, view_schema(self.spec)).version
 
-    def lookup(self, keys: Sequence[tuple[Any, ...]], names: Sequence[str] | None = None) -> Lookup:
+    def lookup(self, keys: Sequence[tuple[Any, ...]], names: Sequence[str] | None = None) -> FeatureQuery:
         entities = pa.table(
             {
                 key.name: pa.array([each[n] for each in keys], arrow_type(key.type))
@@ -107,7 +107,7 @@ class View:
             }
         )
         asked = [output for output in outputs(self.spec) if names is None or output.name in names]
-        return Lookup(self.name, self.spec, self.digest, asked, entities)
+        return FeatureQuery(self.name, self.spec, self.digest, asked, entities)
 
     def read(self, keys: Sequence[tuple[Any, ...]], now: int, names: Sequence[str] | None = None) -> Answer:
         """Output name to the value and status of each entity, online."""
@@ -122,7 +122,7 @@ class View:
         starts = range(0, len(asked), len(keys))
         return [{name: each[start : start + len(keys)] for name, each in shown.items()} for start in starts]
 
-    def shown(self, looked: Looked) -> Answer:
+    def shown(self, looked: FeatureValues) -> Answer:
         types = {output.name: arrow_type(output.type) for output in outputs(self.spec)}
         for name, column in looked.columns.items():
             assert column.type == types[name]

@@ -13,13 +13,13 @@ import pytest
 
 from featurestore.errors import StorageError
 from featurestore.online.embedded.generation import add
-from featurestore.online.embedded.index import KEPT, Shelf
+from featurestore.online.embedded.index import KEPT, GenerationIndex
 from featurestore.online.embedded.store import DuckDBPublication, DuckDBStore
 from featurestore.online.entities import Section, Stored
 from featurestore.online.layout import Form
-from featurestore.online.versions import Held
+from featurestore.online.versions import OnlineVersion
 from featurestore.storage.objects import Storage
-from featurestore.views.query import Lookup
+from featurestore.views.query import FeatureQuery
 
 MakeView = Callable[..., Any]
 MakeRow = Callable[..., Any]
@@ -42,13 +42,13 @@ class Clock:
 def put(storage: Storage, spec: Any, version: int, *, kill: bool = False) -> None:
     """Publish one entity whose value is the version."""
     form = Form.of(spec)
-    publication = DuckDBPublication.begin(Shelf.list(storage, FOLDER), form, version)
+    publication = DuckDBPublication.begin(GenerationIndex.list(storage, FOLDER), form, version)
     row = dict.fromkeys(form.sections[0].names, version)
     rows = pa.Table.from_pylist([row], schema=form.sections[0]).to_batches()[0]
     sections = (Section(np.zeros(1, np.int32), rows), Section.empty(form.sections[1]))
     stored = Stored(pa.array([b"a"], pa.binary()), np.zeros(1, np.int64), sections)
     if kill:
-        add(Shelf.list(storage, FOLDER), stored, version)
+        add(GenerationIndex.list(storage, FOLDER), stored, version)
         return
     publication.put(stored)
     publication.finish(rebuilt=True)
@@ -57,7 +57,7 @@ def put(storage: Storage, spec: Any, version: int, *, kill: bool = False) -> Non
 def read(store: DuckDBStore, spec: Any) -> Any:
     from featurestore.resources.outputs import outputs
 
-    lookup = Lookup("things", spec, "d", outputs(spec), pa.table({"k": ["a"]}))
+    lookup = FeatureQuery("things", spec, "d", outputs(spec), pa.table({"k": ["a"]}))
     [looked] = store.read_many([lookup], 10**9)
     return looked.columns["x"][0].as_py()
 
@@ -69,7 +69,7 @@ def test_readers_on_any_storage_see_the_next_generation(storage: Storage, spec: 
         put(storage, spec, version)
         clock.s += 1
         assert read(store, spec) == version
-        assert store.marks.held("things", "d") == Held(version, 1)
+        assert store.marks.held("things", "d") == OnlineVersion(version, 1)
 
 
 def test_in_object_storage_readers_look_once_a_second(s3_root: str, spec: Any) -> None:
@@ -153,7 +153,7 @@ def test_a_generation_whose_file_is_damaged_is_an_error_and_made_anew(
         path.write_bytes(path.read_bytes()[:5000] if damage == "cut short" else b"no" * 9000)
     with pytest.raises(StorageError):
         read(DuckDBStore(storage), spec)
-    publication = DuckDBPublication.begin(Shelf.list(storage, FOLDER), Form.of(spec), 2)
+    publication = DuckDBPublication.begin(GenerationIndex.list(storage, FOLDER), Form.of(spec), 2)
     assert publication.bases is None
     put(storage, spec, 2)
     assert read(DuckDBStore(storage), spec) == 2

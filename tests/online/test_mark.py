@@ -12,8 +12,8 @@ import pytest
 import storage_server
 
 from featurestore.errors import SpecError, StorageError
-from featurestore.online.index import open_marks
-from featurestore.online.versions import Held
+from featurestore.online.index import open_index
+from featurestore.online.versions import OnlineVersion
 from featurestore.resources import FeatureStore
 from featurestore.storage.objects import Storage
 
@@ -50,7 +50,7 @@ def test_what_is_held_is_told_and_forgotten_without_a_data_engine(view: MakeView
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_ENGINE, *arguments], capture_output=True, text=True, check=True
     )
-    held = Held(version=things.version, entities=2)
+    held = OnlineVersion(version=things.version, entities=2)
     assert done.stdout.splitlines() == [f"{held} None True", "None", "[]"]
     with pytest.raises(StorageError):
         things.read([("a",)], 10)
@@ -73,7 +73,7 @@ def test_the_embedded_store_is_the_same_for_ever(view_in: MakeView) -> None:
 
 
 def test_the_embedded_store_does_not_answer_if_storage_does_not(s3_server: str, view_in: MakeView) -> None:
-    marks = open_marks(Storage("s3://no-such-bucket/root"), view_in(None).store.spec)
+    marks = open_index(Storage("s3://no-such-bucket/root"), view_in(None).store.spec)
     with pytest.raises(StorageError):
         marks.server()
 
@@ -81,7 +81,7 @@ def test_the_embedded_store_does_not_answer_if_storage_does_not(s3_server: str, 
 def test_a_redis_that_started_anew_is_another_one(tmp_path: Path) -> None:
     def servers() -> set[str]:
         with storage_server.redis(tmp_path) as url:
-            return {open_marks(Storage(str(tmp_path)), _store(url)).server() for _ in range(2)}
+            return {open_index(Storage(str(tmp_path)), _store(url)).server() for _ in range(2)}
 
     first, second = servers(), servers()
     assert len(first) == len(second) == 1
@@ -90,7 +90,7 @@ def test_a_redis_that_started_anew_is_another_one(tmp_path: Path) -> None:
 
 def test_a_redis_that_is_away_does_not_answer(tmp_path: Path) -> None:
     with storage_server.redis(tmp_path) as url:
-        marks = open_marks(Storage(str(tmp_path)), _store(url))
+        marks = open_index(Storage(str(tmp_path)), _store(url))
         marks.server()
     with pytest.raises(StorageError, match="the online store did not answer"):
         marks.server()
@@ -103,11 +103,11 @@ def test_each_redis_is_asked_with_the_password_that_is_given_for_it(
     storage = Storage(str(tmp_path))
     for password in ("one", "other"):
         with storage_server.redis(tmp_path, password=password) as url:
-            marks = open_marks(storage, _store(url), {"REDIS_PASSWORD": password})
+            marks = open_index(storage, _store(url), {"REDIS_PASSWORD": password})
             assert marks.held("v", "d") is None
             for environ in (None, {}, {"REDIS_PASSWORD": "wrong"}):
                 with pytest.raises(StorageError):
-                    open_marks(storage, _store(url), environ).held("v", "d")
+                    open_index(storage, _store(url), environ).held("v", "d")
 
 
 def test_a_managed_redis_has_no_place_outside_of_its_cluster(tmp_path: Path) -> None:
@@ -116,4 +116,4 @@ def test_a_managed_redis_has_no_place_outside_of_its_cluster(tmp_path: Path) -> 
         "spec": {"offline": {"uri": "/srv"}, "online": {"redis": {"managed": {}}}},
     }
     with pytest.raises(SpecError, match="none outside of its cluster"):
-        open_marks(Storage(str(tmp_path)), FeatureStore.model_validate(value).spec)
+        open_index(Storage(str(tmp_path)), FeatureStore.model_validate(value).spec)

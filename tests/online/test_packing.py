@@ -11,7 +11,7 @@ import pytest
 
 from featurestore.online.entities import Section, Stored
 from featurestore.online.layout import Form
-from featurestore.online.packed.heap import Unreadable
+from featurestore.online.packed.heap import UnreadableValue
 from featurestore.online.packed.packing import Packing
 from featurestore.resources.view import FeatureViewSpec
 
@@ -151,5 +151,5 @@ def test_what_is_no_value_of_this_layout_is_never_read_as_one(damage: Any) -> No
     packing = Packing(form)
     stored = stored_of(form, [(n, {**ORDER, "s": "abc"}) for n in range(2)], [])
     good, bad = packing.pack(stored, version=1).to_pylist()
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableValue):
         packing.unpack(stored.keys, [good, damage(bad)])

@@ -302,11 +302,11 @@ def test_of_two_publications_at_once_one_ends_with_a_conflict_and_loses_nothing(
 
 
 def offline_stored(things: Any, version: int, form: Form) -> Any:
-    from featurestore.online.feature_rows import Offline
+    from featurestore.online.feature_rows import FeatureRows
 
     table = Table.open(things.storage, things.path, version)
     assert table is not None
-    offline = Offline(table, form)
+    offline = FeatureRows(table, form)
     return offline.stored(offline.entities(), 5)
 
 

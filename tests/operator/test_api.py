@@ -11,7 +11,7 @@ from manifest import job, pipeline, pod, store, view
 
 from featurestore.errors import Conflict, NotFound, SpecError, TransientError
 from featurestore_operator.informer.cache import Cache
-from featurestore_operator.informer.relist import Census
+from featurestore_operator.informer.relist import Relist
 from featurestore_operator.kube import access, kinds
 from featurestore_operator.kube.api import Api, Forbidden, Terminating
 from featurestore_operator.kube.event import event
@@ -163,7 +163,7 @@ def test_a_census_finds_what_no_watch_told(api: Api, namespace: str) -> None:
     api.apply(kinds.DATA_PIPELINE, pipeline(namespace, "changes", "after"))
     woken.clear()
 
-    census = Census(api, cache, [namespace])
+    census = Relist(api, cache, [namespace])
     assert census.drop_what_is_gone() == 1
     assert {name for _, _, name in census.missed()} == {"default", "changes"}
     census.fetch(census.missed())
@@ -190,7 +190,7 @@ def test_what_no_watch_told_is_fetched(
     control_plane.kubectl("create", "serviceaccount", "jobs", f"--namespace={namespace}")
     api.create(kind, made[kind])
     cache = Cache(lambda key, _: None)
-    census = Census(api, cache, [namespace])
+    census = Relist(api, cache, [namespace])
     calls.made.clear()
     census.fetch(census.missed())
     assert calls.made == [("get", kind.plural, 200)]
@@ -199,7 +199,7 @@ def test_what_no_watch_told_is_fetched(
 
 def test_a_census_leaves_alone_what_came_after_it(api: Api, namespace: str) -> None:
     cache = Cache(lambda key, _: None)
-    census = Census(api, cache, [namespace])
+    census = Relist(api, cache, [namespace])
     cache.put(kinds.DATA_PIPELINE, api.create(kinds.DATA_PIPELINE, pipeline(namespace, "later")))
     assert census.drop_what_is_gone() == 0
     assert census.missed() == []

@@ -25,7 +25,7 @@ from featurestore_operator.webhook.certificate import (
     RENEWED,
     SECRET_NAME,
     VALID,
-    Serving,
+    ServingCertificate,
     host,
     is_due,
     keep,
@@ -38,7 +38,7 @@ NOW = datetime.now(UTC).replace(microsecond=0)
 NAME = host("system")
 
 
-def handshake(serving: Serving, trusted: bytes, name: str, folder: Path) -> None:
+def handshake(serving: ServingCertificate, trusted: bytes, name: str, folder: Path) -> None:
     """A client that trusts these authorities and calls this name takes the certificate, as the API server does.
 
     Raises:
@@ -106,9 +106,9 @@ def test_what_is_not_whole_is_made_anew(broken: dict[str, bytes]) -> None:
         "certificate": serving.certificate,
         "key": serving.key,
     }
-    assert is_due(Serving(**{**parts, **broken}), NAME, NOW)
+    assert is_due(ServingCertificate(**{**parts, **broken}), NAME, NOW)
     assert is_due(serving, host("other"), NOW)
-    assert not is_due(Serving(**parts), NAME, NOW)
+    assert not is_due(ServingCertificate(**parts), NAME, NOW)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from featurestore.errors import NotFound
 from featurestore.storage import paths
 from featurestore.storage.objects import Storage
 from featurestore_operator.controllers.deletion import FINALIZER, PATIENCE_US, Deletion
-from featurestore_operator.controllers.status_writer import Teller
+from featurestore_operator.controllers.status_writer import StatusWriter
 from featurestore_operator.kube import access
 from featurestore_operator.kube.api import Api
 from featurestore_operator.kube.kinds import DATA_PIPELINE, SECRET
@@ -176,7 +176,7 @@ def test_storage_that_does_not_answer_holds_a_namespace_for_a_minute_and_never_a
     api.delete(DATA_PIPELINE, namespace, "events")
     found, key = api.get(DATA_PIPELINE, namespace, "events"), Key("DataPipeline", namespace, "events")
     asked_us = int(datetime.fromisoformat(found["metadata"]["deletionTimestamp"]).timestamp() * 1_000_000)
-    it = Deletion(api, Teller(api, lambda: asked_us, "test"))
+    it = Deletion(api, StatusWriter(api, lambda: asked_us, "test"))
     assert not it.gives_up(key, found, "no answer", asked_us + 1000 * PATIENCE_US)
     control_plane.kubectl("delete", "namespace", namespace, "--wait=false")
     assert not it.gives_up(key, found, "no answer", asked_us + PATIENCE_US - 1)

@@ -8,13 +8,13 @@ from featurestore.protocol import JobRequest
 from featurestore.reconcile.steps import BuildView, RunBatch
 from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline
-from featurestore_operator.jobs.job_manifest import Owner, Place, Try, job, job_name
-from featurestore_operator.jobs.memory import Memory
+from featurestore_operator.jobs.job_manifest import Attempt, JobContext, Owner, job, job_name
+from featurestore_operator.jobs.memory import MemoryRequest
 
-PLACE = Place("prod", "s3://features/prod", "jobs:1", "jobs", secret="s3", redis_secret="redis")
+PLACE = JobContext("prod", "s3://features/prod", "jobs:1", "jobs", secret="s3", redis_secret="redis")
 OWNER = Owner("DataPipeline", "flights", "uid-1")
-MEMORY = Memory(2**29, 2**30)
-FIRST = Try(1, 0, MEMORY)
+MEMORY = MemoryRequest(2**29, 2**30)
+FIRST = Attempt(1, 0, MEMORY)
 BATCH = RunBatch("flights", 12, "0f")
 
 
@@ -33,12 +33,12 @@ def container(manifest: dict[str, Any]) -> dict[str, Any]:
 
 def test_equal_work_has_one_name_and_any_difference_another() -> None:
     name = job_name(BATCH, FIRST, OWNER)
-    assert name == job_name(RunBatch("flights", 12, "0f"), Try(1, 0, MEMORY), OWNER)
+    assert name == job_name(RunBatch("flights", 12, "0f"), Attempt(1, 0, MEMORY), OWNER)
     others = {
         job_name(RunBatch("flights", 13, "0f"), FIRST, OWNER),
         job_name(RunBatch("flights", 12, "1e"), FIRST, OWNER),
-        job_name(BATCH, Try(2, 0, MEMORY), OWNER),
-        job_name(BATCH, Try(1, 0, Memory(2**30, 2**31)), OWNER),
+        job_name(BATCH, Attempt(2, 0, MEMORY), OWNER),
+        job_name(BATCH, Attempt(1, 0, MemoryRequest(2**30, 2**31)), OWNER),
         job_name(BATCH, FIRST, Owner("DataPipeline", "flights", "made anew")),
         job_name(BuildView("flights", "a", 1, "0f"), FIRST, OWNER),
         job_name(BuildView("flights", "a", 2, "0f"), FIRST, OWNER),

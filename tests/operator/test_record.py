@@ -6,10 +6,10 @@ from typing import Any
 
 from featurestore.protocol import Failure
 from featurestore.reconcile.steps import BuildView, RunBatch
-from featurestore.retry import SECOND_US, Attempt
-from featurestore_operator.jobs.attempts import Due, JobRecord, Records
+from featurestore.retry import SECOND_US, FailureStreak
+from featurestore_operator.jobs.attempts import JobAttempt, JobAttempts, NextAttempt
 from featurestore_operator.jobs.job_manifest import work_digest
-from featurestore_operator.jobs.job_outcome import Failed, Running, Succeeded, verdict
+from featurestore_operator.jobs.job_outcome import Failed, Running, Succeeded, job_outcome
 
 AT_US = 1_700_000_000 * SECOND_US
 AT = "2023-11-14T22:13:20Z"
@@ -52,12 +52,12 @@ def terminated(code: int, reason: str = "Error", message: str = "") -> dict[str,
     return {"terminated": {"exitCode": code, "reason": reason, "message": message, "finishedAt": AT}}
 
 
-def records(*pairs: tuple[dict[str, Any], list[dict[str, Any]]]) -> Records:
-    return Records(JobRecord(it, verdict(it, pods, AT_US)) for it, pods in pairs)
+def records(*pairs: tuple[dict[str, Any], list[dict[str, Any]]]) -> JobAttempts:
+    return JobAttempts(JobAttempt(it, job_outcome(it, pods, AT_US)) for it, pods in pairs)
 
 
 def failure(it: dict[str, Any], *pods: dict[str, Any]) -> Failure:
-    found = verdict(it, list(pods), AT_US)
+    found = job_outcome(it, list(pods), AT_US)
     assert isinstance(found, Failed)
     return found.attempt.failure
 
@@ -83,10 +83,10 @@ def test_a_job_that_took_too_long_names_the_setting() -> None:
 
 def test_oom_kills_in_a_row_are_counted_and_another_failure_ends_the_row() -> None:
     oom = pod(terminated(137, "OOMKilled"))
-    twice = verdict(job(killed=1, **ended("Failed")), [oom], AT_US)
+    twice = job_outcome(job(killed=1, **ended("Failed")), [oom], AT_US)
     assert isinstance(twice, Failed)
     assert twice.killed == 2
-    other = verdict(job(killed=2, **ended("Failed")), [pod(terminated(75))], AT_US)
+    other = job_outcome(job(killed=2, **ended("Failed")), [pod(terminated(75))], AT_US)
     assert isinstance(other, Failed)
     assert other.killed == 0
 
@@ -96,7 +96,7 @@ def test_a_waiting_pod_says_what_it_waits_for() -> None:
     condition = {"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available"}
     unscheduled = pod(phase="Pending", conditions=[condition])
     for it, words in ((image, "ImagePullBackOff: no such image"), (unscheduled, "0/3 nodes are available")):
-        found = verdict(job(), [it], AT_US)
+        found = job_outcome(job(), [it], AT_US)
         assert isinstance(found, Running)
         assert found.waiting
         assert words in found.sentence
@@ -106,7 +106,10 @@ def test_a_job_whose_pod_was_evicted_says_so_until_there_is_another() -> None:
     told = {"type": "DisruptionTarget", "status": "True", "message": "Eviction API: evicting"}
     evicted = pod({"running": {}}, conditions=[told])
     evicted["metadata"]["deletionTimestamp"] = AT
-    lost, found = verdict(job(), [evicted], AT_US), verdict(job(), [evicted, pod({"running": {}})], AT_US)
+    lost, found = (
+        job_outcome(job(), [evicted], AT_US),
+        job_outcome(job(), [evicted, pod({"running": {}})], AT_US),
+    )
     assert isinstance(lost, Running)
     assert lost.waiting
     assert lost.sentence == "Job flights-1-1 lost its pod and gets another one: Eviction API: evicting"
@@ -122,23 +125,23 @@ def test_only_a_job_whose_container_has_not_begun_waits() -> None:
 
 
 def test_a_pod_that_starts_is_running() -> None:
-    found = verdict(job(), [pod({"waiting": {"reason": "ContainerCreating"}})], AT_US)
+    found = job_outcome(job(), [pod({"waiting": {"reason": "ContainerCreating"}})], AT_US)
     assert found == Running("Job flights-1-1 is running", waiting=False)
 
 
 def test_a_job_that_follows_an_oom_kill_says_with_how_much_memory_it_runs() -> None:
-    found = verdict(job(killed=1), [pod({"running": {}})], AT_US)
+    found = job_outcome(job(killed=1), [pod({"running": {}})], AT_US)
     assert found == Running("Job flights-1-1, with 1.0 KiB after 1 OOM kill, is running", waiting=False)
 
 
 def test_work_that_was_never_tried_is_due_at_once() -> None:
-    assert records().due(BATCH, AT_US) == Due(1, 0)
+    assert records().due(BATCH, AT_US) == NextAttempt(1, 0)
 
 
 def test_failed_work_is_due_after_its_backoff_as_the_next_attempt() -> None:
     found = records((job(attempt=3, **ended("Failed")), [pod(terminated(75))]))
-    assert isinstance(found.due(BATCH, AT_US + SECOND_US), Attempt)
-    assert found.due(BATCH, AT_US + 4 * SECOND_US) == Due(4, 0)
+    assert isinstance(found.due(BATCH, AT_US + SECOND_US), FailureStreak)
+    assert found.due(BATCH, AT_US + 4 * SECOND_US) == NextAttempt(4, 0)
     assert found.attempts[BATCH.key].count == 3
 
 
@@ -154,20 +157,20 @@ def test_a_job_that_ended_well_without_a_result_is_run_again_and_backs_off() -> 
     complete = job(**ended("Complete"))
     complete["status"]["completionTime"] = AT
     found = records((complete, []))
-    assert isinstance(found.due(BATCH, AT_US), Attempt)
-    assert found.due(BATCH, AT_US + SECOND_US) == Due(2, 0)
+    assert isinstance(found.due(BATCH, AT_US), FailureStreak)
+    assert found.due(BATCH, AT_US + SECOND_US) == NextAttempt(2, 0)
 
 
 def test_other_work_of_the_same_step_starts_from_the_first_attempt_after_a_success() -> None:
     done, more = BuildView("v", "d", 5, "0f"), BuildView("v", "d", 6, "0f")
     found = records((job(done, attempt=4, **ended("Complete")), []))
-    assert found.due(more, AT_US) == Due(1, 0)
+    assert found.due(more, AT_US) == NextAttempt(1, 0)
 
 
 def test_a_failure_of_the_same_step_counts_for_other_work_of_it() -> None:
     done, more = BuildView("v", "d", 5, "0f"), BuildView("v", "d", 6, "0f")
     found = records((job(done, attempt=4, **ended("Failed")), []))
-    assert found.due(more, AT_US + 100 * SECOND_US) == Due(5, 0)
+    assert found.due(more, AT_US + 100 * SECOND_US) == NextAttempt(5, 0)
 
 
 def test_a_second_old_success_never_hides_the_failure_of_other_work() -> None:
@@ -175,7 +178,7 @@ def test_a_second_old_success_never_hides_the_failure_of_other_work() -> None:
     found = records(
         (job(done, attempt=4, **ended("Complete")), []), (job(more, attempt=1, **ended("Failed")), [])
     )
-    assert found.due(more, AT_US + 10 * SECOND_US) == Due(2, 0)
+    assert found.due(more, AT_US + 10 * SECOND_US) == NextAttempt(2, 0)
 
 
 def test_jobs_that_tell_nothing_more_may_go_the_last_failure_of_planned_work_stays() -> None:
@@ -185,4 +188,4 @@ def test_jobs_that_tell_nothing_more_may_go_the_last_failure_of_planned_work_sta
     found = records((first, []), (last, []), (running, []))
     assert [it.job for it in found.settled({BATCH.key})] == [first]
     assert [it.job for it in found.settled(())] == [first, last]
-    assert isinstance(verdict(job(**ended("Complete")), [], AT_US), Succeeded)
+    assert isinstance(job_outcome(job(**ended("Complete")), [], AT_US), Succeeded)

@@ -17,7 +17,7 @@ from cluster.control_plane import ControlPlane
 
 from featurestore.errors import TransientError
 from featurestore_operator.webhook.admission import Review
-from featurestore_operator.webhook.certificate import Serving, make
+from featurestore_operator.webhook.certificate import ServingCertificate, make
 from featurestore_operator.webhook.webhook import PATH, Webhook
 
 ROOT = Path(__file__).parents[2]
@@ -49,7 +49,7 @@ class Late:
     def __init__(self) -> None:
         self.asked = 0
 
-    def __call__(self) -> Serving:
+    def __call__(self) -> ServingCertificate:
         self.asked += 1
         if self.asked == 1:
             raise TransientError("the API server did not answer")

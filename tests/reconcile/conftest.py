@@ -16,20 +16,20 @@ from featurestore.reconcile.reconcile import reconcile
 from featurestore.reconcile.state import Desired, Observed, ObservedPipeline, ObservedView
 from featurestore.reconcile.steps import (
     BuildView,
-    Checkpoint,
     CloseBatch,
     Plan,
+    Promote,
     Publish,
     Retire,
     RunBatch,
     Step,
-    Swap,
+    WriteCheckpoint,
 )
 from featurestore.registry.registry import Accepted, resource_digest
 from featurestore.resources import DataPipeline, FeatureView
 from featurestore.resources.outputs import build_digest
-from featurestore.retry import Attempt
-from featurestore.views.builds import Serving
+from featurestore.retry import FailureStreak
+from featurestore.views.builds import ActiveBuild
 
 SECOND_US = 1_000_000
 BROKEN = Failure(type="StorageError", problem="storage cannot be read", where="s3://b", retryable=True)
@@ -65,7 +65,7 @@ class World:
     views: dict[str, Accepted[FeatureView]] = field(default_factory=dict)
     ledgers: dict[str, ObservedPipeline] = field(default_factory=dict)
     shown: dict[str, ObservedView] = field(default_factory=dict)
-    attempts: dict[str, Attempt] = field(default_factory=dict)
+    attempts: dict[str, FailureStreak] = field(default_factory=dict)
     running: dict[str, str] = field(default_factory=dict)
     waiting: dict[str, str] = field(default_factory=dict)
     known: dict[str, FeatureView] = field(default_factory=dict)
@@ -104,7 +104,7 @@ class World:
 
     def fail(self, step: Step, failure: Failure = BROKEN) -> None:
         before = self.attempts.get(step.key)
-        self.attempts[step.key] = Attempt(before.count + 1 if before else 1, self.now_us, failure)
+        self.attempts[step.key] = FailureStreak(before.count + 1 if before else 1, self.now_us, failure)
 
     def apply(self, step: Step) -> None:
         self.done.append(step)
@@ -120,7 +120,7 @@ class World:
                 assert number == there.done + 1 <= there.head
                 version = (there.dataset_version or 0) + 1
                 self.ledgers[name] = replace(there, done=number, dataset_version=version)
-            case Checkpoint(name):
+            case WriteCheckpoint(name):
                 self.ledgers[name] = replace(self.ledgers[name], checkpoint_is_due=False)
             case BuildView(name, digest, to_version):
                 seen = self.shown[name]
@@ -131,9 +131,9 @@ class World:
                 seen = self.shown[name]
                 assert seen.builds[digest].version >= to_version
                 self.shown[name] = replace(seen, published={**seen.published, digest: to_version})
-            case Swap(name, digest, spec_digest):
+            case Promote(name, digest, spec_digest):
                 spec = self.known[spec_digest].spec
-                serving = Serving(digest, spec_digest)
+                serving = ActiveBuild(digest, spec_digest)
                 self.shown[name] = replace(self.shown[name], serving=serving, serving_spec=spec)
             case Retire(name, digest):
                 seen = self.shown[name]

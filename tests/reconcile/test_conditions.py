@@ -9,7 +9,7 @@ import pytest
 
 from featurestore.reconcile.pipeline import CONDITIONS as OF_PIPELINES
 from featurestore.reconcile.view import CONDITIONS as OF_VIEWS
-from featurestore.retry import Attempt
+from featurestore.retry import FailureStreak
 
 LOOKUP = {"lookup": {"pipeline": "planes", "keys": {"tailnum": "tailnum"}, "columns": {"year": "built"}}}
 
@@ -52,7 +52,7 @@ def test_at_rest_nothing_progresses_and_nothing_is_degraded(filled: Any) -> None
 def test_whatever_happens_every_type_stands_there_once(
     filled: Any, make_pipeline: Any, make_view: Any, broken: Any
 ) -> None:
-    failed = Attempt(1, filled.now_us, broken)
+    failed = FailureStreak(1, filled.now_us, broken)
     filled.accept(make_pipeline("dark"), make_view("dark"), make_view("lost", source="nowhere"))
     filled.accept(make_view("blind", source="dark"), make_pipeline("off", suspend="Suspended"))
     filled.ledgers["dark"] = filled.shown["dark"] = failed
@@ -64,7 +64,7 @@ def test_whatever_happens_every_type_stands_there_once(
 def test_what_cannot_be_observed_is_unknown_and_degraded_and_never_false(
     filled: Any, make_view: Any, broken: Any
 ) -> None:
-    filled.ledgers["flights"] = Attempt(2, filled.now_us, broken)
+    filled.ledgers["flights"] = FailureStreak(2, filled.now_us, broken)
     plan = filled.plan()
     for conditions in (plan.pipelines["flights"], plan.views["delays"]):
         statuses = said(conditions)
@@ -117,7 +117,7 @@ def test_a_failure_stands_in_degraded_with_its_count_and_its_next_attempt(
 
 def test_a_source_that_cannot_be_listed_degrades_until_it_can(filled: Any, broken: Any) -> None:
     before = filled.ledgers["flights"]
-    filled.ledgers["flights"] = replace(before, source=Attempt(1, filled.now_us, broken))
+    filled.ledgers["flights"] = replace(before, source=FailureStreak(1, filled.now_us, broken))
     assert said(filled.plan().pipelines["flights"]) == {
         "Ready": ("False", "SourceUnavailable"),
         "Progressing": ("False", "BackingOff"),
@@ -131,7 +131,7 @@ def test_a_source_that_cannot_be_listed_degrades_until_it_can(filled: Any, broke
 
 def test_an_online_store_that_does_not_answer_degrades_the_view(filled: Any, broken: Any) -> None:
     seen = filled.shown["delays"]
-    filled.shown["delays"] = replace(seen, published={}, online=Attempt(1, filled.now_us, broken))
+    filled.shown["delays"] = replace(seen, published={}, online=FailureStreak(1, filled.now_us, broken))
     assert said(filled.plan().views["delays"]) == {
         "Ready": ("Unknown", "OnlineUnavailable"),
         "Progressing": ("False", "BackingOff"),
@@ -201,7 +201,7 @@ def test_a_pipeline_that_waits_for_what_it_looks_up_says_why(
 ) -> None:
     world.accept(make_pipeline(transforms=[LOOKUP])).arrive("flights")
     if planes == "dark":
-        world.ledgers["planes"] = Attempt(1, world.now_us, broken)
+        world.ledgers["planes"] = FailureStreak(1, world.now_us, broken)
     elif planes == "empty":
         world.accept(make_pipeline("planes"))
     plan = world.plan(draining=True)

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from featurestore.reconcile.state import ObservedView
-from featurestore.reconcile.steps import Swap
-from featurestore.views.builds import Serving
+from featurestore.reconcile.steps import Promote
+from featurestore.views.builds import ActiveBuild
 
 EVENTS = st.lists(
     st.sampled_from(
@@ -33,7 +33,7 @@ def is_settled(world: Any, name: str) -> None:
     if ledger.dataset_version is None:
         return
     seen, accepted, wanted = world.shown[name], world.views[name], world.wanted(name)
-    assert seen.serving == Serving(wanted, accepted.digest)
+    assert seen.serving == ActiveBuild(wanted, accepted.digest)
     assert seen.builds[wanted].source_version == ledger.dataset_version
     online = accepted.resource.spec.online.enabled == "Always"
     assert seen.published == ({wanted: seen.builds[wanted].version} if online else {})
@@ -65,7 +65,7 @@ def test_every_state_of_a_view_leads_to_the_same_end(
         )
         digests = {"old": old_digest, "new": new_digest}
         world.shown["delays"] = ObservedView(
-            serving=Serving(digests[serving], spec_digest) if serving else None,
+            serving=ActiveBuild(digests[serving], spec_digest) if serving else None,
             serving_spec={"old": old.spec, "new": new.spec, None: None}[serving],
             builds={digests[k]: built(v, v) for k, v in versions.items() if v is not None},
             published={
@@ -129,7 +129,7 @@ def test_any_history_of_events_and_failures_ends_where_all_that_is_wanted_is_the
                 world.fail(step, data.draw(st.sampled_from([broken, wrong])))
             else:
                 world.apply(step)
-            if isinstance(step, Swap):
+            if isinstance(step, Promote):
                 version = world.shown["delays"].builds[step.digest].source_version
                 assert version >= read_version, "readers went back in time"
                 read_version = version

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from featurestore.reconcile.steps import Checkpoint, CloseBatch, RunBatch
-from featurestore.retry import Attempt
+from featurestore.reconcile.steps import CloseBatch, RunBatch, WriteCheckpoint
+from featurestore.retry import FailureStreak
 
 SECOND_US = 1_000_000
 
@@ -136,7 +136,7 @@ def test_a_suspended_pipeline_takes_and_runs_nothing(world: Any, make_pipeline: 
 def test_a_ledger_that_has_grown_is_summed_up(world: Any, make_pipeline: Any) -> None:
     world.accept(make_pipeline())
     world.ledgers["flights"] = replace(world.ledgers["flights"], checkpoint_is_due=True)
-    assert world.plan().steps == (Checkpoint("flights"),)
+    assert world.plan().steps == (WriteCheckpoint("flights"),)
     assert world.settle().steps == ()
 
 
@@ -144,7 +144,7 @@ def test_a_source_that_cannot_be_listed_is_not_an_empty_one(
     world: Any, make_pipeline: Any, broken: Any
 ) -> None:
     world.accept(make_pipeline())
-    failed = Attempt(1, world.now_us, broken)
+    failed = FailureStreak(1, world.now_us, broken)
     world.ledgers["flights"] = replace(world.ledgers["flights"], source=failed)
     plan = world.plan()
     assert plan.wake_us == failed.next_us
@@ -154,7 +154,7 @@ def test_a_source_that_cannot_be_listed_is_not_an_empty_one(
 
 def test_batches_go_on_while_the_source_cannot_be_listed(world: Any, make_pipeline: Any, broken: Any) -> None:
     world.accept(make_pipeline())
-    failed = Attempt(1, world.now_us, broken)
+    failed = FailureStreak(1, world.now_us, broken)
     world.ledgers["flights"] = replace(world.ledgers["flights"], head=1, source=failed)
     assert [type(step) for step in world.plan().steps] == [RunBatch]
 
@@ -163,7 +163,7 @@ def test_a_pipeline_that_cannot_be_observed_is_left_alone(
     world: Any, make_pipeline: Any, broken: Any
 ) -> None:
     world.accept(make_pipeline())
-    world.ledgers["flights"] = Attempt(2, world.now_us, broken)
+    world.ledgers["flights"] = FailureStreak(2, world.now_us, broken)
     plan = world.plan(draining=True)
     assert plan.steps == ()
     assert plan.wake_us == world.now_us + 2 * SECOND_US

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from featurestore.reconcile.steps import BuildView, Publish, Retire, Swap
-from featurestore.retry import Attempt
+from featurestore.reconcile.steps import BuildView, Promote, Publish, Retire
+from featurestore.retry import FailureStreak
 
 HOUR_US = 3_600_000_000
 
@@ -84,7 +84,7 @@ def test_the_old_definition_serves_until_the_new_one_is_complete_and_online(
     assert filled.done == [
         BuildView("delays", new, 3, digest),
         Publish("delays", new, 1),
-        Swap("delays", new, digest),
+        Promote("delays", new, digest),
         Retire("delays", old),
     ]
 
@@ -134,7 +134,7 @@ def test_readers_never_go_back_in_time_by_a_swap(filled: Any, make_view: Any) ->
         builds={**seen.builds, old: ahead},
         published={**seen.published, build.digest: 1},
     )
-    assert not [step for step in filled.plan().steps if isinstance(step, Swap)]
+    assert not [step for step in filled.plan().steps if isinstance(step, Promote)]
 
 
 def test_an_online_store_that_was_lost_is_filled_again(filled: Any, make_view: Any) -> None:
@@ -150,7 +150,7 @@ def test_an_online_store_that_does_not_answer_is_not_an_empty_one(
     filled: Any, make_view: Any, broken: Any
 ) -> None:
     filled.accept(make_view()).settle()
-    failed = Attempt(3, filled.now_us, broken)
+    failed = FailureStreak(3, filled.now_us, broken)
     filled.shown["delays"] = replace(filled.shown["delays"], published={}, online=failed)
     plan = filled.plan()
     assert plan.steps == ()
@@ -163,7 +163,7 @@ def test_a_view_is_built_while_the_online_store_does_not_answer(
     filled: Any, make_view: Any, broken: Any
 ) -> None:
     filled.accept(make_view())
-    failed = Attempt(1, filled.now_us, broken)
+    failed = FailureStreak(1, filled.now_us, broken)
     filled.shown["delays"] = replace(filled.shown["delays"], online=failed)
     assert [type(step) for step in filled.plan().steps] == [BuildView]
 
@@ -215,7 +215,7 @@ def test_what_is_built_is_published_while_the_dataset_keeps_growing(filled: Any,
 
 def test_a_view_that_cannot_be_observed_is_left_alone(filled: Any, make_view: Any, broken: Any) -> None:
     filled.accept(make_view())
-    filled.shown["delays"] = Attempt(1, filled.now_us, broken)
+    filled.shown["delays"] = FailureStreak(1, filled.now_us, broken)
     plan = filled.plan()
     assert plan.steps == ()
     assert conditions(plan)["Ready"].reason == "NotObserved"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from featurestore.registry.changeset import Action, Before, Change, Dataset, apply, plan
+from featurestore.registry.changeset import Before, Change, ChangeAction, Dataset, apply, plan
 from featurestore.registry.diff import Difference, differences
 from featurestore.registry.registry import Registry
 from featurestore.resources import DataPipeline, FeatureStore, FeatureView, Resource
@@ -70,7 +70,7 @@ def planned(resource: Resource, registry: Registry) -> Change:
 
 def test_the_first_time_all_is_created_and_built_as_batches_arrive() -> None:
     changeset = plan([view(), store(), pipeline()], Before())
-    assert [change.action for change in changeset.changes] == [Action.CREATE] * 3
+    assert [change.action for change in changeset.changes] == [ChangeAction.CREATE] * 3
     assert [change.resource.kind for change in changeset.changes] == [
         "FeatureStore",
         "DataPipeline",
@@ -84,7 +84,7 @@ def test_the_first_time_all_is_created_and_built_as_batches_arrive() -> None:
 def test_applying_the_same_thing_twice_changes_nothing(registry: Registry) -> None:
     changeset = plan([store(), pipeline(), view()], Before.of(registry, DATASETS))
     assert changeset.is_empty
-    assert changeset.count(Action.UNCHANGED) == 3
+    assert changeset.count(ChangeAction.UNCHANGED) == 3
     assert all(not change.notes and not change.rebuild for change in changeset.changes)
 
 
@@ -115,7 +115,7 @@ def test_a_new_view_on_a_dataset_reads_all_of_it(registry: Registry) -> None:
     other = FeatureView.model_validate({**VIEW, "metadata": {"name": "other"}})
     change = planned(other, registry)
     assert (change.action, change.rebuild, change.rows, change.size_bytes) == (
-        Action.CREATE,
+        ChangeAction.CREATE,
         "new",
         1000,
         64_000,
@@ -126,7 +126,7 @@ def test_a_changed_definition_is_built_again_and_the_old_build_keeps_serving(reg
     features = copy.deepcopy(VIEW["spec"]["features"])
     features[0]["expression"] = f"{features[0].pop('column')} / 60.0"
     change = planned(view(features=features), registry)
-    assert change.action is Action.UPDATE
+    assert change.action is ChangeAction.UPDATE
     assert change.rebuild == (
         "spec.features.delay.column: removed delay; spec.features.delay.expression: added delay / 60.0"
     )
@@ -174,7 +174,7 @@ def test_all_that_stored_rows_depend_on_builds_the_view_again(
 )
 def test_what_stored_rows_do_not_depend_on_builds_nothing(spec: dict[str, Any], registry: Registry) -> None:
     change = planned(view(**spec), registry)
-    assert change.action is Action.UPDATE
+    assert change.action is ChangeAction.UPDATE
     assert (change.rebuild, change.rows, change.size_bytes) == ("", None, None)
 
 
@@ -251,7 +251,7 @@ def test_another_online_store_is_filled_and_the_old_one_left(registry: Registry)
 
 def test_another_uri_of_the_same_root_moves_nothing(registry: Registry) -> None:
     change = planned(store(offline={"uri": "/srv/data"}), registry)
-    assert change.action is Action.UPDATE
+    assert change.action is ChangeAction.UPDATE
     assert change.notes == ("The store is the same, under another URI: nothing is moved",)
 
 

@@ -14,10 +14,10 @@ from pydantic import ValidationError
 from featurestore.resources import DataPipeline, FeatureStore, FeatureView
 from featurestore.resources.model import Model
 from featurestore.resources.quantity import format_bytes, format_duration, parse_bytes, parse_duration
-from featurestore.resources.rule import Rule
+from featurestore.resources.rule import SpecRule
 from featurestore.resources.transform import Drop, Lookup, Select, Transform
 from featurestore.resources.value import ColumnType
-from featurestore.resources.view import Aggregate, Feature, Function
+from featurestore.resources.view import Aggregate, AggregateFunction, Feature
 
 KINDS: tuple[type[Model], ...] = (FeatureStore, DataPipeline, FeatureView)
 
@@ -79,7 +79,7 @@ def test_values_never_change_and_unknown_fields_are_refused(model: type[Model]) 
 @every_model
 def test_rules_have_a_message_of_one_line(model: type[Model]) -> None:
     for rule in model.rules:
-        assert isinstance(rule, Rule)
+        assert isinstance(rule, SpecRule)
         assert rule.message[0].islower() or rule.message.startswith(("Count", "ApproxQuantile"))
         assert "\n" not in rule.message + rule.cel
 
@@ -99,7 +99,7 @@ def test_a_step_is_the_one_field_that_is_set() -> None:
 def test_all_broken_rules_are_said_at_once() -> None:
     with pytest.raises(ValidationError) as caught:
         Aggregate(
-            function=Function.MEAN,
+            function=AggregateFunction.MEAN,
             column="a",
             windows=(timedelta(hours=1),),
             hop=timedelta(hours=2),
@@ -120,19 +120,21 @@ def test_lookup_keys_match_columns_here_with_columns_there() -> None:
     assert lookup.model_dump(by_alias=True)["keys"] == {"tailnum": "tail"}
 
 
-@pytest.mark.parametrize("function", Function)
+@pytest.mark.parametrize("function", AggregateFunction)
 @pytest.mark.parametrize("kind", ColumnType)
-def test_aggregates_give_the_types_that_are_right_for_them(function: Function, kind: ColumnType) -> None:
-    quantile = 0.5 if function is Function.APPROX_QUANTILE else None
+def test_aggregates_give_the_types_that_are_right_for_them(
+    function: AggregateFunction, kind: ColumnType
+) -> None:
+    quantile = 0.5 if function is AggregateFunction.APPROX_QUANTILE else None
     aggregate = Aggregate(function=function, column="a", windows=(timedelta(days=1),), quantile=quantile)
     right = {
-        Function.COUNT: {"int64"},
-        Function.APPROX_DISTINCT: {"int64"},
-        Function.SUM: {"int64", "float64"},
-        Function.MEAN: {"float64"},
-        Function.VARIANCE: {"float64"},
-        Function.STDDEV: {"float64"},
-        Function.APPROX_QUANTILE: {"float64"},
+        AggregateFunction.COUNT: {"int64"},
+        AggregateFunction.APPROX_DISTINCT: {"int64"},
+        AggregateFunction.SUM: {"int64", "float64"},
+        AggregateFunction.MEAN: {"float64"},
+        AggregateFunction.VARIANCE: {"float64"},
+        AggregateFunction.STDDEV: {"float64"},
+        AggregateFunction.APPROX_QUANTILE: {"float64"},
     }.get(function, {one.value for one in ColumnType if "list" not in one.value})
     if kind.value in right:
         assert Feature(name="f", type=kind, aggregate=aggregate).type is kind

@@ -11,7 +11,7 @@ from featurestore.errors import SpecError
 from featurestore.resources import DataPipeline, FeatureView
 from featurestore.resources.callable import check_callable
 from featurestore.resources.document import load
-from featurestore.resources.reference import Known, check_references, columns_after
+from featurestore.resources.reference import KnownResources, check_references, columns_after
 from featurestore.resources.transform import Transform
 
 PIPELINE = "kind: DataPipeline\nmetadata: {name: flights}\nspec:\n  source: {uri: raw/*.csv, format: CSV}\n"
@@ -31,7 +31,7 @@ def accepted(text: str, folder: Path) -> dict[str, DataPipeline]:
     return {one.metadata.name: one for one in load([file]).resources if isinstance(one, DataPipeline)}
 
 
-def problems(text: str, folder: Path, known: Known) -> list[str]:
+def problems(text: str, folder: Path, known: KnownResources) -> list[str]:
     file = folder / "spec.yaml"
     file.write_text(text)
     loaded = load([file])
@@ -40,32 +40,32 @@ def problems(text: str, folder: Path, known: Known) -> list[str]:
 
 
 def test_a_view_may_name_a_pipeline_that_was_accepted_before(tmp_path: Path) -> None:
-    assert problems(VIEW, tmp_path, Known(accepted(PIPELINE, tmp_path), {})) == []
+    assert problems(VIEW, tmp_path, KnownResources(accepted(PIPELINE, tmp_path), {})) == []
 
 
 def test_an_absent_pipeline_lists_those_there_are(tmp_path: Path) -> None:
-    known = Known(accepted(PIPELINE.replace("flights", "weather"), tmp_path), {})
+    known = KnownResources(accepted(PIPELINE.replace("flights", "weather"), tmp_path), {})
     assert problems(VIEW, tmp_path, known) == [
         "unknown DataPipeline 'flights': in spec.yaml:5: spec.source.pipeline. There is: 'weather'"
     ]
 
 
 def test_columns_of_the_dataset_are_compared_while_the_pipeline_stays(tmp_path: Path) -> None:
-    known = Known(accepted(PIPELINE, tmp_path), {"flights": ["tailnum", "landed", "dep_delay"]})
+    known = KnownResources(accepted(PIPELINE, tmp_path), {"flights": ["tailnum", "landed", "dep_delay"]})
     assert problems(VIEW, tmp_path, known) == [
         "unknown column 'delay': in spec.yaml:7: spec.features[0].column. Did you mean 'dep_delay'?"
     ]
 
 
 def test_columns_of_the_dataset_are_not_compared_when_the_pipeline_changes(tmp_path: Path) -> None:
-    known = Known(accepted(PIPELINE, tmp_path), {"flights": ["tailnum"]})
+    known = KnownResources(accepted(PIPELINE, tmp_path), {"flights": ["tailnum"]})
     steps = "  transforms: [{derive: {columns: {delay: a - b, landed: c}}}]\n"
     assert problems(PIPELINE + steps + "---\n" + VIEW, tmp_path, known) == []
 
 
 def test_columns_that_came_later_are_known_beside_those_declared(tmp_path: Path) -> None:
     columns = "  columns: [{name: tailnum, type: string}, {name: landed, type: timestamp}]\n"
-    known = Known({}, {"flights": ["delay"]})
+    known = KnownResources({}, {"flights": ["delay"]})
     assert problems(PIPELINE + columns + "---\n" + VIEW, tmp_path, known) == []
 
 
@@ -74,7 +74,9 @@ def test_pipelines_do_not_look_each_other_up(tmp_path: Path) -> None:
         lookup = f"{{pipeline: {other}, keys: {{tailnum: tailnum}}, columns: {{seats: seats_of_{other}}}}}"
         return PIPELINE.replace("flights", name) + f"  transforms: [{{lookup: {lookup}}}]\n"
 
-    [first, second] = problems(looking_up("a", "b") + "---\n" + looking_up("b", "a"), tmp_path, Known({}, {}))
+    [first, second] = problems(
+        looking_up("a", "b") + "---\n" + looking_up("b", "a"), tmp_path, KnownResources({}, {})
+    )
     assert "pipelines look each other up" in first
     assert "got a → b → a" in first
     assert "got b → a → b" in second
@@ -82,8 +84,11 @@ def test_pipelines_do_not_look_each_other_up(tmp_path: Path) -> None:
 
 def test_callables_are_not_looked_for_where_they_cannot_be_seen(tmp_path: Path) -> None:
     steps = "  transforms: [{python: {callable: 'nowhere:clean'}}]\n"
-    assert problems(PIPELINE + steps, tmp_path, Known({}, {}, folders=None)) == []
-    assert "cannot be found" in problems(PIPELINE + steps, tmp_path, Known({}, {}, folders=[tmp_path]))[0]
+    assert problems(PIPELINE + steps, tmp_path, KnownResources({}, {}, folders=None)) == []
+    assert (
+        "cannot be found"
+        in problems(PIPELINE + steps, tmp_path, KnownResources({}, {}, folders=[tmp_path]))[0]
+    )
 
 
 @pytest.mark.parametrize(
@@ -114,7 +119,7 @@ def test_a_select_makes_columns_known_again() -> None:
 
 def test_views_and_pipelines_that_are_right_have_no_problems(tmp_path: Path) -> None:
     text = PIPELINE + "---\n" + VIEW
-    assert problems(text, tmp_path, Known({}, {}, [tmp_path])) == []
+    assert problems(text, tmp_path, KnownResources({}, {}, [tmp_path])) == []
     assert isinstance(load([tmp_path / "spec.yaml"]).resources[1], FeatureView)
 
 

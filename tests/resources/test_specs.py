@@ -12,7 +12,7 @@ import pytest
 from featurestore.errors import SpecError
 from featurestore.registry.registry import document
 from featurestore.resources.document import KINDS, Loaded, load
-from featurestore.resources.reference import Known, check_references
+from featurestore.resources.reference import KnownResources, check_references
 
 SPECS = Path(__file__).parents[2] / "fixtures" / "specs"
 INVALID = sorted((SPECS / "invalid").glob("*.yaml"))
@@ -20,7 +20,7 @@ VALID = sorted((SPECS / "valid").glob("*.yaml"))
 
 
 def problems(loaded: Loaded) -> list[SpecError]:
-    return [*loaded.problems, *check_references(loaded.declared, Known({}, {}, [Path()]))]
+    return [*loaded.problems, *check_references(loaded.declared, KnownResources({}, {}, [Path()]))]
 
 
 @pytest.mark.parametrize("spec", INVALID, ids=[spec.stem for spec in INVALID])
@@ -46,7 +46,7 @@ def test_a_valid_spec_is_accepted_and_what_is_stored_of_it_means_the_same(
 ) -> None:
     monkeypatch.chdir(spec.parent)
     loaded = load([Path(spec.name)])
-    loaded.check(check_references(loaded.declared, Known({}, {}, [Path()])))
+    loaded.check(check_references(loaded.declared, KnownResources({}, {}, [Path()])))
     assert loaded.resources
     for resource in loaded.resources:
         again = KINDS[resource.kind].model_validate(document(resource))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from featurestore.resources.status import Condition, DataPipelineStatus, FeatureViewStatus
+from featurestore.resources.status import DataPipelineStatus, FeatureViewStatus, KubernetesCondition
 
 READY: dict[str, Any] = {
     "type": "Ready",
@@ -50,4 +50,4 @@ def test_a_condition_of_a_type_stands_once() -> None:
 )
 def test_a_condition_that_is_not_typed_is_refused(field: str, value: object) -> None:
     with pytest.raises(ValidationError):
-        Condition.model_validate({**READY, field: value})
+        KubernetesCondition.model_validate({**READY, field: value})

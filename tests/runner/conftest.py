@@ -19,7 +19,7 @@ from featurestore.registry.project import Project, open_project
 from featurestore.resources import DataPipeline, FeatureView
 from featurestore.runner.journal import Event
 from featurestore.runner.runner import Runner
-from featurestore.runner.source_watcher import Bell
+from featurestore.runner.source_watcher import SourceWatcher
 from featurestore.runner.worker import Worker
 
 ENGINE = Path(__file__).with_name("engine.py")
@@ -91,7 +91,7 @@ class Place:
         (self.folder / "fail").write_text(json.dumps({"failure": failure, "times": times}))
 
     def runner(self) -> Runner:
-        worker, bell = Worker(self.folder, [sys.executable, str(ENGINE)]), Bell(str(self.folder))
+        worker, bell = Worker(self.folder, [sys.executable, str(ENGINE)]), SourceWatcher(str(self.folder))
         self._closing += [bell.close, worker.close]
         return Runner(self.project, worker, bell, self.heard, lambda: time.time_ns() // 1000)
 

@@ -10,7 +10,7 @@ import pytest
 from featurestore.errors import CodeError, StorageError, TransientError
 from featurestore.reconcile.conditions import read_status
 from featurestore.reconcile.steps import RunBatch
-from featurestore.views.builds import read_serving
+from featurestore.views.builds import read_active_build
 
 STEPS = ["BatchClosed", "BatchCommitted", "Built", "Swapped"]
 BROKEN = {"type": "StorageError", "problem": "storage cannot be read", "retryable": True}
@@ -25,7 +25,7 @@ def test_a_drain_brings_files_all_the_way_and_ends(place: Any) -> None:
     place.runner().run(draining=True)
     assert place.heard.whats() == STEPS
     assert place.taken() == ["a.csv", "b.csv"]
-    assert read_serving(place.project.storage, "delays") is not None
+    assert read_active_build(place.project.storage, "delays") is not None
 
 
 def test_a_drain_without_anything_to_do_ends(place: Any) -> None:
@@ -217,7 +217,7 @@ def test_killed_at_any_step_the_next_start_goes_on(place: Any, step: str) -> Non
     place.runner().run(draining=True)
     assert place.taken() == names
     assert place.ledger().done() == len(names)
-    assert read_serving(place.project.storage, "delays") is not None
+    assert read_active_build(place.project.storage, "delays") is not None
 
 
 def test_two_runners_on_one_store_take_each_file_once(place: Any) -> None:

@@ -12,7 +12,7 @@ import pytest
 from featurestore.resources.pipeline import Expectation
 from featurestore.resources.transform import Transform
 from featurestore.storage.delta import FILE, ROW
-from featurestore_transforms.steps.rules import REASON, RULE, Rules
+from featurestore_transforms.steps.rules import REASON, RULE, RowRules
 from featurestore_transforms.steps.transforms import apply_transforms, mark_broken
 
 
@@ -40,7 +40,7 @@ def steps() -> Steps:
         expectations: Sequence[Mapping[str, Any]] = (),
         lookups: Mapping[str, pl.LazyFrame] | None = None,
     ) -> Outcome:
-        rules = Rules(explain=True)
+        rules = RowRules(explain=True)
         frames = [
             pl.DataFrame(file)
             .with_row_index(ROW)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from featurestore.resources.pipeline import Expectation, Otherwise
 from featurestore.resources.transform import Transform
 from featurestore.storage.delta import FILE, ROW
-from featurestore_transforms.steps.rules import RULE, Rules
+from featurestore_transforms.steps.rules import RULE, RowRules
 from featurestore_transforms.steps.transforms import apply_transforms, mark_broken
 
 PLAUSIBLE = {"name": "plausible", "that": "distance BETWEEN 1 AND 6000"}
@@ -34,7 +34,7 @@ def test_the_first_broken_rule_in_declared_order_is_the_one_that_is_named(steps:
 
 
 def test_an_expectation_says_what_becomes_of_its_rows() -> None:
-    rules = Rules()
+    rules = RowRules()
     frame = pl.LazyFrame({"distance": [0], ROW: [0], FILE: [0]})
     dropped = Expectation.model_validate({**PLAUSIBLE, "otherwise": "Drop"})
     mark_broken(rules.begin(frame), [dropped], rules)
@@ -80,7 +80,7 @@ def test_files_give_the_same_rows_together_and_one_by_one(
     ]
 
     def run(frame: pl.DataFrame) -> pl.DataFrame:
-        rules = Rules()
+        rules = RowRules()
         out = apply_transforms(rules.begin(frame.lazy()), transforms, {}, rules)
         return mark_broken(out, wanted, rules).collect()
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from featurestore.resources.pipeline import Expectation
 from featurestore.resources.transform import Transform
 from featurestore.storage.delta import BATCH, FILE, ROW
-from featurestore_transforms.steps.rules import RULE, Rules
+from featurestore_transforms.steps.rules import RULE, RowRules
 from featurestore_transforms.steps.transforms import apply_transforms, mark_broken
 
 Row = dict[str, Any]
@@ -127,7 +127,7 @@ def planes() -> pl.LazyFrame:
 
 
 def ours(rows: list[Row], steps: list[str], expectations: list[dict[str, str]]) -> list[Row]:
-    rules = Rules()
+    rules = RowRules()
     frame = rules.begin(pl.LazyFrame([{name: row[name] for name in SCHEMA} for row in rows], schema=SCHEMA))
     transforms = [Transform.model_validate(STEPS[step][0]) for step in steps]
     frame = apply_transforms(frame, transforms, {"planes": planes()}, rules)

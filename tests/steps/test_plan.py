@@ -13,7 +13,7 @@ from featurestore.errors import SpecError
 from featurestore.resources.pipeline import Expectation
 from featurestore.resources.transform import Transform
 from featurestore.storage.delta import BATCH, FILE, ROW
-from featurestore_transforms.steps.rules import RULE, Rules
+from featurestore_transforms.steps.rules import RULE, RowRules
 from featurestore_transforms.steps.transforms import apply_transforms, mark_broken
 
 IN_MEMORY, HOLDS_ROWS = 'fillcolor="0.0 0.3 1.0"', 'fillcolor="0.16 0.3 1.0"'
@@ -40,7 +40,7 @@ def file(tmp_path: Path) -> pl.LazyFrame:
 def plan(
     file: pl.LazyFrame, steps: list[dict[str, Any]], *expectations: dict[str, str], **lookups: pl.LazyFrame
 ) -> pl.LazyFrame:
-    rules = Rules()
+    rules = RowRules()
     frame = apply_transforms(
         rules.begin(file), [Transform.model_validate(step) for step in steps], lookups, rules
     )

@@ -22,7 +22,7 @@ from featurestore import failpoint
 from featurestore.arrivals.ledger import Ledger
 from featurestore.client.store import Store
 from featurestore.online.publish import run_publish
-from featurestore.protocol import BatchRequest, BuildRequest, Request, Result
+from featurestore.protocol import BatchRequest, BuildRequest, EngineResult, Request
 from featurestore.registry.project import open_project
 from featurestore.resources import DataPipeline, FeatureView
 from featurestore.resources.outputs import build_digest
@@ -57,7 +57,7 @@ class _Here:
     def __init__(self, storage: Storage, clock: Clock) -> None:
         self._storage, self._clock = storage, clock
 
-    def run(self, request: Request, progress: Callable[[dict[str, Any]], None]) -> Result:
+    def run(self, request: Request, progress: Callable[[dict[str, Any]], None]) -> EngineResult:
         def report(_: object) -> None:
             progress({})
 

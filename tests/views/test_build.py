@@ -15,7 +15,7 @@ from featurestore.registry.registry import Registry
 from featurestore.resources import FeatureView
 from featurestore.storage import paths
 from featurestore.storage.delta import BATCH
-from featurestore.views.builds import Serving, read_build, swap
+from featurestore.views.builds import ActiveBuild, promote, read_build
 from featurestore_transforms.views.build import run_build
 
 View = Callable[..., FeatureView]
@@ -220,7 +220,7 @@ def test_the_build_that_serves_is_kept_fresh_until_its_successor_serves(lake: An
     lake.accept(old)
     lake.append(flights(1))
     serving = Registry(lake.storage).current("views", "delays").digest
-    swap(lake.storage, "delays", Serving(lake.build(old).digest, serving))
+    promote(lake.storage, "delays", ActiveBuild(lake.build(old).digest, serving))
     lake.accept(new)
     lake.append(flights(9))
     assert lake.build(old).rows == 2

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from featurestore.storage.delta import SYSTEM_COLUMNS
-from featurestore_transforms.views.feature_files import Rewritten, without
+from featurestore_transforms.views.feature_files import RewrittenFile, without
 
 SCHEMA = dict(zip(SYSTEM_COLUMNS, (pl.Int64, pl.Int32, pl.Int64), strict=True))
 
@@ -16,7 +16,7 @@ def identities(*rows: tuple[int, int, int]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
 
-def rows_of(lake: Any, rewritten: Rewritten) -> list[list[int]]:
+def rows_of(lake: Any, rewritten: RewrittenFile) -> list[list[int]]:
     read = (pl.read_parquet(lake.storage.uri(f"{lake.path}/{file.path}")) for file in rewritten.add)
     return [frame["n"].to_list() for frame in read]
 
@@ -37,8 +37,8 @@ def test_a_file_that_loses_all_rows_is_only_removed(lake: Any) -> None:
 
 def test_rows_that_are_not_there_need_no_rewriting(lake: Any) -> None:
     lake.append(pl.DataFrame({"n": [1, 2]}))
-    assert without(lake.table, identities((1, 0, 7), (9, 0, 0))) == Rewritten()
-    assert without(lake.table, identities()) == Rewritten()
+    assert without(lake.table, identities((1, 0, 7), (9, 0, 0))) == RewrittenFile()
+    assert without(lake.table, identities()) == RewrittenFile()
 
 
 def test_files_without_statistics_are_looked_into(lake: Any) -> None:

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from featurestore.storage.delta import DataFile
-from featurestore_transforms.tables.pieces import Part, pieces, take
+from featurestore_transforms.tables.pieces import Piece, pieces, take
 from featurestore_transforms.tables.row_changes import Rows
 
 PLENTY = 2**30
@@ -28,18 +28,18 @@ def identity(rows: pl.LazyFrame) -> pl.LazyFrame:
 
 def test_whole_files_are_taken_while_they_fit() -> None:
     a, b, c = files(3, 4, 5)
-    assert take(Part((a, b, c)), 7) == (Part((a, b)), Part((c,)))
-    assert take(Part((a, b, c)), 100) == (Part((a, b, c)), Part(()))
+    assert take(Piece((a, b, c)), 7) == (Piece((a, b)), Piece((c,)))
+    assert take(Piece((a, b, c)), 100) == (Piece((a, b, c)), Piece(()))
 
 
 def test_a_file_that_is_too_large_is_taken_in_parts() -> None:
     a, b = files(5, 1)
-    part, left = take(Part((a, b)), 2)
-    assert (part, part.rows) == (Part((a,), 0, 2), 2)
+    part, left = take(Piece((a, b)), 2)
+    assert (part, part.rows) == (Piece((a,), 0, 2), 2)
     part, left = take(left, 2)
-    assert part == Part((a,), 2, 2)
+    assert part == Piece((a,), 2, 2)
     part, left = take(left, 2)
-    assert (part, left) == (Part((a,), 4, 1), Part((b,)))
+    assert (part, left) == (Piece((a,), 4, 1), Piece((b,)))
 
 
 @pytest.mark.parametrize("memory_bytes", [1, 8 * 8 * 1000, PLENTY])

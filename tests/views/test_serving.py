@@ -16,7 +16,14 @@ from featurestore.registry.registry import Registry
 from featurestore.resources import FeatureView
 from featurestore.storage import paths
 from featurestore.storage.objects import Storage
-from featurestore.views.builds import Serving, definition, read_build, read_serving, record_build, swap
+from featurestore.views.builds import (
+    ActiveBuild,
+    definition,
+    promote,
+    read_active_build,
+    read_build,
+    record_build,
+)
 
 
 @pytest.fixture
@@ -38,28 +45,28 @@ def result(source_version: int) -> BuildResult:
 
 
 def test_nothing_serves_before_the_first_swap(storage: Storage) -> None:
-    assert read_serving(storage, "delays") is None
+    assert read_active_build(storage, "delays") is None
 
 
 def test_readers_see_the_build_that_was_swapped_in_last(storage: Storage) -> None:
-    swap(storage, "delays", Serving("build1", "spec1"))
-    swap(storage, "delays", Serving("build2", "spec2"))
-    assert read_serving(storage, "delays") == Serving("build2", "spec2")
+    promote(storage, "delays", ActiveBuild("build1", "spec1"))
+    promote(storage, "delays", ActiveBuild("build2", "spec2"))
+    assert read_active_build(storage, "delays") == ActiveBuild("build2", "spec2")
 
 
 def test_a_swap_can_be_repeated(storage: Storage) -> None:
     for _ in range(2):
-        swap(storage, "delays", Serving("build1", "spec1"))
-    assert read_serving(storage, "delays") == Serving("build1", "spec1")
+        promote(storage, "delays", ActiveBuild("build1", "spec1"))
+    assert read_active_build(storage, "delays") == ActiveBuild("build1", "spec1")
 
 
 def test_views_serve_on_their_own(storage: Storage) -> None:
-    swap(storage, "delays", Serving("build1", "spec1"))
-    assert read_serving(storage, "weather") is None
+    promote(storage, "delays", ActiveBuild("build1", "spec1"))
+    assert read_active_build(storage, "weather") is None
 
 
 def test_the_pointer_is_one_small_readable_object(storage: Storage) -> None:
-    swap(storage, "delays", Serving("build1", "spec1"))
+    promote(storage, "delays", ActiveBuild("build1", "spec1"))
     assert storage.read(paths.serving("delays")) == b'{"digest":"build1","spec":"spec1"}'
 
 
@@ -76,7 +83,7 @@ def test_a_build_says_how_far_it_has_come(storage: Storage) -> None:
 def test_a_failed_look_is_not_read_as_nothing_serves(tmp_path: Path) -> None:
     (tmp_path / paths.serving("delays")).mkdir(parents=True)
     with pytest.raises(StorageError):
-        read_serving(Storage(str(tmp_path)), "delays")
+        read_active_build(Storage(str(tmp_path)), "delays")
 
 
 def test_a_build_is_of_the_accepted_definition_or_of_the_one_that_serves(
@@ -87,7 +94,7 @@ def test_a_build_is_of_the_accepted_definition_or_of_the_one_that_serves(
     serving = Registry(lake.storage).current("views", "delays")
     assert serving is not None
     assert definition(lake.storage, "delays", lake.digest(first)) == serving
-    swap(lake.storage, "delays", Serving(lake.digest(first), serving.digest))
+    promote(lake.storage, "delays", ActiveBuild(lake.digest(first), serving.digest))
     lake.accept(second)
     lake.accept(third)
     assert definition(lake.storage, "delays", lake.digest(first)) == serving
@@ -101,7 +108,9 @@ def test_a_build_over_a_dataset_that_was_made_anew_has_no_definition(
 ) -> None:
     typed = view()
     digest = lake.accept(typed)
-    swap(lake.storage, "delays", Serving(digest, Registry(lake.storage).current("views", "delays").digest))
+    promote(
+        lake.storage, "delays", ActiveBuild(digest, Registry(lake.storage).current("views", "delays").digest)
+    )
     lake.storage.delete(paths.ledger("flights"))
     with pytest.raises(NotFound):
         definition(lake.storage, "delays", digest)

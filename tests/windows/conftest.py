@@ -11,13 +11,13 @@ import pytest
 
 from featurestore.resources.outputs import Output, aggregate_input, aggregate_input_type
 from featurestore.resources.value import ColumnType
-from featurestore.resources.view import Aggregate, Feature, Function
+from featurestore.resources.view import Aggregate, AggregateFunction, Feature
 
 Event = tuple[int, int, Any]
 
 
 def make_output(
-    function: Function, kind: ColumnType, window_us: int, hop_us: int, quantile: float | None = None
+    function: AggregateFunction, kind: ColumnType, window_us: int, hop_us: int, quantile: float | None = None
 ) -> Output:
     """One window of an aggregate; times here are as short as the case needs."""
     aggregate = Aggregate.model_construct(
@@ -42,33 +42,33 @@ def window_value(events: Sequence[Event], output: Output, entity: int, at: int) 
     found = in_window(events, entity, at, output.window_us, output.hop_us)
     values = [x for _, x in found]
     function = output.feature.aggregate.function
-    if function is Function.COUNT:
+    if function is AggregateFunction.COUNT:
         return len(values)
-    if function is Function.APPROX_DISTINCT and values:
+    if function is AggregateFunction.APPROX_DISTINCT and values:
         return len(set(values))
-    if not values or (function in (Function.VARIANCE, Function.STDDEV) and len(values) < 2):
+    if not values or (function in (AggregateFunction.VARIANCE, AggregateFunction.STDDEV) and len(values) < 2):
         return None
     match function:
-        case Function.SUM if isinstance(values[0], int):
+        case AggregateFunction.SUM if isinstance(values[0], int):
             total = sum(values)
             return total if -(2**63) <= total < 2**63 else None
-        case Function.SUM:
+        case AggregateFunction.SUM:
             return _folded(found, output.hop_us, at)
-        case Function.MEAN:
+        case AggregateFunction.MEAN:
             return _folded(found, output.hop_us, at) / len(values)
-        case Function.VARIANCE:
+        case AggregateFunction.VARIANCE:
             return statistics.variance(values)
-        case Function.STDDEV:
+        case AggregateFunction.STDDEV:
             return statistics.stdev(values)
-        case Function.MIN:
+        case AggregateFunction.MIN:
             return min(values)
-        case Function.MAX:
+        case AggregateFunction.MAX:
             return max(values)
-        case Function.FIRST:
+        case AggregateFunction.FIRST:
             return values[0]
-        case Function.LAST:
+        case AggregateFunction.LAST:
             return values[-1]
-        case Function.APPROX_QUANTILE:
+        case AggregateFunction.APPROX_QUANTILE:
             quantile = output.feature.aggregate.quantile
             assert quantile is not None
             return sorted(values)[math.floor(quantile * (len(values) - 1))]

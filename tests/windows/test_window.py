@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from featurestore.resources.outputs import Output
 from featurestore.resources.value import ColumnType
-from featurestore.resources.view import Function
+from featurestore.resources.view import AggregateFunction
 from featurestore.views.schema import arrow_type
 from featurestore.windows.tile import Events, Tiles, build_tiles, floor_to_hop, merge_tiles
 from featurestore.windows.window import evaluate
@@ -23,15 +23,15 @@ Oracle = Callable[[Sequence[tuple[int, int, Any]], Output, int, int], Any]
 INT64 = st.integers(-(2**63), 2**63 - 1)
 FINITE = st.floats(-1e6, 1e6)
 TEXT = st.sampled_from(["", "a", "b", "B", "é", "日本", "zz", "a\x00"])
-KINDS: dict[Function, list[tuple[ColumnType, ColumnType, st.SearchStrategy[Any]]]] = {
-    Function.COUNT: [(ColumnType.INT64, ColumnType.BOOL, st.just(True))],
-    Function.SUM: [
+KINDS: dict[AggregateFunction, list[tuple[ColumnType, ColumnType, st.SearchStrategy[Any]]]] = {
+    AggregateFunction.COUNT: [(ColumnType.INT64, ColumnType.BOOL, st.just(True))],
+    AggregateFunction.SUM: [
         (ColumnType.INT64, ColumnType.INT64, st.integers(-100, 100) | INT64),
         (ColumnType.FLOAT64, ColumnType.FLOAT64, FINITE),
     ],
-    Function.MEAN: [(ColumnType.FLOAT64, ColumnType.FLOAT64, FINITE)],
-    Function.VARIANCE: [(ColumnType.FLOAT64, ColumnType.FLOAT64, FINITE)],
-    Function.STDDEV: [(ColumnType.FLOAT64, ColumnType.FLOAT64, FINITE)],
+    AggregateFunction.MEAN: [(ColumnType.FLOAT64, ColumnType.FLOAT64, FINITE)],
+    AggregateFunction.VARIANCE: [(ColumnType.FLOAT64, ColumnType.FLOAT64, FINITE)],
+    AggregateFunction.STDDEV: [(ColumnType.FLOAT64, ColumnType.FLOAT64, FINITE)],
     **{
         function: [
             (ColumnType.INT64, ColumnType.INT64, INT64),
@@ -41,17 +41,22 @@ KINDS: dict[Function, list[tuple[ColumnType, ColumnType, st.SearchStrategy[Any]]
             (ColumnType.BOOL, ColumnType.BOOL, st.booleans()),
             (ColumnType.BYTES, ColumnType.BYTES, st.binary(max_size=3)),
         ]
-        for function in (Function.MIN, Function.MAX, Function.FIRST, Function.LAST)
+        for function in (
+            AggregateFunction.MIN,
+            AggregateFunction.MAX,
+            AggregateFunction.FIRST,
+            AggregateFunction.LAST,
+        )
     },
-    Function.APPROX_DISTINCT: [(ColumnType.INT64, ColumnType.STRING, TEXT)],
-    Function.APPROX_QUANTILE: [(ColumnType.FLOAT64, ColumnType.FLOAT64, FINITE)],
+    AggregateFunction.APPROX_DISTINCT: [(ColumnType.INT64, ColumnType.STRING, TEXT)],
+    AggregateFunction.APPROX_QUANTILE: [(ColumnType.FLOAT64, ColumnType.FLOAT64, FINITE)],
 }
 
 
 @st.composite
 def cases(draw: st.DrawFn) -> dict[str, Any]:
     """Events of a few entities around 1970, and places that fall on, beside and between them."""
-    function = draw(st.sampled_from(list(Function)))
+    function = draw(st.sampled_from(list(AggregateFunction)))
     kind, stored, values = draw(st.sampled_from(KINDS[function]))
     hop = draw(st.integers(1, 7))
     times = st.integers(-25, 25)
@@ -82,12 +87,12 @@ def ask(output: Output, tiles: Tiles, events: Events, places: Sequence[tuple[int
     return evaluate(output, tiles, events, entity, np.array([place[1] for place in places], np.int64))
 
 
-def agrees(function: Function, got: Any, wanted: Any) -> bool:
+def agrees(function: AggregateFunction, got: Any, wanted: Any) -> bool:
     if wanted is None or got is None:
         return got is None and wanted is None
-    if function in (Function.VARIANCE, Function.STDDEV):
+    if function in (AggregateFunction.VARIANCE, AggregateFunction.STDDEV):
         return math.isclose(got, wanted, rel_tol=1e-9, abs_tol=1e-6)
-    if function is Function.APPROX_QUANTILE:
+    if function is AggregateFunction.APPROX_QUANTILE:
         return math.isclose(got, wanted, rel_tol=1 / 256, abs_tol=1e-300)
     return bool(got == wanted)
 
@@ -144,15 +149,15 @@ def test_both_ends_of_a_window_are_inclusive_and_its_tail_moves_in_hops(
     output: MakeOutput, at: int, wanted: list[Any]
 ) -> None:
     events = events_of([(0, 100, 1), (0, 107, 2)], pa.int64())
-    sum10 = output(Function.SUM, ColumnType.INT64, 10, 5)
-    assert ask(sum10, build_tiles(Function.SUM, events, 5), events, [(0, at)]).to_pylist() == wanted
+    sum10 = output(AggregateFunction.SUM, ColumnType.INT64, 10, 5)
+    assert ask(sum10, build_tiles(AggregateFunction.SUM, events, 5), events, [(0, at)]).to_pylist() == wanted
 
 
 def test_hops_before_1970_are_floored_and_not_cut_towards_zero(output: MakeOutput) -> None:
     events = events_of([(0, -11, 1), (0, -10, 2), (0, -6, 4), (0, -1, 8)], pa.int64())
-    tiles = build_tiles(Function.SUM, events, 5)
+    tiles = build_tiles(AggregateFunction.SUM, events, 5)
     assert tiles.start_us.tolist() == [-15, -10, -5]
-    sum5 = output(Function.SUM, ColumnType.INT64, 5, 5)
+    sum5 = output(AggregateFunction.SUM, ColumnType.INT64, 5, 5)
     assert ask(sum5, tiles, events, [(0, -1), (0, -5), (0, 0), (0, 1)]).to_pylist() == [14, 6, 8, 8]
 
 
@@ -161,23 +166,26 @@ def test_a_sum_of_integers_is_exact_above_2_53_and_null_only_when_the_sum_itself
 ) -> None:
     top = 2**63 - 1
     events = events_of([(0, 1, top), (0, 2, top), (0, 3, -top), (1, 1, 2**53), (1, 2, 1)], pa.int64())
-    total = output(Function.SUM, ColumnType.INT64, 100, 1)
-    tiles = build_tiles(Function.SUM, events, 1)
+    total = output(AggregateFunction.SUM, ColumnType.INT64, 100, 1)
+    tiles = build_tiles(AggregateFunction.SUM, events, 1)
     places = [(0, 1), (0, 2), (0, 3), (1, 2)]
     assert ask(total, tiles, events, places).to_pylist() == [top, None, top, 2**53 + 1]
 
 
 def test_a_sum_that_does_not_fit_a_narrow_declared_type_is_null_and_not_wrapped(output: MakeOutput) -> None:
     events = events_of([(0, 1, 100), (0, 2, 27), (0, 3, 1)], pa.int8())
-    total = output(Function.SUM, ColumnType.INT8, 100, 10)
-    got = ask(total, build_tiles(Function.SUM, events, 10), events, [(0, 2), (0, 3)])
+    total = output(AggregateFunction.SUM, ColumnType.INT8, 100, 10)
+    got = ask(total, build_tiles(AggregateFunction.SUM, events, 10), events, [(0, 2), (0, 3)])
     assert got.to_pylist() == [127, None]
 
 
 def test_nan_stands_above_all_numbers(output: MakeOutput) -> None:
     nan = math.nan
     events = events_of([(0, 1, 1.0), (0, 2, nan), (1, 1, nan), (2, 1, 5.0), (2, 2, 3.0)], pa.float64())
-    for function, wanted in [(Function.MIN, [1.0, nan, 3.0]), (Function.MAX, [nan, nan, 5.0])]:
+    for function, wanted in [
+        (AggregateFunction.MIN, [1.0, nan, 3.0]),
+        (AggregateFunction.MAX, [nan, nan, 5.0]),
+    ]:
         extreme = output(function, ColumnType.FLOAT64, 100, 10)
         got = ask(extreme, build_tiles(function, events, 10), events, [(0, 5), (1, 5), (2, 5)])
         assert np.array_equal(got.to_numpy(), wanted, equal_nan=True)
@@ -185,8 +193,8 @@ def test_nan_stands_above_all_numbers(output: MakeOutput) -> None:
 
 def test_a_variance_of_close_values_far_from_zero_does_not_cancel(output: MakeOutput) -> None:
     events = events_of([(0, t, 1e9 + t % 3) for t in range(30)], pa.float64())
-    variance = output(Function.VARIANCE, ColumnType.FLOAT64, 100, 7)
-    got = ask(variance, build_tiles(Function.VARIANCE, events, 7), events, [(0, 30)])
+    variance = output(AggregateFunction.VARIANCE, ColumnType.FLOAT64, 100, 7)
+    got = ask(variance, build_tiles(AggregateFunction.VARIANCE, events, 7), events, [(0, 30)])
     assert got.to_pylist()[0] == pytest.approx(20 / 29, rel=1e-6)
 
 
@@ -196,13 +204,13 @@ def test_an_entity_with_nothing_in_the_window_has_count_0_and_null_for_the_rest(
         events = events_of([], arrow_type(stored))
         empty = output(function, kind, 10, 5, 0.5)
         got = ask(empty, build_tiles(function, events, 5), events, [(0, 0), (7, 3)])
-        assert got.to_pylist() == ([0, 0] if function is Function.COUNT else [None, None])
+        assert got.to_pylist() == ([0, 0] if function is AggregateFunction.COUNT else [None, None])
 
 
 def test_first_and_last_keep_lists_and_follow_the_order_of_events_at_equal_times(output: MakeOutput) -> None:
     kind = pa.list_(pa.int64())
     events = events_of([(0, 5, [1]), (0, 5, [2, 2]), (0, 5, None), (0, 9, [3])], kind)
-    for function, wanted in [(Function.FIRST, [[1], [1]]), (Function.LAST, [[2, 2], [3]])]:
+    for function, wanted in [(AggregateFunction.FIRST, [[1], [1]]), (AggregateFunction.LAST, [[2, 2], [3]])]:
         end = output(function, ColumnType.LIST_INT64, 10, 5)
         got = ask(end, build_tiles(function, events, 5), events, [(0, 5), (0, 12)])
         assert got.to_pylist() == wanted
@@ -213,7 +221,12 @@ def test_many_places_are_answered_in_parts_with_the_same_result(
 ) -> None:
     events = events_of([(e, t, float(t)) for e in range(5) for t in range(0, 60, 2)], pa.float64())
     places = [(e, t) for t in range(70) for e in range(6)]
-    for function in (Function.SUM, Function.VARIANCE, Function.MAX, Function.APPROX_QUANTILE):
+    for function in (
+        AggregateFunction.SUM,
+        AggregateFunction.VARIANCE,
+        AggregateFunction.MAX,
+        AggregateFunction.APPROX_QUANTILE,
+    ):
         wanted = output(function, ColumnType.FLOAT64, 20, 3, 0.5)
         tiles = build_tiles(function, events, 3)
         whole = ask(wanted, tiles, events, places)

@@ -35,7 +35,7 @@ _COMPRESSED = (".gz", ".zst")
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class FileObservation:
     """A file as it has looked since ``since_us``. ``whole``: it ends as a finished file does."""
 
     arrival: Arrival
@@ -49,7 +49,7 @@ class Sighting:
         return min(self.since_us + quiet_us, self.arrival.modified_us + OLD_US)
 
 
-class Settling:
+class StableFiles:
     """What was seen of a source's files that are not old yet.
 
     ``ends_whole``: whether an arrival ends as a finished file does, say :func:`ends_whole` of its source.
@@ -57,7 +57,7 @@ class Settling:
 
     def __init__(self, ends_whole: Callable[[Arrival], bool]) -> None:
         self._ends_whole = ends_whole
-        self._seen: dict[str, Sighting] = {}
+        self._seen: dict[str, FileObservation] = {}
         self._waiting: set[str] = set()
 
     def admit(self, entries: Iterable[Entry], now_us: int) -> Iterator[Entry]:
@@ -86,7 +86,7 @@ class Settling:
             return now_us
         sighting = self._seen.get(arrival.uri)
         if sighting is None or sighting.arrival != arrival:
-            sighting = Sighting(arrival, now_us, self._ends_whole(arrival))
+            sighting = FileObservation(arrival, now_us, self._ends_whole(arrival))
             self._seen[arrival.uri] = sighting
         return sighting.settles_us
 

@@ -12,7 +12,7 @@ import duckdb
 import pyarrow as pa
 
 from featurestore.errors import NotFound, StorageError
-from featurestore.online.embedded.index import Generation, Shelf
+from featurestore.online.embedded.index import Generation, GenerationIndex
 from featurestore.online.entities import Section, Stored
 from featurestore.online.layout import Form
 from featurestore.storage.objects import Storage
@@ -21,7 +21,7 @@ _STORAGE_VERSION = "v1.4.0"
 """Of DuckDB's files: readers may have an older DuckDB than the publisher, down to the lowest we allow."""
 
 
-def add(shelf: Shelf, stored: Stored, version: int) -> Generation:
+def add(shelf: GenerationIndex, stored: Stored, version: int) -> Generation:
     """Write a generation's file after the last one; no pointer names it yet."""
     number = shelf.last + 1
     file = f"{number:08d}-{uuid.uuid4().hex}.duckdb"

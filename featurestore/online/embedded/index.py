@@ -43,7 +43,7 @@ class Generation:
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
+class GenerationIndex:
     """The generations of one build, as they were listed.
 
     ``last``: the greatest number that is taken; 0 if none. ``newest``: its generation, None if there is none
@@ -56,7 +56,7 @@ class Shelf:
     newest: Generation | None
 
     @classmethod
-    def list(cls, storage: Storage, folder: str) -> Shelf:
+    def list(cls, storage: Storage, folder: str) -> GenerationIndex:
         """Raises StorageError if storage does not answer."""
         names = set(storage.names(folder))
         last = max((int(found[1]) for name in names if (found := _POINTER.fullmatch(name))), default=0)

@@ -16,18 +16,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from featurestore.errors import Conflict, NotFound, StorageError
-from featurestore.failpoint import reach
+from featurestore.failpoint import hit
 from featurestore.online.answer import answer
 from featurestore.online.embedded.generation import add, load
-from featurestore.online.embedded.index import KEPT, Generation, Shelf, folder_of, pointer_path
+from featurestore.online.embedded.index import KEPT, Generation, GenerationIndex, folder_of, pointer_path
 from featurestore.online.entities import Stored
-from featurestore.online.index import GenerationMarks, Marks
+from featurestore.online.index import EmbeddedIndex, OnlineIndex
 from featurestore.online.key import KeyIndex, key_texts
 from featurestore.online.layout import Form
 from featurestore.online.publication import Publication
-from featurestore.online.versions import Held
+from featurestore.online.versions import OnlineVersion
 from featurestore.storage.objects import Storage
-from featurestore.views.query import Looked, Lookup
+from featurestore.views.query import FeatureQuery, FeatureValues
 
 _REMOTE_AGE_S = 1.0
 """How long readers go by what they saw in object storage, where each look takes a round trip."""
@@ -51,20 +51,22 @@ class DuckDBStore:
         self._storage, self._clock = storage, clock
         self._loaded: dict[tuple[str, str], _Loaded] = {}
 
-    def read_many(self, lookups: Sequence[Lookup], now_us: int) -> list[Looked]:
+    def read_many(self, lookups: Sequence[FeatureQuery], now_us: int) -> list[FeatureValues]:
         """See :class:`featurestore.online.OnlineStore`."""
         return [self._read(lookup, now_us) for lookup in lookups]
 
     @property
-    def marks(self) -> Marks:
+    def marks(self) -> OnlineIndex:
         """See :class:`featurestore.online.OnlineStore`."""
-        return GenerationMarks(self._storage)
+        return EmbeddedIndex(self._storage)
 
     def publication(self, view: str, digest: str, form: Form, to_version: int) -> Publication:
         """See :class:`featurestore.online.OnlineStore`."""
-        return DuckDBPublication.begin(Shelf.list(self._storage, folder_of(view, digest)), form, to_version)
+        return DuckDBPublication.begin(
+            GenerationIndex.list(self._storage, folder_of(view, digest)), form, to_version
+        )
 
-    def _read(self, lookup: Lookup, now_us: int) -> Looked:
+    def _read(self, lookup: FeatureQuery, now_us: int) -> FeatureValues:
         loaded = self._newest(lookup)
         place = loaded.index.find(key_texts(lookup.entities))
         known = np.flatnonzero(place >= 0)
@@ -73,7 +75,7 @@ class DuckDBStore:
         here[known] = np.arange(len(known))
         return answer(loaded.form, lookup, stored, here, now_us)
 
-    def _newest(self, lookup: Lookup) -> _Loaded:
+    def _newest(self, lookup: FeatureQuery) -> _Loaded:
         key = lookup.view, lookup.digest
         loaded, now_s = self._loaded.get(key), self._clock()
         if loaded is not None and self._is_newest(loaded, folder_of(*key), now_s):
@@ -81,7 +83,7 @@ class DuckDBStore:
         folder = folder_of(*key)
         for _ in range(KEPT):
             try:
-                newest = Shelf.list(self._storage, folder).newest
+                newest = GenerationIndex.list(self._storage, folder).newest
             except StorageError:
                 if loaded is None:
                     raise
@@ -121,7 +123,7 @@ class DuckDBStore:
 class DuckDBPublication:
     """Collects what changes, and writes it with the rest as one new generation at the end."""
 
-    _shelf: Shelf
+    _shelf: GenerationIndex
     _form: Form
     _version: int
     _old: Stored | None
@@ -129,7 +131,7 @@ class DuckDBPublication:
     _removed: list[pa.Array] = field(default_factory=list)
 
     @classmethod
-    def begin(cls, shelf: Shelf, form: Form, to_version: int) -> DuckDBPublication:
+    def begin(cls, shelf: GenerationIndex, form: Form, to_version: int) -> DuckDBPublication:
         """A publication into the generation after the shelf's last one."""
         old = None
         if shelf.newest is not None:
@@ -160,7 +162,7 @@ class DuckDBPublication:
         """See :class:`featurestore.online.publication.Publication`."""
         self._removed.append(keys)
 
-    def finish(self, *, rebuilt: bool) -> Held:
+    def finish(self, *, rebuilt: bool) -> OnlineVersion:
         """See :class:`featurestore.online.publication.Publication`."""
         parts = list(self._put)
         if not rebuilt and self._old is not None:
@@ -169,7 +171,7 @@ class DuckDBPublication:
             parts.append(self._old.take(np.flatnonzero(kept)))
         stored = Stored.joined(parts) if parts else Stored.empty(self._form)
         generation = add(self._shelf, stored, self._version)
-        reach("during-publish")
+        hit("during-publish")
         if not self._shelf.point_at(generation):
             raise Conflict("another publication was first", where=self._shelf.storage.uri(self._shelf.folder))
-        return Held(self._version, len(stored))
+        return OnlineVersion(self._version, len(stored))

@@ -21,7 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from featurestore.online.packed.heap import Heap, Stream, running
+from featurestore.online.packed.heap import ByteStream, Heap, running
 from featurestore.windows.tile import Ints
 
 Flags = npt.NDArray[np.bool_]
@@ -53,7 +53,7 @@ def has_heap(kind: pa.DataType) -> bool:
     return kind not in _NUMBERS
 
 
-def pack(column: pa.Array) -> tuple[Field, list[Stream]]:
+def pack(column: pa.Array) -> tuple[Field, list[ByteStream]]:
     """The field of each record, and what goes to the heap."""
     if column.type in _NUMBERS:
         return _numbers(column), []
@@ -64,14 +64,14 @@ def pack(column: pa.Array) -> tuple[Field, list[Stream]]:
     elements = column.flatten()
     null = elements.is_null().to_numpy(zero_copy_only=False)
     holed = np.diff(running(null)[running(counts)]) > 0
-    streams = [Stream(counts * holed, null[np.repeat(holed, counts)].astype(np.uint8))]
+    streams = [ByteStream(counts * holed, null[np.repeat(holed, counts)].astype(np.uint8))]
     if elements.type in _NUMBERS:
         numbers = _numbers(elements)
-        streams.append(Stream(counts * numbers.itemsize, numbers))
+        streams.append(ByteStream(counts * numbers.itemsize, numbers))
     else:
         lengths, text = _text(elements)
         sizes = np.diff(running(text.sizes)[running(counts)])
-        streams += [Stream(counts * _LENGTH.itemsize, lengths), Stream(sizes, text.data)]
+        streams += [ByteStream(counts * _LENGTH.itemsize, lengths), ByteStream(sizes, text.data)]
     return (counts | (holed * _HOLED)).astype(_LENGTH), streams
 
 
@@ -134,7 +134,7 @@ def _of_numbers(kind: pa.DataType, field: Field, null: Flags | None) -> pa.Array
     return pa.array(np.ascontiguousarray(field), mask=null).view(kind)
 
 
-def _text(column: pa.Array) -> tuple[Field, Stream]:
+def _text(column: pa.Array) -> tuple[Field, ByteStream]:
     """Lengths in bytes, and the bytes of all."""
     if column.null_count:
         column = column.fill_null(b"" if pa.types.is_binary(column.type) else "")
@@ -142,7 +142,7 @@ def _text(column: pa.Array) -> tuple[Field, Stream]:
     lengths = np.diff(offsets) if len(offsets) else np.zeros(0, np.int32)
     data = column.buffers()[2]
     content = b"" if data is None or not len(lengths) else data[int(offsets[0]) : int(offsets[-1])]
-    return lengths.astype(_LENGTH), Stream(lengths.astype(np.int64), content)
+    return lengths.astype(_LENGTH), ByteStream(lengths.astype(np.int64), content)
 
 
 def _of_text(kind: pa.DataType, lengths: Field, data: bytes, null: Flags | None) -> pa.Array:

@@ -14,12 +14,12 @@ from featurestore.errors import StorageError
 from featurestore.windows.tile import Ints
 
 
-class Unreadable(StorageError):
+class UnreadableValue(StorageError):
     """A stored value is of another layout, or damaged: it has to be made anew."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
+class ByteStream:
     """Bytes of records, one after the other. ``sizes``: of each record, in bytes."""
 
     sizes: Ints
@@ -98,8 +98,8 @@ def _by_entity(sizes: Ints, ends: Ints) -> Ints:
     return np.diff(running(sizes)[ends])
 
 
-def _damaged(how: str) -> Unreadable:
-    return Unreadable(
+def _damaged(how: str) -> UnreadableValue:
+    return UnreadableValue(
         f"a value in the online store is {how} than it says",
         hint="Does something else write to the same keys?",
     )

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from featurestore.online.entities import Section, Stored
 from featurestore.online.layout import Form
 from featurestore.online.packed import fields
-from featurestore.online.packed.heap import Heap, Stream, Unreadable, running
+from featurestore.online.packed.heap import ByteStream, Heap, UnreadableValue, running
 from featurestore.online.versions import PACKED_LAYOUT
 from featurestore.windows.tile import Ints
 
@@ -69,7 +69,7 @@ class Packing:
         """
         foreign = {value[:1] for value in values} - {bytes([PACKED_LAYOUT])}
         if foreign:
-            raise Unreadable(
+            raise UnreadableValue(
                 "a value in the online store has another layout",
                 wanted=str(PACKED_LAYOUT),
                 got=", ".join(sorted(str(byte[0]) if byte else "an empty value" for byte in foreign)),
@@ -96,9 +96,9 @@ class _SectionPacking:
         self._record = np.dtype(layout)
         self._has_heap = any(fields.has_heap(field.type) for field in schema)
 
-    def streams(self, rows: pa.RecordBatch) -> list[Stream]:
+    def streams(self, rows: pa.RecordBatch) -> list[ByteStream]:
         records = np.zeros(rows.num_rows, self._record)
-        heap: list[Stream] = []
+        heap: list[ByteStream] = []
         for name in self.schema.names:
             records[name], more = fields.pack(rows.column(name))
             heap += more
@@ -132,5 +132,5 @@ class _SectionPacking:
         return null if null.any() else None
 
 
-def _fixed(records: npt.NDArray[np.void]) -> Stream:
-    return Stream(np.full(len(records), records.itemsize, np.int64), records.view(np.uint8))
+def _fixed(records: npt.NDArray[np.void]) -> ByteStream:
+    return ByteStream(np.full(len(records), records.itemsize, np.int64), records.view(np.uint8))

@@ -15,13 +15,13 @@ import numpy as np
 import pyarrow as pa
 
 from featurestore.errors import Conflict, SpecError
-from featurestore.failpoint import reach
+from featurestore.failpoint import hit
 from featurestore.online.entities import Stored
 from featurestore.online.key import KeyIndex
 from featurestore.online.layout import Form
 from featurestore.online.packed.packing import Packing
 from featurestore.online.redis.server import Keys, RedisServer, read_held
-from featurestore.online.versions import PACKED_LAYOUT, Held
+from featurestore.online.versions import PACKED_LAYOUT, OnlineVersion
 
 _PACKED_AT_ONCE = 50_000
 _WRITTEN_AT_ONCE = 1000
@@ -114,21 +114,21 @@ class RedisPublication:
             for low in range(0, len(names), _WRITTEN_AT_ONCE):
                 high = low + _WRITTEN_AT_ONCE
                 self._call(_WRITE, names[low:high], values[low:high])
-                reach("during-publish")
+                hit("during-publish")
         self._put_keys.append(stored.keys)
 
     def remove(self, keys: pa.Array) -> None:
         for first in range(0, len(keys), _WRITTEN_AT_ONCE):
             self._remove(self._names(keys.slice(first, _WRITTEN_AT_ONCE)))
 
-    def finish(self, *, rebuilt: bool) -> Held:
+    def finish(self, *, rebuilt: bool) -> OnlineVersion:
         entities = ""
         if rebuilt:
             index = KeyIndex.of(pa.chunked_array(self._put_keys, pa.binary()).unique())
             self._remove_others(index)
             entities = str(len(index.keys))
         arguments = [str(PACKED_LAYOUT), str(self._version), entities, _TRIED]
-        return Held(self._version, self._call(_FINISH, [self._keys.held], arguments))
+        return OnlineVersion(self._version, self._call(_FINISH, [self._keys.held], arguments))
 
     def _remove_others(self, index: KeyIndex) -> None:
         for names in self._server.entity_keys(self._keys):

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from featurestore.errors import CodeError, StorageError
-from featurestore.online.versions import PACKED_LAYOUT, Held
+from featurestore.online.versions import PACKED_LAYOUT, OnlineVersion
 
 USERNAME, PASSWORD = "REDIS_USERNAME", "REDIS_PASSWORD"
 _TIMEOUT_S = 5.0
@@ -93,7 +93,7 @@ class RedisServer:
                 return
 
 
-def read_held(data: bytes | None) -> Held | None:
+def read_held(data: bytes | None) -> OnlineVersion | None:
     """What the key ``held`` says; None if it is not there or of another layout."""
     if data is None:
         return None
@@ -101,6 +101,6 @@ def read_held(data: bytes | None) -> Held | None:
         value = json.loads(data)
         if value["layout"] != PACKED_LAYOUT:
             return None
-        return Held(int(value["version"]), int(value["entities"]))
+        return OnlineVersion(int(value["version"]), int(value["entities"]))
     except (ValueError, KeyError, TypeError):
         return None  # not ours: as if nothing were held

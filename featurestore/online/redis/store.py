@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from featurestore.errors import StorageError
 from featurestore.online.answer import answer
-from featurestore.online.index import Marks, RedisMarks
+from featurestore.online.index import OnlineIndex, RedisIndex
 from featurestore.online.key import key_texts
 from featurestore.online.layout import Form
 from featurestore.online.packed.packing import Packing
@@ -17,7 +17,7 @@ from featurestore.online.publication import Publication
 from featurestore.online.redis.publication import RedisPublication
 from featurestore.online.redis.server import Keys, RedisServer, read_held
 from featurestore.online.versions import PACKED_LAYOUT
-from featurestore.views.query import Looked, Lookup
+from featurestore.views.query import FeatureQuery, FeatureValues
 
 _READ_AT_ONCE = 10_000
 """Keys of one MGET: the server does nothing else meanwhile."""
@@ -30,7 +30,7 @@ class RedisStore:
         self._server = server
         self._forms: dict[tuple[str, str], tuple[Form, Packing]] = {}
 
-    def read_many(self, lookups: Sequence[Lookup], now_us: int) -> list[Looked]:
+    def read_many(self, lookups: Sequence[FeatureQuery], now_us: int) -> list[FeatureValues]:
         """See :class:`featurestore.online.OnlineStore`."""
         keys = [Keys.of(lookup.view, lookup.digest) for lookup in lookups]
         texts = [key_texts(lookup.entities) for lookup in lookups]
@@ -50,15 +50,17 @@ class RedisStore:
         return found
 
     @property
-    def marks(self) -> Marks:
+    def marks(self) -> OnlineIndex:
         """See :class:`featurestore.online.OnlineStore`."""
-        return RedisMarks(self._server)
+        return RedisIndex(self._server)
 
     def publication(self, view: str, digest: str, form: Form, to_version: int) -> Publication:
         """See :class:`featurestore.online.OnlineStore`."""
         return RedisPublication.begin(self._server, Keys.of(view, digest), form, to_version)
 
-    def _answer(self, lookup: Lookup, text: pa.Array, values: Sequence[bytes | None], now_us: int) -> Looked:
+    def _answer(
+        self, lookup: FeatureQuery, text: pa.Array, values: Sequence[bytes | None], now_us: int
+    ) -> FeatureValues:
         """``values``: of the entities whose key is not null."""
         there = np.fromiter((value is not None for value in values), np.bool_, len(values))
         rows = np.flatnonzero(text.is_valid().to_numpy(zero_copy_only=False))[there]
@@ -69,7 +71,7 @@ class RedisStore:
         stored = packing.unpack(text.take(pa.array(rows)), packed, form.needed(lookup.outputs))
         return answer(form, lookup, stored, place, now_us)
 
-    def _require_held(self, lookup: Lookup, data: bytes | None) -> None:
+    def _require_held(self, lookup: FeatureQuery, data: bytes | None) -> None:
         if read_held(data) is None:
             raise StorageError(
                 f"the online store does not hold the view {lookup.view!r}",
@@ -79,7 +81,7 @@ class RedisStore:
                 hint="`featurestore run` publishes it from the offline store",
             )
 
-    def _form(self, lookup: Lookup) -> tuple[Form, Packing]:
+    def _form(self, lookup: FeatureQuery) -> tuple[Form, Packing]:
         known = self._forms.get((lookup.view, lookup.digest))
         if known is None:
             form = Form.of(lookup.spec)

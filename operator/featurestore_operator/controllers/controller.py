@@ -14,22 +14,22 @@ from featurestore.humanize import format_time, sentence
 from featurestore.protocol import as_failure
 from featurestore.reconcile.conditions import Condition, false, unknown
 from featurestore.reconcile.reasons import Reason
-from featurestore.retry import SECOND_US, Attempt
+from featurestore.retry import SECOND_US, FailureStreak
 from featurestore_operator.controllers.deletion import Deletion, hindered
-from featurestore_operator.controllers.pipelines import Outcome, Pipelines
-from featurestore_operator.controllers.status_writer import Teller
-from featurestore_operator.controllers.stores import Upkeep
+from featurestore_operator.controllers.pipelines import Pipelines, ReconcileResult
+from featurestore_operator.controllers.status_writer import StatusWriter
+from featurestore_operator.controllers.stores import StoreController
 from featurestore_operator.controllers.views import Views
 from featurestore_operator.informer.cache import Cache
 from featurestore_operator.jobs.launcher import Launcher
 from featurestore_operator.kube.api import Api
 from featurestore_operator.kube.kinds import OF_KIND
 from featurestore_operator.metrics import Metrics
-from featurestore_operator.namespaces.acceptance import Ruling
+from featurestore_operator.namespaces.acceptance import SpecDecision
 from featurestore_operator.namespaces.open_store import OpenStore, Stores
 from featurestore_operator.settings import Settings
 from featurestore_operator.webhook.admission import Review, review
-from featurestore_operator.webhook.review_context import neighbours
+from featurestore_operator.webhook.review_context import review_context
 from featurestore_operator.workqueue.key import Key
 
 
@@ -40,14 +40,14 @@ class Controller:
         self, cache: Cache, api: Api, settings: Settings, metrics: Metrics, clock: Callable[[], int]
     ) -> None:
         self._cache, self._api, self._metrics, self._clock = cache, api, metrics, clock
-        self._teller = Teller(api, clock, settings.identity)
+        self._teller = StatusWriter(api, clock, settings.identity)
         self._stores = Stores(cache, api, settings, clock)
         launcher = Launcher(cache, api, metrics, clock)
         self._pipelines = Pipelines(self._stores, launcher, metrics, clock)
         self._views = Views(self._pipelines, launcher, clock)
-        self._upkeep = Upkeep(cache, api, self._stores, settings, self._teller, clock)
+        self._upkeep = StoreController(cache, api, self._stores, settings, self._teller, clock)
         self._deletion = Deletion(api, self._teller)
-        self._blind: dict[Key, Attempt] = {}
+        self._blind: dict[Key, FailureStreak] = {}
         self._resting: dict[Key, int] = {}
 
     def handle(self, key: Key) -> float | None:
@@ -69,7 +69,7 @@ class Controller:
 
     def review(self, request: Mapping[str, Any]) -> Review:
         """What the webhook answers to a request of the API server; see :mod:`featurestore_operator.webhook.admission`."""
-        return review(request, neighbours(request, self._cache, self._stores))
+        return review(request, review_context(request, self._cache, self._stores))
 
     def _rests(self, key: Key) -> int | None:
         """When to look again at a pipeline that rests: one listing instead of a look; None: it is to be looked at.
@@ -122,7 +122,9 @@ class Controller:
         )
         return self._told(found, view, outcome)
 
-    def _told(self, found: dict[str, Any], ruling: Ruling[Any], outcome: Outcome | None) -> int | None:
+    def _told(
+        self, found: dict[str, Any], ruling: SpecDecision[Any], outcome: ReconcileResult | None
+    ) -> int | None:
         """Say how it stands; when to look again."""
         said = outcome.conditions if outcome is not None else ()
         if ruling.problem:
@@ -160,7 +162,9 @@ class Controller:
 
     def _cannot_see(self, key: Key, found: dict[str, Any] | None, error: StorageError) -> int | None:
         """Storage does not answer: nothing can be known, so nothing is done, and that is said; when to look again."""
-        attempt = self._blind[key] = Attempt.after(self._blind.get(key), self._clock(), as_failure(error))
+        attempt = self._blind[key] = FailureStreak.after(
+            self._blind.get(key), self._clock(), as_failure(error)
+        )
         if found is not None:
             again = f"Failed {attempt.count} ×. Next attempt at {format_time(attempt.next_us)}."
             message = f"{sentence(attempt.failure)}. {again}"
@@ -178,7 +182,7 @@ class Controller:
         return attempt.next_us
 
 
-def _invalid(ruling: Ruling[Any]) -> Condition:
+def _invalid(ruling: SpecDecision[Any]) -> Condition:
     message = ruling.problem
     if ruling.accepted is not None:
         message += f". The last good spec, {ruling.accepted.digest}, keeps running."

@@ -18,7 +18,7 @@ from featurestore.reconcile.conditions import Condition, false
 from featurestore.reconcile.reasons import Reason
 from featurestore.retry import SECOND_US
 from featurestore.storage import paths
-from featurestore_operator.controllers.status_writer import Teller
+from featurestore_operator.controllers.status_writer import StatusWriter
 from featurestore_operator.kube.api import Api
 from featurestore_operator.kube.kinds import (
     JOB,
@@ -44,7 +44,7 @@ PATIENCE_US = 60 * SECOND_US
 
 
 class Deletion:
-    def __init__(self, api: Api, teller: Teller) -> None:
+    def __init__(self, api: Api, teller: StatusWriter) -> None:
         self._api, self._teller = api, teller
         self._places: dict[Key, OpenStore] = {}
 

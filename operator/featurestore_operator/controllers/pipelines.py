@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from featurestore.arrivals.backlog import Inbox
+from featurestore.arrivals.backlog import Backlog
 from featurestore.arrivals.ledger import Ledger
 from featurestore.errors import Conflict, NotFound
 from featurestore.protocol import BatchResult
@@ -16,19 +16,19 @@ from featurestore.reconcile.observe import last_result, observe_pipeline
 from featurestore.reconcile.reasons import Reason
 from featurestore.reconcile.reconcile import reconcile
 from featurestore.reconcile.state import Desired, Observed, ObservedPipeline
-from featurestore.reconcile.steps import Checkpoint, CloseBatch, RunBatch, Step
+from featurestore.reconcile.steps import CloseBatch, RunBatch, Step, WriteCheckpoint
 from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline
 from featurestore.resources.pipeline import Suspend
-from featurestore.retry import Attempt
+from featurestore.retry import FailureStreak
 from featurestore_operator.controllers.status_fields import facts_of, time_of
-from featurestore_operator.jobs.attempts import Due, Records
+from featurestore_operator.jobs.attempts import JobAttempts, NextAttempt
 from featurestore_operator.jobs.job_manifest import BATCH, Owner
 from featurestore_operator.jobs.job_outcome import Running
 from featurestore_operator.jobs.launcher import Launcher
 from featurestore_operator.jobs.memory import Learned
 from featurestore_operator.metrics import Metrics
-from featurestore_operator.namespaces.acceptance import Ruling, rule_pipeline
+from featurestore_operator.namespaces.acceptance import SpecDecision, decide_pipeline
 from featurestore_operator.namespaces.open_store import SECRET_US, OpenStore, Stores
 from featurestore_operator.workqueue.key import Key
 
@@ -42,7 +42,7 @@ class _Kept:
 
     digest: str
     environ: Mapping[str, str] | None
-    inbox: Inbox
+    inbox: Backlog
 
 
 @dataclass(slots=True)
@@ -57,12 +57,12 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ReconcileResult:
     """What a look came to: conditions, other facts of the status, the failure that stands, when to look again (µs)."""
 
     conditions: tuple[Condition, ...]
     facts: dict[str, Any]
-    failing: Attempt | None
+    failing: FailureStreak | None
     next_us: int | None
     rests: bool = False
     """Nothing is to be done or waited for but new files: until then, a look would come to the same."""
@@ -102,13 +102,13 @@ class Pipelines:
         inbox = seen.inbox.inbox
         return inbox.next_us if inbox.rests(self._clock()) else None
 
-    def rule(self, found: dict[str, Any], store: OpenStore) -> Ruling[DataPipeline]:
+    def rule(self, found: dict[str, Any], store: OpenStore) -> SpecDecision[DataPipeline]:
         """Which spec runs.
 
         Raises:
             StorageError: storage did not answer.
         """
-        return rule_pipeline(found, store.registry, lambda name: columns(store, name))
+        return decide_pipeline(found, store.registry, lambda name: columns(store, name))
 
     def look(
         self,
@@ -116,7 +116,7 @@ class Pipelines:
         accepted: Accepted[DataPipeline],
         store: OpenStore,
         jobs: Collection[dict[str, Any]],
-    ) -> Outcome:
+    ) -> ReconcileResult:
         """Look, and do what is to be done.
 
         Raises:
@@ -148,7 +148,7 @@ class Pipelines:
                 match step:
                     case CloseBatch() if inbox is not None:
                         done |= _close(inbox, step, now_us)
-                    case Checkpoint():
+                    case WriteCheckpoint():
                         seen.ledger.checkpoint()
                         done = True
                     case RunBatch():
@@ -160,7 +160,7 @@ class Pipelines:
         wanted = {RunBatch(name, there.done + 1, accepted.digest).key}
         self._launcher.settle(namespace, records, wanted if there.head > there.done else ())
         looks = [us for us in (plan.wake_us, inbox.next_us if inbox else None) if us is not None]
-        return Outcome(
+        return ReconcileResult(
             plan.pipelines[name],
             _facts(found, seen, there, inbox),
             plan.failing.get(f"pipelines/{name}"),
@@ -176,7 +176,7 @@ class Pipelines:
                 seen = self._seen[namespace, name] = Seen(store, Ledger(store.storage, name))
             return seen
 
-    def _inbox(self, seen: Seen, accepted: Accepted[DataPipeline], store: OpenStore) -> Inbox | None:
+    def _inbox(self, seen: Seen, accepted: Accepted[DataPipeline], store: OpenStore) -> Backlog | None:
         """What waits at the source; None while the pipeline is suspended.
 
         Raises:
@@ -194,12 +194,12 @@ class Pipelines:
         if kept is not None and (kept.digest, kept.environ) == (accepted.digest, environ):
             return kept.inbox
         # No source that is accepted in a cluster is relative to anything.
-        seen.inbox = _Kept(accepted.digest, environ, Inbox(seen.ledger, "/", spec, environ))
+        seen.inbox = _Kept(accepted.digest, environ, Backlog(seen.ledger, "/", spec, environ))
         return seen.inbox.inbox
 
     def _looked_up(
         self, namespace: str, accepted: Accepted[DataPipeline], store: OpenStore
-    ) -> dict[str, ObservedPipeline | Attempt]:
+    ) -> dict[str, ObservedPipeline | FailureStreak]:
         return {
             name: self.observed(namespace, name, store)
             for name in accepted.resource.spec.looked_up
@@ -221,12 +221,12 @@ class Pipelines:
         self,
         found: dict[str, Any],
         step: RunBatch,
-        due: Due | Attempt,
+        due: NextAttempt | FailureStreak,
         accepted: Accepted[DataPipeline],
         store: OpenStore,
         seen: Seen,
-    ) -> str | Attempt:
-        if isinstance(due, Attempt):
+    ) -> str | FailureStreak:
+        if isinstance(due, FailureStreak):
             return due
         entries = seen.ledger.manifest(step.number).entries
         owner = Owner("DataPipeline", step.pipeline, found["metadata"]["uid"])
@@ -234,7 +234,7 @@ class Pipelines:
         return self._launcher.start(step, due, accepted, owner, store.place, learned(found), bytes_in)
 
 
-def _without_secret(found: dict[str, Any], why: str, now_us: int) -> Outcome:
+def _without_secret(found: dict[str, Any], why: str, now_us: int) -> ReconcileResult:
     """Nothing can be listed, and no Job can start; what was known before stands."""
     said = (
         false("Ready", Reason.SECRET_MISSING, why),
@@ -242,10 +242,10 @@ def _without_secret(found: dict[str, Any], why: str, now_us: int) -> Outcome:
         false("SourceReachable", Reason.SECRET_MISSING, why),
         true("Degraded", Reason.SECRET_MISSING, why),
     )
-    return Outcome(said, facts_of(found.get("status") or {}), None, now_us + SECRET_US)
+    return ReconcileResult(said, facts_of(found.get("status") or {}), None, now_us + SECRET_US)
 
 
-def _under_way(records: Records, accepted: Accepted[DataPipeline], *, waiting: bool) -> dict[str, str]:
+def _under_way(records: JobAttempts, accepted: Accepted[DataPipeline], *, waiting: bool) -> dict[str, str]:
     """Key of a batch to what its Job does. A batch keeps the spec that it was closed under, and its Job runs on."""
     name = accepted.resource.metadata.name
     return {
@@ -255,9 +255,11 @@ def _under_way(records: Records, accepted: Accepted[DataPipeline], *, waiting: b
     }
 
 
-def note(step: Step, begun: str | Attempt, running: dict[str, str], attempts: dict[str, Attempt]) -> None:
+def note(
+    step: Step, begun: str | FailureStreak, running: dict[str, str], attempts: dict[str, FailureStreak]
+) -> None:
     """The step is under way, or failed and is not due yet."""
-    if isinstance(begun, Attempt):
+    if isinstance(begun, FailureStreak):
         attempts[step.key] = begun
     else:
         running[step.key] = begun
@@ -279,7 +281,7 @@ def columns(store: OpenStore, pipeline: str) -> Collection[str] | None:
     return result.dataset_columns if result else None
 
 
-def _close(inbox: Inbox, step: CloseBatch, now_us: int) -> bool:
+def _close(inbox: Backlog, step: CloseBatch, now_us: int) -> bool:
     """Whether the batch was closed; another operator may have been first, which is as good."""
     try:
         inbox.close(step, now_us)
@@ -288,7 +290,9 @@ def _close(inbox: Inbox, step: CloseBatch, now_us: int) -> bool:
     return True
 
 
-def _facts(found: dict[str, Any], seen: Seen, there: ObservedPipeline, inbox: Inbox | None) -> dict[str, Any]:
+def _facts(
+    found: dict[str, Any], seen: Seen, there: ObservedPipeline, inbox: Backlog | None
+) -> dict[str, Any]:
     result = seen.result
     intended = [
         entry.arrival

@@ -10,7 +10,7 @@ from typing import Any
 
 from featurestore.humanize import format_time
 from featurestore.reconcile.conditions import Condition
-from featurestore.retry import Attempt
+from featurestore.retry import FailureStreak
 
 _LONGEST = 4096
 _MADE = frozenset({"conditions", "observedGeneration", "nextAttemptTime"})
@@ -39,7 +39,7 @@ def status(
     facts: dict[str, Any],
     before: dict[str, Any],
     generation: int,
-    failing: Attempt | None,
+    failing: FailureStreak | None,
     now_us: int,
 ) -> dict[str, Any]:
     """The whole status. ``facts``: its other fields; None leaves one out."""

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from featurestore.errors import NotFound
 from featurestore.reconcile.conditions import Condition
 from featurestore.reconcile.reasons import Reason
-from featurestore.retry import Attempt
+from featurestore.retry import FailureStreak
 from featurestore_operator.controllers.status_fields import facts_of, ready, status
 from featurestore_operator.kube.api import Api, Exists, Terminating
 from featurestore_operator.kube.event import event
@@ -23,7 +23,7 @@ _CALM = frozenset(
 """Reasons for not being ready that need nobody's attention."""
 
 
-class Teller:
+class StatusWriter:
     """``clock``: UTC microseconds now. ``reporter``: name of this operator among others."""
 
     def __init__(self, api: Api, clock: Callable[[], int], reporter: str) -> None:
@@ -34,7 +34,7 @@ class Teller:
         found: dict[str, Any],
         said: Iterable[Condition],
         facts: dict[str, Any],
-        failing: Attempt | None = None,
+        failing: FailureStreak | None = None,
     ) -> None:
         """Write the status, if it differs from what stands.
 
@@ -56,7 +56,7 @@ class Teller:
         if was[:2] != now[:2]:
             self._announce(found, now)
 
-    def blind(self, found: dict[str, Any], said: Sequence[Condition], failing: Attempt) -> None:
+    def blind(self, found: dict[str, Any], said: Sequence[Condition], failing: FailureStreak) -> None:
         """Say that nothing can be known now; what was known before stands, but for what is said."""
         kept, types = found.get("status") or {}, {it.type for it in said}
         others = [Condition.model_validate(it) for it in _ours(kept) if it["type"] not in types]

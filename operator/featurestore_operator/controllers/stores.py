@@ -18,7 +18,7 @@ from featurestore.protocol import as_failure
 from featurestore.reconcile.conditions import Condition, false, true
 from featurestore.reconcile.reasons import Reason
 from featurestore.resources import FeatureStore
-from featurestore_operator.controllers.status_writer import Teller
+from featurestore_operator.controllers.status_writer import StatusWriter
 from featurestore_operator.informer.cache import Cache
 from featurestore_operator.kube.api import Api, Exists
 from featurestore_operator.kube.kinds import (
@@ -46,7 +46,7 @@ APPLIED = "featurestore.dev/applied"
 _BESIDE = {it.kind: it for it in (SERVICE, STATEFUL_SET, POD_DISRUPTION_BUDGET, CONFIG_MAP)}
 
 
-class Upkeep:
+class StoreController:
     """``clock``: UTC microseconds now."""
 
     def __init__(
@@ -55,7 +55,7 @@ class Upkeep:
         api: Api,
         stores: Stores,
         settings: Settings,
-        teller: Teller,
+        teller: StatusWriter,
         clock: Callable[[], int],
     ) -> None:
         self._cache, self._api, self._stores = cache, api, stores

@@ -8,25 +8,25 @@ from typing import Any
 
 from featurestore.arrivals.ledger import Ledger
 from featurestore.errors import StorageError
-from featurestore.online.versions import Held
+from featurestore.online.versions import OnlineVersion
 from featurestore.protocol import as_failure, covered
 from featurestore.reconcile.observe import observe_view
 from featurestore.reconcile.reconcile import reconcile
 from featurestore.reconcile.state import Desired, Observed, ObservedPipeline, ObservedView
-from featurestore.reconcile.steps import BuildView, Publish, Retire, Swap
+from featurestore.reconcile.steps import BuildView, Promote, Publish, Retire
 from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline, FeatureView
 from featurestore.resources.outputs import build_digest
-from featurestore.retry import Attempt
-from featurestore.views.builds import Serving, swap
-from featurestore_operator.controllers.pipelines import Outcome, Pipelines, columns, note
+from featurestore.retry import FailureStreak
+from featurestore.views.builds import ActiveBuild, promote
+from featurestore_operator.controllers.pipelines import Pipelines, ReconcileResult, columns, note
 from featurestore_operator.controllers.status_fields import time_of
-from featurestore_operator.jobs.attempts import Due, Records
+from featurestore_operator.jobs.attempts import JobAttempts, NextAttempt
 from featurestore_operator.jobs.job_manifest import BATCH, Owner
 from featurestore_operator.jobs.job_outcome import Running
 from featurestore_operator.jobs.launcher import Launcher
 from featurestore_operator.kube.kinds import VIEW_LABEL
-from featurestore_operator.namespaces.acceptance import Ruling, rule_view
+from featurestore_operator.namespaces.acceptance import SpecDecision, decide_view
 from featurestore_operator.namespaces.open_store import OpenStore
 
 _ROUNDS = 4
@@ -39,15 +39,15 @@ class Views:
         self._pipelines = pipelines
         self._launcher = launcher
         self._clock = clock
-        self._away: dict[str, Attempt] = {}
+        self._away: dict[str, FailureStreak] = {}
 
-    def rule(self, found: dict[str, Any], store: OpenStore) -> Ruling[FeatureView]:
+    def rule(self, found: dict[str, Any], store: OpenStore) -> SpecDecision[FeatureView]:
         """Which spec runs.
 
         Raises:
             StorageError: storage did not answer.
         """
-        return rule_view(found, store.registry, lambda name: columns(store, name))
+        return decide_view(found, store.registry, lambda name: columns(store, name))
 
     def look(
         self,
@@ -55,7 +55,7 @@ class Views:
         accepted: Accepted[FeatureView],
         store: OpenStore,
         jobs: Collection[dict[str, Any]],
-    ) -> Outcome:
+    ) -> ReconcileResult:
         """Look, and do what is to be done.
 
         Raises:
@@ -71,7 +71,7 @@ class Views:
             records = self._launcher.withdraw(namespace, records, spec)
         attempts, running = records.attempts, records.running
         now_us = self._clock()
-        there: dict[str, ObservedPipeline | Attempt] = {}
+        there: dict[str, ObservedPipeline | FailureStreak] = {}
         if spec is not None:
             there[source] = self._pipelines.observed(namespace, source, store)
         for _ in range(_ROUNDS):
@@ -91,8 +91,8 @@ class Views:
                         begun = self._start(found, step, records.due(step, now_us), pipeline, store)
                         note(step, begun, running, attempts)
                         done = True
-                    case Swap(_, digest, spec_digest):
-                        swap(store.storage, name, Serving(digest, spec_digest))
+                    case Promote(_, digest, spec_digest):
+                        promote(store.storage, name, ActiveBuild(digest, spec_digest))
                         done = True
                     case Retire(_, digest):
                         store.marks.drop(name, digest)
@@ -100,7 +100,7 @@ class Views:
             if not done:
                 break
         self._launcher.settle(namespace, records, attempts if plan.failing else ())
-        return Outcome(
+        return ReconcileResult(
             plan.views[name],
             _facts(accepted, there.get(source), view),
             plan.failing.get(f"views/{name}"),
@@ -111,33 +111,40 @@ class Views:
         self,
         found: dict[str, Any],
         work: BuildView | Publish,
-        due: Due | Attempt,
+        due: NextAttempt | FailureStreak,
         pipeline: Accepted[DataPipeline],
         store: OpenStore,
-    ) -> str | Attempt:
-        if isinstance(due, Attempt):
+    ) -> str | FailureStreak:
+        if isinstance(due, FailureStreak):
             return due
         owner = Owner("FeatureView", work.view, found["metadata"]["uid"])
         return self._launcher.start(work, due, pipeline, owner, store.place, None, 0)
 
     def _observed(
-        self, store: OpenStore, accepted: Accepted[FeatureView], source: ObservedPipeline | Attempt | None
+        self,
+        store: OpenStore,
+        accepted: Accepted[FeatureView],
+        source: ObservedPipeline | FailureStreak | None,
     ) -> ObservedView | None:
         if not isinstance(source, ObservedPipeline):
             return None
         return observe_view(store.storage, accepted, source.uid, self._published(store))
 
-    def _published(self, store: OpenStore) -> Callable[[str, Collection[str]], Mapping[str, Held] | Attempt]:
+    def _published(
+        self, store: OpenStore
+    ) -> Callable[[str, Collection[str]], Mapping[str, OnlineVersion] | FailureStreak]:
         """What the online store holds; one that is away is asked again after a while, by whoever looks first."""
 
-        def ask(view: str, wanted: Collection[str]) -> Mapping[str, Held] | Attempt:
+        def ask(view: str, wanted: Collection[str]) -> Mapping[str, OnlineVersion] | FailureStreak:
             now_us, before = self._clock(), self._away.get(store.place.namespace)
             if before is not None and before.next_us > now_us:
                 return before
             try:
                 held = store.published(view, wanted)
             except StorageError as error:
-                away = self._away[store.place.namespace] = Attempt.after(before, now_us, as_failure(error))
+                away = self._away[store.place.namespace] = FailureStreak.after(
+                    before, now_us, as_failure(error)
+                )
                 return away
             self._away.pop(store.place.namespace, None)
             return held
@@ -148,8 +155,8 @@ class Views:
 def _held(
     view: ObservedView | None,
     accepted: Accepted[FeatureView],
-    source: ObservedPipeline | Attempt | None,
-    batches: Records,
+    source: ObservedPipeline | FailureStreak | None,
+    batches: JobAttempts,
     store: OpenStore,
 ) -> dict[str, str]:
     """That a running Job of its pipeline brings the view on, as it does with every view that kept up."""
@@ -171,7 +178,7 @@ def _held(
 
 def _facts(
     accepted: Accepted[FeatureView],
-    source: ObservedPipeline | Attempt | None,
+    source: ObservedPipeline | FailureStreak | None,
     view: ObservedView | None,
 ) -> dict[str, Any]:
     """What readers find now: of the build that serves, else of the one that is wanted."""

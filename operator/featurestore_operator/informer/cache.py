@@ -27,7 +27,7 @@ from typing import Any, NamedTuple, cast
 
 from pydantic_core import from_json, to_json
 
-from featurestore_operator.informer.status_summary import Standing
+from featurestore_operator.informer.status_summary import StatusSummary
 from featurestore_operator.kube.kinds import (
     DATA_PIPELINE,
     FEATURE_STORE,
@@ -57,7 +57,7 @@ class _Entry(NamedTuple):
     content: bytes
     beyond_status: int
     groups: tuple[Place, ...]
-    standing: Standing | None
+    standing: StatusSummary | None
 
 
 class Cache:
@@ -128,7 +128,7 @@ class Cache:
                 if kind in OF_KIND
             ]
 
-    def standings(self) -> list[tuple[Key, Standing]]:
+    def standings(self) -> list[tuple[Key, StatusSummary]]:
         """How each of our resources stands; no object is parsed for it."""
         with self._lock:
             return [
@@ -264,7 +264,7 @@ def _entry(resource: Resource, item: Object) -> _Entry:
         zlib.compress(beyond_status + b"\n" + rest, 1),
         hash(beyond_status),
         tuple(_groups(resource, item)),
-        Standing.of(item) if resource.kind in OF_KIND else None,
+        StatusSummary.of(item) if resource.kind in OF_KIND else None,
     )
 
 

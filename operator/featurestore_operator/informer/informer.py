@@ -24,7 +24,7 @@ from kubernetes.client import Configuration
 
 from featurestore.errors import FeatureStoreError, NotFound, TransientError
 from featurestore_operator.informer.cache import Cache
-from featurestore_operator.informer.relist import Census
+from featurestore_operator.informer.relist import Relist
 from featurestore_operator.kube.access import authorization
 from featurestore_operator.kube.api import Api
 from featurestore_operator.kube.kinds import WATCHED, Resource
@@ -231,7 +231,7 @@ class Informer:
 
     def _settle(self) -> bool:
         """Know what was missed; whether the watches still owe it, though they had time to tell."""
-        census = Census(self._api, self._cache, self._namespaces)
+        census = Relist(self._api, self._cache, self._namespaces)
         gone = census.drop_what_is_gone()
         missed = census.missed()
         patient_until = time.monotonic() + PATIENCE_S

@@ -16,7 +16,7 @@ from featurestore_operator.kube.kinds import WATCHED, Resource
 Place = tuple[Resource, str, str]
 
 
-class Census:
+class Relist:
     """All objects that are there, in some namespaces or (``[None]``) in all.
 
     Raises:

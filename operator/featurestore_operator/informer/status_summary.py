@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 
-class Standing(NamedTuple):
+class StatusSummary(NamedTuple):
     """Moments are UTC seconds; None is what a status does not say."""
 
     ready: bool
@@ -18,10 +18,10 @@ class Standing(NamedTuple):
     batch: int | None = None
 
     @classmethod
-    def of(cls, item: Mapping[str, Any]) -> Standing:
+    def of(cls, item: Mapping[str, Any]) -> StatusSummary:
         """The standing of one of our resources, as the API server has it.
 
-        >>> Standing.of({"status": {"rows": 7, "watermark": "1970-01-01T00:01:00Z"}})[:3]
+        >>> StatusSummary.of({"status": {"rows": 7, "watermark": "1970-01-01T00:01:00Z"}})[:3]
         (False, 60.0, 7)
         """
         status = item.get("status") or {}

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from featurestore.retry import Attempt
+from featurestore.retry import FailureStreak
 from featurestore_operator.jobs.job_manifest import WORK, Work, work_digest
 from featurestore_operator.jobs.job_outcome import (
     Failed,
@@ -23,7 +23,7 @@ from featurestore_operator.workqueue.key import Key
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class NextAttempt:
     """The work may be tried now, as attempt ``number`` after ``killed`` OOM kills in a row."""
 
     number: int
@@ -31,7 +31,7 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True)
-class JobRecord:
+class JobAttempt:
     """One Job and what became of it."""
 
     job: dict[str, Any]
@@ -80,14 +80,14 @@ class JobRecord:
         return str(self.job["metadata"].get("creationTimestamp", "")), attempt_of(self.job)
 
 
-class Records:
+class JobAttempts:
     """``records``: of all Jobs of a resource."""
 
-    def __init__(self, records: Iterable[JobRecord]) -> None:
+    def __init__(self, records: Iterable[JobAttempt]) -> None:
         self.all = sorted(records, key=lambda record: record.order)
 
     @property
-    def attempts(self) -> dict[str, Attempt]:
+    def attempts(self) -> dict[str, FailureStreak]:
         """Step key to its failures in a row."""
         return {
             step: record.verdict.attempt
@@ -105,25 +105,25 @@ class Records:
         """Step key to the sentence that says what its Job waits for."""
         return self._under_way(waiting=True)
 
-    def due(self, work: Work, now_us: int) -> Due | Attempt:
+    def due(self, work: Work, now_us: int) -> NextAttempt | FailureStreak:
         """The next attempt at work that no Job does now; or the failure after which it is not due yet."""
         named = work_digest(work)
         exact = [it for it in self.all if annotation(it.job, WORK) == named]
         last = exact[-1] if exact else self._newest().get(work.key)
         if last is None:
-            return Due(1, 0)
+            return NextAttempt(1, 0)
         failed = last.verdict
         if isinstance(failed, Succeeded):
             if not exact:
-                return Due(1, 0)
+                return NextAttempt(1, 0)
             failed = lost(last.job, now_us)
         if not isinstance(failed, Failed):
-            return Due(attempt_of(last.job), 0)
+            return NextAttempt(attempt_of(last.job), 0)
         if failed.attempt.next_us > now_us:
             return failed.attempt
-        return Due(failed.attempt.count + 1, failed.killed)
+        return NextAttempt(failed.attempt.count + 1, failed.killed)
 
-    def settled(self, planned: Iterable[str]) -> list[JobRecord]:
+    def settled(self, planned: Iterable[str]) -> list[JobAttempt]:
         """Jobs that are over and tell nothing that is still needed: all but the last failed one of each planned step."""
         wanted = set(planned)
         newest = self._newest()
@@ -143,5 +143,5 @@ class Records:
             if isinstance(it.verdict, Running) and it.verdict.waiting is waiting
         }
 
-    def _newest(self) -> dict[str, JobRecord]:
+    def _newest(self) -> dict[str, JobAttempt]:
         return {record.step: record for record in self.all}

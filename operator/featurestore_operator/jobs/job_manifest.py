@@ -16,7 +16,7 @@ from featurestore.protocol import JobRequest
 from featurestore.reconcile.steps import BuildView, Publish, RunBatch
 from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline
-from featurestore_operator.jobs.memory import Memory
+from featurestore_operator.jobs.memory import MemoryRequest
 from featurestore_operator.kube.kinds import MANAGED, PIPELINE_LABEL, VIEW_LABEL
 
 BATCH = "featurestore.dev/batch"
@@ -34,16 +34,16 @@ Work = RunBatch | BuildView | Publish
 
 
 @dataclass(frozen=True, slots=True)
-class Try:
+class Attempt:
     """``number``: 1, 2, 3 …; ``killed``: OOM kills of this step in a row before it."""
 
     number: int
     killed: int
-    memory: Memory
+    memory: MemoryRequest
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class JobContext:
     """What is the same for all Jobs of a store.
 
     ``root``: the storage root. ``secret``: with the store's credentials. ``redis_secret``: with those of its
@@ -68,7 +68,7 @@ class Owner:
 
 
 def job(
-    work: Work, attempt: Try, pipeline: Accepted[DataPipeline], owner: Owner, place: Place
+    work: Work, attempt: Attempt, pipeline: Accepted[DataPipeline], owner: Owner, place: JobContext
 ) -> dict[str, Any]:
     """The Job that does this work."""
     spec = pipeline.resource.spec
@@ -132,7 +132,7 @@ def job(
     }
 
 
-def job_name(work: Work, attempt: Try, owner: Owner) -> str:
+def job_name(work: Work, attempt: Attempt, owner: Owner) -> str:
     """At most 63 characters: whose, which, and a digest of all that makes it another Job."""
     number = f"-{work.number}" if isinstance(work, RunBatch) else ""
     said = {
@@ -157,7 +157,7 @@ def _labels(work: Work, pipeline: Accepted[DataPipeline]) -> dict[str, str]:
     return {**labels, VIEW_LABEL: work.view}
 
 
-def _request(work: Work, pipeline: Accepted[DataPipeline], place: Place) -> str:
+def _request(work: Work, pipeline: Accepted[DataPipeline], place: JobContext) -> str:
     request = JobRequest(
         root=place.root,
         pipeline=pipeline.resource.metadata.name,
@@ -167,7 +167,9 @@ def _request(work: Work, pipeline: Accepted[DataPipeline], place: Place) -> str:
     return request.model_dump_json()
 
 
-def _pod(request: str, source_secret: Any, template: Any, attempt: Try, place: Place) -> dict[str, Any]:
+def _pod(
+    request: str, source_secret: Any, template: Any, attempt: Attempt, place: JobContext
+) -> dict[str, Any]:
     """The pod, by the restricted Pod Security Standard."""
     extras = template.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
     sources: list[dict[str, Any]] = [

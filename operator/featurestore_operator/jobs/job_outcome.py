@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from featurestore.humanize import count, size
 from featurestore.protocol import Failure
-from featurestore.retry import Attempt
+from featurestore.retry import FailureStreak
 from featurestore_operator.jobs.job_manifest import ATTEMPT, CONTAINER, KILLED, STEP
 
 _OUT_OF_MEMORY = "OOMKilled"
@@ -37,14 +37,14 @@ class Succeeded:
 class Failed:
     """It failed. ``killed``: OOM kills in a row up to now, this one included if it is one."""
 
-    attempt: Attempt
+    attempt: FailureStreak
     killed: int
 
 
 Verdict = Running | Succeeded | Failed
 
 
-def verdict(job: dict[str, Any], pods: list[dict[str, Any]], now_us: int) -> Verdict:
+def job_outcome(job: dict[str, Any], pods: list[dict[str, Any]], now_us: int) -> Verdict:
     """What became of the Job."""
     conditions = {
         it["type"]: it for it in job.get("status", {}).get("conditions", ()) if it.get("status") == "True"
@@ -83,7 +83,7 @@ def lost(job: dict[str, Any], now_us: int) -> Failed:
         retryable=True,
     )
     ended = _time(job.get("status", {}).get("completionTime"))
-    return Failed(Attempt(attempt_of(job), ended or now_us, failure), 0)
+    return Failed(FailureStreak(attempt_of(job), ended or now_us, failure), 0)
 
 
 def _failed(
@@ -94,7 +94,7 @@ def _failed(
     ended = _terminated(pods)
     oom = ended.get("reason") == _OUT_OF_MEMORY
     failure = _failure(job, condition, ended)
-    return Failed(Attempt(attempt_of(job), ended_us, failure), before + 1 if oom else 0)
+    return Failed(FailureStreak(attempt_of(job), ended_us, failure), before + 1 if oom else 0)
 
 
 def _failure(job: dict[str, Any], condition: dict[str, Any], ended: dict[str, Any]) -> Failure:

@@ -10,11 +10,11 @@ from featurestore.errors import Conflict, SpecError
 from featurestore.protocol import as_failure
 from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline
-from featurestore.retry import Attempt
+from featurestore.retry import FailureStreak
 from featurestore_operator.informer.cache import Cache
-from featurestore_operator.jobs.attempts import Due, JobRecord, Records
-from featurestore_operator.jobs.job_manifest import SPEC, Owner, Place, Try, Work, job
-from featurestore_operator.jobs.job_outcome import annotation, verdict
+from featurestore_operator.jobs.attempts import JobAttempt, JobAttempts, NextAttempt
+from featurestore_operator.jobs.job_manifest import SPEC, Attempt, JobContext, Owner, Work, job
+from featurestore_operator.jobs.job_outcome import annotation, job_outcome
 from featurestore_operator.jobs.memory import Learned, memory
 from featurestore_operator.kube.api import Api, Exists
 from featurestore_operator.kube.kinds import JOB
@@ -29,26 +29,26 @@ class Launcher:
 
     def __init__(self, cache: Cache, api: Api, metrics: Metrics, clock: Callable[[], int]) -> None:
         self._cache, self._api, self._metrics, self._clock = cache, api, metrics, clock
-        self._refused: dict[tuple[str, str], Attempt] = {}
+        self._refused: dict[tuple[str, str], FailureStreak] = {}
 
-    def records(self, namespace: str, jobs: Iterable[dict[str, Any]]) -> Records:
+    def records(self, namespace: str, jobs: Iterable[dict[str, Any]]) -> JobAttempts:
         """What these Jobs tell."""
         now_us = self._clock()
-        return Records(
-            JobRecord(it, verdict(it, self._cache.pods(namespace, it["metadata"]["name"]), now_us))
+        return JobAttempts(
+            JobAttempt(it, job_outcome(it, self._cache.pods(namespace, it["metadata"]["name"]), now_us))
             for it in jobs
         )
 
     def start(
         self,
         work: Work,
-        due: Due,
+        due: NextAttempt,
         pipeline: Accepted[DataPipeline],
         owner: Owner,
-        place: Place,
+        place: JobContext,
         learned: Learned | None,
         bytes_in: int,
-    ) -> str | Attempt:
+    ) -> str | FailureStreak:
         """What is under way now, as a sentence; or the refusal of the API server, which stands for a while.
 
         A Job of this name that is there already is the one that is wanted.
@@ -60,13 +60,13 @@ class Launcher:
         if refused is not None and refused.next_us > now_us:
             return refused
         asked = memory(pipeline.resource.spec.resources, learned, bytes_in, due.killed)
-        wanted = job(work, Try(due.number, due.killed, asked), pipeline, owner, place)
+        wanted = job(work, Attempt(due.number, due.killed, asked), pipeline, owner, place)
         try:
             self._cache.put(JOB, self._created(wanted))
         except SpecError as error:
             # A missing permission, a quota, a template that is no pod: others mend it, and it is tried again.
             failure = as_failure(error).model_copy(update={"retryable": True})
-            refused = Attempt.after(refused, now_us, failure)
+            refused = FailureStreak.after(refused, now_us, failure)
             self._refused[place.namespace, work.key] = refused
             return refused
         self._refused.pop((place.namespace, work.key), None)
@@ -79,7 +79,7 @@ class Launcher:
         except Exists:
             return self._api.get(JOB, wanted["metadata"]["namespace"], wanted["metadata"]["name"])
 
-    def withdraw(self, namespace: str, records: Records, spec: str) -> Records:
+    def withdraw(self, namespace: str, records: JobAttempts, spec: str) -> JobAttempts:
         """What is left without the Jobs that wait as an older spec of the pipeline had them, for which they go.
 
         ``spec``: digest of the accepted one.
@@ -92,9 +92,9 @@ class Launcher:
             # Another Job may have its name by now.
             with suppress(Conflict):
                 self._api.delete(JOB, namespace, record.name, record.job["metadata"]["uid"])
-        return Records(it for it in records.all if it not in outdated)
+        return JobAttempts(it for it in records.all if it not in outdated)
 
-    def settle(self, namespace: str, records: Records, planned: Iterable[str]) -> None:
+    def settle(self, namespace: str, records: JobAttempts, planned: Iterable[str]) -> None:
         """Let Kubernetes remove, after a while, Jobs that nobody needs to know of any more."""
         for record in records.settled(planned):
             if record.job["spec"].get("ttlSecondsAfterFinished") is None:

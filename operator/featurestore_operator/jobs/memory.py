@@ -25,14 +25,14 @@ class Learned:
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class MemoryRequest:
     """``request_bytes`` is reserved, ``limit_bytes`` kills."""
 
     request_bytes: int
     limit_bytes: int
 
 
-def memory(resources: Resources, learned: Learned | None, bytes_in: int, killed: int) -> Memory:
+def memory(resources: Resources, learned: Learned | None, bytes_in: int, killed: int) -> MemoryRequest:
     """What a Job asks for that reads ``bytes_in``, after ``killed`` OOM kills of this step in a row.
 
     >>> memory(Resources(memory="2Gi"), Learned(10**6, 300 * 2**20), 10**6, killed=0).request_bytes >> 20
@@ -41,8 +41,8 @@ def memory(resources: Resources, learned: Learned | None, bytes_in: int, killed:
     limit = min(resources.memory << killed, resources.most_memory)
     if killed:
         # What was learned was wrong for this batch.
-        return Memory(limit, limit)
-    return Memory(min(limit, _request(resources, learned, bytes_in)), limit)
+        return MemoryRequest(limit, limit)
+    return MemoryRequest(min(limit, _request(resources, learned, bytes_in)), limit)
 
 
 def _request(resources: Resources, learned: Learned | None, bytes_in: int) -> int:

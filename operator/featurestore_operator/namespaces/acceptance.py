@@ -16,7 +16,7 @@ from featurestore.registry.registry import Accepted, Kind, Registry, resource_di
 from featurestore.resources import DataPipeline, FeatureView
 from featurestore.resources.location import is_relative
 from featurestore.resources.node import path_text
-from featurestore.resources.reference import Known, check_references
+from featurestore.resources.reference import KnownResources, check_references
 from featurestore_operator.kube.parse import parse
 
 R = TypeVar("R", DataPipeline, FeatureView)
@@ -25,7 +25,7 @@ Columns = Callable[[str], Collection[str] | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Ruling(Generic[R]):
+class SpecDecision(Generic[R]):
     """``accepted``: what runs; None if nothing good was ever given. ``problem``: what is wrong with what is given."""
 
     accepted: Accepted[R] | None
@@ -42,7 +42,9 @@ class Given:
         return path_text(path)
 
 
-def rule_pipeline(found: dict[str, Any], registry: Registry, columns: Columns) -> Ruling[DataPipeline]:
+def decide_pipeline(
+    found: dict[str, Any], registry: Registry, columns: Columns
+) -> SpecDecision[DataPipeline]:
     """Which spec of the pipeline runs.
 
     Raises:
@@ -50,15 +52,15 @@ def rule_pipeline(found: dict[str, Any], registry: Registry, columns: Columns) -
     """
     try:
         given = parse(DataPipeline, found)
-        return Ruling(_accepted(given, given.spec.looked_up, registry, columns))
+        return SpecDecision(_accepted(given, given.spec.looked_up, registry, columns))
     except SpecError as error:
         last = registry.current("pipelines", found["metadata"]["name"])
         # A laptop with the same storage may have recorded what has a meaning only there.
         usable = last is not None and not is_relative(last.resource.spec.source.uri)
-        return Ruling(last if usable else None, str(error))
+        return SpecDecision(last if usable else None, str(error))
 
 
-def rule_view(found: dict[str, Any], registry: Registry, columns: Columns) -> Ruling[FeatureView]:
+def decide_view(found: dict[str, Any], registry: Registry, columns: Columns) -> SpecDecision[FeatureView]:
     """Which spec of the view runs.
 
     Raises:
@@ -66,9 +68,9 @@ def rule_view(found: dict[str, Any], registry: Registry, columns: Columns) -> Ru
     """
     try:
         given = parse(FeatureView, found)
-        return Ruling(_accepted(given, [given.spec.source.pipeline], registry, columns))
+        return SpecDecision(_accepted(given, [given.spec.source.pipeline], registry, columns))
     except SpecError as error:
-        return Ruling(registry.current("views", found["metadata"]["name"]), str(error))
+        return SpecDecision(registry.current("views", found["metadata"]["name"]), str(error))
 
 
 def _accepted(given: R, named: Collection[str], registry: Registry, columns: Columns) -> Accepted[R]:
@@ -102,6 +104,6 @@ def _check(
     """
     had = {name: columns(name) for name in {*pipelines, given.metadata.name}}
     schemas = {name: found for name, found in had.items() if found is not None}
-    problems = check_references([Given(given)], Known(pipelines, schemas, growing=True))
+    problems = check_references([Given(given)], KnownResources(pipelines, schemas, growing=True))
     if problems:
         raise SpecError("; ".join(map(str, problems)), problems=problems)

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from featurestore.errors import CodeError, NotFound, SpecError
-from featurestore.online.index import Marks, open_marks
+from featurestore.online.index import OnlineIndex, open_index
 from featurestore.reconcile.conditions import Condition, false
-from featurestore.reconcile.observe import Published
+from featurestore.reconcile.observe import OnlineVersions
 from featurestore.reconcile.reasons import Reason
 from featurestore.registry.registry import Registry
 from featurestore.resources import FeatureStore
@@ -22,7 +22,7 @@ from featurestore.resources.metadata import SecretRef
 from featurestore.retry import SECOND_US
 from featurestore.storage.objects import Storage
 from featurestore_operator.informer.cache import Cache
-from featurestore_operator.jobs.job_manifest import Place
+from featurestore_operator.jobs.job_manifest import JobContext
 from featurestore_operator.kube.api import Api
 from featurestore_operator.kube.kinds import SECRET
 from featurestore_operator.kube.parse import parse
@@ -44,10 +44,10 @@ class OpenStore:
     uid: str
     storage: Storage
     registry: Registry
-    marks: Marks
-    published: Published
+    marks: OnlineIndex
+    published: OnlineVersions
     environ: Mapping[str, str] | None
-    place: Place
+    place: JobContext
 
 
 Secrets = tuple[Mapping[str, str] | None, Mapping[str, str] | None]
@@ -159,16 +159,16 @@ class Stores:
     def _opened(self, namespace: str, uid: str, resource: FeatureStore, secrets: Secrets) -> OpenStore:
         offline, redis = resource.spec.offline, resource.spec.online.redis
         storage = Storage(offline.uri, secrets[0])
-        marks = open_marks(storage, resource.spec, secrets[1])
+        marks = open_index(storage, resource.spec, secrets[1])
         return OpenStore(
             resource=resource,
             uid=uid,
             storage=storage,
             registry=Registry(storage),
             marks=marks,
-            published=Published(storage, marks),
+            published=OnlineVersions(storage, marks),
             environ=secrets[0],
-            place=Place(
+            place=JobContext(
                 namespace=namespace,
                 root=storage.root,
                 image=self._settings.job_image,

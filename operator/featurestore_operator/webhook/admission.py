@@ -14,9 +14,9 @@ from typing import Any
 
 from featurestore.errors import SpecError
 from featurestore.humanize import count
-from featurestore.registry.changeset import Action, Before, plan
+from featurestore.registry.changeset import Before, ChangeAction, plan
 from featurestore.resources import DataPipeline, FeatureStore, FeatureView, Resource
-from featurestore.resources.reference import Known, check_references
+from featurestore.resources.reference import KnownResources, check_references
 from featurestore_operator.kube.parse import parse
 from featurestore_operator.namespaces.acceptance import Given
 
@@ -77,8 +77,8 @@ def _parsed(found: dict[str, Any]) -> Resource:
     return parse(FeatureView, found)
 
 
-def _references(known: Before) -> Known:
-    return Known(
+def _references(known: Before) -> KnownResources:
+    return KnownResources(
         pipelines={name: accepted.resource for name, accepted in known.pipelines.items()},
         schemas={name: dataset.columns for name, dataset in known.datasets.items() if dataset.columns},
         growing=True,
@@ -91,7 +91,7 @@ def _follows(resource: Resource, known: Before) -> Iterator[str]:
     for pipeline in sorted(_named(resource) - set(known.pipelines)):
         yield f"{name} waits: there is no DataPipeline {pipeline!r} yet"
     (change,) = plan([resource], known).changes
-    if change.action is not Action.UPDATE:
+    if change.action is not ChangeAction.UPDATE:
         return
     if change.gone:
         yield f"{name} loses {_list(change.gone)}: whoever reads that finds it no more"

@@ -37,7 +37,7 @@ _LEEWAY = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Serving:
+class ServingCertificate:
     """All PEM. ``authority``: the certificates by which ``certificate`` is believed, and the ones before it."""
 
     authority: bytes
@@ -54,7 +54,7 @@ def host(namespace: str) -> str:
     return f"{SERVICE}.{namespace}.svc"
 
 
-def make(name: str, now: datetime, before: bytes = b"") -> Serving:
+def make(name: str, now: datetime, before: bytes = b"") -> ServingCertificate:
     """A new certificate for the host ``name``. ``before``: the authorities that are believed now."""
     authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     usage = {
@@ -88,7 +88,7 @@ def make(name: str, now: datetime, before: bytes = b"") -> Serving:
         .sign(authority_key, hashes.SHA256())
     )
     believed = [it for it in _certificates(before) if it.not_valid_after_utc > now]
-    return Serving(
+    return ServingCertificate(
         b"".join(map(_pem, (authority, *believed))),
         _pem(certificate),
         key.private_bytes(
@@ -97,7 +97,7 @@ def make(name: str, now: datetime, before: bytes = b"") -> Serving:
     )
 
 
-def is_due(serving: Serving, name: str, now: datetime) -> bool:
+def is_due(serving: ServingCertificate, name: str, now: datetime) -> bool:
     """Whether another certificate is needed: it ends soon, is for another host, or is not whole."""
     try:
         certificate = x509.load_pem_x509_certificate(serving.certificate)
@@ -113,7 +113,7 @@ def is_due(serving: Serving, name: str, now: datetime) -> bool:
     )
 
 
-def keep(api: Api, namespace: str, now: datetime) -> Serving:
+def keep(api: Api, namespace: str, now: datetime) -> ServingCertificate:
     """What to serve with, from now until this is called again: made or renewed if need be, and told to the API server.
 
     Replicas may call it at the same time: all get the same.
@@ -160,12 +160,14 @@ def _found(api: Api, namespace: str) -> dict[str, Any] | None:
         return None
 
 
-def _read(secret: Mapping[str, Any]) -> Serving:
+def _read(secret: Mapping[str, Any]) -> ServingCertificate:
     data = secret.get("data") or {}
-    return Serving(*(base64.b64decode(data.get(name, "")) for name in (_AUTHORITY, _CERTIFICATE, _KEY)))
+    return ServingCertificate(
+        *(base64.b64decode(data.get(name, "")) for name in (_AUTHORITY, _CERTIFICATE, _KEY))
+    )
 
 
-def _secret(serving: Serving, metadata: Mapping[str, Any]) -> dict[str, Any]:
+def _secret(serving: ServingCertificate, metadata: Mapping[str, Any]) -> dict[str, Any]:
     data = {_AUTHORITY: serving.authority, _CERTIFICATE: serving.certificate, _KEY: serving.key}
     return {
         "apiVersion": SECRET.api_version,

@@ -23,7 +23,7 @@ from featurestore_operator.workqueue.key import Key, Kind
 R = TypeVar("R", DataPipeline, FeatureView)
 
 
-def neighbours(request: Mapping[str, Any], cache: Cache, stores: Stores) -> Before | None:
+def review_context(request: Mapping[str, Any], cache: Cache, stores: Stores) -> Before | None:
     """What :func:`featurestore_operator.webhook.admission.review` wants to know; None while the cache is not full.
 
     Only what the request's object has to do with is looked at, however many objects the namespace has. Without an

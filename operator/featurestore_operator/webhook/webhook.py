@@ -17,7 +17,7 @@ from featurestore.errors import FeatureStoreError
 from featurestore_operator.webhook.admission import Review
 
 if TYPE_CHECKING:
-    from featurestore_operator.webhook.certificate import Serving
+    from featurestore_operator.webhook.certificate import ServingCertificate
 
 logger = logging.getLogger(__name__)
 
@@ -38,11 +38,11 @@ class Webhook:
     ``certificate``: what to serve with from now on; asked for at the start and once an hour.
     """
 
-    def __init__(self, port: int, answer: Answer, certificate: Callable[[], Serving]) -> None:
+    def __init__(self, port: int, answer: Answer, certificate: Callable[[], ServingCertificate]) -> None:
         self._certificate = certificate
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
-        self._served: Serving | None = None
+        self._served: ServingCertificate | None = None
         self._server = _Server(port, answer)
         self.port: int = self._server.server_port
         self._stopping = threading.Event()

@@ -27,7 +27,7 @@ class Handler(Protocol):
         """
 
 
-class Observer(Protocol):
+class WorkObserver(Protocol):
     """Is told of each key that was handled, in ``seconds``; ``error`` is what was raised."""
 
     def handled(self, key: Key, seconds: float, error: BaseException | None) -> None: ...
@@ -42,7 +42,7 @@ class Work:
     def __init__(
         self,
         workers: int,
-        observer: Observer,
+        observer: WorkObserver,
         clock: Callable[[], float] = time.monotonic,
         *,
         held: bool = False,

@@ -26,16 +26,23 @@ from featurestore.resources.pipeline import DataPipelineSpec, Otherwise
 from featurestore.storage import paths
 from featurestore.storage.delta import FILE, ROW, DataFile, Table
 from featurestore.storage.objects import Storage
-from featurestore_transforms.batch.commit import Outcome, commit, finished, is_done, open_dataset, user_types
-from featurestore_transforms.batch.conform import Member
-from featurestore_transforms.batch.group import Done, Plan
+from featurestore_transforms.batch.commit import (
+    BatchOutcome,
+    commit,
+    finished,
+    is_done,
+    open_dataset,
+    user_types,
+)
+from featurestore_transforms.batch.conform import BatchFile
+from featurestore_transforms.batch.group import BatchPlan, WrittenFiles
 from featurestore_transforms.batch.quarantined import Earlier, Quarantine, read_earlier, rows_before
 from featurestore_transforms.sources.csv_file import CsvFile
 from featurestore_transforms.sources.formats import open_source
 from featurestore_transforms.sources.source_file import (
     DECODING,
     SourceFile,
-    Unreadable,
+    UnreadableFile,
     explaining,
     require_pinned,
 )
@@ -43,11 +50,11 @@ from featurestore_transforms.sources.source_schema import (
     FailBatch,
     SourceSchema,
     first_schema,
-    meet,
+    match_schema,
     read_schema,
 )
 from featurestore_transforms.steps.python import CallableRaised, load
-from featurestore_transforms.steps.rules import RULE, Rule, Rules
+from featurestore_transforms.steps.rules import RULE, RowRule, RowRules
 from featurestore_transforms.tables.row_changes import scan
 
 _ATTEMPTS = 3
@@ -71,7 +78,9 @@ def run_batch(storage: Storage, request: BatchRequest, progress: Callable[[Progr
     for transform in spec.transforms:
         if transform.python is not None:
             load(transform.python.callable)
-    plan = Plan(storage, paths.dataset(request.pipeline), request.number, spec, _lookups(storage, manifest))
+    plan = BatchPlan(
+        storage, paths.dataset(request.pipeline), request.number, spec, _lookups(storage, manifest)
+    )
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             with tempfile.TemporaryDirectory(prefix="featurestore-") as scratch:
@@ -91,14 +100,14 @@ class _Run:
     storage: Storage
     manifest: Manifest
     spec: DataPipelineSpec
-    plan: Plan
+    plan: BatchPlan
     scratch: Path
     progress: Callable[[Progress], None]
-    refused: dict[int, Unreadable] = field(default_factory=dict)
-    done: list[tuple[list[Member], Done]] = field(default_factory=list)
+    refused: dict[int, UnreadableFile] = field(default_factory=dict)
+    done: list[tuple[list[BatchFile], WrittenFiles]] = field(default_factory=list)
     rows: int = 0
 
-    def outcome(self, types: Mapping[str, pl.DataType]) -> Outcome:
+    def outcome(self, types: Mapping[str, pl.DataType]) -> BatchOutcome:
         """What is to be committed. ``types``: of the dataset's columns until now."""
         path = paths.quarantine("pipelines", self.manifest.pipeline)
         earlier = read_earlier(Table.open(self.storage, path), self.manifest)
@@ -114,7 +123,7 @@ class _Run:
             schema = held
         members = [member for group, _ in self.done for member in group]
         broken = self._broken()
-        return Outcome(
+        return BatchOutcome(
             files=tuple(file for _, done in self.done for file in done.files),
             types=self.done[-1][1].types if self.done else dict(types),
             schema=schema if schema != held else None,
@@ -128,38 +137,38 @@ class _Run:
             bytes_read=sum(member.file.arrival.size_bytes for member in members),
         )
 
-    def _meet(self, held: SourceSchema | None) -> tuple[list[Member], SourceSchema | None]:
+    def _meet(self, held: SourceSchema | None) -> tuple[list[BatchFile], SourceSchema | None]:
         """The files that can be read, in the order of the manifest, and the schema after them."""
-        members: list[Member] = []
+        members: list[BatchFile] = []
         entries = self.manifest.entries
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             opened = pool.map(self._open, range(len(entries)))
             for index, file in enumerate(opened):
                 self._tell("look at files", index + 1, len(entries), "files")
-                if isinstance(file, Unreadable):
+                if isinstance(file, UnreadableFile):
                     self.refused[index] = file
                     continue
                 try:
                     with explaining(file.arrival):
                         if held is None and isinstance(file, CsvFile):
                             file.require_separated()
-                        met = meet(held, file, self.spec.schema_policy)
-                except Unreadable as refusal:
+                        met = match_schema(held, file, self.spec.schema_policy)
+                except UnreadableFile as refusal:
                     self.refused[index] = refusal
                     continue
                 held = met.schema
-                members.append(Member(index, file, met, self._only(entries[index])))
+                members.append(BatchFile(index, file, met, self._only(entries[index])))
         return members, held
 
-    def _open(self, index: int) -> SourceFile | Unreadable:
+    def _open(self, index: int) -> SourceFile | UnreadableFile:
         entry = self.manifest.entries[index]
         if index in self.refused:
             return self.refused[index]
         if entry.action is Action.REJECT:
-            return Unreadable("file:overwritten", entry.reason)
+            return UnreadableFile("file:overwritten", entry.reason)
         try:
             return open_source(entry.arrival, self.spec.source)
-        except Unreadable as refusal:
+        except UnreadableFile as refusal:
             return refusal
 
     def _only(self, entry: Entry) -> pl.Series | None:
@@ -168,7 +177,7 @@ class _Run:
             return None
         return rows_before(self.storage, self.manifest.pipeline, *entry.replays)
 
-    def _read(self, group: list[Member], types: Mapping[str, pl.DataType]) -> None:
+    def _read(self, group: list[BatchFile], types: Mapping[str, pl.DataType]) -> None:
         """The group's rows as data files; a file that cannot be read is found and refused."""
         try:
             done = self.plan.run(group, types, self.scratch)
@@ -194,7 +203,9 @@ class _Run:
         self.rows += sum(member.rows for member in group)
         self._tell("read rows", self.rows, None, "rows")
 
-    def _blame(self, member: Member, types: Mapping[str, pl.DataType], error: BaseException) -> Unreadable:
+    def _blame(
+        self, member: BatchFile, types: Mapping[str, pl.DataType], error: BaseException
+    ) -> UnreadableFile:
         """What is wrong with a file whose plan failed: the file, or a step that cannot deal with it.
 
         Raises:
@@ -204,23 +215,25 @@ class _Run:
         if isinstance(error, CodeError) and not isinstance(error, CallableRaised):
             raise error
         if isinstance(error, SpecError):
-            return Unreadable(f"spec:{error.where}" if error.where else "spec", str(error))
+            return UnreadableFile(f"spec:{error.where}" if error.where else "spec", str(error))
         try:
             with explaining(member.file.arrival):
                 member.file.scan().select(pl.all().count()).collect(engine="streaming")
-        except Unreadable as broken:
+        except UnreadableFile as broken:
             return broken
         if isinstance(error, CallableRaised):
             # Its message begins with the callable's name.
-            return Unreadable(f"python:{error.problem.partition(' ')[0]}", str(error))
+            return UnreadableFile(f"python:{error.problem.partition(' ')[0]}", str(error))
         try:
-            self.plan.explained(member, types, Rules()).select(pl.all().count()).collect(engine="streaming")
+            self.plan.explained(member, types, RowRules()).select(pl.all().count()).collect(
+                engine="streaming"
+            )
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as failed:
-            return Unreadable("spec:transforms", (str(failed) or type(failed).__name__).splitlines()[0])
+            return UnreadableFile("spec:transforms", (str(failed) or type(failed).__name__).splitlines()[0])
         where = self.storage.uri(self.plan.table)
         raise StorageError("data files cannot be written", where=where, got=str(error)) from error
 
-    def _require_batch(self, done: Done) -> None:
+    def _require_batch(self, done: WrittenFiles) -> None:
         """Nothing, if no row broke a rule that fails the batch.
 
         Raises:
@@ -240,11 +253,11 @@ class _Run:
             self.plan.discard(done.files)
         self.done.clear()
         for index in range(len(self.manifest.entries)):
-            self.refused.setdefault(index, Unreadable(f"batch:{failed.rule}", failed.reason))
+            self.refused.setdefault(index, UnreadableFile(f"batch:{failed.rule}", failed.reason))
 
-    def _broken(self) -> dict[Rule, int]:
+    def _broken(self) -> dict[RowRule, int]:
         """Rule to the number of rows that broke it."""
-        counts: Counter[Rule] = Counter()
+        counts: Counter[RowRule] = Counter()
         for _, done in self.done:
             for code, count in done.broken.group_by(RULE).len().iter_rows():
                 counts[done.rules[code]] += count
@@ -265,11 +278,11 @@ class _Run:
         self.progress(Progress(step=f"{step} of {self.manifest.pipeline}", done=done, total=total, unit=unit))
 
 
-def _changed(member: Member) -> Unreadable | None:
+def _changed(member: BatchFile) -> UnreadableFile | None:
     """Why the file is not what it was when it was opened; None if it is."""
     try:
         require_pinned(member.file.arrival)
-    except Unreadable as changed:
+    except UnreadableFile as changed:
         return changed
     return None
 

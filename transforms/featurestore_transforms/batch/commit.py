@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from featurestore.arrivals.manifest import Manifest
 from featurestore.errors import Conflict, StorageError, TransientError
-from featurestore.failpoint import reach
+from featurestore.failpoint import hit
 from featurestore.protocol import BatchResult
 from featurestore.resources.pipeline import DataPipelineSpec
 from featurestore.storage import paths
@@ -62,7 +62,7 @@ def is_done(dataset: Table | None, manifest: Manifest) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class BatchOutcome:
     """What the files of a batch came to. Its data files are written, and no commit names them yet.
 
     ``schema``: of source files, if the batch changed it. ``refused``: files that are quarantined as files, and the
@@ -83,14 +83,16 @@ class Outcome:
     bytes_read: int
 
 
-def commit(storage: Storage, manifest: Manifest, spec: DataPipelineSpec, outcome: Outcome) -> BatchResult:
+def commit(
+    storage: Storage, manifest: Manifest, spec: DataPipelineSpec, outcome: BatchOutcome
+) -> BatchResult:
     """The result of the batch, after its two commits; of another run that was first, that one's result.
 
     Raises:
         Conflict: other writers were always first, or another run of this batch came to something else.
     """
     _commit_quarantine(storage, manifest, outcome)
-    reach("after-quarantine-commit")
+    hit("after-quarantine-commit")
     if outcome.schema is not None:
         write_schema(storage, manifest.pipeline, manifest.number, outcome.schema)
     for attempt in range(1, _ATTEMPTS + 1):
@@ -103,7 +105,7 @@ def commit(storage: Storage, manifest: Manifest, spec: DataPipelineSpec, outcome
         except Conflict:
             if attempt == _ATTEMPTS:
                 raise
-    reach("after-dataset-commit")
+    hit("after-dataset-commit")
     return finished(storage, manifest)
 
 
@@ -119,7 +121,7 @@ def finished(storage: Storage, manifest: Manifest) -> BatchResult:
     result = _recorded(dataset, manifest)
     # Not sorted: columns stand as the dataset has them.
     storage.replace(record, result.model_dump_json(by_alias=True).encode())
-    reach("after-result")
+    hit("after-result")
     return result
 
 
@@ -131,7 +133,7 @@ def user_types(dataset: Table | None) -> dict[str, pl.DataType]:
     return {name: dtype for name, dtype in schema.items() if name not in SYSTEM_COLUMNS}
 
 
-def _commit_quarantine(storage: Storage, manifest: Manifest, outcome: Outcome) -> None:
+def _commit_quarantine(storage: Storage, manifest: Manifest, outcome: BatchOutcome) -> None:
     """Put what the batch refuses into the quarantine, on top of what its outcome was worked out from.
 
     Raises:
@@ -171,7 +173,9 @@ def _with_columns(
     return dataset.add_columns(schema)
 
 
-def _commit_dataset(dataset: Table, manifest: Manifest, spec: DataPipelineSpec, outcome: Outcome) -> None:
+def _commit_dataset(
+    dataset: Table, manifest: Manifest, spec: DataPipelineSpec, outcome: BatchOutcome
+) -> None:
     add, remove = _settled(dataset, manifest, spec, outcome)
     committed = [file for file in add if file.stats["minValues"].get(BATCH) == manifest.number]
     gone = {file.path for file in remove}
@@ -204,7 +208,7 @@ def _commit_dataset(dataset: Table, manifest: Manifest, spec: DataPipelineSpec, 
 
 
 def _settled(
-    dataset: Table, manifest: Manifest, spec: DataPipelineSpec, outcome: Outcome
+    dataset: Table, manifest: Manifest, spec: DataPipelineSpec, outcome: BatchOutcome
 ) -> tuple[list[DataFile], list[DataFile]]:
     """Data files to add and to remove, after Replace and the dataset's own ``deduplicate``."""
     new = list(outcome.files)

@@ -13,16 +13,16 @@ from featurestore.resources.pipeline import DriftPolicy, Otherwise, SchemaPolicy
 from featurestore.storage.delta import BATCH, FILE, ROW
 from featurestore_transforms.casting.delta_types import storable, store, type_name
 from featurestore_transforms.sources.source_file import LINE, MALFORMED, SourceFile
-from featurestore_transforms.sources.source_schema import TYPE_CHANGED, Met
+from featurestore_transforms.sources.source_schema import TYPE_CHANGED, SchemaMatch
 from featurestore_transforms.sources.stream import scan_streams
-from featurestore_transforms.steps.rules import MARKS, Rule, Rules, user_columns
+from featurestore_transforms.steps.rules import MARKS, RowRule, RowRules, user_columns
 from featurestore_transforms.steps.shown import shown
 
-MALFORMED_ROW = Rule("row:malformed")
+MALFORMED_ROW = RowRule("row:malformed")
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class BatchFile:
     """A file of a batch that is to be read: its index in the manifest, and what its columns are.
 
     ``only``: the numbers of the rows to take, when quarantined rows are run again.
@@ -30,7 +30,7 @@ class Member:
 
     index: int
     file: SourceFile
-    met: Met
+    met: SchemaMatch
     only: pl.Series | None = None
 
     @property
@@ -39,7 +39,7 @@ class Member:
         return self.file.rows() if self.only is None else len(self.only)
 
 
-def conform(members: Sequence[Member], policy: SchemaPolicy, rules: Rules) -> pl.LazyFrame:
+def conform(members: Sequence[BatchFile], policy: SchemaPolicy, rules: RowRules) -> pl.LazyFrame:
     """The files' rows with the held columns; marked where a row is malformed or a value does not fit.
 
     ``frame[<held columns>, __file: int32, __row: int64, __rule: int16]``. The files were met with the same schema.
@@ -48,12 +48,12 @@ def conform(members: Sequence[Member], policy: SchemaPolicy, rules: Rules) -> pl
     return pl.concat([_conform(_scan(some), some[0].met, policy, rules) for some in alike])
 
 
-def _look(member: Member) -> object:
+def _look(member: BatchFile) -> object:
     """What must be equal for files to be read as one."""
     return type(member.file), list(member.file.schema.items()), list(member.met.columns.items())
 
 
-def _scan(members: Sequence[Member]) -> pl.LazyFrame:
+def _scan(members: Sequence[BatchFile]) -> pl.LazyFrame:
     """Rows of files that look the same, as they are in the files, with ``__file``."""
     streams = [(one.index, one.file.stream) for one in members if one.file.stream is not None]
     if streams:
@@ -63,10 +63,10 @@ def _scan(members: Sequence[Member]) -> pl.LazyFrame:
     )
 
 
-def _conform(rows: pl.LazyFrame, met: Met, policy: SchemaPolicy, rules: Rules) -> pl.LazyFrame:
+def _conform(rows: pl.LazyFrame, met: SchemaMatch, policy: SchemaPolicy, rules: RowRules) -> pl.LazyFrame:
     there = rows.collect_schema()
     fails = policy.type_changed is DriftPolicy.FAIL_BATCH
-    changed = Rule(TYPE_CHANGED, Otherwise.FAIL_BATCH if fails else Otherwise.QUARANTINE)
+    changed = RowRule(TYPE_CHANGED, Otherwise.FAIL_BATCH if fails else Otherwise.QUARANTINE)
     values, broken = [], []
     if MALFORMED in there:
         broken.append((MALFORMED_ROW, pl.col(MALFORMED).is_not_null(), _malformed()))
@@ -110,7 +110,7 @@ def dataset_types(rows: pl.LazyFrame, known: Mapping[str, pl.DataType]) -> dict[
     return types
 
 
-def shape(rows: pl.LazyFrame, batch: int, types: Mapping[str, pl.DataType], rules: Rules) -> pl.LazyFrame:
+def shape(rows: pl.LazyFrame, batch: int, types: Mapping[str, pl.DataType], rules: RowRules) -> pl.LazyFrame:
     """The rows in the dataset's columns and types; marked where a value does not fit the type that its column has.
 
     ``frame[<columns of the dataset>, __batch, __file, __row, __rule]``
@@ -126,7 +126,7 @@ def shape(rows: pl.LazyFrame, batch: int, types: Mapping[str, pl.DataType], rule
         if fit.fits is not None:
             got = shown(pl.col(name), there[name])
             why = pl.concat_str(pl.lit(f"{name}: the dataset has {type_name(wanted)}, got "), got)
-            broken.append((Rule(f"cast:{name}"), ~fit.fits, why))
+            broken.append((RowRule(f"cast:{name}"), ~fit.fits, why))
     marked = rules.mark(rows, broken)
     marks = [pl.col(name) for name in MARKS if name in marked.collect_schema() and name not in (FILE, ROW)]
     return marked.select(*values, pl.lit(batch, pl.Int64).alias(BATCH), FILE, ROW, *marks)

@@ -14,8 +14,8 @@ from featurestore.resources.pipeline import DataPipelineSpec
 from featurestore.resources.transform import Deduplicate, Sort
 from featurestore.storage.delta import FILE, ROW, DataFile
 from featurestore.storage.objects import Storage
-from featurestore_transforms.batch.conform import Member, conform, dataset_types, shape
-from featurestore_transforms.steps.rules import RULE, Rule, Rules, is_good
+from featurestore_transforms.batch.conform import BatchFile, conform, dataset_types, shape
+from featurestore_transforms.steps.rules import RULE, RowRule, RowRules, is_good
 from featurestore_transforms.steps.transforms import apply_transforms, mark_broken, needs_one_file
 from featurestore_transforms.tables.data_files import describe, row_group_rows
 from featurestore_transforms.tables.polars_credentials import access
@@ -27,7 +27,7 @@ _FILES = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class WrittenFiles:
     """Data files that no commit names yet, the dataset's column types after them, and the rows that broke a rule.
 
     ``broken``: ``frame[__file: int32, __row: int64, __rule: int16]``, the last being an index into ``rules``.
@@ -36,11 +36,11 @@ class Done:
     files: tuple[DataFile, ...]
     types: dict[str, pl.DataType]
     broken: pl.DataFrame
-    rules: Sequence[Rule]
+    rules: Sequence[RowRule]
 
 
 @dataclass(frozen=True)
-class Plan:
+class BatchPlan:
     """How rows of source files become rows of a dataset. ``lookups``: pipeline to its dataset as it was pinned."""
 
     storage: Storage
@@ -49,12 +49,12 @@ class Plan:
     spec: DataPipelineSpec
     lookups: Mapping[str, pl.LazyFrame]
 
-    def groups(self, members: Sequence[Member]) -> Iterator[list[Member]]:
+    def groups(self, members: Sequence[BatchFile]) -> Iterator[list[BatchFile]]:
         """Files that one plan may read together: neighbours that have the same columns."""
         alone = needs_one_file(self.spec.transforms)
         holding = any(isinstance(t.step, Deduplicate | Sort) for t in self.spec.transforms)
         limit = self.spec.resources.memory // (32 if holding else 4)
-        group: list[Member] = []
+        group: list[BatchFile] = []
         size_bytes = 0
         for member in members:
             size_bytes += member.file.arrival.size_bytes
@@ -70,7 +70,7 @@ class Plan:
         if group:
             yield group
 
-    def rows(self, members: Sequence[Member], rules: Rules) -> pl.LazyFrame:
+    def rows(self, members: Sequence[BatchFile], rules: RowRules) -> pl.LazyFrame:
         """All rows after the transforms and expectations; good ones have no mark."""
         policy = self.spec.schema_policy
         rows = conform(members, policy, rules)
@@ -81,13 +81,15 @@ class Plan:
                 rows = rows.filter((pl.col(FILE) != member.index) | pl.col(ROW).is_in(member.only.implode()))
         return rows
 
-    def explained(self, member: Member, types: Mapping[str, pl.DataType], rules: Rules) -> pl.LazyFrame:
+    def explained(self, member: BatchFile, types: Mapping[str, pl.DataType], rules: RowRules) -> pl.LazyFrame:
         """One file's rows as :meth:`run` makes them, those that broke a rule still among them."""
         return shape(self.rows([member], rules), self.batch, types, rules)
 
-    def run(self, members: Sequence[Member], types: Mapping[str, pl.DataType], scratch: Path) -> Done:
+    def run(
+        self, members: Sequence[BatchFile], types: Mapping[str, pl.DataType], scratch: Path
+    ) -> WrittenFiles:
         """The members' good rows as data files below the table. ``types``: of the dataset's columns until now."""
-        rules = Rules()
+        rules = RowRules()
         rows = self.rows(members, rules)
         after = dataset_types(rows, types)
         shaped = shape(rows, self.batch, after, rules)
@@ -118,7 +120,7 @@ class Plan:
         found = pl.read_parquet(marks) if rules.found else _NO_MARKS
         marks.unlink(missing_ok=True)
         files = [describe(self.storage, self.table, path) for path in paths]
-        return Done(tuple(file for file in files if file.rows), after, found, tuple(rules.found))
+        return WrittenFiles(tuple(file for file in files if file.rows), after, found, tuple(rules.found))
 
     def discard(self, files: Sequence[DataFile]) -> None:
         """Remove data files that no commit will name."""

@@ -13,10 +13,10 @@ from featurestore.storage import paths
 from featurestore.storage.delta import BATCH, FILE, ROW, DataFile, Table
 from featurestore.storage.objects import Storage
 from featurestore.views.schema import QUARANTINE
-from featurestore_transforms.batch.conform import Member
-from featurestore_transforms.batch.group import Done, Plan
-from featurestore_transforms.sources.source_file import LINE, MALFORMED, Unreadable
-from featurestore_transforms.steps.rules import REASON, RULE, Rules, is_good, user_columns
+from featurestore_transforms.batch.conform import BatchFile
+from featurestore_transforms.batch.group import BatchPlan, WrittenFiles
+from featurestore_transforms.sources.source_file import LINE, MALFORMED, UnreadableFile
+from featurestore_transforms.steps.rules import REASON, RULE, RowRules, is_good, user_columns
 from featurestore_transforms.tables.data_files import write_data_file
 from featurestore_transforms.tables.records import to_json
 from featurestore_transforms.tables.row_changes import scan
@@ -40,7 +40,7 @@ class Quarantine:
         rows = [(index, None, rule, reason, None) for index, rule, reason in refused]
         return self._write(pl.DataFrame(rows, schema=_ROWS, orient="row"))
 
-    def rows(self, plan: Plan, members: Iterable[Member], done: Done) -> Iterator[DataFile]:
+    def rows(self, plan: BatchPlan, members: Iterable[BatchFile], done: WrittenFiles) -> Iterator[DataFile]:
         """The broken rows of these files, each with what its source says.
 
         The files are read again, for the reasons and for the rows as they were: few rows are broken usually.
@@ -78,11 +78,11 @@ _ROWS = {FILE: pl.Int32, ROW: pl.Int64, "rule": pl.String, "reason": pl.String, 
 
 
 def _explained(
-    plan: Plan, member: Member, marked: pl.DataFrame, types: Mapping[str, pl.DataType]
+    plan: BatchPlan, member: BatchFile, marked: pl.DataFrame, types: Mapping[str, pl.DataType]
 ) -> Iterator[pl.DataFrame]:
     """``frame[__row, __rule, __reason, record]`` of the marked rows ``frame[__row, __rule]`` of one file."""
     size = max(1, plan.spec.resources.memory // _SHARE // _ROW_BYTES)
-    rules = Rules(explain=True)
+    rules = RowRules(explain=True)
     reasons = plan.explained(member, types, rules).filter(~is_good())
     for part in marked.sort(ROW).iter_slices(size):
         why = reasons.join(part.lazy().select(ROW), on=ROW, how="semi").select(ROW, REASON)
@@ -91,7 +91,7 @@ def _explained(
         yield found.join(records, on=ROW, how="left", maintain_order="left")
 
 
-def _records(member: Member, part: pl.DataFrame) -> pl.DataFrame:
+def _records(member: BatchFile, part: pl.DataFrame) -> pl.DataFrame:
     """``frame[__row, record]``: the source's rows as they are; a malformed one as its line."""
     rows = member.file.scan().join(part.lazy().select(ROW), on=ROW, how="semi").collect(engine="streaming")
     names = list(user_columns(rows.lazy().drop(MALFORMED, LINE, strict=False)))
@@ -112,7 +112,7 @@ class Earlier:
     """
 
     runs: int = 0
-    refused: Mapping[int, Unreadable] = field(default_factory=dict)
+    refused: Mapping[int, UnreadableFile] = field(default_factory=dict)
 
 
 def read_earlier(table: Table | None, manifest: Manifest) -> Earlier:
@@ -122,7 +122,7 @@ def read_earlier(table: Table | None, manifest: Manifest) -> Earlier:
     runs = 1 + table.committed(f"{manifest.uid}/{manifest.number}")
     here = _entries(table, manifest.number).filter(pl.col(ROW).is_null())
     found = here.select(FILE, "rule", "reason").collect(engine="streaming")
-    return Earlier(runs, {file: Unreadable(rule, reason) for file, rule, reason in found.iter_rows()})
+    return Earlier(runs, {file: UnreadableFile(rule, reason) for file, rule, reason in found.iter_rows()})
 
 
 def rows_before(storage: Storage, pipeline: str, batch: int, file: int) -> pl.Series | None:

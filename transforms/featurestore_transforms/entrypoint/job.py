@@ -12,9 +12,9 @@ from collections.abc import Callable, Collection, Mapping
 from featurestore.arrivals.ledger import Ledger
 from featurestore.errors import FeatureStoreError, NotFound, StorageError
 from featurestore.humanize import count
-from featurestore.online.index import Marks, open_marks
+from featurestore.online.index import OnlineIndex, open_index
 from featurestore.online.publish import run_publish
-from featurestore.online.versions import Held
+from featurestore.online.versions import OnlineVersion
 from featurestore.protocol import (
     BatchRequest,
     BatchResult,
@@ -26,17 +26,17 @@ from featurestore.protocol import (
     as_failure,
     covered,
 )
-from featurestore.reconcile.observe import Published, last_result, observe_pipeline, observe_view
+from featurestore.reconcile.observe import OnlineVersions, last_result, observe_pipeline, observe_view
 from featurestore.reconcile.reconcile import reconcile
 from featurestore.reconcile.state import Desired, Observed
-from featurestore.reconcile.steps import BuildView, Publish, Retire, Step, Swap, describe
+from featurestore.reconcile.steps import BuildView, Promote, Publish, Retire, Step, describe
 from featurestore.registry.registry import Accepted, Registry
 from featurestore.resources import FeatureView
 from featurestore.resources.outputs import build_digest
-from featurestore.retry import Attempt
+from featurestore.retry import FailureStreak
 from featurestore.storage import paths
 from featurestore.storage.objects import Storage
-from featurestore.views.builds import Serving, read_build, swap
+from featurestore.views.builds import ActiveBuild, promote, read_build
 from featurestore_transforms.batch.batch import run_batch
 from featurestore_transforms.views.build import run_build
 
@@ -114,7 +114,7 @@ class _Views:
         name = accepted.resource.metadata.name
         marks = self._marks()
         for _ in range(_ROUNDS):
-            online = _Online(Published(self._storage, marks))
+            online = _Online(OnlineVersions(self._storage, marks))
             view = observe_view(self._storage, accepted, self._there.uid, online)
             observed = Observed({self._pipeline: self._there}, {name: view}, {})
             plan = reconcile(Desired({}, {name: accepted}), observed, time.time_ns() // 1000)
@@ -127,7 +127,7 @@ class _Views:
                 self._do(step, marks)
         raise AssertionError(f"{name} does not come to rest: {plan.steps}")
 
-    def _do(self, step: Step, marks: Marks) -> None:
+    def _do(self, step: Step, marks: OnlineIndex) -> None:
         root = self._storage.root
         match step:
             case BuildView(view, digest, to_version):
@@ -138,8 +138,8 @@ class _Views:
                 publish = PublishRequest(root=root, view=view, digest=digest, to_version=to_version)
                 published = run_publish(self._storage, publish, time.time_ns() // 1000)
                 self._say(f"{view} has {published.entities:,} entities online, as commit {published.version}")
-            case Swap(view, digest, spec_digest):
-                swap(self._storage, view, Serving(digest, spec_digest))
+            case Promote(view, digest, spec_digest):
+                promote(self._storage, view, ActiveBuild(digest, spec_digest))
             case Retire(view, digest):
                 marks.drop(view, digest)
 
@@ -147,26 +147,26 @@ class _Views:
         digest = build_digest(accepted.resource.spec, self._there.uid)
         return read_build(self._storage, accepted.resource.metadata.name, digest)
 
-    def _marks(self) -> Marks:
+    def _marks(self) -> OnlineIndex:
         store = self._registry.store()
         if store is None:
             raise NotFound("there is no feature store", where=self._storage.root, got=paths.STORE)
-        return open_marks(self._storage, store.spec)
+        return open_index(self._storage, store.spec)
 
 
 class _Online:
     """What the online store holds. One that is away keeps no view from being built for training."""
 
-    def __init__(self, published: Published) -> None:
+    def __init__(self, published: OnlineVersions) -> None:
         self._published = published
         self.away: StorageError | None = None
 
-    def __call__(self, view: str, wanted: Collection[str]) -> Mapping[str, Held] | Attempt:
+    def __call__(self, view: str, wanted: Collection[str]) -> Mapping[str, OnlineVersion] | FailureStreak:
         try:
             return self._published(view, wanted)
         except StorageError as error:
             self.away = error
-            return Attempt(1, time.time_ns() // 1000, as_failure(error))
+            return FailureStreak(1, time.time_ns() // 1000, as_failure(error))
 
 
 def _told(result: BatchResult) -> str:

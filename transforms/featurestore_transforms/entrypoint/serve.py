@@ -18,11 +18,11 @@ from featurestore.errors import FeatureStoreError, RequestError
 from featurestore.protocol import (
     BatchRequest,
     BuildRequest,
+    EngineResult,
     Failure,
     Progress,
     PublishRequest,
     Request,
-    Result,
 )
 from featurestore.storage.objects import Storage
 from featurestore_transforms.entrypoint.peak import forget_peak
@@ -70,7 +70,7 @@ def answer(request: str, answers: TextIO) -> int:
     return 0
 
 
-def run(request: Request, progress: Callable[[Progress], None]) -> Result:
+def run(request: Request, progress: Callable[[Progress], None]) -> EngineResult:
     """What the request asks for.
 
     Raises:

@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from featurestore.arrivals.arrival import Arrival
 from featurestore.storage.delta import ROW
-from featurestore_transforms.sources.source_file import Unreadable, is_index, open_bytes, require_columns
-from featurestore_transforms.sources.stream import Stream
+from featurestore_transforms.sources.source_file import UnreadableFile, is_index, open_bytes, require_columns
+from featurestore_transforms.sources.stream import FrameStream
 
 _FILE_MARK = b"ARROW1"
 _STREAM_MARK = b"\xff\xff\xff\xff"
@@ -28,17 +28,17 @@ class ArrowFile:
             end = file.read()
         self._is_stream = start.startswith(_STREAM_MARK)
         if not self._is_stream and start != _FILE_MARK:
-            raise Unreadable(
+            raise UnreadableFile(
                 "file:format", "no Arrow file: it begins with neither ARROW1 nor a stream's message"
             )
         if not self._is_stream and end != _FILE_MARK:
-            raise Unreadable("file:truncated", "the Arrow file does not end with ARROW1")
+            raise UnreadableFile("file:truncated", "the Arrow file does not end with ARROW1")
         with open_bytes(arrival.uri) as file:
             reader = self._open(file)
             require_columns(reader.schema.names)
             schema = pl.Schema(reader.schema)
         self.schema: Mapping[str, pl.DataType] = {n: t for n, t in schema.items() if not is_index(n)}
-        self.stream = Stream({**self.schema, ROW: pl.Int64()}, self._frames)
+        self.stream = FrameStream({**self.schema, ROW: pl.Int64()}, self._frames)
 
     def types(self, columns: Collection[str]) -> Mapping[str, pl.DataType]:
         return {name: self.schema[name] for name in columns}

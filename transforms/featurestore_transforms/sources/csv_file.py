@@ -22,11 +22,11 @@ from featurestore.storage.delta import ROW
 from featurestore_transforms.sources.source_file import (
     LINE,
     MALFORMED,
-    Unreadable,
+    UnreadableFile,
     open_stream,
     require_columns,
 )
-from featurestore_transforms.sources.stream import Stream
+from featurestore_transforms.sources.stream import FrameStream
 from featurestore_transforms.sources.text_types import kinds
 
 _BLOCK_BYTES = 4 << 20
@@ -70,7 +70,7 @@ class CsvFile:
         require_columns(names)
         self.schema: Mapping[str, pl.DataType] = dict.fromkeys(names, pl.String())
         texts = {ROW: pl.Int64(), MALFORMED: pl.String(), LINE: pl.String()}
-        self.stream = Stream({**self.schema, **texts}, self._frames)
+        self.stream = FrameStream({**self.schema, **texts}, self._frames)
 
     def require_separated(self) -> None:
         """Nothing, unless the header is one name that holds a delimiter other than the one declared.
@@ -85,7 +85,7 @@ class CsvFile:
             return
         [name] = self.schema
         if other := next((each for each in _DELIMITERS if each in name and each != ours), None):
-            raise Unreadable(
+            raise UnreadableFile(
                 "file:delimiter",
                 f"one column {name!r}: the delimiter is {ours!r} and seems to be {other!r}. "
                 "Set spec.source.csv.delimiter, or declare spec.columns if this is its name",
@@ -215,17 +215,17 @@ def _numbers(first: int, count: int, taken: set[int]) -> np.ndarray[tuple[int], 
 def _header(start: bytes, options: CsvOptions) -> tuple[list[str], int]:
     """Names of the columns, and how many lines stand before the first row."""
     if _BINARY in start:
-        raise Unreadable("file:format", "no text: it holds a byte 0")
+        raise UnreadableFile("file:format", "no text: it holds a byte 0")
     try:
         text = codecs.getincrementaldecoder("utf-8-sig")().decode(start)
     except UnicodeDecodeError as error:
         text = start[: error.start].decode("utf-8-sig", errors="replace")
         if "\n" not in text:
-            raise Unreadable("file:format", f"no UTF-8 text: {error.reason}") from error
+            raise UnreadableFile("file:format", f"no UTF-8 text: {error.reason}") from error
     records = csv.reader(text.splitlines(keepends=True), delimiter=options.delimiter)
     record = next((record for record in records if record), None)
     if record is None:
-        raise Unreadable("file:empty", "the file has no line")
+        raise UnreadableFile("file:empty", "the file has no line")
     if options.header is Header.ABSENT:
         return [f"column_{n}" for n in range(1, len(record) + 1)], 0
     return record, records.line_num

@@ -12,7 +12,7 @@ from featurestore_transforms.sources.json_file import JsonFile
 from featurestore_transforms.sources.parquet_file import ParquetFile
 from featurestore_transforms.sources.source_file import (
     SourceFile,
-    Unreadable,
+    UnreadableFile,
     codec,
     explaining,
     require_pinned,
@@ -28,7 +28,7 @@ def open_source(arrival: Arrival, source: Source) -> SourceFile:
     """
     require_pinned(arrival)
     if arrival.size_bytes == 0:
-        raise Unreadable("file:empty", "the file has no bytes")
+        raise UnreadableFile("file:empty", "the file has no bytes")
     packed = codec(arrival.uri, source.compression)
     openers: dict[Format, Callable[[], SourceFile]] = {
         Format.PARQUET: lambda: ParquetFile(arrival),

@@ -15,7 +15,7 @@ import polars as pl
 from featurestore.arrivals.arrival import Arrival
 from featurestore.storage.delta import ROW
 from featurestore_transforms.sources.source_file import LINE, MALFORMED, open_stream, require_columns
-from featurestore_transforms.sources.stream import Stream
+from featurestore_transforms.sources.stream import FrameStream
 from featurestore_transforms.sources.text_types import kinds
 
 _BLOCK_BYTES = 4 << 20
@@ -38,7 +38,7 @@ class JsonFile:
             name: dtype if dtype.is_nested() else pl.String() for name, dtype in found.items()
         }
         texts = {ROW: pl.Int64(), MALFORMED: pl.String(), LINE: pl.String()}
-        self.stream = Stream({**self.schema, **texts}, self._frames)
+        self.stream = FrameStream({**self.schema, **texts}, self._frames)
 
     def types(self, columns: Collection[str]) -> Mapping[str, pl.DataType]:
         """Texts stay texts, also those that look like numbers: JSON knows the difference."""

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 from featurestore.arrivals.arrival import Arrival
 from featurestore.storage.credentials import source_environ
 from featurestore.storage.delta import ROW
-from featurestore_transforms.sources.source_file import Unreadable, is_index, open_bytes, require_columns
-from featurestore_transforms.sources.stream import Stream
+from featurestore_transforms.sources.source_file import UnreadableFile, is_index, open_bytes, require_columns
+from featurestore_transforms.sources.stream import FrameStream
 from featurestore_transforms.tables.polars_credentials import access
 
 _MARK = b"PAR1"
@@ -20,16 +20,16 @@ _MARK = b"PAR1"
 class ParquetFile:
     """Rows and types come from the footer; Polars reads the rest."""
 
-    stream: Stream | None = None
+    stream: FrameStream | None = None
 
     def __init__(self, arrival: Arrival) -> None:
         self.arrival = arrival
         with open_bytes(arrival.uri) as file:
             if file.read(len(_MARK)) != _MARK:
-                raise Unreadable("file:format", "no Parquet file: it does not begin with PAR1")
+                raise UnreadableFile("file:format", "no Parquet file: it does not begin with PAR1")
             file.seek(max(0, arrival.size_bytes - len(_MARK)))
             if file.read() != _MARK:
-                raise Unreadable("file:truncated", "the Parquet file does not end with PAR1")
+                raise UnreadableFile("file:truncated", "the Parquet file does not end with PAR1")
             footer = pq.read_metadata(file)
         self._rows: int = footer.num_rows
         require_columns(footer.schema.to_arrow_schema().names)

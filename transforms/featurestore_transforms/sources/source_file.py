@@ -19,7 +19,7 @@ from featurestore.arrivals.files.listing import find_arrival
 from featurestore.resources.pipeline import Compression
 from featurestore.storage.credentials import source_environ
 from featurestore.storage.objects import answering, filesystem
-from featurestore_transforms.sources.stream import Stream
+from featurestore_transforms.sources.stream import FrameStream
 
 MALFORMED, LINE = "__malformed", "__line"
 """Columns of texts: why a row cannot be told apart into values, and the text that it is. Null for other rows."""
@@ -38,7 +38,7 @@ _CHUNK_BYTES = 8 << 20
 _CODECS = {"gz": "gzip", "gzip": "gzip", "zst": "zstd", "zstd": "zstd"}
 
 
-class Unreadable(Exception):
+class UnreadableFile(Exception):
     """A file that cannot be taken: the ``rule`` it breaks, and the ``reason`` for people."""
 
     def __init__(self, rule: str, reason: str) -> None:
@@ -58,7 +58,7 @@ class SourceFile(Protocol):
     schema: Mapping[str, pl.DataType]
 
     @property
-    def stream(self) -> Stream | None:
+    def stream(self) -> FrameStream | None:
         """The rows piece by piece; None if they do not come so."""
 
     def types(self, columns: Collection[str]) -> Mapping[str, pl.DataType]:
@@ -82,9 +82,9 @@ def require_pinned(arrival: Arrival) -> None:
     """
     now = find_arrival(arrival.uri, source_environ())
     if now is None:
-        raise Unreadable("file:gone", "the file was deleted before it was read")
+        raise UnreadableFile("file:gone", "the file was deleted before it was read")
     if now.version != arrival.version:
-        raise Unreadable(
+        raise UnreadableFile(
             "file:changed",
             f"the file was changed before it was read: wanted version {arrival.version}, got {now.version}",
         )
@@ -130,7 +130,7 @@ def explaining(arrival: Arrival) -> Iterator[None]:
         raise blame(arrival, error) from error
 
 
-def blame(arrival: Arrival, error: BaseException) -> Unreadable:
+def blame(arrival: Arrival, error: BaseException) -> UnreadableFile:
     """Why a file could not be read.
 
     A decoder's error does not tell a broken file from a broken connection. So the file is looked at again:
@@ -141,20 +141,20 @@ def blame(arrival: Arrival, error: BaseException) -> Unreadable:
     """
     try:
         require_pinned(arrival)
-    except Unreadable as changed:
+    except UnreadableFile as changed:
         return changed
     with answering("the source cannot be read", arrival.uri), open_bytes(arrival.uri) as file:
         size = 0
         while chunk := file.read(_CHUNK_BYTES):
             size += len(chunk)
     if size != arrival.size_bytes:
-        return Unreadable("file:changed", f"wanted {arrival.size_bytes} bytes as listed, got {size}")
+        return UnreadableFile("file:changed", f"wanted {arrival.size_bytes} bytes as listed, got {size}")
     text = (str(error) or type(error).__name__).splitlines()[0][:500]
     cut = any(
         word in text.lower()
         for word in ("truncated", "unexpected end", "eof", "past the end", "expected to be able to read")
     )
-    return Unreadable("file:truncated" if cut else "file:corrupt", text)
+    return UnreadableFile("file:truncated" if cut else "file:corrupt", text)
 
 
 def require_columns(names: Collection[str]) -> None:
@@ -166,17 +166,17 @@ def require_columns(names: Collection[str]) -> None:
     seen: dict[str, str] = {}
     for name in names:
         if name.startswith("__") and not is_index(name):
-            raise Unreadable(
+            raise UnreadableFile(
                 "file:format", f"names that begin with two underscores are ours: column {name!r}"
             )
         if name == "*" or (name.startswith("^") and name.endswith("$")):
             # Polars would take it for a pattern, and other columns for this one.
-            raise Unreadable("file:format", f"the name of a column would be a pattern of names: {name!r}")
+            raise UnreadableFile("file:format", f"the name of a column would be a pattern of names: {name!r}")
         other = seen.setdefault(name.lower(), name)
         if list(names).count(name) > 1:
-            raise Unreadable("file:format", f"two columns have the name {name!r}")
+            raise UnreadableFile("file:format", f"two columns have the name {name!r}")
         if other != name:
-            raise Unreadable(
+            raise UnreadableFile(
                 "file:format", f"two columns differ in upper and lower case only: {other!r} and {name!r}"
             )
 

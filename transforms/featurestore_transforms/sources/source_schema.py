@@ -25,7 +25,7 @@ from featurestore.storage import paths
 from featurestore.storage.objects import Storage
 from featurestore_transforms.casting.cast import polars_type
 from featurestore_transforms.casting.delta_types import storable, whole
-from featurestore_transforms.sources.source_file import SourceFile, Unreadable
+from featurestore_transforms.sources.source_file import SourceFile, UnreadableFile
 
 NEW_COLUMN, MISSING_COLUMN, TYPE_CHANGED = (
     "schema:newColumn",
@@ -75,7 +75,7 @@ class SourceSchema:
 
 
 @dataclass(frozen=True, slots=True)
-class Met:
+class SchemaMatch:
     """``schema``: as it is after the file. ``columns``: held column to the file's own; those it lacks are absent."""
 
     schema: SourceSchema
@@ -108,7 +108,7 @@ def first_schema(columns: Sequence[Column] | None, held: SourceSchema | None) ->
     return SourceSchema(types, frozenset(types), named)
 
 
-def meet(held: SourceSchema | None, file: SourceFile, policy: SchemaPolicy) -> Met:
+def match_schema(held: SourceSchema | None, file: SourceFile, policy: SchemaPolicy) -> SchemaMatch:
     """What the file's columns are, and the schema after it.
 
     Raises:
@@ -117,7 +117,7 @@ def meet(held: SourceSchema | None, file: SourceFile, policy: SchemaPolicy) -> M
     """
     if held is None:
         learned = _learn(file, list(file.schema))
-        return Met(SourceSchema(learned, frozenset(learned)), {name: name for name in learned})
+        return SchemaMatch(SourceSchema(learned, frozenset(learned)), {name: name for name in learned})
     columns = _matched(held, file)
     new = [name for name in file.schema if name not in columns.values()]
     if new:
@@ -135,7 +135,7 @@ def meet(held: SourceSchema | None, file: SourceFile, policy: SchemaPolicy) -> M
     learned = _learn(file, [columns[name] for name in unknown] + taken)
     known = {name: learned[columns[name]] for name in unknown}
     types = {**held.types, **known, **{name: learned[name] for name in taken}}
-    return Met(replace(held, types=types), {**columns, **{name: name for name in taken}})
+    return SchemaMatch(replace(held, types=types), {**columns, **{name: name for name in taken}})
 
 
 def _matched(held: SourceSchema, file: SourceFile) -> dict[str, str]:
@@ -150,7 +150,9 @@ def _learn(file: SourceFile, columns: list[str]) -> dict[str, pl.DataType]:
     for name in columns:
         stored = storable(types[name])
         if stored is None:
-            raise Unreadable("file:format", f"column {name!r} has a type that no table holds: {types[name]}")
+            raise UnreadableFile(
+                "file:format", f"column {name!r} has a type that no table holds: {types[name]}"
+            )
         learned[name] = _wide(stored)
     return learned
 
@@ -170,6 +172,6 @@ def _wide(dtype: pl.DataType) -> pl.DataType:
 
 def _judge(policy: DriftPolicy, rule: str, reason: str) -> None:
     if policy is DriftPolicy.QUARANTINE:
-        raise Unreadable(rule, reason)
+        raise UnreadableFile(rule, reason)
     if policy is DriftPolicy.FAIL_BATCH:
         raise FailBatch(rule, reason)

@@ -12,7 +12,7 @@ from featurestore.storage.delta import FILE
 
 
 @dataclass(slots=True)
-class Stream:
+class FrameStream:
     """The rows of one file, piece by piece. ``rows``: how many there were, once all of them were read."""
 
     schema: Mapping[str, pl.DataType]
@@ -24,7 +24,7 @@ class Stream:
         return scan_streams([(0, self)]).drop(FILE)
 
 
-def scan_streams(streams: Sequence[tuple[int, Stream]]) -> pl.LazyFrame:
+def scan_streams(streams: Sequence[tuple[int, FrameStream]]) -> pl.LazyFrame:
     """The rows of streams of the same schema, one after the other: ``frame[<columns>, __file: int32]``.
 
     One source in the plan, however many files there are: planning takes time for each.

@@ -18,7 +18,7 @@ MARKS = (FILE, ROW, RULE, REASON)
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class RowRule:
     """``name``: as quarantine shows it. ``otherwise``: what happens to rows that break it."""
 
     name: str
@@ -26,11 +26,11 @@ class Rule:
 
 
 @dataclass(slots=True)
-class Rules:
+class RowRules:
     """The rules of one plan; a row's ``__rule`` is an index into ``found``."""
 
     explain: bool = False
-    found: list[Rule] = field(default_factory=list)
+    found: list[RowRule] = field(default_factory=list)
 
     def begin(self, frame: pl.LazyFrame) -> pl.LazyFrame:
         """The frame with no row marked yet."""
@@ -39,7 +39,7 @@ class Rules:
             marks[REASON] = pl.lit(None, pl.String)
         return frame.with_columns(**marks)
 
-    def mark(self, frame: pl.LazyFrame, broken: list[tuple[Rule, pl.Expr, pl.Expr]]) -> pl.LazyFrame:
+    def mark(self, frame: pl.LazyFrame, broken: list[tuple[RowRule, pl.Expr, pl.Expr]]) -> pl.LazyFrame:
         """The frame with rows marked where ``(rule, breaks it, why)`` says so, if they are not marked yet."""
         if not broken:
             return frame
@@ -51,7 +51,7 @@ class Rules:
             marks[REASON] = pl.when(pl.col(RULE).is_null()).then(why).otherwise(pl.col(REASON))
         return frame.with_columns(**marks)
 
-    def _code(self, rule: Rule) -> int:
+    def _code(self, rule: RowRule) -> int:
         if rule not in self.found:
             self.found.append(rule)
         return self.found.index(rule)

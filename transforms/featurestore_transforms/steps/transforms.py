@@ -38,7 +38,7 @@ from featurestore_transforms.steps.formula import condition, formula
 from featurestore_transforms.steps.lookup import look_up
 from featurestore_transforms.steps.python import call
 from featurestore_transforms.steps.query import check_names, run_query, seen, traced
-from featurestore_transforms.steps.rules import MARKS, Rule, Rules, is_good, user_columns
+from featurestore_transforms.steps.rules import MARKS, RowRule, RowRules, is_good, user_columns
 from featurestore_transforms.steps.shown import shown
 
 _SHOWN = 300
@@ -55,7 +55,7 @@ def apply_transforms(
     frame: pl.LazyFrame,
     transforms: Sequence[Transform],
     lookups: Mapping[str, pl.LazyFrame],
-    rules: Rules,
+    rules: RowRules,
 ) -> pl.LazyFrame:
     """The rows after all steps; ``rules`` collects what they may break.
 
@@ -103,7 +103,7 @@ def apply_transforms(
     return frame
 
 
-def mark_broken(frame: pl.LazyFrame, expectations: Sequence[Expectation], rules: Rules) -> pl.LazyFrame:
+def mark_broken(frame: pl.LazyFrame, expectations: Sequence[Expectation], rules: RowRules) -> pl.LazyFrame:
     """The rows, those marked that do not meet an expectation: the first one in declared order. Null is not met.
 
     Raises:
@@ -121,7 +121,7 @@ def mark_broken(frame: pl.LazyFrame, expectations: Sequence[Expectation], rules:
             why = pl.concat_str(
                 pl.lit(f"{expectation.that[:_SHOWN]}, but "), pl.concat_str(values, separator=", ")
             )
-        broken.append((Rule(expectation.name, expectation.otherwise), ~met, why))
+        broken.append((RowRule(expectation.name, expectation.otherwise), ~met, why))
     return rules.mark(frame, broken)
 
 
@@ -145,7 +145,7 @@ def _rename(frame: pl.LazyFrame, step: Rename, where: str) -> pl.LazyFrame:
     return frame.rename(dict(step.columns))
 
 
-def _cast(frame: pl.LazyFrame, step: Cast, where: str, rules: Rules) -> pl.LazyFrame:
+def _cast(frame: pl.LazyFrame, step: Cast, where: str, rules: RowRules) -> pl.LazyFrame:
     _require(frame, step.columns, where)
     types = user_columns(frame)
     values, broken = [], []
@@ -159,7 +159,7 @@ def _cast(frame: pl.LazyFrame, step: Cast, where: str, rules: Rules) -> pl.LazyF
         if found.fits is not None:
             article = "an" if wanted.value.startswith("int") else "a"
             why = pl.concat_str(shown(pl.col(name), types[name]), pl.lit(f" is not {article} {wanted.value}"))
-            broken.append((Rule(f"cast:{name}"), ~found.fits, why))
+            broken.append((RowRule(f"cast:{name}"), ~found.fits, why))
     return rules.mark(frame, broken).with_columns(values)
 
 

@@ -25,7 +25,7 @@ _FASTER = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Piece:
     """All rows of some files; or of one file ``count`` rows, beginning at row ``first``."""
 
     files: tuple[DataFile, ...]
@@ -51,7 +51,7 @@ def pieces(
     waiting: list[pl.DataFrame] = []
     size = 0
     fixed_bytes = _fixed_bytes(scan(rows.table, ()).collect_schema())
-    left = Part(rows.files)
+    left = Piece(rows.files)
     at_once = _FIRST
     while left.files:
         packed_bytes = left.files[0].size_bytes / max(left.files[0].rows, 1)
@@ -75,17 +75,17 @@ def pieces(
         yield pl.concat(waiting)
 
 
-def take(left: Part, limit: int) -> tuple[Part, Part]:
+def take(left: Piece, limit: int) -> tuple[Piece, Piece]:
     """The next part, and what is left: as many whole files as ``limit`` rows allow, else so many rows of one."""
     first = left.files[0]
     rows = first.rows - left.first
     if left.first or rows > limit:
         if rows <= limit:
-            return Part((first,), left.first, rows), Part(left.files[1:])
-        return Part((first,), left.first, limit), Part(left.files, left.first + limit)
+            return Piece((first,), left.first, rows), Piece(left.files[1:])
+        return Piece((first,), left.first, limit), Piece(left.files, left.first + limit)
     totals = accumulate(file.rows for file in left.files)
     number = sum(1 for _ in takewhile(lambda total: total <= limit, totals))
-    return Part(left.files[:number]), Part(left.files[number:])
+    return Piece(left.files[:number]), Piece(left.files[number:])
 
 
 def _fixed_bytes(schema: pl.Schema) -> int | None:

@@ -19,7 +19,7 @@ import polars as pl
 
 from featurestore.arrivals.lineage import Lineage
 from featurestore.errors import Conflict, StorageError
-from featurestore.failpoint import reach
+from featurestore.failpoint import hit
 from featurestore.protocol import BuildRequest, BuildResult, Progress
 from featurestore.registry.registry import Accepted
 from featurestore.resources.outputs import EVENT_TIME
@@ -31,7 +31,7 @@ from featurestore.views.builds import definition, record_build
 from featurestore.views.schema import QUARANTINE, view_schema
 from featurestore_transforms.tables.history import are_there, is_known
 from featurestore_transforms.tables.row_changes import Rows, TooManyChanged, rows_changed, scan
-from featurestore_transforms.views.feature_files import Filled, Rewritten, fill, without
+from featurestore_transforms.views.feature_files import Filled, RewrittenFile, fill, without
 from featurestore_transforms.views.rejected import misfit_files
 
 _ATTEMPTS = 10
@@ -130,10 +130,10 @@ class _Build:
         if rows is None:
             rows = Rows.all_of(dataset)
         filled = self._fill(table, dataset, rows)
-        old = Rewritten(remove=tuple(table.files())) if afresh else without(table, rows.deleted)
+        old = RewrittenFile(remove=tuple(table.files())) if afresh else without(table, rows.deleted)
         if misfits is None or misfits.committed(self._digest) < dataset.version:
             self._quarantine(misfits, dataset, rows, filled.broken, afresh=afresh)
-        reach("after-quarantine-commit")
+        hit("after-quarantine-commit")
         table = table.commit(
             app_id=self._digest,
             number=dataset.version,
@@ -147,7 +147,7 @@ class _Build:
                 "watermark_us": str(_watermark_us(table, filled.files)),
             },
         )
-        reach("after-build-commit")
+        hit("after-build-commit")
         return table
 
     def _fill(self, table: Table, dataset: Table, rows: Rows) -> Filled:
@@ -163,7 +163,7 @@ class _Build:
         if misfits is None and not broken:
             return
         table = misfits or Table.create(self._storage, self._misfits, QUARANTINE)
-        old = Rewritten(remove=tuple(table.files())) if afresh else without(table, rows.deleted)
+        old = RewrittenFile(remove=tuple(table.files())) if afresh else without(table, rows.deleted)
         files: tuple[DataFile, ...] = ()
         if broken:
             counter = self._counter("quarantine rows", rows)

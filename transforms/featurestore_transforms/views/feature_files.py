@@ -28,7 +28,7 @@ class Filled:
 
 
 @dataclass(frozen=True, slots=True)
-class Rewritten:
+class RewrittenFile:
     """Data files without the deleted rows, and those that they take the place of."""
 
     add: tuple[DataFile, ...] = ()
@@ -65,13 +65,13 @@ def fill(
     return Filled(tuple(files), broken)
 
 
-def without(table: Table, deleted: pl.DataFrame) -> Rewritten:
+def without(table: Table, deleted: pl.DataFrame) -> RewrittenFile:
     """The table's data files that hold deleted rows, written anew without them.
 
     ``deleted``: ``frame[__batch, __file, __row]``. Rows that the table does not have are ignored.
     """
     if deleted.is_empty():
-        return Rewritten()
+        return RewrittenFile()
     low, high = deleted[BATCH].min(), deleted[BATCH].max()
     near = {PurePosixPath(file.path).name: file for file in table.files() if _may_hold(file, low, high)}
     held = (
@@ -89,7 +89,7 @@ def without(table: Table, deleted: pl.DataFrame) -> Rewritten:
         if rows < file.rows:
             rest = scan(table, [file]).join(deleted.lazy(), on=IDENTITY, how="anti", maintain_order="left")
             add.append(write_data_file(table.storage, table.path, rest))
-    return Rewritten(tuple(add), tuple(remove))
+    return RewrittenFile(tuple(add), tuple(remove))
 
 
 def _created(rows: pl.DataFrame, lineage: Lineage) -> pl.DataFrame:

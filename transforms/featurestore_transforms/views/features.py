@@ -13,7 +13,7 @@ import polars as pl
 from featurestore.errors import SpecError, did_you_mean
 from featurestore.resources.outputs import CREATED_TIME, EVENT_TIME, aggregate_input, aggregate_input_type
 from featurestore.resources.value import ColumnType, KeyType
-from featurestore.resources.view import FeatureViewSpec, Function
+from featurestore.resources.view import AggregateFunction, FeatureViewSpec
 from featurestore.storage.delta import SYSTEM_COLUMNS
 from featurestore_transforms.casting.cast import Fit, fit, polars_type
 from featurestore_transforms.steps.formula import condition, formula
@@ -88,7 +88,7 @@ def _columns(spec: FeatureViewSpec) -> Iterator[_Column]:
                 f"feature:{feature.name}",
                 aggregate_input_type(feature),
                 feature.aggregate.column,
-                counts=feature.aggregate.function is Function.COUNT,
+                counts=feature.aggregate.function is AggregateFunction.COUNT,
             )
 
 
