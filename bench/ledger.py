@@ -93,13 +93,13 @@ def _run(root: str, what: str) -> None:
     ledger = Ledger(Storage(root), "flights")
     start = time.perf_counter()
     if what == "start":
-        ledger.head()
-        ledger.done()
+        ledger.last_batch()
+        ledger.committed_batch()
         assert ledger.entry(Arrival("s3://raw/flights/new.parquet", "v1", 1, 0), OnOverwrite.REJECT)
     elif what == "generator":
         assert sum(1 for _ in arrivals(PAST + 1)) == PAST + 1
     elif what == "listing":
-        found = ledger.new(arrivals(PAST + 1), OnOverwrite.REJECT)
+        found = ledger.new_entries(arrivals(PAST + 1), OnOverwrite.REJECT)
         assert len(list(found)) == 1
     seconds = time.perf_counter() - start
     print(json.dumps({"seconds": seconds, "peak_mib": peak_bytes() / 2**20}))

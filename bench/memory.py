@@ -73,7 +73,7 @@ def _intend(root: Path, files: list[Path], limit: str) -> BatchRequest:
     ledger = Ledger(storage, "wide")
     arrivals = [arrival for file in files if (arrival := find_arrival(str(file))) is not None]
     entries = tuple(Entry(arrival) for arrival in arrivals)
-    ledger.intend(Manifest("wide", ledger.uid(), 1, digest, 1, entries))
+    ledger.try_append(Manifest("wide", ledger.uid(), 1, digest, 1, entries))
     return BatchRequest(root=storage.root, pipeline="wide", number=1)
 
 

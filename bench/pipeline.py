@@ -110,7 +110,7 @@ def _by_batch(files: list[Path], root: Path) -> float:
     ledger = Ledger(storage, "flights")
     arrivals = [arrival for file in files if (arrival := find_arrival(str(file))) is not None]
     entries = tuple(Entry(arrival) for arrival in arrivals)
-    ledger.intend(Manifest("flights", ledger.uid(), 1, digest, 1, entries))
+    ledger.try_append(Manifest("flights", ledger.uid(), 1, digest, 1, entries))
     start = time.perf_counter()
     run_batch(storage, BatchRequest(root=storage.root, pipeline="flights", number=1), lambda progress: None)
     return time.perf_counter() - start

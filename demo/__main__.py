@@ -131,7 +131,7 @@ def drop_all(staged: Staged) -> None:
 
 def files_done(ledger: Ledger) -> int:
     """Files of all committed batches, in quarantine or not."""
-    results = (ledger.result(number) for number in range(1, ledger.done() + 1))
+    results = (ledger.result(number) for number in range(1, ledger.committed_batch() + 1))
     return sum(result.files for result in results if result is not None)
 
 

@@ -80,7 +80,7 @@ class Backlog:
 
     def look(self, now_us: int, hinted: Iterable[str] = ()) -> None:
         """Bring the backlog up to date, at the cost of a listing only if one is due."""
-        head = self._ledger.head()
+        head = self._ledger.last_batch()
         if head != self._head:
             # Another process wrote a manifest: what it took is not ours any more.
             self._set({}, now_us)
@@ -107,7 +107,7 @@ class Backlog:
         try:
             listing = list_arrivals(source, self._base, self._environ)
             # Others write manifests as well: a person who has what is in quarantine run again.
-            if self._ledger.head() != self._head or not self._ledger.knows(listing, source.on_overwrite):
+            if self._ledger.last_batch() != self._head or not self._ledger.knows(listing, source.on_overwrite):
                 return False
         except FeatureStoreError:
             return False  # A look fails as well, and says why.
@@ -132,7 +132,7 @@ class Backlog:
             entries=self._batches[0],
             lookups=step.lookups,
         )
-        if not self._ledger.intend(manifest):
+        if not self._ledger.try_append(manifest):
             self._head = -1
             raise Conflict("another process closed this batch", where=where)
         hit("after-manifest")
@@ -150,7 +150,7 @@ class Backlog:
 
     def _list(self, now_us: int) -> None:
         source = self._source
-        new = self._ledger.new(list_arrivals(source, self._base, self._environ), source.on_overwrite)
+        new = self._ledger.new_entries(list_arrivals(source, self._base, self._environ), source.on_overwrite)
         found = oldest(self._settling.admit(new, now_us))
         self._left_out = len(found) >= BACKLOG
         self._set({entry.arrival.uri: entry for entry in found}, now_us)

@@ -58,7 +58,7 @@ class Ledger:
             self._uid = str(json.loads(data)["uid"])
         return self._uid
 
-    def head(self) -> int:
+    def last_batch(self) -> int:
         """The greatest number of a manifest; 0 if there is none."""
         if self._base is None:
             self._head = self._last("manifests", self._head)
@@ -66,7 +66,7 @@ class Ledger:
             self._catch_up()
         return self._head
 
-    def done(self) -> int:
+    def committed_batch(self) -> int:
         """The greatest n such that batches 1 … n have results."""
         self._done = self._last("results", self._done)
         return self._done
@@ -87,7 +87,7 @@ class Ledger:
         data = self._storage.find(paths.result(self._pipeline, n))
         return None if data is None else BatchResult.model_validate_json(data)
 
-    def intend(self, manifest: Manifest) -> bool:
+    def try_append(self, manifest: Manifest) -> bool:
         """True if the manifest is written now; False if another was first, or has taken one of its arrivals.
 
         After False, look again: ask :meth:`new` for what is left and make another manifest.
@@ -113,7 +113,7 @@ class Ledger:
         self._remember(manifest)
         return True
 
-    def new(self, listing: Iterable[Arrival], on_overwrite: OnOverwrite) -> Iterator[Entry]:
+    def new_entries(self, listing: Iterable[Arrival], on_overwrite: OnOverwrite) -> Iterator[Entry]:
         """What to do with those arrivals of a listing, sorted by URI, that the ledger does not know.
 
         Memory does not grow with the listing nor with the ledger.

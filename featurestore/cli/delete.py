@@ -67,6 +67,6 @@ def delete(project: Project, word: str, name: str, *, data: bool) -> str:
 
 def _drop_online(project: Project, view: str) -> None:
     store = (project.registry.store() or project.store).spec
-    marks = open_index(project.storage, store)
+    index = open_index(project.storage, store)
     for name in project.storage.names(paths.builds(view)):
-        marks.drop(view, name.removesuffix(".json"))
+        index.delete(view, name.removesuffix(".json"))

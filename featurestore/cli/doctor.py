@@ -136,7 +136,7 @@ def _source(project: Project, pipeline: Accepted[DataPipeline]) -> tuple[bool, s
 
 def _online(project: Project) -> tuple[bool, str, str]:
     store = (project.registry.store() or project.store).spec
-    open_index(project.storage, store).server()
+    open_index(project.storage, store).instance_id()
     return True, redis_url(store) if store.online.redis else "embedded DuckDB", ""
 
 
@@ -152,7 +152,7 @@ def _view(project: Project, name: str, view: Accepted[FeatureView]) -> tuple[boo
     if view.resource.spec.online.enabled is OnlineEnabled.NEVER:
         return True, f"serves commit {build.source_version} of its dataset offline", ""
     store = (project.registry.store() or project.store).spec
-    held = open_index(project.storage, store).held(name, serving.digest)
+    held = open_index(project.storage, store).version(name, serving.digest)
     if held is None or held.version != build.version:
         got = "nothing" if held is None else f"version {held.version}"
         return False, f"offline is at version {build.version}, online holds {got}", start

@@ -42,7 +42,7 @@ def history(
 
 def _pipeline(project: Project, name: str, limit: int, form: OutputFormat | None) -> str:
     ledger = Ledger(project.storage, name)
-    head = ledger.head()
+    head = ledger.last_batch()
     numbers = range(head, max(0, head - limit), -1)
     results = [(number, ledger.result(number)) for number in numbers]
     if form in (OutputFormat.JSON, OutputFormat.YAML):

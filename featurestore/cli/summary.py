@@ -126,7 +126,7 @@ def pipeline_summary(project: Project, name: str) -> PipelineSummary:
         name,
         accepted,
         read_status(project.storage, "pipelines", name),
-        ledger.head(),
+        ledger.last_batch(),
         last.number if last else 0,
         last,
     )

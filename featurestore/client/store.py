@@ -297,7 +297,7 @@ class Store:
         build = read_build(self._storage, view, serving.digest)
         if build is None or accepted.resource.spec.online.enabled is OnlineEnabled.NEVER:
             return build
-        held = self._online_store().marks.held(view, serving.digest)
+        held = self._online_store().index.version(view, serving.digest)
         return build if held is not None and held.version >= build.version else None
 
 

@@ -35,7 +35,7 @@ class OnlineStore(Protocol):
         ...
 
     @property
-    def marks(self) -> OnlineIndex:
+    def index(self) -> OnlineIndex:
         """What it holds of each build, and forgetting it."""
         ...
 

@@ -1,6 +1,6 @@
 """What an online store says of itself without a data engine: what it holds of each build, and whether it is there.
 
-Whoever decides what is to be done next goes by these marks, and never by the values.
+Whoever decides what is to be done next goes by these index, and never by the values.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from featurestore.storage.objects import Storage
 class OnlineIndex(Protocol):
     """Everything raises StorageError if the store does not answer. Safe to use from several threads."""
 
-    def held(self, view: str, digest: str) -> OnlineVersion | None:
+    def version(self, view: str, digest: str) -> OnlineVersion | None:
         """What the store holds of the build; None if it is nothing that can be read."""
         ...
 
-    def drop(self, view: str, digest: str) -> None:
+    def delete(self, view: str, digest: str) -> None:
         """Forget all that is held of the build; nothing happens if there is nothing."""
         ...
 
-    def server(self) -> str:
+    def instance_id(self) -> str:
         """What tells this store from one that has started anew and lost all."""
         ...
 
@@ -38,16 +38,16 @@ class EmbeddedIndex:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
 
-    def held(self, view: str, digest: str) -> OnlineVersion | None:
+    def version(self, view: str, digest: str) -> OnlineVersion | None:
         """See :class:`OnlineIndex`."""
         newest = GenerationIndex.list(self._storage, folder_of(view, digest)).newest
         return OnlineVersion(newest.version, newest.entities) if newest else None
 
-    def drop(self, view: str, digest: str) -> None:
+    def delete(self, view: str, digest: str) -> None:
         """See :class:`OnlineIndex`."""
         self._storage.delete(folder_of(view, digest))
 
-    def server(self) -> str:
+    def instance_id(self) -> str:
         """See :class:`OnlineIndex`. It is as lasting as the storage root, which is looked at."""
         self._storage.names("online")
         return self._storage.root
@@ -59,12 +59,12 @@ class RedisIndex:
     def __init__(self, server: RedisServer) -> None:
         self._server = server
 
-    def held(self, view: str, digest: str) -> OnlineVersion | None:
+    def version(self, view: str, digest: str) -> OnlineVersion | None:
         """See :class:`OnlineIndex`."""
         with self._server.answering() as client:
             return read_held(client.get(Keys.of(view, digest).held))
 
-    def drop(self, view: str, digest: str) -> None:
+    def delete(self, view: str, digest: str) -> None:
         """See :class:`OnlineIndex`."""
         keys = Keys.of(view, digest)
         # First what readers and publishers go by: neither uses values while they vanish.
@@ -74,7 +74,7 @@ class RedisIndex:
             with self._server.answering() as client:
                 client.unlink(*names)
 
-    def server(self) -> str:
+    def instance_id(self) -> str:
         """See :class:`OnlineIndex`."""
         with self._server.answering() as client:
             return str(client.info("server")["run_id"])
@@ -83,7 +83,7 @@ class RedisIndex:
 def open_index(
     storage: Storage, store: FeatureStoreSpec, environ: Mapping[str, str] | None = None
 ) -> OnlineIndex:
-    """The marks of a FeatureStore's online store. ``environ``: has its credentials; None for the process's own.
+    """The index of a FeatureStore's online store. ``environ``: has its credentials; None for the process's own.
 
     Raises:
         SpecError: a managed Redis outside of its cluster.

@@ -58,7 +58,7 @@ def publish(
 ) -> PublishResult:
     """:func:`run_publish` into a given store."""
     view, digest = request.view, request.digest
-    held = online.marks.held(view, digest)
+    held = online.index.version(view, digest)
     if held is None or held.version < request.to_version:
         table = Table.open(storage, paths.features(view, digest), request.to_version)
         if table is None:

@@ -142,7 +142,7 @@ def replay(
         raise NotFound("no such pipeline", got=repr(pipeline), hint=hint)
     ledger = Ledger(storage, pipeline)
     while True:
-        done = ledger.done()
+        done = ledger.committed_batch()
         wanted = {
             (entry.batch, entry.file): entry
             for entry in entries(storage, "pipelines", pipeline)
@@ -164,13 +164,13 @@ def replay(
         manifest = Manifest(
             pipeline=pipeline,
             uid=ledger.uid(),
-            number=ledger.head() + 1,
+            number=ledger.last_batch() + 1,
             spec_digest=accepted.digest,
             created_us=now_us,
             entries=tuple(ready),
             lookups=_lookups(storage, accepted.resource.spec),
         )
-        if ledger.intend(manifest):
+        if ledger.try_append(manifest):
             return manifest
 
 

@@ -21,7 +21,7 @@ NOT_SEEN: Told = (Reason.NOT_OBSERVED, "Not looked at yet.")
 class PlanDraft:
     """``subject``: ``pipeline/<name>`` or ``view/<name>``; under that key all its steps may be under way at once.
 
-    ``halt``: why nothing is to be done although something is not there yet; None if all is there.
+    ``blocked``: why nothing is to be done although something is not there yet; None if all is there.
     """
 
     subject: str
@@ -30,9 +30,9 @@ class PlanDraft:
     steps: list[Step] = field(default_factory=list)
     wakes: list[int] = field(default_factory=list)
     conditions: tuple[Condition, ...] = ()
-    halt: Condition | None = None
+    blocked: Condition | None = None
     failing: FailureStreak | None = None
-    blind: FailureStreak | None = None
+    observe_failure: FailureStreak | None = None
     _failing_key: str = ""
     _delayed: FailureStreak | None = None
     _running: list[str] = field(default_factory=list)
@@ -54,7 +54,7 @@ class PlanDraft:
                     told.append(said)
         return found
 
-    def take(self, step: Step) -> bool:
+    def add_step(self, step: Step) -> bool:
         """Plan the step, unless it is under way, or failed and its next attempt is not due; then False."""
         attempt = self.observed.attempts.get(step.key)
         if attempt is not None:
@@ -70,14 +70,14 @@ class PlanDraft:
 
     def cannot_see(self, attempt: FailureStreak) -> Told:
         """Note that a look failed; reason and message."""
-        self.blind = attempt
+        self.observe_failure = attempt
         self.wakes.append(attempt.next_us)
         return self.trouble_of(attempt)
 
     @property
-    def trouble(self) -> FailureStreak | None:
+    def failure(self) -> FailureStreak | None:
         """The failure that stands, of a step or of a look."""
-        return self.failing or self.blind
+        return self.failing or self.observe_failure
 
     def trouble_of(self, attempt: FailureStreak, key: str = "") -> Told:
         """Reason and message of a failure that stands; ``key``: of the step that met it."""
@@ -103,9 +103,9 @@ class PlanDraft:
         due = [describe(step) for step in self.steps if not isinstance(step, WriteCheckpoint)]
         if due:
             return true("Progressing", Reason.DUE, f"Next: {', then '.join(due)}.")
-        if self._delayed is None and self.halt is not None:
-            return self.halt
-        failed = self._delayed or self.blind
+        if self._delayed is None and self.blocked is not None:
+            return self.blocked
+        failed = self._delayed or self.observe_failure
         if failed is not None:
             again = format_time(failed.next_us)
             return false("Progressing", Reason.BACKING_OFF, f"What failed is tried again at {again}.")
@@ -115,8 +115,8 @@ class PlanDraft:
         """Whether a failure stands."""
         if self.failing is not None:
             return true("Degraded", *self.trouble_of(self.failing, self._failing_key))
-        if self.blind is not None:
-            return true("Degraded", *self.trouble_of(self.blind))
+        if self.observe_failure is not None:
+            return true("Degraded", *self.trouble_of(self.observe_failure))
         return false("Degraded", Reason.NOTHING_FAILS, "Nothing fails.")
 
     def unobserved(

@@ -29,7 +29,7 @@ def observe_pipeline(ledger: Ledger, result: BatchResult | None, inbox: Backlog 
     """
     return ObservedPipeline(
         uid=ledger.uid(),
-        head=ledger.head(),
+        head=ledger.last_batch(),
         done=result.number if result else 0,
         dataset_version=result.dataset_version if result else None,
         checkpoint_is_due=inbox is not None and ledger.checkpoint_is_due(),
@@ -49,7 +49,7 @@ def last_result(ledger: Ledger, known: BatchResult | None = None) -> BatchResult
     Raises:
         StorageError: storage did not answer.
     """
-    done = ledger.done()
+    done = ledger.committed_batch()
     if known is not None and known.number == done:
         return known
     return ledger.result(done) if done else None
@@ -58,8 +58,8 @@ def last_result(ledger: Ledger, known: BatchResult | None = None) -> BatchResult
 class OnlineVersions:
     """Asks an online store which builds it holds; once for each that nobody wants any more and that it does not hold."""
 
-    def __init__(self, storage: Storage, marks: OnlineIndex) -> None:
-        self._storage, self._marks = storage, marks
+    def __init__(self, storage: Storage, index: OnlineIndex) -> None:
+        self._storage, self._index = storage, index
         self._gone: dict[str, set[str]] = {}
 
     def __call__(self, view: str, wanted: Collection[str]) -> dict[str, OnlineVersion]:
@@ -73,7 +73,7 @@ class OnlineVersions:
         # One that is wanted again, as before a change that was taken back, may be published again.
         gone = self._gone.pop(view, set()) - set(wanted)
         for digest in {*wanted, *past} - gone:
-            found = self._marks.held(view, digest)
+            found = self._index.version(view, digest)
             if found is not None:
                 held[digest] = found
             elif digest not in wanted:

@@ -54,7 +54,7 @@ class _PipelinePlan:
 
     def _suspended(self) -> Condition:
         message = "Suspended: nothing is taken or run. What is there is read."
-        self.part.halt = false("Progressing", Reason.SUSPENDED, message)
+        self.part.blocked = false("Progressing", Reason.SUSPENDED, message)
         return false("Ready", Reason.SUSPENDED, message)
 
     def _source(self) -> Condition:
@@ -87,11 +87,11 @@ class _PipelinePlan:
         """Run the next batch, or close the open one; the ``Ready`` condition."""
         there, part = self.there, self.part
         if there.checkpoint_is_due:
-            part.take(WriteCheckpoint(self.name))
+            part.add_step(WriteCheckpoint(self.name))
         if there.head == there.done:
             return self._close()
         step = RunBatch(self.name, there.done + 1, self.accepted.digest)
-        part.take(step)
+        part.add_step(step)
         state = "is being run" if part.is_under_way(step.key) else "is to be run"
         return part.unready(Reason.BATCH_PENDING, f"Batch {step.number} of {there.head} {state}.")
 
@@ -110,9 +110,9 @@ class _PipelinePlan:
         number = there.head + 1
         message = f"{waiting} for batch {number} to close."
         if self.draining or there.full or self._is_enough(batch):
-            part.take(CloseBatch(self.name, number, self.accepted.digest, tuple(sorted(set(lookups)))))
+            part.add_step(CloseBatch(self.name, number, self.accepted.digest, tuple(sorted(set(lookups)))))
         else:
-            part.halt = true("Progressing", Reason.COLLECTING, message)
+            part.blocked = true("Progressing", Reason.COLLECTING, message)
         return part.unready(Reason.COLLECTING, message)
 
     def _quiet(self) -> Condition:
@@ -137,7 +137,7 @@ class _PipelinePlan:
         else:
             why = f"cannot be observed: {self.part.cannot_see(other)[1]}"
         message = f"{waiting}: pipeline {name!r}, which is looked up, {why}".rstrip(".") + "."
-        self.part.halt = false("Progressing", reason, message)
+        self.part.blocked = false("Progressing", reason, message)
         return false("Ready", reason, message)
 
     def _is_enough(self, batch: OpenBatch) -> bool:

@@ -35,10 +35,10 @@ def reconcile(desired: Desired, observed: Observed, now_us: int) -> Plan:
         pipelines={name: part.conditions for name, part in pipelines.items()},
         views={name: part.conditions for name, part in views.items()},
         failing={
-            f"{kind}/{name}": part.trouble
+            f"{kind}/{name}": part.failure
             for kind, named in (("pipelines", pipelines), ("views", views))
             for name, part in named.items()
-            if part.trouble is not None
+            if part.failure is not None
         },
     )
 

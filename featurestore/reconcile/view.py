@@ -29,7 +29,7 @@ def plan_view(name: str, accepted: Accepted[FeatureView], part: PlanDraft) -> No
     source = part.observed.pipelines.get(pipeline)
     if source is None:
         message = f"There is no pipeline {pipeline!r}."
-        part.halt = false("Progressing", Reason.PIPELINE_MISSING, message)
+        part.blocked = false("Progressing", Reason.PIPELINE_MISSING, message)
         part.conditions = (
             false("Ready", Reason.PIPELINE_MISSING, message),
             part.progressing(),
@@ -66,11 +66,11 @@ class _ViewPlan:
         suspended = self.accepted.resource.spec.suspend is Suspend.SUSPENDED
         if suspended:
             message = "Suspended: nothing is computed or published."
-            part.halt = false("Progressing", Reason.SUSPENDED, message)
+            part.blocked = false("Progressing", Reason.SUSPENDED, message)
         if there.online is not None and self.online and not suspended:
             part.cannot_see(there.online)
         if self._swappable():
-            part.take(Promote(self.name, self.wanted, self.accepted.digest))
+            part.add_step(Promote(self.name, self.wanted, self.accepted.digest))
         self._retire()
         if not suspended and self.to_version is not None:
             old = there.serving_spec
@@ -87,14 +87,14 @@ class _ViewPlan:
         build = self.there.builds.get(digest)
         behind = build is None or build.source_version < self.to_version
         if behind:
-            self.part.take(BuildView(self.name, digest, self.to_version, self.accepted.digest))
+            self.part.add_step(BuildView(self.name, digest, self.to_version, self.accepted.digest))
         if build is None or not online or self.there.online is not None:
             return
         held = self.there.published.get(digest)
         unpublished = held is None or held < build.version
         # While the dataset keeps growing, what is built already is published in the same round.
         if unpublished:
-            self.part.take(Publish(self.name, digest, build.version))
+            self.part.add_step(Publish(self.name, digest, build.version))
 
     def _swappable(self) -> bool:
         """Whether readers lose nothing by the swap, and there is something to swap."""
@@ -120,14 +120,14 @@ class _ViewPlan:
             settled = served is not None and served.spec_digest == self.accepted.digest
             unread = digest == self.wanted and settled and not self.online
             if unread or digest not in (self.wanted, self.serving):
-                self.part.take(Retire(self.name, digest))
+                self.part.add_step(Retire(self.name, digest))
 
     def _materialized(self) -> Condition:
         build = self.there.builds.get(self.wanted)
         if self.to_version is None:
             pipeline = self.accepted.resource.spec.source.pipeline
             message = f"Pipeline {pipeline!r} has no commit yet."
-            self.part.halt = self.part.halt or false("Progressing", Reason.WAITING_FOR_DATA, message)
+            self.part.blocked = self.part.blocked or false("Progressing", Reason.WAITING_FOR_DATA, message)
             return false("Materialized", Reason.WAITING_FOR_DATA, message)
         if build is not None and build.source_version >= self.to_version:
             message = f"Holds commit {build.source_version} of its dataset."

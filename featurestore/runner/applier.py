@@ -69,7 +69,7 @@ class Applier:
             case Promote(view, digest, spec_digest):
                 promote(self._storage, view, ActiveBuild(digest, spec_digest))
             case Retire(view, digest):
-                self._observer.marks().drop(view, digest)
+                self._observer.index().delete(view, digest)
         return None
 
     def _close(self, step: CloseBatch) -> Manifest:

@@ -75,8 +75,8 @@ class Observer:
         """The ledger of a pipeline."""
         return self._ledgers.setdefault(pipeline, Ledger(self._storage, pipeline))
 
-    def marks(self) -> OnlineIndex:
-        """The marks of the online store of the FeatureStore as accepted now.
+    def index(self) -> OnlineIndex:
+        """The index of the online store of the FeatureStore as accepted now.
 
         Raises:
             FeatureStoreError: it cannot be opened.
@@ -134,7 +134,7 @@ class Observer:
         return lambda: observe_view(self._storage, accepted, uid, held)
 
     def _published(self) -> OnlineVersions:
-        marks = self.marks()
-        if self._asked is None or self._asked[0] is not marks:
-            self._asked = (marks, OnlineVersions(self._storage, marks))
+        index = self.index()
+        if self._asked is None or self._asked[0] is not index:
+            self._asked = (index, OnlineVersions(self._storage, index))
         return self._asked[1]

@@ -76,8 +76,8 @@ def take() -> Callable[[Ledger, Iterable[Entry]], Manifest]:
     """Writes the next manifest with these entries, and asserts that it is written."""
 
     def take(ledger: Ledger, entries: Iterable[Entry]) -> Manifest:
-        manifest = Manifest("flights", ledger.uid(), ledger.head() + 1, "spec", 0, tuple(entries))
-        assert ledger.intend(manifest)
+        manifest = Manifest("flights", ledger.uid(), ledger.last_batch() + 1, "spec", 0, tuple(entries))
+        assert ledger.try_append(manifest)
         return manifest
 
     return take

@@ -29,16 +29,16 @@ ledger = Ledger(Storage(sys.argv[1]), "flights")
 listing = [Arrival(f"{n:03d}", "v1", 1, 0) for n in range(int(sys.argv[2]))]
 print("ready", flush=True)
 sys.stdin.readline()
-while entries := list(ledger.new(listing, OnOverwrite.REJECT))[:3]:
-    ledger.intend(Manifest("flights", ledger.uid(), ledger.head() + 1, "spec", 0, tuple(entries)))
-    if ledger.head() % 7 == 0:
+while entries := list(ledger.new_entries(listing, OnOverwrite.REJECT))[:3]:
+    ledger.try_append(Manifest("flights", ledger.uid(), ledger.last_batch() + 1, "spec", 0, tuple(entries)))
+    if ledger.last_batch() % 7 == 0:
         ledger.checkpoint()
 """
 
 
 def taken(storage: Storage) -> Counter[tuple[str, str]]:
     ledger = Ledger(storage, "flights")
-    manifests = [ledger.manifest(n) for n in range(1, ledger.head() + 1)]
+    manifests = [ledger.manifest(n) for n in range(1, ledger.last_batch() + 1)]
     return Counter(
         (entry.arrival.uri, entry.arrival.version) for manifest in manifests for entry in manifest.entries
     )
@@ -112,7 +112,7 @@ def test_whatever_happens_the_ledger_decides_as_one_that_remembers_all(
             ledger = Ledger(storage, "flights")
         else:
             listing = [Arrival(uri, version, 1, 0) for uri, version in sorted(files.items())]
-            entries = list(ledger.new(listing, OnOverwrite(what)))
+            entries = list(ledger.new_entries(listing, OnOverwrite(what)))
             assert [ledger.entry(arrival, OnOverwrite(what)) for arrival in listing] == [
                 next((entry for entry in entries if entry.arrival == arrival), None) for arrival in listing
             ]
@@ -120,8 +120,8 @@ def test_whatever_happens_the_ledger_decides_as_one_that_remembers_all(
             assert {entry.arrival.uri for entry in entries} == expected
             if not (entries := entries[:n]):
                 continue
-            number = ledger.head() + 1
-            assert ledger.intend(Manifest("flights", ledger.uid(), number, "spec", 0, tuple(entries)))
+            number = ledger.last_batch() + 1
+            assert ledger.try_append(Manifest("flights", ledger.uid(), number, "spec", 0, tuple(entries)))
             for file, entry in enumerate(entries):
                 uri = entry.arrival.uri
                 overwrites = uri in versions
@@ -137,8 +137,8 @@ def test_whatever_happens_the_ledger_decides_as_one_that_remembers_all(
 
 def test_the_manifests_are_plain_json(storage: Storage) -> None:
     ledger = Ledger(storage, "flights")
-    (entry,) = ledger.new([Arrival("ü", "v1", 1, 0)], OnOverwrite.REJECT)
-    ledger.intend(Manifest("flights", ledger.uid(), 1, "spec", 0, (entry,)))
+    (entry,) = ledger.new_entries([Arrival("ü", "v1", 1, 0)], OnOverwrite.REJECT)
+    ledger.try_append(Manifest("flights", ledger.uid(), 1, "spec", 0, (entry,)))
     written = json.loads(storage.read("ledger/flights/manifests/000000000/000000000001.json"))
     assert written["entries"][0]["arrival"]["uri"] == "ü"
     assert written["entries"][0]["action"] == "Take"

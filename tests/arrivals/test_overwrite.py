@@ -70,46 +70,46 @@ def test_nothing_stands_of_a_file_that_was_only_rejected() -> None:
 
 
 def test_a_rejected_version_is_reported_once(ledger: Ledger, arrival: Make, take: Take) -> None:
-    take(ledger, ledger.new([arrival("a")], REJECT))
-    take(ledger, ledger.new([arrival("a", "v2")], REJECT))
-    assert list(ledger.new([arrival("a", "v2")], REJECT)) == []
-    assert list(ledger.new([arrival("a", "v2")], REPLACE)) == []
+    take(ledger, ledger.new_entries([arrival("a")], REJECT))
+    take(ledger, ledger.new_entries([arrival("a", "v2")], REJECT))
+    assert list(ledger.new_entries([arrival("a", "v2")], REJECT)) == []
+    assert list(ledger.new_entries([arrival("a", "v2")], REPLACE)) == []
 
 
 def test_each_further_version_is_rejected_by_itself(ledger: Ledger, arrival: Make, take: Take) -> None:
-    take(ledger, ledger.new([arrival("a")], REJECT))
-    take(ledger, ledger.new([arrival("a", "v2")], REJECT))
-    assert [entry.action for entry in ledger.new([arrival("a", "v3")], REJECT)] == [Action.REJECT]
+    take(ledger, ledger.new_entries([arrival("a")], REJECT))
+    take(ledger, ledger.new_entries([arrival("a", "v2")], REJECT))
+    assert [entry.action for entry in ledger.new_entries([arrival("a", "v3")], REJECT)] == [Action.REJECT]
 
 
 def test_a_replaced_file_is_replaced_again_by_the_next_version(
     ledger: Ledger, arrival: Make, take: Take
 ) -> None:
     for version in ("v1", "v2", "v3"):
-        take(ledger, ledger.new([arrival("a", version)], REPLACE))
+        take(ledger, ledger.new_entries([arrival("a", version)], REPLACE))
     assert [ledger.manifest(n).entries[0].replaces for n in (1, 2, 3)] == [(), ((1, 0),), ((2, 0),)]
 
 
 def test_a_change_of_policy_holds_for_the_next_version(ledger: Ledger, arrival: Make, take: Take) -> None:
     for version, policy in (("v1", REJECT), ("v2", APPEND), ("v3", REJECT), ("v4", REPLACE)):
-        take(ledger, ledger.new([arrival("a", version)], policy))
+        take(ledger, ledger.new_entries([arrival("a", version)], policy))
     assert ledger.manifest(4).entries[0].replaces == ((1, 0), (2, 0))
 
 
 def test_a_deleted_file_does_nothing_and_neither_does_putting_it_back(
     ledger: Ledger, arrival: Make, take: Take
 ) -> None:
-    take(ledger, ledger.new([arrival("a"), arrival("b")], REJECT))
-    assert list(ledger.new([arrival("b")], REJECT)) == []
-    assert list(ledger.new([arrival("a"), arrival("b")], REJECT)) == []
+    take(ledger, ledger.new_entries([arrival("a"), arrival("b")], REJECT))
+    assert list(ledger.new_entries([arrival("b")], REJECT)) == []
+    assert list(ledger.new_entries([arrival("a"), arrival("b")], REJECT)) == []
 
 
 def test_a_renamed_file_is_a_new_file(ledger: Ledger, arrival: Make, take: Take) -> None:
-    take(ledger, ledger.new([arrival("a")], REJECT))
-    assert list(ledger.new([arrival("b")], REJECT)) == [Entry(arrival("b"))]
+    take(ledger, ledger.new_entries([arrival("a")], REJECT))
+    assert list(ledger.new_entries([arrival("b")], REJECT)) == [Entry(arrival("b"))]
 
 
 def test_putting_an_earlier_version_back_does_nothing(ledger: Ledger, arrival: Make, take: Take) -> None:
-    take(ledger, ledger.new([arrival("a", "v1")], REPLACE))
-    take(ledger, ledger.new([arrival("a", "v2")], REPLACE))
-    assert list(ledger.new([arrival("a", "v1")], REPLACE)) == []
+    take(ledger, ledger.new_entries([arrival("a", "v1")], REPLACE))
+    take(ledger, ledger.new_entries([arrival("a", "v2")], REPLACE))
+    assert list(ledger.new_entries([arrival("a", "v1")], REPLACE)) == []

@@ -61,16 +61,16 @@ class Pipeline:
     def intend(self, *names: str | Entry, lookups: tuple[tuple[str, int], ...] = ()) -> int:
         """The number of a new manifest with these files."""
         entries = tuple(self.entry(name) if isinstance(name, str) else name for name in names)
-        number = self.ledger.head() + 1
+        number = self.ledger.last_batch() + 1
         manifest = Manifest(NAME, self.ledger.uid(), number, self.digest, CREATED_US, entries, lookups)
-        assert self.ledger.intend(manifest)
+        assert self.ledger.try_append(manifest)
         return number
 
     def request(self, number: int) -> BatchRequest:
         return BatchRequest(root=self.storage.root, pipeline=NAME, number=number)
 
     def run(self, number: int | None = None) -> BatchResult:
-        number = self.ledger.head() if number is None else number
+        number = self.ledger.last_batch() if number is None else number
         return run_batch(self.storage, self.request(number), lambda progress: None)
 
     def batch(self, *names: str | Entry) -> BatchResult:

@@ -158,7 +158,7 @@ def test_every_fixture_has_its_outcome() -> None:
 def test_good_rows_are_taken_and_the_others_told(pipeline: Make, name: str) -> None:
     taken, broken = ROWS[name]
     p = _taken(pipeline, name, after_base=_follows(name))
-    last = p.ledger.head()
+    last = p.ledger.last_batch()
     assert len([row for row in p.rows() if row["__batch"] == last]) == taken
     found = [(row["__row"], row["rule"], row["reason"]) for row in p.quarantine()]
     assert [(row, rule) for row, rule, _ in found] == [(row, rule) for row, rule, _ in broken]
@@ -173,7 +173,7 @@ def test_a_file_that_cannot_be_taken_is_told_with_its_reason(pipeline: Make, nam
     [row] = p.quarantine()
     assert (row["rule"], row["__row"], row["record"]) == (rule, None, None)
     assert reason in row["reason"]
-    assert p.ledger.result(p.ledger.head()).files_refused == {rule: 1}
+    assert p.ledger.result(p.ledger.last_batch()).files_refused == {rule: 1}
     assert is_drift(rule) == name.startswith("drift/")
 
 

@@ -127,7 +127,7 @@ def run(case: Case, make: Any, cuts: tuple[int, ...], again: bool) -> tuple[list
                 name = f"{drop.file}.data"
                 write(p.raw / name, case.format, drop.rows)
                 entries.append(p.replaced(name))
-                orders[p.ledger.head() + 1, len(entries) - 1] = order
+                orders[p.ledger.last_batch() + 1, len(entries) - 1] = order
                 order += 1
             cut += 1
             p.batch(*entries)

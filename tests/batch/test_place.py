@@ -77,7 +77,7 @@ def test_all_formats_give_the_same_rows_anywhere(storage: Storage, tmp_path: Pat
     arrival = find_arrival(f"{folder}/{name}")
     assert arrival is not None
     ledger = Ledger(storage, "p")
-    assert ledger.intend(Manifest("p", ledger.uid(), 1, digest, 1, (Entry(arrival),)))
+    assert ledger.try_append(Manifest("p", ledger.uid(), 1, digest, 1, (Entry(arrival),)))
     result = run_batch(
         storage, BatchRequest(root=storage.root, pipeline="p", number=1), lambda progress: None
     )

@@ -42,7 +42,7 @@ def filled(project: Project) -> Project:
     for number in (1, 2, 3):
         arrival = Arrival(f"/raw/2013-01-0{number}.parquet", "v1", 1000, 1_357_000_000_000_000)
         entries = (Entry(arrival),)
-        assert ledger.intend(Manifest("flights", ledger.uid(), number, pipeline.digest, now_us, entries))
+        assert ledger.try_append(Manifest("flights", ledger.uid(), number, pipeline.digest, now_us, entries))
     for number in (1, 2):
         result = BatchResult(
             pipeline="flights",
@@ -284,7 +284,7 @@ def test_delete_keeps_data_unless_told_otherwise(featurestore: Any, filled: Proj
     assert featurestore("delete", "view", "aircraft-delays").code == 0
     assert featurestore("delete", "pipeline", "flights").code == 0
     assert featurestore("get", "all").out == "No resources found.\n"
-    assert Ledger(filled.storage, "flights").head() == 3
+    assert Ledger(filled.storage, "flights").last_batch() == 3
 
 
 def test_what_was_deleted_and_is_applied_again_goes_on_where_it_was(

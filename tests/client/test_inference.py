@@ -139,7 +139,7 @@ def test_a_kept_store_follows_a_swap_whose_old_build_is_dropped_at_once(online: 
     online.swap("delays")
     resource = Registry(online.storage).store()
     assert resource is not None
-    open_online(online.storage, resource.spec).marks.drop("delays", old.digest)
+    open_online(online.storage, resource.spec).index.delete("delays", old.digest)
     assert store.get_features(["delays:delay"], rows).to_dict()["delay"] == [-8]
 
 
@@ -148,7 +148,7 @@ def test_a_store_that_was_lost_is_an_error_and_not_an_unknown_entity(online: Any
     serving = read_active_build(online.storage, "delays")
     resource = Registry(online.storage).store()
     assert resource is not None
-    open_online(online.storage, resource.spec).marks.drop("delays", serving.digest)
+    open_online(online.storage, resource.spec).index.delete("delays", serving.digest)
     with pytest.raises(StorageError):
         store.get_features(["delays:delay"], [{"tailnum": "N2"}])
 

@@ -105,7 +105,7 @@ class Accounts:
         inbox = Backlog(ledger, "/", accepted.resource.spec, keys)
         inbox.look(NOW_US)
         assert inbox.source is None, inbox.source
-        return inbox.close(CloseBatch("events", ledger.head() + 1, accepted.digest), NOW_US)
+        return inbox.close(CloseBatch("events", ledger.last_batch() + 1, accepted.digest), NOW_US)
 
     def job(self, number: int, **environ: str) -> subprocess.CompletedProcess[str]:
         """A Job's pod: the store's keys as they are, and what else is said."""

@@ -67,7 +67,7 @@ def test_the_result_is_that_of_all_files_at_once(
             [traced.row | identity(traced.at) for traced in expected.dataset]
         )
         assert quarantined(laptop) - expected.perhaps == expected.quarantine
-        if laptop.ledger("events").head():
+        if laptop.ledger("events").last_batch():
             rows = check_features(laptop, scenario, expected)
             check_answers(laptop, scenario, rows, [START + timedelta(minutes=m) for m in moments])
 
@@ -117,7 +117,7 @@ def work_out(laptop: Laptop, scenario: Scenario, history: History) -> Expected:
     bad: set[tuple[int, int, int | None, str]] = set()
     perhaps: set[tuple[int, int, int | None, str]] = set()
     gone = {(b, f): rule for b, f, _, rule in quarantined(laptop) if rule in ("file:changed", "file:gone")}
-    for number in range(1, ledger.head() + 1):
+    for number in range(1, ledger.last_batch() + 1):
         manifest = ledger.manifest(number)
         known = EPOCH + timedelta(microseconds=manifest.created_us)
         for file, entry in enumerate(manifest.entries):

@@ -116,7 +116,7 @@ def check(project: Path, files: int) -> None:
     """Each row of each file stands exactly once, in the dataset or in quarantine; readers see the newest."""
     storage = Storage(str(project / "root"))
     ledger = Ledger(storage, "events")
-    taken = [e.arrival.uri for n in range(1, ledger.head() + 1) for e in ledger.manifest(n).entries]
+    taken = [e.arrival.uri for n in range(1, ledger.last_batch() + 1) for e in ledger.manifest(n).entries]
     assert sorted(taken) == sorted(str(project / "raw" / f"{n:06d}.parquet") for n in range(files))
     assert values(storage, "datasets/events") == [v for v in range(files * ROWS) if v % ROWS != 7], (
         "the dataset is not exactly the files' good rows"

@@ -76,7 +76,7 @@ class Site:
     def arrive(self, name: str, values: Mapping[str, int]) -> int:
         """A file with one row for each thing arrives; the number of the batch that takes it."""
         path = self.raw / f"{name}.parquet"
-        number = self.ledger.head() + 1
+        number = self.ledger.last_batch() + 1
         rows = {"k": list(values), "v": list(values.values()), "ts": [number * 1_000_000] * len(values)}
         pl.DataFrame(
             rows, schema={"k": pl.String, "v": pl.Int64, "ts": pl.Datetime("us", "UTC")}
@@ -84,7 +84,7 @@ class Site:
         arrival = find_arrival(str(path))
         assert arrival is not None
         manifest = Manifest(NAME, self.ledger.uid(), number, self._digest, 1, (Entry(arrival),))
-        assert self.ledger.intend(manifest)
+        assert self.ledger.try_append(manifest)
         return number
 
     def start(self, request: JobRequest | str, **environment: str) -> subprocess.Popen[str]:
@@ -123,7 +123,7 @@ class Site:
         return read_active_build(self.storage, view)
 
     @property
-    def marks(self) -> OnlineIndex:
+    def index(self) -> OnlineIndex:
         store = self.registry.store()
         assert store is not None
         return open_index(self.storage, store.spec)

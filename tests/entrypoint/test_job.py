@@ -104,10 +104,10 @@ def test_a_changed_definition_is_built_beside_swapped_in_and_the_old_one_leaves_
     old = site.view("things")
     site.job(number=site.arrive("1", {"a": 1, "b": -1}))
     new = site.view("things", filter="v > 0")
-    assert site.marks.held("things", old) is not None
+    assert site.index.version("things", old) is not None
     assert site.job(view="things").code == 0
     assert site.serving("things").digest == new
-    assert site.marks.held("things", old) is None
+    assert site.index.version("things", old) is None
     assert site.online("things", "a", "b") == [1, None]
 
 

@@ -69,7 +69,7 @@ def test_readers_on_any_storage_see_the_next_generation(storage: Storage, spec: 
         put(storage, spec, version)
         clock.s += 1
         assert read(store, spec) == version
-        assert store.marks.held("things", "d") == OnlineVersion(version, 1)
+        assert store.index.version("things", "d") == OnlineVersion(version, 1)
 
 
 def test_in_object_storage_readers_look_once_a_second(s3_root: str, spec: Any) -> None:
@@ -133,7 +133,7 @@ def test_a_generation_of_another_layout_is_not_read_and_the_next_one_stands_behi
     other = {"layout": 2, "version": 9, "entities": 1, "file": "whatever"}
     storage.replace(f"{FOLDER}/00000002.json", json.dumps(other).encode())
     store = DuckDBStore(storage)
-    assert store.marks.held("things", "d") is None
+    assert store.index.version("things", "d") is None
     with pytest.raises(StorageError, match="does not hold"):
         read(store, spec)
     put(storage, spec, 3)

@@ -26,10 +26,10 @@ from featurestore.registry.registry import Registry
 from featurestore.storage.objects import Storage
 _, root, view, digest = sys.argv
 storage = Storage(root)
-marks = open_marks(storage, Registry(storage).store().spec)
-print(marks.held(view, digest), marks.held(view, "another"), bool(marks.server()))
-marks.drop(view, digest)
-print(marks.held(view, digest))
+index = open_marks(storage, Registry(storage).store().spec)
+print(index.version(view, digest), index.version(view, "another"), bool(index.instance_id()))
+index.delete(view, digest)
+print(index.version(view, digest))
 print(sorted({"polars", "pyarrow", "duckdb", "deltalake", "numpy", "pandas"} & set(sys.modules)))
 """
 
@@ -60,28 +60,28 @@ def test_forgetting_one_build_leaves_the_others(view: MakeView, row: MakeRow) ->
     things = view()
     things.add(row(("a",), 1, {"x": 1}))
     things.publish(5)
-    things.online.marks.drop(things.name, "another")
-    things.online.marks.drop("other", things.digest)
+    things.online.index.delete(things.name, "another")
+    things.online.index.delete("other", things.digest)
     assert things.read([("a",)], 10)["x"] == [(1, "PRESENT")]
 
 
 def test_the_embedded_store_is_the_same_for_ever(view_in: MakeView) -> None:
     one, other = view_in(None), view_in(None)
-    marks = one.online.marks
-    assert marks.server() == marks.server()
-    assert marks.server() != other.online.marks.server()
+    index = one.online.index
+    assert index.instance_id() == index.instance_id()
+    assert index.instance_id() != other.online.index.instance_id()
 
 
 def test_the_embedded_store_does_not_answer_if_storage_does_not(s3_server: str, view_in: MakeView) -> None:
-    marks = open_index(Storage("s3://no-such-bucket/root"), view_in(None).store.spec)
+    index = open_index(Storage("s3://no-such-bucket/root"), view_in(None).store.spec)
     with pytest.raises(StorageError):
-        marks.server()
+        index.instance_id()
 
 
 def test_a_redis_that_started_anew_is_another_one(tmp_path: Path) -> None:
     def servers() -> set[str]:
         with storage_server.redis(tmp_path) as url:
-            return {open_index(Storage(str(tmp_path)), _store(url)).server() for _ in range(2)}
+            return {open_index(Storage(str(tmp_path)), _store(url)).instance_id() for _ in range(2)}
 
     first, second = servers(), servers()
     assert len(first) == len(second) == 1
@@ -90,10 +90,10 @@ def test_a_redis_that_started_anew_is_another_one(tmp_path: Path) -> None:
 
 def test_a_redis_that_is_away_does_not_answer(tmp_path: Path) -> None:
     with storage_server.redis(tmp_path) as url:
-        marks = open_index(Storage(str(tmp_path)), _store(url))
-        marks.server()
+        index = open_index(Storage(str(tmp_path)), _store(url))
+        index.instance_id()
     with pytest.raises(StorageError, match="the online store did not answer"):
-        marks.server()
+        index.instance_id()
 
 
 def test_each_redis_is_asked_with_the_password_that_is_given_for_it(
@@ -103,11 +103,11 @@ def test_each_redis_is_asked_with_the_password_that_is_given_for_it(
     storage = Storage(str(tmp_path))
     for password in ("one", "other"):
         with storage_server.redis(tmp_path, password=password) as url:
-            marks = open_index(storage, _store(url), {"REDIS_PASSWORD": password})
-            assert marks.held("v", "d") is None
+            index = open_index(storage, _store(url), {"REDIS_PASSWORD": password})
+            assert index.version("v", "d") is None
             for environ in (None, {}, {"REDIS_PASSWORD": "wrong"}):
                 with pytest.raises(StorageError):
-                    open_index(storage, _store(url), environ).held("v", "d")
+                    open_index(storage, _store(url), environ).version("v", "d")
 
 
 def test_a_managed_redis_has_no_place_outside_of_its_cluster(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def request_of(things: Any, to_version: int | None = None) -> str:
 def test_a_view_that_was_never_published_is_not_read_as_empty(view: MakeView, row: MakeRow) -> None:
     things = view()
     things.add(row(("a",), 1, {"x": 1}))
-    assert things.online.marks.held(things.name, things.digest) is None
+    assert things.online.index.version(things.name, things.digest) is None
     with pytest.raises(StorageError, match="does not hold"):
         things.read([("a",)], 1)
 
@@ -79,8 +79,8 @@ def test_the_store_says_which_version_it_holds_and_of_how_many_entities(view: Ma
     second = things.add(row(("b",), 2, {"x": 2}), row(("c",), 1, {"x": 1}))
     result = things.publish(6)
     assert (result.version, result.entities) == (second, 3)
-    assert things.online.marks.held(things.name, things.digest).version == second
-    held = things.online.marks.held(things.name, things.digest)
+    assert things.online.index.version(things.name, things.digest).version == second
+    held = things.online.index.version(things.name, things.digest)
     assert (held.version, held.entities) == (second, 3)
 
 
@@ -180,9 +180,9 @@ def test_a_dropped_build_is_gone_and_others_stay(
     for things in (one, two):
         things.add(*(row((f"k{n}",), 1, {"x": n}, at=(1, 0, n)) for n in range(3000)))
         things.publish(5)
-    one.online.marks.drop(one.name, one.digest)
-    one.online.marks.drop(one.name, one.digest)
-    assert one.online.marks.held(one.name, one.digest) is None
+    one.online.index.delete(one.name, one.digest)
+    one.online.index.delete(one.name, one.digest)
+    assert one.online.index.version(one.name, one.digest) is None
     with pytest.raises(StorageError):
         values(one, "k1")
     assert values(two, "k2999") == [2999]
@@ -196,7 +196,7 @@ def test_a_store_that_was_lost_is_made_anew_by_the_next_publication(
     things.publish(5)
     assert values(things, "a") == [1]
     lose(things, online_url)
-    assert things.online.marks.held(things.name, things.digest) is None
+    assert things.online.index.version(things.name, things.digest) is None
     with pytest.raises(StorageError, match="does not hold"):
         values(things, "a")
     things.add(row(("b",), 1, {"x": 2}, at=(2, 0, 0)))
@@ -252,7 +252,7 @@ def test_a_killed_publication_leaves_whole_entities_and_the_next_one_repairs(
     seen = things.read([(key,) for key in keys], 10)
     assert seen["x"] == seen["y"]
     assert {value for value, _ in seen["x"]} <= {1, 2}
-    held = things.online.marks.held(things.name, things.digest)
+    held = things.online.index.version(things.name, things.digest)
     assert held is not None
     assert held.version == (things.version if kill_at == "after-publish" else before)
     # What the killed one has put may be gone from the view meanwhile, without a trace in its newer files.
@@ -279,7 +279,7 @@ def test_the_first_publication_can_be_killed_too(view: MakeView, row: MakeRow, r
     things = view()
     things.add(*(row((f"k{n}",), 2, {"x": n}, at=(2, 0, n)) for n in range(1500)))
     run_python("-c", PUBLISH, request_of(things), "6", kill_at="during-publish")
-    assert things.online.marks.held(things.name, things.digest) is None
+    assert things.online.index.version(things.name, things.digest) is None
     things.remove(lambda each: each.keys == ("k0",))
     assert things.publish(7).entities == 1499
     assert values(things, "k0", "k1", "k1499") == [None, 1, 1499]
@@ -298,7 +298,7 @@ def test_of_two_publications_at_once_one_ends_with_a_conflict_and_loses_nothing(
     with pytest.raises(Conflict):
         finish(slow, late)
     assert values(things, "a", "b") == [2, 2]
-    assert things.online.marks.held(things.name, things.digest).version == newer
+    assert things.online.index.version(things.name, things.digest).version == newer
 
 
 def offline_stored(things: Any, version: int, form: Form) -> Any:

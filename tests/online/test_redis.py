@@ -67,8 +67,8 @@ def test_a_server_that_is_away_is_an_error_that_a_retry_may_cure(view_in: MakeVi
         port = free.getsockname()[1]
     store = RedisStore(RedisServer.connect(f"redis://user:hidden@127.0.0.1:{port}/3"))
     for call in (
-        lambda: store.marks.held("v", "d"),
-        lambda: store.marks.drop("v", "d"),
+        lambda: store.index.version("v", "d"),
+        lambda: store.index.delete("v", "d"),
         lambda: store.publication("v", "d", Form.of(view_in(None).spec), 1),
     ):
         with pytest.raises(StorageError) as raised:
@@ -85,9 +85,9 @@ def test_a_password_comes_from_the_environment(
     monkeypatch.setenv("REDIS_USERNAME", "reader")
     monkeypatch.setenv("REDIS_PASSWORD", "wrong")
     with pytest.raises(StorageError, match="invalid username-password"):
-        RedisStore(RedisServer.connect(redis_url)).marks.held("v", "d")
+        RedisStore(RedisServer.connect(redis_url)).index.version("v", "d")
     monkeypatch.setenv("REDIS_PASSWORD", "s3cret")
-    assert RedisStore(RedisServer.connect(redis_url)).marks.held("v", "d") is None
+    assert RedisStore(RedisServer.connect(redis_url)).index.version("v", "d") is None
     client.execute_command("ACL", "DELUSER", "reader")
 
 
@@ -113,7 +113,7 @@ def test_a_held_view_of_another_layout_is_not_read_and_is_made_anew(
     client.set(held, json.dumps({"layout": 2, "version": 9, "entities": 1}))
     client.set(value, b"\x02" + client.get(value)[1:])
     client.set(f"fs:things:{things.digest}:ghost", b"\x02ghost")
-    assert things.online.marks.held("things", things.digest) is None
+    assert things.online.index.version("things", things.digest) is None
     with pytest.raises(StorageError, match='"layout": 2'):
         things.read([("a",)], 10)
     things.add(row(("b",), 1, {"x": 2}, at=(2, 0, 0)))
@@ -126,7 +126,7 @@ def test_a_held_view_of_another_layout_is_not_read_and_is_made_anew(
 )
 def test_what_others_wrote_is_not_taken_for_a_held_view(things: Any, client: Any, value: bytes) -> None:
     client.set(f"fs:things:{things.digest}", value)
-    assert things.online.marks.held("things", things.digest) is None
+    assert things.online.index.version("things", things.digest) is None
     assert things.publish(6).entities == 1
 
 

@@ -47,9 +47,9 @@ class Pipeline:
             arrival = find_arrival(str(self.raw / name))
             assert arrival is not None
             entries.append(Entry(arrival, **how))
-        number = self.ledger.head() + 1
+        number = self.ledger.last_batch() + 1
         manifest = Manifest(NAME, self.ledger.uid(), number, self.digest, NOW_US, tuple(entries))
-        assert self.ledger.intend(manifest)
+        assert self.ledger.try_append(manifest)
         return self.run(number)
 
     def run(self, number: int) -> BatchResult:

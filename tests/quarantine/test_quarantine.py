@@ -93,7 +93,7 @@ def test_two_that_replay_at_once_make_one_batch(pipeline: Make) -> None:
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     said = sorted(process.communicate()[0].strip() for process in processes)
     assert said == ["False", "False", "True"]
-    assert p.ledger.head() == 2
+    assert p.ledger.last_batch() == 2
 
 
 def test_a_whole_file_is_run_again_as_a_whole(pipeline: Make) -> None:
@@ -148,7 +148,7 @@ def test_a_file_that_is_not_what_it_was_is_told_and_nothing_is_written(pipeline:
     path.unlink() if how == "gone" else path.write_text("k,x\n")
     with pytest.raises(RequestError, match=how):
         p.replay()
-    assert p.ledger.head() == 1
+    assert p.ledger.last_batch() == 1
 
 
 def test_what_can_be_run_again_does_not_wait_for_what_cannot(pipeline: Make) -> None:

@@ -100,7 +100,7 @@ class Place:
 
     def taken(self, pipeline: str = "flights") -> list[str]:
         ledger = self.ledger(pipeline)
-        manifests = [ledger.manifest(number) for number in range(1, ledger.head() + 1)]
+        manifests = [ledger.manifest(number) for number in range(1, ledger.last_batch() + 1)]
         return [Path(entry.arrival.uri).name for manifest in manifests for entry in manifest.entries]
 
     def process(self, **environment: str) -> subprocess.Popen[str]:

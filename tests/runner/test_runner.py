@@ -40,7 +40,7 @@ def test_a_backlog_is_taken_in_batches(place: Any) -> None:
     place.drop(*(f"{n}.csv" for n in range(5)))
     place.runner().run(draining=True)
     assert [len(place.ledger().manifest(n).entries) for n in (1, 2, 3)] == [2, 2, 1]
-    assert place.ledger().done() == 3
+    assert place.ledger().committed_batch() == 3
 
 
 def test_conditions_are_recorded_for_other_processes(place: Any) -> None:
@@ -63,7 +63,7 @@ def test_a_status_that_cannot_be_recorded_is_told_once_and_stops_nothing(place: 
     # A folder where the file would be: storage refuses, and does so to root as well.
     (place.folder / "store/registry/pipelines/flights/status.json/taken").mkdir(parents=True)
     place.runner().run(draining=True)
-    assert place.ledger().done() == 1
+    assert place.ledger().committed_batch() == 1
     assert place.heard.whats() == ["Failed", "BatchClosed", "BatchCommitted"]
 
 
@@ -111,7 +111,7 @@ def test_what_no_retry_can_help_ends_a_drain_at_once_and_the_others_are_done(pla
     place.fail(WRONG, times=1)
     with pytest.raises(CodeError):
         place.runner().run(draining=True)
-    assert (place.ledger("a").done(), place.ledger("b").done()) == (0, 1)
+    assert (place.ledger("a").committed_batch(), place.ledger("b").committed_batch()) == (0, 1)
 
 
 def test_a_worker_that_dies_is_started_again(place: Any) -> None:
@@ -143,7 +143,7 @@ def test_it_stops_after_the_step_under_way(place: Any) -> None:
     place.heard.at["BatchClosed"] = runner.stop
     runner.run()
     assert place.heard.whats() == ["BatchClosed"]
-    assert (place.ledger().head(), place.ledger().done()) == (1, 0)
+    assert (place.ledger().last_batch(), place.ledger().committed_batch()) == (1, 0)
 
 
 def test_a_runner_that_is_stopped_leaves_how_things_stand_after_its_last_step(place: Any) -> None:
@@ -182,7 +182,7 @@ def test_what_is_applied_elsewhere_takes_effect_without_a_restart(place: Any) ->
     runner = place.runner()
 
     def committed() -> None:
-        if place.ledger("flights").done():
+        if place.ledger("flights").committed_batch():
             runner.stop()
         elif not place.taken():
             place.drop("a.csv")
@@ -216,7 +216,7 @@ def test_killed_at_any_step_the_next_start_goes_on(place: Any, step: str) -> Non
     assert killed.returncode == -signal.SIGKILL
     place.runner().run(draining=True)
     assert place.taken() == names
-    assert place.ledger().done() == len(names)
+    assert place.ledger().committed_batch() == len(names)
     assert read_active_build(place.project.storage, "delays") is not None
 
 
@@ -230,6 +230,6 @@ def test_two_runners_on_one_store_take_each_file_once(place: Any) -> None:
         _, said = runner.communicate(timeout=120)
         assert runner.returncode == 0, said
     assert place.taken() == names
-    assert place.ledger().done() == 20
+    assert place.ledger().committed_batch() == 20
     place.runner().run(draining=True)
     assert not [step for step in place.heard.steps if isinstance(step, RunBatch)]

@@ -1,4 +1,4 @@
-"""The plan that steps make: streamed, small, and free of marks where no row can be marked."""
+"""The plan that steps make: streamed, small, and free of index where no row can be marked."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ class Lake:
         return scan(table, table.files()).collect().sort(SYSTEM_COLUMNS)
 
     def _plan(self, files: int) -> int:
-        number = self.ledger.head() + 1
+        number = self.ledger.last_batch() + 1
         entries = tuple(
             Entry(Arrival(f"file:///raw/{number}-{index}.parquet", "v1", 10, number))
             for index in range(files)
@@ -154,7 +154,7 @@ class Lake:
             created_us=PLANNED_US + number * 1_000_000,
             entries=entries,
         )
-        assert self.ledger.intend(manifest)
+        assert self.ledger.try_append(manifest)
         return number
 
 

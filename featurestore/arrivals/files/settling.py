@@ -107,12 +107,12 @@ def ends_whole(source: Source, arrival: Arrival) -> bool:
     )
     if source.format not in (Format.PARQUET, Format.ARROW) and compressed:
         return False
-    marks = _MARKS[source.format]
+    index = _MARKS[source.format]
     try:
         with open(arrival.uri, "rb") as file:
-            length = max(map(len, marks))
+            length = max(map(len, index))
             file.seek(max(0, arrival.size_bytes - length))
-            return file.read(length).endswith(marks)
+            return file.read(length).endswith(index)
     except OSError:
         # Gone or not readable: whoever takes it will say so.
         return False

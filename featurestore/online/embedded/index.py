@@ -62,7 +62,7 @@ class GenerationIndex:
         last = max((int(found[1]) for name in names if (found := _POINTER.fullmatch(name))), default=0)
         return cls(storage, folder, last, _find(storage, folder, last, names) if last else None)
 
-    def point_at(self, generation: Generation) -> bool:
+    def publish(self, generation: Generation) -> bool:
         """True if this generation is the newest from now on; False if another was first."""
         if not self.storage.put_if_absent(pointer_path(self.folder, generation.number), generation.pointer()):
             return False

@@ -56,7 +56,7 @@ class DuckDBStore:
         return [self._read(lookup, now_us) for lookup in lookups]
 
     @property
-    def marks(self) -> OnlineIndex:
+    def index(self) -> OnlineIndex:
         """See :class:`featurestore.online.OnlineStore`."""
         return EmbeddedIndex(self._storage)
 
@@ -172,6 +172,6 @@ class DuckDBPublication:
         stored = Stored.joined(parts) if parts else Stored.empty(self._form)
         generation = add(self._shelf, stored, self._version)
         hit("during-publish")
-        if not self._shelf.point_at(generation):
+        if not self._shelf.publish(generation):
             raise Conflict("another publication was first", where=self._shelf.storage.uri(self._shelf.folder))
         return OnlineVersion(self._version, len(stored))

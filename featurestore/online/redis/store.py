@@ -50,7 +50,7 @@ class RedisStore:
         return found
 
     @property
-    def marks(self) -> OnlineIndex:
+    def index(self) -> OnlineIndex:
         """See :class:`featurestore.online.OnlineStore`."""
         return RedisIndex(self._server)
 

@@ -99,7 +99,7 @@ class Controller:
         if leaves:
             return self._deletion.proceed(key, found, store, self._jobs(key, found), self._clock())
         if isinstance(store, Condition):
-            self._teller.say(found, (store,), {})
+            self._teller.write(found, (store,), {})
             return None
         self._deletion.guard(key, found, store)
         self._upkeep.record(store)
@@ -131,7 +131,7 @@ class Controller:
             said = (_invalid(ruling), *(it for it in said if it.type != "Ready"))
         digest = ruling.accepted.digest if ruling.accepted is not None else None
         facts = {"acceptedDigest": digest, **(outcome.facts if outcome is not None else {})}
-        self._teller.say(found, said, facts, outcome.failing if outcome is not None else None)
+        self._teller.write(found, said, facts, outcome.failing if outcome is not None else None)
         return outcome.next_us if outcome is not None else None
 
     def _jobs(self, key: Key, found: dict[str, Any]) -> list[dict[str, Any]]:
@@ -178,7 +178,7 @@ class Controller:
                 if key.kind == "FeatureStore"
                 else []
             )
-            self._teller.blind(found, [said, *away], attempt)
+            self._teller.write_unknown(found, [said, *away], attempt)
         return attempt.next_us
 
 

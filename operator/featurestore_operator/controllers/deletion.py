@@ -89,7 +89,7 @@ class Deletion:
             return None
         if isinstance(store, Condition):
             if not self._goes_whole(key.namespace):
-                self._teller.say(found, (hindered(key, store.message),), {})
+                self._teller.write(found, (hindered(key, store.message),), {})
                 return now_us + SECRET_US
             if key not in self._places:
                 self._leave(key, found, store.message)
@@ -103,13 +103,13 @@ class Deletion:
         writing = self._writing(key, found)
         if writing:
             said = false("Ready", Reason.DELETING, f"Its data is deleted when pod {writing} has ended.")
-            self._teller.say(found, (said,), {})
+            self._teller.write(found, (said,), {})
         if own or writing:
             return now_us + _AGAIN_US
         left = self._delete_some(key, store)
         if left:
             said = false("Ready", Reason.DELETING, f"Its data is being deleted: {left} is left.")
-            self._teller.say(found, (said,), {})
+            self._teller.write(found, (said,), {})
             return now_us
         self._set(key, found, [])
         return None
@@ -174,7 +174,7 @@ class Deletion:
         builds = store.storage.names(paths.builds(key.name))
         try:
             for name in builds:
-                store.marks.drop(key.name, name.removesuffix(".json"))
+                store.index.delete(key.name, name.removesuffix(".json"))
         except StorageError as error:
             if not self._goes_whole(key.namespace):
                 raise

@@ -29,7 +29,7 @@ class StatusWriter:
     def __init__(self, api: Api, clock: Callable[[], int], reporter: str) -> None:
         self._api, self._clock, self._reporter = api, clock, reporter
 
-    def say(
+    def write(
         self,
         found: dict[str, Any],
         said: Iterable[Condition],
@@ -56,11 +56,11 @@ class StatusWriter:
         if was[:2] != now[:2]:
             self._announce(found, now)
 
-    def blind(self, found: dict[str, Any], said: Sequence[Condition], failing: FailureStreak) -> None:
+    def write_unknown(self, found: dict[str, Any], said: Sequence[Condition], failing: FailureStreak) -> None:
         """Say that nothing can be known now; what was known before stands, but for what is said."""
         kept, types = found.get("status") or {}, {it.type for it in said}
         others = [Condition.model_validate(it) for it in _ours(kept) if it["type"] not in types]
-        self.say(found, (*said, *others), facts_of(kept), failing)
+        self.write(found, (*said, *others), facts_of(kept), failing)
 
     def _announce(self, found: dict[str, Any], now: tuple[str, str, str]) -> None:
         kind: Literal["Normal", "Warning"] = "Normal" if now[0] == "True" or now[1] in _CALM else "Warning"

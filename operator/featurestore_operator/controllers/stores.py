@@ -74,16 +74,16 @@ class StoreController:
             return None
         chosen = self._stores.find(key.namespace)
         if isinstance(chosen, Condition):
-            self._teller.say(found, (chosen,), {})
+            self._teller.write(found, (chosen,), {})
             return None
         if chosen["metadata"]["name"] != key.name:
             message = f"The namespace uses the FeatureStore {chosen['metadata']['name']!r}."
-            self._teller.say(found, (false("Ready", Reason.NOT_USED, message),), {})
+            self._teller.write(found, (false("Ready", Reason.NOT_USED, message),), {})
             return None
         self._keep_password(key, found)
         store = self._stores.open(key.namespace)
         if isinstance(store, Condition):
-            self._teller.say(found, (store,), {})
+            self._teller.write(found, (store,), {})
             return self._clock() + SECRET_US
         # First: readers and Jobs go by it, and need nothing that stands beside it.
         store.registry.accept(store.resource)
@@ -98,7 +98,7 @@ class StoreController:
             "pipelines": len(self._cache.pipelines(key.namespace)),
             "views": len(self._cache.views(key.namespace)),
         }
-        self._teller.say(found, (ready, answers, online), facts)
+        self._teller.write(found, (ready, answers, online), facts)
         return self._clock() + (_LOOK_US if online.status == "True" else _AWAY_US)
 
     def record(self, store: OpenStore) -> None:
@@ -146,7 +146,7 @@ class StoreController:
     def _online(self, key: Key, store: OpenStore) -> Condition:
         """Whether the online store answers. If it is not the one from before, all views are looked at anew."""
         try:
-            server = store.marks.server()
+            server = store.index.instance_id()
         except StorageError as error:
             return false("OnlineReachable", Reason.ONLINE_UNAVAILABLE, sentence(as_failure(error)))
         if self._servers.get(key) != server:

@@ -95,7 +95,7 @@ class Views:
                         promote(store.storage, name, ActiveBuild(digest, spec_digest))
                         done = True
                     case Retire(_, digest):
-                        store.marks.drop(name, digest)
+                        store.index.delete(name, digest)
                         done = True
             if not done:
                 break

@@ -44,7 +44,7 @@ class OpenStore:
     uid: str
     storage: Storage
     registry: Registry
-    marks: OnlineIndex
+    index: OnlineIndex
     published: OnlineVersions
     environ: Mapping[str, str] | None
     place: JobContext
@@ -159,14 +159,14 @@ class Stores:
     def _opened(self, namespace: str, uid: str, resource: FeatureStore, secrets: Secrets) -> OpenStore:
         offline, redis = resource.spec.offline, resource.spec.online.redis
         storage = Storage(offline.uri, secrets[0])
-        marks = open_index(storage, resource.spec, secrets[1])
+        index = open_index(storage, resource.spec, secrets[1])
         return OpenStore(
             resource=resource,
             uid=uid,
             storage=storage,
             registry=Registry(storage),
-            marks=marks,
-            published=OnlineVersions(storage, marks),
+            index=index,
+            published=OnlineVersions(storage, index),
             environ=secrets[0],
             place=JobContext(
                 namespace=namespace,

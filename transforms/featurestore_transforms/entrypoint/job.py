@@ -112,9 +112,9 @@ class _Views:
             FeatureStoreError: a step failed, or the online store did not answer.
         """
         name = accepted.resource.metadata.name
-        marks = self._marks()
+        index = self._marks()
         for _ in range(_ROUNDS):
-            online = _Online(OnlineVersions(self._storage, marks))
+            online = _Online(OnlineVersions(self._storage, index))
             view = observe_view(self._storage, accepted, self._there.uid, online)
             observed = Observed({self._pipeline: self._there}, {name: view}, {})
             plan = reconcile(Desired({}, {name: accepted}), observed, time.time_ns() // 1000)
@@ -124,10 +124,10 @@ class _Views:
                 return self._build(accepted)
             for step in plan.steps:
                 self._say(describe(step))
-                self._do(step, marks)
+                self._do(step, index)
         raise AssertionError(f"{name} does not come to rest: {plan.steps}")
 
-    def _do(self, step: Step, marks: OnlineIndex) -> None:
+    def _do(self, step: Step, index: OnlineIndex) -> None:
         root = self._storage.root
         match step:
             case BuildView(view, digest, to_version):
@@ -141,7 +141,7 @@ class _Views:
             case Promote(view, digest, spec_digest):
                 promote(self._storage, view, ActiveBuild(digest, spec_digest))
             case Retire(view, digest):
-                marks.drop(view, digest)
+                index.delete(view, digest)
 
     def _build(self, accepted: Accepted[FeatureView]) -> BuildResult | None:
         digest = build_digest(accepted.resource.spec, self._there.uid)

@@ -1,4 +1,4 @@
-"""Rules that rows may break, and how a plan marks those that do.
+"""Rules that rows may break, and how a plan index those that do.
 
 A plan carries one number per row, ``__rule``: null while the row is good, else the first rule that it broke. Why it
 broke it is worked out only in a second pass, with ``explain``, over the few files that need it.
@@ -34,10 +34,10 @@ class RowRules:
 
     def begin(self, frame: pl.LazyFrame) -> pl.LazyFrame:
         """The frame with no row marked yet."""
-        marks = {RULE: pl.lit(None, pl.Int16)}
+        index = {RULE: pl.lit(None, pl.Int16)}
         if self.explain:
-            marks[REASON] = pl.lit(None, pl.String)
-        return frame.with_columns(**marks)
+            index[REASON] = pl.lit(None, pl.String)
+        return frame.with_columns(**index)
 
     def mark(self, frame: pl.LazyFrame, broken: list[tuple[RowRule, pl.Expr, pl.Expr]]) -> pl.LazyFrame:
         """The frame with rows marked where ``(rule, breaks it, why)`` says so, if they are not marked yet."""
@@ -45,11 +45,11 @@ class RowRules:
             return frame
         # Each test stands in the plan once: nested ones would double it with every rule.
         first = [pl.when(breaks).then(pl.lit(self._code(one), pl.Int16)) for one, breaks, _ in broken]
-        marks = {RULE: pl.coalesce(pl.col(RULE), *first)}
+        index = {RULE: pl.coalesce(pl.col(RULE), *first)}
         if self.explain:
             why = pl.coalesce(*(pl.when(breaks).then(why) for _, breaks, why in broken))
-            marks[REASON] = pl.when(pl.col(RULE).is_null()).then(why).otherwise(pl.col(REASON))
-        return frame.with_columns(**marks)
+            index[REASON] = pl.when(pl.col(RULE).is_null()).then(why).otherwise(pl.col(REASON))
+        return frame.with_columns(**index)
 
     def _code(self, rule: RowRule) -> int:
         if rule not in self.found:
