@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from featurestore.protocol import Failure
+from featurestore.failure import Failure
 
 
 def format_time(us: int) -> str:

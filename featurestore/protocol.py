@@ -10,10 +10,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from featurestore import errors
-from featurestore.errors import FeatureStoreError, TransientError
+from featurestore.arrivals.result import BatchResult
 from featurestore.resources.model import Model
 from featurestore.resources.rule import exactly_one
+from featurestore.views.builds import BuildResult, PublishResult
 
 
 class BatchRequest(Model):
@@ -85,101 +85,4 @@ class Progress(Model):
     unit: Literal["rows", "files"] = "rows"
 
 
-class BatchResult(Model):
-    """What batch ``number`` became. Also stored at ``layout.result``.
-
-    ``rows_read = rows_committed + rows_quarantined + rows_dropped + rows_filtered``, where the last are rows
-    that the transforms left out (negative if they made rows). ``broken``: rule to number of rows.
-    ``files_refused``: rule to number of files, as many as ``files_quarantined``.
-    ``watermarks_us``: timestamp column to its greatest value in the batch, UTC microseconds.
-    ``peak_bytes``: greatest resident size of the process that ran it, while it did where that can be told.
-    ``dataset_rows``, ``dataset_bytes``, ``dataset_columns`` (name to type): of the dataset after it.
-    """
-
-    kind: Literal["batch"] = "batch"
-    pipeline: str
-    number: int
-    dataset_version: int
-    files: int
-    files_quarantined: int
-    rows_read: int
-    rows_committed: int
-    rows_quarantined: int
-    rows_dropped: int
-    broken: dict[str, int] = Field(default_factory=dict)
-    files_refused: dict[str, int] = Field(default_factory=dict)
-    watermarks_us: dict[str, int] = Field(default_factory=dict)
-    bytes_read: int = 0
-    peak_bytes: int = 0
-    dataset_rows: int = 0
-    dataset_bytes: int = 0
-    dataset_columns: dict[str, str] = Field(default_factory=dict)
-    finished_us: int
-
-
-def is_drift(rule: str) -> bool:
-    """Whether a file or row that broke the rule looked unlike the files before it.
-
-    >>> is_drift("schema:missingColumn"), is_drift("batch:schema:newColumn"), is_drift("plausible")
-    (True, True, False)
-    """
-    return rule.removeprefix("batch:").startswith("schema:")
-
-
-class BuildResult(Model):
-    """How far a build has come. Also stored at ``layout.build``.
-
-    ``source_version``: version of the dataset it holds. ``version``: version of its own table.
-    ``watermark_us``: greatest event time, UTC microseconds; None while it has no row.
-    """
-
-    kind: Literal["build"] = "build"
-    view: str
-    digest: str
-    source_version: int
-    version: int
-    rows: int
-    rows_quarantined: int
-    watermark_us: int | None
-    finished_us: int
-
-
-class PublishResult(Model):
-    """What the online store holds: version ``version`` of the build ``digest``."""
-
-    kind: Literal["publish"] = "publish"
-    view: str
-    digest: str
-    version: int
-    entities: int
-    finished_us: int
-
-
 EngineResult = Annotated[BatchResult | BuildResult | PublishResult, Field(discriminator="kind")]
-
-
-class Failure(Model):
-    """Why a request failed, in the parts of :class:`featurestore.errors.FeatureStoreError`."""
-
-    type: str
-    problem: str
-    where: str = ""
-    wanted: str = ""
-    got: str = ""
-    hint: str = ""
-    retryable: bool
-
-
-def as_error(failure: Failure) -> FeatureStoreError:
-    """The failure as the error it was in the other process; of an unknown class, as its nearest kin."""
-    kind = getattr(errors, failure.type, None)
-    if not (isinstance(kind, type) and issubclass(kind, FeatureStoreError)):
-        kind = TransientError if failure.retryable else FeatureStoreError
-    parts = {"where": failure.where, "wanted": failure.wanted, "got": failure.got, "hint": failure.hint}
-    error: FeatureStoreError = kind(failure.problem, **parts)
-    return error
-
-
-def as_failure(error: FeatureStoreError) -> Failure:
-    """The error as it is recorded and shown."""
-    return Failure.model_validate(error.to_dict())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from featurestore.protocol import Failure
+from featurestore.failure import Failure
 
 SECOND_US = 1_000_000
 MINUTE_US = 60 * SECOND_US

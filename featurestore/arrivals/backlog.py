@@ -13,7 +13,7 @@ from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.manifest import BACKLOG, Entry, Manifest, OpenBatch, oldest, split
 from featurestore.errors import Conflict, FeatureStoreError
 from featurestore.failpoint import hit
-from featurestore.protocol import as_failure
+from featurestore.failure import as_failure
 from featurestore.reconcile.steps import CloseBatch
 from featurestore.resources import DataPipelineSpec
 from featurestore.resources.model import Model
@@ -107,7 +107,9 @@ class Backlog:
         try:
             listing = list_arrivals(source, self._base, self._environ)
             # Others write manifests as well: a person who has what is in quarantine run again.
-            if self._ledger.last_batch() != self._head or not self._ledger.knows(listing, source.on_overwrite):
+            if self._ledger.last_batch() != self._head or not self._ledger.knows(
+                listing, source.on_overwrite
+            ):
                 return False
         except FeatureStoreError:
             return False  # A look fails as well, and says why.

@@ -15,10 +15,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from featurestore.arrivals.arrival import Arrival
 from featurestore.arrivals.checkpoint import Checkpoint, KnownArrival, pack, parse, version_of
 from featurestore.arrivals.manifest import Action, Entry, Manifest
+from featurestore.arrivals.result import BatchResult
 from featurestore.digest import canonical_json
 from featurestore.errors import NotFound, RequestError, StorageError
 from featurestore.failpoint import hit
-from featurestore.protocol import BatchResult
 from featurestore.resources.pipeline import OnOverwrite
 from featurestore.storage import paths
 from featurestore.storage.objects import Storage

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from featurestore.arrivals.ledger import Ledger
+from featurestore.arrivals.result import BatchResult
 from featurestore.cli.kind import kind_of
 from featurestore.cli.output import OutputFormat, columns, dump, listing
 from featurestore.cli.summary import pipeline_summary, view_summary
 from featurestore.errors import RequestError
 from featurestore.humanize import format_time
-from featurestore.protocol import BatchResult
 from featurestore.registry.project import Project
 from featurestore.storage import paths
 

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from featurestore.arrivals.ledger import Ledger
+from featurestore.arrivals.result import BatchResult
 from featurestore.errors import NotFound, did_you_mean
 from featurestore.humanize import format_time
-from featurestore.protocol import BatchResult, BuildResult
 from featurestore.reconcile.conditions import Condition, ResourceStatus, read_status, unknown
 from featurestore.reconcile.observe import last_result
 from featurestore.reconcile.reasons import Reason
 from featurestore.registry.project import Project
 from featurestore.registry.registry import Accepted, document
 from featurestore.resources import DataPipeline, FeatureView
-from featurestore.views.builds import ActiveBuild, read_active_build, read_build
+from featurestore.views.builds import ActiveBuild, BuildResult, read_active_build, read_build
 
 NEVER_SEEN = unknown("Ready", Reason.NOT_OBSERVED, "No runner has looked at it yet: `featurestore run` does.")
 

@@ -20,13 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 from featurestore.client.references import column_names, parse_references
 from featurestore.errors import RequestError, StorageError, TransientError, did_you_mean
-from featurestore.protocol import BuildResult
 from featurestore.registry.project import Project, open_project
 from featurestore.resources.outputs import Output, outputs
 from featurestore.resources.quantity import format_duration
 from featurestore.resources.view import OnlineEnabled
 from featurestore.storage import paths
-from featurestore.views.builds import read_active_build, read_build
+from featurestore.views.builds import BuildResult, read_active_build, read_build
 from featurestore.views.query import FeatureQuery, FeatureValues
 from featurestore.views.served import ServedView, ServedViews
 

@@ -22,12 +22,12 @@ from featurestore.online.merge import NewRows, advance
 from featurestore.online.packed.heap import UnreadableValue
 from featurestore.online.publication import Publication
 from featurestore.online.versions import OnlineVersion
-from featurestore.protocol import PublishRequest, PublishResult
+from featurestore.protocol import PublishRequest
 from featurestore.registry.registry import Registry
 from featurestore.storage import paths
 from featurestore.storage.delta import Table
 from featurestore.storage.objects import Storage
-from featurestore.views.builds import definition
+from featurestore.views.builds import PublishResult, definition
 
 
 def run_publish(storage: Storage, request: PublishRequest, now_us: int) -> PublishResult:

@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import ValidationError
 
 from featurestore.errors import StorageError
-from featurestore.protocol import Failure
+from featurestore.failure import Failure
 from featurestore.reconcile.reasons import Reason
 from featurestore.resources.model import Model
 from featurestore.resources.status import ConditionStatus

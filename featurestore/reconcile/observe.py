@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection, Mapping
 
 from featurestore.arrivals.backlog import Backlog
 from featurestore.arrivals.ledger import Ledger
+from featurestore.arrivals.result import BatchResult
 from featurestore.online.index import OnlineIndex
 from featurestore.online.versions import OnlineVersion
-from featurestore.protocol import BatchResult, BuildResult
 from featurestore.reconcile.state import ObservedPipeline, ObservedView
 from featurestore.registry.registry import Accepted, Registry
 from featurestore.resources import FeatureView, FeatureViewSpec
@@ -16,7 +16,7 @@ from featurestore.resources.outputs import build_digest
 from featurestore.retry import FailureStreak
 from featurestore.storage import paths
 from featurestore.storage.objects import Storage
-from featurestore.views.builds import read_active_build, read_build
+from featurestore.views.builds import BuildResult, read_active_build, read_build
 
 
 def observe_pipeline(ledger: Ledger, result: BatchResult | None, inbox: Backlog | None) -> ObservedPipeline:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from featurestore.arrivals.manifest import OpenBatch, should_close
+from featurestore.arrivals.result import is_drift
 from featurestore.humanize import count
-from featurestore.protocol import is_drift
 from featurestore.reconcile.conditions import Condition, ConditionType, false, true, unknown
 from featurestore.reconcile.draft import PlanDraft
 from featurestore.reconcile.reasons import Reason

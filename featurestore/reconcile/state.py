@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from featurestore.arrivals.manifest import OpenBatch
-from featurestore.protocol import BuildResult
 from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline, FeatureView, FeatureViewSpec
 from featurestore.retry import FailureStreak
-from featurestore.views.builds import ActiveBuild
+from featurestore.views.builds import ActiveBuild, BuildResult
 
 
 @dataclass(frozen=True, slots=True)

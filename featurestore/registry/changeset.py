@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from featurestore.arrivals.result import BatchResult
 from featurestore.humanize import count, size
-from featurestore.protocol import BatchResult
 from featurestore.registry.diff import Difference, differences
 from featurestore.registry.registry import Accepted, Registry, document, resource_digest
 from featurestore.resources import DataPipeline, FeatureStore, FeatureView, Resource

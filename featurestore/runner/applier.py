@@ -6,15 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from featurestore.arrivals.manifest import Manifest
+from featurestore.arrivals.result import BatchResult
 from featurestore.errors import Conflict
-from featurestore.protocol import (
-    BatchRequest,
-    BatchResult,
-    BuildRequest,
-    BuildResult,
-    PublishRequest,
-    PublishResult,
-)
+from featurestore.protocol import BatchRequest, BuildRequest, PublishRequest
 from featurestore.reconcile.steps import (
     BuildView,
     CloseBatch,
@@ -28,7 +22,7 @@ from featurestore.reconcile.steps import (
 from featurestore.runner.observer import Observer
 from featurestore.runner.worker import Worker
 from featurestore.storage.objects import Storage
-from featurestore.views.builds import ActiveBuild, promote
+from featurestore.views.builds import ActiveBuild, BuildResult, PublishResult, promote
 
 Outcome = Manifest | BatchResult | BuildResult | PublishResult | None
 Report = Callable[[dict[str, Any]], None]

@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from featurestore.protocol import Failure
+from featurestore.failure import Failure
 from featurestore.resources.model import Model
 
 _MOST_BYTES = 1 << 20

@@ -8,9 +8,9 @@ from typing import TypeVar
 from featurestore.arrivals.backlog import Backlog
 from featurestore.arrivals.ledger import Ledger
 from featurestore.errors import FeatureStoreError
+from featurestore.failure import as_failure
 from featurestore.online.index import OnlineIndex, open_index
 from featurestore.online.versions import OnlineVersion
-from featurestore.protocol import as_failure
 from featurestore.reconcile.observe import OnlineVersions, last_result, observe_pipeline, observe_view
 from featurestore.reconcile.state import Desired, Observed, ObservedPipeline, ObservedView
 from featurestore.registry.project import Project

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from featurestore.arrivals.manifest import Manifest
+from featurestore.arrivals.result import BatchResult
 from featurestore.humanize import count, size
-from featurestore.protocol import BatchResult, BuildResult, PublishResult
 from featurestore.reconcile.steps import CloseBatch, Promote, RunBatch, Step, WriteCheckpoint
 from featurestore.runner.applier import Outcome
 from featurestore.runner.journal import Event, Subject
+from featurestore.views.builds import BuildResult, PublishResult
 
 
 def subject_of(step: Step) -> tuple[Subject, str]:

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from featurestore.errors import Conflict, FeatureStoreError, StorageError
+from featurestore.failure import Failure, as_error, as_failure
 from featurestore.humanize import format_time, sentence
-from featurestore.protocol import Failure, as_error, as_failure
 from featurestore.reconcile.conditions import ResourceStatus, read_status, record_status, since
 from featurestore.reconcile.reasons import Reason
 from featurestore.reconcile.reconcile import reconcile

@@ -19,7 +19,8 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from featurestore.errors import CodeError, TransientError
-from featurestore.protocol import EngineResult, Failure, Request, as_error
+from featurestore.failure import Failure, as_error
+from featurestore.protocol import EngineResult, Request
 
 _RESULT: TypeAdapter[EngineResult] = TypeAdapter(EngineResult)
 _TAIL_BYTES = 2000

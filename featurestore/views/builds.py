@@ -8,17 +8,47 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Literal
 
 from featurestore.arrivals.ledger import Ledger
 from featurestore.digest import canonical_json
 from featurestore.errors import NotFound
 from featurestore.failpoint import hit
-from featurestore.protocol import BuildResult
 from featurestore.registry.registry import Accepted, Registry
+from featurestore.resources.model import Model
 from featurestore.resources.outputs import build_digest
 from featurestore.resources.view import FeatureView
 from featurestore.storage import paths
 from featurestore.storage.objects import Storage
+
+
+class BuildResult(Model):
+    """How far a build has come. Also stored at ``layout.build``.
+
+    ``source_version``: version of the dataset it holds. ``version``: version of its own table.
+    ``watermark_us``: greatest event time, UTC microseconds; None while it has no row.
+    """
+
+    kind: Literal["build"] = "build"
+    view: str
+    digest: str
+    source_version: int
+    version: int
+    rows: int
+    rows_quarantined: int
+    watermark_us: int | None
+    finished_us: int
+
+
+class PublishResult(Model):
+    """What the online store holds: version ``version`` of the build ``digest``."""
+
+    kind: Literal["publish"] = "publish"
+    view: str
+    digest: str
+    version: int
+    entities: int
+    finished_us: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ import pytest
 from featurestore.arrivals.arrival import Arrival
 from featurestore.arrivals.ledger import CHECKPOINT_MANIFESTS, Ledger
 from featurestore.arrivals.manifest import Action, Entry, Manifest
+from featurestore.arrivals.result import BatchResult
 from featurestore.errors import NotFound, RequestError, StorageError
-from featurestore.protocol import BatchResult
 from featurestore.resources.pipeline import OnOverwrite
 from featurestore.storage import paths
 from featurestore.storage.objects import Storage
@@ -60,7 +60,9 @@ def test_what_is_intended_is_known_to_the_next_process(storage: Storage, arrival
     other = Ledger(storage, "flights")
     assert other.last_batch() == 1
     assert other.manifest(1) == written
-    assert list(other.new_entries([arrival("a"), arrival("b"), arrival("c")], REJECT)) == [Entry(arrival("c"))]
+    assert list(other.new_entries([arrival("a"), arrival("b"), arrival("c")], REJECT)) == [
+        Entry(arrival("c"))
+    ]
 
 
 def test_a_row_is_traced_to_its_file(ledger: Ledger, arrival: Make, take: Take) -> None:
@@ -249,6 +251,11 @@ def test_a_look_that_goes_on_while_batches_are_taken_gives_nothing_twice(
 def test_storage_that_is_away_is_never_an_empty_ledger(tmp_path: Path, arrival: Make) -> None:
     (tmp_path / "file").write_bytes(b"no folder")
     ledger = Ledger(Storage(str(tmp_path / "file")), "flights")
-    for call in (ledger.last_batch, ledger.committed_batch, ledger.uid, lambda: list(ledger.new_entries([arrival("a")], REJECT))):
+    for call in (
+        ledger.last_batch,
+        ledger.committed_batch,
+        ledger.uid,
+        lambda: list(ledger.new_entries([arrival("a")], REJECT)),
+    ):
         with pytest.raises(StorageError):
             call()

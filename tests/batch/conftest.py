@@ -15,7 +15,8 @@ import pytest
 from featurestore.arrivals.files.listing import find_arrival
 from featurestore.arrivals.ledger import Ledger, live
 from featurestore.arrivals.manifest import Action, Entry, Manifest
-from featurestore.protocol import BatchRequest, BatchResult
+from featurestore.arrivals.result import BatchResult
+from featurestore.protocol import BatchRequest
 from featurestore.registry.registry import Registry
 from featurestore.resources import DataPipeline
 from featurestore.storage import paths

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from featurestore.protocol import is_drift
+from featurestore.arrivals.result import is_drift
 
 Make = Callable[..., Any]
 FIXTURES = Path(__file__).parents[2] / "fixtures"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from featurestore.protocol import BatchResult
+from featurestore.arrivals.result import BatchResult
 from featurestore_transforms.entrypoint.serve import answer
 
 Make = Callable[..., Any]

@@ -14,14 +14,15 @@ import yaml
 from featurestore.arrivals.arrival import Arrival
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.manifest import Entry, Manifest
-from featurestore.protocol import BatchResult, BuildResult, Failure
+from featurestore.arrivals.result import BatchResult
+from featurestore.failure import Failure
 from featurestore.reconcile.conditions import ResourceStatus, false, record_status, true
 from featurestore.reconcile.reasons import Reason
 from featurestore.registry.project import Project
 from featurestore.resources.outputs import build_digest
 from featurestore.storage import paths
 from featurestore.storage.delta import Table
-from featurestore.views.builds import ActiveBuild, promote, read_active_build, record_build
+from featurestore.views.builds import ActiveBuild, BuildResult, promote, read_active_build, record_build
 
 HOUR_US = 3_600_000_000
 COLUMNS = {

@@ -14,7 +14,7 @@ import pytest
 from featurestore.arrivals.ledger import Ledger
 from featurestore.client.store import Store
 from featurestore.online.publish import run_publish
-from featurestore.protocol import BuildResult, PublishRequest
+from featurestore.protocol import PublishRequest
 from featurestore.registry.project import open_project
 from featurestore.registry.registry import Registry
 from featurestore.resources import FeatureStore, FeatureView
@@ -22,7 +22,7 @@ from featurestore.resources.outputs import build_digest
 from featurestore.storage import paths
 from featurestore.storage.delta import Table
 from featurestore.storage.objects import Storage
-from featurestore.views.builds import ActiveBuild, promote, read_build, record_build
+from featurestore.views.builds import ActiveBuild, BuildResult, promote, read_build, record_build
 from featurestore.views.schema import view_schema
 from featurestore_transforms.tables.data_files import describe
 

@@ -22,7 +22,8 @@ from missing import not_here
 from featurestore.arrivals.backlog import Backlog
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.manifest import Manifest
-from featurestore.protocol import Failure, JobRequest
+from featurestore.failure import Failure
+from featurestore.protocol import JobRequest
 from featurestore.reconcile.steps import CloseBatch
 from featurestore.registry.registry import Registry
 from featurestore.resources import DataPipeline, FeatureStore, FeatureView

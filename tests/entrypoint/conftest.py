@@ -18,8 +18,9 @@ import featurestore
 from featurestore.arrivals.files.listing import find_arrival
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.manifest import Entry, Manifest
+from featurestore.failure import Failure
 from featurestore.online.index import OnlineIndex, open_index
-from featurestore.protocol import Failure, JobRequest
+from featurestore.protocol import JobRequest
 from featurestore.registry.registry import Registry
 from featurestore.resources import DataPipeline, FeatureStore, FeatureView
 from featurestore.resources.outputs import build_digest

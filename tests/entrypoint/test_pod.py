@@ -11,7 +11,8 @@ from eventually import eventually
 from hypothesis import given
 from hypothesis import strategies as st
 
-from featurestore.protocol import Failure, JobRequest
+from featurestore.failure import Failure
+from featurestore.protocol import JobRequest
 from featurestore.storage import paths
 from featurestore_transforms.entrypoint.pod import termination_message
 

@@ -16,7 +16,7 @@ from featurestore.arrivals.ledger import Ledger
 from featurestore.offline.join import Times, point_in_time
 from featurestore.online import OnlineStore, open_online
 from featurestore.online.publish import run_publish
-from featurestore.protocol import PublishRequest, PublishResult
+from featurestore.protocol import PublishRequest
 from featurestore.registry.registry import Registry
 from featurestore.resources import FeatureStore, FeatureView
 from featurestore.resources.outputs import build_digest, outputs
@@ -24,6 +24,7 @@ from featurestore.resources.view import FeatureViewSpec
 from featurestore.storage import paths
 from featurestore.storage.delta import Table
 from featurestore.storage.objects import Storage
+from featurestore.views.builds import PublishResult
 from featurestore.views.query import FeatureQuery, FeatureValues
 from featurestore.views.schema import arrow_type, view_schema
 from featurestore.views.status import Status

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from featurestore.protocol import Failure
+from featurestore.failure import Failure
 from featurestore.reconcile.steps import BuildView, RunBatch
 from featurestore.retry import SECOND_US, FailureStreak
 from featurestore_operator.jobs.attempts import JobAttempt, JobAttempts, NextAttempt

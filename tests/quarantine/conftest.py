@@ -12,7 +12,8 @@ import pytest
 from featurestore.arrivals.files.listing import find_arrival
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.manifest import Entry, Manifest
-from featurestore.protocol import BatchRequest, BatchResult
+from featurestore.arrivals.result import BatchResult
+from featurestore.protocol import BatchRequest
 from featurestore.quarantine import entries
 from featurestore.registry.registry import Registry
 from featurestore.resources import DataPipeline

@@ -11,7 +11,7 @@ from built import built
 
 from featurestore.arrivals.arrival import Arrival
 from featurestore.arrivals.manifest import Entry, OpenBatch
-from featurestore.protocol import Failure
+from featurestore.failure import Failure
 from featurestore.reconcile.reconcile import reconcile
 from featurestore.reconcile.state import Desired, Observed, ObservedPipeline, ObservedView
 from featurestore.reconcile.steps import (

@@ -31,7 +31,7 @@ def kinds(world: Any) -> list[str]:
 
 def test_a_new_view_is_built_published_and_only_then_served(filled: Any, make_view: Any) -> None:
     plan = filled.accept(make_view()).settle()
-    assert kinds(filled) == ["BuildView", "Publish", "Swap"]
+    assert kinds(filled) == ["BuildView", "Publish", "Promote"]
     said = conditions(plan)
     assert {kind: c.status.value for kind, c in said.items()} == {
         "Ready": "True",
@@ -45,7 +45,7 @@ def test_a_new_view_is_built_published_and_only_then_served(filled: Any, make_vi
 
 def test_a_view_that_is_never_online_is_served_as_soon_as_it_is_built(filled: Any, make_view: Any) -> None:
     plan = filled.accept(make_view(online={"enabled": "Never"})).settle()
-    assert kinds(filled) == ["BuildView", "Swap"]
+    assert kinds(filled) == ["BuildView", "Promote"]
     assert conditions(plan)["OnlineSynced"].reason == "NotWanted"
     assert conditions(plan)["Ready"].status == "True"
 
@@ -95,7 +95,7 @@ def test_a_change_that_leaves_the_rows_as_they_are_only_swaps_the_description(
     filled.accept(make_view()).settle()
     filled.done.clear()
     filled.accept(make_view(ttl="30d")).settle()
-    assert kinds(filled) == ["Swap"]
+    assert kinds(filled) == ["Promote"]
 
 
 def test_a_bad_new_definition_is_reported_and_the_last_good_one_keeps_running(
@@ -172,7 +172,7 @@ def test_a_view_that_goes_offline_is_taken_out_of_the_online_store(filled: Any, 
     filled.accept(make_view()).settle()
     filled.done.clear()
     filled.accept(make_view(online={"enabled": "Never"})).settle()
-    assert kinds(filled) == ["Swap", "Retire"]
+    assert kinds(filled) == ["Promote", "Retire"]
     assert filled.shown["delays"].published == {}
 
 
@@ -182,14 +182,14 @@ def test_a_view_that_goes_online_is_published_before_its_readers_hear_of_it(
     filled.accept(make_view(online={"enabled": "Never"})).settle()
     filled.done.clear()
     filled.accept(make_view()).settle()
-    assert kinds(filled) == ["Publish", "Swap"]
+    assert kinds(filled) == ["Publish", "Promote"]
 
 
 def test_a_suspended_view_computes_and_publishes_nothing(filled: Any, make_view: Any) -> None:
     filled.accept(make_view()).settle()
     filled.done.clear()
     plan = filled.accept(make_view(suspend="Suspended")).arrive("flights").settle()
-    assert kinds(filled) == ["Swap", "CloseBatch", "RunBatch"]
+    assert kinds(filled) == ["Promote", "CloseBatch", "RunBatch"]
     assert conditions(plan)["Ready"].reason == "Suspended"
 
 

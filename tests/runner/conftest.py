@@ -108,7 +108,7 @@ class Place:
         code = (
             "import sys, time\nfrom pathlib import Path\n"
             "from featurestore.registry.project import open_project\n"
-            "from featurestore.runner.source_watcher import Bell\n"
+            "from featurestore.runner.source_watcher import SourceWatcher\n"
             "from featurestore.runner.runner import Runner\n"
             "from featurestore.runner.worker import Worker\n"
             "class Deaf:\n"
@@ -118,7 +118,7 @@ class Place:
             "folder = Path(sys.argv[1])\n"
             "worker = Worker(folder, [sys.executable, sys.argv[2]])\n"
             "project = open_project(folder, {}, folder)\n"
-            "runner = Runner(project, worker, Bell(str(folder)), Deaf(), lambda: time.time_ns() // 1000)\n"
+            "runner = Runner(project, worker, SourceWatcher(str(folder)), Deaf(), lambda: time.time_ns() // 1000)\n"
             "runner.run(draining=True)\n"
             "worker.close()\n"
         )

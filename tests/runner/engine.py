@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from featurestore.arrivals.ledger import Ledger
-from featurestore.protocol import BatchResult, BuildResult
+from featurestore.arrivals.result import BatchResult
 from featurestore.storage import paths
 from featurestore.storage.objects import Storage
-from featurestore.views.builds import record_build
+from featurestore.views.builds import BuildResult, record_build
 
 
 def main() -> None:

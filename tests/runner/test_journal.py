@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from featurestore.protocol import Failure
+from featurestore.failure import Failure
 from featurestore.runner.journal import Event, Journal
 
 

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from featurestore.arrivals.result import BatchResult
 from featurestore.errors import CodeError, FeatureStoreError, TransientError
-from featurestore.protocol import BatchRequest, BatchResult, Failure, as_error, as_failure
+from featurestore.failure import Failure, as_error, as_failure
+from featurestore.protocol import BatchRequest
 from featurestore.runner.worker import Worker
 
 REQUEST = BatchRequest(root="/store", pipeline="flights", number=7)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from featurestore.protocol import BuildResult
+from featurestore.views.builds import BuildResult
 
 
 def built(source_version: int, version: int) -> BuildResult:

@@ -13,13 +13,14 @@ import pytest
 from featurestore.arrivals.arrival import Arrival
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.manifest import Entry, Manifest
-from featurestore.protocol import BuildRequest, BuildResult, Progress
+from featurestore.protocol import BuildRequest, Progress
 from featurestore.registry.registry import Registry
 from featurestore.resources import FeatureView
 from featurestore.resources.outputs import build_digest
 from featurestore.storage import paths
 from featurestore.storage.delta import BATCH, FILE, ROW, SYSTEM_COLUMNS, Table
 from featurestore.storage.objects import Storage
+from featurestore.views.builds import BuildResult
 from featurestore.views.schema import QUARANTINE, view_schema
 from featurestore_transforms.tables.data_files import write_data_file
 from featurestore_transforms.tables.row_changes import scan

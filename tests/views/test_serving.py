@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from featurestore.errors import NotFound, StorageError
-from featurestore.protocol import BuildResult
 from featurestore.registry.registry import Registry
 from featurestore.resources import FeatureView
 from featurestore.storage import paths
 from featurestore.storage.objects import Storage
 from featurestore.views.builds import (
     ActiveBuild,
+    BuildResult,
     definition,
     promote,
     read_active_build,

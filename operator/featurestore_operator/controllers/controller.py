@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from featurestore.errors import NotFound, StorageError
+from featurestore.failure import as_failure
 from featurestore.humanize import format_time, sentence
-from featurestore.protocol import as_failure
 from featurestore.reconcile.conditions import Condition, false, unknown
 from featurestore.reconcile.reasons import Reason
 from featurestore.retry import SECOND_US, FailureStreak

@@ -9,8 +9,8 @@ from typing import Any
 
 from featurestore.arrivals.backlog import Backlog
 from featurestore.arrivals.ledger import Ledger
+from featurestore.arrivals.result import BatchResult
 from featurestore.errors import Conflict, NotFound
-from featurestore.protocol import BatchResult
 from featurestore.reconcile.conditions import Condition, false, true
 from featurestore.reconcile.observe import last_result, observe_pipeline
 from featurestore.reconcile.reasons import Reason

@@ -13,8 +13,8 @@ from typing import Any
 
 from featurestore.digest import digest
 from featurestore.errors import NotFound, SpecError, StorageError
+from featurestore.failure import as_failure
 from featurestore.humanize import sentence
-from featurestore.protocol import as_failure
 from featurestore.reconcile.conditions import Condition, false, true
 from featurestore.reconcile.reasons import Reason
 from featurestore.resources import FeatureStore

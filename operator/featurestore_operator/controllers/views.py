@@ -8,8 +8,9 @@ from typing import Any
 
 from featurestore.arrivals.ledger import Ledger
 from featurestore.errors import StorageError
+from featurestore.failure import as_failure
 from featurestore.online.versions import OnlineVersion
-from featurestore.protocol import as_failure, covered
+from featurestore.protocol import covered
 from featurestore.reconcile.observe import observe_view
 from featurestore.reconcile.reconcile import reconcile
 from featurestore.reconcile.state import Desired, Observed, ObservedPipeline, ObservedView

@@ -12,8 +12,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from featurestore.failure import Failure
 from featurestore.humanize import count, size
-from featurestore.protocol import Failure
 from featurestore.retry import FailureStreak
 from featurestore_operator.jobs.job_manifest import ATTEMPT, CONTAINER, KILLED, STEP
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from featurestore.errors import Conflict, SpecError
-from featurestore.protocol import as_failure
+from featurestore.failure import as_failure
 from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline
 from featurestore.retry import FailureStreak

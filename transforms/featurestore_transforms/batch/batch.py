@@ -19,8 +19,9 @@ import polars as pl
 
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.manifest import Action, Entry, Manifest
+from featurestore.arrivals.result import BatchResult
 from featurestore.errors import CodeError, Conflict, FeatureStoreError, SpecError, StorageError
-from featurestore.protocol import BatchRequest, BatchResult, Progress
+from featurestore.protocol import BatchRequest, Progress
 from featurestore.registry.registry import Registry
 from featurestore.resources.pipeline import DataPipelineSpec, Otherwise
 from featurestore.storage import paths

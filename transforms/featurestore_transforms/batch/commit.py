@@ -19,9 +19,9 @@ import polars as pl
 import pyarrow as pa
 
 from featurestore.arrivals.manifest import Manifest
+from featurestore.arrivals.result import BatchResult
 from featurestore.errors import Conflict, StorageError, TransientError
 from featurestore.failpoint import hit
-from featurestore.protocol import BatchResult
 from featurestore.resources.pipeline import DataPipelineSpec
 from featurestore.storage import paths
 from featurestore.storage.delta import BATCH, SYSTEM_COLUMNS, DataFile, Table

@@ -10,22 +10,14 @@ import time
 from collections.abc import Callable, Collection, Mapping
 
 from featurestore.arrivals.ledger import Ledger
+from featurestore.arrivals.result import BatchResult
 from featurestore.errors import FeatureStoreError, NotFound, StorageError
+from featurestore.failure import as_failure
 from featurestore.humanize import count
 from featurestore.online.index import OnlineIndex, open_index
 from featurestore.online.publish import run_publish
 from featurestore.online.versions import OnlineVersion
-from featurestore.protocol import (
-    BatchRequest,
-    BatchResult,
-    BuildRequest,
-    BuildResult,
-    JobRequest,
-    Progress,
-    PublishRequest,
-    as_failure,
-    covered,
-)
+from featurestore.protocol import BatchRequest, BuildRequest, JobRequest, Progress, PublishRequest, covered
 from featurestore.reconcile.observe import OnlineVersions, last_result, observe_pipeline, observe_view
 from featurestore.reconcile.reconcile import reconcile
 from featurestore.reconcile.state import Desired, Observed
@@ -36,7 +28,7 @@ from featurestore.resources.outputs import build_digest
 from featurestore.retry import FailureStreak
 from featurestore.storage import paths
 from featurestore.storage.objects import Storage
-from featurestore.views.builds import ActiveBuild, promote, read_build
+from featurestore.views.builds import ActiveBuild, BuildResult, promote, read_build
 from featurestore_transforms.batch.batch import run_batch
 from featurestore_transforms.views.build import run_build
 

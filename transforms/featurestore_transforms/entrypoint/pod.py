@@ -21,7 +21,8 @@ from typing import TextIO
 from pydantic import ValidationError
 
 from featurestore.errors import FeatureStoreError, RequestError, TransientError
-from featurestore.protocol import Failure, JobRequest, Progress, as_failure
+from featurestore.failure import Failure, as_failure
+from featurestore.protocol import JobRequest, Progress
 from featurestore.storage.objects import Storage
 
 TERMINATION_LOG = "FEATURESTORE_TERMINATION_LOG"

@@ -15,15 +15,8 @@ from typing import TextIO
 from pydantic import TypeAdapter, ValidationError
 
 from featurestore.errors import FeatureStoreError, RequestError
-from featurestore.protocol import (
-    BatchRequest,
-    BuildRequest,
-    EngineResult,
-    Failure,
-    Progress,
-    PublishRequest,
-    Request,
-)
+from featurestore.failure import as_failure
+from featurestore.protocol import BatchRequest, BuildRequest, EngineResult, Progress, PublishRequest, Request
 from featurestore.storage.objects import Storage
 from featurestore_transforms.entrypoint.peak import forget_peak
 
@@ -63,7 +56,7 @@ def answer(request: str, answers: TextIO) -> int:
     try:
         result = run(_parse(request), progress)
     except FeatureStoreError as error:
-        failure = Failure.model_validate(error.to_dict())
+        failure = as_failure(error)
         answers.write(f'{{"failure": {failure.model_dump_json(by_alias=True)}}}\n')
         return error.exit_code
     answers.write(f'{{"result": {result.model_dump_json(by_alias=True)}}}\n')

@@ -1,0 +1,50 @@
+"""What a batch became."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from featurestore.resources.model import Model
+
+
+class BatchResult(Model):
+    """What batch ``number`` became. Also stored at ``layout.result``.
+
+    ``rows_read = rows_committed + rows_quarantined + rows_dropped + rows_filtered``, where the last are rows
+    that the transforms left out (negative if they made rows). ``broken``: rule to number of rows.
+    ``files_refused``: rule to number of files, as many as ``files_quarantined``.
+    ``watermarks_us``: timestamp column to its greatest value in the batch, UTC microseconds.
+    ``peak_bytes``: greatest resident size of the process that ran it, while it did where that can be told.
+    ``dataset_rows``, ``dataset_bytes``, ``dataset_columns`` (name to type): of the dataset after it.
+    """
+
+    kind: Literal["batch"] = "batch"
+    pipeline: str
+    number: int
+    dataset_version: int
+    files: int
+    files_quarantined: int
+    rows_read: int
+    rows_committed: int
+    rows_quarantined: int
+    rows_dropped: int
+    broken: dict[str, int] = Field(default_factory=dict)
+    files_refused: dict[str, int] = Field(default_factory=dict)
+    watermarks_us: dict[str, int] = Field(default_factory=dict)
+    bytes_read: int = 0
+    peak_bytes: int = 0
+    dataset_rows: int = 0
+    dataset_bytes: int = 0
+    dataset_columns: dict[str, str] = Field(default_factory=dict)
+    finished_us: int
+
+
+def is_drift(rule: str) -> bool:
+    """Whether a file or row that broke the rule looked unlike the files before it.
+
+    >>> is_drift("schema:missingColumn"), is_drift("batch:schema:newColumn"), is_drift("plausible")
+    (True, True, False)
+    """
+    return rule.removeprefix("batch:").startswith("schema:")
