@@ -21,8 +21,8 @@ Step = Literal[
     "after-publish",
     "before-checkpoint",
     "after-checkpoint",
-    "before-swap",
-    "after-swap",
+    "before-promote",
+    "after-promote",
 ]
 
 _reached: Counter[str] = Counter()

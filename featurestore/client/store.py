@@ -257,7 +257,7 @@ class Store:
         try:
             return self._read_online(columns, table)
         except StorageError:
-            # A build that was swapped out may be dropped while its pointer is still young enough to go by.
+            # A build that was replaced may be deleted while its pointer is still young enough to go by.
             renewed = self._renewed(columns)
             if [view.digest for view, _ in renewed] == [view.digest for view, _ in columns]:
                 raise

@@ -39,7 +39,7 @@ class Reason(StrEnum):
     STORE_INVALID = "StoreInvalid"
     STORE_MISSING = "StoreMissing"
     SUSPENDED = "Suspended"
-    SWAPPING = "Swapping"
+    PROMOTING = "Promoting"
     UP_TO_DATE = "UpToDate"
     WAITING = "Waiting"
     WAITING_FOR_DATA = "WaitingForData"

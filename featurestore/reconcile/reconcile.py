@@ -5,7 +5,7 @@ changes nothing. When all that is wanted is there, the plan has no step.
 
 For a pipeline, in this order: run the batches that have a manifest, one after the other; then close the open
 batch. For a view: bring the build that serves and the build that is wanted up to the dataset, publish them,
-swap to the wanted one when it is complete, and remove from the online store what nothing reads.
+promote to the wanted one when it is complete, and remove from the online store what nothing reads.
 
 It plans for the resources that are desired, all or a single one, and reads of others only what was observed of
 them: of a view its source, of a pipeline those that it looks up. What is under way already is not planned again.

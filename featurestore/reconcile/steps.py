@@ -87,7 +87,7 @@ class Promote:
 
     @property
     def key(self) -> str:
-        return f"swap/{self.view}/{self.digest}/{self.spec_digest}"
+        return f"promote/{self.view}/{self.digest}/{self.spec_digest}"
 
 
 @dataclass(frozen=True, slots=True)

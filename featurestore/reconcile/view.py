@@ -1,4 +1,4 @@
-"""The part of a plan that is about one view: bring its builds up to the dataset, publish them, swap, retire."""
+"""The part of a plan that is about one view: bring its builds up to the dataset, publish them, promote, retire."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class _ViewPlan:
             self.part.add_step(Publish(self.name, digest, build.version))
 
     def _swappable(self) -> bool:
-        """Whether readers lose nothing by the swap, and there is something to swap."""
+        """Whether readers lose nothing by a promotion, and there is something to promote."""
         now = self.there.serving
         if now is not None and (now.digest, now.spec_digest) == (self.wanted, self.accepted.digest):
             return False
@@ -169,7 +169,7 @@ class _ViewPlan:
                 more = " Readers use the previous definition meanwhile." if keeps else ""
                 return condition.model_copy(update={"type": "Ready", "message": condition.message + more})
         if self._swappable():
-            return self.part.unready(Reason.SWAPPING, "Readers are about to read the new definition.")
+            return self.part.unready(Reason.PROMOTING, "Readers are about to read the new definition.")
         build = self.there.builds[self.wanted]
         where = "Offline and online hold" if self.online else "Offline holds"
         return true("Ready", Reason.UP_TO_DATE, f"{where} commit {build.version}.")

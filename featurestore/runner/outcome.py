@@ -34,7 +34,7 @@ def outcome_event(step: Step, outcome: Outcome, now_us: int) -> Event | None:
             entities = f"{outcome.entities:,} " + ("entity" if outcome.entities == 1 else "entities")
             what, message = "Published", f"online commit {outcome.version}: {entities}"
         case None if isinstance(step, Promote):
-            what, message = "Swapped", f"readers read build {step.digest}"
+            what, message = "Promoted", f"readers read build {step.digest}"
         case None:
             return None
     subject, name = subject_of(step)

@@ -1,7 +1,7 @@
 """Which build of a view is read, and how far each build has come.
 
 A changed definition is built beside the old one. The old build serves until the new one is complete;
-then the pointer is swapped in one write, and readers go from all of the old to all of the new.
+then the pointer is moved in one write, and readers go from all of the old to all of the new.
 """
 
 from __future__ import annotations
@@ -82,9 +82,9 @@ def promote(storage: Storage, view: str, serving: ActiveBuild) -> None:
         StorageError: storage did not answer.
     """
     pointer = {"digest": serving.digest, "spec": serving.spec_digest}
-    hit("before-swap")
+    hit("before-promote")
     storage.replace(paths.serving(view), canonical_json(pointer))
-    hit("after-swap")
+    hit("after-promote")
 
 
 def read_build(storage: Storage, view: str, digest: str) -> BuildResult | None:

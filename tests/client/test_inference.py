@@ -48,7 +48,7 @@ def publish_always(place: Any, name: str, **changes: Any) -> None:
     spec = accepted.resource.spec.model_dump(mode="json", by_alias=True)
     place.accept(name, {**spec, "online": {"enabled": "Always"}, **changes})
     place.publish(name)
-    place.swap(name)
+    place.promote(name)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -136,7 +136,7 @@ def test_a_kept_store_follows_a_swap_whose_old_build_is_dropped_at_once(online: 
     values = {"tailnum": "N2", "delay": -8, "event_timestamp": 2000 * SECOND, "created_timestamp": 0}
     online.build("delays", [{**values, "__batch": 1, "__file": 0, "__row": 0}], 4, 2000 * SECOND)
     online.publish("delays")
-    online.swap("delays")
+    online.promote("delays")
     resource = Registry(online.storage).store()
     assert resource is not None
     open_online(online.storage, resource.spec).index.delete("delays", old.digest)

@@ -16,8 +16,8 @@ STEPS = [
     "after-build-commit",
     "during-publish",
     "after-publish",
-    "before-swap",
-    "after-swap",
+    "before-promote",
+    "after-promote",
 ]
 
 

@@ -31,7 +31,7 @@ READ = """
 import json, sys
 import pyarrow as pa
 from featurestore.resources.outputs import outputs
-from featurestore.views.query import Lookup
+from featurestore.views.query import FeatureQuery
 from featurestore.online import open_online
 from featurestore.registry.registry import Registry
 from featurestore.storage.objects import Storage
@@ -41,7 +41,7 @@ registry = Registry(storage)
 spec = registry.current("views", view).resource.spec
 online = open_online(storage, registry.store().spec)
 for line in sys.stdin:
-    lookup = Lookup(view, spec, digest, outputs(spec), pa.table({"k": json.loads(line)}))
+    lookup = FeatureQuery(view, spec, digest, outputs(spec), pa.table({"k": json.loads(line)}))
     [looked] = online.read_many([lookup], 1000)
     print(json.dumps(looked.columns["x"].to_pylist()), flush=True)
 """

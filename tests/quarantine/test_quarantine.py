@@ -181,8 +181,8 @@ def test_listing_loads_no_polars(pipeline: Make) -> None:
     p = pipeline(**STRICT)
     p.batch(FILE)
     script = (
-        "import sys; from featurestore import quarantine; from featurestore.storage.objects import Storage;"
-        "assert quarantine.entries(Storage(sys.argv[1]), 'pipelines', 'events');"
+        "import sys; from featurestore.quarantine import entries; from featurestore.storage.objects import Storage;"
+        "assert entries.entries(Storage(sys.argv[1]), 'pipelines', 'events');"
         "assert 'polars' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", script, p.storage.root], check=True)

@@ -12,7 +12,7 @@ from featurestore.reconcile.conditions import read_status
 from featurestore.reconcile.steps import RunBatch
 from featurestore.views.builds import read_active_build
 
-STEPS = ["BatchClosed", "BatchCommitted", "Built", "Swapped"]
+STEPS = ["BatchClosed", "BatchCommitted", "Built", "Promoted"]
 BROKEN = {"type": "StorageError", "problem": "storage cannot be read", "retryable": True}
 SECOND = {"type": "Conflict", "problem": "another publication was first", "retryable": True}
 WRONG = {"type": "CodeError", "problem": "the data is wrong", "retryable": False}
@@ -151,7 +151,7 @@ def test_a_runner_that_is_stopped_leaves_how_things_stand_after_its_last_step(pl
     place.view()
     place.drop("a.csv")
     runner = place.runner()
-    place.heard.at["Swapped"] = runner.stop
+    place.heard.at["Promoted"] = runner.stop
     runner.run()
     status = read_status(place.project.storage, "views", "delays")
     assert status is not None
@@ -204,7 +204,7 @@ def test_a_suspended_pipeline_takes_nothing_until_it_goes_on(place: Any) -> None
 
 
 @pytest.mark.parametrize(
-    "step", ["after-manifest", "before-swap", "after-swap", "before-checkpoint", "after-checkpoint"]
+    "step", ["after-manifest", "before-promote", "after-promote", "before-checkpoint", "after-checkpoint"]
 )
 def test_killed_at_any_step_the_next_start_goes_on(place: Any, step: str) -> None:
     place.pipeline(trigger={"arrivals": {"maxFiles": 1}})

@@ -17,7 +17,7 @@ from featurestore_operator.kube.kinds import EVENT, OF_KIND
 _CALM = frozenset(
     {
         *(Reason.WAITING_FOR_FILES, Reason.COLLECTING, Reason.BATCH_PENDING, Reason.SUSPENDED),
-        *(Reason.WAITING_FOR_DATA, Reason.BUILDING, Reason.NOT_BUILT, Reason.PUBLISHING, Reason.SWAPPING),
+        *(Reason.WAITING_FOR_DATA, Reason.BUILDING, Reason.NOT_BUILT, Reason.PUBLISHING, Reason.PROMOTING),
     }
 )
 """Reasons for not being ready that need nobody's attention."""

@@ -1,4 +1,4 @@
-"""One FeatureView in a cluster: observe its builds and what is online; reconcile; start a Job, swap, retire."""
+"""One FeatureView in a cluster: observe its builds and what is online; reconcile; start a Job, promote, retire."""
 
 from __future__ import annotations
 

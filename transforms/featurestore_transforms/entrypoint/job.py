@@ -33,7 +33,7 @@ from featurestore_transforms.batch.batch import run_batch
 from featurestore_transforms.views.build import run_build
 
 _ROUNDS = 20
-"""A view is done long before: build, publish, swap, retire."""
+"""A view is done long before: build, publish, promote, retire."""
 Say = Callable[[str], None]
 
 
@@ -98,7 +98,7 @@ class _Views:
         return build.source_version if build else None
 
     def bring_on(self, accepted: Accepted[FeatureView]) -> BuildResult | None:
-        """Build, publish, swap, retire, until nothing is left to be done; how far the build has come then.
+        """Build, publish, promote, retire, until nothing is left to be done; how far the build has come then.
 
         Raises:
             FeatureStoreError: a step failed, or the online store did not answer.

@@ -21,12 +21,12 @@ MakeView = Callable[..., Any]
 MakeRow = Callable[..., Any]
 WITHOUT_ENGINE = """
 import sys
-from featurestore.online.index import open_marks
+from featurestore.online.index import open_index
 from featurestore.registry.registry import Registry
 from featurestore.storage.objects import Storage
 _, root, view, digest = sys.argv
 storage = Storage(root)
-index = open_marks(storage, Registry(storage).store().spec)
+index = open_index(storage, Registry(storage).store().spec)
 print(index.version(view, digest), index.version(view, "another"), bool(index.instance_id()))
 index.delete(view, digest)
 print(index.version(view, digest))
