@@ -17,7 +17,7 @@ import polars as pl
 
 from featurestore_operator.kube import access
 from featurestore_operator.kube.api import Api
-from featurestore_operator.kube.kinds import DATA_PIPELINE, FEATURE_STORE, FEATURE_VIEW, Resource
+from featurestore_operator.kube.api_resources import DATA_PIPELINE, FEATURE_STORE, FEATURE_VIEW, Resource
 from featurestore_operator.metrics import Metrics
 
 NAMESPACES = 10

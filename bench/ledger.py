@@ -14,10 +14,10 @@ from featurestore.arrivals.arrival import Arrival
 from featurestore.arrivals.checkpoint import KnownArrival, pack
 from featurestore.arrivals.ledger import CHECKPOINT_MANIFESTS, Ledger
 from featurestore.arrivals.manifest import Action, Entry, Manifest
-from featurestore.resources.pipeline import OnOverwrite
+from featurestore.resources.data_pipeline import OnOverwrite
 from featurestore.storage import paths
 from featurestore.storage.objects import Storage
-from featurestore_transforms.entrypoint.peak import peak_bytes
+from featurestore_transforms.batch.peak import peak_bytes
 
 PAST = 1_000_000
 FILES = 500

@@ -20,7 +20,7 @@ from featurestore.resources import DataPipeline
 from featurestore.resources.quantity import parse_bytes
 from featurestore.storage.objects import Storage
 from featurestore_transforms.batch.batch import run_batch
-from featurestore_transforms.entrypoint.peak import peak_bytes
+from featurestore_transforms.batch.peak import peak_bytes
 
 FILES = 8
 COLUMNS = 12

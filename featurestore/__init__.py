@@ -1,6 +1,6 @@
 """A feature store: files in, point-in-time correct features out, for training and for inference.
 
-``connect()`` opens a store; start reading at ``client/store.py`` for what users call, at ``docs/architecture.md``
+``connect()`` opens a store; start reading at ``client/connection.py`` for what users call, at ``docs/architecture.md``
 for how it works. This package imports neither ``featurestore_transforms`` nor ``featurestore_operator``, and
 importing it loads no data engine: each is loaded by the first call that needs it.
 """
@@ -10,19 +10,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from featurestore.client.connection import Store, connect
     from featurestore.client.result import Features
-    from featurestore.client.store import Store, connect
-    from featurestore.views.status import Status
+    from featurestore.views.value_status import Status
 
     __version__: str
 
 __all__ = ["Features", "Status", "Store", "__version__", "connect"]
 
 _HOMES = {
-    "connect": "client.store",
-    "Store": "client.store",
+    "connect": "client.connection",
+    "Store": "client.connection",
     "Features": "client.result",
-    "Status": "views.status",
+    "Status": "views.value_status",
 }
 
 

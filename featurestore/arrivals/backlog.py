@@ -14,7 +14,6 @@ from featurestore.arrivals.manifest import BACKLOG, Entry, Manifest, OpenBatch, 
 from featurestore.errors import Conflict, FeatureStoreError
 from featurestore.failpoint import hit
 from featurestore.failure import as_failure
-from featurestore.reconcile.steps import CloseBatch
 from featurestore.resources import DataPipelineSpec
 from featurestore.resources.model import Model
 from featurestore.retry import FailureStreak
@@ -116,23 +115,27 @@ class Backlog:
         self._list_us = now_us + self._trigger.poll_interval // _US
         return True
 
-    def close(self, step: CloseBatch, now_us: int) -> Manifest:
+    def close(
+        self, number: int, spec_digest: str, now_us: int, lookups: tuple[tuple[str, int], ...] = ()
+    ) -> Manifest:
         """The manifest of the open batch, which is written now: from here on it is decided what the batch is.
+
+        ``lookups``: pipeline to the version of its dataset that the batch looks things up in.
 
         Raises:
             Conflict: another process was first, or nothing waits any more. The next look begins anew.
         """
-        where = f"batch {step.number} of {step.pipeline}"
+        where = f"batch {number} of {self._ledger.pipeline}"
         if not self._batches:
             raise Conflict("the open batch is gone", where=where)
         manifest = Manifest(
-            pipeline=step.pipeline,
+            pipeline=self._ledger.pipeline,
             uid=self._ledger.uid(),
-            number=step.number,
-            spec_digest=step.spec_digest,
+            number=number,
+            spec_digest=spec_digest,
             created_us=now_us,
             entries=self._batches[0],
-            lookups=step.lookups,
+            lookups=lookups,
         )
         if not self._ledger.try_append(manifest):
             self._head = -1

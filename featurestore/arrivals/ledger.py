@@ -19,7 +19,7 @@ from featurestore.arrivals.result import BatchResult
 from featurestore.digest import canonical_json
 from featurestore.errors import NotFound, RequestError, StorageError
 from featurestore.failpoint import hit
-from featurestore.resources.pipeline import OnOverwrite
+from featurestore.resources.data_pipeline import OnOverwrite
 from featurestore.storage import paths
 from featurestore.storage.objects import Storage
 
@@ -58,6 +58,11 @@ class Ledger:
             self._uid = str(json.loads(data)["uid"])
         return self._uid
 
+    @property
+    def pipeline(self) -> str:
+        """Name of the pipeline."""
+        return self._pipeline
+
     def last_batch(self) -> int:
         """The greatest number of a manifest; 0 if there is none."""
         if self._base is None:
@@ -70,6 +75,17 @@ class Ledger:
         """The greatest n such that batches 1 … n have results."""
         self._done = self._last("results", self._done)
         return self._done
+
+    def last_result(self, known: BatchResult | None = None) -> BatchResult | None:
+        """The result of :meth:`committed_batch`; None before the first. ``known``: an earlier answer, which is not read again.
+
+        Raises:
+            StorageError: storage did not answer.
+        """
+        done = self.committed_batch()
+        if known is not None and known.number == done:
+            return known
+        return self.result(done) if done else None
 
     def manifest(self, n: int) -> Manifest:
         """The intent of batch ``n``.

@@ -11,7 +11,6 @@ from rich.text import Text
 from featurestore.arrivals.ledger import Ledger
 from featurestore.cli.output import OutputFormat, dump
 from featurestore.errors import FeatureStoreError
-from featurestore.reconcile.observe import last_result
 from featurestore.registry import changeset
 from featurestore.registry.changeset import Before, ChangeAction, Changeset, Dataset
 from featurestore.registry.project import Project, open_project
@@ -77,7 +76,7 @@ def _project(loaded: Loaded, find: Callable[[], Project]) -> Project:
 def _before(project: Project) -> Before:
     datasets: dict[str, Dataset] = {}
     for name in project.storage.names("ledger"):
-        result = last_result(Ledger(project.storage, name))
+        result = Ledger(project.storage, name).last_result()
         if result is not None:
             datasets[name] = Dataset.after(result)
     return Before.of(project.registry, datasets)

@@ -12,9 +12,9 @@ from featurestore.humanize import format_time, sentence, size
 from featurestore.reconcile.conditions import Condition, ResourceStatus
 from featurestore.registry.project import Project
 from featurestore.registry.registry import document
+from featurestore.resources.data_pipeline import Resources
 from featurestore.resources.metadata import DeletionPolicy
 from featurestore.resources.outputs import outputs
-from featurestore.resources.pipeline import Resources
 from featurestore.resources.quantity import format_bytes
 from featurestore.storage import paths
 
@@ -111,7 +111,7 @@ def _bounds(resources: Resources, policy: DeletionPolicy) -> list[tuple[str, obj
 
 
 def _origin(feature: object) -> str:
-    from featurestore.resources.view import Feature
+    from featurestore.resources.feature_view import Feature
 
     assert isinstance(feature, Feature)
     if feature.aggregate is not None:

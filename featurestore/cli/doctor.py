@@ -21,7 +21,7 @@ from featurestore.reconcile.conditions import read_status
 from featurestore.registry.project import Project
 from featurestore.registry.registry import Accepted, Kind
 from featurestore.resources import DataPipeline, FeatureView
-from featurestore.resources.view import OnlineEnabled
+from featurestore.resources.feature_view import OnlineEnabled
 from featurestore.storage.credentials import source_environ
 from featurestore.views.builds import read_active_build, read_build
 

@@ -25,7 +25,7 @@ def features(
         NotFound: there is no such view or feature.
         RequestError: an entity lacks a key, or its value is not of the key's type.
     """
-    from featurestore.client.store import Store
+    from featurestore.client.connection import Store
 
     views = {name.partition(":")[0] for name in names}
     specs = [view_summary(project, view).accepted.resource.spec for view in sorted(views)]

@@ -10,7 +10,6 @@ from featurestore.arrivals.result import BatchResult
 from featurestore.errors import NotFound, did_you_mean
 from featurestore.humanize import format_time
 from featurestore.reconcile.conditions import Condition, ResourceStatus, read_status, unknown
-from featurestore.reconcile.observe import last_result
 from featurestore.reconcile.reasons import Reason
 from featurestore.registry.project import Project
 from featurestore.registry.registry import Accepted, document
@@ -121,7 +120,7 @@ def pipeline_summary(project: Project, name: str) -> PipelineSummary:
     if accepted is None:
         raise _absent(project, "pipelines", name)
     ledger = Ledger(project.storage, name)
-    last = last_result(ledger)
+    last = ledger.last_result()
     return PipelineSummary(
         name,
         accepted,

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from featurestore.errors import RequestError
-from featurestore.views.status import Status
+from featurestore.views.value_status import Status
 
 if TYPE_CHECKING:
     import pandas as pd

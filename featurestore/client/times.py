@@ -14,9 +14,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from featurestore.arrays import Ints
 from featurestore.errors import RequestError
 
-Ints = npt.NDArray[np.int64]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WANTED = "a timestamp, a date, or text such as '2013-01-01T05:00:00Z'"
 _FRACTION = 6

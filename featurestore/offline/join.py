@@ -17,18 +17,19 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from featurestore.arrays import Ints
 from featurestore.offline.entity_codes import EntityCodes
 from featurestore.offline.timeline import Timeline
+from featurestore.resources.feature_view import AggregateFunction
 from featurestore.resources.outputs import CREATED_TIME, EVENT_TIME, Output
-from featurestore.resources.view import AggregateFunction
 from featurestore.storage import paths
 from featurestore.storage.delta import Table
 from featurestore.storage.objects import Storage
 from featurestore.storage.row_groups import Bounds, RowGroups
-from featurestore.views.query import FeatureQuery, FeatureValues
+from featurestore.views.feature_query import FeatureQuery, FeatureValues
 from featurestore.views.schema import view_schema
-from featurestore.views.status import Status
-from featurestore.windows.intervals import Ints, entity_spans, first_not_before
+from featurestore.views.value_status import Status
+from featurestore.windows.intervals import entity_spans, first_not_before
 from featurestore.windows.tile import Codes, Events, Tiles, build_tiles
 from featurestore.windows.window import evaluate
 

@@ -8,12 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from featurestore.arrays import Ints
 from featurestore.online.entities import Section, Stored
 from featurestore.online.layout import EVENT_US, EVENTS, ROWS, TILES, Form
 from featurestore.resources.outputs import Output
-from featurestore.views.query import FeatureQuery, FeatureValues
-from featurestore.views.status import Status
-from featurestore.windows.intervals import Ints, entity_spans, first_not_before
+from featurestore.views.feature_query import FeatureQuery, FeatureValues
+from featurestore.views.value_status import Status
+from featurestore.windows.intervals import entity_spans, first_not_before
 from featurestore.windows.tile import Events, build_tiles, merge_tiles
 from featurestore.windows.window import evaluate
 

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from featurestore.errors import StorageError
+from featurestore.online.entity_keys import key_texts
 from featurestore.online.feature_rows import FeatureRows, unique
-from featurestore.online.key import key_texts
 from featurestore.storage.delta import DataFile
 from featurestore.storage.row_groups import RowGroups
 from featurestore.views.schema import SYSTEM_FIELDS

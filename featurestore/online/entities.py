@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from featurestore.arrays import Ints
 from featurestore.online.layout import CREATED_US, EVENT_US, START_US, Form
 from featurestore.storage.delta import BATCH, FILE, ROW
 from featurestore.windows.intervals import entity_spans, expand
-from featurestore.windows.tile import Codes, Ints, Tiles, event_order
+from featurestore.windows.tile import Codes, Tiles, event_order
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class Section:
 class Stored:
     """What is kept of some entities. ``entity`` in a section is a place in ``keys``.
 
-    ``keys``: as :func:`featurestore.online.key.key_texts` gives them. ``published_us``: when the entity was
+    ``keys``: as :func:`featurestore.online.entity_keys.key_texts` gives them. ``published_us``: when the entity was
     last published; it can be read as of that time and later.
     """
 

@@ -8,16 +8,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from featurestore.arrays import Ints
 from featurestore.offline.entity_codes import EntityCodes
 from featurestore.offline.timeline import Timeline
 from featurestore.online.entities import Section, Stored
-from featurestore.online.key import key_texts
+from featurestore.online.entity_keys import key_texts
 from featurestore.online.layout import EVENT_US, EVENTS, ROWS, Form, section_rows, source_columns
 from featurestore.online.retention import newest_and_later, raw_events, reached_and_whole, tiles_of
 from featurestore.resources.outputs import EVENT_TIME
 from featurestore.storage.delta import DataFile, Table
 from featurestore.storage.row_groups import Bounds, RowGroups
-from featurestore.windows.tile import Codes, Ints
+from featurestore.windows.tile import Codes
 
 
 @dataclass(frozen=True, slots=True)

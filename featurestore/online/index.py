@@ -1,6 +1,6 @@
 """What an online store says of itself without a data engine: what it holds of each build, and whether it is there.
 
-Whoever decides what is to be done next goes by these index, and never by the values.
+Whoever decides what is to be done next goes by this index, and never by the values.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from featurestore.errors import SpecError
-from featurestore.online.embedded.index import GenerationIndex, folder_of
-from featurestore.online.redis.server import Keys, RedisServer, read_held
+from featurestore.online.embedded.index import EmbeddedIndex
+from featurestore.online.redis.index import RedisIndex
+from featurestore.online.redis.server import RedisServer
 from featurestore.online.versions import OnlineVersion
-from featurestore.resources.store import FeatureStoreSpec
+from featurestore.resources.feature_store import FeatureStoreSpec
 from featurestore.storage.objects import Storage
 
 
@@ -30,54 +31,6 @@ class OnlineIndex(Protocol):
     def instance_id(self) -> str:
         """What tells this store from one that has started anew and lost all."""
         ...
-
-
-class EmbeddedIndex:
-    """Marks of the embedded store: pointers in the storage root."""
-
-    def __init__(self, storage: Storage) -> None:
-        self._storage = storage
-
-    def version(self, view: str, digest: str) -> OnlineVersion | None:
-        """See :class:`OnlineIndex`."""
-        newest = GenerationIndex.list(self._storage, folder_of(view, digest)).newest
-        return OnlineVersion(newest.version, newest.entities) if newest else None
-
-    def delete(self, view: str, digest: str) -> None:
-        """See :class:`OnlineIndex`."""
-        self._storage.delete(folder_of(view, digest))
-
-    def instance_id(self) -> str:
-        """See :class:`OnlineIndex`. It is as lasting as the storage root, which is looked at."""
-        self._storage.names("online")
-        return self._storage.root
-
-
-class RedisIndex:
-    """Marks of a Redis: a key per build."""
-
-    def __init__(self, server: RedisServer) -> None:
-        self._server = server
-
-    def version(self, view: str, digest: str) -> OnlineVersion | None:
-        """See :class:`OnlineIndex`."""
-        with self._server.answering() as client:
-            return read_held(client.get(Keys.of(view, digest).held))
-
-    def delete(self, view: str, digest: str) -> None:
-        """See :class:`OnlineIndex`."""
-        keys = Keys.of(view, digest)
-        # First what readers and publishers go by: neither uses values while they vanish.
-        with self._server.answering() as client:
-            client.unlink(keys.held, keys.publisher)
-        for names in self._server.entity_keys(keys):
-            with self._server.answering() as client:
-                client.unlink(*names)
-
-    def instance_id(self) -> str:
-        """See :class:`OnlineIndex`."""
-        with self._server.answering() as client:
-            return str(client.info("server")["run_id"])
 
 
 def open_index(

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from featurestore.arrays import Ints
+from featurestore.resources.feature_view import AggregateFunction, FeatureViewSpec
 from featurestore.resources.outputs import (
     CREATED_TIME,
     EVENT_TIME,
@@ -28,9 +30,8 @@ from featurestore.resources.outputs import (
     aggregate_input_type,
     outputs,
 )
-from featurestore.resources.view import AggregateFunction, FeatureViewSpec
 from featurestore.views.schema import SYSTEM_FIELDS, arrow_type, view_schema
-from featurestore.windows.tile import Ints, floor_to_hop, state_schema
+from featurestore.windows.tile import floor_to_hop, state_schema
 
 ROWS, EVENTS, TILES = 0, 1, 2
 """Places of the sections; those of tiles go on from the last."""

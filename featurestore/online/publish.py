@@ -13,10 +13,10 @@ import pyarrow.compute as pc
 
 from featurestore.errors import NotFound, StorageError
 from featurestore.failpoint import hit
-from featurestore.online import OnlineStore, open_online
+from featurestore.online.backends import OnlineStore, open_online
 from featurestore.online.changes import Delta, delta
+from featurestore.online.entity_keys import key_texts
 from featurestore.online.feature_rows import FeatureRows
-from featurestore.online.key import key_texts
 from featurestore.online.layout import Form
 from featurestore.online.merge import NewRows, advance
 from featurestore.online.packed.heap import UnreadableValue

@@ -6,10 +6,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from featurestore.arrays import Ints
 from featurestore.online.entities import Section
 from featurestore.online.layout import EVENT_US, Form, TileForm
 from featurestore.windows.intervals import entity_spans, first_not_before
-from featurestore.windows.tile import Codes, Events, Ints, Tiles, build_tiles, floor_to_hop
+from featurestore.windows.tile import Codes, Events, Tiles, build_tiles, floor_to_hop
 
 Flags = npt.NDArray[np.bool_]
 

@@ -16,9 +16,8 @@ from featurestore.arrivals.files.listing import find_arrival
 from featurestore.arrivals.ledger import Ledger, live
 from featurestore.arrivals.manifest import Action, Entry, Manifest
 from featurestore.errors import NotFound, RequestError, TransientError, did_you_mean
-from featurestore.reconcile.observe import last_result
 from featurestore.registry.registry import Registry
-from featurestore.resources.pipeline import DataPipelineSpec, OnOverwrite
+from featurestore.resources.data_pipeline import DataPipelineSpec, OnOverwrite
 from featurestore.storage import paths
 from featurestore.storage.credentials import source_environ
 from featurestore.storage.delta import BATCH, FILE, ROW, Table
@@ -216,7 +215,7 @@ def _renumbers(spec: DataPipelineSpec) -> bool:
 def _lookups(storage: Storage, spec: DataPipelineSpec) -> tuple[tuple[str, int], ...]:
     versions = {}
     for name in spec.looked_up:
-        result = last_result(Ledger(storage, name))
+        result = Ledger(storage, name).last_result()
         if result is None:
             raise TransientError("the dataset to look up is not there yet", got=name)
         versions[name] = result.dataset_version

@@ -41,20 +41,6 @@ def observe_pipeline(ledger: Ledger, result: BatchResult | None, inbox: Backlog 
     )
 
 
-def last_result(ledger: Ledger, known: BatchResult | None = None) -> BatchResult | None:
-    """The result of the last batch that has one and whose forerunners have; None before the first.
-
-    ``known``: an earlier answer, which is not read again.
-
-    Raises:
-        StorageError: storage did not answer.
-    """
-    done = ledger.committed_batch()
-    if known is not None and known.number == done:
-        return known
-    return ledger.result(done) if done else None
-
-
 class OnlineVersions:
     """Asks an online store which builds it holds; once for each that nobody wants any more and that it does not hold."""
 

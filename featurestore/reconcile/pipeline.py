@@ -15,7 +15,7 @@ from featurestore.reconcile.state import ObservedPipeline
 from featurestore.reconcile.steps import CloseBatch, RunBatch, WriteCheckpoint
 from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline
-from featurestore.resources.pipeline import Suspend
+from featurestore.resources.data_pipeline import Suspend
 from featurestore.retry import FailureStreak
 
 CONDITIONS: tuple[ConditionType, ...] = (

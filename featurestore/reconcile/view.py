@@ -11,9 +11,9 @@ from featurestore.reconcile.state import ObservedPipeline, ObservedView
 from featurestore.reconcile.steps import BuildView, Promote, Publish, Retire
 from featurestore.registry.registry import Accepted
 from featurestore.resources import FeatureView
+from featurestore.resources.data_pipeline import Suspend
+from featurestore.resources.feature_view import OnlineEnabled
 from featurestore.resources.outputs import build_digest
-from featurestore.resources.pipeline import Suspend
-from featurestore.resources.view import OnlineEnabled
 from featurestore.retry import FailureStreak
 
 CONDITIONS: tuple[ConditionType, ...] = (

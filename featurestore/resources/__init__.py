@@ -1,12 +1,12 @@
 """The resources: FeatureStore, DataPipeline and FeatureView, as pydantic models.
 
 One source for YAML checking, Python use and the CRDs. Imports nothing but pydantic, PyYAML and
-``featurestore.errors``. Start reading at ``pipeline.py`` and ``view.py``.
+``featurestore.errors``. Start reading at ``data_pipeline.py`` and ``feature_view.py``.
 """
 
-from featurestore.resources.pipeline import DataPipeline, DataPipelineSpec
-from featurestore.resources.store import FeatureStore, FeatureStoreSpec
-from featurestore.resources.view import FeatureView, FeatureViewSpec
+from featurestore.resources.data_pipeline import DataPipeline, DataPipelineSpec
+from featurestore.resources.feature_store import FeatureStore, FeatureStoreSpec
+from featurestore.resources.feature_view import FeatureView, FeatureViewSpec
 
 Resource = FeatureStore | DataPipeline | FeatureView
 

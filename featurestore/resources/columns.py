@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from featurestore.resources.pipeline import DataPipelineSpec
+from featurestore.resources.data_pipeline import DataPipelineSpec
 from featurestore.resources.transform import Derive, Drop, Lookup, Python, Rename, Select, Sql
 
 

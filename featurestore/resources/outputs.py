@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from featurestore.digest import digest
+from featurestore.resources.feature_view import AggregateFunction, Feature, FeatureViewSpec
 from featurestore.resources.quantity import format_duration
 from featurestore.resources.value import ColumnType
-from featurestore.resources.view import AggregateFunction, Feature, FeatureViewSpec
 
 EVENT_TIME, CREATED_TIME = "event_timestamp", "created_timestamp"
 

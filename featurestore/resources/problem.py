@@ -13,10 +13,10 @@ from pydantic_core import ErrorDetails
 from featurestore.errors import SpecError, did_you_mean
 from featurestore.resources.annotation import plain
 from featurestore.resources.environment import VARIABLE_PATTERN
-from featurestore.resources.job import IMAGE_PATTERN, LABEL_VALUE_PATTERN
+from featurestore.resources.feature_store import REDIS_PATTERN
+from featurestore.resources.job_template import IMAGE_PATTERN, LABEL_VALUE_PATTERN
 from featurestore.resources.metadata import NAME_PATTERN, OBJECT_NAME_PATTERN
 from featurestore.resources.node import Document, Path
-from featurestore.resources.store import REDIS_PATTERN
 from featurestore.resources.transform import CALLABLE_PATTERN
 from featurestore.resources.value import COLUMN_PATTERN, FEATURE_PATTERN
 from featurestore.resources.volume import MOUNT_PATTERN

@@ -70,4 +70,4 @@ class Applier:
         inbox = self._observer.inbox(step.pipeline)
         if inbox is None:
             raise Conflict("the open batch is gone", where=step.pipeline)
-        return inbox.close(step, self._clock())
+        return inbox.close(step.number, step.spec_digest, self._clock(), step.lookups)

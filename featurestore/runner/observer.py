@@ -11,12 +11,12 @@ from featurestore.errors import FeatureStoreError
 from featurestore.failure import as_failure
 from featurestore.online.index import OnlineIndex, open_index
 from featurestore.online.versions import OnlineVersion
-from featurestore.reconcile.observe import OnlineVersions, last_result, observe_pipeline, observe_view
+from featurestore.reconcile.observe import OnlineVersions, observe_pipeline, observe_view
 from featurestore.reconcile.state import Desired, Observed, ObservedPipeline, ObservedView
 from featurestore.registry.project import Project
 from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline, FeatureStoreSpec, FeatureView
-from featurestore.resources.pipeline import Suspend
+from featurestore.resources.data_pipeline import Suspend
 from featurestore.retry import FailureStreak
 from featurestore.storage.credentials import source_environ
 
@@ -121,7 +121,7 @@ class Observer:
             active = spec.suspend is Suspend.ACTIVE
             if active:
                 inbox.look(now_us, hinted)
-            return observe_pipeline(ledger, last_result(ledger), inbox if active else None)
+            return observe_pipeline(ledger, ledger.last_result(), inbox if active else None)
 
         return look
 

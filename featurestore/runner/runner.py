@@ -17,7 +17,7 @@ from featurestore.reconcile.reconcile import reconcile
 from featurestore.reconcile.state import Desired, Observed, ObservedView
 from featurestore.reconcile.steps import CloseBatch, Plan, Step, describe
 from featurestore.registry.project import Project
-from featurestore.resources.pipeline import Source, Suspend
+from featurestore.resources.data_pipeline import Source, Suspend
 from featurestore.retry import FailureStreak
 from featurestore.runner.applier import Applier
 from featurestore.runner.journal import Event, Subject

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from threading import Condition, Event, Thread
 
 from featurestore.arrivals.files.watch import watch
-from featurestore.resources.pipeline import Source
+from featurestore.resources.data_pipeline import Source
 
 
 class SourceWatcher:

@@ -17,9 +17,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from featurestore.arrays import Ints
 from featurestore.storage.delta import DataFile, Table
 from featurestore.storage.objects import Storage, answering
-from featurestore.windows.intervals import Ints
 
 T = TypeVar("T")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

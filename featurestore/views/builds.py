@@ -15,9 +15,9 @@ from featurestore.digest import canonical_json
 from featurestore.errors import NotFound
 from featurestore.failpoint import hit
 from featurestore.registry.registry import Accepted, Registry
+from featurestore.resources.feature_view import FeatureView
 from featurestore.resources.model import Model
 from featurestore.resources.outputs import build_digest
-from featurestore.resources.view import FeatureView
 from featurestore.storage import paths
 from featurestore.storage.objects import Storage
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from featurestore.resources.feature_view import FeatureViewSpec
 from featurestore.resources.outputs import CREATED_TIME, EVENT_TIME, aggregate_input, aggregate_input_type
 from featurestore.resources.value import ColumnType, KeyType
-from featurestore.resources.view import FeatureViewSpec
 from featurestore.storage.delta import BATCH, FILE, ROW
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")

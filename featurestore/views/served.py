@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from featurestore.errors import NotFound, did_you_mean
 from featurestore.registry.registry import Accepted, Registry
 from featurestore.resources import FeatureView
+from featurestore.resources.feature_view import FeatureViewSpec
 from featurestore.resources.outputs import Output, outputs
-from featurestore.resources.view import FeatureViewSpec
 from featurestore.storage.objects import Storage
 from featurestore.views.builds import ActiveBuild, read_active_build
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-Ints = npt.NDArray[np.int64]
+from featurestore.arrays import Ints
 
 
 def entity_spans(sorted_entity: npt.NDArray[np.int32], wanted: npt.NDArray[np.int32]) -> tuple[Ints, Ints]:

@@ -23,7 +23,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-Ints = npt.NDArray[np.int64]
+from featurestore.arrays import Ints
+
 Floats = npt.NDArray[np.float64]
 
 _PRECISION = 12

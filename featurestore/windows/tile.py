@@ -31,10 +31,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from featurestore.resources.view import AggregateFunction
+from featurestore.arrays import Ints
+from featurestore.resources.feature_view import AggregateFunction
 from featurestore.windows import sketch
 
-Ints = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.int32]
 
 

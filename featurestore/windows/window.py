@@ -20,15 +20,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from featurestore.arrays import Ints
+from featurestore.resources.feature_view import AggregateFunction
 from featurestore.resources.outputs import Output
-from featurestore.resources.view import AggregateFunction
 from featurestore.views.schema import arrow_type
 from featurestore.windows import sketch
 from featurestore.windows.intervals import entity_spans, expand, first_not_before
 from featurestore.windows.tile import (
     Codes,
     Events,
-    Ints,
     Tiles,
     extreme,
     floats,

@@ -12,8 +12,8 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
+from featurestore_operator.kube.object_key import Key
 from featurestore_operator.settings import LogFormat
-from featurestore_operator.workqueue.key import Key
 
 _look: ContextVar[tuple[Key, str] | None] = ContextVar("look", default=None)
 

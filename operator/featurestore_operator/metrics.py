@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 
 from featurestore.errors import FeatureStoreError
 from featurestore_operator.informer.cache import Cache
-from featurestore_operator.workqueue.key import Key
+from featurestore_operator.kube.object_key import Key
 
 PREFIX = "featurestore_operator_"
 _OF_PIPELINE = (

@@ -13,7 +13,7 @@ from featurestore.arrivals.arrival import Arrival
 from featurestore.arrivals.files.listing import list_arrivals
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.manifest import Entry, Manifest
-from featurestore.resources.pipeline import Source
+from featurestore.resources.data_pipeline import Source
 from featurestore.storage.objects import Storage, filesystem
 
 

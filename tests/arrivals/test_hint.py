@@ -12,7 +12,7 @@ from threading import Event, Thread
 import pytest
 
 from featurestore.arrivals.files.watch import watch
-from featurestore.resources.pipeline import Source
+from featurestore.resources.data_pipeline import Source
 
 PATIENCE_S = 10.0
 

@@ -13,7 +13,6 @@ import pytest
 from featurestore.arrivals.backlog import Backlog
 from featurestore.arrivals.ledger import Ledger
 from featurestore.errors import Conflict
-from featurestore.reconcile.steps import CloseBatch
 from featurestore.resources import DataPipelineSpec
 from featurestore.storage.objects import Storage
 
@@ -55,7 +54,7 @@ def names(inbox: Backlog) -> list[str]:
 
 
 def take(inbox: Backlog, number: int) -> None:
-    inbox.close(CloseBatch("flights", number, "spec"), NOW_US)
+    inbox.close(number, "spec", NOW_US)
 
 
 def test_files_wait_in_one_open_batch_from_when_the_first_was_seen(inbox: Any, drop: Any) -> None:

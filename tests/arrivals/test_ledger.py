@@ -11,7 +11,7 @@ from featurestore.arrivals.ledger import CHECKPOINT_MANIFESTS, Ledger
 from featurestore.arrivals.manifest import Action, Entry, Manifest
 from featurestore.arrivals.result import BatchResult
 from featurestore.errors import NotFound, RequestError, StorageError
-from featurestore.resources.pipeline import OnOverwrite
+from featurestore.resources.data_pipeline import OnOverwrite
 from featurestore.storage import paths
 from featurestore.storage.objects import Storage
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from featurestore.arrivals.arrival import Arrival
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.manifest import Action, Manifest
-from featurestore.resources.pipeline import OnOverwrite
+from featurestore.resources.data_pipeline import OnOverwrite
 from featurestore.storage.objects import Storage
 
 RUNNER = """
@@ -23,7 +23,7 @@ import sys
 from featurestore.arrivals.arrival import Arrival
 from featurestore.arrivals.manifest import Manifest
 from featurestore.arrivals.ledger import Ledger
-from featurestore.resources.pipeline import OnOverwrite
+from featurestore.resources.data_pipeline import OnOverwrite
 from featurestore.storage.objects import Storage
 ledger = Ledger(Storage(sys.argv[1]), "flights")
 listing = [Arrival(f"{n:03d}", "v1", 1, 0) for n in range(int(sys.argv[2]))]

@@ -11,7 +11,7 @@ import s3fs
 
 from featurestore.arrivals.files.listing import explain_empty, find_arrival, list_arrivals, look
 from featurestore.errors import StorageError
-from featurestore.resources.pipeline import Source
+from featurestore.resources.data_pipeline import Source
 
 
 class Folder(Protocol):

@@ -8,7 +8,7 @@ from featurestore.arrivals.arrival import Arrival
 from featurestore.arrivals.checkpoint import KnownArrival
 from featurestore.arrivals.ledger import Ledger, decide, live
 from featurestore.arrivals.manifest import Action, Entry, Manifest
-from featurestore.resources.pipeline import OnOverwrite
+from featurestore.resources.data_pipeline import OnOverwrite
 
 Make = Callable[..., Arrival]
 Take = Callable[[Ledger, Iterable[Entry]], Manifest]

@@ -7,7 +7,7 @@ import pytest
 
 from featurestore.arrivals.files.glob import TEMPORARY, Pattern, is_temporary
 from featurestore.errors import SpecError
-from featurestore.resources.pipeline import Source
+from featurestore.resources.data_pipeline import Source
 
 
 def pattern(uri: str, base: str | None = None) -> Pattern:

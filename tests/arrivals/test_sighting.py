@@ -16,7 +16,7 @@ from featurestore.arrivals.files.settling import (
     ends_whole,
 )
 from featurestore.arrivals.manifest import Entry
-from featurestore.resources.pipeline import Source
+from featurestore.resources.data_pipeline import Source
 
 NOW = 1_000_000_000
 

@@ -12,7 +12,7 @@ MIB = 2**20
 
 
 def told(code: str) -> list[int]:
-    prelude = "from featurestore_transforms.entrypoint.peak import forget_peak, peak_bytes\n"
+    prelude = "from featurestore_transforms.batch.peak import forget_peak, peak_bytes\n"
     done = subprocess.run(
         [sys.executable, "-c", prelude + code], capture_output=True, text=True, check=True, timeout=60
     )
@@ -34,7 +34,7 @@ def test_the_peak_of_the_process_that_started_this_one_is_not_its_own() -> None:
     [peak] = told(
         "import subprocess, sys\n"
         "held = bytearray(256 * 2**20)\n"
-        "code = 'from featurestore_transforms.entrypoint.peak import peak_bytes; print(peak_bytes())'\n"
+        "code = 'from featurestore_transforms.batch.peak import peak_bytes; print(peak_bytes())'\n"
         "subprocess.run([sys.executable, '-c', code], check=True)\n"
     )
     assert peak < 200 * MIB

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from featurestore.arrivals.ledger import Ledger
-from featurestore.client.store import Store
+from featurestore.client.connection import Store
 from featurestore.online.publish import run_publish
 from featurestore.protocol import PublishRequest
 from featurestore.registry.project import open_project

@@ -10,11 +10,11 @@ import pyarrow as pa
 import pytest
 
 from featurestore.errors import NotFound, RequestError, StorageError, TransientError
-from featurestore.online import open_online
+from featurestore.online.backends import open_online
 from featurestore.registry.registry import Registry
 from featurestore.resources import FeatureStore
 from featurestore.views.builds import read_active_build
-from featurestore.views.status import Status
+from featurestore.views.value_status import Status
 
 SECOND = 1_000_000
 DAY = 86_400 * SECOND

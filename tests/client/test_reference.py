@@ -8,8 +8,8 @@ import pytest
 
 from featurestore.client.references import Reference, column_names, parse_references
 from featurestore.errors import NotFound, RequestError
+from featurestore.resources.feature_view import FeatureViewSpec
 from featurestore.resources.outputs import Output, outputs
-from featurestore.resources.view import FeatureViewSpec
 
 SPEC = FeatureViewSpec.model_validate(
     {

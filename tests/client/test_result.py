@@ -12,7 +12,7 @@ import pytest
 
 from featurestore.client.result import Features
 from featurestore.errors import RequestError
-from featurestore.views.status import Status
+from featurestore.views.value_status import Status
 
 BIG = 2**53 + 1
 

@@ -12,7 +12,7 @@ import pytest
 
 from featurestore.errors import NotFound, RequestError
 from featurestore.registry.registry import Registry
-from featurestore.views.status import Status
+from featurestore.views.value_status import Status
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 KINDS = {

@@ -11,12 +11,12 @@ from cluster.control_plane import ControlPlane
 from eventually import eventually
 
 from featurestore.online.redis import server
-from featurestore.resources.job import JobTemplate
+from featurestore.resources.job_template import JobTemplate
 from featurestore.storage import credentials
 from featurestore_operator.controllers.deletion import ABANDON
 from featurestore_operator.jobs.job_manifest import QUEUE
 from featurestore_operator.jobs.memory import SLACK
-from featurestore_operator.kube.kinds import PIPELINE_LABEL
+from featurestore_operator.kube.api_resources import PIPELINE_LABEL
 
 PAGE = (Path(__file__).parents[2] / "docs" / "install.md").read_text()
 TEMPLATE = {str(field.alias) for field in JobTemplate.model_fields.values()}

@@ -24,7 +24,6 @@ from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.manifest import Manifest
 from featurestore.failure import Failure
 from featurestore.protocol import JobRequest
-from featurestore.reconcile.steps import CloseBatch
 from featurestore.registry.registry import Registry
 from featurestore.resources import DataPipeline, FeatureStore, FeatureView
 from featurestore.storage.objects import Storage, filesystem
@@ -106,7 +105,7 @@ class Accounts:
         inbox = Backlog(ledger, "/", accepted.resource.spec, keys)
         inbox.look(NOW_US)
         assert inbox.source is None, inbox.source
-        return inbox.close(CloseBatch("events", ledger.last_batch() + 1, accepted.digest), NOW_US)
+        return inbox.close(ledger.last_batch() + 1, accepted.digest, NOW_US)
 
     def job(self, number: int, **environ: str) -> subprocess.CompletedProcess[str]:
         """A Job's pod: the store's keys as they are, and what else is said."""

@@ -14,14 +14,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from featurestore.offline.join import Times, point_in_time
+from featurestore.resources.feature_view import FeatureViewSpec
 from featurestore.resources.outputs import Output, outputs
-from featurestore.resources.view import FeatureViewSpec
 from featurestore.storage import paths
 from featurestore.storage.delta import Table
 from featurestore.storage.objects import Storage
-from featurestore.views.query import FeatureQuery
+from featurestore.views.feature_query import FeatureQuery
 from featurestore.views.schema import arrow_type, view_schema
-from featurestore.views.status import Status
+from featurestore.views.value_status import Status
 from featurestore_transforms.tables.data_files import describe
 
 SECOND = 1_000_000

@@ -14,20 +14,20 @@ import pytest
 
 from featurestore.arrivals.ledger import Ledger
 from featurestore.offline.join import Times, point_in_time
-from featurestore.online import OnlineStore, open_online
+from featurestore.online.backends import OnlineStore, open_online
 from featurestore.online.publish import run_publish
 from featurestore.protocol import PublishRequest
 from featurestore.registry.registry import Registry
 from featurestore.resources import FeatureStore, FeatureView
+from featurestore.resources.feature_view import FeatureViewSpec
 from featurestore.resources.outputs import build_digest, outputs
-from featurestore.resources.view import FeatureViewSpec
 from featurestore.storage import paths
 from featurestore.storage.delta import Table
 from featurestore.storage.objects import Storage
 from featurestore.views.builds import PublishResult
-from featurestore.views.query import FeatureQuery, FeatureValues
+from featurestore.views.feature_query import FeatureQuery, FeatureValues
 from featurestore.views.schema import arrow_type, view_schema
-from featurestore.views.status import Status
+from featurestore.views.value_status import Status
 from featurestore_transforms.tables.data_files import describe
 
 Answer = dict[str, list[tuple[Any, str]]]

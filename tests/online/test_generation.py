@@ -12,14 +12,14 @@ import pyarrow as pa
 import pytest
 
 from featurestore.errors import StorageError
-from featurestore.online.embedded.generation import add
-from featurestore.online.embedded.index import KEPT, GenerationIndex
+from featurestore.online.embedded.generation_file import add
+from featurestore.online.embedded.generations import KEPT, GenerationIndex
 from featurestore.online.embedded.store import DuckDBPublication, DuckDBStore
 from featurestore.online.entities import Section, Stored
 from featurestore.online.layout import Form
 from featurestore.online.versions import OnlineVersion
 from featurestore.storage.objects import Storage
-from featurestore.views.query import FeatureQuery
+from featurestore.views.feature_query import FeatureQuery
 
 MakeView = Callable[..., Any]
 MakeRow = Callable[..., Any]

@@ -13,7 +13,7 @@ from featurestore.online.entities import Section, Stored
 from featurestore.online.layout import Form
 from featurestore.online.packed.heap import UnreadableValue
 from featurestore.online.packed.packing import Packing
-from featurestore.resources.view import FeatureViewSpec
+from featurestore.resources.feature_view import FeatureViewSpec
 
 ORDER = {"event_us": 11, "created_us": 12, "__batch": 13, "__file": 14, "__row": 15}
 

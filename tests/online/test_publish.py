@@ -31,8 +31,8 @@ READ = """
 import json, sys
 import pyarrow as pa
 from featurestore.resources.outputs import outputs
-from featurestore.views.query import FeatureQuery
-from featurestore.online import open_online
+from featurestore.views.feature_query import FeatureQuery
+from featurestore.online.backends import open_online
 from featurestore.registry.registry import Registry
 from featurestore.storage.objects import Storage
 root, view, digest = sys.argv[1:]

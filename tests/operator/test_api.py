@@ -15,7 +15,7 @@ from featurestore_operator.informer.relist import Relist
 from featurestore_operator.kube import access, kinds
 from featurestore_operator.kube.api import Api, Forbidden, Terminating
 from featurestore_operator.kube.event import event
-from featurestore_operator.workqueue.key import Key
+from featurestore_operator.kube.object_key import Key
 
 
 class Calls:

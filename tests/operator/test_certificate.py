@@ -18,7 +18,7 @@ from cryptography import x509
 from featurestore.errors import NotFound
 from featurestore_operator.kube.access import configuration
 from featurestore_operator.kube.api import Api
-from featurestore_operator.kube.kinds import SECRET, WEBHOOK_CONFIGURATION
+from featurestore_operator.kube.api_resources import SECRET, WEBHOOK_CONFIGURATION
 from featurestore_operator.metrics import Metrics
 from featurestore_operator.webhook.certificate import (
     CONFIGURATION,

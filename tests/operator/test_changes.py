@@ -16,7 +16,7 @@ from featurestore.registry.changeset import Before
 from featurestore.registry.registry import Registry
 from featurestore.resources import DataPipeline
 from featurestore.storage.objects import Storage
-from featurestore_operator.kube.kinds import JOB, POD, SECRET
+from featurestore_operator.kube.api_resources import JOB, POD, SECRET
 from featurestore_operator.webhook.admission import review
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("controllers")]

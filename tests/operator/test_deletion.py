@@ -22,8 +22,8 @@ from featurestore_operator.controllers.deletion import FINALIZER, PATIENCE_US, D
 from featurestore_operator.controllers.status_writer import StatusWriter
 from featurestore_operator.kube import access
 from featurestore_operator.kube.api import Api
-from featurestore_operator.kube.kinds import DATA_PIPELINE, SECRET
-from featurestore_operator.workqueue.key import Key
+from featurestore_operator.kube.api_resources import DATA_PIPELINE, SECRET
+from featurestore_operator.kube.object_key import Key
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("controllers")]
 GOING_S = 60

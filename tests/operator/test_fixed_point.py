@@ -12,7 +12,7 @@ from cluster.control_plane import ControlPlane
 from cluster.fixtures import namespace_of
 from cluster_story import Story, story
 
-from featurestore_operator.kube.kinds import JOB, POD
+from featurestore_operator.kube.api_resources import JOB, POD
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("controllers")]
 STEPS = 14

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from featurestore.resources.pipeline import Resources
+from featurestore.resources.data_pipeline import Resources
 from featurestore_operator.jobs.memory import FLOOR_BYTES, Learned, memory
 
 GIB = 2**30

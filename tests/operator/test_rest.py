@@ -17,10 +17,10 @@ from featurestore_operator.controllers.controller import Controller
 from featurestore_operator.informer.cache import Cache
 from featurestore_operator.kube import access
 from featurestore_operator.kube.api import Api
-from featurestore_operator.kube.kinds import DATA_PIPELINE, FEATURE_STORE, SECRET
+from featurestore_operator.kube.api_resources import DATA_PIPELINE, FEATURE_STORE, SECRET
+from featurestore_operator.kube.object_key import Key
 from featurestore_operator.metrics import Metrics
 from featurestore_operator.settings import Settings
-from featurestore_operator.workqueue.key import Key
 
 POLL_S = 10.0
 

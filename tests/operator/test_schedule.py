@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from featurestore_operator.workqueue.key import Key
+from featurestore_operator.kube.object_key import Key
 from featurestore_operator.workqueue.schedule import Schedule
 
 

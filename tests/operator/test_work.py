@@ -10,7 +10,7 @@ from queue import SimpleQueue
 import pytest
 
 from featurestore.errors import Busy, StorageError
-from featurestore_operator.workqueue.key import Key
+from featurestore_operator.kube.object_key import Key
 from featurestore_operator.workqueue.work import Work
 
 X = Key("FeatureView", "a", "x")

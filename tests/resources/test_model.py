@@ -12,12 +12,12 @@ import pytest
 from pydantic import ValidationError
 
 from featurestore.resources import DataPipeline, FeatureStore, FeatureView
+from featurestore.resources.feature_view import Aggregate, AggregateFunction, Feature
 from featurestore.resources.model import Model
 from featurestore.resources.quantity import format_bytes, format_duration, parse_bytes, parse_duration
 from featurestore.resources.rule import SpecRule
 from featurestore.resources.transform import Drop, Lookup, Select, Transform
 from featurestore.resources.value import ColumnType
-from featurestore.resources.view import Aggregate, AggregateFunction, Feature
 
 KINDS: tuple[type[Model], ...] = (FeatureStore, DataPipeline, FeatureView)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from featurestore.resources.pipeline import Source
+from featurestore.resources.data_pipeline import Source
 from featurestore.runner.source_watcher import SourceWatcher
 
 LONG_S = 30.0

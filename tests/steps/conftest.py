@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from featurestore.resources.pipeline import Expectation
+from featurestore.resources.data_pipeline import Expectation
 from featurestore.resources.transform import Transform
 from featurestore.storage.delta import FILE, ROW
 from featurestore_transforms.steps.rules import REASON, RULE, RowRules

@@ -9,7 +9,7 @@ from depth import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featurestore.resources.pipeline import Expectation, Otherwise
+from featurestore.resources.data_pipeline import Expectation, Otherwise
 from featurestore.resources.transform import Transform
 from featurestore.storage.delta import FILE, ROW
 from featurestore_transforms.steps.rules import RULE, RowRules

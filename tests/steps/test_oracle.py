@@ -12,7 +12,7 @@ from depth import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featurestore.resources.pipeline import Expectation
+from featurestore.resources.data_pipeline import Expectation
 from featurestore.resources.transform import Transform
 from featurestore.storage.delta import BATCH, FILE, ROW
 from featurestore_transforms.steps.rules import RULE, RowRules

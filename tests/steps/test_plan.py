@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from featurestore.errors import SpecError
-from featurestore.resources.pipeline import Expectation
+from featurestore.resources.data_pipeline import Expectation
 from featurestore.resources.transform import Transform
 from featurestore.storage.delta import BATCH, FILE, ROW
 from featurestore_transforms.steps.rules import RULE, RowRules

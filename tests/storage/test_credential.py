@@ -19,7 +19,7 @@ import s3fs
 
 from featurestore.arrivals.files.listing import explain_empty, find_arrival, list_arrivals
 from featurestore.errors import StorageError
-from featurestore.resources.pipeline import Source
+from featurestore.resources.data_pipeline import Source
 from featurestore.storage.credentials import Credentials, object_store_options
 from featurestore.storage.delta import Table
 from featurestore.storage.objects import Storage, filesystem

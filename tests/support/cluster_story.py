@@ -22,12 +22,12 @@ from server import Server, free_port
 from speaking import Object, Speaking
 
 import featurestore
-from featurestore.client.store import Store
+from featurestore.client.connection import Store
 from featurestore.errors import NotFound
 from featurestore_operator.jobs.job_manifest import BATCH
 from featurestore_operator.kube import access
 from featurestore_operator.kube.api import Api
-from featurestore_operator.kube.kinds import (
+from featurestore_operator.kube.api_resources import (
     CONFIG_MAP,
     DATA_PIPELINE,
     FEATURE_STORE,

@@ -20,7 +20,7 @@ from oracle import EPOCH, MICROSECOND, Row
 
 from featurestore import failpoint
 from featurestore.arrivals.ledger import Ledger
-from featurestore.client.store import Store
+from featurestore.client.connection import Store
 from featurestore.online.publish import run_publish
 from featurestore.protocol import BatchRequest, BuildRequest, EngineResult, Request
 from featurestore.registry.project import open_project

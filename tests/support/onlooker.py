@@ -13,10 +13,10 @@ from typing import Any
 
 from featurestore_operator.informer.cache import Cache
 from featurestore_operator.kube.api import Api
+from featurestore_operator.kube.object_key import Key
 from featurestore_operator.metrics import Metrics
 from featurestore_operator.process import run
 from featurestore_operator.settings import Settings, parse
-from featurestore_operator.workqueue.key import Key
 
 
 class Onlooker:

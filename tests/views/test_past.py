@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from featurestore_transforms.tables.history import are_there, is_known, tells
+from featurestore_transforms.tables.table_history import are_there, is_known, tells
 
 
 def commit(n: int) -> str:

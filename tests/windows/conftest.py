@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from featurestore.resources.feature_view import Aggregate, AggregateFunction, Feature
 from featurestore.resources.outputs import Output, aggregate_input, aggregate_input_type
 from featurestore.resources.value import ColumnType
-from featurestore.resources.view import Aggregate, AggregateFunction, Feature
 
 Event = tuple[int, int, Any]
 

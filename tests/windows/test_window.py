@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from featurestore.resources.feature_view import AggregateFunction
 from featurestore.resources.outputs import Output
 from featurestore.resources.value import ColumnType
-from featurestore.resources.view import AggregateFunction
 from featurestore.views.schema import arrow_type
 from featurestore.windows.tile import Events, Tiles, build_tiles, floor_to_hop, merge_tiles
 from featurestore.windows.window import evaluate

@@ -10,7 +10,7 @@ from functools import cached_property
 from fsspec.utils import glob_translate
 
 from featurestore.errors import SpecError
-from featurestore.resources.pipeline import Source
+from featurestore.resources.data_pipeline import Source
 
 TEMPORARY = (
     "~",

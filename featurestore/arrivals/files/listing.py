@@ -18,7 +18,7 @@ from typing import Any
 
 from featurestore.arrivals.arrival import Arrival
 from featurestore.arrivals.files.glob import Pattern
-from featurestore.resources.pipeline import Source
+from featurestore.resources.data_pipeline import Source
 from featurestore.storage.objects import answering, filesystem, require_bucket
 
 logger = logging.getLogger(__name__)

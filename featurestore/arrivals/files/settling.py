@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from featurestore.arrivals.arrival import Arrival
 from featurestore.arrivals.manifest import Entry
-from featurestore.resources.pipeline import Compression, Format, Source
+from featurestore.resources.data_pipeline import Compression, Format, Source
 
 QUIET_WHOLE_US = 200_000
 QUIET_US = 2_000_000

@@ -12,7 +12,7 @@ from threading import Event
 from featurestore.arrivals.files.glob import Pattern
 from featurestore.arrivals.files.listing import local_files
 from featurestore.errors import StorageError
-from featurestore.resources.pipeline import Source
+from featurestore.resources.data_pipeline import Source
 
 logger = logging.getLogger(__name__)
 # Changes that come within STEP_MS are told together, but none waits for longer than DEBOUNCE_MS.

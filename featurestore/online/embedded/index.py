@@ -1,98 +1,28 @@
-"""The generations of a build in the embedded store, and which is the newest: readable without a data engine.
-
-    online/<view>/<digest>/00000007.json               the seventh generation: version, entities, its file
-    online/<view>/<digest>/00000007-<uuid>.duckdb      keys and sections of all entities
-
-A file is written first and named by the next number's pointer then, which is put if absent: of two who began
-at the same generation one is first, and the other begins again.
-"""
+"""What the embedded store holds of each build, without a data engine."""
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Collection
-from dataclasses import dataclass
-
-from featurestore.digest import canonical_json
-from featurestore.storage import paths
+from featurestore.online.embedded.generations import GenerationIndex, folder_of
+from featurestore.online.versions import OnlineVersion
 from featurestore.storage.objects import Storage
 
-LAYOUT = 1
-"""Grows with every change that older readers would misread."""
-KEPT = 3
-"""Generations that stay: a reader may have looked up the one before just now."""
 
-_POINTER = re.compile(r"(\d{8,})\.json")
-_FILE = re.compile(r"(\d{8,})-[0-9a-f]{32}\.duckdb")
+class EmbeddedIndex:
+    """What the embedded store holds, read off the pointers in the storage root."""
 
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
 
-@dataclass(frozen=True, slots=True)
-class Generation:
-    """``number``: 1, 2, 3 …; ``version``: of the view's table; ``file``: name of the DuckDB file."""
+    def version(self, view: str, digest: str) -> OnlineVersion | None:
+        """See :class:`featurestore.online.index.OnlineIndex`."""
+        newest = GenerationIndex.list(self._storage, folder_of(view, digest)).newest
+        return OnlineVersion(newest.version, newest.entities) if newest else None
 
-    number: int
-    version: int
-    entities: int
-    file: str
+    def delete(self, view: str, digest: str) -> None:
+        """See :class:`featurestore.online.index.OnlineIndex`."""
+        self._storage.delete(folder_of(view, digest))
 
-    def pointer(self) -> bytes:
-        return canonical_json(
-            {"layout": LAYOUT, "version": self.version, "entities": self.entities, "file": self.file}
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class GenerationIndex:
-    """The generations of one build, as they were listed.
-
-    ``last``: the greatest number that is taken; 0 if none. ``newest``: its generation, None if there is none
-    that can be read: of another layout, or its file is gone.
-    """
-
-    storage: Storage
-    folder: str
-    last: int
-    newest: Generation | None
-
-    @classmethod
-    def list(cls, storage: Storage, folder: str) -> GenerationIndex:
-        """Raises StorageError if storage does not answer."""
-        names = set(storage.names(folder))
-        last = max((int(found[1]) for name in names if (found := _POINTER.fullmatch(name))), default=0)
-        return cls(storage, folder, last, _find(storage, folder, last, names) if last else None)
-
-    def publish(self, generation: Generation) -> bool:
-        """True if this generation is the newest from now on; False if another was first."""
-        if not self.storage.put_if_absent(pointer_path(self.folder, generation.number), generation.pointer()):
-            return False
-        self._tidy(generation)
-        return True
-
-    def _tidy(self, newest: Generation) -> None:
-        """Remove what no reader looks for any more, and the files of those who were not first or were killed."""
-        names = self.storage.names(self.folder)
-        oldest = newest.number - KEPT + 1
-        for name in names:
-            pointer, file = _POINTER.fullmatch(name), _FILE.fullmatch(name)
-            if (pointer and int(pointer[1]) < oldest) or (file and int(file[1]) < oldest):
-                self.storage.delete(f"{self.folder}/{name}")
-
-
-def pointer_path(folder: str, number: int) -> str:
-    return f"{folder}/{number:08d}.json"
-
-
-def folder_of(view: str, digest: str) -> str:
-    """Where the generations of a build are."""
-    return f"{paths.online(view)}/{digest}"
-
-
-def _find(storage: Storage, folder: str, number: int, names: Collection[str]) -> Generation | None:
-    data = storage.find(pointer_path(folder, number))
-    if data is None:
-        return None
-    value = json.loads(data)
-    if value.get("layout") != LAYOUT or value["file"] not in names:
-        return None
-    return Generation(number, value["version"], value["entities"], value["file"])
+    def instance_id(self) -> str:
+        """See :class:`featurestore.online.index.OnlineIndex`. It is as lasting as the storage root, which is looked at."""
+        self._storage.names("online")
+        return self._storage.root

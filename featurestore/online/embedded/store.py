@@ -1,7 +1,7 @@
 """The embedded online store: a generation's columns in memory, read by key; the next one beside it, on storage.
 
 Readers look for the next generation at every read (in object storage at most once a second), load it when it is
-whole, and never see half of one. See :mod:`featurestore.online.embedded.index` for what stands where.
+whole, and never see half of one. See :mod:`featurestore.online.embedded.generations` for what stands where.
 """
 
 from __future__ import annotations
@@ -9,25 +9,27 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from featurestore.errors import Conflict, NotFound, StorageError
-from featurestore.failpoint import hit
+from featurestore.errors import NotFound, StorageError
 from featurestore.online.answer import answer
-from featurestore.online.embedded.generation import add, load
-from featurestore.online.embedded.index import KEPT, Generation, GenerationIndex, folder_of, pointer_path
+from featurestore.online.embedded.generation_file import load
+from featurestore.online.embedded.generations import (
+    KEPT,
+    Generation,
+    GenerationIndex,
+    folder_of,
+    pointer_path,
+)
+from featurestore.online.embedded.index import EmbeddedIndex
+from featurestore.online.embedded.publication import DuckDBPublication
 from featurestore.online.entities import Stored
-from featurestore.online.index import EmbeddedIndex, OnlineIndex
-from featurestore.online.key import KeyIndex, key_texts
+from featurestore.online.entity_keys import KeyIndex, key_texts
 from featurestore.online.layout import Form
-from featurestore.online.publication import Publication
-from featurestore.online.versions import OnlineVersion
 from featurestore.storage.objects import Storage
-from featurestore.views.query import FeatureQuery, FeatureValues
+from featurestore.views.feature_query import FeatureQuery, FeatureValues
 
 _REMOTE_AGE_S = 1.0
 """How long readers go by what they saw in object storage, where each look takes a round trip."""
@@ -52,16 +54,16 @@ class DuckDBStore:
         self._loaded: dict[tuple[str, str], _Loaded] = {}
 
     def read_many(self, lookups: Sequence[FeatureQuery], now_us: int) -> list[FeatureValues]:
-        """See :class:`featurestore.online.OnlineStore`."""
+        """See :class:`featurestore.online.backends.OnlineStore`."""
         return [self._read(lookup, now_us) for lookup in lookups]
 
     @property
-    def index(self) -> OnlineIndex:
-        """See :class:`featurestore.online.OnlineStore`."""
+    def index(self) -> EmbeddedIndex:
+        """See :class:`featurestore.online.backends.OnlineStore`."""
         return EmbeddedIndex(self._storage)
 
-    def publication(self, view: str, digest: str, form: Form, to_version: int) -> Publication:
-        """See :class:`featurestore.online.OnlineStore`."""
+    def publication(self, view: str, digest: str, form: Form, to_version: int) -> DuckDBPublication:
+        """See :class:`featurestore.online.backends.OnlineStore`."""
         return DuckDBPublication.begin(
             GenerationIndex.list(self._storage, folder_of(view, digest)), form, to_version
         )
@@ -117,61 +119,3 @@ class DuckDBStore:
             pointer_path(folder, loaded.generation.number + 1),
         )
         return os.path.exists(self._storage.uri(own)) and not os.path.exists(self._storage.uri(following))
-
-
-@dataclass(slots=True)
-class DuckDBPublication:
-    """Collects what changes, and writes it with the rest as one new generation at the end."""
-
-    _shelf: GenerationIndex
-    _form: Form
-    _version: int
-    _old: Stored | None
-    _put: list[Stored] = field(default_factory=list)
-    _removed: list[pa.Array] = field(default_factory=list)
-
-    @classmethod
-    def begin(cls, shelf: GenerationIndex, form: Form, to_version: int) -> DuckDBPublication:
-        """A publication into the generation after the shelf's last one."""
-        old = None
-        if shelf.newest is not None:
-            try:
-                old = load(shelf.storage, shelf.folder, shelf.newest, form)
-            except (NotFound, StorageError):
-                old = None  # lost or damaged: all is made anew
-        return cls(shelf, form, to_version, old)
-
-    @property
-    def bases(self) -> tuple[int, ...] | None:
-        """See :class:`featurestore.online.publication.Publication`."""
-        newest = self._shelf.newest
-        return None if newest is None or self._old is None else (newest.version,)
-
-    def fetch(self, keys: pa.Array) -> Stored:
-        """See :class:`featurestore.online.publication.Publication`."""
-        if self._old is None:
-            return Stored.empty(self._form)
-        place = KeyIndex.of(keys).find(self._old.keys)
-        return self._old.take(np.flatnonzero(place >= 0))
-
-    def put(self, stored: Stored) -> None:
-        """See :class:`featurestore.online.publication.Publication`."""
-        self._put.append(stored)
-
-    def remove(self, keys: pa.Array) -> None:
-        """See :class:`featurestore.online.publication.Publication`."""
-        self._removed.append(keys)
-
-    def finish(self, *, rebuilt: bool) -> OnlineVersion:
-        """See :class:`featurestore.online.publication.Publication`."""
-        parts = list(self._put)
-        if not rebuilt and self._old is not None:
-            gone = pa.concat_arrays([*(part.keys for part in parts), *self._removed, self._old.keys[:0]])
-            kept = pc.invert(pc.is_in(self._old.keys, value_set=gone)).to_numpy(zero_copy_only=False)
-            parts.append(self._old.take(np.flatnonzero(kept)))
-        stored = Stored.joined(parts) if parts else Stored.empty(self._form)
-        generation = add(self._shelf, stored, self._version)
-        hit("during-publish")
-        if not self._shelf.publish(generation):
-            raise Conflict("another publication was first", where=self._shelf.storage.uri(self._shelf.folder))
-        return OnlineVersion(self._version, len(stored))

@@ -21,8 +21,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from featurestore.arrays import Ints
 from featurestore.online.packed.heap import ByteStream, Heap, running
-from featurestore.windows.tile import Ints
 
 Flags = npt.NDArray[np.bool_]
 Field = npt.NDArray[Any]

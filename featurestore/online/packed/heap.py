@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from featurestore.arrays import Ints
 from featurestore.errors import StorageError
-from featurestore.windows.tile import Ints
 
 
 class UnreadableValue(StorageError):

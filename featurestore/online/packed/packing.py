@@ -17,12 +17,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from featurestore.arrays import Ints
 from featurestore.online.entities import Section, Stored
 from featurestore.online.layout import Form
 from featurestore.online.packed import fields
 from featurestore.online.packed.heap import ByteStream, Heap, UnreadableValue, running
 from featurestore.online.versions import PACKED_LAYOUT
-from featurestore.windows.tile import Ints
 
 _NULLS = "__nulls"
 

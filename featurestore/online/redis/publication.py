@@ -17,7 +17,7 @@ import pyarrow as pa
 from featurestore.errors import Conflict, SpecError
 from featurestore.failpoint import hit
 from featurestore.online.entities import Stored
-from featurestore.online.key import KeyIndex
+from featurestore.online.entity_keys import KeyIndex
 from featurestore.online.layout import Form
 from featurestore.online.packed.packing import Packing
 from featurestore.online.redis.server import Keys, RedisServer, read_held

@@ -25,7 +25,7 @@ _SCANNED_AT_ONCE = 1000
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """Names of the keys of one build. What follows ``prefix`` is :func:`featurestore.online.key.key_texts`."""
+    """Names of the keys of one build. What follows ``prefix`` is :func:`featurestore.online.entity_keys.key_texts`."""
 
     held: str
     publisher: str

@@ -9,15 +9,14 @@ import pyarrow as pa
 
 from featurestore.errors import StorageError
 from featurestore.online.answer import answer
-from featurestore.online.index import OnlineIndex, RedisIndex
-from featurestore.online.key import key_texts
+from featurestore.online.entity_keys import key_texts
 from featurestore.online.layout import Form
 from featurestore.online.packed.packing import Packing
-from featurestore.online.publication import Publication
+from featurestore.online.redis.index import RedisIndex
 from featurestore.online.redis.publication import RedisPublication
 from featurestore.online.redis.server import Keys, RedisServer, read_held
 from featurestore.online.versions import PACKED_LAYOUT
-from featurestore.views.query import FeatureQuery, FeatureValues
+from featurestore.views.feature_query import FeatureQuery, FeatureValues
 
 _READ_AT_ONCE = 10_000
 """Keys of one MGET: the server does nothing else meanwhile."""
@@ -31,7 +30,7 @@ class RedisStore:
         self._forms: dict[tuple[str, str], tuple[Form, Packing]] = {}
 
     def read_many(self, lookups: Sequence[FeatureQuery], now_us: int) -> list[FeatureValues]:
-        """See :class:`featurestore.online.OnlineStore`."""
+        """See :class:`featurestore.online.backends.OnlineStore`."""
         keys = [Keys.of(lookup.view, lookup.digest) for lookup in lookups]
         texts = [key_texts(lookup.entities) for lookup in lookups]
         names: list[bytes] = [each.held.encode() for each in keys]
@@ -50,12 +49,12 @@ class RedisStore:
         return found
 
     @property
-    def index(self) -> OnlineIndex:
-        """See :class:`featurestore.online.OnlineStore`."""
+    def index(self) -> RedisIndex:
+        """See :class:`featurestore.online.backends.OnlineStore`."""
         return RedisIndex(self._server)
 
-    def publication(self, view: str, digest: str, form: Form, to_version: int) -> Publication:
-        """See :class:`featurestore.online.OnlineStore`."""
+    def publication(self, view: str, digest: str, form: Form, to_version: int) -> RedisPublication:
+        """See :class:`featurestore.online.backends.OnlineStore`."""
         return RedisPublication.begin(self._server, Keys.of(view, digest), form, to_version)
 
     def _answer(

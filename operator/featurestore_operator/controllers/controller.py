@@ -23,14 +23,14 @@ from featurestore_operator.controllers.views import Views
 from featurestore_operator.informer.cache import Cache
 from featurestore_operator.jobs.launcher import Launcher
 from featurestore_operator.kube.api import Api
-from featurestore_operator.kube.kinds import OF_KIND
+from featurestore_operator.kube.api_resources import OF_KIND
+from featurestore_operator.kube.object_key import Key
 from featurestore_operator.metrics import Metrics
 from featurestore_operator.namespaces.acceptance import SpecDecision
 from featurestore_operator.namespaces.open_store import OpenStore, Stores
 from featurestore_operator.settings import Settings
 from featurestore_operator.webhook.admission import Review, review
 from featurestore_operator.webhook.review_context import review_context
-from featurestore_operator.workqueue.key import Key
 
 
 class Controller:

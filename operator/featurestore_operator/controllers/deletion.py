@@ -20,7 +20,7 @@ from featurestore.retry import SECOND_US
 from featurestore.storage import paths
 from featurestore_operator.controllers.status_writer import StatusWriter
 from featurestore_operator.kube.api import Api
-from featurestore_operator.kube.kinds import (
+from featurestore_operator.kube.api_resources import (
     JOB,
     LABEL_OF,
     NAMESPACE,
@@ -29,8 +29,8 @@ from featurestore_operator.kube.kinds import (
     POD,
     VIEW_LABEL,
 )
+from featurestore_operator.kube.object_key import Key
 from featurestore_operator.namespaces.open_store import SECRET_US, OpenStore
-from featurestore_operator.workqueue.key import Key
 
 logger = logging.getLogger(__name__)
 

@@ -12,14 +12,14 @@ from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.result import BatchResult
 from featurestore.errors import Conflict, NotFound
 from featurestore.reconcile.conditions import Condition, false, true
-from featurestore.reconcile.observe import last_result, observe_pipeline
+from featurestore.reconcile.observe import observe_pipeline
 from featurestore.reconcile.reasons import Reason
 from featurestore.reconcile.reconcile import reconcile
 from featurestore.reconcile.state import Desired, Observed, ObservedPipeline
 from featurestore.reconcile.steps import CloseBatch, RunBatch, Step, WriteCheckpoint
 from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline
-from featurestore.resources.pipeline import Suspend
+from featurestore.resources.data_pipeline import Suspend
 from featurestore.retry import FailureStreak
 from featurestore_operator.controllers.status_fields import facts_of, time_of
 from featurestore_operator.jobs.attempts import JobAttempts, NextAttempt
@@ -27,10 +27,10 @@ from featurestore_operator.jobs.job_manifest import BATCH, Owner
 from featurestore_operator.jobs.job_outcome import Running
 from featurestore_operator.jobs.launcher import Launcher
 from featurestore_operator.jobs.memory import Learned
+from featurestore_operator.kube.object_key import Key
 from featurestore_operator.metrics import Metrics
 from featurestore_operator.namespaces.acceptance import SpecDecision, decide_pipeline
 from featurestore_operator.namespaces.open_store import SECRET_US, OpenStore, Stores
-from featurestore_operator.workqueue.key import Key
 
 _ROUNDS = 4
 """A batch that is closed is run at once; a fixed point is reached long before."""
@@ -92,7 +92,7 @@ class Pipelines:
         if seen is not None and seen.store is store and seen.observed is not None:
             return seen.observed
         ledger = Ledger(store.storage, name)
-        return observe_pipeline(ledger, last_result(ledger), None)
+        return observe_pipeline(ledger, ledger.last_result(), None)
 
     def rests(self, namespace: str, name: str) -> int | None:
         """When to look at the source of a pipeline that rests again; None: it rests no more."""
@@ -137,7 +137,7 @@ class Pipelines:
         if inbox is not None:
             inbox.look(now_us)
         for _ in range(_ROUNDS):
-            result = last_result(seen.ledger, seen.result)
+            result = seen.ledger.last_result(seen.result)
             there = observe_pipeline(seen.ledger, result, inbox)
             self._count(found, seen, result)
             seen.observed, seen.result = there, result
@@ -277,14 +277,14 @@ def columns(store: OpenStore, pipeline: str) -> Collection[str] | None:
     Raises:
         StorageError: storage did not answer.
     """
-    result = last_result(Ledger(store.storage, pipeline))
+    result = Ledger(store.storage, pipeline).last_result()
     return result.dataset_columns if result else None
 
 
 def _close(inbox: Backlog, step: CloseBatch, now_us: int) -> bool:
     """Whether the batch was closed; another operator may have been first, which is as good."""
     try:
-        inbox.close(step, now_us)
+        inbox.close(step.number, step.spec_digest, now_us, step.lookups)
     except Conflict:
         return False
     return True

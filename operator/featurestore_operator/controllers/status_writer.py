@@ -11,8 +11,8 @@ from featurestore.reconcile.reasons import Reason
 from featurestore.retry import FailureStreak
 from featurestore_operator.controllers.status_fields import facts_of, ready, status
 from featurestore_operator.kube.api import Api, Exists, Terminating
+from featurestore_operator.kube.api_resources import EVENT, OF_KIND
 from featurestore_operator.kube.event import event
-from featurestore_operator.kube.kinds import EVENT, OF_KIND
 
 _CALM = frozenset(
     {

@@ -21,7 +21,7 @@ from featurestore.resources import FeatureStore
 from featurestore_operator.controllers.status_writer import StatusWriter
 from featurestore_operator.informer.cache import Cache
 from featurestore_operator.kube.api import Api, Exists
-from featurestore_operator.kube.kinds import (
+from featurestore_operator.kube.api_resources import (
     CONFIG_MAP,
     MANAGED,
     OURS,
@@ -31,11 +31,11 @@ from featurestore_operator.kube.kinds import (
     STATEFUL_SET,
     Resource,
 )
+from featurestore_operator.kube.object_key import Key
 from featurestore_operator.kube.parse import parse
 from featurestore_operator.namespaces.managed_redis import objects, secret
 from featurestore_operator.namespaces.open_store import SECRET_US, OpenStore, Stores
 from featurestore_operator.settings import Settings
-from featurestore_operator.workqueue.key import Key
 
 _LOOK_US = 30 * 1_000_000
 """So often is an online store asked whether it is there, and the same as before."""

@@ -26,7 +26,7 @@ from featurestore_operator.jobs.attempts import JobAttempts, NextAttempt
 from featurestore_operator.jobs.job_manifest import BATCH, Owner
 from featurestore_operator.jobs.job_outcome import Running
 from featurestore_operator.jobs.launcher import Launcher
-from featurestore_operator.kube.kinds import VIEW_LABEL
+from featurestore_operator.kube.api_resources import VIEW_LABEL
 from featurestore_operator.namespaces.acceptance import SpecDecision, decide_view
 from featurestore_operator.namespaces.open_store import OpenStore
 

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple, cast
 from pydantic_core import from_json, to_json
 
 from featurestore_operator.informer.status_summary import StatusSummary
-from featurestore_operator.kube.kinds import (
+from featurestore_operator.kube.api_resources import (
     DATA_PIPELINE,
     FEATURE_STORE,
     FEATURE_VIEW,
@@ -39,7 +39,7 @@ from featurestore_operator.kube.kinds import (
     VIEW_LABEL,
     Resource,
 )
-from featurestore_operator.workqueue.key import Key, Kind
+from featurestore_operator.kube.object_key import Key, Kind
 
 JOB_LABEL = "batch.kubernetes.io/job-name"
 _OF_NO_USE = ("managedFields", "resourceVersion")

@@ -27,7 +27,7 @@ from featurestore_operator.informer.cache import Cache
 from featurestore_operator.informer.relist import Relist
 from featurestore_operator.kube.access import authorization
 from featurestore_operator.kube.api import Api
-from featurestore_operator.kube.kinds import WATCHED, Resource
+from featurestore_operator.kube.api_resources import WATCHED, Resource
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from featurestore.errors import NotFound
 from featurestore_operator.informer.cache import Cache
 from featurestore_operator.kube.api import Api
-from featurestore_operator.kube.kinds import WATCHED, Resource
+from featurestore_operator.kube.api_resources import WATCHED, Resource
 
 Place = tuple[Resource, str, str]
 

@@ -18,8 +18,8 @@ from featurestore_operator.jobs.job_outcome import (
     lost,
     step_of,
 )
-from featurestore_operator.kube.kinds import PIPELINE_LABEL, VIEW_LABEL
-from featurestore_operator.workqueue.key import Key
+from featurestore_operator.kube.api_resources import PIPELINE_LABEL, VIEW_LABEL
+from featurestore_operator.kube.object_key import Key
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from featurestore.reconcile.steps import BuildView, Publish, RunBatch
 from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline
 from featurestore_operator.jobs.memory import MemoryRequest
-from featurestore_operator.kube.kinds import MANAGED, PIPELINE_LABEL, VIEW_LABEL
+from featurestore_operator.kube.api_resources import MANAGED, PIPELINE_LABEL, VIEW_LABEL
 
 BATCH = "featurestore.dev/batch"
 STEP, WORK = "featurestore.dev/step", "featurestore.dev/work"

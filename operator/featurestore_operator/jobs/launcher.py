@@ -17,7 +17,7 @@ from featurestore_operator.jobs.job_manifest import SPEC, Attempt, JobContext, O
 from featurestore_operator.jobs.job_outcome import annotation, job_outcome
 from featurestore_operator.jobs.memory import Learned, memory
 from featurestore_operator.kube.api import Api, Exists
-from featurestore_operator.kube.kinds import JOB
+from featurestore_operator.kube.api_resources import JOB
 from featurestore_operator.metrics import Metrics
 
 KEPT_S = 600

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from featurestore.resources.pipeline import Resources
+from featurestore.resources.data_pipeline import Resources
 
 FLOOR_BYTES = 256 * 2**20
 """Python with the data engine, before it reads anything."""

@@ -20,7 +20,7 @@ from kubernetes.dynamic.exceptions import DynamicApiError
 from pydantic_core import from_json
 
 from featurestore.errors import Busy, Conflict, FeatureStoreError, NotFound, SpecError, TransientError
-from featurestore_operator.kube.kinds import Resource
+from featurestore_operator.kube.api_resources import Resource
 
 FIELD_MANAGER = "featurestore-operator"
 CONNECT_S, READ_S = 5.0, 30.0

@@ -6,7 +6,7 @@ import hashlib
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from featurestore_operator.kube.kinds import EVENT
+from featurestore_operator.kube.api_resources import EVENT
 
 MOST_NOTE = 1024
 Object = dict[str, Any]

@@ -19,7 +19,7 @@ from typing import Any
 
 from featurestore.errors import Conflict, FeatureStoreError, NotFound
 from featurestore_operator.kube.api import Api
-from featurestore_operator.kube.kinds import LEASE
+from featurestore_operator.kube.api_resources import LEASE
 
 logger = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ import base64
 from typing import Any
 
 from featurestore.resources import FeatureStore
+from featurestore.resources.feature_store import ManagedRedis, Online, Redis
 from featurestore.resources.metadata import SecretRef
-from featurestore.resources.store import ManagedRedis, Online, Redis
-from featurestore_operator.kube.kinds import MANAGED
+from featurestore_operator.kube.api_resources import MANAGED
 
 PORT = 6379
 PASSWORD = "REDIS_PASSWORD"

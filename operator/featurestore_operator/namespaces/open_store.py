@@ -24,7 +24,7 @@ from featurestore.storage.objects import Storage
 from featurestore_operator.informer.cache import Cache
 from featurestore_operator.jobs.job_manifest import JobContext
 from featurestore_operator.kube.api import Api
-from featurestore_operator.kube.kinds import SECRET
+from featurestore_operator.kube.api_resources import SECRET
 from featurestore_operator.kube.parse import parse
 from featurestore_operator.namespaces.managed_redis import resolved
 from featurestore_operator.settings import Settings

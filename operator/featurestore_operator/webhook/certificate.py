@@ -22,7 +22,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from featurestore.errors import Conflict, NotFound
 from featurestore_operator.kube.api import Api
-from featurestore_operator.kube.kinds import SECRET, WEBHOOK_CONFIGURATION
+from featurestore_operator.kube.api_resources import SECRET, WEBHOOK_CONFIGURATION
 
 SERVICE = "featurestore-operator-webhook"
 SECRET_NAME = SERVICE

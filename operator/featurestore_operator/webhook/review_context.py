@@ -11,14 +11,13 @@ from typing import Any, TypeVar
 from featurestore.arrivals.ledger import Ledger
 from featurestore.errors import FeatureStoreError, SpecError
 from featurestore.reconcile.conditions import Condition
-from featurestore.reconcile.observe import last_result
 from featurestore.registry.changeset import Before, Dataset
 from featurestore.registry.registry import Accepted, resource_digest
 from featurestore.resources import DataPipeline, FeatureStore, FeatureView
 from featurestore_operator.informer.cache import Cache
+from featurestore_operator.kube.object_key import Key, Kind
 from featurestore_operator.kube.parse import parse
 from featurestore_operator.namespaces.open_store import OpenStore, Stores
-from featurestore_operator.workqueue.key import Key, Kind
 
 R = TypeVar("R", DataPipeline, FeatureView)
 
@@ -118,5 +117,5 @@ def _datasets(stores: Stores, namespace: str, names: Iterable[str]) -> dict[str,
 
 
 def _dataset(store: OpenStore, pipeline: str) -> Dataset | None:
-    result = last_result(Ledger(store.storage, pipeline))
+    result = Ledger(store.storage, pipeline).last_result()
     return Dataset.after(result) if result else None

@@ -18,7 +18,7 @@ from collections import Counter, deque
 from itertools import count
 
 from featurestore.retry import SECOND_US, delay_us
-from featurestore_operator.workqueue.key import Key
+from featurestore_operator.kube.object_key import Key
 
 
 class Schedule:

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from featurestore.errors import Busy, FeatureStoreError
+from featurestore_operator.kube.object_key import Key
 from featurestore_operator.log import looking_at
-from featurestore_operator.workqueue.key import Key
 from featurestore_operator.workqueue.schedule import Schedule
 
 logger = logging.getLogger(__name__)

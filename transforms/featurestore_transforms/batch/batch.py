@@ -23,7 +23,7 @@ from featurestore.arrivals.result import BatchResult
 from featurestore.errors import CodeError, Conflict, FeatureStoreError, SpecError, StorageError
 from featurestore.protocol import BatchRequest, Progress
 from featurestore.registry.registry import Registry
-from featurestore.resources.pipeline import DataPipelineSpec, Otherwise
+from featurestore.resources.data_pipeline import DataPipelineSpec, Otherwise
 from featurestore.storage import paths
 from featurestore.storage.delta import FILE, ROW, DataFile, Table
 from featurestore.storage.objects import Storage

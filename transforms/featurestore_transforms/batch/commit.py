@@ -22,15 +22,15 @@ from featurestore.arrivals.manifest import Manifest
 from featurestore.arrivals.result import BatchResult
 from featurestore.errors import Conflict, StorageError, TransientError
 from featurestore.failpoint import hit
-from featurestore.resources.pipeline import DataPipelineSpec
+from featurestore.resources.data_pipeline import DataPipelineSpec
 from featurestore.storage import paths
 from featurestore.storage.delta import BATCH, SYSTEM_COLUMNS, DataFile, Table
 from featurestore.storage.objects import Storage
 from featurestore.views.schema import QUARANTINE, SYSTEM_FIELDS
+from featurestore_transforms.batch.peak import peak_bytes
 from featurestore_transforms.batch.quarantined import Earlier, read_earlier
 from featurestore_transforms.casting.cast import UTC
 from featurestore_transforms.casting.delta_types import type_name
-from featurestore_transforms.entrypoint.peak import peak_bytes
 from featurestore_transforms.sources.source_schema import SourceSchema, write_schema
 from featurestore_transforms.tables.rewrite import losers, without
 from featurestore_transforms.tables.row_changes import NO_ROWS, scan

@@ -9,7 +9,7 @@ from itertools import groupby
 import polars as pl
 
 from featurestore.errors import SpecError
-from featurestore.resources.pipeline import DriftPolicy, Otherwise, SchemaPolicy
+from featurestore.resources.data_pipeline import DriftPolicy, Otherwise, SchemaPolicy
 from featurestore.storage.delta import BATCH, FILE, ROW
 from featurestore_transforms.casting.delta_types import storable, store, type_name
 from featurestore_transforms.sources.source_file import LINE, MALFORMED, SourceFile

@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from featurestore.resources.pipeline import DataPipelineSpec
+from featurestore.resources.data_pipeline import DataPipelineSpec
 from featurestore.resources.transform import Deduplicate, Sort
 from featurestore.storage.delta import FILE, ROW, DataFile
 from featurestore.storage.objects import Storage

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from featurestore.arrivals.manifest import Manifest
-from featurestore.resources.pipeline import Otherwise
+from featurestore.resources.data_pipeline import Otherwise
 from featurestore.storage import paths
 from featurestore.storage.delta import BATCH, FILE, ROW, DataFile, Table
 from featurestore.storage.objects import Storage

@@ -18,7 +18,7 @@ from featurestore.online.index import OnlineIndex, open_index
 from featurestore.online.publish import run_publish
 from featurestore.online.versions import OnlineVersion
 from featurestore.protocol import BatchRequest, BuildRequest, JobRequest, Progress, PublishRequest, covered
-from featurestore.reconcile.observe import OnlineVersions, last_result, observe_pipeline, observe_view
+from featurestore.reconcile.observe import OnlineVersions, observe_pipeline, observe_view
 from featurestore.reconcile.reconcile import reconcile
 from featurestore.reconcile.state import Desired, Observed
 from featurestore.reconcile.steps import BuildView, Promote, Publish, Retire, Step, describe
@@ -85,7 +85,7 @@ class _Views:
         self._storage, self._registry, self._pipeline = storage, registry, pipeline
         self._say, self._progress = say, progress
         self._ledger = Ledger(storage, pipeline)
-        self._there = observe_pipeline(self._ledger, last_result(self._ledger), None)
+        self._there = observe_pipeline(self._ledger, self._ledger.last_result(), None)
 
     def before(self, number: int) -> int | None:
         """Version of the dataset before this batch; None if it is the first."""

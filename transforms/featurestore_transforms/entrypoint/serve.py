@@ -18,7 +18,7 @@ from featurestore.errors import FeatureStoreError, RequestError
 from featurestore.failure import as_failure
 from featurestore.protocol import BatchRequest, BuildRequest, EngineResult, Progress, PublishRequest, Request
 from featurestore.storage.objects import Storage
-from featurestore_transforms.entrypoint.peak import forget_peak
+from featurestore_transforms.batch.peak import forget_peak
 
 _REQUEST: TypeAdapter[Request] = TypeAdapter(Request)
 _BETWEEN_S = 0.1

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.csv as arrow_csv
 
 from featurestore.arrivals.arrival import Arrival
-from featurestore.resources.pipeline import CsvOptions, Header
+from featurestore.resources.data_pipeline import CsvOptions, Header
 from featurestore.storage.delta import ROW
 from featurestore_transforms.sources.source_file import (
     LINE,

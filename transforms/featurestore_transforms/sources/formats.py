@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from featurestore.arrivals.arrival import Arrival
-from featurestore.resources.pipeline import Format, Source
+from featurestore.resources.data_pipeline import Format, Source
 from featurestore_transforms.sources.arrow_file import ArrowFile
 from featurestore_transforms.sources.csv_file import CsvFile
 from featurestore_transforms.sources.json_file import JsonFile

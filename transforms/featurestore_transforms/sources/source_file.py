@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from featurestore.arrivals.arrival import Arrival
 from featurestore.arrivals.files.listing import find_arrival
-from featurestore.resources.pipeline import Compression
+from featurestore.resources.data_pipeline import Compression
 from featurestore.storage.credentials import source_environ
 from featurestore.storage.objects import answering, filesystem
 from featurestore_transforms.sources.stream import FrameStream

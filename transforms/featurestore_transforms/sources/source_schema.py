@@ -20,7 +20,7 @@ import polars as pl
 import pyarrow as pa
 
 from featurestore.digest import canonical_json, digest
-from featurestore.resources.pipeline import Column, DriftPolicy, SchemaPolicy
+from featurestore.resources.data_pipeline import Column, DriftPolicy, SchemaPolicy
 from featurestore.storage import paths
 from featurestore.storage.objects import Storage
 from featurestore_transforms.casting.cast import polars_type

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from featurestore.resources.pipeline import Otherwise
+from featurestore.resources.data_pipeline import Otherwise
 from featurestore.storage.delta import FILE, ROW
 
 RULE, REASON = "__rule", "__reason"

@@ -14,7 +14,7 @@ import polars as pl
 
 from featurestore.errors import SpecError, did_you_mean
 from featurestore.expressions.check import check_expression
-from featurestore.resources.pipeline import Expectation
+from featurestore.resources.data_pipeline import Expectation
 from featurestore.resources.transform import (
     Cast,
     Deduplicate,
@@ -37,9 +37,9 @@ from featurestore_transforms.steps.deduplicate import deduplicate
 from featurestore_transforms.steps.formula import condition, formula
 from featurestore_transforms.steps.lookup import look_up
 from featurestore_transforms.steps.python import call
-from featurestore_transforms.steps.query import check_names, run_query, seen, traced
 from featurestore_transforms.steps.rules import MARKS, RowRule, RowRules, is_good, user_columns
 from featurestore_transforms.steps.shown import shown
+from featurestore_transforms.steps.sql import check_names, run_query, seen, traced
 
 _SHOWN = 300
 """Characters of an expectation that a reason shows."""

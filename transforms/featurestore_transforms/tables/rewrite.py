@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 import polars as pl
 
-from featurestore.resources.pipeline import DatasetDeduplicate
+from featurestore.resources.data_pipeline import DatasetDeduplicate
 from featurestore.storage.delta import BATCH, FILE, DataFile, Table
 from featurestore_transforms.steps.deduplicate import LAST, flag_last
 from featurestore_transforms.tables.data_files import write_data_file

@@ -22,15 +22,15 @@ from featurestore.errors import Conflict, StorageError
 from featurestore.failpoint import hit
 from featurestore.protocol import BuildRequest, Progress
 from featurestore.registry.registry import Accepted
+from featurestore.resources.feature_view import FeatureView
 from featurestore.resources.outputs import EVENT_TIME
-from featurestore.resources.view import FeatureView
 from featurestore.storage import paths
 from featurestore.storage.delta import DataFile, Table
 from featurestore.storage.objects import Storage
 from featurestore.views.builds import BuildResult, definition, record_build
 from featurestore.views.schema import QUARANTINE, view_schema
-from featurestore_transforms.tables.history import are_there, is_known
 from featurestore_transforms.tables.row_changes import Rows, TooManyChanged, rows_changed, scan
+from featurestore_transforms.tables.table_history import are_there, is_known
 from featurestore_transforms.views.feature_files import Filled, RewrittenFile, fill, without
 from featurestore_transforms.views.rejected import misfit_files
 

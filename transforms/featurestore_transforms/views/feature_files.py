@@ -10,13 +10,13 @@ from typing import Any
 import polars as pl
 
 from featurestore.arrivals.lineage import Lineage
+from featurestore.resources.feature_view import FeatureViewSpec
 from featurestore.resources.outputs import CREATED_TIME, EVENT_TIME
-from featurestore.resources.view import FeatureViewSpec
 from featurestore.storage.delta import BATCH, DataFile, Table
 from featurestore_transforms.tables.data_files import write_data_file
 from featurestore_transforms.tables.pieces import pieces
 from featurestore_transforms.tables.row_changes import IDENTITY, Rows, scan
-from featurestore_transforms.views.features import RULE, feature_rows
+from featurestore_transforms.views.computed_features import RULE, feature_rows
 
 
 @dataclass(frozen=True, slots=True)

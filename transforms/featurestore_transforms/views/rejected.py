@@ -7,14 +7,14 @@ from collections.abc import Callable
 import polars as pl
 
 from featurestore.arrivals.lineage import Lineage
-from featurestore.resources.view import FeatureViewSpec
+from featurestore.resources.feature_view import FeatureViewSpec
 from featurestore.storage.delta import BATCH, FILE, SYSTEM_COLUMNS, DataFile, Table
 from featurestore.views.schema import QUARANTINE
 from featurestore_transforms.tables.data_files import write_data_file
 from featurestore_transforms.tables.pieces import pieces
 from featurestore_transforms.tables.records import to_json
 from featurestore_transforms.tables.row_changes import IDENTITY, Rows
-from featurestore_transforms.views.features import REASON, RULE, broken_rows
+from featurestore_transforms.views.computed_features import REASON, RULE, broken_rows
 
 
 def misfit_files(

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from featurestore.resources.job import Image
+from featurestore.resources.job_template import Image
 from featurestore.resources.metadata import Description, Metadata, Owner, SecretRef, Tags
 from featurestore.resources.model import Model
 from featurestore.resources.quantity import Bytes

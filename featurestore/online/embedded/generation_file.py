@@ -12,7 +12,7 @@ import duckdb
 import pyarrow as pa
 
 from featurestore.errors import NotFound, StorageError
-from featurestore.online.embedded.index import Generation, GenerationIndex
+from featurestore.online.embedded.generations import Generation, GenerationIndex
 from featurestore.online.entities import Section, Stored
 from featurestore.online.layout import Form
 from featurestore.storage.objects import Storage

@@ -21,19 +21,19 @@ from typing import TYPE_CHECKING, Any
 from featurestore.client.references import column_names, parse_references
 from featurestore.errors import RequestError, StorageError, TransientError, did_you_mean
 from featurestore.registry.project import Project, open_project
+from featurestore.resources.feature_view import OnlineEnabled
 from featurestore.resources.outputs import Output, outputs
 from featurestore.resources.quantity import format_duration
-from featurestore.resources.view import OnlineEnabled
 from featurestore.storage import paths
 from featurestore.views.builds import BuildResult, read_active_build, read_build
-from featurestore.views.query import FeatureQuery, FeatureValues
+from featurestore.views.feature_query import FeatureQuery, FeatureValues
 from featurestore.views.served import ServedView, ServedViews
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from featurestore.client.result import Features
-    from featurestore.online import OnlineStore
+    from featurestore.online.backends import OnlineStore
 
 Columns = list[tuple[ServedView, Output]]
 
@@ -276,7 +276,7 @@ class Store:
 
     def _online_store(self) -> OnlineStore:
         if self._opened is None:
-            from featurestore.online import open_online
+            from featurestore.online.backends import open_online
 
             self._opened = open_online(self._storage, self._project.store.spec)
         return self._opened

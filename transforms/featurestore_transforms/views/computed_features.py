@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import polars as pl
 
 from featurestore.errors import SpecError, did_you_mean
+from featurestore.resources.feature_view import AggregateFunction, FeatureViewSpec
 from featurestore.resources.outputs import CREATED_TIME, EVENT_TIME, aggregate_input, aggregate_input_type
 from featurestore.resources.value import ColumnType, KeyType
-from featurestore.resources.view import AggregateFunction, FeatureViewSpec
 from featurestore.storage.delta import SYSTEM_COLUMNS
 from featurestore_transforms.casting.cast import Fit, fit, polars_type
 from featurestore_transforms.steps.formula import condition, formula

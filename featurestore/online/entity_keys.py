@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from featurestore.windows.tile import Ints
+from featurestore.arrays import Ints
 
 Hashes = npt.NDArray[np.uint64]
 

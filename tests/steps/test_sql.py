@@ -81,7 +81,7 @@ def test_rows_in_the_order_of_the_query_are_numbered_in_that_order(steps: Any) -
 _PROGRAM = """
 import hashlib
 import polars as pl
-from featurestore_transforms.steps.query import run_query
+from featurestore_transforms.steps.sql import run_query
 frame = pl.DataFrame({"k": [f"key {i * 7919 % 5000}" for i in range(20000)], "__row": range(20000)})
 frame = frame.with_columns(pl.lit(0, pl.Int32).alias("__file"), pl.lit(None, pl.Int16).alias("__rule"))
 made = run_query(frame.lazy(), "SELECT k, COUNT(*) AS n FROM self GROUP BY k", "spec").collect(engine="streaming")

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from featurestore.online import key
-from featurestore.online.key import KeyIndex, key_hashes, key_texts
+from featurestore.online import entity_keys
+from featurestore.online.entity_keys import KeyIndex, key_hashes, key_texts
 
 parts = st.tuples(
     st.text(alphabet="a1:|é\x00", max_size=4), st.integers(-99, 99), st.text(alphabet="a1:|", max_size=3)
@@ -47,7 +47,7 @@ def test_each_key_is_found_at_its_place_and_no_other_is_found(have: list[bytes],
 
 
 def test_keys_with_equal_hashes_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(key, "key_hashes", lambda keys: np.full(len(keys), 7, np.uint64))
+    monkeypatch.setattr(entity_keys, "key_hashes", lambda keys: np.full(len(keys), 7, np.uint64))
     have = [b"a", b"b", b"c", b"d"]
     index = KeyIndex.of(pa.array(have, pa.binary()))
     wanted = pa.array([b"d", b"zz", b"a", None, b"c", b"c"], pa.binary())

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from featurestore.resources.feature_view import FeatureViewSpec
 from featurestore.resources.outputs import Output
-from featurestore.resources.view import FeatureViewSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,7 +35,7 @@ class FeatureValues:
     """Values and statuses of a view's outputs, one per requested entity and in the order of the request.
 
     ``columns``: output name to its values, of the declared type. ``statuses``: output name to
-    :class:`featurestore.views.status.Status` as uint8. A value is null unless its status is ``PRESENT``.
+    :class:`featurestore.views.value_status.Status` as uint8. A value is null unless its status is ``PRESENT``.
     """
 
     columns: Mapping[str, pa.Array]

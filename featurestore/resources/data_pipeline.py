@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from featurestore.resources.job import Job
+from featurestore.resources.feature_store import NO_PASSWORD
+from featurestore.resources.job_template import Job
 from featurestore.resources.metadata import (
     DeletionPolicy,
     Description,
@@ -21,7 +22,6 @@ from featurestore.resources.metadata import (
 from featurestore.resources.model import Model
 from featurestore.resources.quantity import Bytes, Duration, PositiveDuration
 from featurestore.resources.rule import SpecRule, Unique
-from featurestore.resources.store import NO_PASSWORD
 from featurestore.resources.transform import SortKey, Transform
 from featurestore.resources.value import ColumnName, ColumnType, Expression
 

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from featurestore.resources.data_pipeline import Resources, Suspend
 from featurestore.resources.metadata import DeletionPolicy, Description, Metadata, Name, Owner, Tags
 from featurestore.resources.model import Model
-from featurestore.resources.pipeline import Resources, Suspend
 from featurestore.resources.quantity import Duration, PositiveDuration, format_duration
 from featurestore.resources.rule import SpecRule, Unique, exactly_one, repeated
 from featurestore.resources.value import ColumnName, ColumnType, Expression, FeatureName, KeyType

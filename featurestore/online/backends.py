@@ -1,0 +1,57 @@
+"""What every online store can do, and which one a FeatureStore has. A store's package is loaded when it is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from featurestore.resources.feature_store import FeatureStoreSpec
+from featurestore.storage.objects import Storage
+from featurestore.views.feature_query import FeatureQuery, FeatureValues
+
+if TYPE_CHECKING:
+    from featurestore.online.index import OnlineIndex
+    from featurestore.online.layout import Form
+    from featurestore.online.publication import Publication
+
+
+class OnlineStore(Protocol):
+    """Where values for inference are kept, by view and digest of the build.
+
+    Everything raises StorageError if the store does not answer. Safe to use from several threads.
+    """
+
+    def read_many(self, lookups: Sequence[FeatureQuery], now_us: int) -> list[FeatureValues]:
+        """What each of the views answers now, in one round trip. ``now_us``: UTC microseconds.
+
+        Raises:
+            StorageError: the store does not hold a view; this is never read as "no such entity".
+        """
+        ...
+
+    @property
+    def index(self) -> OnlineIndex:
+        """What it holds of each build, and forgetting it."""
+        ...
+
+    def publication(self, view: str, digest: str, form: Form, to_version: int) -> Publication:
+        """A publication that brings the store to this version. It ends any other that goes on."""
+        ...
+
+
+def open_online(storage: Storage, store: FeatureStoreSpec) -> OnlineStore:
+    """The online store of a FeatureStore. Keep it for the life of a process: it caches and pools connections.
+
+    Raises:
+        SpecError: a managed Redis outside of its cluster.
+        CodeError: it needs a package that is not installed.
+    """
+    if store.online.redis is not None:
+        from featurestore.online.index import redis_url
+        from featurestore.online.redis.server import RedisServer
+        from featurestore.online.redis.store import RedisStore
+
+        return RedisStore(RedisServer.connect(redis_url(store)))
+    from featurestore.online.embedded.store import DuckDBStore
+
+    return DuckDBStore(storage)

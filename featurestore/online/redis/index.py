@@ -1,0 +1,33 @@
+"""What a Redis holds of each build, without a data engine."""
+
+from __future__ import annotations
+
+from featurestore.online.redis.server import Keys, RedisServer, read_held
+from featurestore.online.versions import OnlineVersion
+
+
+class RedisIndex:
+    """What a Redis holds: a key per build says it."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self._server = server
+
+    def version(self, view: str, digest: str) -> OnlineVersion | None:
+        """See :class:`featurestore.online.index.OnlineIndex`."""
+        with self._server.answering() as client:
+            return read_held(client.get(Keys.of(view, digest).held))
+
+    def delete(self, view: str, digest: str) -> None:
+        """See :class:`featurestore.online.index.OnlineIndex`."""
+        keys = Keys.of(view, digest)
+        # First what readers and publishers go by: neither uses values while they vanish.
+        with self._server.answering() as client:
+            client.unlink(keys.held, keys.publisher)
+        for names in self._server.entity_keys(keys):
+            with self._server.answering() as client:
+                client.unlink(*names)
+
+    def instance_id(self) -> str:
+        """See :class:`featurestore.online.index.OnlineIndex`."""
+        with self._server.answering() as client:
+            return str(client.info("server")["run_id"])
