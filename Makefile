@@ -11,7 +11,7 @@ TESTED := --constraint requirements/dev.txt
 # Tests, demo and benchmarks start hundreds of processes, each twice as fast if none compiles what it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint bench bench-operator cluster cluster-down crds docs lock clean help
+.PHONY: demo test test-all lint bench bench-operator cluster cluster-down crds docs lock clean help
 .DEFAULT_GOAL := help
 
 help:  ## Show what there is to make.
@@ -33,16 +33,19 @@ $(LOWEST)/ready: requirements/lowest.txt pyproject.toml $(VENV)/ready
 demo: $(VENV)/ready  ## Run the main job on real flights data, from dropped files to features for training and inference.
 	@$(BIN)/python -m demo
 
-test: lint $(LOWEST)/ready  ## Run lint, every test, and the tests again with the lowest versions of all dependencies.
+test: lint $(LOWEST)/ready  ## Run lint, every test, and those that touch libraries again with the lowest versions of them.
 	@tests/services
-	@EXAMPLES=0.2 $(LOWEST)/bin/pytest -m "not slow and not node" -n 2 --dist worksteal
-	@$(BIN)/pytest -m "not node" -n 2 --dist worksteal
-	@$(BIN)/pytest -m node
+	@$(BIN)/python tests/stages.py
+
+test-all: lint $(LOWEST)/ready  ## Run all of `make test`, and of what is exhaustive all instead of a sample.
+	@tests/services
+	@$(BIN)/python tests/stages.py --all
 
 lint: $(VENV)/ready  ## Check style, formatting, types, import contracts, and that the CRDs are in step with the models.
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/mypy tests/support
 	@$(BIN)/lint-imports
 
 bench: $(VENV)/ready  ## Measure against the floors, as a table and as JSON.

@@ -17,7 +17,7 @@ from typing import Protocol
 import pytest
 import storage_server
 from cluster.binaries import MissingError
-from missing import not_here
+from unavailable import unavailable
 
 from featurestore.storage.objects import Storage, filesystem
 
@@ -28,7 +28,7 @@ class RunPython(Protocol):
     """Runs Python in a process of its own; with ``kill_at``, asserts that it was killed at that step."""
 
     def __call__(
-        self, *arguments: str, kill_at: str | None = None, timeout_s: float = 60
+        self, *arguments: str, kill_at: str | None = None, timeout_s: float = 600
     ) -> subprocess.CompletedProcess[str]: ...
 
 
@@ -45,7 +45,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             filesystem("s3://features")[0].mkdir("features")
             yield settings["AWS_ENDPOINT_URL"]
     except MissingError as missing:
-        not_here(missing)
+        unavailable(missing)
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +55,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         with storage_server.redis(tmp_path_factory.mktemp("redis")) as url:
             yield url
     except MissingError as missing:
-        not_here(missing)
+        unavailable(missing)
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def storage(storage_root: str) -> Storage:
 @pytest.fixture
 def run_python() -> RunPython:
     def run(
-        *arguments: str, kill_at: str | None = None, timeout_s: float = 60
+        *arguments: str, kill_at: str | None = None, timeout_s: float = 600
     ) -> subprocess.CompletedProcess[str]:
         environment = {key: value for key, value in os.environ.items() if key != "FEATURESTORE_KILL_AT"}
         if kill_at:

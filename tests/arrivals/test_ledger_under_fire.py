@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from depth import examples
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -64,7 +64,7 @@ def test_racing_processes_take_each_arrival_once(storage: Storage) -> None:
         runner.stdin.write("go\n")
         runner.stdin.flush()
     for runner in runners:
-        _, errors = runner.communicate(timeout=120)
+        _, errors = runner.communicate(timeout=600)
         assert runner.returncode == 0, errors
     assert taken(storage) == Counter({(f"{n:03d}", "v1"): 1 for n in range(count)})
 

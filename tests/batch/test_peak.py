@@ -14,7 +14,11 @@ MIB = 2**20
 def told(code: str) -> list[int]:
     prelude = "from featurestore_transforms.batch.peak import forget_peak, peak_bytes\n"
     done = subprocess.run(
-        [sys.executable, "-c", prelude + code], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", prelude + code],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=600,
     )
     return [int(number) for number in done.stdout.split()]
 

@@ -31,7 +31,11 @@ def loaded_by(*arguments: str) -> set[str]:
         "print('LOADED', *sys.modules)"
     )
     ran = subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=600,
     )
     return set(ran.stdout.rpartition("LOADED")[2].split())
 

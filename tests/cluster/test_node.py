@@ -94,7 +94,7 @@ def test_a_pod_above_its_memory_limit_is_killed_for_that(cluster: Node, cluster_
 def test_pods_find_services_by_name(cluster: Node, cluster_namespace: str) -> None:
     cluster.kubectl("apply", f"--namespace={cluster_namespace}", "--filename=-", stdin=WEB.format(image=BASE))
     cluster.kubectl(
-        "wait", "--for=condition=Ready", "pod/web", f"--namespace={cluster_namespace}", "--timeout=60s"
+        "wait", "--for=condition=Ready", "pod/web", f"--namespace={cluster_namespace}", "--timeout=600s"
     )
     # A service is known to the names and to the node's rules a moment after its pod is ready.
     source = """

@@ -28,7 +28,7 @@ spec: {containers: [{name: it, image: "%s", imagePullPolicy: Never}]}
 with node(Path(sys.argv[1])) as cluster:
     cluster.kubectl("create", "serviceaccount", "default")
     cluster.kubectl("apply", "--filename=-", stdin=POD)
-    cluster.kubectl("wait", "--for=condition=Ready", "pod/it", "--timeout=60s")
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/it", "--timeout=600s")
     print("ready", flush=True)
     time.sleep(600)
 """

@@ -15,8 +15,8 @@ import yaml
 from cluster.binaries import MissingError, built
 from cluster.control_plane import ControlPlane, control_plane
 from cluster_story import Story, story
-from missing import not_here
 from readme import README, ROOT, Shell, blocks
+from unavailable import unavailable
 
 from featurestore.storage.objects import filesystem
 
@@ -80,7 +80,7 @@ def test_either_line_installs_the_operator(tmp_path: Path) -> None:
             assert "deployment.apps/featurestore-operator" in installed
             assert installed.count("featurestore.dev") == 3
     except MissingError as missing:
-        not_here(missing)
+        unavailable(missing)
 
 
 def test_the_first_resources_make_features_that_a_pod_reads(

@@ -17,7 +17,7 @@ import polars as pl
 import pytest
 import storage_server
 from cluster.binaries import MissingError
-from missing import not_here
+from unavailable import unavailable
 
 from featurestore.arrivals.backlog import Backlog
 from featurestore.arrivals.ledger import Ledger
@@ -68,7 +68,12 @@ def _python(*arguments: str, folder: Path = Path("/"), **environ: str) -> subpro
     """Python in a process that has nothing in its environment but what is said."""
     clean = {"PATH": os.environ["PATH"], **environ}
     return subprocess.run(
-        [sys.executable, *arguments], env=clean, cwd=folder, capture_output=True, text=True, timeout=120
+        [sys.executable, *arguments],
+        env=clean,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=600,
     )
 
 
@@ -146,7 +151,7 @@ def accounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Accoun
             filesystem("s3://raw", source)[0].call_s3("create_bucket", Bucket="raw")
             yield Accounts(store, source, tmp_path / "termination-log")
     except MissingError as missing:
-        not_here(missing)
+        unavailable(missing)
 
 
 @pytest.fixture(params=["duckdb", "redis"])
@@ -160,7 +165,7 @@ def online(request: pytest.FixtureRequest, tmp_path: Path, accounts: Accounts) -
             accounts.redis = {"REDIS_PASSWORD": "s3cret"}
             yield {"redis": {"url": url}}
     except MissingError as missing:
-        not_here(missing)
+        unavailable(missing)
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from depth import examples
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from laptop import Laptop

@@ -62,7 +62,7 @@ class Bucket:
             env={**os.environ, **environment},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
         )
 
     def done(self, *command: str) -> str:

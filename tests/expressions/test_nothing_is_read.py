@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from depth import examples
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

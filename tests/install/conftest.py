@@ -8,7 +8,7 @@ import pytest
 from cluster.binaries import MissingError
 from cluster.control_plane import ControlPlane, control_plane
 from installation import DEPLOY
-from missing import not_here
+from unavailable import unavailable
 
 
 @pytest.fixture(scope="module")
@@ -19,4 +19,4 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane
             plane.kubectl("apply", "--server-side", f"--kustomize={DEPLOY}")
             yield plane
     except MissingError as missing:
-        not_here(str(missing))
+        unavailable(str(missing))

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from cluster.binaries import MissingError, installed
 from installation import ALERTS, GROUPS, ROOT
-from missing import not_here
+from unavailable import unavailable
 
 CASES = sorted((Path(__file__).parent / "alerts").glob("*.yaml"))
 
@@ -22,9 +22,14 @@ def promtool(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     try:
         program = installed("promtool")
     except MissingError as missing:
-        not_here(missing)
+        unavailable(missing)
     return subprocess.run(
-        [program, *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=60
+        [program, *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
     )
 
 

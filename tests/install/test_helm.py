@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from cluster.binaries import MissingError, built
 from installation import CHART, NAMESPACE, Object, Objects, kustomized, templated
-from missing import not_here
+from unavailable import unavailable
 
 # What a chart says of itself, and the one thing that is said for Helm alone: definitions outlive the release.
 _OF_HELM = ("helm.sh/chart", "app.kubernetes.io/managed-by", "helm.sh/resource-policy")
@@ -65,7 +65,7 @@ def test_both_install_the_same_objects(
     try:
         ours, theirs = alike(kustomized(tmp_path, *components)), alike(placed(templated(*values)))
     except MissingError as missing:
-        not_here(str(missing))
+        unavailable(str(missing))
     assert set(ours) == set(theirs)
     for key, value in ours.items():
         assert theirs[key] == value, key
@@ -75,7 +75,7 @@ def test_definitions_and_with_them_all_resources_outlive_the_release() -> None:
     try:
         found = templated()
     except MissingError as missing:
-        not_here(str(missing))
+        unavailable(str(missing))
     kept = {name for (kind, _, name), it in found.items() if _is_kept(it)}
     assert kept == {name for (kind, _, name) in found if kind == "CustomResourceDefinition"}
     assert len(kept) == 3

@@ -18,7 +18,7 @@ from cluster.access import KubectlError
 from cluster.binaries import MissingError, built
 from cluster.control_plane import ControlPlane
 from installation import DEPLOY, NAMESPACE, ROOT, Objects, kustomized, objects, of_kind, printed
-from missing import not_here
+from unavailable import unavailable
 
 from featurestore_operator.settings import parse
 
@@ -30,7 +30,7 @@ def rendered(folder: Path, *components: str) -> Objects:
     try:
         return kustomized(folder, *components)
     except MissingError as missing:
-        not_here(str(missing))
+        unavailable(str(missing))
 
 
 def pod(plane: ControlPlane) -> dict[str, Any]:
@@ -188,7 +188,7 @@ def test_the_overlay_in_the_documentation_sets_both_images(tmp_path: Path) -> No
     try:
         found = objects(printed([built("kubectl"), "kustomize", tmp_path]))
     except MissingError as missing:
-        not_here(str(missing))
+        unavailable(str(missing))
     [deployment] = of_kind(found, "Deployment")
     [container] = deployment["spec"]["template"]["spec"]["containers"]
     [job] = [it["value"] for it in container["env"] if it["name"].endswith("JOB_IMAGE")]

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 import yaml
+from api_fault import FirstConflicts
 from cluster.binaries import MissingError
 from cluster.control_plane import ControlPlane
 from cluster.fixtures import namespace_of
 from cluster.proxy import proxy
 from cluster_story import story
 from eventually import eventually
-from fault import FirstConflicts
 from installation import (
     ALERTS,
     DASHBOARD,
@@ -29,8 +29,8 @@ from installation import (
     of_kind,
     templated,
 )
-from missing import not_here
 from prometheus import Prometheus, prometheus
+from unavailable import unavailable
 
 SELECTOR = re.compile(r"featurestore_operator_\w+(?:\{[^}]*\})?")
 INTERVAL_MS = 200
@@ -77,7 +77,7 @@ def watched(controllers: ControlPlane, tmp_path_factory: pytest.TempPathFactory)
                 it.settle()
                 yield Watched(served, namespace)
         except MissingError as missing:
-            not_here(missing)
+            unavailable(missing)
 
 
 def configuration(port: int) -> dict[str, Any]:
@@ -171,7 +171,7 @@ def test_the_service_monitor_finds_the_port_where_the_operator_tells_its_metrics
             kustomized(tmp_path, "monitoring") if by == "kustomize" else templated("monitoring.enabled=true")
         )
     except MissingError as missing:
-        not_here(missing)
+        unavailable(missing)
     [monitor] = of_kind(found, "ServiceMonitor")
     [endpoint] = monitor["spec"]["endpoints"]
     wanted = monitor["spec"]["selector"]["matchLabels"]

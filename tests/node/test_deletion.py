@@ -20,10 +20,10 @@ def test_data_goes_with_the_resources_that_ask_for_it_and_nothing_else_goes(
     assert storage.names(paths.dataset("flights"))
     tenant.apply(flights.view(deletionPolicy="Delete"))
     eventually(lambda: tenant.get("featureview", "aircraft-delays")["metadata"].get("finalizers"))
-    tenant.kubectl("delete", "featureview", "aircraft-delays", "--timeout=120s")
+    tenant.kubectl("delete", "featureview", "aircraft-delays", "--timeout=600s")
     assert storage.names("features/aircraft-delays") == []
     assert storage.names(paths.dataset("flights"))
-    tenant.kubectl("delete", "datapipeline", "flights", "--timeout=120s")
+    tenant.kubectl("delete", "datapipeline", "flights", "--timeout=600s")
     assert storage.names(paths.dataset("flights")) == storage.names(paths.ledger("flights")) == []
     assert storage.names("registry")
 
@@ -39,5 +39,5 @@ def test_a_namespace_goes_with_its_data_though_its_store_goes_first(
     tenant.kubectl("delete", "featurestore", "default")
     tenant.kubectl("delete", "datapipeline", "flights", "--wait=false")
     tenant.until("datapipeline", "flights", "Deleting", words=["There is no FeatureStore"])
-    tenant.kubectl("delete", "namespace", tenant.namespace, "--timeout=120s")
+    tenant.kubectl("delete", "namespace", tenant.namespace, "--timeout=600s")
     assert storage.names(paths.dataset("flights")) == storage.names(paths.ledger("flights")) == []

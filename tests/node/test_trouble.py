@@ -22,27 +22,17 @@ import os
 from featurestore.storage import paths
 from featurestore.storage.objects import Storage
 from featurestore.storage.delta import Table
-print(sum(file.rows for file in Table.open(Storage(os.environ["FEATURESTORE_URI"]), layout.dataset("flights")).files()))
+print(sum(file.rows for file in Table.open(Storage(os.environ["FEATURESTORE_URI"]), paths.dataset("flights")).files()))
 """
 
 
 def rests_with(tenant: Tenant, installed: Installed, *days: int) -> None:
     """All is well again, and each row of these days is there once."""
     for kind, name in (("datapipeline", "flights"), ("featureview", "aircraft-delays")):
-        holds(tenant, kind, name, *days)
-        tenant.until(kind, name, "UpToDate")
+        tenant.until(kind, name, "UpToDate", rows=flights.arrived(*days))
         tenant.until(kind, name, "NothingFails", "Degraded")
     count = reader("count", installed.job_image, COUNT, ["s3"])
     assert int(tenant.run(count)) == flights.arrived(*days)
-
-
-def holds(tenant: Tenant, kind: str, name: str, *days: int) -> None:
-    """Return once its status counts the rows of these days."""
-    eventually(
-        lambda: tenant.get(kind, name)["status"].get("rows") == flights.arrived(*days),
-        180,
-        tenant.told,
-    )
 
 
 def job_pod(tenant: Tenant, phase: str = "Running") -> str:
@@ -154,8 +144,8 @@ def test_a_redis_that_is_away_is_named_and_training_data_flows_on(
     words = [f"{address}:{port}"]
     tenant.until("featurestore", "default", "OnlineUnavailable", "OnlineReachable", words)
     tenant.until("datapipeline", "flights", "UpToDate", words=["All 2 batches"])
-    holds(tenant, "featureview", "aircraft-delays", 1, 2)
-    tenant.until("featureview", "aircraft-delays", "UpToDate", "Materialized")
+    rows = flights.arrived(1, 2)
+    tenant.until("featureview", "aircraft-delays", "UpToDate", "Materialized", rows=rows)
     assert tenant.condition("featureview", "aircraft-delays", "OnlineSynced")["status"] != "True"
     with storage_server.redis(tmp_path, address, password, port):
         rests_with(tenant, installed, 1, 2)

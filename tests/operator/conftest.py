@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from cluster.control_plane import ControlPlane
-from operating import ONLOOKER, Operator, Start
+from operating import OBSERVING_OPERATOR, Operator, Start
 from server import Server, free_port
 
 
@@ -23,7 +23,7 @@ def start(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> Iterat
             port = free_port()
             command = [
                 sys.executable,
-                ONLOOKER,
+                OBSERVING_OPERATOR,
                 f"--kubeconfig={kubeconfig}",
                 f"--port={port}",
                 f"--identity={user}",

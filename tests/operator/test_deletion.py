@@ -80,19 +80,19 @@ def test_data_goes_with_the_resources_that_ask_for_it_and_nothing_else_goes(
     it: Story, s3: dict[str, str]
 ) -> None:
     of_both = held(s3)
-    it.plane.kubectl("delete", "-n", it.namespace, "featureview", "things", "--timeout=60s")
+    it.plane.kubectl("delete", "-n", it.namespace, "featureview", "things", "--timeout=600s")
     of_view = {*paths.data("views", "things"), paths.pointer("views", "things")}
     of_pipeline = {name: names for name, names in of_both.items() if name not in of_view}
     assert set(of_both) & of_view
     assert held(s3) == of_pipeline
-    it.plane.kubectl("delete", "-n", it.namespace, "datapipeline", "events", "--timeout=60s")
+    it.plane.kubectl("delete", "-n", it.namespace, "datapipeline", "events", "--timeout=600s")
     assert of_pipeline
     assert held(s3) == {}
     assert Storage("s3://features/root", s3).find(paths.STORE) is not None
     assert len(list(Path(it.folder, "raw/events").glob("*.parquet"))) == 1
     it.apply(it.pipeline(), it.view())
-    it.until("featureview", "things", "UpToDate")
-    assert it.get("datapipeline", "events")["status"]["rows"] == 1
+    it.until("featureview", "things", "UpToDate", rows=1)
+    it.until("datapipeline", "events", "UpToDate", rows=1)
 
 
 def test_a_view_waits_for_the_batch_that_may_write_to_it_before_its_data_goes(
@@ -106,7 +106,7 @@ def test_a_view_waits_for_the_batch_that_may_write_to_it_before_its_data_goes(
     assert paths.builds("things").rpartition("/")[0] in held(s3)
     it.node.resume()
     eventually(lambda: not it.is_there("featureview", "things"))
-    it.until("datapipeline", "events", "UpToDate")
+    it.until("datapipeline", "events", "UpToDate", batch=1)
     assert not set(held(s3)) & set(paths.data("views", "things"))
 
 

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from api_fault import CutWatches, Delays, FirstConflicts, OldReads, Refusals
 from cluster.control_plane import ControlPlane
 from cluster.fixtures import namespace_of
 from cluster.proxy import Proxy, proxy
 from cluster_story import Story, story
 from eventually import eventually
-from fault import CutWatches, Delays, FirstConflicts, OldReads, Refusals
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("controllers")]
 WITHIN_S = 180.0

@@ -11,12 +11,13 @@ from itertools import chain, takewhile
 from pathlib import Path
 
 import pytest
+from api_fault import Kill
 from cluster.control_plane import ControlPlane
 from cluster.fixtures import namespace_of
 from cluster.proxy import Call, Proxy, proxy
 from cluster_story import LOOK_S, Story, story
 from eventually import eventually
-from fault import Kill
+from examples import exhaustive, sample
 from operating import Operator
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("controllers")]
@@ -130,17 +131,19 @@ def test_after_an_operator_that_is_killed_at_any_call_the_next_one_goes_on(
     controllers: ControlPlane, tmp_path: Path
 ) -> None:
     [(_, seen)] = killed_at(controllers, tmp_path, [NOWHERE])
-    certain = [it for it in seen if it.nth == 1]
+    tried = sample(seen, WAVE * WAVES)
+    certain = [it for it in tried if it.nth == 1]
     came: dict[Point, bool] = {}
-    known = dict.fromkeys(seen)
+    known = dict.fromkeys(tried)
     with ThreadPoolExecutor(WAVES) as pool:
         # A life may have calls that none before it had.
         while todo := [it for it in known if it not in came]:
             waves = [todo[at : at + WAVE] for at in range(0, len(todo), WAVE)]
             ends = [*chain(*pool.map(lambda wave: killed_at(controllers, tmp_path, wave), waves))]
             came |= zip(todo, (met for met, _ in ends), strict=True)
-            known |= dict.fromkeys(chain(*(seen for _, seen in ends)))
-    assert {it.what for it in certain} >= set(CERTAIN)
+            if exhaustive():
+                known |= dict.fromkeys(chain(*(seen for _, seen in ends)))
+    assert {it.what for it in seen if it.nth == 1} >= set(CERTAIN)
     assert [it for it in certain if not came[it]] == []
 
 

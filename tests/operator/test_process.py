@@ -12,7 +12,7 @@ from cluster.access import KubectlError
 from cluster.control_plane import ControlPlane
 from eventually import eventually
 from manifest import pipeline, text, view
-from operating import ONLOOKER, Start
+from operating import OBSERVING_OPERATOR, Start
 
 from featurestore_operator.settings import Settings, parse
 
@@ -167,7 +167,10 @@ def test_lines_of_the_log_are_json_if_so_wanted(control_plane: ControlPlane, sta
 
 def test_there_is_no_way_to_start_without_an_api_server() -> None:
     done = subprocess.run(
-        [sys.executable, str(ONLOOKER), "--kubeconfig=/nowhere"], capture_output=True, text=True, check=False
+        [sys.executable, str(OBSERVING_OPERATOR), "--kubeconfig=/nowhere"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1

@@ -30,14 +30,14 @@ def test_a_file_becomes_features_after_one_start_of_a_pod(it: Story) -> None:
     it.start()
     it.until("datapipeline", "events", "WaitingForFiles")
     it.drop("1.parquet", ROWS)
-    it.until("featureview", "things", "UpToDate")
+    it.until("featureview", "things", "UpToDate", rows=2)
     assert online(it)["v"] == [1, 2, None]
     assert len(it.node.ran) == 1
     it.drop("2.parquet", MORE)
     eventually(lambda: online(it)["v"] == [3, 2, None])
     # What pods read is ahead of what the Job, once it ended, lets the status say.
-    eventually(lambda: it.get("featureview", "things")["status"]["rows"] == 3)
-    it.until("featureview", "things", "UpToDate")
+    it.until("featureview", "things", "UpToDate", rows=3)
+    it.until("datapipeline", "events", "UpToDate", rows=3)
     assert len(it.node.ran) == 2
     view, pipeline = it.get("featureview", "things")["status"], it.get("datapipeline", "events")["status"]
     assert (view["rows"], view["entities"], view["watermark"]) == (3, 2, "2024-01-02T00:00:00Z")

@@ -18,7 +18,7 @@ from cluster.control_plane import ControlPlane, control_plane
 from cluster.fixtures import CRDS, apply_crds, namespace_of
 from cluster_story import Story, story
 from eventually import eventually
-from missing import not_here
+from unavailable import unavailable
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("controllers")]
 
@@ -61,7 +61,7 @@ def plane(tmp_path: Path) -> Iterator[ControlPlane]:
             apply_crds(started, folder)
             yield started
     except MissingError as missing:
-        not_here(missing)
+        unavailable(missing)
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_a_newer_version_takes_over_while_a_job_waits_and_nothing_is_done_twice(
     before = it.start("--job-image=job:1", user="before")
     it.until("datapipeline", "events", "WaitingForFiles")
     it.drop("1.parquet", ROWS)
-    it.until("featureview", "things", "UpToDate")
+    it.until("featureview", "things", "UpToDate", rows=2)
     built = it.get("featureview", "things")["status"]["build"]
     # The view is there before its Job has ended, and the Job's end is told once.
     eventually(lambda: all("ttlSecondsAfterFinished" in job["spec"] for job in it.jobs()))
@@ -118,7 +118,7 @@ def test_a_newer_version_takes_over_while_a_job_waits_and_nothing_is_done_twice(
 
     it.node.stuck = False
     eventually(lambda: online(it) == [3, 2], 60)
-    it.until("featureview", "things", "UpToDate")
+    it.until("featureview", "things", "UpToDate", rows=3)
     assert {job["metadata"]["uid"] for job in it.jobs()} == jobs
     assert {image(job) for job in it.jobs()} == {"job:1"}
     assert len(it.node.ran) == 2
@@ -128,7 +128,7 @@ def test_a_newer_version_takes_over_while_a_job_waits_and_nothing_is_done_twice(
     it.apply(it.pipeline(job={"activeDeadline": "2h"}, deletionPolicy="Retain"))
     it.drop("3.parquet", {"k": ["b"], "ts": ["2024-01-03T00:00:00"], "v": [4]})
     eventually(lambda: online(it) == [3, 4], 60)
-    it.until("featureview", "things", "UpToDate")
+    it.until("featureview", "things", "UpToDate", rows=4)
     [newest] = [job for job in it.jobs() if job["metadata"]["uid"] not in jobs]
     assert (image(newest), newest["spec"]["activeDeadlineSeconds"]) == ("job:2", 7200)
     assert it.get("featureview", "things")["status"]["build"] == built

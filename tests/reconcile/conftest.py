@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
-from built import built
+from build_result import build_result
 
 from featurestore.arrivals.arrival import Arrival
 from featurestore.arrivals.manifest import Entry, OpenBatch
@@ -125,7 +125,7 @@ class World:
             case BuildView(name, digest, to_version):
                 seen = self.shown[name]
                 old = seen.builds.get(digest)
-                build = built(to_version, old.version + 1 if old else 1)
+                build = build_result(to_version, old.version + 1 if old else 1)
                 self.shown[name] = replace(seen, builds={**seen.builds, digest: build})
             case Publish(name, digest, to_version):
                 seen = self.shown[name]

@@ -6,8 +6,8 @@ import itertools
 from dataclasses import replace
 from typing import Any
 
-from built import built
-from depth import examples
+from build_result import build_result
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -67,7 +67,7 @@ def test_every_state_of_a_view_leads_to_the_same_end(
         world.shown["delays"] = ObservedView(
             serving=ActiveBuild(digests[serving], spec_digest) if serving else None,
             serving_spec={"old": old.spec, "new": new.spec, None: None}[serving],
-            builds={digests[k]: built(v, v) for k, v in versions.items() if v is not None},
+            builds={digests[k]: build_result(v, v) for k, v in versions.items() if v is not None},
             published={
                 digest: version
                 for digest, version in ((old_digest, old_online), (new_digest, new_online))

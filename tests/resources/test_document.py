@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from depth import examples
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

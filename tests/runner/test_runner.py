@@ -212,7 +212,7 @@ def test_killed_at_any_step_the_next_start_goes_on(place: Any, step: str) -> Non
     names = [f"{number:03d}.csv" for number in range(3 if "checkpoint" not in step else 101)]
     place.drop(*names)
     killed = place.process(FEATURESTORE_KILL_AT=step)
-    killed.communicate(timeout=120)
+    killed.communicate(timeout=600)
     assert killed.returncode == -signal.SIGKILL
     place.runner().run(draining=True)
     assert place.taken() == names
@@ -227,7 +227,7 @@ def test_two_runners_on_one_store_take_each_file_once(place: Any) -> None:
     place.drop(*names)
     runners = [place.process() for _ in range(2)]
     for runner in runners:
-        _, said = runner.communicate(timeout=120)
+        _, said = runner.communicate(timeout=600)
         assert runner.returncode == 0, said
     assert place.taken() == names
     assert place.ledger().committed_batch() == 20

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import polars as pl
-from depth import examples
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

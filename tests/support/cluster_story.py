@@ -16,10 +16,10 @@ import polars as pl
 from cluster.control_plane import ControlPlane
 from cluster.hollow_node import HollowNode, hollow_node
 from cluster.proxy import Proxy
+from conditions import Object, ReportsConditions
 from eventually import eventually
 from operating import Operator
 from server import Server, free_port
-from speaking import Object, Speaking
 
 import featurestore
 from featurestore.client.connection import Store
@@ -47,7 +47,7 @@ RESOURCES = {it.kind.lower(): it for it in (*OURS_ALL, JOB, POD, SECRET, CONFIG_
 
 
 @dataclass
-class Story(Speaking):
+class Story(ReportsConditions):
     """``folder``: has the storage root and the raw files. ``node``: runs the Jobs."""
 
     plane: ControlPlane
@@ -208,7 +208,7 @@ class Story(Speaking):
 
 def _is_up_to_date(item: Object) -> bool:
     status = item.get("status", {})
-    ready = next((it for it in status.get("conditions", ()) if it["type"] == "Ready"), {})
+    ready: Object = next((it for it in status.get("conditions", ()) if it["type"] == "Ready"), {})
     current = status.get("observedGeneration") == item["metadata"]["generation"]
     return bool(current and ready.get("status") == "True" and ready["reason"] in ("UpToDate", "Answers"))
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 import yaml
-from tenant import Object, Tenant
+from conditions import Object
+from tenant import Tenant
 
 from featurestore.cli.template import PIPELINE, VIEW
 from featurestore.storage.objects import filesystem

@@ -80,8 +80,8 @@ def of_kind(found: Objects, *kinds: str) -> Iterable[Object]:
     return [value for (kind, _, _), value in found.items() if kind in kinds]
 
 
-def printed(command: Sequence[str | Path]) -> str:
+def printed(command: Sequence[object]) -> str:
     """What the command prints; it must not fail."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr
     return done.stdout

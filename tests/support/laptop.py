@@ -32,7 +32,12 @@ from featurestore.storage.objects import Storage
 from featurestore_transforms.batch.batch import run_batch
 from featurestore_transforms.views.build import run_build
 
-SCHEMA = {"k": pl.String, "ts": pl.Datetime("us", "UTC"), "v": pl.Int64, "w": pl.Float64}
+SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
+    "k": pl.String,
+    "ts": pl.Datetime("us", "UTC"),
+    "v": pl.Int64,
+    "w": pl.Float64,
+}
 STORE = "kind: FeatureStore\nmetadata: {name: default}\nspec: {offline: {uri: root}}\n"
 
 
@@ -137,7 +142,7 @@ class Laptop:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("FEATURESTORE_KILL_AT", f"{step}#{times}")
             patch.setattr(failpoint, "_reached", type(failpoint._reached)())
-            patch.setattr(failpoint.os, "kill", kill)
+            patch.setattr("featurestore.failpoint.os.kill", kill)
             try:
                 yield
             except Killed:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from server import Server
 
-ONLOOKER = Path(__file__).with_name("onlooker.py")
+OBSERVING_OPERATOR = Path(__file__).with_name("observing_operator.py")
 
 
 @dataclass

@@ -29,4 +29,4 @@ def race(code: str, root: str, names: str) -> dict[str, Any]:
         assert writer.stdin is not None
         writer.stdin.write("go\n")
         writer.stdin.flush()
-    return {who: json.loads(writer.communicate(timeout=60)[0]) for who, writer in writers.items()}
+    return {who: json.loads(writer.communicate(timeout=600)[0]) for who, writer in writers.items()}

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-START_S = 20.0
+START_S = 120.0
 _POLL_S = 0.02
 
 
@@ -30,7 +30,7 @@ class Server:
 
     def __init__(
         self,
-        command: Sequence[str | Path],
+        command: Sequence[object],
         log: Path,
         ready: Callable[[], bool],
         environment: Mapping[str, str] | None = None,
@@ -87,7 +87,7 @@ class Server:
             return
         self._process.send_signal(number)
         try:
-            self._process.wait(10)
+            self._process.wait(60)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -100,7 +100,7 @@ class Server:
 
 @contextmanager
 def serving(
-    command: Sequence[str | Path],
+    command: Sequence[object],
     port: int,
     log: Path,
     environment: Mapping[str, str] | None = None,

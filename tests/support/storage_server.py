@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cluster.binaries import MissingError, built, installed
-from missing import not_here
 from server import free_port, serving
+from unavailable import unavailable
 
 
 @contextmanager
@@ -45,7 +45,7 @@ def buckets(folder: Path, *names: str) -> Iterator[dict[str, str]]:
         with s3(folder) as credentials:
             yield credentials
     except MissingError as missing:
-        not_here(missing)
+        unavailable(missing)
 
 
 @contextmanager

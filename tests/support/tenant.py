@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import yaml
 from cluster.control_plane import ControlPlane
+from conditions import Object, ReportsConditions
 from eventually import eventually
-from speaking import Object, Speaking
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
@@ -20,7 +20,7 @@ APIS = {"pod": "api/v1", "job": "apis/batch/v1"}
 
 
 @dataclass(frozen=True)
-class Tenant(Speaking):
+class Tenant(ReportsConditions):
     """``client``: of somebody who may do everything."""
 
     patience_s: ClassVar[float] = 180.0

@@ -37,13 +37,16 @@ class Access:
         wanted = AuthenticationV1TokenRequest(spec=V1TokenRequestSpec(audiences=[], expiration_seconds=86400))
         with self.client() as client:
             answer = CoreV1Api(client).create_namespaced_service_account_token(name, namespace, wanted)
+        assert answer.status is not None
+        assert answer.status.token is not None
         return self._write(f"{namespace}.{name}", {"token": answer.status.token}, url)
 
     def client(self, kubeconfig: Path | None = None) -> ApiClient:
         """The official client, to be closed by whoever asked for it."""
         from kubernetes import config
 
-        return config.new_client_from_config(str(kubeconfig or self.kubeconfig))
+        client: ApiClient = config.new_client_from_config(str(kubeconfig or self.kubeconfig))  # type: ignore[no-untyped-call]
+        return client
 
     def kubectl(
         self, *arguments: str | Path, stdin: str | None = None, kubeconfig: Path | None = None
@@ -54,7 +57,7 @@ class Access:
             KubectlError: it failed.
         """
         command = [built("kubectl"), f"--kubeconfig={kubeconfig or self.kubeconfig}", *arguments]
-        done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, timeout=300)
+        done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, timeout=600)
         if done.returncode:
             raise KubectlError(done.stderr.strip())
         return done.stdout

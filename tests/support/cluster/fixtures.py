@@ -21,7 +21,7 @@ from cluster.control_plane import control_plane as started
 from cluster.image import base
 from cluster.node import Node, check_machine
 from cluster.node import node as started_node
-from missing import not_here
+from unavailable import unavailable
 
 CRDS = Path(__file__).parents[3] / "crds"
 KINDS = ("featureviews", "datapipelines", "featurestores")
@@ -36,7 +36,7 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
             apply_crds(plane)
             yield plane
     except MissingError as missing:
-        not_here(missing)
+        unavailable(missing)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
             running.load(base())
             yield running
     except MissingError as missing:
-        not_here(missing)
+        unavailable(missing)
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def no_cluster() -> None:
     try:
         check_machine()
     except MissingError as missing:
-        not_here(missing)
+        unavailable(missing)
 
 
 @pytest.fixture
@@ -110,11 +110,11 @@ def _fixtures(item: pytest.Item) -> set[str]:
 
 @contextmanager
 def namespace_of(plane: ControlPlane) -> Iterator[str]:
-    from kubernetes.client import ApiException, CoreV1Api, CustomObjectsApi
+    from kubernetes.client import ApiException, CoreV1Api, CustomObjectsApi, V1Namespace, V1ObjectMeta
 
     name = f"test-{uuid.uuid4().hex[:10]}"
     with plane.client() as client:
-        CoreV1Api(client).create_namespace({"metadata": {"name": name}})
+        CoreV1Api(client).create_namespace(V1Namespace(metadata=V1ObjectMeta(name=name)))
         yield name
         for kind in KINDS:
             CustomObjectsApi(client).delete_collection_namespaced_custom_object(

@@ -56,7 +56,7 @@ class HollowNode:
 
     def look(self, api: CoreV1Api) -> None:
         pods = api.list_namespaced_pod(self.namespace, label_selector=LABEL, _preload_content=False)
-        items = json.loads(pods.data)["items"]
+        items = json.loads(pods.data)["items"]  # type: ignore[attr-defined]
         there = {it["metadata"]["uid"] for it in items}
         for uid in [uid for uid in self._running if uid not in there]:
             process = self._running.pop(uid).process

@@ -158,8 +158,10 @@ def _archive(name: str, layer: Path, config: Mapping[str, Sequence[str]], archiv
         tar.add(layer, f"{digest}.tar")
 
 
-def _run(*command: str | Path) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+def _run(*command: object) -> str:
+    done = subprocess.run(
+        [*map(str, command)], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+    )
     if done.returncode:
         said = done.stdout[-2000:] + done.stderr[-4000:]
         raise RuntimeError(f"{' '.join(map(str, command))} ended with {done.returncode}:\n{said}")

@@ -77,7 +77,8 @@ class Node(ControlPlane):
 
     def _ctr(self, *arguments: str) -> str:
         command = [installed("ctr"), f"--address={self._socket}", "--namespace=k8s.io", *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        done = subprocess.run([*map(str, command)], check=True, capture_output=True, text=True)
+        return done.stdout
 
     @staticmethod
     def _launch(server: Server, stack: ExitStack) -> None:

@@ -168,7 +168,11 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     # Head and body of an answer are written apart, and the second would wait 40 ms for the first to be acknowledged.
     disable_nagle_algorithm = True
-    proxy: Proxy
+
+    @property
+    def proxy(self) -> Proxy:
+        assert isinstance(self.server, _Listener)
+        return self.server.proxy
 
     def setup(self) -> None:
         super().setup()
@@ -250,6 +254,7 @@ class _Handler(BaseHTTPRequestHandler):
 class _Listener(ThreadingHTTPServer):
     daemon_threads = True
     own: ssl.SSLContext
+    proxy: Proxy
 
     def get_request(self) -> tuple[socket.socket, Any]:
         connection, address = super().get_request()
@@ -269,11 +274,9 @@ def proxy(plane: ControlPlane, user: str) -> Iterator[Proxy]:
     own = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     served = plane.authority.sign(f"proxy-{user}", "proxy", hosts=["127.0.0.1"])
     own.load_cert_chain(served.certificate, served.key)
-    handler = type("Handler", (_Handler,), {})
-    with _Listener(("127.0.0.1", 0), handler) as listener:
+    with _Listener(("127.0.0.1", 0), _Handler) as listener:
         listener.own = own
-        way = Proxy(f"https://127.0.0.1:{listener.server_address[1]}", plane.url, trust)
-        handler.proxy = way
+        way = listener.proxy = Proxy(f"https://127.0.0.1:{listener.server_address[1]}", plane.url, trust)
         thread = threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -16,7 +17,7 @@ from cluster import network
 
 CGROUPS = Path("/sys/fs/cgroup")
 CGROUP = "featurestore-tests"
-END_S = 10.0
+END_S = 60.0
 
 
 @contextmanager
@@ -41,9 +42,26 @@ def remove(state: Path) -> None:
         subprocess.run(["umount", "--lazy", mount], check=False, capture_output=True)
     for root in cgroup_roots():
         for folder, _, _ in os.walk(root / CGROUP, topdown=False):
-            Path(folder).rmdir()
+            _remove_cgroup(Path(folder))
     network.down()
     shutil.rmtree(state, ignore_errors=True)
+
+
+def _remove_cgroup(folder: Path) -> None:
+    """Remove a control group once the kernel lets go of it.
+
+    It is busy (EBUSY) for a while after its last process was killed, and gone (ENOENT) if the kubelet was faster.
+    """
+    deadline = time.monotonic() + END_S
+    while True:
+        try:
+            return folder.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if error.errno != errno.EBUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(0.05)
 
 
 def cgroup_roots() -> list[Path]:

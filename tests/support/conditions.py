@@ -11,7 +11,7 @@ from eventually import eventually
 Object = dict[str, Any]
 
 
-class Speaking(ABC):
+class ReportsConditions(ABC):
     """The resources of a namespace. ``patience_s``: so long is waited for what they are to say."""
 
     patience_s: ClassVar[float] = 60.0
@@ -37,14 +37,26 @@ class Speaking(ABC):
         type_: str = "Ready",
         words: Sequence[str] = (),
         within_s: float | None = None,
+        **facts: object,
     ) -> Object:
-        """The condition, once it has this reason and these words."""
-        said: Object = {}
+        """The condition, once it has this reason and these words, about the spec as it is now.
+
+        ``facts``: fields of the same status and their values. Name one that is new wherever an older status may
+        have had the same reason: after a second file, ``rows=3``.
+        """
+        condition: Object = {}
 
         def holds() -> bool:
-            nonlocal said
-            said = self.condition(kind, name, type_)
-            return said.get("reason") == reason and all(it in said["message"] for it in words)
+            nonlocal condition
+            item = self.get(kind, name)
+            status = item.get("status", {})
+            condition = next((it for it in status.get("conditions", ()) if it["type"] == type_), {})
+            return (
+                status.get("observedGeneration") == item["metadata"]["generation"]
+                and condition.get("reason") == reason
+                and all(it in condition["message"] for it in words)
+                and all(status.get(field) == value for field, value in facts.items())
+            )
 
         eventually(holds, within_s or self.patience_s, self.told)
-        return said
+        return condition

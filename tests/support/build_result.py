@@ -5,7 +5,7 @@ from __future__ import annotations
 from featurestore.views.builds import BuildResult
 
 
-def built(source_version: int, version: int) -> BuildResult:
+def build_result(source_version: int, version: int) -> BuildResult:
     """The record of a build that holds this version of the dataset as this version of its own table."""
     return BuildResult(
         view="delays",

@@ -1,6 +1,6 @@
 """An operator that only says what it sees: everything of the real one but the controller.
 
-``python onlooker.py OPTIONS``: takes the operator's options, and prints a line of JSON for each look.
+``python observing_operator.py OPTIONS``: takes the operator's options, and prints a line of JSON for each look.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from featurestore_operator.process import run
 from featurestore_operator.settings import Settings, parse
 
 
-class Onlooker:
+class LookPrinter:
     def __init__(self, cache: Cache, api: Api, settings: Settings, metrics: Metrics) -> None:
         self._cache = cache
 
@@ -40,4 +40,4 @@ class Onlooker:
 
 
 if __name__ == "__main__":
-    sys.exit(run(parse(sys.argv[1:], os.environ), lambda *parts: (Onlooker(*parts), None)))
+    sys.exit(run(parse(sys.argv[1:], os.environ), lambda *parts: (LookPrinter(*parts), None)))
