@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from featurestore.client.connection import Store, connect
-    from featurestore.client.result import Features
+    from featurestore.client.features import Features
     from featurestore.views.value_status import Status
 
     __version__: str
@@ -21,7 +21,7 @@ __all__ = ["Features", "Status", "Store", "__version__", "connect"]
 _HOMES = {
     "connect": "client.connection",
     "Store": "client.connection",
-    "Features": "client.result",
+    "Features": "client.features",
     "Status": "views.value_status",
 }
 

@@ -32,7 +32,7 @@ from featurestore.views.served import ServedView, ServedViews
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from featurestore.client.result import Features
+    from featurestore.client.features import Features
     from featurestore.online.backends import OnlineStore
 
 Columns = list[tuple[ServedView, Output]]
@@ -98,8 +98,8 @@ class Store:
         """
         import pyarrow as pa
 
+        from featurestore.client.features import Features
         from featurestore.client.frames import read_frame
-        from featurestore.client.result import Features
 
         if as_of is not None and timestamp_column is None:
             raise RequestError(

@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from featurestore.client.result import Features
+from featurestore.client.features import Features
 from featurestore.errors import RequestError
 from featurestore.views.value_status import Status
 
