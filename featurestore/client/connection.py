@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from featurestore.client.references import column_names, parse_references
 from featurestore.errors import RequestError, StorageError, TransientError, did_you_mean
 from featurestore.registry.project import Project, open_project
 from featurestore.resources.feature_view import OnlineEnabled
+from featurestore.resources.metadata import resource_name
 from featurestore.resources.outputs import Output, outputs
 from featurestore.resources.quantity import format_duration
 from featurestore.storage import paths
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
     from featurestore.client.features import Features
     from featurestore.online.backends import OnlineStore
 
-Columns = list[tuple[ServedView, Output]]
 
 _POLL_S = 0.05
 _POINTER_AGE_S = 1.0
@@ -53,6 +54,27 @@ def connect(uri_or_folder: str | Path | None = None) -> Store:
         StorageError: storage did not answer.
     """
     return Store(open_project(uri_or_folder, os.environ, Path.cwd()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """An output that is asked for. ``written``: its view's name as the request writes it."""
+
+    view: ServedView
+    output: Output
+    written: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """``timestamp_column``: None to read the present. ``index``: of the pandas frame that was given."""
+
+    table: pa.Table
+    asked: Sequence[_Asked]
+    timestamp_column: str | None
+    full_feature_names: bool
+    include_event_timestamps: bool
+    index: Any
 
 
 class Store:
@@ -76,68 +98,98 @@ class Store:
 
     def get_features(
         self,
-        features: Sequence[str],
+        features: str | Sequence[str],
         entities: Any,
         *,
         timestamp_column: str | None = None,
         as_of: datetime | date | str | None = None,
         full_feature_names: bool = False,
+        include_event_timestamps: bool = False,
     ) -> Features:
         """The features of each entity: at the times in a column, or online, now, if there is no such column.
 
-        ``features``: names such as ``aircraft-delays:last_arr_delay``, or ``aircraft-delays:*`` for all of a
-        view. ``entities``: a pandas or Polars frame, an Arrow table, a dict of lists or a list of dicts, with
-        the join keys of all views asked. The result has one row per entity, in their order, with all their
-        columns. ``timestamp_column``: its values are taken as UTC if they have no zone. ``as_of``: only what
-        was known then counts. ``full_feature_names``: columns are named ``view__feature``.
+        ``features``: a name or names such as ``aircraft-delays:last_arr_delay``, or ``aircraft-delays`` for all
+        of a view; ``_`` may stand for ``-``. ``entities``: a pandas or Polars frame, an Arrow table, a dict of
+        lists or a list of dicts, with the join keys of all views asked. The result has one row per entity, in
+        their order, with all their columns. ``timestamp_column``: its values are taken as UTC if they have no
+        zone. Without it a column ``event_timestamp`` is taken; entities with another column of times are refused,
+        because they may be meant either way: :meth:`get_online_features` always reads the present.
+        ``as_of``: only what was known then counts. ``full_feature_names``: columns are named ``view__feature``.
+        ``include_event_timestamps``: a column ``<feature>__ts`` has the event time of each value.
 
         Raises:
             NotFound: a view or feature is unknown.
-            RequestError: a join key is missing or of the wrong type, a time is none, names clash.
+            RequestError: a join key is missing or of the wrong type, a time is not one, names clash.
             StorageError: storage or the online store did not answer.
         """
-        import pyarrow as pa
-
-        from featurestore.client.features import Features
         from featurestore.client.frames import read_frame
+        from featurestore.client.times import request_time_column
 
+        table = read_frame(entities)
+        # The present is what most requests without a timestamp_column are about, and asked for most often.
+        asked = self._asked(features, _POINTER_AGE_S if timestamp_column is None else 0.0)
+        if timestamp_column is None:
+            event_times = {column.view.spec.timestamp_field for column in asked}
+            timestamp_column = request_time_column(table, event_times)
+            if timestamp_column is not None:
+                asked = self._asked(features, 0.0)
         if as_of is not None and timestamp_column is None:
             raise RequestError(
                 "as_of needs a timestamp_column",
                 where="get_features",
                 hint="Without one the online store is read, which knows the present only",
             )
-        max_age_s = _POINTER_AGE_S if timestamp_column is None else 0.0
-        columns = self._columns(features, max_age_s)
-        table = read_frame(entities)
-        names = column_names(
-            [(view.name, output) for view, output in columns], table.column_names, full_feature_names
+        request = _Request(
+            table, asked, timestamp_column, full_feature_names, include_event_timestamps, _index(entities)
         )
-        looked = (
-            self._now(columns, table)
-            if timestamp_column is None
-            else self._then(columns, table, timestamp_column, as_of)
-        )
-        found = [(looked[view.name], output.name) for view, output in columns]
-        return Features(
-            table,
-            pa.table({name: view.columns[output] for name, (view, output) in zip(names, found, strict=True)}),
-            {name: view.statuses[output] for name, (view, output) in zip(names, found, strict=True)},
-        )
+        return self._answer(request, as_of)
 
     def get_historical_features(
-        self, entity_df: Any, features: Sequence[str], full_feature_names: bool = False
+        self,
+        entity_df: Any,
+        features: str | Sequence[str],
+        full_feature_names: bool = False,
+        *,
+        include_event_timestamps: bool = False,
     ) -> Features:
-        """Feast's signature: :meth:`get_features` at the times in the column ``event_timestamp``."""
-        return self.get_features(
-            features, entity_df, timestamp_column="event_timestamp", full_feature_names=full_feature_names
+        """Feast's signature: :meth:`get_features` at the times in the column ``event_timestamp``.
+
+        Without a column of that name, the only one that holds times is taken.
+        """
+        from featurestore.client.frames import read_frame
+        from featurestore.client.times import historical_time_column
+
+        table = read_frame(entity_df)
+        request = _Request(
+            table,
+            self._asked(features, 0.0),
+            historical_time_column(table),
+            full_feature_names,
+            include_event_timestamps,
+            _index(entity_df),
         )
+        return self._answer(request, None)
 
     def get_online_features(
-        self, features: Sequence[str], entity_rows: Any, full_feature_names: bool = False
+        self,
+        features: str | Sequence[str],
+        entity_rows: Any,
+        full_feature_names: bool = False,
+        *,
+        include_event_timestamps: bool = False,
     ) -> Features:
-        """Feast's signature: :meth:`get_features` as of now."""
-        return self.get_features(features, entity_rows, full_feature_names=full_feature_names)
+        """Feast's signature: :meth:`get_features` as of now, whatever columns the entities have."""
+        from featurestore.client.frames import read_frame
+
+        request = _Request(
+            read_frame(entity_rows),
+            self._asked(features, _POINTER_AGE_S),
+            None,
+            full_feature_names,
+            include_event_timestamps,
+            _index(entity_rows),
+        )
+        return self._answer(request, None)
 
     def list_views(self) -> list[str]:
         """Names of the views that are accepted, sorted."""
@@ -152,6 +204,7 @@ class Store:
         Raises:
             NotFound: there is no such view.
         """
+        view = resource_name(view)
         accepted = self._views.accepted(view)
         served = self._views.find(view)
         spec = served.spec if served else accepted.resource.spec
@@ -190,6 +243,7 @@ class Store:
         """
         from featurestore.client.times import moment
 
+        view = resource_name(view)
         if commit_or_time is None:
             commit_or_time = self._newest_commit(view)
         by_time = not isinstance(commit_or_time, int)
@@ -212,20 +266,52 @@ class Store:
                 )
             self._sleep(_POLL_S)
 
-    def _columns(self, features: Sequence[str], max_age_s: float) -> Columns:
+    def _asked(self, features: object, max_age_s: float) -> list[_Asked]:
         """The asked outputs with their views, each once, in the order of the request."""
         views: dict[str, ServedView] = {}
-        columns: dict[tuple[str, str], tuple[ServedView, Output]] = {}
+        columns: dict[tuple[str, str], _Asked] = {}
         for reference in parse_references(features):
             if reference.view not in views:
                 views[reference.view] = self._views.get(reference.view, max_age_s)
             view = views[reference.view]
             for output in reference.outputs(view.outputs):
-                columns[view.name, output.name] = (view, output)
+                columns.setdefault((view.name, output.name), _Asked(view, output, reference.written))
         return list(columns.values())
 
+    def _answer(self, request: _Request, as_of: datetime | date | str | None) -> Features:
+        import pyarrow as pa
+
+        from featurestore.client.frames import typed_if_empty
+        from featurestore.client.features import Features
+
+        asked, timestamp_column = request.asked, request.timestamp_column
+        keys = {key.name: key.type for it in asked for key in it.view.spec.entity.join_keys}
+        table = typed_if_empty(request.table, keys, timestamp_column)
+        names = column_names(
+            [(it.written, it.output) for it in asked], table.column_names, request.full_feature_names
+        )
+        looked = (
+            self._now(asked, table)
+            if timestamp_column is None
+            else self._then(asked, table, timestamp_column, as_of)
+        )
+        found = [(name, looked[it.view.name], it.output.name) for name, it in zip(names, asked, strict=True)]
+        return Features(
+            table,
+            pa.table({name: values.columns[output] for name, values, output in found}),
+            {name: values.statuses[output] for name, values, output in found},
+            {name: values.event_times for name, values, _ in found},
+            include_event_timestamps=request.include_event_timestamps,
+            timestamp_column=timestamp_column,
+            index=request.index,
+        )
+
     def _then(
-        self, columns: Columns, table: pa.Table, timestamp_column: str, as_of: datetime | date | str | None
+        self,
+        asked: Sequence[_Asked],
+        table: pa.Table,
+        timestamp_column: str,
+        as_of: datetime | date | str | None,
     ) -> dict[str, FeatureValues]:
         """What the offline store answers for the times in a column, by view."""
         from featurestore.client.times import microseconds, moment
@@ -241,13 +327,11 @@ class Store:
             )
         times_us, is_asked = microseconds(table.column(timestamp_column), timestamp_column)
         times = Times(times_us, is_asked, None if as_of is None else moment(as_of, "as_of"))
-        return {
-            lookup.view: point_in_time(self._storage, lookup, times) for lookup in _lookups(columns, table)
-        }
+        return {lookup.view: point_in_time(self._storage, lookup, times) for lookup in _lookups(asked, table)}
 
-    def _now(self, columns: Columns, table: pa.Table) -> dict[str, FeatureValues]:
+    def _now(self, asked: Sequence[_Asked], table: pa.Table) -> dict[str, FeatureValues]:
         """What the online store answers for now, by view."""
-        for view, _ in columns:
+        for view in {it.view.name: it.view for it in asked}.values():
             if view.spec.online.enabled is OnlineEnabled.NEVER:
                 raise RequestError(
                     f"the view {view.name!r} is not published online",
@@ -255,24 +339,24 @@ class Store:
                     hint="Pass a timestamp_column to read it offline, or set its online.enabled to Always",
                 )
         try:
-            return self._read_online(columns, table)
+            return self._read_online(asked, table)
         except StorageError:
             # A build that was replaced may be deleted while its pointer is still young enough to go by.
-            renewed = self._renewed(columns)
-            if [view.digest for view, _ in renewed] == [view.digest for view, _ in columns]:
+            renewed = self._renewed(asked)
+            if [it.view.digest for it in renewed] == [it.view.digest for it in asked]:
                 raise
             return self._read_online(renewed, table)
 
-    def _read_online(self, columns: Columns, table: pa.Table) -> dict[str, FeatureValues]:
-        lookups = _lookups(columns, table)
+    def _read_online(self, asked: Sequence[_Asked], table: pa.Table) -> dict[str, FeatureValues]:
+        lookups = _lookups(asked, table)
         found = self._online_store().read_many(lookups, self._clock_us())
         return {lookup.view: looked for lookup, looked in zip(lookups, found, strict=True)}
 
-    def _renewed(self, columns: Columns) -> Columns:
+    def _renewed(self, asked: Sequence[_Asked]) -> list[_Asked]:
         """The same outputs of the views as they are served at this moment."""
         self._views.forget()
-        references = [f"{view.name}:{output.name}" for view, output in columns]
-        return self._columns(references, _POINTER_AGE_S)
+        references = [f"{it.view.name}:{it.output.name}" for it in asked]
+        return self._asked(references, _POINTER_AGE_S)
 
     def _online_store(self) -> OnlineStore:
         if self._opened is None:
@@ -300,15 +384,22 @@ class Store:
         return build if held is not None and held.version >= build.version else None
 
 
-def _lookups(columns: Columns, table: pa.Table) -> list[FeatureQuery]:
+def _lookups(asked: Sequence[_Asked], table: pa.Table) -> list[FeatureQuery]:
     """One for each view, with all that is asked of it."""
-    asked: dict[str, tuple[ServedView, list[Output]]] = {}
-    for view, output in columns:
-        asked.setdefault(view.name, (view, []))[1].append(output)
+    views: dict[str, tuple[ServedView, list[Output]]] = {}
+    for it in asked:
+        views.setdefault(it.view.name, (it.view, []))[1].append(it.output)
     return [
         FeatureQuery(view.name, view.spec, view.digest, wanted, _keys(view, table))
-        for view, wanted in asked.values()
+        for view, wanted in views.values()
     ]
+
+
+def _index(entities: Any) -> Any:
+    """The index of a pandas frame, else None."""
+    from featurestore.client.frames import is_pandas
+
+    return entities.index if is_pandas(entities) else None
 
 
 def _keys(view: ServedView, table: pa.Table) -> pa.Table:

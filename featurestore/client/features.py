@@ -17,6 +17,8 @@ from featurestore.views.value_status import Status
 if TYPE_CHECKING:
     import pandas as pd
 
+EVENT_TIME_SUFFIX = "__ts"
+"""Of the columns that ``include_event_timestamps`` adds. It is Feast's."""
 _SHOWN_ROWS, _SHOWN_COLUMNS, _SHOWN_WIDTH = 10, 12, 36
 
 
@@ -24,32 +26,74 @@ class Features:
     """The columns of the entities and then the features, one row per entity and in their order.
 
     Integers stay integers, and a value that is not there is null; :meth:`statuses` says why.
+
+    ``event_times``: feature column to the event time of each value. With ``include_event_timestamps``, here or
+    in a conversion, a column ``<feature>__ts`` with them stands after each feature.
+    ``timestamp_column``: the entities' column whose times were read; None if the present was. ``index``: of the
+    pandas frame that was asked with.
     """
 
-    def __init__(self, entities: pa.Table, features: pa.Table, statuses: Mapping[str, npt.NDArray[np.uint8]]):
-        self._table = pa.Table.from_arrays(
-            [*entities.columns, *features.columns], names=[*entities.column_names, *features.column_names]
-        )
-        self._statuses = statuses
+    def __init__(
+        self,
+        entities: pa.Table,
+        features: pa.Table,
+        statuses: Mapping[str, npt.NDArray[np.uint8]],
+        event_times: Mapping[str, pa.Array],
+        *,
+        include_event_timestamps: bool = False,
+        timestamp_column: str | None = None,
+        index: Any = None,
+    ) -> None:
+        self.timestamp_column = timestamp_column
+        self._entities, self._features = entities, features
+        self._statuses, self._event_times = statuses, event_times
+        self._index = index
+        self._with_times = include_event_timestamps
+        self._table = self.to_arrow()
 
-    def to_arrow(self) -> pa.Table:
-        return self._table
+    def to_arrow(self, *, include_event_timestamps: bool = False) -> pa.Table:
+        """An Arrow table.
 
-    def to_polars(self) -> Any:
+        Raises:
+            RequestError: a column of event times would have the name of another column.
+        """
+        columns = dict(zip(self._entities.column_names, self._entities.columns, strict=True))
+        for name, values in zip(self._features.column_names, self._features.columns, strict=True):
+            columns[name] = values
+            if include_event_timestamps or self._with_times:
+                added = f"{name}{EVENT_TIME_SUFFIX}"
+                if added in columns or added in self._features.column_names:
+                    raise RequestError(
+                        f"two columns would have the name {added!r}",
+                        where="include_event_timestamps",
+                        hint="Rename the column of the entities, or ask for the event times alone",
+                    )
+                columns[added] = self._event_times[name]
+        return pa.Table.from_arrays(list(columns.values()), names=list(columns))
+
+    def to_polars(self, *, include_event_timestamps: bool = False) -> Any:
         """A Polars DataFrame.
 
         Raises:
             RequestError: Polars is not installed.
         """
-        return _library("polars").from_arrow(self._table)
+        table = self.to_arrow(include_event_timestamps=include_event_timestamps)
+        return _library("polars").from_arrow(table)
 
-    def to_pandas(self) -> pd.DataFrame:
-        """A pandas DataFrame. An integer or boolean column with a null is of a nullable type, not of floats.
+    def to_df(self, *, include_event_timestamps: bool = False) -> pd.DataFrame:
+        """Feast's name of :meth:`to_pandas`."""
+        return self.to_pandas(include_event_timestamps=include_event_timestamps)
+
+    def to_pandas(self, *, include_event_timestamps: bool = False) -> pd.DataFrame:
+        """A pandas DataFrame, with the index of the frame that was asked with, if that was a pandas frame.
+
+        An integer or boolean column with a null is of a nullable type, not of floats.
 
         Raises:
             RequestError: pandas is not installed.
         """
         pandas = _library("pandas")
+        table = self.to_arrow(include_event_timestamps=include_event_timestamps)
         nullable = {
             pa.bool_(): pandas.BooleanDtype(),
             **{
@@ -59,14 +103,15 @@ class Features:
         }
         columns = [
             column.to_pandas(types_mapper=nullable.get if column.null_count else None)
-            for column in self._table.columns
+            for column in table.columns
         ]
-        frame: pd.DataFrame = pandas.concat(columns, axis=1, keys=self._table.column_names)
-        return frame
+        frame: pd.DataFrame = pandas.concat(columns, axis=1, keys=table.column_names)
+        return frame if self._index is None else frame.set_axis(self._index, axis=0)
 
-    def to_dict(self) -> dict[str, list[Any]]:
+    def to_dict(self, *, include_event_timestamps: bool = False) -> dict[str, list[Any]]:
         """Column name to its values as Python objects."""
-        values: dict[str, list[Any]] = self._table.to_pydict()
+        table = self.to_arrow(include_event_timestamps=include_event_timestamps)
+        values: dict[str, list[Any]] = table.to_pydict()
         return values
 
     def statuses(self) -> dict[str, list[Status]]:
@@ -88,6 +133,7 @@ class Features:
         rows, more = len(self), len(self._table.column_names) - len(names)
         foot = f"{rows:,} row{'' if rows == 1 else 's'}"
         foot += f", {rows - _SHOWN_ROWS:,} of them not shown" if rows > _SHOWN_ROWS else ""
+        foot += f", as of the times in {self.timestamp_column!r}" if self.timestamp_column else ""
         foot += f"; columns not shown: {', '.join(self._table.column_names[_SHOWN_COLUMNS:])}" if more else ""
         return "\n".join([*lines, f"[{foot}]"])
 

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from featurestore.client.times import from_datetimes
 from featurestore.errors import RequestError, did_you_mean
 from featurestore.resources.value import KeyType
-from featurestore.views.schema import arrow_type
+from featurestore.views.schema import TIMESTAMP, arrow_type
 
 _ACCEPTED = "a pandas or Polars frame, an Arrow table, a dict of lists or a list of dicts"
 _EXACT = 1 << 53
@@ -27,11 +27,18 @@ def read_frame(frame: Any) -> pa.Table:
     """The frame as an Arrow table, rows and columns in the given order.
 
     Raises:
-        RequestError: it is no frame, its columns differ in length or share a name, or values have no type.
+        RequestError: it is not a frame, its columns differ in length or share a name, or values have no type.
     """
     if isinstance(frame, pa.Table):
         table = frame
-    elif _is_pandas(frame):
+    elif is_pandas(frame):
+        if len(frame) and not len(frame.columns):
+            raise RequestError(
+                "the data frame has rows but no columns",
+                where="entities",
+                wanted="a column for each join key",
+                hint="reset_index() makes columns of its index",
+            )
         table = _from_columns([(str(name), frame.iloc[:, n]) for n, name in enumerate(frame.columns)])
     elif hasattr(frame, "__arrow_c_stream__"):
         table = pa.table(frame)
@@ -44,7 +51,11 @@ def read_frame(frame: Any) -> pa.Table:
     else:
         hint = "Call .collect() first" if hasattr(frame, "collect") else ""
         raise RequestError(
-            "this is no frame", where="entities", wanted=_ACCEPTED, got=type(frame).__name__, hint=hint
+            "this is not a data frame",
+            where="entities",
+            wanted=_ACCEPTED,
+            got=type(frame).__name__,
+            hint=hint,
         )
     twice = {name for name in table.column_names if table.column_names.count(name) > 1}
     if twice:
@@ -83,6 +94,33 @@ def key_column(table: pa.Table, name: str, kind: KeyType, view: str) -> pa.Chunk
     raise _wrong_type(view, name, kind, str(given))
 
 
+def typed_if_empty(table: pa.Table, keys: Mapping[str, KeyType], timestamp_column: str | None) -> pa.Table:
+    """The table; one without rows with columns of the types that rows would have had.
+
+    A list without dicts says nothing of columns: it gets all that are asked for. A frame without rows says no
+    types, or any: a column that no value could be read from becomes one of the declared type.
+    """
+    if table.num_rows:
+        return table
+    fields = {name: arrow_type(kind) for name, kind in keys.items()}
+    if timestamp_column is not None:
+        fields[timestamp_column] = TIMESTAMP
+    if not table.column_names:
+        return pa.schema(fields).empty_table()
+    for name, kind in fields.items():
+        if name in table.column_names and not _same_family(table.schema.field(name).type, kind):
+            at = table.column_names.index(name)
+            table = table.set_column(at, name, pa.array([], kind))
+    return table
+
+
+def _same_family(given: pa.DataType, wanted: pa.DataType) -> bool:
+    """Whether values of the one type can be read as the other: integers of any width, any text, any time."""
+    given = given.value_type if pa.types.is_dictionary(given) else given
+    families = (pa.types.is_integer, _is_text, pa.types.is_timestamp)
+    return any(family(given) and family(wanted) for family in families)
+
+
 def _wrong_type(view: str, name: str, kind: KeyType, got: str) -> RequestError:
     return RequestError(
         "a join key has the wrong type",
@@ -107,17 +145,21 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
-def _is_pandas(frame: Any) -> bool:
-    return type(frame).__module__.partition(".")[0] == "pandas" and hasattr(frame, "iloc")
+def is_pandas(frame: Any) -> bool:
+    """Whether it is a pandas DataFrame, or of a class that is made from one."""
+    classes = type(frame).__mro__
+    return any(it.__module__.partition(".")[0] == "pandas" and it.__name__ == "DataFrame" for it in classes)
 
 
 def _from_records(records: Sequence[Any]) -> pa.Table:
     for place, record in enumerate(records):
         if not isinstance(record, Mapping):
             raise RequestError(
-                "a row is no dict", where=f"entities[{place}]", wanted=_ACCEPTED, got=type(record).__name__
+                "a row is not a dict", where=f"entities[{place}]", wanted=_ACCEPTED, got=type(record).__name__
             )
     names = dict.fromkeys(str(name) for record in records for name in record)
+    if records and not names:
+        raise RequestError("the rows are empty", where="entities", wanted="the join keys in each", got="{}")
     return _from_columns([(name, [record.get(name) for record in records]) for name in names])
 
 
@@ -135,7 +177,7 @@ def _array(name: str, values: Any) -> pa.Array | pa.ChunkedArray:
         return values
     where = f"entities, column {name!r}"
     if isinstance(values, str | bytes) or not hasattr(values, "__len__"):
-        raise RequestError("a column is no list", where=where, wanted="a list", got=repr(values))
+        raise RequestError("a column is not a list", where=where, wanted="a list", got=repr(values))
     # Only Python's own objects need a look at each: a column of objects may mix times with and without zones.
     objects = isinstance(values, list | tuple) or getattr(values, "dtype", None) == np.dtype(object)
     if objects and any(isinstance(value, datetime) for value in values):
@@ -148,7 +190,7 @@ def _array(name: str, values: Any) -> pa.Array | pa.ChunkedArray:
 
 
 def _is_text_with_nan(values: Sequence[Any]) -> bool:
-    """True for what pandas makes of missing text in lists and dicts: NaN, which among texts is no number."""
+    """True for what pandas makes of missing text in lists and dicts: NaN, which among texts is not a number."""
     return any(isinstance(v, str) for v in values) and any(isinstance(v, float) and v != v for v in values)
 
 

@@ -1,11 +1,12 @@
-"""Names of features in requests: ``view:feature``, or ``view:*`` for all of a view."""
+"""Names of features in requests: ``view:feature``, or ``view`` for all features of a view."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from featurestore.errors import NotFound, RequestError, did_you_mean
+from featurestore.resources.metadata import resource_name
 from featurestore.resources.outputs import Output
 
 ALL = "*"
@@ -13,30 +14,34 @@ ALL = "*"
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """One feature of one view, or all of its features."""
+    """One feature of one view, or all of its features.
+
+    ``written``: the view's name as the request writes it, with ``_`` or ``-``; full column names begin with it.
+    """
 
     view: str
     feature: str
+    written: str = field(compare=False)
 
     @classmethod
     def parse(cls, text: object) -> Reference:
-        """The parts of ``view:feature``.
+        """The parts of ``view:feature``, or of ``view``, which means all its features.
 
-        >>> Reference.parse("aircraft-delays:arr_delay_mean_7d")
-        Reference(view='aircraft-delays', feature='arr_delay_mean_7d')
+        >>> Reference.parse("aircraft_delays:arr_delay_mean_7d")
+        Reference(view='aircraft-delays', feature='arr_delay_mean_7d', written='aircraft_delays')
 
         Raises:
             RequestError: it is not of this form.
         """
         view, colon, feature = text.partition(":") if isinstance(text, str) else ("", "", "")
-        if not (view and colon and feature) or ":" in feature:
+        if not view or bool(colon) != bool(feature) or ":" in feature:
             raise RequestError(
-                "this names no feature",
+                "this does not name a feature",
                 where="features",
-                wanted="view:feature, or view:* for all of a view",
+                wanted="view:feature, or view (or view:*) for all features of a view",
                 got=repr(text),
             )
-        return cls(view, feature)
+        return cls(resource_name(view), feature or ALL, view)
 
     def outputs(self, known: Sequence[Output]) -> list[Output]:
         """The outputs that are meant.
@@ -55,14 +60,19 @@ class Reference:
 
 
 def parse_references(features: object) -> list[Reference]:
-    """All references of a request, each once, in their order.
+    """All references of a request, each once, in their order. A string is a request of one.
 
     Raises:
-        RequestError: one is malformed, there is none, or the list is no list.
+        RequestError: one is malformed, there is none, or this is not a list.
     """
-    if isinstance(features, str) or not isinstance(features, Iterable):
+    if isinstance(features, str):
+        return [Reference.parse(features)]
+    if not isinstance(features, Iterable):
         raise RequestError(
-            "features are no list", where="features", wanted="a list of names", got=repr(features)
+            "features are not a list",
+            where="features",
+            wanted="a name or a list of names",
+            got=repr(features),
         )
     references = list(dict.fromkeys(Reference.parse(text) for text in features))
     if not references:

@@ -5,7 +5,7 @@ A time *and* a time without a zone in one column cannot both be meant: that is a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -18,6 +18,8 @@ from featurestore.arrays import Ints
 from featurestore.errors import RequestError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EVENT_TIMESTAMP = "event_timestamp"
+"""The column that is taken as the time of each row where a request names none. It is Feast's name."""
 _WANTED = "a timestamp, a date, or text such as '2013-01-01T05:00:00Z'"
 _FRACTION = 6
 
@@ -26,7 +28,7 @@ def microseconds(column: pa.ChunkedArray, name: str) -> tuple[Ints, npt.NDArray[
     """Times of a column, and which of them are not null. Parts of a microsecond are cut off.
 
     Raises:
-        RequestError: the column holds no times, or times with and without a zone.
+        RequestError: the column does not hold times, or times with and without a zone.
     """
     where = f"entities, column {name!r}"
     if pa.types.is_dictionary(column.type):
@@ -36,7 +38,13 @@ def microseconds(column: pa.ChunkedArray, name: str) -> tuple[Ints, npt.NDArray[
     if pa.types.is_null(column.type) or pa.types.is_date(column.type):
         column = column.cast(pa.timestamp("us"))
     if not pa.types.is_timestamp(column.type):
-        raise RequestError("a column holds no times", where=where, wanted=_WANTED, got=str(column.type))
+        raise RequestError(
+            "a column does not hold times",
+            where=where,
+            wanted=_WANTED,
+            got=str(column.type),
+            hint="Convert it, or rename it and call get_online_features() to read features as they are now",
+        )
     valid = column.is_valid().to_numpy()
     if column.type.unit == "ns":
         # Rounded towards the past, so that what came later within the microsecond is not seen.
@@ -46,6 +54,57 @@ def microseconds(column: pa.ChunkedArray, name: str) -> tuple[Ints, npt.NDArray[
     except pa.ArrowInvalid as error:
         raise RequestError("a time is out of range", where=where, got=str(error)) from error
     return times.cast(pa.int64()).fill_null(0).to_numpy(), valid
+
+
+def request_time_column(table: pa.Table, event_times: Collection[str]) -> str | None:
+    """The column with the time of each row, where a request names none; None if the request is about now.
+
+    A column ``event_timestamp`` is taken, as Feast does. Other columns that may be meant as the time are not
+    taken in silence, and not ignored either: what is a label's time must not be read as of today.
+    ``event_times``: names that the views asked for give to the time of their events.
+
+    Raises:
+        RequestError: there are such columns.
+    """
+    if EVENT_TIMESTAMP in table.column_names:
+        return EVENT_TIMESTAMP
+    found = [name for name in table.column_names if name in event_times or _is_time(table.schema.field(name))]
+    if found:
+        raise RequestError(
+            "this request may be about the past or about now",
+            where="entities",
+            wanted=f"timestamp_column={found[0]!r} to read features as they were at the time in each row, or "
+            "get_online_features() to read them as they are now",
+            got=f"{'columns' if len(found) > 1 else 'a column'} {', '.join(map(repr, found))} and no "
+            "timestamp_column",
+        )
+    return None
+
+
+def historical_time_column(table: pa.Table) -> str:
+    """The column with the time of each row: ``event_timestamp``, else the only one that holds times.
+
+    Raises:
+        RequestError: several or none do.
+    """
+    names: list[str] = table.column_names
+    found = [name for name in names if _is_time(table.schema.field(name))]
+    if EVENT_TIMESTAMP in names or not names:
+        return EVENT_TIMESTAMP
+    if len(found) != 1:
+        raise RequestError(
+            "the time of each row is not known",
+            where="entities",
+            wanted=f"a column {EVENT_TIMESTAMP!r}, or exactly one column of times",
+            got=f"columns {names}, of times: {found}",
+            hint="get_features(…, timestamp_column=NAME) takes any column",
+        )
+    return found[0]
+
+
+def _is_time(field: pa.Field) -> bool:
+    kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+    return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind))
 
 
 def moment(value: Any, where: str) -> int:
@@ -61,11 +120,11 @@ def moment(value: Any, where: str) -> int:
         try:
             value = datetime.fromisoformat(value)
         except ValueError as error:
-            raise RequestError("this is no time", where=where, wanted=_WANTED, got=repr(value)) from error
+            raise RequestError("this is not a time", where=where, wanted=_WANTED, got=repr(value)) from error
     if isinstance(value, date) and not isinstance(value, datetime):
         value = datetime(value.year, value.month, value.day)
     if not isinstance(value, datetime) or value != value:
-        raise RequestError("this is no time", where=where, wanted=_WANTED, got=repr(value))
+        raise RequestError("this is not a time", where=where, wanted=_WANTED, got=repr(value))
     return _since_epoch(value)
 
 
@@ -73,7 +132,7 @@ def from_datetimes(values: Sequence[Any], where: str) -> pa.Array:
     """Python datetimes, each in its own zone, as one column in UTC. NaT and None are null.
 
     Raises:
-        RequestError: some have a zone and some have none, or a value is no datetime.
+        RequestError: some have a zone and some have none, or a value is not a datetime.
     """
     times = [None if value is None or value != value else value for value in values]
     for value in times:
@@ -115,7 +174,7 @@ def _parsed(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
     try:
         return words.cast(pa.timestamp("us", tz="UTC" if kinds == [True] else None))
     except pa.ArrowInvalid as error:
-        raise RequestError("a text is no time", where=where, wanted=_WANTED, got=str(error)) from error
+        raise RequestError("a text is not a time", where=where, wanted=_WANTED, got=str(error)) from error
 
 
 def _first(words: pa.ChunkedArray, mask: pa.ChunkedArray) -> str:

@@ -27,7 +27,7 @@ from featurestore.storage.delta import Table
 from featurestore.storage.objects import Storage
 from featurestore.storage.row_groups import Bounds, RowGroups
 from featurestore.views.feature_query import FeatureQuery, FeatureValues
-from featurestore.views.schema import view_schema
+from featurestore.views.schema import TIMESTAMP, view_schema
 from featurestore.views.value_status import Status
 from featurestore.windows.intervals import entity_spans, first_not_before
 from featurestore.windows.tile import Codes, Events, Tiles, build_tiles
@@ -123,7 +123,16 @@ class _Answer:
         return FeatureValues(
             {output.name: found[output.name][0] for output in self._lookup.outputs},
             {output.name: found[output.name][1] for output in self._lookup.outputs},
+            self._event_times(),
         )
+
+    def _event_times(self) -> pa.Array:
+        """The event time of the newest row not after the time, however old it is."""
+        time_us, missing = np.zeros(self._labels.count, np.int64), np.ones(self._labels.count, np.bool_)
+        place = self._labels.place[self._known]
+        time_us[place] = self._index.time_us[self._row[self._known]]
+        missing[place] = False
+        return pa.array(time_us, mask=missing).view(TIMESTAMP)
 
     def _newest(self, outputs: Sequence[Output]) -> dict[str, tuple[pa.Array, Statuses]]:
         """Values of the newest row not after the time, unless it is older than the ttl."""

@@ -13,6 +13,7 @@ from featurestore.online.entities import Section, Stored
 from featurestore.online.layout import EVENT_US, EVENTS, ROWS, TILES, Form
 from featurestore.resources.outputs import Output
 from featurestore.views.feature_query import FeatureQuery, FeatureValues
+from featurestore.views.schema import TIMESTAMP
 from featurestore.views.value_status import Status
 from featurestore.windows.intervals import entity_spans, first_not_before
 from featurestore.windows.tile import Events, build_tiles, merge_tiles
@@ -35,6 +36,7 @@ def answer(form: Form, lookup: FeatureQuery, stored: Stored, place: Ints, now_us
     return FeatureValues(
         {name: value for name, (value, _) in found.items()},
         {name: statuses for name, (_, statuses) in found.items()},
+        reading.event_times(),
     )
 
 
@@ -55,6 +57,14 @@ class _Reading:
             fresh &= age_us <= lookup.spec.ttl // timedelta(microseconds=1)
         self._windowed = self._asked(known, known)
         self._newest = self._asked(known, fresh)
+        self._time_us = time_us
+
+    def event_times(self) -> pa.Array:
+        """The event time of the newest row not after the time, however old it is."""
+        known = self._windowed == Status.PRESENT
+        time_us = np.zeros(len(self._place), np.int64)
+        time_us[known] = self._time_us[self._row[self._place[known]]]
+        return pa.array(time_us, mask=~known).view(TIMESTAMP)
 
     def newest(self, output: Output) -> Answered:
         """Value of the newest row not after the time, unless it is older than the ttl."""

@@ -25,6 +25,17 @@ Annotations = Annotated[
 ]
 
 
+def resource_name(text: str) -> str:
+    """The name of a resource that a text means: ``_``, as Feast's names have it, stands for ``-``.
+
+    No name of a resource has a ``_``, so no two names become one.
+
+    >>> resource_name("driver_hourly_stats")
+    'driver-hourly-stats'
+    """
+    return text.replace("_", "-")
+
+
 class Metadata(Model):
     name: Name = Field(description="Name, unique per kind and namespace.")
     namespace: Name | None = Field(None, description="Kubernetes namespace; unused on a laptop.")

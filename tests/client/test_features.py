@@ -28,7 +28,9 @@ def result(rows: int = 3) -> Features:
     ).slice(0, rows)
     index = [Status.PRESENT, Status.NULL_VALUE, Status.NOT_FOUND] * rows
     statuses = {name: np.array(index[:rows], np.uint8) for name in features.column_names}
-    return Features(entities, features, statuses)
+    times = pa.array([datetime(2013, 1, 1, tzinfo=UTC), None, None] * rows, pa.timestamp("us", "UTC"))
+    times = times.slice(0, rows)
+    return Features(entities, features, statuses, dict.fromkeys(features.column_names, times))
 
 
 def test_every_form_holds_the_same_values_and_integers_stay_integers() -> None:
@@ -74,6 +76,7 @@ def test_a_result_shows_itself_as_a_table_with_the_reason_of_each_null() -> None
         pa.table({"tailnum": ["N14228", "N0"]}),
         pa.table({"last_arr_delay": pa.array([12.0, None])}),
         {"last_arr_delay": np.array([Status.PRESENT, Status.NOT_FOUND], np.uint8)},
+        {},
     )
     assert repr(table).splitlines() == [
         "tailnum    last_arr_delay",
@@ -86,7 +89,7 @@ def test_a_result_shows_itself_as_a_table_with_the_reason_of_each_null() -> None
 
 def test_a_large_result_shows_its_beginning_and_says_what_is_left_out() -> None:
     wide = pa.table({f"f{n}": [0] * 1234 for n in range(14)})
-    shown = repr(Features(pa.table({"text": ["x" * 100] * 1234}), wide, {}))
+    shown = repr(Features(pa.table({"text": ["x" * 100] * 1234}), wide, {}, {}))
     assert shown.endswith("[1,234 rows, 1,224 of them not shown; columns not shown: f11, f12, f13]")
     assert len(shown.splitlines()) == 13
     assert "x" * 35 + "…" in shown

@@ -58,12 +58,12 @@ def test_missing_text_as_pandas_writes_it_in_dicts_is_null(orient: Any) -> None:
 @pytest.mark.parametrize(
     ("frame", "message"),
     [
-        ("N14228", "this is no frame: in entities, wanted a pandas or Polars frame"),
+        ("N14228", "this is not a data frame: in entities, wanted a pandas or Polars frame"),
         (42, "got int"),
         (None, "got NoneType"),
         (pl.LazyFrame({"id": [1]}), r"got LazyFrame\. Call \.collect\(\) first"),
-        (["N14228"], r"a row is no dict: in entities\[0\]"),
-        ({"tailnum": "N14228"}, "a column is no list: in entities, column 'tailnum', wanted a list"),
+        (["N14228"], r"a row is not a dict: in entities\[0\]"),
+        ({"tailnum": "N14228"}, "a column is not a list: in entities, column 'tailnum', wanted a list"),
         ({"a": [1], "b": [1, 2]}, "columns differ in length: in entities, got 'a': 1, 'b': 2"),
         ({"a": [1, "x"]}, "a column has no type: in entities, column 'a'"),
         ({"a": [2**70]}, "a column has no type"),

@@ -138,5 +138,5 @@ def test_one_moment_is_taken_as_a_column_of_them(value: Any) -> None:
 
 @pytest.mark.parametrize("value", ["noon", 12, None, pd.NaT])
 def test_what_is_no_moment_is_refused(value: Any) -> None:
-    with pytest.raises(RequestError, match="this is no time: in as_of, wanted a timestamp"):
+    with pytest.raises(RequestError, match="this is not a time: in as_of, wanted a timestamp"):
         moment(value, "as_of")

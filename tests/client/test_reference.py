@@ -36,12 +36,24 @@ def named(text: str) -> list[str]:
 def test_a_reference_means_one_feature_or_one_window_or_all_of_a_view() -> None:
     assert named("v:last") == ["last"]
     assert named("v:mean_7d") == ["mean_7d"]
-    assert named("v:*") == ["last", "mean_1d", "mean_7d"]
+    assert named("v:*") == named("v") == ["last", "mean_1d", "mean_7d"]
 
 
-@pytest.mark.parametrize("text", ["v", "v:", ":last", "v:a:b", "", 7, None])
+def test_an_underscore_stands_for_a_hyphen_in_the_name_of_a_view_and_columns_keep_it() -> None:
+    reference = Reference.parse("driver_hourly_stats:conv_rate")
+    assert (reference.view, reference.feature) == ("driver-hourly-stats", "conv_rate")
+    assert column_names([(reference.written, KNOWN[0])], [], True) == ["driver_hourly_stats__last"]
+    assert parse_references(["a_b:x", "a-b:x"]) == [reference.parse("a-b:x")]
+
+
+def test_a_string_is_a_request_of_one() -> None:
+    assert parse_references("v:last") == parse_references(["v:last"])
+    assert parse_references("v") == parse_references(["v:*"])
+
+
+@pytest.mark.parametrize("text", ["v:", ":last", ":", "v:a:b", "", 7, None])
 def test_a_malformed_reference_is_shown_the_form(text: Any) -> None:
-    with pytest.raises(RequestError, match="this names no feature: in features, wanted view:feature"):
+    with pytest.raises(RequestError, match="this does not name a feature: in features, wanted view:feature"):
         Reference.parse(text)
 
 
@@ -52,7 +64,7 @@ def test_an_unknown_feature_is_answered_with_the_nearest(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("features", "message"), [("v:last", "features are no list"), (7, "no list"), ([], "no feature")]
+    ("features", "message"), [(None, "features are not a list"), (7, "not a list"), ([], "no feature")]
 )
 def test_a_request_is_a_list_of_at_least_one_name(features: Any, message: str) -> None:
     with pytest.raises(RequestError, match=message):

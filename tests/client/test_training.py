@@ -169,7 +169,7 @@ def test_no_labels_give_no_rows_with_typed_columns(place: Any) -> None:
             {"tailnum": ["a"], "t": [1]},
             {},
             RequestError,
-            "holds no times.*column 't'.*got int64",
+            "does not hold times.*column 't'.*got int64",
         ),
         (
             ["delays:delay", "routes:delay"],
@@ -185,8 +185,8 @@ def test_no_labels_give_no_rows_with_typed_columns(place: Any) -> None:
             RequestError,
             "delays:delay, and the entities",
         ),
-        (["delays:delay"], {"tailnum": ["a"], "t": at(1)}, {"as_of": 7}, RequestError, "no time: in as_of"),
-        ("delays:delay", {"tailnum": ["a"], "t": at(1)}, {}, RequestError, "features are no list"),
+        (["delays:delay"], {"tailnum": ["a"], "t": at(1)}, {"as_of": 7}, RequestError, "not a time: in as_of"),
+        (7, {"tailnum": ["a"], "t": at(1)}, {}, RequestError, "features are not a list"),
     ],
 )
 def test_a_wrong_request_is_told_what_is_wrong_and_what_to_do(

@@ -127,7 +127,8 @@ class View:
         types = {output.name: arrow_type(output.type) for output in outputs(self.spec)}
         for name, column in looked.columns.items():
             assert column.type == types[name]
-        return {
+        times = [(time, "") for time in looked.event_times.to_pylist()]
+        return {"event time": times} | {
             name: list(zip(column.to_pylist(), [str(Status(s)) for s in looked.statuses[name]], strict=True))
             for name, column in looked.columns.items()
         }
