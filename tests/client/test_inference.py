@@ -111,7 +111,7 @@ def test_feasts_call_answers_the_same(online: Any) -> None:
         (["delays:dely"], [{"tailnum": "a"}], NotFound, "Did you mean 'delay'"),
         (["delays:delay"], [{"tail": "a"}], RequestError, "'delays' needs a join key"),
         (["routes:delay"], [{"origin": "JFK", "number": "7"}], RequestError, "wrong type.*wanted int32"),
-        (["delays:delay"], "N1", RequestError, "this is no frame"),
+        (["delays:delay"], "N1", RequestError, "this is not a data frame"),
     ],
 )
 def test_a_wrong_request_is_told_what_is_wrong(

@@ -185,7 +185,13 @@ def test_no_labels_give_no_rows_with_typed_columns(place: Any) -> None:
             RequestError,
             "delays:delay, and the entities",
         ),
-        (["delays:delay"], {"tailnum": ["a"], "t": at(1)}, {"as_of": 7}, RequestError, "not a time: in as_of"),
+        (
+            ["delays:delay"],
+            {"tailnum": ["a"], "t": at(1)},
+            {"as_of": 7},
+            RequestError,
+            "not a time: in as_of",
+        ),
         (7, {"tailnum": ["a"], "t": at(1)}, {}, RequestError, "features are not a list"),
     ],
 )
