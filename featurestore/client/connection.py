@@ -281,8 +281,8 @@ class Store:
     def _answer(self, request: _Request, as_of: datetime | date | str | None) -> Features:
         import pyarrow as pa
 
-        from featurestore.client.frames import typed_if_empty
         from featurestore.client.features import Features
+        from featurestore.client.frames import typed_if_empty
 
         asked, timestamp_column = request.asked, request.timestamp_column
         keys = {key.name: key.type for it in asked for key in it.view.spec.entity.join_keys}
