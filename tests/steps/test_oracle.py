@@ -39,8 +39,8 @@ def cast_s(row: Row) -> Row:
     text = row["s"]
     if text is None:
         return row
-    if re.fullmatch(r"[+-]?\d+", text) and -(2**63) <= int(text) < 2**63:
-        return {**row, "s": int(text)}
+    if re.fullmatch(r"[+-]?\d+(\.0+)?", text) and -(2**63) <= int(text.partition(".")[0]) < 2**63:
+        return {**row, "s": int(text.partition(".")[0])}
     return {**row, RULE: "cast:s"}
 
 

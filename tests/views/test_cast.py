@@ -71,7 +71,7 @@ def test_texts_of_numbers_become_numbers() -> None:
     assert cast(["12", "-3", "1.0", " 1", "", "9999999999", None], pl.String(), "int32") == [
         12,
         -3,
-        MISFIT,
+        1,
         MISFIT,
         MISFIT,
         MISFIT,
@@ -93,7 +93,11 @@ def test_texts_of_numbers_become_numbers() -> None:
         ("2013-01-31T05:06", datetime(2013, 1, 31, 5, 6)),
         ("2013-01-31 05:06:07", datetime(2013, 1, 31, 5, 6, 7)),
         ("2013-01-31T05:06:07Z", datetime(2013, 1, 31, 5, 6, 7)),
-        ("2013-01-31T05:06:07.123456789+02:00", datetime(2013, 1, 31, 3, 6, 7, 123456)),
+        ("2013-01-31T05:06:07.123456000+02:00", datetime(2013, 1, 31, 3, 6, 7, 123456)),
+        ("2013-01-31T05:06:07.123456789Z", None),
+        ("0001-01-01T00:00+01:00", None),
+        ("9999-12-31T23:59-01:00", None),
+        ("0000-12-31", None),
         ("2013-01-31T05:06-0530", datetime(2013, 1, 31, 10, 36)),
         ("1969-12-31T23:59:59.999999Z", datetime(1969, 12, 31, 23, 59, 59, 999999)),
         ("2013-02-30", None),
@@ -131,6 +135,11 @@ def test_times_too_far_away_for_microseconds_do_not_wrap() -> None:
 def test_only_midnights_become_dates() -> None:
     midnight, later = datetime(2013, 7, 1, tzinfo=UTC), datetime(2013, 7, 1, 1, tzinfo=UTC)
     assert cast([midnight, later, None], BERLIN, "date") == [date(2013, 7, 1), MISFIT, None]
+
+
+def test_a_whole_float_as_text_is_the_text_of_the_whole_number() -> None:
+    values = [1.0, -0.5, 2.0**53, 1e300, None]
+    assert cast(values, pl.Float64(), "string") == ["1", "-0.5", "9007199254740992", "1e+300", None]
 
 
 def test_plain_values_have_a_text() -> None:

@@ -75,7 +75,7 @@ def _conform(rows: pl.LazyFrame, met: SchemaMatch, policy: SchemaPolicy, rules: 
         if column is None:
             values.append(pl.lit(None, wanted).alias(name))
             continue
-        fit = store(pl.col(column), there[column], wanted)
+        fit = store(pl.col(column), there[column], wanted, declared=name in met.schema.pinned)
         values.append(fit.value.alias(name))
         if fit.fits is not None:
             got = shown(pl.col(column), there[column])

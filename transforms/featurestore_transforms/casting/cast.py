@@ -6,14 +6,15 @@
 | integers, decimals | floats | those that come back the same: integers to 2^53 in float64, and many beyond |
 | float64 | float32 | rounded; not a finite value that would become infinite |
 | integers, floats | bool | 0 and 1 |
-| string | numbers, bool, date, timestamp | plain texts of them: `12`, `1.5e3`, `true`, `2013-01-31`, ISO 8601 times |
-| numbers, bool, date, times | string | its text |
+| string | numbers, bool, date, timestamp | plain texts of them: `12`, `7.0`, `1.5e3`, `true`, days and times in ISO 8601 |
+| numbers, bool, date, times | string | its text; a whole float without a point, so that 1.0 and 1 are one key |
 | string | bytes | UTF-8 |
 | date, naive or zoned times | timestamp | midnight UTC; naive means UTC; kept to the microsecond |
 | timestamp | date | midnights UTC |
 | lists | lists | if every item does |
 
-What is not named does not cast at all, whatever the values: that is an error of the spec.
+What is not named does not cast at all, whatever the values: that is an error of the spec. Where nobody declared the
+type, a text must be one that the type gives back (``exact``, see ``spelling.py``).
 """
 
 from __future__ import annotations
@@ -27,13 +28,15 @@ from polars.datatypes import DataTypeClass
 
 from featurestore.resources.value import ColumnType, KeyType
 from featurestore.views.schema import arrow_type
+from featurestore_transforms.casting.spelling import gives_back
 
 UTC = pl.Datetime("us", "UTC")
 _ISO = (
     r"^(?P<day>\d{4}-\d{2}-\d{2})"
-    r"(?:[T ](?P<time>\d{2}:\d{2})(?::(?P<second>\d{2})(?:\.(?P<fraction>\d+))?)?"
+    r"(?:[T ](?P<time>\d{2}:\d{2})(?::(?P<second>\d{2})(?:\.(?P<fraction>\d{1,6})0*)?)?"
     r" ?(?:[Zz]|(?P<sign>[+-])(?P<hours>[01]\d|2[0-3]):?(?P<minutes>[0-5]\d)?)?)?$"
 )
+_WHOLE_WITH_POINT = r"^[+-]?[0-9]+\.0+$"
 _WORDS = {"true": True, "false": False}
 
 
@@ -63,20 +66,24 @@ def fit(value: pl.Expr, source: pl.DataType, declared: ColumnType | KeyType) -> 
     return fit_to(value, source, polars_type(declared))
 
 
-def fit_to(value: pl.Expr, source: pl.DataType, target: pl.DataType) -> Fit | None:
-    """As :func:`fit`, for a Polars type."""
+def fit_to(value: pl.Expr, source: pl.DataType, target: pl.DataType, *, exact: bool = False) -> Fit | None:
+    """As :func:`fit`, for a Polars type. ``exact``: only texts fit that the type gives back."""
     if source == target or source == pl.Null:
         return Fit(value.cast(target))
     if isinstance(source, pl.Categorical | pl.Enum):
-        return fit_to(value.cast(pl.String), pl.String(), target)
+        return fit_to(value.cast(pl.String), pl.String(), target, exact=exact)
     if isinstance(source, pl.Array):
-        return fit_to(value.arr.to_list(), pl.List(source.inner), target)
+        return fit_to(value.arr.to_list(), pl.List(source.inner), target, exact=exact)
     if isinstance(target, pl.List):
-        return _items(value, source, target)
+        return _items(value, source, target, exact)
     if source.is_numeric() or source == pl.Boolean:
         return _number(value, source, target)
     if source == pl.String:
-        return _text(value, target)
+        found = _text(value, target)
+        if found is None or not exact:
+            return found
+        same = gives_back(value, target).fill_null(True)
+        return Fit(found.value, same if found.fits is None else found.fits & same)
     if source.is_temporal():
         return _time(value, source, target)
     return None
@@ -95,7 +102,8 @@ def _checked(value: pl.Expr, cast: pl.Expr, same: pl.Expr) -> Fit:
 
 def _number(value: pl.Expr, source: pl.DataType, target: pl.DataType) -> Fit | None:
     if target == pl.String:
-        return Fit(value.cast(pl.String))
+        text = value.cast(pl.String)
+        return Fit(text.str.strip_suffix(".0") if source.is_float() else text)
     cast = value.cast(target, strict=False)
     if target == pl.Boolean:
         return _checked(value, value == 1, (value == 0) | (value == 1))
@@ -116,9 +124,13 @@ def _text(value: pl.Expr, target: pl.DataType) -> Fit | None:
     if target == pl.Boolean:
         return _nullable(value, value.str.to_lowercase().replace_strict(_WORDS, default=None))
     if target == pl.Date:
-        return _nullable(value, value.str.to_date("%Y-%m-%d", strict=False))
+        day = value.str.to_date("%Y-%m-%d", strict=False)
+        return _checked(value, day, day.dt.year().is_between(1, 9999))
     if target == UTC:
         return _nullable(value, _iso(value))
+    if target.is_integer():
+        whole = pl.when(value.str.contains(_WHOLE_WITH_POINT)).then(value.str.replace(r"\.0+$", ""))
+        return _nullable(value, whole.otherwise(value).cast(target, strict=False))
     cast = value.cast(target, strict=False)
     if target.is_float():
         return _checked(value, cast, ~cast.is_infinite() | value.str.contains("(?i)inf"))
@@ -135,11 +147,13 @@ def _iso(text: pl.Expr) -> pl.Expr:
         pl.lit(":"),
         part("second").fill_null("00"),
         pl.lit("."),
-        part("fraction").fill_null("0").str.slice(0, 6),
+        part("fraction").fill_null("0"),
     ).str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="us", strict=False)
     minutes = part("hours").cast(pl.Int64) * 60 + part("minutes").fill_null("0").cast(pl.Int64)
     east = pl.when(part("sign") == "-").then(-minutes).otherwise(minutes).fill_null(0)
-    return (naive - pl.duration(minutes=east)).dt.replace_time_zone("UTC")
+    moment = naive - pl.duration(minutes=east)
+    # Beyond these years Python, and so most who read the dataset, has no times.
+    return pl.when(moment.dt.year().is_between(1, 9999)).then(moment).dt.replace_time_zone("UTC")
 
 
 def _time(value: pl.Expr, source: pl.DataType, target: pl.DataType) -> Fit | None:
@@ -161,10 +175,10 @@ def _time(value: pl.Expr, source: pl.DataType, target: pl.DataType) -> Fit | Non
     return None
 
 
-def _items(value: pl.Expr, source: pl.DataType, target: pl.List) -> Fit | None:
+def _items(value: pl.Expr, source: pl.DataType, target: pl.List, exact: bool) -> Fit | None:
     if not isinstance(source, pl.List):
         return None
-    inner = fit_to(pl.element(), _whole(source.inner), _whole(target.inner))
+    inner = fit_to(pl.element(), _whole(source.inner), _whole(target.inner), exact=exact)
     if inner is None:
         return None
     items = value.list.eval(inner.value)

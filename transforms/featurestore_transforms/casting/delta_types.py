@@ -81,8 +81,11 @@ def storable(dtype: pl.DataType) -> pl.DataType | None:
     return _TYPES.get(type(dtype))
 
 
-def store(value: pl.Expr, source: pl.DataType, target: pl.DataType) -> Fit:
-    """The values in a table's type; where the types have nothing in common, only null fits."""
+def store(value: pl.Expr, source: pl.DataType, target: pl.DataType, *, declared: bool = False) -> Fit:
+    """The values in a table's type; where the types have nothing in common, only null fits.
+
+    ``declared``: the user said that texts are to become this type; else only texts do that it gives back.
+    """
     if source == target:
         return Fit(value)
     if _widens(source, target):
@@ -95,8 +98,8 @@ def store(value: pl.Expr, source: pl.DataType, target: pl.DataType) -> Fit:
         exact = value.dt.total_microseconds()
         return _both(Fit(exact, _whole_microseconds(value, source)), store(exact, pl.Int64(), target))
     if isinstance(source, pl.Struct) and isinstance(target, pl.Struct):
-        return _fields(value, source, target)
-    found = fit_to(value, source, target)
+        return _fields(value, source, target, declared)
+    found = fit_to(value, source, target, exact=not declared)
     if found is None:
         return Fit(pl.lit(None, target), value.is_null())
     if isinstance(source, pl.Datetime):
@@ -127,7 +130,7 @@ def _both(first: Fit, second: Fit) -> Fit:
     return Fit(second.value, first.fits & second.fits)
 
 
-def _fields(value: pl.Expr, source: pl.Struct, target: pl.Struct) -> Fit:
+def _fields(value: pl.Expr, source: pl.Struct, target: pl.Struct, declared: bool) -> Fit:
     """Field by field. A field that the target does not have must be null."""
     there = {field.name: whole(field.dtype) for field in source.fields}
     values, fits = [], [value.is_null() | True]
@@ -136,7 +139,7 @@ def _fields(value: pl.Expr, source: pl.Struct, target: pl.Struct) -> Fit:
         if field.name not in there:
             values.append(pl.lit(None, wanted).alias(field.name))
             continue
-        found = store(value.struct.field(field.name), there[field.name], wanted)
+        found = store(value.struct.field(field.name), there[field.name], wanted, declared=declared)
         values.append(found.value.alias(field.name))
         if found.fits is not None:
             fits.append(found.fits.fill_null(True))

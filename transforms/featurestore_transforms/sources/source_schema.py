@@ -47,12 +47,14 @@ class FailBatch(Exception):
 class SourceSchema:
     """``types``: column to type, ``Null`` while no value was seen. ``required``: what every file must have.
 
-    ``declared``: digest of the ``spec.columns`` that it began with; empty if it was learned.
+    ``declared``: digest of the ``spec.columns`` that it began with; empty if it was learned. ``pinned``: the columns
+    that these declare.
     """
 
     types: Mapping[str, pl.DataType]
     required: frozenset[str]
     declared: str = ""
+    pinned: frozenset[str] = frozenset()
 
     def to_json(self) -> bytes:
         """For people, and exactly: Arrow's own form holds all that a type says."""
@@ -62,6 +64,7 @@ class SourceSchema:
                 "columns": {name: str(dtype) for name, dtype in self.types.items()},
                 "required": sorted(self.required),
                 "declared": self.declared,
+                "pinned": sorted(self.pinned),
                 "arrow": base64.b64encode(arrow.serialize()).decode(),
             }
         )
@@ -71,7 +74,7 @@ class SourceSchema:
         value = json.loads(data)
         arrow = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(value["arrow"])))
         types = dict(pl.Schema(arrow))
-        return cls(types, frozenset(value["required"]), value["declared"])
+        return cls(types, frozenset(value["required"]), value["declared"], frozenset(value["pinned"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +103,12 @@ def first_schema(columns: Sequence[Column] | None, held: SourceSchema | None) ->
     What was held gives way to columns that are declared anew.
     """
     if columns is None:
-        return held and replace(held, declared="")
+        return held and replace(held, declared="", pinned=frozenset())
     named = digest([column.model_dump(mode="json") for column in columns])
     if held is not None and held.declared == named:
         return held
     types = {column.name: polars_type(column.type) for column in columns}
-    return SourceSchema(types, frozenset(types), named)
+    return SourceSchema(types, frozenset(types), named, frozenset(types))
 
 
 def match_schema(held: SourceSchema | None, file: SourceFile, policy: SchemaPolicy) -> SchemaMatch:

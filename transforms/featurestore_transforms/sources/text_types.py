@@ -2,13 +2,15 @@
 
 | all texts are | type |
 |---|---|
-| whole numbers without leading zeros, in 64 bits | int64 |
-| numbers; whole ones up to 2^53 | float64 |
+| whole numbers in 64 bits, as `7` | int64 |
+| numbers as float64 gives them back, as `1.5`; whole ones all with `.0` or all without | float64 |
 | `true` or `false` | bool |
 | days as `2013-01-31` | date |
 | days and times in ISO 8601 | timestamp |
-| something else, such as `007` | string |
+| something else, such as `007`, `1.10`, `1e5`, `True` | string |
 | not there at all | not known yet |
+
+What exactly is given back, says ``casting/spelling.py``.
 """
 
 from __future__ import annotations
@@ -18,17 +20,10 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 from featurestore.resources.value import ColumnType
-from featurestore_transforms.casting.cast import fit, polars_type
+from featurestore_transforms.casting.cast import fit_to, polars_type
+from featurestore_transforms.casting.spelling import WHOLE
 
-_WHOLE = r"^(?:0|-?[1-9][0-9]{0,18})$"
-_NUMBER = (
-    r"^[+-]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
-    r"|^(?:NaN|nan|[+-]?(?:inf|Infinity))$"
-)
-_WORD = r"^(?:true|false|True|False|TRUE|FALSE)$"
-_DAY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 _TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:"
-_EXACT = 2**53
 _FIRST_ROWS = 1000
 _KINDS = (ColumnType.INT64, ColumnType.FLOAT64, ColumnType.BOOL, ColumnType.DATE, ColumnType.TIMESTAMP)
 
@@ -59,7 +54,7 @@ def _passed(
     texts: pl.LazyFrame, wanted: Mapping[str, Sequence[ColumnType]]
 ) -> Mapping[str, list[ColumnType] | None]:
     """Column to those of its kinds that all of its texts are of; None if there is no text."""
-    tests = {f"{k}:{name}": _is(pl.col(name), k).all() for name, some in wanted.items() for k in some}
+    tests = {f"{k}:{name}": _are(pl.col(name), k) for name, some in wanted.items() for k in some}
     counts = {f"count:{name}": pl.col(name).count() for name in wanted}
     if not wanted:
         return {}
@@ -70,27 +65,16 @@ def _passed(
     }
 
 
-def _is(text: pl.Expr, kind: ColumnType) -> pl.Expr:
-    """Whether the text is of the kind; null for null."""
-    match kind:
-        case ColumnType.INT64:
-            return text.str.contains(_WHOLE) & (
-                text.cast(pl.Int64, strict=False).is_not_null() | text.is_null()
-            )
-        case ColumnType.FLOAT64:
-            # A whole number that a float cannot hold would be another number afterwards.
-            exact = text.cast(pl.Int64, strict=False).is_between(-_EXACT, _EXACT).fill_null(False)
-            return text.str.contains(_NUMBER) & (~text.str.contains(_WHOLE) | exact)
-        case ColumnType.BOOL:
-            return text.str.contains(_WORD)
-        case ColumnType.DATE:
-            return text.str.contains(_DAY) & _fits(text, kind)
-        case _:
-            return text.str.contains(_TIME) & _fits(text, kind)
-
-
-def _fits(text: pl.Expr, wanted: ColumnType) -> pl.Expr:
-    found = fit(text, pl.String(), wanted)
+def _are(text: pl.Expr, kind: ColumnType) -> pl.Expr:
+    """Whether all texts are of the kind."""
+    found = fit_to(text, pl.String(), polars_type(kind), exact=True)
     assert found is not None
     assert found.fits is not None
-    return found.fits
+    alike = found.fits.all()
+    if kind is ColumnType.TIMESTAMP:
+        return alike & text.str.contains(_TIME).all()
+    if kind in (ColumnType.INT64, ColumnType.FLOAT64):
+        # Of `1` and `1.0` side by side, a number could give back only one.
+        pointed, whole = text.str.ends_with(".0").any(), text.str.contains(WHOLE).any()
+        return alike & ~(pointed if kind is ColumnType.INT64 else pointed & whole)
+    return alike

@@ -51,7 +51,7 @@ def look_up(frame: pl.LazyFrame, step: Lookup, table: pl.LazyFrame, where: str) 
 
 
 def _key(mine: str, here: pl.DataType, theirs: str, there: pl.DataType, where: str) -> pl.Expr:
-    found = fit_to(pl.col(theirs), there, here)
+    found = fit_to(pl.col(theirs), there, here, exact=True)
     if found is None:
         raise SpecError(
             "keys of a lookup have different types",

@@ -154,6 +154,12 @@ def _fits(columns: tuple[_Column, ...], types: pl.Schema) -> list[Fit]:
     for index, column in enumerate(columns):
         source = types[_source(index)]
         found = fit(pl.col(_source(index)), source, column.type)
+        if column.type is KeyType.STRING and isinstance(source, pl.Datetime):
+            hint = "A moment has many texts: declare the column as string in the pipeline"
+            problems.append(
+                SpecError("a timestamp is not a text key", where=column.rule, got=str(source), hint=hint)
+            )
+            continue
         if found is not None:
             fits.append(found)
             continue
