@@ -66,6 +66,11 @@ class Manifest:
         """Names the Job that runs it."""
         return digest(asdict(self))
 
+    @property
+    def size_bytes(self) -> int:
+        """Of its arrivals, as they were listed."""
+        return sum(entry.arrival.size_bytes for entry in self.entries)
+
     def to_json(self) -> bytes:
         return canonical_json(asdict(self))
 

@@ -85,12 +85,12 @@ def run(project: Project, *, once: bool) -> None:
     """
     check_engine()
     console = Console(highlight=False, soft_wrap=True)
-    worker, bell = Worker(project.folder), SourceWatcher(str(project.folder))
+    worker, watcher = Worker(project.folder), SourceWatcher(str(project.folder))
     journal = Journal(project.state)
     with Screen(console, journal) as screen:
         if not project.registry.names("pipelines"):
             screen.say("Nothing is applied yet: `featurestore apply -f .` does it.")
-        runner = Runner(project, worker, bell, screen, _now_us)
+        runner = Runner(project, worker, watcher, screen, _now_us)
         signals = _Signals(runner, screen, worker)
         try:
             with signals:
@@ -104,7 +104,7 @@ def run(project: Project, *, once: bool) -> None:
             screen.happened(_event("Stopped", "at once; what was under way is done again by the next run"))
             raise
         finally:
-            bell.close()
+            watcher.close()
             worker.close()
 
 

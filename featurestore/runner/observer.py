@@ -29,10 +29,10 @@ class Observer:
     def __init__(self, project: Project) -> None:
         self._project = project
         self._storage = project.storage
-        self._marks: tuple[FeatureStoreSpec, OnlineIndex] | None = None
+        self._index: tuple[FeatureStoreSpec, OnlineIndex] | None = None
         self._asked: tuple[OnlineIndex, OnlineVersions] | None = None
         self._ledgers: dict[str, Ledger] = {}
-        self._inboxes: dict[str, tuple[str, Backlog]] = {}
+        self._backlogs: dict[str, tuple[str, Backlog]] = {}
         self._failed: dict[str, FailureStreak] = {}
 
     def desired(self, *, draining: bool = False) -> Desired:
@@ -66,10 +66,10 @@ class Observer:
                 views[name] = self._try(f"view/{name}", self._view(name, view, source.uid, now_us), now_us)
         return Observed(pipelines, views, attempts)
 
-    def inbox(self, pipeline: str) -> Backlog | None:
+    def backlog(self, pipeline: str) -> Backlog | None:
         """The backlog of a pipeline that was observed."""
-        found = self._inboxes.get(pipeline)
-        return found[1] if found else None
+        _, backlog = self._backlogs.get(pipeline, ("", None))
+        return backlog
 
     def ledger(self, pipeline: str) -> Ledger:
         """The ledger of a pipeline."""
@@ -82,19 +82,19 @@ class Observer:
             FeatureStoreError: it cannot be opened.
         """
         store = (self._project.registry.store() or self._project.store).spec
-        if self._marks is None or self._marks[0] != store:
-            self._marks = (store, open_index(self._storage, store))
-        return self._marks[1]
+        if self._index is None or self._index[0] != store:
+            self._index = (store, open_index(self._storage, store))
+        return self._index[1]
 
     @property
     def next_us(self) -> int | None:
         """When a source is to be looked at again, if no hint comes before."""
-        return min((inbox.next_us for _, inbox in self._inboxes.values()), default=None)
+        return min((backlog.next_us for _, backlog in self._backlogs.values()), default=None)
 
     @property
     def unsettled(self) -> bool:
         """Whether files were seen that may still be being written."""
-        return any(inbox.unsettled for _, inbox in self._inboxes.values())
+        return any(backlog.unsettled for _, backlog in self._backlogs.values())
 
     def _try(self, key: str, look: Callable[[], T], now_us: int) -> T | FailureStreak:
         before = self._failed.get(key)
@@ -114,14 +114,14 @@ class Observer:
     ) -> Callable[[], ObservedPipeline]:
         def look() -> ObservedPipeline:
             ledger, spec = self.ledger(name), accepted.resource.spec
-            digest, inbox = self._inboxes.get(name, ("", None))
-            if inbox is None or digest != accepted.digest:
-                inbox = Backlog(ledger, str(self._project.folder), spec, source_environ())
-                self._inboxes[name] = (accepted.digest, inbox)
+            digest, backlog = self._backlogs.get(name, ("", None))
+            if backlog is None or digest != accepted.digest:
+                backlog = Backlog(ledger, str(self._project.folder), spec, source_environ())
+                self._backlogs[name] = (accepted.digest, backlog)
             active = spec.suspend is Suspend.ACTIVE
             if active:
-                inbox.look(now_us, hinted)
-            return observe_pipeline(ledger, ledger.last_result(), inbox if active else None)
+                backlog.look(now_us, hinted)
+            return observe_pipeline(ledger, ledger.last_result(), backlog if active else None)
 
         return look
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from featurestore.arrivals.manifest import Manifest
 from featurestore.arrivals.result import BatchResult
-from featurestore.humanize import count, size
+from featurestore.humanize import count, format_time, sentence, size
 from featurestore.reconcile.steps import CloseBatch, Promote, RunBatch, Step, WriteCheckpoint
-from featurestore.runner.applier import Outcome
+from featurestore.retry import FailureStreak
 from featurestore.runner.journal import Event, Subject
 from featurestore.views.builds import BuildResult, PublishResult
+
+StepOutcome = Manifest | BatchResult | BuildResult | PublishResult | None
 
 
 def subject_of(step: Step) -> tuple[Subject, str]:
@@ -18,13 +20,12 @@ def subject_of(step: Step) -> tuple[Subject, str]:
     return "view", step.view
 
 
-def outcome_event(step: Step, outcome: Outcome, now_us: int) -> Event | None:
+def outcome_event(step: Step, outcome: StepOutcome, now_us: int) -> Event | None:
     """The event of a step that was done; None for what nobody needs to know."""
     match outcome:
         case Manifest():
-            size_bytes = sum(entry.arrival.size_bytes for entry in outcome.entries)
             files = count(len(outcome.entries), "file")
-            what, message = "BatchClosed", f"batch {outcome.number}: {files}, {size(size_bytes)}"
+            what, message = "BatchClosed", f"batch {outcome.number}: {files}, {size(outcome.size_bytes)}"
         case BatchResult():
             what, message = "BatchCommitted", _batch(outcome)
         case BuildResult():
@@ -41,16 +42,31 @@ def outcome_event(step: Step, outcome: Outcome, now_us: int) -> Event | None:
     return Event(time_us=now_us, subject=subject, name=name, what=what, message=message)
 
 
+def failure_event(what: str, subject: Subject, name: str, attempt: FailureStreak) -> Event:
+    """The event of something that failed, with the time of the next attempt."""
+    message = f"{what}: {sentence(attempt.failure)}. Next attempt at {format_time(attempt.next_us)}"
+    return Event(
+        time_us=attempt.last_us,
+        subject=subject,
+        name=name,
+        what="Failed",
+        message=message,
+        failure=attempt.failure,
+    )
+
+
 def _batch(result: BatchResult) -> str:
-    said = f"batch {result.number} is commit {result.dataset_version}: {count(result.rows_committed, 'row')}"
+    message = (
+        f"batch {result.number} is commit {result.dataset_version}: {count(result.rows_committed, 'row')}"
+    )
     if result.rows_quarantined:
-        said += f", {count(result.rows_quarantined, 'row')} in quarantine"
+        message += f", {count(result.rows_quarantined, 'row')} in quarantine"
     if result.files_quarantined:
-        said += f", {count(result.files_quarantined, 'file')} in quarantine"
+        message += f", {count(result.files_quarantined, 'file')} in quarantine"
     if result.broken:
         worst = sorted(result.broken.items(), key=lambda item: (-item[1], item[0]))[:3]
-        said += " (" + ", ".join(f"{rule} {number:,} ×" for rule, number in worst) + ")"
-    return said
+        message += " (" + ", ".join(f"{rule} {number:,} ×" for rule, number in worst) + ")"
+    return message
 
 
 def _quarantined(result: BuildResult) -> str:

@@ -6,43 +6,28 @@ Any number of runners may run on one store: the ledger and Delta decide who was 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
 
-from featurestore.errors import Conflict, FeatureStoreError, StorageError
+from featurestore.errors import StorageError
 from featurestore.failure import Failure, as_error, as_failure
-from featurestore.humanize import format_time, sentence
+from featurestore.reconcile.apply import apply
 from featurestore.reconcile.conditions import ResourceStatus, read_status, record_status, since
 from featurestore.reconcile.reasons import Reason
 from featurestore.reconcile.reconcile import reconcile
 from featurestore.reconcile.state import Desired, Observed, ObservedView
-from featurestore.reconcile.steps import CloseBatch, Plan, Step, describe
+from featurestore.reconcile.steps import Plan
 from featurestore.registry.project import Project
 from featurestore.resources.data_pipeline import Source, Suspend
 from featurestore.retry import FailureStreak
-from featurestore.runner.applier import Applier
-from featurestore.runner.journal import Event, Subject
+from featurestore.runner.journal import Subject
+from featurestore.runner.listener import Listener
 from featurestore.runner.observer import Observer
-from featurestore.runner.outcome import outcome_event, subject_of
+from featurestore.runner.outcome import failure_event
 from featurestore.runner.source_watcher import SourceWatcher
 from featurestore.runner.worker import Worker
+from featurestore.runner.worker_applier import TRIES, WorkerApplier
 
 TICK_US = {True: 2_000_000, False: 10_000_000}
 """Longest time between two looks, for a local storage root or not: so soon is an ``apply`` elsewhere noticed."""
-TRIES = 3
-"""A drain gives up on a step that failed so often."""
-
-
-class Listener(Protocol):
-    """Whoever shows what the runner does."""
-
-    def begin(self, step: Step) -> None:
-        """A step is being done."""
-
-    def progress(self, step: Step, progress: dict[str, Any]) -> None:
-        """How far it has come."""
-
-    def happened(self, event: Event) -> None:
-        """Something is done, or failed."""
 
 
 class Runner:
@@ -55,27 +40,25 @@ class Runner:
         self,
         project: Project,
         worker: Worker,
-        bell: SourceWatcher,
+        watcher: SourceWatcher,
         listener: Listener,
         clock: Callable[[], int],
     ) -> None:
         self._project = project
-        self._worker = worker
-        self._bell = bell
+        self._watcher = watcher
         self._listener = listener
         self._clock = clock
         self._observer = Observer(project)
-        self._applier = Applier(project.storage, self._observer, worker, clock)
-        self._attempts: dict[str, FailureStreak] = {}
+        self._applier = WorkerApplier(project.storage, self._observer, worker, listener, clock)
         self._statuses: dict[tuple[str, str], ResourceStatus | None] = {}
         self._unrecorded: set[tuple[str, str]] = set()
         self._stopping = False
-        self._blind: FailureStreak | None = None
+        self._unreachable: FailureStreak | None = None
 
     def stop(self) -> None:
         """End after the step under way. Safe in a signal handler."""
         self._stopping = True
-        self._bell.ring()
+        self._watcher.ring()
 
     def run(self, *, draining: bool = False) -> None:
         """Do what is to be done.
@@ -89,19 +72,19 @@ class Runner:
             try:
                 desired = self._observer.desired(draining=draining)
                 # Before the listing: a file that lands after it is heard of.
-                self._bell.attend({} if draining else _active_sources(desired))
-                observed = self._observer.observe(desired, self._attempts, now_us, hints)
-                self._blind = None
+                self._watcher.attend({} if draining else _active_sources(desired))
+                observed = self._observer.observe(desired, self._applier.attempts, now_us, hints)
+                self._unreachable = None
             except StorageError as error:
                 if draining:
                     raise
-                hints = self._wait_blind(error, now_us)
+                hints = self._wait_unreachable(error, now_us)
                 continue
             plan = reconcile(desired, observed, now_us)
             self._record(desired, observed, plan, now_us)
             for step in plan.steps:
                 if not self._stopping:
-                    self._do(step)
+                    apply(step, self._applier)
             hints = {}
             if plan.steps:
                 continue
@@ -116,60 +99,22 @@ class Runner:
         now_us = self._clock()
         try:
             desired = self._observer.desired()
-            observed = self._observer.observe(desired, self._attempts, now_us, {})
+            observed = self._observer.observe(desired, self._applier.attempts, now_us, {})
         except StorageError:
             # What was recorded last stands; the next runner looks again.
             return
         self._record(desired, observed, reconcile(desired, observed, now_us), now_us)
 
-    def _do(self, step: Step) -> None:
-        self._listener.begin(step)
-        try:
-            outcome = self._applier.apply(step, lambda progress: self._listener.progress(step, progress))
-        except Conflict as error:
-            # Another runner was first, which is as good: no news, and no reason to wait ever longer.
-            if not isinstance(step, CloseBatch):
-                before = self._attempts.get(step.key)
-                count = min(before.count + 1, TRIES) if before else 1
-                self._attempts[step.key] = FailureStreak(count, self._clock(), as_failure(error))
-        except FeatureStoreError as error:
-            self._failed(step, error)
-        else:
-            self._attempts.pop(step.key, None)
-            event = outcome_event(step, outcome, self._clock())
-            if event is not None:
-                self._listener.happened(event)
-
-    def _failed(self, step: Step, error: FeatureStoreError) -> None:
-        before = self._attempts.get(step.key)
-        attempt = FailureStreak.after(before, self._clock(), as_failure(error))
-        self._attempts[step.key] = attempt
-        subject, name = subject_of(step)
-        self._tell_failure(f"could not {describe(step)}", subject, name, attempt)
-
-    def _tell_failure(self, what: str, subject: Subject, name: str, attempt: FailureStreak) -> None:
-        message = f"{what}: {sentence(attempt.failure)}. Next attempt at {format_time(attempt.next_us)}"
-        self._listener.happened(
-            Event(
-                time_us=attempt.last_us,
-                subject=subject,
-                name=name,
-                what="Failed",
-                message=message,
-                failure=attempt.failure,
-            )
-        )
-
     def _wait(self, plan: Plan, now_us: int) -> dict[str, set[str]]:
         looks = [now_us + TICK_US[self._project.storage.is_local]]
         looks += [us for us in (plan.wake_us, self._observer.next_us) if us is not None]
-        return self._bell.wait((min(looks) - self._clock()) / 1_000_000)
+        return self._watcher.wait((min(looks) - self._clock()) / 1_000_000)
 
-    def _wait_blind(self, error: StorageError, now_us: int) -> dict[str, set[str]]:
+    def _wait_unreachable(self, error: StorageError, now_us: int) -> dict[str, set[str]]:
         """The storage root itself does not answer: nothing can be known or done, so try again later."""
-        self._blind = FailureStreak.after(self._blind, now_us, as_failure(error))
-        self._tell_failure("storage cannot be observed", "runner", "", self._blind)
-        return self._bell.wait((self._blind.next_us - now_us) / 1_000_000)
+        self._unreachable = FailureStreak.after(self._unreachable, now_us, as_failure(error))
+        self._listener.happened(failure_event("storage cannot be observed", "runner", "", self._unreachable))
+        return self._watcher.wait((self._unreachable.next_us - now_us) / 1_000_000)
 
     def _record(self, desired: Desired, observed: Observed, plan: Plan, now_us: int) -> None:
         """Write the conditions that changed to where other processes read them."""
@@ -199,7 +144,9 @@ class Runner:
                     self._unrecorded.add((kind, name))
                     attempt = FailureStreak(1, now_us, as_failure(error))
                     subject: Subject = "view" if kind == "views" else "pipeline"
-                    self._tell_failure("its status could not be recorded", subject, name, attempt)
+                    self._listener.happened(
+                        failure_event("its status could not be recorded", subject, name, attempt)
+                    )
 
     def _status(self, kind: str, name: str) -> ResourceStatus | None:
         if (kind, name) not in self._statuses:
@@ -233,7 +180,7 @@ def _active_sources(desired: Desired) -> dict[str, Source]:
 
 
 def _online_version(observed: Observed, name: str) -> int | None:
-    there = observed.views.get(name)
-    if not isinstance(there, ObservedView) or there.serving is None:
+    view = observed.views.get(name)
+    if not isinstance(view, ObservedView) or view.serving is None:
         return None
-    return there.published.get(there.serving.digest)
+    return view.published.get(view.serving.digest)

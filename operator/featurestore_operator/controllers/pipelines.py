@@ -10,19 +10,20 @@ from typing import Any
 from featurestore.arrivals.backlog import Backlog
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.result import BatchResult
-from featurestore.errors import Conflict, NotFound
+from featurestore.errors import NotFound
+from featurestore.reconcile.apply import converge
 from featurestore.reconcile.conditions import Condition, false, true
 from featurestore.reconcile.observe import observe_pipeline
 from featurestore.reconcile.reasons import Reason
-from featurestore.reconcile.reconcile import reconcile
 from featurestore.reconcile.state import Desired, Observed, ObservedPipeline
-from featurestore.reconcile.steps import CloseBatch, RunBatch, Step, WriteCheckpoint
+from featurestore.reconcile.steps import RunBatch
 from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline
 from featurestore.resources.data_pipeline import Suspend
 from featurestore.retry import FailureStreak
+from featurestore_operator.controllers.job_applier import JobApplier
 from featurestore_operator.controllers.status_fields import facts_of, time_of
-from featurestore_operator.jobs.attempts import JobAttempts, NextAttempt
+from featurestore_operator.jobs.attempts import JobAttempts
 from featurestore_operator.jobs.job_manifest import BATCH, Owner
 from featurestore_operator.jobs.job_outcome import Running
 from featurestore_operator.jobs.launcher import Launcher
@@ -38,11 +39,11 @@ _ROUNDS = 4
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """An inbox, and what it was made of: another spec or other credentials need another one."""
+    """A backlog, and what it was made of: another spec or other credentials need another one."""
 
     digest: str
     environ: Mapping[str, str] | None
-    inbox: Backlog
+    backlog: Backlog
 
 
 @dataclass(slots=True)
@@ -51,7 +52,7 @@ class Seen:
 
     store: OpenStore
     ledger: Ledger
-    inbox: _Kept | None = None
+    backlog: _Kept | None = None
     observed: ObservedPipeline | None = None
     result: BatchResult | None = None
 
@@ -97,10 +98,10 @@ class Pipelines:
     def rests(self, namespace: str, name: str) -> int | None:
         """When to look at the source of a pipeline that rests again; None: it rests no more."""
         seen = self._seen.get((namespace, name))
-        if seen is None or seen.inbox is None:
+        if seen is None or seen.backlog is None:
             return None
-        inbox = seen.inbox.inbox
-        return inbox.next_us if inbox.rests(self._clock()) else None
+        backlog = seen.backlog.backlog
+        return backlog.next_us if backlog.rests(self._clock()) else None
 
     def rule(self, found: dict[str, Any], store: OpenStore) -> SpecDecision[DataPipeline]:
         """Which spec runs.
@@ -126,46 +127,47 @@ class Pipelines:
         seen = self._open(namespace, name, store)
         records = self._launcher.records(namespace, [it for it in jobs if BATCH in it["metadata"]["labels"]])
         records = self._launcher.withdraw(namespace, records, accepted.digest)
-        attempts, running = records.attempts, _under_way(records, accepted, waiting=False)
-        waiting = _under_way(records, accepted, waiting=True)
         looked_up = self._looked_up(namespace, accepted, store)
         now_us = self._clock()
         try:
-            inbox = self._inbox(seen, accepted, store)
+            backlog = self._backlog(seen, accepted, store)
         except NotFound as error:
             return _without_secret(found, str(error), now_us)
-        if inbox is not None:
-            inbox.look(now_us)
-        for _ in range(_ROUNDS):
+        if backlog is not None:
+            backlog.look(now_us)
+        applier = JobApplier(
+            self._launcher,
+            store,
+            Owner("DataPipeline", name, found["metadata"]["uid"]),
+            records,
+            lambda: accepted,
+            now_us,
+            running=_under_way(records, accepted, waiting=False),
+            ledger=seen.ledger,
+            backlog=backlog,
+            learned=learned(found),
+        )
+        waiting = _under_way(records, accepted, waiting=True)
+
+        def observe() -> Observed:
             result = seen.ledger.last_result(seen.result)
-            there = observe_pipeline(seen.ledger, result, inbox)
+            observed = observe_pipeline(seen.ledger, result, backlog)
             self._count(found, seen, result)
-            seen.observed, seen.result = there, result
-            observed = Observed({**looked_up, name: there}, {}, attempts, running, waiting)
-            plan = reconcile(Desired({name: accepted}, {}), observed, now_us)
-            done = False
-            for step in plan.steps:
-                match step:
-                    case CloseBatch() if inbox is not None:
-                        done |= _close(inbox, step, now_us)
-                    case WriteCheckpoint():
-                        seen.ledger.checkpoint()
-                        done = True
-                    case RunBatch():
-                        begun = self._run(found, step, records.due(step, now_us), accepted, store, seen)
-                        note(step, begun, running, attempts)
-                        done = True
-            if not done:
-                break
-        wanted = {RunBatch(name, there.done + 1, accepted.digest).key}
-        self._launcher.settle(namespace, records, wanted if there.head > there.done else ())
-        looks = [us for us in (plan.wake_us, inbox.next_us if inbox else None) if us is not None]
+            seen.observed, seen.result = observed, result
+            return Observed({**looked_up, name: observed}, {}, applier.attempts, applier.running, waiting)
+
+        plan = converge(Desired({name: accepted}, {}), observe, applier, lambda: now_us, _ROUNDS)
+        observed = seen.observed
+        assert observed is not None
+        pending = {RunBatch(name, observed.done + 1, accepted.digest).key}
+        self._launcher.settle(namespace, records, pending if observed.head > observed.done else ())
+        looks = [us for us in (plan.wake_us, backlog.next_us if backlog else None) if us is not None]
         return ReconcileResult(
             plan.pipelines[name],
-            _facts(found, seen, there, inbox),
+            _facts(found, seen, observed, backlog),
             plan.failing.get(f"pipelines/{name}"),
             min(looks, default=None),
-            rests=not (plan.steps or plan.failing or running or waiting or plan.wake_us),
+            rests=not (plan.steps or plan.failing or applier.running or waiting or plan.wake_us),
         )
 
     def _open(self, namespace: str, name: str, store: OpenStore) -> Seen:
@@ -176,7 +178,7 @@ class Pipelines:
                 seen = self._seen[namespace, name] = Seen(store, Ledger(store.storage, name))
             return seen
 
-    def _inbox(self, seen: Seen, accepted: Accepted[DataPipeline], store: OpenStore) -> Backlog | None:
+    def _backlog(self, seen: Seen, accepted: Accepted[DataPipeline], store: OpenStore) -> Backlog | None:
         """What waits at the source; None while the pipeline is suspended.
 
         Raises:
@@ -184,18 +186,18 @@ class Pipelines:
         """
         spec = accepted.resource.spec
         if spec.suspend is Suspend.SUSPENDED:
-            seen.inbox = None
+            seen.backlog = None
             return None
-        kept = seen.inbox
-        if kept is not None and kept.digest == accepted.digest and kept.inbox.source is None:
-            return kept.inbox
+        kept = seen.backlog
+        if kept is not None and kept.digest == accepted.digest and kept.backlog.source is None:
+            return kept.backlog
         own = self._stores.credentials(store.place.namespace, spec.source.secret_ref)
         environ = store.environ if own is None else own
         if kept is not None and (kept.digest, kept.environ) == (accepted.digest, environ):
-            return kept.inbox
+            return kept.backlog
         # No source that is accepted in a cluster is relative to anything.
-        seen.inbox = _Kept(accepted.digest, environ, Backlog(seen.ledger, "/", spec, environ))
-        return seen.inbox.inbox
+        seen.backlog = _Kept(accepted.digest, environ, Backlog(seen.ledger, "/", spec, environ))
+        return seen.backlog.backlog
 
     def _looked_up(
         self, namespace: str, accepted: Accepted[DataPipeline], store: OpenStore
@@ -216,22 +218,6 @@ class Pipelines:
             self._metrics.begin(key)
         elif now is not None and now.number > before:
             self._metrics.batch_committed(key, now.rows_committed, now.bytes_read, now.rows_quarantined)
-
-    def _run(
-        self,
-        found: dict[str, Any],
-        step: RunBatch,
-        due: NextAttempt | FailureStreak,
-        accepted: Accepted[DataPipeline],
-        store: OpenStore,
-        seen: Seen,
-    ) -> str | FailureStreak:
-        if isinstance(due, FailureStreak):
-            return due
-        entries = seen.ledger.manifest(step.number).entries
-        owner = Owner("DataPipeline", step.pipeline, found["metadata"]["uid"])
-        bytes_in = sum(entry.arrival.size_bytes for entry in entries)
-        return self._launcher.start(step, due, accepted, owner, store.place, learned(found), bytes_in)
 
 
 def _without_secret(found: dict[str, Any], why: str, now_us: int) -> ReconcileResult:
@@ -255,16 +241,6 @@ def _under_way(records: JobAttempts, accepted: Accepted[DataPipeline], *, waitin
     }
 
 
-def note(
-    step: Step, begun: str | FailureStreak, running: dict[str, str], attempts: dict[str, FailureStreak]
-) -> None:
-    """The step is under way, or failed and is not due yet."""
-    if isinstance(begun, FailureStreak):
-        attempts[step.key] = begun
-    else:
-        running[step.key] = begun
-
-
 def learned(found: dict[str, Any]) -> Learned | None:
     """What the status keeps of the memory that the last batch needed."""
     kept = found.get("status", {}).get("memory")
@@ -281,28 +257,19 @@ def columns(store: OpenStore, pipeline: str) -> Collection[str] | None:
     return result.dataset_columns if result else None
 
 
-def _close(inbox: Backlog, step: CloseBatch, now_us: int) -> bool:
-    """Whether the batch was closed; another operator may have been first, which is as good."""
-    try:
-        inbox.close(step.number, step.spec_digest, now_us, step.lookups)
-    except Conflict:
-        return False
-    return True
-
-
 def _facts(
-    found: dict[str, Any], seen: Seen, there: ObservedPipeline, inbox: Backlog | None
+    found: dict[str, Any], seen: Seen, observed: ObservedPipeline, backlog: Backlog | None
 ) -> dict[str, Any]:
     result = seen.result
     intended = [
         entry.arrival
-        for number in range(there.done + 1, there.head + 1)
+        for number in range(observed.done + 1, observed.head + 1)
         for entry in seen.ledger.manifest(number).entries
     ]
-    waiting = [entry.arrival for entry in there.open.entries] if there.open else []
+    waiting = [entry.arrival for entry in observed.open.entries] if observed.open else []
     oldest_us = min((arrival.modified_us for arrival in (*intended, *waiting)), default=None)
     facts: dict[str, Any] = {
-        "pendingFiles": len(intended) + (inbox.waiting if inbox else 0),
+        "pendingFiles": len(intended) + (backlog.waiting if backlog else 0),
         "oldestPendingTime": time_of(oldest_us),
     }
     if result is None:

@@ -11,18 +11,18 @@ from featurestore.errors import StorageError
 from featurestore.failure import as_failure
 from featurestore.online.versions import OnlineVersion
 from featurestore.protocol import covered
+from featurestore.reconcile.apply import converge
 from featurestore.reconcile.observe import observe_view
 from featurestore.reconcile.reconcile import reconcile
 from featurestore.reconcile.state import Desired, Observed, ObservedPipeline, ObservedView
-from featurestore.reconcile.steps import BuildView, Promote, Publish, Retire
 from featurestore.registry.registry import Accepted
-from featurestore.resources import DataPipeline, FeatureView
+from featurestore.resources import FeatureView
 from featurestore.resources.outputs import build_digest
 from featurestore.retry import FailureStreak
-from featurestore.views.builds import ActiveBuild, promote
-from featurestore_operator.controllers.pipelines import Pipelines, ReconcileResult, columns, note
+from featurestore_operator.controllers.job_applier import JobApplier
+from featurestore_operator.controllers.pipelines import Pipelines, ReconcileResult, columns
 from featurestore_operator.controllers.status_fields import time_of
-from featurestore_operator.jobs.attempts import JobAttempts, NextAttempt
+from featurestore_operator.jobs.attempts import JobAttempts
 from featurestore_operator.jobs.job_manifest import BATCH, Owner
 from featurestore_operator.jobs.job_outcome import Running
 from featurestore_operator.jobs.launcher import Launcher
@@ -34,13 +34,13 @@ _ROUNDS = 4
 
 
 class Views:
-    """Remembers only which online stores are away: a view's state is a few small objects."""
+    """Remembers only which online stores are unreachable: a view's state is a few small objects."""
 
     def __init__(self, pipelines: Pipelines, launcher: Launcher, clock: Callable[[], int]) -> None:
         self._pipelines = pipelines
         self._launcher = launcher
         self._clock = clock
-        self._away: dict[str, FailureStreak] = {}
+        self._unreachable: dict[str, FailureStreak] = {}
 
     def rule(self, found: dict[str, Any], store: OpenStore) -> SpecDecision[FeatureView]:
         """Which spec runs.
@@ -70,56 +70,41 @@ class Views:
         batches = self._launcher.records(namespace, [it for it in jobs if BATCH in it["metadata"]["labels"]])
         if spec is not None:
             records = self._launcher.withdraw(namespace, records, spec)
-        attempts, running = records.attempts, records.running
         now_us = self._clock()
-        there: dict[str, ObservedPipeline | FailureStreak] = {}
+        sources: dict[str, ObservedPipeline | FailureStreak] = {}
         if spec is not None:
-            there[source] = self._pipelines.observed(namespace, source, store)
-        for _ in range(_ROUNDS):
-            view = self._observed(store, accepted, there.get(source))
-            observed = Observed(there, {name: view} if view else {}, attempts, running, records.waiting)
-            plan = reconcile(Desired({}, {name: accepted}), observed, now_us)
+            sources[source] = self._pipelines.observed(namespace, source, store)
+        applier = JobApplier(
+            self._launcher,
+            store,
+            Owner("FeatureView", name, found["metadata"]["uid"]),
+            records,
+            None if spec is None else lambda: Accepted(spec, store.registry.get("pipelines", source, spec)),
+            now_us,
+            running=records.running,
+        )
+        desired = Desired({}, {name: accepted})
+        view: ObservedView | None = None
+
+        def observe() -> Observed:
+            nonlocal view
+            view = self._observed(store, accepted, sources.get(source))
+            views = {name: view} if view else {}
+            observed = Observed(sources, views, applier.attempts, applier.running, records.waiting)
+            if not reconcile(desired, observed, now_us).steps:
+                return observed
             # Only work that is due is left to others: a view that has all there is does not wait for the next batch.
-            held = _held(view, accepted, there.get(source), batches, store) if plan.steps else {}
-            if held:
-                observed = replace(observed, running={**held, **running})
-                plan = reconcile(Desired({}, {name: accepted}), observed, now_us)
-            done = False
-            for step in plan.steps:
-                match step:
-                    case BuildView() | Publish() if spec is not None:
-                        pipeline = Accepted(spec, store.registry.get("pipelines", source, spec))
-                        begun = self._start(found, step, records.due(step, now_us), pipeline, store)
-                        note(step, begun, running, attempts)
-                        done = True
-                    case Promote(_, digest, spec_digest):
-                        promote(store.storage, name, ActiveBuild(digest, spec_digest))
-                        done = True
-                    case Retire(_, digest):
-                        store.index.delete(name, digest)
-                        done = True
-            if not done:
-                break
-        self._launcher.settle(namespace, records, attempts if plan.failing else ())
+            covering = _covering(view, accepted, sources.get(source), batches, store)
+            return replace(observed, running={**covering, **applier.running}) if covering else observed
+
+        plan = converge(desired, observe, applier, lambda: now_us, _ROUNDS)
+        self._launcher.settle(namespace, records, applier.attempts if plan.failing else ())
         return ReconcileResult(
             plan.views[name],
-            _facts(accepted, there.get(source), view),
+            _facts(accepted, sources.get(source), view),
             plan.failing.get(f"views/{name}"),
             plan.wake_us,
         )
-
-    def _start(
-        self,
-        found: dict[str, Any],
-        work: BuildView | Publish,
-        due: NextAttempt | FailureStreak,
-        pipeline: Accepted[DataPipeline],
-        store: OpenStore,
-    ) -> str | FailureStreak:
-        if isinstance(due, FailureStreak):
-            return due
-        owner = Owner("FeatureView", work.view, found["metadata"]["uid"])
-        return self._launcher.start(work, due, pipeline, owner, store.place, None, 0)
 
     def _observed(
         self,
@@ -134,26 +119,25 @@ class Views:
     def _published(
         self, store: OpenStore
     ) -> Callable[[str, Collection[str]], Mapping[str, OnlineVersion] | FailureStreak]:
-        """What the online store holds; one that is away is asked again after a while, by whoever looks first."""
+        """What the online store holds; one that is unreachable is asked again after a while, by whoever looks first."""
 
         def ask(view: str, wanted: Collection[str]) -> Mapping[str, OnlineVersion] | FailureStreak:
-            now_us, before = self._clock(), self._away.get(store.place.namespace)
+            now_us, before = self._clock(), self._unreachable.get(store.place.namespace)
             if before is not None and before.next_us > now_us:
                 return before
             try:
-                held = store.published(view, wanted)
+                versions = store.published(view, wanted)
             except StorageError as error:
-                away = self._away[store.place.namespace] = FailureStreak.after(
-                    before, now_us, as_failure(error)
-                )
-                return away
-            self._away.pop(store.place.namespace, None)
-            return held
+                failed = FailureStreak.after(before, now_us, as_failure(error))
+                self._unreachable[store.place.namespace] = failed
+                return failed
+            self._unreachable.pop(store.place.namespace, None)
+            return versions
 
         return ask
 
 
-def _held(
+def _covering(
     view: ObservedView | None,
     accepted: Accepted[FeatureView],
     source: ObservedPipeline | FailureStreak | None,

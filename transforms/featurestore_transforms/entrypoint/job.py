@@ -13,28 +13,23 @@ from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.result import BatchResult
 from featurestore.errors import FeatureStoreError, NotFound, StorageError
 from featurestore.failure import as_failure
-from featurestore.humanize import count
 from featurestore.online.index import OnlineIndex, open_index
-from featurestore.online.publish import run_publish
 from featurestore.online.versions import OnlineVersion
-from featurestore.protocol import BatchRequest, BuildRequest, JobRequest, Progress, PublishRequest, covered
+from featurestore.protocol import JobRequest, Progress, covered
+from featurestore.reconcile.apply import converge
 from featurestore.reconcile.observe import OnlineVersions, observe_pipeline, observe_view
-from featurestore.reconcile.reconcile import reconcile
 from featurestore.reconcile.state import Desired, Observed
-from featurestore.reconcile.steps import BuildView, Promote, Publish, Retire, Step, describe
 from featurestore.registry.registry import Accepted, Registry
 from featurestore.resources import FeatureView
 from featurestore.resources.outputs import build_digest
 from featurestore.retry import FailureStreak
 from featurestore.storage import paths
 from featurestore.storage.objects import Storage
-from featurestore.views.builds import ActiveBuild, BuildResult, promote, read_build
-from featurestore_transforms.batch.batch import run_batch
-from featurestore_transforms.views.build import run_build
+from featurestore.views.builds import BuildResult, read_build
+from featurestore_transforms.entrypoint.engine_applier import EngineApplier, Say, run_one_batch
 
 _ROUNDS = 20
 """A view is done long before: build, publish, promote, retire."""
-Say = Callable[[str], None]
 
 
 def run_job(
@@ -54,10 +49,7 @@ def run_job(
             raise NotFound(f"no view {request.view!r}", where=storage.root, hint="It was deleted meanwhile")
         return _Views(storage, registry, request.pipeline, say, progress).bring_on(accepted)
     assert request.number is not None
-    say(f"runs batch {request.number} of {request.pipeline}")
-    batch = BatchRequest(root=request.root, pipeline=request.pipeline, number=request.number)
-    result = run_batch(storage, batch, progress)
-    say(_told(result))
+    result = run_one_batch(storage, request.pipeline, request.number, say, progress)
     views = _Views(storage, registry, request.pipeline, say, progress)
     before = views.before(request.number)
     for name, accepted in registry.views().items():
@@ -85,7 +77,7 @@ class _Views:
         self._storage, self._registry, self._pipeline = storage, registry, pipeline
         self._say, self._progress = say, progress
         self._ledger = Ledger(storage, pipeline)
-        self._there = observe_pipeline(self._ledger, self._ledger.last_result(), None)
+        self._observed = observe_pipeline(self._ledger, self._ledger.last_result(), None)
 
     def before(self, number: int) -> int | None:
         """Version of the dataset before this batch; None if it is the first."""
@@ -104,42 +96,27 @@ class _Views:
             FeatureStoreError: a step failed, or the online store did not answer.
         """
         name = accepted.resource.metadata.name
-        index = self._marks()
-        for _ in range(_ROUNDS):
-            online = _Online(OnlineVersions(self._storage, index))
-            view = observe_view(self._storage, accepted, self._there.uid, online)
-            observed = Observed({self._pipeline: self._there}, {name: view}, {})
-            plan = reconcile(Desired({}, {name: accepted}), observed, time.time_ns() // 1000)
-            if not plan.steps:
-                if online.away is not None:
-                    raise online.away
-                return self._build(accepted)
-            for step in plan.steps:
-                self._say(describe(step))
-                self._do(step, index)
-        raise AssertionError(f"{name} does not come to rest: {plan.steps}")
+        index = self._index()
+        online = _Online(OnlineVersions(self._storage, index))
 
-    def _do(self, step: Step, index: OnlineIndex) -> None:
-        root = self._storage.root
-        match step:
-            case BuildView(view, digest, to_version):
-                build = BuildRequest(root=root, view=view, digest=digest, to_version=to_version)
-                built = run_build(self._storage, build, self._progress)
-                self._say(f"{view} has {count(built.rows, 'row')} offline, as commit {built.version}")
-            case Publish(view, digest, to_version):
-                publish = PublishRequest(root=root, view=view, digest=digest, to_version=to_version)
-                published = run_publish(self._storage, publish, time.time_ns() // 1000)
-                self._say(f"{view} has {published.entities:,} entities online, as commit {published.version}")
-            case Promote(view, digest, spec_digest):
-                promote(self._storage, view, ActiveBuild(digest, spec_digest))
-            case Retire(view, digest):
-                index.delete(view, digest)
+        def observe() -> Observed:
+            online.failure = None
+            view = observe_view(self._storage, accepted, self._observed.uid, online)
+            return Observed({self._pipeline: self._observed}, {name: view}, {})
+
+        applier = EngineApplier(self._storage, index, self._say, self._progress)
+        plan = converge(Desired({}, {name: accepted}), observe, applier, _now_us, _ROUNDS)
+        if plan.steps:
+            raise AssertionError(f"{name} does not come to rest: {plan.steps}")
+        if online.failure is not None:
+            raise online.failure
+        return self._build(accepted)
 
     def _build(self, accepted: Accepted[FeatureView]) -> BuildResult | None:
-        digest = build_digest(accepted.resource.spec, self._there.uid)
+        digest = build_digest(accepted.resource.spec, self._observed.uid)
         return read_build(self._storage, accepted.resource.metadata.name, digest)
 
-    def _marks(self) -> OnlineIndex:
+    def _index(self) -> OnlineIndex:
         store = self._registry.store()
         if store is None:
             raise NotFound("there is no feature store", where=self._storage.root, got=paths.STORE)
@@ -147,22 +124,19 @@ class _Views:
 
 
 class _Online:
-    """What the online store holds. One that is away keeps no view from being built for training."""
+    """What the online store holds. One that is unreachable keeps no view from being built for training."""
 
     def __init__(self, published: OnlineVersions) -> None:
         self._published = published
-        self.away: StorageError | None = None
+        self.failure: StorageError | None = None
 
     def __call__(self, view: str, wanted: Collection[str]) -> Mapping[str, OnlineVersion] | FailureStreak:
         try:
             return self._published(view, wanted)
         except StorageError as error:
-            self.away = error
-            return FailureStreak(1, time.time_ns() // 1000, as_failure(error))
+            self.failure = error
+            return FailureStreak(1, _now_us(), as_failure(error))
 
 
-def _told(result: BatchResult) -> str:
-    return (
-        f"batch {result.number} is commit {result.dataset_version}: {count(result.rows_committed, 'row')}, "
-        f"{count(result.rows_quarantined, 'row')} and {count(result.files_quarantined, 'file')} in quarantine"
-    )
+def _now_us() -> int:
+    return time.time_ns() // 1000

@@ -1,0 +1,117 @@
+"""Does the steps of a plan on a laptop: those that need the data engine in a warm worker, the others here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from featurestore.arrivals.manifest import Manifest
+from featurestore.errors import Conflict, FeatureStoreError
+from featurestore.failure import as_failure
+from featurestore.protocol import BatchRequest, BuildRequest, EngineResult, PublishRequest, Request
+from featurestore.reconcile.steps import (
+    BuildView,
+    CloseBatch,
+    Promote,
+    Publish,
+    Retire,
+    RunBatch,
+    Step,
+    WriteCheckpoint,
+    describe,
+)
+from featurestore.retry import FailureStreak
+from featurestore.runner.listener import Listener
+from featurestore.runner.observer import Observer
+from featurestore.runner.outcome import StepOutcome, failure_event, outcome_event, subject_of
+from featurestore.runner.worker import Worker
+from featurestore.storage.objects import Storage
+from featurestore.views.builds import ActiveBuild, promote
+
+TRIES = 3
+"""A drain gives up on a step that failed so often."""
+
+
+class WorkerApplier:
+    """Tells a listener what each step came to, and remembers which failed. ``clock``: UTC microseconds now.
+
+    ``attempts``: key of a step to its failures in a row.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        observer: Observer,
+        worker: Worker,
+        listener: Listener,
+        clock: Callable[[], int],
+    ) -> None:
+        self._storage = storage
+        self._observer = observer
+        self._worker = worker
+        self._listener = listener
+        self._clock = clock
+        self.attempts: dict[str, FailureStreak] = {}
+
+    def close(self, step: CloseBatch) -> bool:
+        return self._try(step, lambda: self._close(step))
+
+    def run(self, step: RunBatch) -> bool:
+        root = self._storage.root
+        return self._ask(step, BatchRequest(root=root, pipeline=step.pipeline, number=step.number))
+
+    def checkpoint(self, step: WriteCheckpoint) -> bool:
+        return self._try(step, self._observer.ledger(step.pipeline).checkpoint)
+
+    def build(self, step: BuildView) -> bool:
+        root = self._storage.root
+        return self._ask(
+            step, BuildRequest(root=root, view=step.view, digest=step.digest, to_version=step.to_version)
+        )
+
+    def publish(self, step: Publish) -> bool:
+        root = self._storage.root
+        return self._ask(
+            step, PublishRequest(root=root, view=step.view, digest=step.digest, to_version=step.to_version)
+        )
+
+    def promote(self, step: Promote) -> bool:
+        active = ActiveBuild(step.digest, step.spec_digest)
+        return self._try(step, lambda: promote(self._storage, step.view, active))
+
+    def retire(self, step: Retire) -> bool:
+        return self._try(step, lambda: self._observer.index().delete(step.view, step.digest))
+
+    def _close(self, step: CloseBatch) -> Manifest:
+        backlog = self._observer.backlog(step.pipeline)
+        if backlog is None:
+            raise Conflict("the open batch is gone", where=step.pipeline)
+        return backlog.close(step.number, step.spec_digest, self._clock(), step.lookups)
+
+    def _ask(self, step: Step, request: Request) -> bool:
+        def ask() -> EngineResult:
+            return self._worker.run(request, lambda progress: self._listener.progress(step, progress))
+
+        return self._try(step, ask)
+
+    def _try(self, step: Step, do: Callable[[], StepOutcome]) -> bool:
+        """True: whatever came of it, another look shows what is to be done next."""
+        self._listener.begin(step)
+        try:
+            outcome = do()
+        except Conflict as error:
+            # Another runner was first, which is as good: no news, and no reason to wait ever longer.
+            if not isinstance(step, CloseBatch):
+                before = self.attempts.get(step.key)
+                count = min(before.count + 1, TRIES) if before else 1
+                self.attempts[step.key] = FailureStreak(count, self._clock(), as_failure(error))
+        except FeatureStoreError as error:
+            before = self.attempts.get(step.key)
+            attempt = FailureStreak.after(before, self._clock(), as_failure(error))
+            self.attempts[step.key] = attempt
+            self._listener.happened(failure_event(f"could not {describe(step)}", *subject_of(step), attempt))
+        else:
+            self.attempts.pop(step.key, None)
+            event = outcome_event(step, outcome, self._clock())
+            if event is not None:
+                self._listener.happened(event)
+        return True

@@ -1,0 +1,110 @@
+"""Does the steps of a plan in a cluster: those that need the data engine by Jobs, the others here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from featurestore.arrivals.backlog import Backlog
+from featurestore.arrivals.ledger import Ledger
+from featurestore.errors import Conflict
+from featurestore.reconcile.steps import (
+    BuildView,
+    CloseBatch,
+    Promote,
+    Publish,
+    Retire,
+    RunBatch,
+    WriteCheckpoint,
+)
+from featurestore.registry.registry import Accepted
+from featurestore.resources import DataPipeline
+from featurestore.retry import FailureStreak
+from featurestore.views.builds import ActiveBuild, promote
+from featurestore_operator.jobs.attempts import JobAttempts
+from featurestore_operator.jobs.job_manifest import Owner, Work
+from featurestore_operator.jobs.launcher import Launcher
+from featurestore_operator.jobs.memory import Learned
+from featurestore_operator.namespaces.open_store import OpenStore
+
+
+class JobApplier:
+    """For one look at one resource, the ``owner`` of its Jobs.
+
+    ``jobs``: of the resource. ``pipeline``: whose Jobs they are; it is read when one is started, None if there is no
+    such pipeline. ``running``: key of a step to what its Job does; a Job that is started is added. ``attempts``: key
+    of a step to its failures in a row, with those that are met here. ``backlog``: None while nothing is taken.
+    """
+
+    def __init__(
+        self,
+        launcher: Launcher,
+        store: OpenStore,
+        owner: Owner,
+        jobs: JobAttempts,
+        pipeline: Callable[[], Accepted[DataPipeline]] | None,
+        now_us: int,
+        *,
+        running: Mapping[str, str],
+        ledger: Ledger | None = None,
+        backlog: Backlog | None = None,
+        learned: Learned | None = None,
+    ) -> None:
+        self._launcher, self._store, self._owner = launcher, store, owner
+        self._jobs, self._pipeline, self._now_us = jobs, pipeline, now_us
+        self._ledger, self._backlog, self._learned = ledger, backlog, learned
+        self.running = dict(running)
+        self.attempts = jobs.attempts
+
+    def close(self, step: CloseBatch) -> bool:
+        """False as well if another operator was first, which is as good."""
+        if self._backlog is None:
+            return False
+        try:
+            self._backlog.close(step.number, step.spec_digest, self._now_us, step.lookups)
+        except Conflict:
+            return False
+        return True
+
+    def run(self, step: RunBatch) -> bool:
+        if self._ledger is None:
+            return False
+        ledger = self._ledger
+        return self._start(step, lambda: ledger.manifest(step.number).size_bytes)
+
+    def checkpoint(self, step: WriteCheckpoint) -> bool:
+        if self._ledger is None:
+            return False
+        self._ledger.checkpoint()
+        return True
+
+    def build(self, step: BuildView) -> bool:
+        return self._start(step)
+
+    def publish(self, step: Publish) -> bool:
+        return self._start(step)
+
+    def promote(self, step: Promote) -> bool:
+        promote(self._store.storage, step.view, ActiveBuild(step.digest, step.spec_digest))
+        return True
+
+    def retire(self, step: Retire) -> bool:
+        self._store.index.delete(step.view, step.digest)
+        return True
+
+    def _start(self, work: Work, bytes_in: Callable[[], int] = lambda: 0) -> bool:
+        """Have the work done by a Job, or note the failure after which it is not due yet."""
+        if self._pipeline is None:
+            return False
+        begun: str | FailureStreak
+        due = self._jobs.due(work, self._now_us)
+        if isinstance(due, FailureStreak):
+            begun = due
+        else:
+            begun = self._launcher.start(
+                work, due, self._pipeline(), self._owner, self._store.place, self._learned, bytes_in()
+            )
+        if isinstance(begun, FailureStreak):
+            self.attempts[work.key] = begun
+        else:
+            self.running[work.key] = begun
+        return True

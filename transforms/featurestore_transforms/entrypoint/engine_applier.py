@@ -1,0 +1,101 @@
+"""Does the steps of a plan in this process, which has the data engine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from featurestore.arrivals.ledger import Ledger
+from featurestore.arrivals.result import BatchResult
+from featurestore.humanize import count
+from featurestore.online.index import OnlineIndex
+from featurestore.online.publish import run_publish
+from featurestore.protocol import BatchRequest, BuildRequest, Progress, PublishRequest
+from featurestore.reconcile.steps import (
+    BuildView,
+    CloseBatch,
+    Promote,
+    Publish,
+    Retire,
+    RunBatch,
+    Step,
+    WriteCheckpoint,
+    describe,
+)
+from featurestore.storage.objects import Storage
+from featurestore.views.builds import ActiveBuild, promote
+from featurestore_transforms.batch.batch import run_batch
+from featurestore_transforms.views.build import run_build
+
+Say = Callable[[str], None]
+
+
+class EngineApplier:
+    """Each step raises what it fails with. ``say`` is told of each, for the log."""
+
+    def __init__(
+        self, storage: Storage, index: OnlineIndex, say: Say, progress: Callable[[Progress], None]
+    ) -> None:
+        self._storage, self._index = storage, index
+        self._say, self._progress = say, progress
+
+    def close(self, step: CloseBatch) -> bool:
+        """Left to whoever watches the source."""
+        return False
+
+    def run(self, step: RunBatch) -> bool:
+        run_one_batch(self._storage, step.pipeline, step.number, self._say, self._progress)
+        return True
+
+    def checkpoint(self, step: WriteCheckpoint) -> bool:
+        self._begin(step)
+        Ledger(self._storage, step.pipeline).checkpoint()
+        return True
+
+    def build(self, step: BuildView) -> bool:
+        self._begin(step)
+        request = BuildRequest(
+            root=self._storage.root, view=step.view, digest=step.digest, to_version=step.to_version
+        )
+        built = run_build(self._storage, request, self._progress)
+        self._say(f"{step.view} has {count(built.rows, 'row')} offline, as commit {built.version}")
+        return True
+
+    def publish(self, step: Publish) -> bool:
+        self._begin(step)
+        request = PublishRequest(
+            root=self._storage.root, view=step.view, digest=step.digest, to_version=step.to_version
+        )
+        published = run_publish(self._storage, request, time.time_ns() // 1000)
+        self._say(f"{step.view} has {published.entities:,} entities online, as commit {published.version}")
+        return True
+
+    def promote(self, step: Promote) -> bool:
+        self._begin(step)
+        promote(self._storage, step.view, ActiveBuild(step.digest, step.spec_digest))
+        return True
+
+    def retire(self, step: Retire) -> bool:
+        self._begin(step)
+        self._index.delete(step.view, step.digest)
+        return True
+
+    def _begin(self, step: Step) -> None:
+        self._say(describe(step))
+
+
+def run_one_batch(
+    storage: Storage, pipeline: str, number: int, say: Say, progress: Callable[[Progress], None]
+) -> BatchResult:
+    """What the batch became; ``say`` is told when it begins and ends.
+
+    Raises:
+        FeatureStoreError: it failed.
+    """
+    say(f"runs batch {number} of {pipeline}")
+    result = run_batch(storage, BatchRequest(root=storage.root, pipeline=pipeline, number=number), progress)
+    say(
+        f"batch {result.number} is commit {result.dataset_version}: {count(result.rows_committed, 'row')}, "
+        f"{count(result.rows_quarantined, 'row')} and {count(result.files_quarantined, 'file')} in quarantine"
+    )
+    return result
