@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
-from featurestore.cli.kind import kind_of
-from featurestore.cli.summary import pipeline_summary, view_summary
+from featurestore.cli.kind import find_kind
+from featurestore.cli.summary import accepted_resource
 from featurestore.errors import RequestError
 from featurestore.online.index import open_index
 from featurestore.registry.project import Project
+from featurestore.resources import FeatureView
+from featurestore.resources.kinds import KINDS, Kind, references
 from featurestore.storage import paths
 
 
 def check_delete(project: Project, word: str, name: str) -> None:
-    """Nothing, if the resource can be deleted.
+    """Raises an error unless the resource can be deleted.
 
     Raises:
         NotFound: there is no such resource.
         RequestError: others read it.
     """
-    if kind_of(word) == "views":
-        view_summary(project, name)
-        return
-    pipeline_summary(project, name)
-    views = [
-        view
-        for view, accepted in project.registry.views().items()
-        if accepted.resource.spec.source.pipeline == name
-    ]
-    lookups = [
-        other
-        for other, accepted in project.registry.pipelines().items()
-        if other != name and name in accepted.resource.spec.looked_up
-    ]
-    readers = [f"view {view!r}" for view in views] + [f"pipeline {other!r}" for other in lookups]
+    kind = find_kind(word)
+    accepted_resource(project, kind, name)
+    readers = _readers(project, kind, name)
     if readers:
         raise RequestError(
-            f"the pipeline {name!r} is read by others",
-            wanted="a pipeline that nothing reads",
+            f"the {kind.noun} {name!r} is read by others",
+            wanted=f"a {kind.noun} that nothing reads",
             got=", ".join(readers),
             hint="Delete these first, or let them read something else",
         )
@@ -51,18 +41,31 @@ def delete(project: Project, word: str, name: str, *, data: bool) -> str:
         RequestError: others read it.
     """
     check_delete(project, word, name)
-    kind, storage = kind_of(word), project.storage
+    kind, storage = find_kind(word), project.storage
     # The resource goes first: a runner that looks now leaves its data alone.
-    project.registry.remove(kind, name)
-    storage.delete(paths.status(kind, name))
-    noun = "view" if kind == "views" else "pipeline"
+    project.registry.remove(kind.model, name)
+    storage.delete(paths.status(kind.folder, name))
+    if not kind.has_data:
+        return f"{kind.noun} {name!r} deleted"
     if not data:
-        return f"{noun} {name!r} deleted. Its data stays in {storage.root}"
-    if kind == "views":
+        return f"{kind.noun} {name!r} deleted. Its data stays in {storage.root}"
+    if kind.model is FeatureView:
         _drop_online(project, name)
-    for folder in paths.data(kind, name):
+    for folder in paths.data(kind.folder, name):
         storage.delete(folder)
-    return f"{noun} {name!r} deleted, with all its data"
+    return f"{kind.noun} {name!r} deleted, with all its data"
+
+
+def _readers(project: Project, kind: Kind, name: str) -> list[str]:
+    """What refers to the resource: views first, since they are deleted first."""
+    return [
+        f"{other.noun} {reader!r}"
+        for other in reversed(KINDS.values())
+        if any(it.kind == kind.name for it in other.references)
+        for reader, accepted in project.registry.all(other.model).items()
+        if (other, reader) != (kind, name)
+        and any(named == (kind.name, name) for named in ((k, n) for k, _, n in references(accepted.resource)))
+    ]
 
 
 def _drop_online(project: Project, view: str) -> None:

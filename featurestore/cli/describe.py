@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from featurestore.arrivals.ledger import Ledger
-from featurestore.cli.kind import kind_of
+from featurestore.cli.kind import find_kind
 from featurestore.cli.output import OutputFormat, age, columns, dump, screen_width
-from featurestore.cli.summary import PipelineSummary, ViewSummary, pipeline_summary, view_summary
+from featurestore.cli.summary import ListSummary, PipelineSummary, ViewSummary, summary
 from featurestore.humanize import format_time, sentence, size
 from featurestore.reconcile.conditions import Condition, ResourceStatus
 from featurestore.registry.project import Project
 from featurestore.registry.registry import document
 from featurestore.resources.data_pipeline import Resources
+from featurestore.resources.kinds import Kind
 from featurestore.resources.metadata import DeletionPolicy
 from featurestore.resources.outputs import outputs
 from featurestore.resources.quantity import format_bytes
@@ -23,14 +24,31 @@ _MARGIN = "  "
 
 
 def describe(project: Project, word: str, name: str, now_us: int) -> str:
-    """The page of one pipeline or view.
+    """The page of one resource.
 
     Raises:
         NotFound: there is no such resource.
     """
-    if kind_of(word) == "pipelines":
-        return _pipeline(project, pipeline_summary(project, name), now_us)
-    return _view(project, view_summary(project, name), now_us)
+    kind = find_kind(word)
+    found = summary(project, kind, name)
+    if isinstance(found, PipelineSummary):
+        return _pipeline(project, found, now_us)
+    if isinstance(found, ViewSummary):
+        return _view(project, found, now_us)
+    return _list(kind, found, now_us)
+
+
+def _list(kind: Kind, item: ListSummary, now_us: int) -> str:
+    resource = item.accepted.resource
+    facts = [
+        ("Name", item.name),
+        ("Kind", kind.name),
+        ("Description", getattr(resource.spec, "description", "")),
+        ("Owner", getattr(resource.spec, "owner", "")),
+        ("Spec", item.accepted.digest),
+    ]
+    said = ("Wanted", dump(document(resource)["spec"], OutputFormat.YAML))
+    return _page(facts, [said, *_state(None, item.ready, now_us)])
 
 
 def _pipeline(project: Project, item: PipelineSummary, now_us: int) -> str:

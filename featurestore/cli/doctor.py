@@ -19,7 +19,7 @@ from featurestore.humanize import count
 from featurestore.online.index import open_index, redis_url
 from featurestore.reconcile.conditions import read_status
 from featurestore.registry.project import Project
-from featurestore.registry.registry import Accepted, Kind
+from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline, FeatureView
 from featurestore.resources.feature_view import OnlineEnabled
 from featurestore.storage.credentials import source_environ
@@ -65,7 +65,7 @@ def examine(project: Project) -> Iterator[Finding]:
     yield storage
     if not storage.works:
         return
-    pipelines, views = project.registry.pipelines(), project.registry.views()
+    pipelines, views = project.registry.all(DataPipeline), project.registry.all(FeatureView)
     if not pipelines:
         yield Finding("registry", True, "nothing is applied yet", "`featurestore apply -f .` does it")
     for name, pipeline in pipelines.items():
@@ -77,7 +77,7 @@ def examine(project: Project) -> Iterator[Finding]:
         yield from _troubles(project, "views", name, view.digest)
 
 
-def _troubles(project: Project, kind: Kind, name: str, digest: str) -> Iterator[Finding]:
+def _troubles(project: Project, kind: str, name: str, digest: str) -> Iterator[Finding]:
     """What a runner last found wrong with the resource as it is accepted now."""
     status = read_status(project.storage, kind, name)
     if status is not None and status.observed_digest == digest:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from featurestore.cli.kind import KIND_NAMES, STORES, kind_of
+from featurestore.cli.kind import find_kind
 from featurestore.cli.output import OutputFormat, age, columns, dump, listing, screen_width
-from featurestore.cli.summary import PipelineSummary, ViewSummary, pipeline_summary, view_summary
+from featurestore.cli.summary import ListSummary, PipelineSummary, Summary, summary
 from featurestore.errors import NotFound
 from featurestore.registry.project import Project
 from featurestore.registry.registry import document
+from featurestore.resources.kinds import KINDS, Kind
 
 NOTHING = "No resources found."
 
@@ -23,40 +24,29 @@ def get(project: Project, word: str, name: str | None, form: OutputFormat | None
     """
     if word.lower() == "all":
         return _all(project, form, now_us)
-    if word.lower() in STORES:
+    kind = find_kind(word, among=lambda kind: True, more=["all"])
+    if kind.only_one:
         return _stores(project, name, form)
-    kind = kind_of(word, wanted="pipelines, views, stores or all", more=(*STORES, "all"))
-    if kind == "pipelines":
-        return _shown(_pipelines(project, name), name, form, now_us, prefix=False)
-    return _shown(_views(project, name), name, form, now_us, prefix=False)
+    return _shown(kind, _summaries(project, kind, name), name, form, now_us, prefix=False)
 
 
-def _pipelines(project: Project, name: str | None) -> list[PipelineSummary]:
-    names = [name] if name else project.registry.names("pipelines")
-    return [pipeline_summary(project, each) for each in names]
-
-
-def _views(project: Project, name: str | None) -> list[ViewSummary]:
-    names = [name] if name else project.registry.names("views")
-    return [view_summary(project, each) for each in names]
+def _summaries(project: Project, kind: Kind, name: str | None) -> list[Summary]:
+    names = [name] if name else project.registry.names(kind.model)
+    return [summary(project, kind, each) for each in names]
 
 
 def _all(project: Project, form: OutputFormat | None, now_us: int) -> str:
-    pipelines, views = _pipelines(project, None), _views(project, None)
+    every = [(kind, _summaries(project, kind, None)) for kind in KINDS.values() if not kind.only_one]
     if form in (OutputFormat.JSON, OutputFormat.YAML):
-        every: list[PipelineSummary | ViewSummary] = [*pipelines, *views]
-        return dump(listing([item.to_dict() for item in every]), form)
-    shown: list[str] = []
-    if pipelines:
-        shown.append(_shown(pipelines, None, form, now_us, prefix=True))
-    if views:
-        shown.append(_shown(views, None, form, now_us, prefix=True))
+        return dump(listing([item.to_dict() for _, items in every for item in items]), form)
+    shown = [_shown(kind, items, None, form, now_us, prefix=True) for kind, items in every if items]
     separator = "\n" if form is OutputFormat.NAME else "\n\n"
     return separator.join(shown) or NOTHING
 
 
 def _shown(
-    items: Sequence[PipelineSummary | ViewSummary],
+    kind: Kind,
+    items: Sequence[Summary],
     name: str | None,
     form: OutputFormat | None,
     now_us: int,
@@ -67,19 +57,19 @@ def _shown(
         return dump(items[0].to_dict() if name else listing([item.to_dict() for item in items]), form)
     if not items:
         return NOTHING
-    kind = KIND_NAMES["pipelines" if isinstance(items[0], PipelineSummary) else "views"]
+    full_name = kind.name.lower()
     if form is OutputFormat.NAME:
-        return "\n".join(f"{kind}/{item.name}" for item in items)
-    header, rows = _table(items, now_us)
+        return "\n".join(f"{full_name}/{item.name}" for item in items)
+    header, rows = _table(kind, items, now_us)
     if prefix:
-        rows = [[f"{kind}/{row[0]}", *row[1:]] for row in rows]
+        rows = [[f"{full_name}/{row[0]}", *row[1:]] for row in rows]
     if form is OutputFormat.WIDE:
         header += ["REASON", "MESSAGE"]
         rows = [[*row, item.ready.reason, item.ready.message] for row, item in zip(rows, items, strict=True)]
     return columns(header, rows, screen_width())
 
 
-def _table(items: Sequence[PipelineSummary | ViewSummary], now_us: int) -> tuple[list[str], list[list[Any]]]:
+def _table(kind: Kind, items: Sequence[Summary], now_us: int) -> tuple[list[str], list[list[Any]]]:
     rows: list[list[Any]] = []
     header: list[str] = []
     for item in items:
@@ -102,6 +92,10 @@ def _table(items: Sequence[PipelineSummary | ViewSummary], now_us: int) -> tuple
                 + ([last.dataset_version, last.rows_committed, last.rows_quarantined] if last else [None] * 3)
                 + [age(ran_s), item.errors]
             )
+        elif isinstance(item, ListSummary):
+            header = ["NAME", "READY", *(column.name.upper() for column in kind.columns)]
+            said = item.to_dict()
+            rows.append([item.name, item.ready.status.value, *(_at(said, it.path) for it in kind.columns)])
         else:
             header = ["NAME", "READY", "FRESHNESS", "ROWS", "COMMIT", "ONLINE", "ERRORS"]
             build = item.build
@@ -117,6 +111,13 @@ def _table(items: Sequence[PipelineSummary | ViewSummary], now_us: int) -> tuple
                 ]
             )
     return header, rows
+
+
+def _at(value: Any, path: str) -> Any:
+    """What stands at a JSON path such as ``.spec.owner``; None if nothing does."""
+    for part in path.strip(".").split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return f"{len(value):,}" if isinstance(value, list) else value
 
 
 def _stores(project: Project, name: str | None, form: OutputFormat | None) -> str:

@@ -8,12 +8,13 @@ from typing import Any
 
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.result import BatchResult
-from featurestore.cli.kind import kind_of
+from featurestore.cli.kind import find_kind
 from featurestore.cli.output import OutputFormat, columns, dump, listing
 from featurestore.cli.summary import pipeline_summary, view_summary
 from featurestore.errors import RequestError
 from featurestore.humanize import format_time
 from featurestore.registry.project import Project
+from featurestore.resources import DataPipeline, FeatureView
 from featurestore.storage import paths
 
 
@@ -26,16 +27,21 @@ def history(
         NotFound: there is no such resource or batch.
         RequestError: files are asked of a view.
     """
-    if kind_of(word) == "pipelines":
+    kind = find_kind(word)
+    if kind.model is DataPipeline:
         pipeline_summary(project, name)
         if batch is not None:
             return _files(project, name, batch, form)
         return _pipeline(project, name, limit, form)
-    if batch is not None:
+    if kind.model is FeatureView and batch is not None:
         raise RequestError(
             "a view has no batches of its own",
             where="--batch",
             hint="Its rows carry the batch of its pipeline: `featurestore history pipeline NAME --batch N`",
+        )
+    if kind.model is not FeatureView:
+        raise RequestError(
+            f"a {kind.noun} has no commits", wanted="a pipeline or a view", got=f"{kind.noun} {name!r}"
         )
     return _view(project, name, limit, form)
 

@@ -2,41 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from featurestore.errors import RequestError, did_you_mean
-from featurestore.registry.registry import Kind
-
-_WORDS: dict[str, Kind] = {
-    "pipeline": "pipelines",
-    "pipelines": "pipelines",
-    "datapipeline": "pipelines",
-    "datapipelines": "pipelines",
-    "dp": "pipelines",
-    "view": "views",
-    "views": "views",
-    "featureview": "views",
-    "featureviews": "views",
-    "fv": "views",
-}
-STORES = ("store", "stores", "featurestore", "featurestores", "fs")
-KIND_NAMES: dict[Kind, str] = {"pipelines": "datapipeline", "views": "featureview"}
+from featurestore.resources.kinds import KINDS, Kind
 
 
-def kind_of(word: str, *, wanted: str = "pipelines or views", more: Iterable[str] = ()) -> Kind:
+def find_kind(word: str, *, more: Iterable[str] = (), among: Callable[[Kind], bool] | None = None) -> Kind:
     """The kind that a word means: singular, plural or short. ``more``: what else the caller takes.
 
-    Raises:
-        RequestError: no kind is called so.
+    ``among``: which kinds it takes; None for those of which a project has several.
 
-    >>> kind_of("fv"), kind_of("DataPipeline")
-    ('views', 'pipelines')
+    Raises:
+        RequestError: no such kind is called so.
+
+    >>> find_kind("fv").name, find_kind("DataPipeline").folder
+    ('FeatureView', 'pipelines')
     """
-    kind = _WORDS.get(word.lower())
-    if kind is None:
-        raise RequestError(
-            f"there is no kind {word!r}",
-            wanted=wanted,
-            hint=did_you_mean(word.lower(), [*_WORDS, *more]),
-        )
-    return kind
+    kinds = [kind for kind in KINDS.values() if (among(kind) if among else not kind.only_one)]
+    for kind in kinds:
+        if word.lower() in kind.words:
+            return kind
+    words = [*(it for kind in kinds for it in kind.words), *more]
+    *others, last = *(kind.folder for kind in kinds), *more
+    raise RequestError(
+        f"there is no kind {word!r}",
+        wanted=f"{', '.join(others)} or {last}" if others else last,
+        hint=did_you_mean(word.lower(), words),
+    )

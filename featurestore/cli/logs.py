@@ -6,6 +6,7 @@ from featurestore.cli.output import OutputFormat, dump, listing
 from featurestore.errors import NotFound, did_you_mean
 from featurestore.humanize import format_time
 from featurestore.registry.project import Project
+from featurestore.resources.kinds import KINDS
 from featurestore.runner.journal import Event, Journal
 
 
@@ -24,7 +25,8 @@ def logs(project: Project, name: str | None, limit: int, form: OutputFormat | No
 
 
 def _require(project: Project, name: str) -> None:
-    known = {*project.registry.names("pipelines"), *project.registry.names("views")}
+    kinds = (kind for kind in KINDS.values() if not kind.only_one)
+    known = {name for kind in kinds for name in project.registry.names(kind.model)}
     if name not in known:
         raise NotFound(f"no resource {name!r}", where=str(project.folder), hint=did_you_mean(name, known))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Literal
 
 from featurestore.cli.output import OutputFormat, columns, dump, listing, screen_width
 from featurestore.cli.summary import pipeline_summary
@@ -10,7 +11,7 @@ from featurestore.errors import NotFound, did_you_mean
 from featurestore.humanize import count, format_time
 from featurestore.quarantine import entries
 from featurestore.registry.project import Project
-from featurestore.registry.registry import Kind
+from featurestore.resources import DataPipeline, FeatureView
 
 _SHOWN_RECORD = 200
 
@@ -116,11 +117,13 @@ def replay(project: Project, name: str, *, batch: int | None, file: int | None, 
     )
 
 
-def _resources(project: Project, name: str | None) -> list[tuple[Kind, str]]:
+def _resources(project: Project, name: str | None) -> list[tuple[Literal["pipelines", "views"], str]]:
     """Kind and name of what may have a quarantine. A pipeline comes before a view of the same name."""
     registry = project.registry
-    known: list[tuple[Kind, str]] = [("pipelines", each) for each in registry.names("pipelines")]
-    known += [("views", each) for each in registry.names("views")]
+    known: list[tuple[Literal["pipelines", "views"], str]] = [
+        ("pipelines", each) for each in registry.names(DataPipeline)
+    ]
+    known += [("views", each) for each in registry.names(FeatureView)]
     if name is None:
         return known
     for kind, each in known:

@@ -15,6 +15,7 @@ from rich.text import Text
 from featurestore.humanize import format_time
 from featurestore.reconcile.steps import Step, describe
 from featurestore.registry.project import Project
+from featurestore.resources import DataPipeline
 from featurestore.runner.journal import Event, Journal
 from featurestore.runner.runner import Runner
 from featurestore.runner.source_watcher import SourceWatcher
@@ -88,7 +89,7 @@ def run(project: Project, *, once: bool) -> None:
     worker, watcher = Worker(project.folder), SourceWatcher(str(project.folder))
     journal = Journal(project.state)
     with Screen(console, journal) as screen:
-        if not project.registry.names("pipelines"):
+        if not project.registry.names(DataPipeline):
             screen.say("Nothing is applied yet: `featurestore apply -f .` does it.")
         runner = Runner(project, worker, watcher, screen, _now_us)
         signals = _Signals(runner, screen, worker)

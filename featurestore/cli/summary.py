@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.result import BatchResult
 from featurestore.errors import NotFound, did_you_mean
 from featurestore.humanize import format_time
 from featurestore.reconcile.conditions import Condition, ResourceStatus, read_status, unknown
+from featurestore.reconcile.listed import listed_condition
 from featurestore.reconcile.reasons import Reason
 from featurestore.registry.project import Project
 from featurestore.registry.registry import Accepted, document
-from featurestore.resources import DataPipeline, FeatureView
+from featurestore.resources import DataPipeline, FeatureView, Resource
+from featurestore.resources.kinds import KINDS, Kind, kind_of, references
 from featurestore.views.builds import ActiveBuild, BuildResult, read_active_build, read_build
+
+R = TypeVar("R", bound=Resource)
 
 NEVER_SEEN = unknown("Ready", Reason.NOT_OBSERVED, "No runner has looked at it yet: `featurestore run` does.")
 
@@ -110,15 +114,44 @@ class ViewSummary:
         }
 
 
+@dataclass(frozen=True)
+class ListSummary:
+    """A resource of a kind that is a mere list: it is ready when all that it names is there."""
+
+    name: str
+    accepted: Accepted[Resource]
+    ready: Condition
+    status: ResourceStatus | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As kubectl shows an object."""
+        shown = document(self.accepted.resource)
+        return {**shown, "status": {"acceptedDigest": self.accepted.digest, **_conditions(None, self.ready)}}
+
+
+Summary = PipelineSummary | ViewSummary | ListSummary
+
+
+def summary(project: Project, kind: Kind, name: str) -> Summary:
+    """What there is to say about one resource.
+
+    Raises:
+        NotFound: there is no such resource.
+    """
+    if kind.model is DataPipeline:
+        return pipeline_summary(project, name)
+    if kind.model is FeatureView:
+        return view_summary(project, name)
+    return list_summary(project, kind, name)
+
+
 def pipeline_summary(project: Project, name: str) -> PipelineSummary:
     """What there is to say about one pipeline.
 
     Raises:
         NotFound: there is no such pipeline.
     """
-    accepted = project.registry.current("pipelines", name)
-    if accepted is None:
-        raise _absent(project, "pipelines", name)
+    accepted = _accepted(project, DataPipeline, name)
     ledger = Ledger(project.storage, name)
     last = ledger.last_result()
     return PipelineSummary(
@@ -137,21 +170,46 @@ def view_summary(project: Project, name: str) -> ViewSummary:
     Raises:
         NotFound: there is no such view.
     """
-    accepted = project.registry.current("views", name)
-    if accepted is None:
-        raise _absent(project, "views", name)
+    accepted = _accepted(project, FeatureView, name)
     serving = read_active_build(project.storage, name)
     build = read_build(project.storage, name, serving.digest) if serving else None
     return ViewSummary(name, accepted, read_status(project.storage, "views", name), serving, build)
 
 
-def _absent(project: Project, kind: Any, name: str) -> NotFound:
-    noun = {"pipelines": "pipeline", "views": "view"}[kind]
-    return NotFound(
-        f"there is no {noun} {name!r}",
-        where=project.storage.root,
-        hint=did_you_mean(name, project.registry.names(kind)),
-    )
+def list_summary(project: Project, kind: Kind, name: str) -> ListSummary:
+    """What there is to say about one resource of a kind that is a mere list.
+
+    Raises:
+        NotFound: there is no such resource.
+    """
+    accepted = accepted_resource(project, kind, name)
+    missing = [
+        (KINDS[wanted], other)
+        for wanted, _, other in references(accepted.resource)
+        if project.registry.accepted_digest(KINDS[wanted].model, other) is None
+    ]
+    return ListSummary(name, accepted, listed_condition(missing))
+
+
+def accepted_resource(project: Project, kind: Kind, name: str) -> Accepted[Resource]:
+    """The accepted resource of a kind.
+
+    Raises:
+        NotFound: there is no such resource.
+    """
+    found = project.registry.current(kind.model, name)
+    if found is None:
+        raise NotFound(
+            f"there is no {kind.noun} {name!r}",
+            where=project.storage.root,
+            hint=did_you_mean(name, project.registry.names(kind.model)),
+        )
+    return found
+
+
+def _accepted(project: Project, model: type[R], name: str) -> Accepted[R]:
+    found = accepted_resource(project, kind_of(model), name)
+    return cast("Accepted[R]", found)
 
 
 def _ready(status: ResourceStatus | None, digest: str) -> Condition:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from featurestore.client.references import column_names, parse_references
 from featurestore.errors import RequestError, StorageError, TransientError, did_you_mean
 from featurestore.registry.project import Project, open_project
+from featurestore.resources import FeatureView
 from featurestore.resources.feature_view import OnlineEnabled
 from featurestore.resources.metadata import resource_name
 from featurestore.resources.outputs import Output, outputs
@@ -193,7 +194,7 @@ class Store:
 
     def list_views(self) -> list[str]:
         """Names of the views that are accepted, sorted."""
-        return self._project.registry.names("views")
+        return self._project.registry.names(FeatureView)
 
     def describe(self, view: str) -> dict[str, Any]:
         """What a view is made of and how far it has come, as plain values.

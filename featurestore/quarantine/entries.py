@@ -17,6 +17,7 @@ from featurestore.arrivals.ledger import Ledger, live
 from featurestore.arrivals.manifest import Action, Entry, Manifest
 from featurestore.errors import NotFound, RequestError, TransientError, did_you_mean
 from featurestore.registry.registry import Registry
+from featurestore.resources import DataPipeline
 from featurestore.resources.data_pipeline import DataPipelineSpec, OnOverwrite
 from featurestore.storage import paths
 from featurestore.storage.credentials import source_environ
@@ -135,9 +136,9 @@ def replay(
         RequestError: a file is gone or was changed since, or is still refused: nothing is run again.
         StorageError: storage did not answer.
     """
-    accepted = Registry(storage).current("pipelines", pipeline)
+    accepted = Registry(storage).current(DataPipeline, pipeline)
     if accepted is None:
-        hint = did_you_mean(pipeline, Registry(storage).names("pipelines"))
+        hint = did_you_mean(pipeline, Registry(storage).names(DataPipeline))
         raise NotFound("no such pipeline", got=repr(pipeline), hint=hint)
     ledger = Ledger(storage, pipeline)
     while True:
@@ -201,7 +202,7 @@ def _again(
         replaces = live(ledger.known(entry.uri))
     elif entry.rows is not None:
         taken = ledger.manifest(entry.batch)
-        then = Registry(storage).get("pipelines", taken.pipeline, taken.spec_digest).spec
+        then = Registry(storage).get(DataPipeline, taken.pipeline, taken.spec_digest).spec
         if _renumbers(then) or _renumbers(spec):
             # The numbers of its quarantined rows may not be the source's: all of the file is taken anew.
             replaces = ((entry.batch, entry.file),)

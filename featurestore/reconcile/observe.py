@@ -90,7 +90,7 @@ def observe_view(
         digests.add(serving.digest)
         spec = accepted.resource.spec
         if serving.spec_digest != accepted.digest:
-            spec = Registry(storage).get("views", name, serving.spec_digest).spec
+            spec = Registry(storage).get(FeatureView, name, serving.spec_digest).spec
     builds: dict[str, BuildResult] = {}
     for digest in sorted(digests):
         build = read_build(storage, name, digest)

@@ -30,6 +30,7 @@ class Reason(StrEnum):
     ONLINE_UNAVAILABLE = "OnlineUnavailable"
     PIPELINE_MISSING = "PipelineMissing"
     PUBLISHING = "Publishing"
+    RESOURCE_MISSING = "ResourceMissing"
     RETRYING = "Retrying"
     RUNNING = "Running"
     SECRET_MISSING = "SecretMissing"

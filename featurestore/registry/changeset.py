@@ -135,7 +135,7 @@ class Before:
         Raises:
             StorageError: storage did not answer.
         """
-        return cls(registry.store(), registry.pipelines(), registry.views(), datasets)
+        return cls(registry.store(), registry.all(DataPipeline), registry.all(FeatureView), datasets)
 
 
 def plan(desired: Iterable[Resource], before: Before) -> Changeset:
@@ -146,7 +146,7 @@ def plan(desired: Iterable[Resource], before: Before) -> Changeset:
             stores.append(_store(resource, before))
         elif isinstance(resource, DataPipeline):
             pipelines.append(_pipeline(resource, before))
-        else:
+        elif isinstance(resource, FeatureView):
             views.append(_view(resource, before))
     return Changeset((*stores, *pipelines, *views))
 

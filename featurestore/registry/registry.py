@@ -8,30 +8,27 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar, overload
+from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
 from featurestore.digest import canonical_json, digest
 from featurestore.errors import NotFound, SpecError, StorageError, did_you_mean
-from featurestore.resources import DataPipeline, FeatureStore, FeatureView, Resource
+from featurestore.resources import FeatureStore, Resource
+from featurestore.resources.kinds import kind_of
 from featurestore.storage import paths
 from featurestore.storage.objects import Storage
 
-Pipelines = Literal["pipelines"]
-Views = Literal["views"]
-Kind = Pipelines | Views
-R = TypeVar("R", DataPipeline, FeatureView, FeatureStore)
-
-KINDS: dict[Kind, type[DataPipeline] | type[FeatureView]] = {"pipelines": DataPipeline, "views": FeatureView}
+R = TypeVar("R", bound=Resource)
+R_co = TypeVar("R_co", bound=Resource, covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted(Generic[R]):
+class Accepted(Generic[R_co]):
     """A resource and the digest that names it."""
 
     digest: str
-    resource: R
+    resource: R_co
 
 
 def document(resource: Resource) -> dict[str, Any]:
@@ -78,81 +75,62 @@ class Registry:
         """
         named = resource_digest(resource)
         data = canonical_json(document(resource))
-        if isinstance(resource, FeatureStore):
+        if kind_of(resource).only_one:
             if self._storage.find(paths.STORE) != data:
                 self._storage.replace(paths.STORE, data)
             return named
-        kind: Kind = "pipelines" if isinstance(resource, DataPipeline) else "views"
-        name = resource.metadata.name
-        if self.accepted_digest(kind, name) != named:
-            self._storage.put_if_absent(paths.accepted(kind, name, named), data)
-            self._storage.replace(paths.pointer(kind, name), canonical_json({"digest": named}))
+        folder, name = kind_of(resource).folder, resource.metadata.name
+        if self.accepted_digest(type(resource), name) != named:
+            self._storage.put_if_absent(paths.accepted(folder, name, named), data)
+            self._storage.replace(paths.pointer(folder, name), canonical_json({"digest": named}))
         return named
 
-    @overload
-    def current(self, kind: Pipelines, name: str) -> Accepted[DataPipeline] | None: ...
-    @overload
-    def current(self, kind: Views, name: str) -> Accepted[FeatureView] | None: ...
-    def current(self, kind: Kind, name: str) -> Accepted[DataPipeline] | Accepted[FeatureView] | None:
+    def current(self, model: type[R], name: str) -> Accepted[R] | None:
         """The accepted resource; None if there is none.
 
         Raises:
             StorageError: storage did not answer; this is never read as "there is none".
             SpecError: this version of the software cannot read the resource.
         """
-        named = self.accepted_digest(kind, name)
-        if named is None:
-            return None
-        if kind == "pipelines":
-            return Accepted(named, self.get("pipelines", name, named))
-        return Accepted(named, self.get("views", name, named))
+        named = self.accepted_digest(model, name)
+        return None if named is None else Accepted(named, self.get(model, name, named))
 
-    @overload
-    def get(self, kind: Pipelines, name: str, digest: str) -> DataPipeline: ...
-    @overload
-    def get(self, kind: Views, name: str, digest: str) -> FeatureView: ...
-    def get(self, kind: Kind, name: str, digest: str) -> DataPipeline | FeatureView:
+    def get(self, model: type[R], name: str, digest: str) -> R:
         """The resource that has this digest, accepted now or once.
 
         Raises:
             NotFound: no resource of this name ever had this digest.
         """
-        path = paths.accepted(kind, name, digest)
+        path = paths.accepted(kind_of(model).folder, name, digest)
         data = self._storage.find(path)
         if data is None:
             raise NotFound(
-                f"no {KINDS[kind].__name__} {name!r} has the digest {digest}",
+                f"no {model.__name__} {name!r} has the digest {digest}",
                 where=self._storage.uri(path),
-                hint=did_you_mean(name, self.names(kind)),
+                hint=did_you_mean(name, self.names(model)),
             )
-        if kind == "pipelines":
-            return self._parse(DataPipeline, data, path)
-        return self._parse(FeatureView, data, path)
+        return self._parse(model, data, path)
 
-    def names(self, kind: Kind) -> list[str]:
+    def names(self, model: type[Resource]) -> list[str]:
         """Names of the accepted resources of a kind, sorted."""
-        found = self._storage.names(f"registry/{kind}")
-        return [name for name in found if self.accepted_digest(kind, name) is not None]
+        found = self._storage.names(f"registry/{kind_of(model).folder}")
+        return [name for name in found if self.accepted_digest(model, name) is not None]
 
-    def pipelines(self) -> dict[str, Accepted[DataPipeline]]:
-        """All accepted pipelines by name."""
+    def all(self, model: type[R]) -> dict[str, Accepted[R]]:
+        """All accepted resources of a kind, by name."""
         found = (
-            (name, self.current("pipelines", name)) for name in self._storage.names("registry/pipelines")
+            (name, self.current(model, name))
+            for name in self._storage.names(f"registry/{kind_of(model).folder}")
         )
         return {name: accepted for name, accepted in found if accepted is not None}
 
-    def views(self) -> dict[str, Accepted[FeatureView]]:
-        """All accepted views by name."""
-        found = ((name, self.current("views", name)) for name in self._storage.names("registry/views"))
-        return {name: accepted for name, accepted in found if accepted is not None}
-
-    def accepted_digest(self, kind: Kind, name: str) -> str | None:
+    def accepted_digest(self, model: type[Resource], name: str) -> str | None:
         """Digest of the accepted resource; None if there is none.
 
         Raises:
             StorageError: storage did not answer; this is never read as "there is none".
         """
-        path = paths.pointer(kind, name)
+        path = paths.pointer(kind_of(model).folder, name)
         data = self._storage.find(path)
         if data is None:
             return None
@@ -166,9 +144,9 @@ class Registry:
                 got=repr(data[:80]),
             ) from error
 
-    def remove(self, kind: Kind, name: str) -> None:
+    def remove(self, model: type[Resource], name: str) -> None:
         """The resource is accepted no more. Its past definitions stay readable by digest."""
-        self._storage.delete(paths.pointer(kind, name))
+        self._storage.delete(paths.pointer(kind_of(model).folder, name))
 
     def _parse(self, model: type[R], data: bytes, path: str) -> R:
         try:

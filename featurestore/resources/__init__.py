@@ -1,14 +1,14 @@
-"""The resources: FeatureStore, DataPipeline and FeatureView, as pydantic models.
+"""The resources as pydantic models, and the one table of their kinds.
 
 One source for YAML checking, Python use and the CRDs. Imports nothing but pydantic, PyYAML and
-``featurestore.errors``. Start reading at ``data_pipeline.py`` and ``feature_view.py``.
+``featurestore.errors``. Start reading at ``kinds.py``, then ``data_pipeline.py`` and
+``feature_view.py``.
 """
 
 from featurestore.resources.data_pipeline import DataPipeline, DataPipelineSpec
 from featurestore.resources.feature_store import FeatureStore, FeatureStoreSpec
 from featurestore.resources.feature_view import FeatureView, FeatureViewSpec
-
-Resource = FeatureStore | DataPipeline | FeatureView
+from featurestore.resources.resource import Resource
 
 __all__ = [
     "DataPipeline",

@@ -8,7 +8,6 @@ https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resou
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -16,19 +15,12 @@ import yaml
 from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 
-from featurestore.resources import DataPipeline, FeatureStore, FeatureView
 from featurestore.resources.annotation import plain
+from featurestore.resources.kinds import API_VERSION, GROUP, KINDS, VERSION, Kind, PrinterColumn
 from featurestore.resources.metadata import NAME_PATTERN
 from featurestore.resources.model import Model
 from featurestore.resources.rule import SpecRule, Transition, Unique
-from featurestore.resources.status import (
-    DataPipelineStatus,
-    FeatureStoreStatus,
-    FeatureViewStatus,
-    KindStatus,
-)
 
-GROUP, VERSION = "featurestore.dev", "v1alpha1"
 _HEADER = "# Made from the models in featurestore/resources by `make crds`. Change those, not this.\n"
 _READY = '.status.conditions[?(@.type=="Ready")]'
 _INT64_MAX = 2**63 - 1
@@ -38,97 +30,24 @@ _KEPT = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A kind, and how ``kubectl get`` shows it: columns of name, type, JSON path, what it says.
-
-    ``wide``: those that only ``-o wide`` shows. They stand before ``_LAST``.
-    """
-
-    model: type[FeatureStore] | type[DataPipeline] | type[FeatureView]
-    status: type[KindStatus]
-    plural: str
-    short: str
-    columns: tuple[tuple[str, str, str, str], ...]
-    wide: tuple[tuple[str, str, str, str], ...] = ()
-
-
-_FIRST = (("Ready", "string", f"{_READY}.status", "Whether all is as wanted."),)
+_FIRST = (PrinterColumn("Ready", "string", f"{_READY}.status", "Whether all is as wanted."),)
 # The sentence is the last: only it may be wider than the screen, and one that is moves no other column out of sight.
 _LAST = (
-    ("Age", "date", ".metadata.creationTimestamp", "Since when there is this object."),
-    ("Reason", "string", f"{_READY}.reason", "Why it is ready or not."),
-    ("Message", "string", f"{_READY}.message", "What is wrong."),
-)
-_NEXT = ("Next attempt", "string", ".status.nextAttemptTime", "When what failed is tried again.")
-KINDS = (
-    Kind(
-        FeatureStore,
-        FeatureStoreStatus,
-        "featurestores",
-        "fs",
-        (
-            *_FIRST,
-            ("Offline", "string", ".spec.offline.uri", "Where all data lives."),
-            ("Pipelines", "integer", ".status.pipelines", "Number of its DataPipelines."),
-            ("Views", "integer", ".status.views", "Number of its FeatureViews."),
-        ),
-    ),
-    Kind(
-        DataPipeline,
-        DataPipelineStatus,
-        "datapipelines",
-        "dp",
-        (
-            *_FIRST,
-            ("Freshness", "date", ".status.lastCommitTime", "How long ago the last batch was committed."),
-            ("Rows", "integer", ".status.rows", "Rows of the dataset."),
-            (
-                "Quarantined",
-                "integer",
-                ".status.quarantinedRows",
-                "Rows that the last batch put into quarantine.",
-            ),
-            ("Pending", "integer", ".status.pendingFiles", "Files that no committed batch holds yet."),
-        ),
-        (
-            ("Batch", "integer", ".status.batch", "Number of the last committed batch."),
-            ("Commit", "integer", ".status.datasetVersion", "Version of the dataset."),
-            ("Oldest", "date", ".status.oldestPendingTime", "For how long the oldest pending file waits."),
-            _NEXT,
-        ),
-    ),
-    Kind(
-        FeatureView,
-        FeatureViewStatus,
-        "featureviews",
-        "fv",
-        (
-            *_FIRST,
-            ("Freshness", "date", ".status.watermark", "Age of the greatest event time."),
-            ("Rows", "integer", ".status.rows", "Feature rows in the offline store."),
-            ("Commit", "integer", ".status.offlineVersion", "Dataset version that is served offline."),
-            ("Online", "integer", ".status.onlineVersion", "Dataset version that is served online."),
-        ),
-        (
-            ("Entities", "integer", ".status.entities", "Entities in the online store."),
-            ("Quarantined", "integer", ".status.quarantinedRows", "Rows that did not fit."),
-            ("Build", "string", ".status.build", "The build that serves."),
-            _NEXT,
-        ),
-    ),
+    PrinterColumn("Age", "date", ".metadata.creationTimestamp", "Since when there is this object."),
+    PrinterColumn("Reason", "string", f"{_READY}.reason", "Why it is ready or not."),
+    PrinterColumn("Message", "string", f"{_READY}.message", "What is wrong."),
 )
 
 
 def definition(kind: Kind) -> dict[str, Any]:
     """The CustomResourceDefinition of a kind."""
-    name = kind.model.__name__
+    name = kind.name
     schema = {
         "type": "object",
         "description": (kind.model.__doc__ or _summary(kind.model)).strip(),
         "required": ["spec"],
         "properties": {
-            "apiVersion": {"type": "string", "description": f"{GROUP}/{VERSION}"},
+            "apiVersion": {"type": "string", "description": API_VERSION},
             "kind": {"type": "string", "description": name},
             # The API server describes it itself, and refuses whoever tries.
             "metadata": {"type": "object"},
@@ -143,9 +62,9 @@ def definition(kind: Kind) -> dict[str, Any]:
         ],
     }
     columns = [
-        {"name": column, "type": type_, "jsonPath": path, "description": text, **priority}
-        for shown, priority in ((kind.columns, {}), (kind.wide, {"priority": 1}), (_LAST, {}))
-        for column, type_, path, text in shown
+        {"name": it.name, "type": it.type, "jsonPath": it.path, "description": it.description, **priority}
+        for shown, priority in ((_FIRST, {}), (kind.columns, {}), (kind.wide, {"priority": 1}), (_LAST, {}))
+        for it in shown
     ]
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
@@ -181,7 +100,7 @@ def files() -> dict[str, str]:
     return {
         f"{kind.plural}.yaml": _HEADER
         + yaml.safe_dump(definition(kind), sort_keys=False, width=110, allow_unicode=True)
-        for kind in KINDS
+        for kind in KINDS.values()
     }
 
 

@@ -13,7 +13,6 @@ from featurestore.resources.job_template import Job
 from featurestore.resources.metadata import (
     DeletionPolicy,
     Description,
-    Metadata,
     Name,
     Owner,
     SecretRef,
@@ -21,6 +20,7 @@ from featurestore.resources.metadata import (
 )
 from featurestore.resources.model import Model
 from featurestore.resources.quantity import Bytes, Duration, PositiveDuration
+from featurestore.resources.resource import Resource
 from featurestore.resources.rule import SpecRule, Unique
 from featurestore.resources.transform import SortKey, Transform
 from featurestore.resources.value import ColumnName, ColumnType, Expression
@@ -238,10 +238,6 @@ class DataPipelineSpec(Model):
     )
 
 
-class DataPipeline(Model):
+class DataPipeline(Resource):
     kind: Literal["DataPipeline"] = Field("DataPipeline", description="What it is.")
-    api_version: Literal["featurestore.dev/v1alpha1"] = Field(
-        "featurestore.dev/v1alpha1", description="Version of the schema."
-    )
-    metadata: Metadata = Field(description="Its name.")
     spec: DataPipelineSpec = Field(description="What is wanted.")

@@ -13,16 +13,11 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from featurestore.errors import SpecError, did_you_mean
-from featurestore.resources import DataPipeline, FeatureStore, FeatureView, Resource
+from featurestore.resources.kinds import API_VERSION, KINDS, kind_of
 from featurestore.resources.node import Document, documents
 from featurestore.resources.problem import problems_of
+from featurestore.resources.resource import Resource
 
-API_VERSION = "featurestore.dev/v1alpha1"
-KINDS: dict[str, type[FeatureStore] | type[DataPipeline] | type[FeatureView]] = {
-    "FeatureStore": FeatureStore,
-    "DataPipeline": DataPipeline,
-    "FeatureView": FeatureView,
-}
 MAX_BYTES = 4 * 1024**2
 _OF_THE_SERVER = frozenset(
     """creationTimestamp deletionGracePeriodSeconds deletionTimestamp finalizers generateName generation
@@ -165,9 +160,9 @@ def _resource(document: Document, problems: list[SpecError]) -> Resource | None:
         return None
     _forget_what_the_server_set(value)
     try:
-        resource = KINDS[kind].model_validate(value, by_alias=True, by_name=False)
+        resource = KINDS[kind].model.model_validate(value, by_alias=True, by_name=False)
     except ValidationError as error:
-        problems += problems_of(error, KINDS[kind], document)
+        problems += problems_of(error, KINDS[kind].model, document)
         return None
     return None if wrong else resource
 
@@ -190,17 +185,15 @@ def _forget_what_the_server_set(value: dict[str, object]) -> None:
 
 
 def _collides(one: Resource, other: Resource) -> bool:
-    """A storage root holds one FeatureStore, and one pipeline or view of a name."""
-    return one.kind == other.kind and (
-        one.metadata.name == other.metadata.name or isinstance(one, FeatureStore)
-    )
+    """A storage root holds one resource of a kind and name, and one FeatureStore."""
+    return one.kind == other.kind and (one.metadata.name == other.metadata.name or kind_of(one).only_one)
 
 
 def _twice(one: Declared, other: Declared) -> SpecError:
     first = f"the first is in {other.document.where(())}"
     if one.resource.metadata.name != other.resource.metadata.name:
         return SpecError(
-            "there is more than one FeatureStore", where=one.where("metadata", "name"), got=first
+            f"there is more than one {one.resource.kind}", where=one.where("metadata", "name"), got=first
         )
     return SpecError(f"{one.name} stands twice", where=one.where("metadata", "name"), got=first)
 

@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from featurestore.resources.job_template import Image
-from featurestore.resources.metadata import Description, Metadata, Owner, SecretRef, Tags
+from featurestore.resources.metadata import Description, Owner, SecretRef, Tags
 from featurestore.resources.model import Model
 from featurestore.resources.quantity import Bytes
+from featurestore.resources.resource import Resource
 from featurestore.resources.rule import SpecRule, Transition, exactly_one
 
 REDIS_PATTERN = r"^rediss?://.+$"
@@ -96,10 +97,6 @@ class FeatureStoreSpec(Model):
     )
 
 
-class FeatureStore(Model):
+class FeatureStore(Resource):
     kind: Literal["FeatureStore"] = Field("FeatureStore", description="What it is.")
-    api_version: Literal["featurestore.dev/v1alpha1"] = Field(
-        "featurestore.dev/v1alpha1", description="Version of the schema."
-    )
-    metadata: Metadata = Field(description="Its name.")
     spec: FeatureStoreSpec = Field(description="What is wanted.")

@@ -8,9 +8,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from featurestore.resources.data_pipeline import Resources, Suspend
-from featurestore.resources.metadata import DeletionPolicy, Description, Metadata, Name, Owner, Tags
+from featurestore.resources.metadata import DeletionPolicy, Description, Name, Owner, Tags
 from featurestore.resources.model import Model
 from featurestore.resources.quantity import Duration, PositiveDuration, format_duration
+from featurestore.resources.resource import Resource
 from featurestore.resources.rule import SpecRule, Unique, exactly_one, repeated
 from featurestore.resources.value import ColumnName, ColumnType, Expression, FeatureName, KeyType
 
@@ -207,10 +208,6 @@ def _names(features: tuple[Feature, ...]) -> set[str]:
     return {name for feature in features for name in (feature.name, *feature.served_names)}
 
 
-class FeatureView(Model):
+class FeatureView(Resource):
     kind: Literal["FeatureView"] = Field("FeatureView", description="What it is.")
-    api_version: Literal["featurestore.dev/v1alpha1"] = Field(
-        "featurestore.dev/v1alpha1", description="Version of the schema."
-    )
-    metadata: Metadata = Field(description="Its name.")
     spec: FeatureViewSpec = Field(description="What is wanted.")

@@ -42,7 +42,7 @@ class Observer:
             StorageError: storage did not answer.
         """
         registry = self._project.registry
-        return Desired(registry.pipelines(), registry.views(), draining)
+        return Desired(registry.all(DataPipeline), registry.all(FeatureView), draining)
 
     def observe(
         self,

@@ -22,8 +22,6 @@ online/<view>/                                     DuckDB generations
 
 from __future__ import annotations
 
-from typing import Literal
-
 STORE = "registry/store.json"
 SHELF = 1000
 
@@ -112,7 +110,7 @@ def online(view: str) -> str:
     return f"online/{view}"
 
 
-def data(kind: Literal["pipelines", "views"], name: str) -> tuple[str, ...]:
+def data(kind: str, name: str) -> tuple[str, ...]:
     """All folders with what was made of a resource; the ledger last, which says what the others hold."""
     if kind == "views":
         return (online(name), f"features/{name}", quarantine(kind, name))

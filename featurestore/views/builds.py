@@ -114,10 +114,10 @@ def definition(storage: Storage, view: str, digest: str) -> Accepted[FeatureView
         StorageError: storage did not answer.
     """
     registry = Registry(storage)
-    accepted, serving = registry.current("views", view), read_active_build(storage, view)
+    accepted, serving = registry.current(FeatureView, view), read_active_build(storage, view)
     found = [] if accepted is None else [accepted]
     if serving is not None and serving.digest == digest:
-        found.append(Accepted(serving.spec_digest, registry.get("views", view, serving.spec_digest)))
+        found.append(Accepted(serving.spec_digest, registry.get(FeatureView, view, serving.spec_digest)))
     digests = []
     for each in found:
         spec = each.resource.spec

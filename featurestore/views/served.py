@@ -71,7 +71,7 @@ class ServedViews:
             return None
         known = self._described.get((name, serving))
         if known is None:
-            spec = self._registry.get("views", name, serving.spec_digest).spec
+            spec = self._registry.get(FeatureView, name, serving.spec_digest).spec
             known = ServedView(name, spec, serving.digest, outputs(spec))
             self._described[name, serving] = known
         return known
@@ -82,8 +82,8 @@ class ServedViews:
         Raises:
             NotFound: there is no such view.
         """
-        found = self._registry.current("views", name)
+        found = self._registry.current(FeatureView, name)
         if found is None:
-            names = self._registry.names("views")
+            names = self._registry.names(FeatureView)
             raise NotFound(f"there is no view {name!r}", hint=did_you_mean(name, names))
         return found

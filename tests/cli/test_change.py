@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from featurestore.registry.project import Project, open_project
+from featurestore.resources import DataPipeline, FeatureView
 
 
 @pytest.fixture
@@ -37,7 +38,10 @@ def test_apply_says_the_same_as_plan_and_records_it(featurestore: Any, folder: P
     applied = featurestore("apply", "-f", ".").out.splitlines()
     assert applied[:-1] == planned[:-1]
     registry = open_project(None, {}, folder).registry
-    assert (list(registry.pipelines()), list(registry.views())) == (["flights"], ["aircraft-delays"])
+    assert (list(registry.all(DataPipeline)), list(registry.all(FeatureView))) == (
+        ["flights"],
+        ["aircraft-delays"],
+    )
     assert registry.store() is not None
 
 
@@ -61,14 +65,14 @@ def test_what_changes_and_what_goes_away_is_named(featurestore: Any, folder: Pat
 def test_a_bad_resource_is_refused_whole_and_the_accepted_one_stays(
     featurestore: Any, folder: Path, project: Project
 ) -> None:
-    accepted = project.registry.pipelines()["flights"]
+    accepted = project.registry.all(DataPipeline)["flights"]
     edit(folder / "flights.yaml", "filter: {where:", "filter: {were:")
     edit(folder / "aircraft-delays.yaml", "pipeline: flights", "pipeline: fligths")
     said = featurestore("apply", "-f", ".")
     assert said.code == 2
     assert "flights.yaml:" in said.err
     assert "where" in said.err
-    assert project.registry.pipelines()["flights"] == accepted
+    assert project.registry.all(DataPipeline)["flights"] == accepted
 
 
 def test_what_is_wrong_in_a_field_and_in_a_reference_is_told_at_once(featurestore: Any, folder: Path) -> None:
@@ -103,7 +107,7 @@ def test_files_of_another_folder_belong_to_the_store_that_stands_beside_them(
 ) -> None:
     featurestore("init", "elsewhere")
     assert featurestore("apply", "-f", "elsewhere").code == 0
-    assert open_project("elsewhere", {}, tmp_path).registry.names("views") == ["aircraft-delays"]
+    assert open_project("elsewhere", {}, tmp_path).registry.names(FeatureView) == ["aircraft-delays"]
 
 
 def test_without_any_store_it_says_how_to_get_one(featurestore: Any, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from featurestore.failure import Failure
 from featurestore.reconcile.conditions import ResourceStatus, false, record_status, true
 from featurestore.reconcile.reasons import Reason
 from featurestore.registry.project import Project
+from featurestore.resources import DataPipeline, FeatureView
 from featurestore.resources.outputs import build_digest
 from featurestore.storage import paths
 from featurestore.storage.delta import Table
@@ -38,7 +39,10 @@ COLUMNS = {
 def filled(project: Project) -> Project:
     """Two batches committed, a third one pending, and the view built up to the second."""
     storage, now_us = project.storage, time.time_ns() // 1000
-    pipeline, view = project.registry.pipelines()["flights"], project.registry.views()["aircraft-delays"]
+    pipeline, view = (
+        project.registry.all(DataPipeline)["flights"],
+        project.registry.all(FeatureView)["aircraft-delays"],
+    )
     ledger = Ledger(storage, "flights")
     for number in (1, 2, 3):
         arrival = Arrival(f"/raw/2013-01-0{number}.parquet", "v1", 1000, 1_357_000_000_000_000)
@@ -128,7 +132,7 @@ def test_views_answer_how_fresh_how_many_and_what_is_wrong(featurestore: Any, fi
 
 
 def test_a_view_whose_online_store_lags_says_so(featurestore: Any, filled: Project) -> None:
-    accepted = filled.registry.views()["aircraft-delays"]
+    accepted = filled.registry.all(FeatureView)["aircraft-delays"]
     status = ResourceStatus(
         observed_digest=accepted.digest, conditions=(false("Ready", Reason.PUBLISHING, ""),), online_version=3
     )
@@ -245,7 +249,7 @@ def test_history_leads_from_a_batch_to_its_files(featurestore: Any, filled: Proj
 
 
 def test_history_of_a_view_says_what_each_commit_added(featurestore: Any, filled: Project) -> None:
-    view = filled.registry.views()["aircraft-delays"]
+    view = filled.registry.all(FeatureView)["aircraft-delays"]
     serving = read_active_build(filled.storage, "aircraft-delays")
     assert serving is not None
     path = paths.features("aircraft-delays", serving.digest)
@@ -278,7 +282,7 @@ def test_a_pipeline_that_views_read_is_not_deleted_and_they_are_named(
     said = featurestore("delete", "pipeline", "flights")
     assert said.code == 2
     assert "view 'aircraft-delays'" in said.err
-    assert filled.registry.names("pipelines") == ["flights"]
+    assert filled.registry.names(DataPipeline) == ["flights"]
 
 
 def test_delete_keeps_data_unless_told_otherwise(featurestore: Any, filled: Project) -> None:

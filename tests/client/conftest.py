@@ -90,7 +90,7 @@ class Place:
         self, name: str, rows: Sequence[Mapping[str, Any]], source_version: int, watermark_us: int | None
     ) -> ActiveBuild:
         """One more commit of the accepted definition's build, not yet served."""
-        accepted = Registry(self.storage).current("views", name)
+        accepted = Registry(self.storage).current(FeatureView, name)
         assert accepted is not None
         spec = accepted.resource.spec
         digest = build_digest(spec, Ledger(self.storage, spec.source.pipeline).uid())
@@ -120,7 +120,7 @@ class Place:
 
     def publish(self, name: str) -> None:
         """Bring the online store up to all that the accepted definition's build holds."""
-        accepted = Registry(self.storage).current("views", name)
+        accepted = Registry(self.storage).current(FeatureView, name)
         assert accepted is not None
         spec = accepted.resource.spec
         digest = build_digest(spec, Ledger(self.storage, spec.source.pipeline).uid())
@@ -131,7 +131,7 @@ class Place:
 
     def promote(self, name: str) -> None:
         """Serve the accepted definition."""
-        accepted = Registry(self.storage).current("views", name)
+        accepted = Registry(self.storage).current(FeatureView, name)
         assert accepted is not None
         spec = accepted.resource.spec
         digest = build_digest(spec, Ledger(self.storage, spec.source.pipeline).uid())

@@ -12,7 +12,7 @@ import pytest
 from featurestore.errors import NotFound, RequestError, StorageError, TransientError
 from featurestore.online.backends import open_online
 from featurestore.registry.registry import Registry
-from featurestore.resources import FeatureStore
+from featurestore.resources import FeatureStore, FeatureView
 from featurestore.views.builds import read_active_build
 from featurestore.views.value_status import Status
 
@@ -43,7 +43,7 @@ def online(request: pytest.FixtureRequest, place: Any) -> Any:
 
 def publish_always(place: Any, name: str, **changes: Any) -> None:
     """Accept the view with ``online: Always`` (and changes that keep its build), publish it, serve it."""
-    accepted = Registry(place.storage).current("views", name)
+    accepted = Registry(place.storage).current(FeatureView, name)
     assert accepted is not None
     spec = accepted.resource.spec.model_dump(mode="json", by_alias=True)
     place.accept(name, {**spec, "online": {"enabled": "Always"}, **changes})
@@ -131,7 +131,7 @@ def test_a_kept_store_follows_a_swap_whose_old_build_is_dropped_at_once(online: 
     store, rows = online.connect(), [{"tailnum": "N2"}]
     assert store.get_features(["delays:delay"], rows).to_dict()["delay"] == [-7]
     old = read_active_build(online.storage, "delays")
-    spec = Registry(online.storage).current("views", "delays").resource.spec  # type: ignore[union-attr]
+    spec = Registry(online.storage).current(FeatureView, "delays").resource.spec  # type: ignore[union-attr]
     online.accept("delays", {**spec.model_dump(mode="json", by_alias=True), "filter": "delay < 0"})
     values = {"tailnum": "N2", "delay": -8, "event_timestamp": 2000 * SECOND, "created_timestamp": 0}
     online.build("delays", [{**values, "__batch": 1, "__file": 0, "__row": 0}], 4, 2000 * SECOND)

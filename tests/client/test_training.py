@@ -12,6 +12,7 @@ import pytest
 
 from featurestore.errors import NotFound, RequestError
 from featurestore.registry.registry import Registry
+from featurestore.resources import FeatureView
 from featurestore.views.value_status import Status
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -208,13 +209,13 @@ def test_as_of_without_a_timestamp_column_is_refused(place: Any) -> None:
 
 
 def test_a_view_that_is_not_built_yet_says_so_and_a_removed_one_is_unknown(place: Any) -> None:
-    spec = Registry(place.storage).current("views", "delays").resource.spec  # type: ignore[union-attr]
+    spec = Registry(place.storage).current(FeatureView, "delays").resource.spec  # type: ignore[union-attr]
     place.accept("fresh", spec.model_dump(mode="json", by_alias=True))
     store = place.connect()
     labels = {"tailnum": ["N1"], "t": at(1000)}
     with pytest.raises(NotFound, match="the view 'fresh' has no complete build yet"):
         store.get_features(["fresh:delay"], labels, timestamp_column="t")
-    Registry(place.storage).remove("views", "delays")
+    Registry(place.storage).remove(FeatureView, "delays")
     with pytest.raises(NotFound, match=r"there is no view 'delays'\. There is: 'fresh', 'routes'"):
         store.get_features(["delays:delay"], labels, timestamp_column="t")
 
@@ -224,7 +225,7 @@ def test_a_kept_store_sees_new_data_and_new_definitions(place: Any) -> None:
     labels = {"tailnum": ["N3"], "t": at(1000)}
     features = ["delays:delay"]
     assert store.get_features(features, labels, timestamp_column="t").to_dict()["delay"] == [None]
-    spec = Registry(place.storage).current("views", "delays").resource.spec  # type: ignore[union-attr]
+    spec = Registry(place.storage).current(FeatureView, "delays").resource.spec  # type: ignore[union-attr]
     changed = {**spec.model_dump(mode="json", by_alias=True), "filter": "delay > 0"}
     place.accept("delays", changed)
     late = {"event_timestamp": 1, "created_timestamp": 1, "__batch": 1, "__file": 0, "__row": 0}

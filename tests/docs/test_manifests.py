@@ -13,11 +13,11 @@ import yaml
 from cluster.control_plane import ControlPlane
 
 from featurestore.cli.template import FILES
-from featurestore.resources.crd import GROUP, KINDS, VERSION
+from featurestore.resources.kinds import GROUP, KINDS, VERSION
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
-OURS = {kind.model.__name__ for kind in KINDS}
+OURS = set(KINDS)
 Object = dict[str, Any]
 
 

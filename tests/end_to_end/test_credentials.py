@@ -105,7 +105,7 @@ class Accounts:
 
     def close(self, keys: Mapping[str, str]) -> Manifest:
         """The next batch, of what is found at the source with these keys, as a controller closes it."""
-        accepted = Registry(self.storage).pipelines()["events"]
+        accepted = Registry(self.storage).all(DataPipeline)["events"]
         ledger = Ledger(self.storage, "events")
         inbox = Backlog(ledger, "/", accepted.resource.spec, keys)
         inbox.look(NOW_US)

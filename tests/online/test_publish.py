@@ -30,6 +30,7 @@ print(run_publish(Storage(request.root), request, int(sys.argv[2])).model_dump_j
 READ = """
 import json, sys
 import pyarrow as pa
+from featurestore.resources import FeatureView
 from featurestore.resources.outputs import outputs
 from featurestore.views.feature_query import FeatureQuery
 from featurestore.online.backends import open_online
@@ -38,7 +39,7 @@ from featurestore.storage.objects import Storage
 root, view, digest = sys.argv[1:]
 storage = Storage(root)
 registry = Registry(storage)
-spec = registry.current("views", view).resource.spec
+spec = registry.current(FeatureView, view).resource.spec
 online = open_online(storage, registry.store().spec)
 for line in sys.stdin:
     lookup = FeatureQuery(view, spec, digest, outputs(spec), pa.table({"k": json.loads(line)}))

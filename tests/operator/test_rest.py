@@ -12,6 +12,7 @@ from cluster.control_plane import ControlPlane
 from storage_server import s3
 
 from featurestore.registry.registry import Registry
+from featurestore.resources import DataPipeline
 from featurestore.storage.objects import Storage
 from featurestore_operator.controllers.controller import Controller
 from featurestore_operator.informer.cache import Cache
@@ -57,9 +58,9 @@ class Resting:
 
     def looks_whole(self) -> bool:
         """Whether the next look reads more than the source: it then accepts the spec, which was taken away."""
-        self.registry.remove("pipelines", "p")
+        self.registry.remove(DataPipeline, "p")
         self.look()
-        return self.registry.accepted_digest("pipelines", "p") is not None
+        return self.registry.accepted_digest(DataPipeline, "p") is not None
 
 
 @pytest.fixture

@@ -93,8 +93,8 @@ def test_what_was_planned_is_what_is_applied(registry: Registry) -> None:
     changeset = plan(desired, Before.of(registry, DATASETS))
     apply(changeset, registry)
     assert registry.store() == desired[0]
-    assert registry.pipelines()["flights"].digest == changeset.changes[1].digest
-    assert registry.views()["delays"].resource == desired[2]
+    assert registry.all(DataPipeline)["flights"].digest == changeset.changes[1].digest
+    assert registry.all(FeatureView)["delays"].resource == desired[2]
     assert plan(desired, Before.of(registry, DATASETS)).is_empty
 
 
@@ -108,7 +108,7 @@ def test_applying_again_after_a_part_was_applied_ends_in_the_same(registry: Regi
 
 def test_resources_that_are_not_given_stay(registry: Registry) -> None:
     apply(plan([view(ttl="1d")], Before.of(registry, DATASETS)), registry)
-    assert list(registry.pipelines()) == ["flights"]
+    assert list(registry.all(DataPipeline)) == ["flights"]
 
 
 def test_a_new_view_on_a_dataset_reads_all_of_it(registry: Registry) -> None:

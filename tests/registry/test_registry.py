@@ -59,17 +59,17 @@ def files(folder: Path) -> dict[str, tuple[int, bytes]]:
 
 def test_what_was_accepted_is_read_back(registry: Registry) -> None:
     digest = registry.accept(pipeline(owner="ops"))
-    assert registry.current("pipelines", "flights") == Accepted(digest, pipeline(owner="ops"))
-    assert registry.get("pipelines", "flights", digest) == pipeline(owner="ops")
-    assert registry.names("pipelines") == ["flights"]
+    assert registry.current(DataPipeline, "flights") == Accepted(digest, pipeline(owner="ops"))
+    assert registry.get(DataPipeline, "flights", digest) == pipeline(owner="ops")
+    assert registry.names(DataPipeline) == ["flights"]
 
 
 def test_nothing_is_there_before_the_first(registry: Registry) -> None:
     assert registry.store() is None
-    assert registry.current("views", "delays") is None
-    assert registry.names("pipelines") == []
-    assert registry.pipelines() == {}
-    assert registry.views() == {}
+    assert registry.current(FeatureView, "delays") is None
+    assert registry.names(DataPipeline) == []
+    assert registry.all(DataPipeline) == {}
+    assert registry.all(FeatureView) == {}
 
 
 def test_accepting_the_same_thing_twice_writes_nothing(registry: Registry, tmp_path: Path) -> None:
@@ -85,15 +85,15 @@ def test_a_changed_resource_has_another_digest_and_the_old_one_stays_readable(re
     old = registry.accept(view())
     new = registry.accept(view(ttl="7d"))
     assert old != new
-    assert registry.get("views", "delays", old) == view()
-    assert registry.views() == {"delays": Accepted(new, view(ttl="7d"))}
+    assert registry.get(FeatureView, "delays", old) == view()
+    assert registry.all(FeatureView) == {"delays": Accepted(new, view(ttl="7d"))}
 
 
 def test_going_back_to_an_old_definition_gives_its_digest_again(registry: Registry) -> None:
     old = registry.accept(view())
     registry.accept(view(ttl="7d"))
     assert registry.accept(view()) == old
-    current = registry.current("views", "delays")
+    current = registry.current(FeatureView, "delays")
     assert current is not None
     assert current.resource == view()
 
@@ -116,19 +116,19 @@ def test_how_jobs_are_started_is_stored_and_read_back_as_it_was_said(registry: R
     accepted = pipeline(job=job)
     assert document(accepted)["spec"]["job"] == job
     registry.accept(accepted)
-    found = registry.current("pipelines", "flights")
+    found = registry.current(DataPipeline, "flights")
     assert found is not None
     assert found.resource == accepted
 
 
 def test_a_removed_resource_is_current_no_more_but_found_by_digest(registry: Registry) -> None:
     digest = registry.accept(pipeline())
-    registry.remove("pipelines", "flights")
-    assert registry.current("pipelines", "flights") is None
-    assert registry.names("pipelines") == []
-    assert registry.pipelines() == {}
-    assert registry.get("pipelines", "flights", digest) == pipeline()
-    registry.remove("pipelines", "flights")
+    registry.remove(DataPipeline, "flights")
+    assert registry.current(DataPipeline, "flights") is None
+    assert registry.names(DataPipeline) == []
+    assert registry.all(DataPipeline) == {}
+    assert registry.get(DataPipeline, "flights", digest) == pipeline()
+    registry.remove(DataPipeline, "flights")
 
 
 def test_the_resource_is_written_before_the_pointer_to_it(registry: Registry, storage: Storage) -> None:
@@ -167,14 +167,14 @@ def test_the_stored_bytes_have_the_digest_that_names_them(registry: Registry, st
 def test_a_pointer_that_is_nonsense_is_an_error_and_not_nothing(registry: Registry, storage: Storage) -> None:
     storage.replace(paths.pointer("views", "delays"), b"[]")
     with pytest.raises(StorageError, match="the pointer to an accepted resource cannot be read"):
-        registry.current("views", "delays")
+        registry.current(FeatureView, "delays")
 
 
 def test_a_resource_of_a_later_version_is_an_error_that_says_so(registry: Registry, storage: Storage) -> None:
     later = {**document(pipeline()), "spec": {**document(pipeline())["spec"], "newField": 1}}
     storage.replace(paths.accepted("pipelines", "flights", "abc"), json.dumps(later).encode())
     with pytest.raises(SpecError, match=r"cannot be read by this version.*newField"):
-        registry.get("pipelines", "flights", "abc")
+        registry.get(DataPipeline, "flights", "abc")
 
 
 def test_a_digest_that_never_was_lists_what_there_is(registry: Registry) -> None:
@@ -182,4 +182,4 @@ def test_a_digest_that_never_was_lists_what_there_is(registry: Registry) -> None
     with pytest.raises(
         NotFound, match=r"no DataPipeline 'flight' has the digest abc.*Did you mean 'flights'"
     ):
-        registry.get("pipelines", "flight", "abc")
+        registry.get(DataPipeline, "flight", "abc")

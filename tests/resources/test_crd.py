@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from featurestore.resources.crd import KINDS, Kind, definition, files
+from featurestore.resources.crd import definition, files
 from featurestore.resources.document import load
+from featurestore.resources.kinds import KINDS, Kind
 
 CRDS = Path(__file__).parents[2] / "crds"
 SPECS = Path(__file__).parents[2] / "fixtures" / "specs"
@@ -36,7 +37,7 @@ def walk(node: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, 
         yield from walk(node["additionalProperties"], f"{path}{{}}")
 
 
-ALL = [(f"{kind.short}{path}", node) for kind in KINDS for path, node in walk(schema(kind))]
+ALL = [(f"{kind.short}{path}", node) for kind in KINDS.values() for path, node in walk(schema(kind))]
 every_node = pytest.mark.parametrize("node", [node for _, node in ALL], ids=[path for path, _ in ALL])
 
 
@@ -96,7 +97,7 @@ def test_every_string_list_and_mapping_is_bounded(node: dict[str, Any]) -> None:
             assert 0 < node["maxProperties"] <= 1000
 
 
-KUBERNETES_OWN = {"featurestore.dev/v1alpha1", *(kind.model.__name__ for kind in KINDS)}
+KUBERNETES_OWN = {"featurestore.dev/v1alpha1", *(kind.model.__name__ for kind in KINDS.values())}
 
 
 @every_node
@@ -168,7 +169,7 @@ def test_the_cost_of_rules_has_bounds_to_be_estimated_from() -> None:
                 assert bounds & touched.keys() or path.count(".") == 0, (path, rule)
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.short)
+@pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.short)
 def test_kubectl_shows_freshness_rows_and_what_is_wrong(kind: Kind) -> None:
     version = definition(kind)["spec"]["versions"][0]
     assert version["subresources"] == {"status": {}}
@@ -191,13 +192,13 @@ def test_kubectl_shows_freshness_rows_and_what_is_wrong(kind: Kind) -> None:
 
 
 def test_short_names_are_distinct_and_as_promised() -> None:
-    assert [kind.short for kind in KINDS] == ["fs", "dp", "fv"]
+    assert [kind.short for kind in KINDS.values()] == ["fs", "dp", "fv"]
 
 
 @pytest.mark.parametrize("spec", sorted((SPECS / "valid").glob("*.yaml")), ids=lambda path: path.stem)
 def test_what_the_models_take_has_only_fields_that_the_schema_keeps(spec: Path) -> None:
     """The API server prunes what a schema does not name: silently."""
-    by_name = {kind.model.__name__: schema(kind) for kind in KINDS}
+    by_name = {kind.model.__name__: schema(kind) for kind in KINDS.values()}
     for document in yaml.safe_load_all(spec.read_text()):
         assert_kept(document["spec"], by_name[document["kind"]]["properties"]["spec"], document["kind"])
     assert not load([spec]).problems

@@ -11,7 +11,8 @@ import pytest
 
 from featurestore.errors import SpecError
 from featurestore.registry.registry import document
-from featurestore.resources.document import KINDS, Loaded, load
+from featurestore.resources.document import Loaded, load
+from featurestore.resources.kinds import KINDS
 from featurestore.resources.reference import KnownResources, check_references
 
 SPECS = Path(__file__).parents[2] / "fixtures" / "specs"
@@ -49,7 +50,7 @@ def test_a_valid_spec_is_accepted_and_what_is_stored_of_it_means_the_same(
     loaded.check(check_references(loaded.declared, KnownResources({}, {}, [Path()])))
     assert loaded.resources
     for resource in loaded.resources:
-        again = KINDS[resource.kind].model_validate(document(resource))
+        again = KINDS[resource.kind].model.model_validate(document(resource))
         assert again.spec == resource.spec
         assert document(again) == document(resource)
 

@@ -160,7 +160,7 @@ class Laptop:
 
     def build(self, view: str) -> str:
         """Digest of the build that the view is to be read from."""
-        accepted = self.project.registry.views()[view].resource.spec
+        accepted = self.project.registry.all(FeatureView)[view].resource.spec
         return build_digest(accepted, self.ledger(accepted.source.pipeline).uid())
 
     def store(self, at: datetime) -> Store:

@@ -73,7 +73,7 @@ def test_each_commit_says_what_it_is_made_of(lake: Any, view: View) -> None:
     [commit, *_] = lake.build_table(delays).history(1)
     assert commit["source_version"] == str(version)
     assert commit["digest"] == lake.digest(delays)
-    assert commit["spec_digest"] == Registry(lake.storage).current("views", "delays").digest
+    assert commit["spec_digest"] == Registry(lake.storage).current(FeatureView, "delays").digest
     assert (commit["rows_added"], commit["rows_quarantined"]) == ("1", "1")
     assert commit["watermark_us"] == str(result.watermark_us)
     assert commit["code_version"]
@@ -219,7 +219,7 @@ def test_the_build_that_serves_is_kept_fresh_until_its_successor_serves(lake: An
     old, new = view(), view(filter="delay > 5")
     lake.accept(old)
     lake.append(flights(1))
-    serving = Registry(lake.storage).current("views", "delays").digest
+    serving = Registry(lake.storage).current(FeatureView, "delays").digest
     promote(lake.storage, "delays", ActiveBuild(lake.build(old).digest, serving))
     lake.accept(new)
     lake.append(flights(9))

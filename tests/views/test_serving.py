@@ -91,7 +91,7 @@ def test_a_build_is_of_the_accepted_definition_or_of_the_one_that_serves(
 ) -> None:
     first, second, third = (view(filter=f"delay > {n}") for n in range(3))
     lake.accept(first)
-    serving = Registry(lake.storage).current("views", "delays")
+    serving = Registry(lake.storage).current(FeatureView, "delays")
     assert serving is not None
     assert definition(lake.storage, "delays", lake.digest(first)) == serving
     promote(lake.storage, "delays", ActiveBuild(lake.digest(first), serving.digest))
@@ -109,7 +109,9 @@ def test_a_build_over_a_dataset_that_was_made_anew_has_no_definition(
     typed = view()
     digest = lake.accept(typed)
     promote(
-        lake.storage, "delays", ActiveBuild(digest, Registry(lake.storage).current("views", "delays").digest)
+        lake.storage,
+        "delays",
+        ActiveBuild(digest, Registry(lake.storage).current(FeatureView, "delays").digest),
     )
     lake.storage.delete(paths.ledger("flights"))
     with pytest.raises(NotFound):

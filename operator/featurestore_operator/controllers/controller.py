@@ -147,9 +147,9 @@ class Controller:
         self._metrics.forget(key)
         self._deletion.forget(key)
         if isinstance(store, OpenStore):
-            kind = key.accepted_as
-            if store.registry.accepted_digest(kind, key.name) is not None and self._is_gone(key):
-                store.registry.remove(kind, key.name)
+            model = key.row.model
+            if store.registry.accepted_digest(model, key.name) is not None and self._is_gone(key):
+                store.registry.remove(model, key.name)
 
     def _is_gone(self, key: Key) -> bool:
         """Whether the API server says so too: readers of a view that is there must not lose it to an old list."""

@@ -96,7 +96,7 @@ class Deletion:
                 return None
             store = self._places[key]
         # First: a Job that begins from now on leaves it alone.
-        store.registry.remove(key.accepted_as, key.name)
+        store.registry.remove(key.row.model, key.name)
         own = [it["metadata"] for it in jobs if it["metadata"]["labels"].get(LABEL_OF[key.kind]) == key.name]
         for metadata in own:
             self._api.delete(JOB, key.namespace, metadata["name"], metadata["uid"], "Foreground")
@@ -161,7 +161,7 @@ class Deletion:
         if key.kind == "FeatureView":
             self._drop_online(key, store)
         room = _AT_ONCE
-        for folder in paths.data(key.accepted_as, key.name):
+        for folder in paths.data(key.row.folder, key.name):
             names = store.storage.names(folder)
             for name in names[:room]:
                 store.storage.delete(f"{folder}/{name}")

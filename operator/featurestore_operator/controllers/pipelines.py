@@ -30,7 +30,7 @@ from featurestore_operator.jobs.launcher import Launcher
 from featurestore_operator.jobs.memory import Learned
 from featurestore_operator.kube.object_key import Key
 from featurestore_operator.metrics import Metrics
-from featurestore_operator.namespaces.acceptance import SpecDecision, decide_pipeline
+from featurestore_operator.namespaces.acceptance import SpecDecision, decide
 from featurestore_operator.namespaces.open_store import SECRET_US, OpenStore, Stores
 
 _ROUNDS = 4
@@ -109,7 +109,7 @@ class Pipelines:
         Raises:
             StorageError: storage did not answer.
         """
-        return decide_pipeline(found, store.registry, lambda name: columns(store, name))
+        return decide(DataPipeline, found, store.registry, lambda name: columns(store, name))
 
     def look(
         self,
@@ -207,7 +207,7 @@ class Pipelines:
             for name in accepted.resource.spec.looked_up
             # One that is not there has no ledger either, and would pass for one that waits for its first file.
             if (namespace, name) in self._seen
-            or store.registry.accepted_digest("pipelines", name) is not None
+            or store.registry.accepted_digest(DataPipeline, name) is not None
         }
 
     def _count(self, found: dict[str, Any], seen: Seen, now: BatchResult | None) -> None:

@@ -16,7 +16,7 @@ from featurestore.reconcile.observe import observe_view
 from featurestore.reconcile.reconcile import reconcile
 from featurestore.reconcile.state import Desired, Observed, ObservedPipeline, ObservedView
 from featurestore.registry.registry import Accepted
-from featurestore.resources import FeatureView
+from featurestore.resources import DataPipeline, FeatureView
 from featurestore.resources.outputs import build_digest
 from featurestore.retry import FailureStreak
 from featurestore_operator.controllers.job_applier import JobApplier
@@ -27,7 +27,7 @@ from featurestore_operator.jobs.job_manifest import BATCH, Owner
 from featurestore_operator.jobs.job_outcome import Running
 from featurestore_operator.jobs.launcher import Launcher
 from featurestore_operator.kube.api_resources import VIEW_LABEL
-from featurestore_operator.namespaces.acceptance import SpecDecision, decide_view
+from featurestore_operator.namespaces.acceptance import SpecDecision, decide
 from featurestore_operator.namespaces.open_store import OpenStore
 
 _ROUNDS = 4
@@ -48,7 +48,7 @@ class Views:
         Raises:
             StorageError: storage did not answer.
         """
-        return decide_view(found, store.registry, lambda name: columns(store, name))
+        return decide(FeatureView, found, store.registry, lambda name: columns(store, name))
 
     def look(
         self,
@@ -64,7 +64,7 @@ class Views:
         """
         namespace, name = found["metadata"]["namespace"], found["metadata"]["name"]
         source = accepted.resource.spec.source.pipeline
-        spec = store.registry.accepted_digest("pipelines", source)
+        spec = store.registry.accepted_digest(DataPipeline, source)
         own = [it for it in jobs if it["metadata"]["labels"].get(VIEW_LABEL) == name]
         records = self._launcher.records(namespace, own)
         batches = self._launcher.records(namespace, [it for it in jobs if BATCH in it["metadata"]["labels"]])
@@ -79,7 +79,7 @@ class Views:
             store,
             Owner("FeatureView", name, found["metadata"]["uid"]),
             records,
-            None if spec is None else lambda: Accepted(spec, store.registry.get("pipelines", source, spec)),
+            None if spec is None else lambda: Accepted(spec, store.registry.get(DataPipeline, source, spec)),
             now_us,
             running=records.running,
         )

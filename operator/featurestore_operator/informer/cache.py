@@ -23,7 +23,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from sys import intern
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from pydantic_core import from_json, to_json
 
@@ -39,7 +39,7 @@ from featurestore_operator.kube.api_resources import (
     VIEW_LABEL,
     Resource,
 )
-from featurestore_operator.kube.object_key import Key, Kind
+from featurestore_operator.kube.object_key import Key
 
 JOB_LABEL = "batch.kubernetes.io/job-name"
 _OF_NO_USE = ("managedFields", "resourceVersion")
@@ -122,17 +122,13 @@ class Cache:
     def all_keys(self) -> list[Key]:
         """Keys of all resources of ours."""
         with self._lock:
-            return [
-                Key(cast(Kind, kind), namespace, name)
-                for kind, namespace, name in self._entries
-                if kind in OF_KIND
-            ]
+            return [Key(kind, namespace, name) for kind, namespace, name in self._entries if kind in OF_KIND]
 
     def standings(self) -> list[tuple[Key, StatusSummary]]:
         """How each of our resources stands; no object is parsed for it."""
         with self._lock:
             return [
-                (Key(cast(Kind, kind), namespace, name), entry.standing)
+                (Key(kind, namespace, name), entry.standing)
                 for (kind, namespace, name), entry in self._entries.items()
                 if entry.standing is not None
             ]
@@ -205,7 +201,7 @@ class Cache:
             yield from self._concerned_by_work(namespace, labels, resource is JOB and (gone or _ended(item)))
             return
         if before is None or (_says_anything(before) and not _says_anything(item)):
-            yield Key(cast(Kind, resource.kind), namespace, name)
+            yield Key(resource.kind, namespace, name)
         if resource is FEATURE_STORE and (before is None or _readiness(item) != _readiness(before)):
             yield from (Key("DataPipeline", namespace, it) for it in self.pipelines(namespace))
             yield from (Key("FeatureView", namespace, it) for it in self.views(namespace))

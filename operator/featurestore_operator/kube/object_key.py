@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from featurestore.registry import registry
-
-Kind = Literal["FeatureStore", "DataPipeline", "FeatureView"]
+from featurestore.resources.kinds import KINDS, Kind
 
 
 class Key(NamedTuple):
@@ -16,14 +14,14 @@ class Key(NamedTuple):
     'FeatureView prod/aircraft'
     """
 
-    kind: Kind
+    kind: str
     namespace: str
     name: str
 
     @property
-    def accepted_as(self) -> registry.Kind:
-        """What the registry calls the kind of a pipeline or view."""
-        return "pipelines" if self.kind == "DataPipeline" else "views"
+    def row(self) -> Kind:
+        """What there is to know of its kind."""
+        return KINDS[self.kind]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.namespace}/{self.name}"

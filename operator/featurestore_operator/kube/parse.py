@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from featurestore.errors import SpecError
-from featurestore.resources import DataPipeline, FeatureStore, FeatureView
+from featurestore.resources import DataPipeline, FeatureStore, Resource
 from featurestore.resources.location import is_relative
 
-R = TypeVar("R", DataPipeline, FeatureView, FeatureStore)
+R = TypeVar("R", bound=Resource)
 
 
 def parse(model: type[R], found: dict[str, Any]) -> R:
@@ -38,7 +38,16 @@ def parse(model: type[R], found: dict[str, Any]) -> R:
     return resource
 
 
-def _check_place(resource: DataPipeline | FeatureView | FeatureStore) -> None:
+def has_place(resource: Resource) -> bool:
+    """Whether all in a cluster mean the same by the URI of the resource, if it has one."""
+    try:
+        _check_place(resource)
+    except SpecError:
+        return False
+    return True
+
+
+def _check_place(resource: Resource) -> None:
     """Nothing, if operator, Jobs and readers mean the same by the URI that the resource has.
 
     Raises:

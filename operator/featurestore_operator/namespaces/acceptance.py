@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from featurestore.errors import SpecError
-from featurestore.registry.registry import Accepted, Kind, Registry, resource_digest
-from featurestore.resources import DataPipeline, FeatureView
-from featurestore.resources.location import is_relative
+from featurestore.registry.registry import Accepted, Registry, resource_digest
+from featurestore.resources import DataPipeline, Resource
+from featurestore.resources.kinds import references
 from featurestore.resources.node import path_text
 from featurestore.resources.reference import KnownResources, check_references
-from featurestore_operator.kube.parse import parse
+from featurestore_operator.kube.parse import has_place, parse
 
-R = TypeVar("R", DataPipeline, FeatureView)
+R = TypeVar("R", bound=Resource)
 Columns = Callable[[str], Collection[str] | None]
 """Columns of a pipeline's dataset; None before its first commit. Asked only if a spec is new."""
 
@@ -36,64 +36,49 @@ class SpecDecision(Generic[R]):
 class Given:
     """A resource as the cluster has it: its fields are named by their paths."""
 
-    resource: DataPipeline | FeatureView
+    resource: Resource
 
     def where(self, *path: str | int) -> str:
         return path_text(path)
 
 
-def decide_pipeline(
-    found: dict[str, Any], registry: Registry, columns: Columns
-) -> SpecDecision[DataPipeline]:
-    """Which spec of the pipeline runs.
+def decide(model: type[R], found: dict[str, Any], registry: Registry, columns: Columns) -> SpecDecision[R]:
+    """Which spec of the object runs.
 
     Raises:
         StorageError: storage did not answer.
     """
     try:
-        given = parse(DataPipeline, found)
-        return SpecDecision(_accepted(given, given.spec.looked_up, registry, columns))
+        return SpecDecision(_accepted(parse(model, found), registry, columns))
     except SpecError as error:
-        last = registry.current("pipelines", found["metadata"]["name"])
+        last = registry.current(model, found["metadata"]["name"])
         # A laptop with the same storage may have recorded what has a meaning only there.
-        usable = last is not None and not is_relative(last.resource.spec.source.uri)
+        usable = last is not None and has_place(last.resource)
         return SpecDecision(last if usable else None, str(error))
 
 
-def decide_view(found: dict[str, Any], registry: Registry, columns: Columns) -> SpecDecision[FeatureView]:
-    """Which spec of the view runs.
-
-    Raises:
-        StorageError: storage did not answer.
-    """
-    try:
-        given = parse(FeatureView, found)
-        return SpecDecision(_accepted(given, [given.spec.source.pipeline], registry, columns))
-    except SpecError as error:
-        return SpecDecision(registry.current("views", found["metadata"]["name"]), str(error))
-
-
-def _accepted(given: R, named: Collection[str], registry: Registry, columns: Columns) -> Accepted[R]:
-    """The resource, which is the accepted one from now on. ``named``: the pipelines that it names.
+def _accepted(given: R, registry: Registry, columns: Columns) -> Accepted[R]:
+    """The resource, which is the accepted one from now on.
 
     Raises:
         SpecError: something that it says of others is wrong.
     """
-    kind: Kind = "pipelines" if isinstance(given, DataPipeline) else "views"
     digest = resource_digest(given)
-    if registry.accepted_digest(kind, given.metadata.name) != digest:
-        _check(given, _pipelines(registry, named), columns)
+    if registry.accepted_digest(type(given), given.metadata.name) != digest:
+        _check(given, _pipelines(registry, given), columns)
         registry.accept(given)
     return Accepted(digest, given)
 
 
-def _pipelines(registry: Registry, names: Collection[str]) -> dict[str, DataPipeline]:
-    found = {name: registry.current("pipelines", name) for name in names}
+def _pipelines(registry: Registry, given: Resource) -> dict[str, DataPipeline]:
+    """The pipelines that a resource names."""
+    names = {name for kind, _, name in references(given) if kind == "DataPipeline"}
+    found = {name: registry.current(DataPipeline, name) for name in names}
     return {name: accepted.resource for name, accepted in found.items() if accepted is not None}
 
 
 def _check(
-    given: DataPipeline | FeatureView,
+    given: Resource,
     pipelines: Mapping[str, DataPipeline],
     columns: Columns,
 ) -> None:

@@ -13,13 +13,13 @@ from featurestore.errors import FeatureStoreError, SpecError
 from featurestore.reconcile.conditions import Condition
 from featurestore.registry.changeset import Before, Dataset
 from featurestore.registry.registry import Accepted, resource_digest
-from featurestore.resources import DataPipeline, FeatureStore, FeatureView
+from featurestore.resources import DataPipeline, FeatureStore, FeatureView, Resource
 from featurestore_operator.informer.cache import Cache
-from featurestore_operator.kube.object_key import Key, Kind
+from featurestore_operator.kube.object_key import Key
 from featurestore_operator.kube.parse import parse
 from featurestore_operator.namespaces.open_store import OpenStore, Stores
 
-R = TypeVar("R", DataPipeline, FeatureView)
+R = TypeVar("R", bound=Resource)
 
 
 def review_context(request: Mapping[str, Any], cache: Cache, stores: Stores) -> Before | None:
@@ -91,10 +91,9 @@ def _store(cache: Cache, namespace: str, name: str) -> FeatureStore | None:
 
 def _parsed(model: type[R], cache: Cache, namespace: str, names: Iterable[str]) -> dict[str, Accepted[R]]:
     """Those that are there and right, by name; nobody can rely on one that is wrong."""
-    kind: Kind = "DataPipeline" if model is DataPipeline else "FeatureView"
     found: dict[str, Accepted[R]] = {}
     for name in names:
-        one = cache.get(Key(kind, namespace, name))
+        one = cache.get(Key(model.__name__, namespace, name))
         if one is None:
             continue
         try:

@@ -23,6 +23,7 @@ from featurestore.arrivals.result import BatchResult
 from featurestore.errors import CodeError, Conflict, FeatureStoreError, SpecError, StorageError
 from featurestore.protocol import BatchRequest, Progress
 from featurestore.registry.registry import Registry
+from featurestore.resources import DataPipeline
 from featurestore.resources.data_pipeline import DataPipelineSpec, Otherwise
 from featurestore.storage import paths
 from featurestore.storage.delta import FILE, ROW, DataFile, Table
@@ -75,7 +76,7 @@ def run_batch(storage: Storage, request: BatchRequest, progress: Callable[[Progr
     dataset = open_dataset(storage, request.pipeline)
     if is_done(dataset, manifest):
         return finished(storage, manifest)
-    spec = Registry(storage).get("pipelines", request.pipeline, manifest.spec_digest).spec
+    spec = Registry(storage).get(DataPipeline, request.pipeline, manifest.spec_digest).spec
     for transform in spec.transforms:
         if transform.python is not None:
             load(transform.python.callable)

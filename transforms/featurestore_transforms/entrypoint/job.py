@@ -44,7 +44,7 @@ def run_job(
     """
     registry = Registry(storage)
     if request.view is not None:
-        accepted = registry.current("views", request.view)
+        accepted = registry.current(FeatureView, request.view)
         if accepted is None:
             raise NotFound(f"no view {request.view!r}", where=storage.root, hint="It was deleted meanwhile")
         return _Views(storage, registry, request.pipeline, say, progress).bring_on(accepted)
@@ -52,7 +52,7 @@ def run_job(
     result = run_one_batch(storage, request.pipeline, request.number, say, progress)
     views = _Views(storage, registry, request.pipeline, say, progress)
     before = views.before(request.number)
-    for name, accepted in registry.views().items():
+    for name, accepted in registry.all(FeatureView).items():
         if accepted.resource.spec.source.pipeline != request.pipeline:
             continue
         try:

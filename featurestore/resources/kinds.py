@@ -1,0 +1,224 @@
+"""The table of kinds. What must be done for every kind loops over it; nothing else lists kinds.
+
+Registry, documents, CRDs, checks of references, changesets, the command line, and the controller's cache, review and
+roles go by this table, so that a kind which is a mere list needs a model and a row here: see docs/adding-a-kind.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from featurestore.resources.data_pipeline import DataPipeline
+from featurestore.resources.feature_store import FeatureStore
+from featurestore.resources.feature_view import FeatureView
+from featurestore.resources.resource import Resource
+from featurestore.resources.status import (
+    DataPipelineStatus,
+    FeatureStoreStatus,
+    FeatureViewStatus,
+    KindStatus,
+)
+
+GROUP, VERSION = "featurestore.dev", "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+ITEMS = "[]"
+"""In the path of a reference: each item of a list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A field of a spec whose text names a resource of another kind.
+
+    ``path``: from ``spec``, by YAML names. ``name``: the name in the text, where it holds more than that.
+    """
+
+    kind: str
+    path: tuple[str, ...]
+    name: Callable[[str], str] = str
+
+    def named(self, spec: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """Path from ``spec``, and name, of all that a spec names so; the spec as YAML or the API server has it.
+
+        >>> list(Reference("DataPipeline", ("source", "pipeline")).named({"source": {"pipeline": "flights"}}))
+        [(('source', 'pipeline'), 'flights')]
+        """
+        for path, text in _found(spec, self.path, ()):
+            if isinstance(text, str):
+                yield path, self.name(text)
+
+
+def _found(
+    value: Any, path: tuple[str, ...], at: tuple[str | int, ...]
+) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    if not path:
+        yield at, value
+    elif path[0] == ITEMS:
+        for n, item in enumerate(value if isinstance(value, list) else ()):
+            yield from _found(item, path[1:], (*at, n))
+    elif isinstance(value, Mapping) and path[0] in value:
+        yield from _found(value[path[0]], path[1:], (*at, path[0]))
+
+
+@dataclass(frozen=True, slots=True)
+class PrinterColumn:
+    """A column of ``kubectl get`` and ``featurestore get``: its name, type, JSON path, and what it says."""
+
+    name: str
+    type: Literal["string", "integer", "date"]
+    path: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """A kind, as each part of the project needs to know it.
+
+    ``folder``: what several are called on the command line, and below ``registry/``. ``columns``: what is shown
+    between its name and its age; ``wide`` only by ``-o wide``. ``references``: what it names. ``tells``: fields of its
+    status that those who name it go by: they are woken by a change of one. ``only_one``: a storage root holds one of
+    them. ``label``: on its Jobs and their pods; "" if it has none. ``has_data``: deleting it may delete data
+    (``deletionPolicy``). ``written_by``: who may write it: whoever may edit a namespace, or only its administrators.
+    """
+
+    model: type[Resource]
+    status: type[KindStatus]
+    plural: str
+    short: str
+    folder: str
+    columns: tuple[PrinterColumn, ...] = ()
+    wide: tuple[PrinterColumn, ...] = ()
+    references: tuple[Reference, ...] = ()
+    tells: tuple[str, ...] = ("acceptedDigest",)
+    only_one: bool = False
+    label: str = ""
+    has_data: bool = False
+    written_by: Literal["edit", "admin"] = "edit"
+
+    @property
+    def name(self) -> str:
+        """Its name in YAML: ``FeatureView``."""
+        return self.model.__name__
+
+    @property
+    def noun(self) -> str:
+        """What people call one of them: ``view``."""
+        return self.folder.removesuffix("s")
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What it is called on the command line, in small letters."""
+        return (self.noun, self.folder, self.name.lower(), self.plural, self.short)
+
+    def named(self, spec: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str | int, ...], str]]:
+        """Kind, path from ``spec`` and name of all that a spec, as YAML or the API server has it, refers to."""
+        for reference in self.references:
+            for path, name in reference.named(spec):
+                yield reference.kind, path, name
+
+
+_NEXT = PrinterColumn("Next attempt", "string", ".status.nextAttemptTime", "When what failed is tried again.")
+
+KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind(
+            model=FeatureStore,
+            status=FeatureStoreStatus,
+            plural="featurestores",
+            short="fs",
+            folder="stores",
+            columns=(
+                PrinterColumn("Offline", "string", ".spec.offline.uri", "Where all data lives."),
+                PrinterColumn("Pipelines", "integer", ".status.pipelines", "Number of its DataPipelines."),
+                PrinterColumn("Views", "integer", ".status.views", "Number of its FeatureViews."),
+            ),
+            only_one=True,
+            written_by="admin",
+        ),
+        Kind(
+            model=DataPipeline,
+            status=DataPipelineStatus,
+            plural="datapipelines",
+            short="dp",
+            folder="pipelines",
+            columns=(
+                PrinterColumn(
+                    "Freshness",
+                    "date",
+                    ".status.lastCommitTime",
+                    "How long ago the last batch was committed.",
+                ),
+                PrinterColumn("Rows", "integer", ".status.rows", "Rows of the dataset."),
+                PrinterColumn(
+                    "Quarantined",
+                    "integer",
+                    ".status.quarantinedRows",
+                    "Rows that the last batch put into quarantine.",
+                ),
+                PrinterColumn(
+                    "Pending", "integer", ".status.pendingFiles", "Files that no committed batch holds yet."
+                ),
+            ),
+            wide=(
+                PrinterColumn("Batch", "integer", ".status.batch", "Number of the last committed batch."),
+                PrinterColumn("Commit", "integer", ".status.datasetVersion", "Version of the dataset."),
+                PrinterColumn(
+                    "Oldest",
+                    "date",
+                    ".status.oldestPendingTime",
+                    "For how long the oldest pending file waits.",
+                ),
+                _NEXT,
+            ),
+            references=(Reference("DataPipeline", ("transforms", ITEMS, "lookup", "pipeline")),),
+            tells=("datasetVersion", "acceptedDigest"),
+            label="featurestore.dev/pipeline",
+            has_data=True,
+        ),
+        Kind(
+            model=FeatureView,
+            status=FeatureViewStatus,
+            plural="featureviews",
+            short="fv",
+            folder="views",
+            columns=(
+                PrinterColumn("Freshness", "date", ".status.watermark", "Age of the greatest event time."),
+                PrinterColumn("Rows", "integer", ".status.rows", "Feature rows in the offline store."),
+                PrinterColumn(
+                    "Commit", "integer", ".status.offlineVersion", "Dataset version that is served offline."
+                ),
+                PrinterColumn(
+                    "Online", "integer", ".status.onlineVersion", "Dataset version that is served online."
+                ),
+            ),
+            wide=(
+                PrinterColumn("Entities", "integer", ".status.entities", "Entities in the online store."),
+                PrinterColumn("Quarantined", "integer", ".status.quarantinedRows", "Rows that did not fit."),
+                PrinterColumn("Build", "string", ".status.build", "The build that serves."),
+                _NEXT,
+            ),
+            references=(Reference("DataPipeline", ("source", "pipeline")),),
+            label="featurestore.dev/view",
+            has_data=True,
+        ),
+    )
+}
+"""By name, in the order in which resources are applied: what is named stands before what names it."""
+
+
+def kind_of(resource: Resource | type[Resource]) -> Kind:
+    """The row of a resource, or of its model.
+
+    >>> kind_of(FeatureView).noun
+    'view'
+    """
+    return KINDS[resource.kind if isinstance(resource, Resource) else resource.__name__]
+
+
+def references(resource: Resource) -> Iterator[tuple[str, tuple[str | int, ...], str]]:
+    """Kind, path from ``spec`` and name of all that a resource refers to."""
+    spec = resource.spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    yield from kind_of(resource).named(spec)
