@@ -17,7 +17,7 @@ import polars as pl
 
 from featurestore_operator.kube import access
 from featurestore_operator.kube.api import Api
-from featurestore_operator.kube.api_resources import DATA_PIPELINE, FEATURE_STORE, FEATURE_VIEW, Resource
+from featurestore_operator.kube.api_resources import DATA_PIPELINE, FEATURE_STORE, FEATURE_VIEW, ApiResource
 from featurestore_operator.metrics import Metrics
 
 NAMESPACES = 10
@@ -26,7 +26,7 @@ COMMITTED = 20
 COLUMNS = tuple(f"c{number}" for number in range(9))
 ROWS = 1000
 _OURS = "featurestore.dev/v1alpha1"
-_NAMESPACE = Resource("v1", "Namespace", "namespaces")
+_NAMESPACE = ApiResource("v1", "Namespace", "namespaces")
 
 Object = dict[str, Any]
 
@@ -100,7 +100,7 @@ class Fleet:
             list(pool.map(lambda it: api.create(*it), self._all()))
         api.close()
 
-    def _all(self) -> Iterator[tuple[Resource, Object]]:
+    def _all(self) -> Iterator[tuple[ApiResource, Object]]:
         for namespace in self.namespaces:
             yield FEATURE_STORE, _placed(self._store(self.root(namespace)), namespace)
         for name in self.names:

@@ -29,7 +29,7 @@ ITEMS = "[]"
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
+class ResourceReference:
     """A field of a spec whose text names a resource of another kind.
 
     ``path``: from ``spec``, by YAML names. ``name``: the name in the text, where it holds more than that.
@@ -42,7 +42,7 @@ class Reference:
     def named(self, spec: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int, ...], str]]:
         """Path from ``spec``, and name, of all that a spec names so; the spec as YAML or the API server has it.
 
-        >>> list(Reference("DataPipeline", ("source", "pipeline")).named({"source": {"pipeline": "flights"}}))
+        >>> list(ResourceReference("DataPipeline", ("source", "pipeline")).named({"source": {"pipeline": "flights"}}))
         [(('source', 'pipeline'), 'flights')]
         """
         for path, text in _found(spec, self.path, ()):
@@ -90,7 +90,7 @@ class Kind:
     folder: str
     columns: tuple[PrinterColumn, ...] = ()
     wide: tuple[PrinterColumn, ...] = ()
-    references: tuple[Reference, ...] = ()
+    references: tuple[ResourceReference, ...] = ()
     tells: tuple[str, ...] = ("acceptedDigest",)
     only_one: bool = False
     label: str = ""
@@ -173,7 +173,7 @@ KINDS: dict[str, Kind] = {
                 ),
                 _NEXT,
             ),
-            references=(Reference("DataPipeline", ("transforms", ITEMS, "lookup", "pipeline")),),
+            references=(ResourceReference("DataPipeline", ("transforms", ITEMS, "lookup", "pipeline")),),
             tells=("datasetVersion", "acceptedDigest"),
             label="featurestore.dev/pipeline",
             has_data=True,
@@ -200,7 +200,7 @@ KINDS: dict[str, Kind] = {
                 PrinterColumn("Build", "string", ".status.build", "The build that serves."),
                 _NEXT,
             ),
-            references=(Reference("DataPipeline", ("source", "pipeline")),),
+            references=(ResourceReference("DataPipeline", ("source", "pipeline")),),
             label="featurestore.dev/view",
             has_data=True,
         ),

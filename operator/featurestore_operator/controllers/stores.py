@@ -29,7 +29,7 @@ from featurestore_operator.kube.api_resources import (
     SECRET,
     SERVICE,
     STATEFUL_SET,
-    Resource,
+    ApiResource,
 )
 from featurestore_operator.kube.object_key import Key
 from featurestore_operator.kube.parse import parse
@@ -136,7 +136,7 @@ class StoreController:
                 metadata = {**manifest["metadata"], "annotations": {APPLIED: applied}}
                 self._api.apply(resource, {**manifest, "metadata": metadata})
 
-    def _there(self, resource: Resource, manifest: dict[str, Any]) -> dict[str, Any] | None:
+    def _there(self, resource: ApiResource, manifest: dict[str, Any]) -> dict[str, Any] | None:
         metadata = manifest["metadata"]
         try:
             return self._api.get(resource, metadata["namespace"], metadata["name"])

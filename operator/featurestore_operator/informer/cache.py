@@ -37,7 +37,7 @@ from featurestore_operator.kube.api_resources import (
     PIPELINE_LABEL,
     POD,
     VIEW_LABEL,
-    Resource,
+    ApiResource,
 )
 from featurestore_operator.kube.object_key import Key
 
@@ -147,12 +147,12 @@ class Cache:
         return woken
 
     def version(self, key: Key) -> int | None:
-        """Resource version of the object; None if there is none."""
+        """ApiResource version of the object; None if there is none."""
         with self._lock:
             entry = self._entries.get((key.kind, key.namespace, key.name))
         return None if entry is None else entry.version
 
-    def versions(self, resource: Resource) -> dict[tuple[str, str], tuple[str, int]]:
+    def versions(self, resource: ApiResource) -> dict[tuple[str, str], tuple[str, int]]:
         """Namespace and name to uid and resource version, of all that is here of a kind."""
         with self._lock:
             return {
@@ -161,7 +161,7 @@ class Cache:
                 if kind == resource.kind
             }
 
-    def put(self, resource: Resource, item: Object) -> None:
+    def put(self, resource: ApiResource, item: Object) -> None:
         """The object exists and is so, unless a newer version of it is here."""
         place = (resource.kind, *_named(item))
         entry = _entry(resource, item)
@@ -177,7 +177,7 @@ class Cache:
         before = _unpack(old.content) if old and old.beyond_status == entry.beyond_status else None
         self._tell(resource, item, before)
 
-    def drop(self, resource: Resource, namespace: str, name: str, uid: str) -> None:
+    def drop(self, resource: ApiResource, namespace: str, name: str, uid: str) -> None:
         """The object with that uid exists no more."""
         place = (resource.kind, namespace, name)
         with self._lock:
@@ -187,12 +187,14 @@ class Cache:
             self._remove(place)
         self._tell(resource, _unpack(entry.content), None, gone=True)
 
-    def _tell(self, resource: Resource, item: Object, before: Object | None, *, gone: bool = False) -> None:
+    def _tell(
+        self, resource: ApiResource, item: Object, before: Object | None, *, gone: bool = False
+    ) -> None:
         for key in dict.fromkeys(self._concerned(resource, item, before, gone)):
             self.wake(key)
 
     def _concerned(
-        self, resource: Resource, item: Object, before: Object | None, gone: bool
+        self, resource: ApiResource, item: Object, before: Object | None, gone: bool
     ) -> Iterator[Key]:
         # ``before``: what it was, if nothing but its status is another now.
         namespace, name = _named(item)
@@ -242,7 +244,7 @@ class Cache:
         return map(_unpack, contents)
 
 
-def _entry(resource: Resource, item: Object) -> _Entry:
+def _entry(resource: ApiResource, item: Object) -> _Entry:
     metadata = {key: value for key, value in item["metadata"].items() if key not in _OF_NO_USE}
     beyond_status = to_json(
         {
@@ -274,7 +276,7 @@ def _unpack(content: bytes) -> Object:
     return item
 
 
-def _groups(resource: Resource, item: Object) -> Iterator[Place]:
+def _groups(resource: ApiResource, item: Object) -> Iterator[Place]:
     spec, labels = item.get("spec") or {}, item["metadata"].get("labels") or {}
     namespace, _ = _named(item)
     if resource is FEATURE_STORE:

@@ -27,7 +27,7 @@ from featurestore_operator.informer.cache import Cache
 from featurestore_operator.informer.relist import Relist
 from featurestore_operator.kube.access import authorization
 from featurestore_operator.kube.api import Api
-from featurestore_operator.kube.api_resources import WATCHED, Resource
+from featurestore_operator.kube.api_resources import WATCHED, ApiResource
 
 logger = logging.getLogger(__name__)
 
@@ -174,7 +174,7 @@ class Informer:
             private_key_path=it.key_file,
         )
 
-    def _hears(self, resource: Resource) -> Callable[..., Any]:
+    def _hears(self, resource: ApiResource) -> Callable[..., Any]:
         async def hear(event: kopf.RawEvent, **_: Any) -> None:
             item: Any = event["object"]
             if event["type"] == "DELETED":

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from featurestore.errors import NotFound
 from featurestore_operator.informer.cache import Cache
 from featurestore_operator.kube.api import Api
-from featurestore_operator.kube.api_resources import WATCHED, Resource
+from featurestore_operator.kube.api_resources import WATCHED, ApiResource
 
-Place = tuple[Resource, str, str]
+Place = tuple[ApiResource, str, str]
 
 
 class Relist:

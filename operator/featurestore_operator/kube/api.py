@@ -20,7 +20,7 @@ from kubernetes.dynamic.exceptions import DynamicApiError
 from pydantic_core import from_json
 
 from featurestore.errors import Busy, Conflict, FeatureStoreError, NotFound, SpecError, TransientError
-from featurestore_operator.kube.api_resources import Resource
+from featurestore_operator.kube.api_resources import ApiResource
 
 FIELD_MANAGER = "featurestore-operator"
 CONNECT_S, READ_S = 5.0, 30.0
@@ -69,19 +69,19 @@ class Api:
         # Paths are known, so that nothing need be discovered.
         self._client = DynamicClient(ApiClient(configuration), discoverer=lambda *_: None)  # type: ignore[no-untyped-call]
 
-    def get(self, resource: Resource, namespace: str, name: str) -> Object:
+    def get(self, resource: ApiResource, namespace: str, name: str) -> Object:
         """The object as it is now."""
         return self._call("get", resource, namespace, name)
 
     def list(
-        self, resource: Resource, namespace: str | None, labels: Mapping[str, str] | None = None
+        self, resource: ApiResource, namespace: str | None, labels: Mapping[str, str] | None = None
     ) -> list[Object]:
         """All objects with these labels as they are now, in one namespace or (None) in all."""
         found = self._call("list", resource, namespace, "", query=_selecting(labels))
         return [_whole(resource, item) for item in found["items"]]
 
     def each(
-        self, resource: Resource, namespace: str | None, labels: Mapping[str, str] | None = None
+        self, resource: ApiResource, namespace: str | None, labels: Mapping[str, str] | None = None
     ) -> Iterator[Object]:
         """As ``list``, one by one, and as the API server remembers them, which may be a moment old.
 
@@ -90,27 +90,27 @@ class Api:
         return _items(resource, self._remembered(resource, namespace, labels, _JSON))
 
     def each_metadata(
-        self, resource: Resource, namespace: str | None, labels: Mapping[str, str] | None = None
+        self, resource: ApiResource, namespace: str | None, labels: Mapping[str, str] | None = None
     ) -> Listing:
         """As ``each``, only the metadata."""
         return Listing(resource, self._remembered(resource, namespace, labels, _METADATA_ONLY))
 
-    def apply(self, resource: Resource, manifest: Object) -> Object:
+    def apply(self, resource: ApiResource, manifest: Object) -> Object:
         """Server-side apply: the object with the manifest's fields in it, which are ours from here on.
 
         Applied again, the same manifest is no write, unless ``labels`` or ``annotations`` are there and empty.
         """
         return self._apply(resource, manifest, "")
 
-    def apply_status(self, resource: Resource, manifest: Object) -> Object:
+    def apply_status(self, resource: ApiResource, manifest: Object) -> Object:
         """Server-side apply of the manifest's ``status``. The object must be there."""
         return self._apply(resource, manifest, "status")
 
-    def patch(self, resource: Resource, namespace: str, name: str, change: Object) -> Object:
+    def patch(self, resource: ApiResource, namespace: str, name: str, change: Object) -> Object:
         """Merge ``change`` into the object."""
         return self._call("patch", resource, namespace, name, body=change, content_type=_MERGE)
 
-    def create(self, resource: Resource, manifest: Object) -> Object:
+    def create(self, resource: ApiResource, manifest: Object) -> Object:
         """The new object.
 
         Raises:
@@ -118,7 +118,7 @@ class Api:
         """
         return self._call("create", resource, manifest["metadata"]["namespace"], "", body=manifest)
 
-    def replace(self, resource: Resource, manifest: Object) -> Object:
+    def replace(self, resource: ApiResource, manifest: Object) -> Object:
         """The object as in the manifest, if it still has the manifest's resourceVersion.
 
         Raises:
@@ -129,7 +129,7 @@ class Api:
 
     def delete(
         self,
-        resource: Resource,
+        resource: ApiResource,
         namespace: str,
         name: str,
         uid: str | None = None,
@@ -147,7 +147,7 @@ class Api:
     def close(self) -> None:
         self._client.client.rest_client.pool_manager.clear()
 
-    def _apply(self, resource: Resource, manifest: Object, subresource: str) -> Object:
+    def _apply(self, resource: ApiResource, manifest: Object, subresource: str) -> Object:
         metadata = manifest["metadata"]
         return self._call(
             "patch",
@@ -161,7 +161,7 @@ class Api:
         )
 
     def _remembered(
-        self, resource: Resource, namespace: str | None, labels: Mapping[str, str] | None, accept: str
+        self, resource: ApiResource, namespace: str | None, labels: Mapping[str, str] | None, accept: str
     ) -> Iterator[bytes]:
         query = {**_selecting(labels), "resourceVersion": "0"}
         with self._answer("list", resource, namespace, "", accept=accept, query=query) as answer:
@@ -170,7 +170,7 @@ class Api:
     def _call(
         self,
         verb: str,
-        resource: Resource,
+        resource: ApiResource,
         namespace: str | None,
         name: str,
         subresource: str = "",
@@ -189,7 +189,7 @@ class Api:
     def _answer(
         self,
         verb: str,
-        resource: Resource,
+        resource: ApiResource,
         namespace: str | None,
         name: str,
         subresource: str = "",
@@ -232,7 +232,7 @@ class Api:
 class Listing:
     """The objects of a list, one by one as they come. ``version``: of the list, once all have come."""
 
-    def __init__(self, resource: Resource, chunks: Iterator[bytes]) -> None:
+    def __init__(self, resource: ApiResource, chunks: Iterator[bytes]) -> None:
         self._resource, self._chunks = resource, chunks
         self.version = 0
 
@@ -242,7 +242,7 @@ class Listing:
         self.version = int(version[0])
 
 
-def _items(resource: Resource, chunks: Iterator[bytes], *readers: Any) -> Iterator[Object]:
+def _items(resource: ApiResource, chunks: Iterator[bytes], *readers: Any) -> Iterator[Object]:
     """The items of a list that comes in chunks, which ``readers`` are given, too.
 
     All at once would take 100 MiB if they are thousands: with its managed fields, an object takes ten times what is kept
@@ -267,7 +267,7 @@ def _items(resource: Resource, chunks: Iterator[bytes], *readers: Any) -> Iterat
         ) from error
 
 
-def _whole(resource: Resource, item: Object) -> Object:
+def _whole(resource: ApiResource, item: Object) -> Object:
     """An item of a list, which need not say its kind, nor its version."""
     return {"apiVersion": resource.api_version, "kind": resource.kind, **item}
 

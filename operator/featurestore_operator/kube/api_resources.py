@@ -6,7 +6,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 
-class Resource(NamedTuple):
+class ApiResource(NamedTuple):
     """A kind that is in namespaces.
 
     >>> JOB.path("prod", "flights-1", "status")
@@ -28,22 +28,22 @@ class Resource(NamedTuple):
 
 
 OURS = "featurestore.dev/v1alpha1"
-FEATURE_STORE = Resource(OURS, "FeatureStore", "featurestores")
-DATA_PIPELINE = Resource(OURS, "DataPipeline", "datapipelines")
-FEATURE_VIEW = Resource(OURS, "FeatureView", "featureviews")
-JOB = Resource("batch/v1", "Job", "jobs")
-POD = Resource("v1", "Pod", "pods")
-SECRET = Resource("v1", "Secret", "secrets")
-CONFIG_MAP = Resource("v1", "ConfigMap", "configmaps")
-SERVICE = Resource("v1", "Service", "services")
-STATEFUL_SET = Resource("apps/v1", "StatefulSet", "statefulsets")
-POD_DISRUPTION_BUDGET = Resource("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
-LEASE = Resource("coordination.k8s.io/v1", "Lease", "leases")
-EVENT = Resource("events.k8s.io/v1", "Event", "events")
-WEBHOOK_CONFIGURATION = Resource(
+FEATURE_STORE = ApiResource(OURS, "FeatureStore", "featurestores")
+DATA_PIPELINE = ApiResource(OURS, "DataPipeline", "datapipelines")
+FEATURE_VIEW = ApiResource(OURS, "FeatureView", "featureviews")
+JOB = ApiResource("batch/v1", "Job", "jobs")
+POD = ApiResource("v1", "Pod", "pods")
+SECRET = ApiResource("v1", "Secret", "secrets")
+CONFIG_MAP = ApiResource("v1", "ConfigMap", "configmaps")
+SERVICE = ApiResource("v1", "Service", "services")
+STATEFUL_SET = ApiResource("apps/v1", "StatefulSet", "statefulsets")
+POD_DISRUPTION_BUDGET = ApiResource("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
+LEASE = ApiResource("coordination.k8s.io/v1", "Lease", "leases")
+EVENT = ApiResource("events.k8s.io/v1", "Event", "events")
+WEBHOOK_CONFIGURATION = ApiResource(
     "admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations"
 )
-NAMESPACE = Resource("v1", "Namespace", "namespaces")
+NAMESPACE = ApiResource("v1", "Namespace", "namespaces")
 """These two kinds are in no namespace."""
 
 OF_KIND = {it.kind: it for it in (FEATURE_STORE, DATA_PIPELINE, FEATURE_VIEW)}
@@ -51,7 +51,7 @@ MANAGED = {"app.kubernetes.io/managed-by": "featurestore"}
 PIPELINE_LABEL, VIEW_LABEL = "featurestore.dev/pipeline", "featurestore.dev/view"
 """On Jobs and their pods: whose work they do."""
 LABEL_OF = {"DataPipeline": PIPELINE_LABEL, "FeatureView": VIEW_LABEL}
-WATCHED: dict[Resource, dict[str, str]] = {
+WATCHED: dict[ApiResource, dict[str, str]] = {
     FEATURE_STORE: {},
     DATA_PIPELINE: {},
     FEATURE_VIEW: {},
