@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from featurestore.resources.data_pipeline import Resources, Suspend
 from featurestore.resources.metadata import DeletionPolicy, Description, Name, Owner, Tags
 from featurestore.resources.model import Model
 from featurestore.resources.quantity import Duration, PositiveDuration, format_duration
 from featurestore.resources.resource import Resource
-from featurestore.resources.rule import SpecRule, Unique, exactly_one, repeated
+from featurestore.resources.rule import SpecRule, Unique, at_most_one, repeated
 from featurestore.resources.value import ColumnName, ColumnType, Expression, FeatureName, KeyType
 
 RESERVED = ("event_timestamp", "created_timestamp")
@@ -109,19 +109,25 @@ class Aggregate(Model):
     )
 
 
+_ORIGINS = ("column", "expression", "aggregate")
+
+
 class Feature(Model):
     name: FeatureName = Field(description="Name of the feature.")
     type: ColumnType = Field(
         description="Type of the feature. A value that does not fit sends its row to quarantine."
     )
-    column: ColumnName | None = Field(None, description="Column of the dataset that it is.")
+    column: ColumnName | None = Field(
+        None,
+        description="Column of the dataset that it is. Else, without expression and aggregate, the one of its name.",
+    )
     expression: Expression | None = Field(
         None, description="Expression over the dataset's columns that gives it."
     )
     aggregate: Aggregate | None = Field(None, description="Aggregation over windows that gives it.")
     description: Description = Field("", description="For people.")
     rules = (
-        exactly_one("column", "expression", "aggregate"),
+        at_most_one("column", "expression", "aggregate"),
         _NOT_RESERVED,
         SpecRule(
             message="Count and ApproxDistinct give int64; Mean, Variance, StdDev and ApproxQuantile float64; "
@@ -134,6 +140,15 @@ class Feature(Model):
             field="type",
         ),
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _column_of_its_name(cls, value: Any) -> Any:
+        """One without any of the three is the column of its name; then it is the same as if it said so."""
+        if not isinstance(value, dict) or any(value.get(key) is not None for key in _ORIGINS):
+            return value
+        name = value.get("name")
+        return {**value, "column": name} if isinstance(name, str) and name else value
 
     @property
     def served_names(self) -> tuple[str, ...]:

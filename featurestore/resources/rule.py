@@ -65,6 +65,16 @@ def _text(value: Hashable) -> str:
     return format_duration(value) if isinstance(value, timedelta) else str(value)
 
 
+def at_most_one(*fields: str) -> SpecRule:
+    """No two of the fields (by their YAML names) are set."""
+    names = [to_snake(field) for field in fields]
+    return SpecRule(
+        message=f"at most one of {', '.join(fields[:-1])} and {fields[-1]} may be set",
+        holds=lambda value: sum(getattr(value, name) is not None for name in names) <= 1,
+        cel=f"[{', '.join(f'has(self.{field})' for field in fields)}].filter(x, x).size() <= 1",
+    )
+
+
 def exactly_one(*fields: str) -> SpecRule:
     """Exactly one of the fields (by their YAML names) is set."""
     names = [to_snake(field) for field in fields]
