@@ -11,8 +11,9 @@
         └── StorageError     storage or the online store did not answer, or answered nonsense
 
 Each error says *where*, what was *wanted*, what was *got* and what to do (*hint*), and keeps these parts
-as attributes. ``retryable`` tells a runner or a Job whether the same attempt can help; ``exit_code`` is
-what a Job or the command line ends with (75 is ``EX_TEMPFAIL`` of sysexits.h).
+as attributes, without the credentials that a URL in them may hold. ``retryable`` tells a runner or a Job whether
+the same attempt can help; ``exit_code`` is what a Job or the command line ends with (75 is ``EX_TEMPFAIL`` of
+sysexits.h).
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from typing import Any, ClassVar
+
+from featurestore.redaction import redact
 
 
 class FeatureStoreError(Exception):
@@ -35,11 +38,11 @@ class FeatureStoreError(Exception):
     def __init__(
         self, problem: str, *, where: str = "", wanted: str = "", got: str = "", hint: str = ""
     ) -> None:
-        self.problem = problem
-        self.where = where
-        self.wanted = wanted
-        self.got = got
-        self.hint = hint
+        self.problem = redact(problem)
+        self.where = redact(where)
+        self.wanted = redact(wanted)
+        self.got = redact(got)
+        self.hint = redact(hint)
         super().__init__(self._message())
 
     def _message(self) -> str:

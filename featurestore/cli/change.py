@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -10,12 +11,13 @@ from rich.text import Text
 
 from featurestore.arrivals.ledger import Ledger
 from featurestore.cli.output import OutputFormat, dump
-from featurestore.errors import FeatureStoreError
+from featurestore.errors import FeatureStoreError, SpecError
 from featurestore.registry import changeset
 from featurestore.registry.changeset import Before, ChangeAction, Changeset, Dataset
 from featurestore.registry.project import Project, open_project
-from featurestore.resources import FeatureStore
+from featurestore.resources import DataPipeline, FeatureStore
 from featurestore.resources.document import Loaded, load
+from featurestore.resources.location import check_source_folder
 from featurestore.resources.reference import KnownResources, check_references
 
 _MARKS = {
@@ -43,17 +45,13 @@ def change(
         # Without the store nothing more can be checked; what is wrong in the files may be why.
         loaded.check()
         raise
-    loaded.check(
-        check_references(
-            loaded.declared,
-            KnownResources(
-                pipelines={name: accepted.resource for name, accepted in before.pipelines.items()},
-                schemas={name: dataset.columns for name, dataset in before.datasets.items()},
-                folders=[project.folder],
-                broken=[name for kind, name in loaded.broken if kind == "DataPipeline"],
-            ),
-        )
+    known = KnownResources(
+        pipelines={name: accepted.resource for name, accepted in before.pipelines.items()},
+        schemas={name: dataset.columns for name, dataset in before.datasets.items()},
+        folders=[project.folder],
+        broken=[name for kind, name in loaded.broken if kind == "DataPipeline"],
     )
+    loaded.check([*check_references(loaded.declared, known), *_outside(loaded, project)])
     found = changeset.plan(loaded.resources, before)
     if record:
         changeset.apply(found, project.registry)
@@ -71,6 +69,17 @@ def _project(loaded: Loaded, find: Callable[[], Project]) -> Project:
         if isinstance(one.resource, FeatureStore):
             return open_project(one.file.parent.resolve(), {}, Path.cwd())
     return find()
+
+
+def _outside(loaded: Loaded, project: Project) -> Iterator[SpecError]:
+    """Sources that are on this machine, but neither in the project nor in a folder that was named."""
+    for one in loaded.declared:
+        if isinstance(one.resource, DataPipeline):
+            uri, where = one.resource.spec.source.uri, one.where("spec", "source", "uri")
+            try:
+                check_source_folder(uri, project.folder, os.environ, where)
+            except SpecError as problem:
+                yield problem
 
 
 def _before(project: Project) -> Before:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from featurestore.errors import NotFound, SpecError
+from featurestore.errors import NotFound, RequestError, SpecError
+from featurestore.redaction import has_credentials
 from featurestore.registry.registry import Registry
 from featurestore.resources import FeatureStore
 from featurestore.resources.document import load
@@ -42,9 +43,17 @@ def open_project(where: str | Path | None, environ: Mapping[str, str], folder: P
 
     Raises:
         NotFound: there is no store.
+        RequestError: ``where`` holds credentials.
         SpecError: its ``store.yaml`` is wrong.
     """
     wanted = str(where) if where is not None else environ.get("FEATURESTORE_URI") or str(folder)
+    if has_credentials(wanted):
+        raise RequestError(
+            "the URI of a store holds credentials",
+            where="FEATURESTORE_URI, or the folder that is named",
+            got=wanted,
+            hint="Put them into the environment: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, for instance",
+        )
     if "://" not in wanted or wanted.startswith("file://"):
         path = Path(wanted.removeprefix("file://")).expanduser()
         path = path if path.is_absolute() else folder / path

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from featurestore.resources.feature_store import NO_PASSWORD
 from featurestore.resources.job_template import Job
+from featurestore.resources.location import NO_CHAIN, NO_CREDENTIALS, SOURCE_PROTOCOL
 from featurestore.resources.metadata import (
     DeletionPolicy,
     Description,
@@ -73,7 +73,9 @@ class CsvOptions(Model):
 
 class Source(Model):
     uri: str = Field(
-        description="Glob of the source files, any fsspec URL or a path.", min_length=1, max_length=1024
+        description="Glob of the source files: a path, or a URL of s3, gs, az, abfss, http or https.",
+        min_length=1,
+        max_length=1024,
     )
     format: Format = Field(description="Format of the files.")
     compression: Compression = Field(Compression.AUTO, description="Compression of CSV and JSON files.")
@@ -81,7 +83,9 @@ class Source(Model):
     on_overwrite: OnOverwrite = Field(OnOverwrite.REJECT, description="What a changed file does.")
     secret_ref: SecretRef | None = Field(None, description="Secret with the credentials of the source.")
     rules = (
-        NO_PASSWORD,
+        NO_CREDENTIALS,
+        NO_CHAIN,
+        SOURCE_PROTOCOL,
         SpecRule(
             message="options of CSV need the format CSV",
             holds=lambda source: source.format is Format.CSV or source.csv == CsvOptions(),

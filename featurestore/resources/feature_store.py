@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
 from featurestore.resources.job_template import Image
+from featurestore.resources.location import NO_CHAIN, NO_CREDENTIALS
 from featurestore.resources.metadata import Description, Owner, SecretRef, Tags
 from featurestore.resources.model import Model
 from featurestore.resources.quantity import Bytes
@@ -15,26 +15,13 @@ from featurestore.resources.resource import Resource
 from featurestore.resources.rule import SpecRule, Transition, exactly_one
 
 REDIS_PATTERN = r"^rediss?://.+$"
-_CREDENTIALS = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://[^/]*:[^/]*@")
 Uri = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
-
-
-def _no_password(value: Any) -> bool:
-    return not any(_CREDENTIALS.match(part) for part in str(value.uri).split("::"))
-
-
-NO_PASSWORD = SpecRule(
-    message="credentials stand in a Secret (secretRef) or in the environment, never in a URL",
-    holds=_no_password,
-    cel="!self.uri.matches('(^|::)[A-Za-z][A-Za-z0-9+.-]*://[^/]*:[^/]*@')",
-    field="uri",
-)
 
 
 class Offline(Model):
     uri: Uri = Field(description="Storage root: any fsspec URL, or a path relative to the file it stands in.")
     secret_ref: SecretRef | None = Field(None, description="Secret with the credentials of the storage.")
-    rules = (NO_PASSWORD,)
+    rules = (NO_CREDENTIALS, NO_CHAIN)
 
 
 class DuckDB(Model):

@@ -100,7 +100,7 @@ def test_a_folder_that_is_made_later_is_watched_then(tmp_path: Path) -> None:
         until(found, f"{tmp_path}/raw/a.csv", drop)
 
 
-@pytest.mark.parametrize("uri", ["s3://raw/*.csv", "memory://raw/*.csv"])
+@pytest.mark.parametrize("uri", ["s3://raw/*.csv", "gs://raw/*.csv"])
 def test_where_nothing_gives_hints_watching_ends_at_once(uri: str) -> None:
     source = Source.model_validate({"uri": uri, "format": "CSV"})
     assert list(watch(source, None, Event())) == []

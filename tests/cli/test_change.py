@@ -121,3 +121,48 @@ def test_without_any_store_it_says_how_to_get_one(featurestore: Any, tmp_path: P
 
 def test_a_pipe_gets_no_colour_codes(featurestore: Any, folder: Path) -> None:
     assert "\x1b" not in featurestore("plan", "-f", ".").out
+
+
+@pytest.mark.parametrize("uri", ["s3://key:se/cret@raw/*.parquet", "https://user:se-cret@host/a.parquet"])
+def test_credentials_in_a_uri_are_refused_and_neither_said_nor_recorded(
+    featurestore: Any, folder: Path, uri: str
+) -> None:
+    edit(folder / "flights.yaml", "data/raw/flights/*.parquet", uri)
+    for arguments in (["plan", "-f", "."], ["apply", "-f", "."], ["apply", "-f", ".", "-o", "json"]):
+        said = featurestore(*arguments)
+        assert said.code == 2
+        assert "credentials stand in a Secret" in said.err
+        assert "cret" not in (said.out + said.err).replace("a Secret (secretRef)", "")
+    assert not [path for path in folder.rglob("*") if path.is_file() and "store" in path.parts[-2:-1]]
+    text = [path.read_text() for path in folder.rglob("*.json")]
+    assert "cret@" not in "".join(text)
+
+
+def test_a_uri_that_is_too_long_is_shown_without_its_credentials(featurestore: Any, folder: Path) -> None:
+    edit(folder / "flights.yaml", "data/raw/flights/*.parquet", f"s3://key:sesame@raw/{'a' * 1100}")
+    said = featurestore("plan", "-f", ".")
+    assert said.code == 2
+    assert "sesame" not in said.out + said.err
+
+
+def test_a_store_whose_uri_holds_credentials_is_not_opened(
+    featurestore: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FEATURESTORE_URI", "s3://key:se/same@bucket")
+    said = featurestore("get", "all")
+    assert said.code == 2
+    assert "s3://***@bucket" in said.err
+    assert "same" not in said.err
+
+
+def test_a_source_outside_of_the_project_is_refused_unless_its_root_is_named(
+    featurestore: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = tmp_path_factory.mktemp("other")
+    edit(folder / "flights.yaml", "data/raw/flights/*.parquet", f"{other}/*.parquet")
+    said = featurestore("apply", "-f", ".")
+    assert said.code == 2
+    assert "the source is outside of the project" in said.err
+    assert f"FEATURESTORE_SOURCE_ROOTS={other}" in said.err
+    monkeypatch.setenv("FEATURESTORE_SOURCE_ROOTS", str(other))
+    assert featurestore("apply", "-f", ".").code == 0

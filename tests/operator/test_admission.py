@@ -108,7 +108,16 @@ def test_pipelines_that_look_each_other_up_are_refused_however_long_the_way() ->
     assert created(with_lookup("d", "b"), known).allowed
 
 
-@pytest.mark.parametrize("uri", ["data/*.parquet", "~/data/*.parquet", "file://data/*.parquet"])
+@pytest.mark.parametrize("uri", ["file://data/*.parquet", "file:///mnt/data/*.parquet"])
+def test_a_file_url_is_refused_in_a_cluster(uri: str) -> None:
+    pipeline = changed(PIPELINE, source={"uri": uri, "format": "Parquet"})
+    for resource in (pipeline, changed(STORE, offline={"uri": uri})):
+        answer = created(resource)
+        assert not answer.allowed
+        assert "a file: URL does not name a place in a cluster" in answer.message
+
+
+@pytest.mark.parametrize("uri", ["data/*.parquet", "~/data/*.parquet"])
 def test_a_path_that_is_relative_is_refused_with_where_and_what_to_do(uri: str) -> None:
     answer = created(changed(PIPELINE, source={"uri": uri, "format": "Parquet"}))
     assert not answer.allowed
@@ -123,7 +132,7 @@ def test_a_path_that_is_relative_is_refused_with_where_and_what_to_do(uri: str) 
     assert "delete one that is there already, and apply it anew" in store.message
 
 
-@pytest.mark.parametrize("uri", ["/mnt/data", "file:///mnt/data", "s3://features"])
+@pytest.mark.parametrize("uri", ["/mnt/data", "s3://features"])
 def test_a_place_on_a_volume_is_as_good_as_a_url(uri: str) -> None:
     assert created(changed(STORE, offline={"uri": uri})).allowed
     assert created(changed(PIPELINE, source={"uri": f"{uri}/*.csv", "format": "CSV"})).allowed

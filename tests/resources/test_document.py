@@ -156,7 +156,6 @@ def test_whatever_stands_in_a_file_is_no_crash(text: str, tmp_path_factory: pyte
         ("/var/data", "/var/data"),
         ("s3://bucket/a", "s3://bucket/a"),
         ("file:///var/data", "file:///var/data"),
-        ("zip::s3://bucket/a.zip", "zip::s3://bucket/a.zip"),
     ],
 )
 def test_relative_paths_begin_at_the_folder_of_the_file(text: str, resolved: str) -> None:
@@ -171,8 +170,6 @@ def test_relative_paths_begin_at_the_folder_of_the_file(text: str, resolved: str
         ".",
         "~/data",
         "file://data/*.csv",
-        "local://data",
-        "zip://*.csv::data/a.zip",
     ],
 )
 def test_what_another_process_may_find_elsewhere_is_relative(text: str) -> None:
@@ -182,8 +179,7 @@ def test_what_another_process_may_find_elsewhere_is_relative(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *("/var/data", "/var/a::b/*.csv", "file:///var/data", "local:///var/data", "s3://bucket/*.csv"),
-        *("zip://*.csv::s3://bucket/a.zip", "zip::file:///var/a.zip", "simplecache::s3://bucket/*.csv"),
+        *("/var/data", "/var/a::b/*.csv", "file:///var/data", "s3://bucket/*.csv"),
     ],
 )
 def test_what_every_process_finds_at_the_same_place_is_not_relative(text: str) -> None:

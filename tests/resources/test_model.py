@@ -12,8 +12,9 @@ import pytest
 from pydantic import ValidationError
 
 from featurestore.resources import DataPipeline, FeatureStore, FeatureView
-from featurestore.resources.feature_view import Aggregate, AggregateFunction, Feature
+from featurestore.resources.feature_view import Aggregate, AggregateFunction, Feature, FeatureViewSpec
 from featurestore.resources.model import Model
+from featurestore.resources.outputs import build_digest
 from featurestore.resources.quantity import format_bytes, format_duration, parse_bytes, parse_duration
 from featurestore.resources.rule import SpecRule
 from featurestore.resources.transform import Drop, Lookup, Select, Transform
@@ -193,3 +194,24 @@ def test_importing_the_models_loads_no_engine_and_no_sql_parser() -> None:
     code = f"import sys, featurestore.expressions.check, {modules}; print([e for e in {engines} if e in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_feature_is_the_column_of_its_name_unless_it_says_otherwise() -> None:
+    short = Feature.model_validate({"name": "delay", "type": "int64"})
+    assert short == Feature.model_validate({"name": "delay", "type": "int64", "column": "delay"})
+    assert Feature.model_validate({"name": "a", "type": "int64", "column": None}).column == "a"
+    computed = Feature.model_validate({"name": "late", "type": "bool", "expression": "delay > 15"})
+    assert computed.column is None
+    assert Feature.model_validate({"name": "a", "type": "int64", "column": "b"}).column == "b"
+
+
+def test_a_feature_that_leaves_out_its_column_needs_no_other_build() -> None:
+    spec = {
+        "entity": {"name": "e", "joinKeys": [{"name": "k", "type": "string"}]},
+        "source": {"pipeline": "p"},
+        "timestampField": "t",
+    }
+    short = {**spec, "features": [{"name": "v", "type": "int64"}]}
+    long = {**spec, "features": [{"name": "v", "type": "int64", "column": "v"}]}
+    digests = {build_digest(FeatureViewSpec.model_validate(it), "uid") for it in (short, long)}
+    assert len(digests) == 1

@@ -62,6 +62,13 @@ def _check_place(resource: Resource) -> None:
             where, uri, like = "spec.source.uri", spec.source.uri, "s3://bucket/folder/*.parquet"
         case _:
             return
+    if uri.startswith("file:"):
+        raise SpecError(
+            "a file: URL does not name a place in a cluster",
+            where=where,
+            wanted=f"a URL such as {like}, or an absolute path on a volume that all pods mount",
+            got=repr(uri),
+        )
     if is_relative(uri):
         raise SpecError(
             "a relative path names no place in a cluster",
