@@ -46,10 +46,10 @@ def change(
         loaded.check()
         raise
     known = KnownResources(
-        pipelines={name: accepted.resource for name, accepted in before.pipelines.items()},
+        resources=before.resources,
         schemas={name: dataset.columns for name, dataset in before.datasets.items()},
         folders=[project.folder],
-        broken=[name for kind, name in loaded.broken if kind == "DataPipeline"],
+        broken=loaded.broken,
     )
     loaded.check([*check_references(loaded.declared, known), *_outside(loaded, project)])
     found = changeset.plan(loaded.resources, before)

@@ -8,14 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from functools import cached_property
+from typing import Any, cast
 
 from featurestore.arrivals.result import BatchResult
 from featurestore.humanize import count, size
 from featurestore.registry.diff import Difference, differences
-from featurestore.registry.registry import Accepted, Registry, document, resource_digest
+from featurestore.registry.registry import R, Registry, document, resource_digest
 from featurestore.resources import DataPipeline, FeatureStore, FeatureView, Resource
 from featurestore.resources.columns import gone
+from featurestore.resources.kinds import KINDS, references
 from featurestore.resources.outputs import build_digest, outputs
 
 DEFINITION = ("entity", "source", "timestampField", "createdTimestampField", "filter", "features")
@@ -95,7 +97,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Changeset:
-    """What becomes of all resources that were given: the store, then pipelines, then views."""
+    """What becomes of all resources that were given, in the order of the table of kinds."""
 
     changes: tuple[Change, ...]
 
@@ -119,13 +121,11 @@ class Changeset:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Before:
     """What was accepted before, and the datasets that there are."""
 
-    store: FeatureStore | None = None
-    pipelines: Mapping[str, Accepted[DataPipeline]] = field(default_factory=dict)
-    views: Mapping[str, Accepted[FeatureView]] = field(default_factory=dict)
+    resources: tuple[Resource, ...] = ()
     datasets: Mapping[str, Dataset] = field(default_factory=dict)
 
     @classmethod
@@ -135,24 +135,48 @@ class Before:
         Raises:
             StorageError: storage did not answer.
         """
-        return cls(registry.store(), registry.all(DataPipeline), registry.all(FeatureView), datasets)
+        store = registry.store()
+        found: list[Resource] = [] if store is None else [store]
+        for kind in KINDS.values():
+            if not kind.only_one:
+                found += (accepted.resource for accepted in registry.all(kind.model).values())
+        return cls(tuple(found), datasets)
+
+    @cached_property
+    def _by_kind(self) -> dict[str, dict[str, Resource]]:
+        found: dict[str, dict[str, Resource]] = {}
+        for it in self.resources:
+            found.setdefault(it.kind, {})[it.metadata.name] = it
+        return found
+
+    def all(self, model: type[R]) -> dict[str, R]:
+        """Those of a kind, by name."""
+        return cast("dict[str, R]", self._by_kind.get(model.__name__, {}))
+
+    def missing(self, resource: Resource) -> list[tuple[str, str]]:
+        """Kind and name of what a resource refers to and is not there."""
+        named = {(kind, name) for kind, _, name in references(resource)}
+        return sorted(it for it in named if it[1] not in self._by_kind.get(it[0], {}))
+
+    def readers(self, kind: str, name: str) -> list[Resource]:
+        """What refers to a resource, but for itself."""
+        return [
+            it
+            for it in self.resources
+            if (it.kind, it.metadata.name) != (kind, name)
+            and any((kind, name) == (its, other) for its, _, other in references(it))
+        ]
 
 
 def plan(desired: Iterable[Resource], before: Before) -> Changeset:
     """What applying the resources would change. Resources that are not among them stay as they are."""
-    stores, pipelines, views = [], [], []
-    for resource in desired:
-        if isinstance(resource, FeatureStore):
-            stores.append(_store(resource, before))
-        elif isinstance(resource, DataPipeline):
-            pipelines.append(_pipeline(resource, before))
-        elif isinstance(resource, FeatureView):
-            views.append(_view(resource, before))
-    return Changeset((*stores, *pipelines, *views))
+    changes = [_change(resource, before) for resource in desired]
+    order = list(KINDS)
+    return Changeset(tuple(sorted(changes, key=lambda change: order.index(change.resource.kind))))
 
 
 def apply(changeset: Changeset, registry: Registry) -> None:
-    """Record what the changeset says: a view never stands in the registry before its pipeline does.
+    """Record what the changeset says: nothing stands in the registry before what it names does.
 
     Doing it twice, or after a part of it was done, ends in the same.
 
@@ -171,11 +195,26 @@ def _compared(resource: Resource, old: Resource | None) -> tuple[ChangeAction, t
     return (ChangeAction.UPDATE if found else ChangeAction.UNCHANGED), found
 
 
+def _change(resource: Resource, before: Before) -> Change:
+    match resource:
+        case FeatureStore():
+            return _store(resource, before)
+        case DataPipeline():
+            return _pipeline(resource, before)
+        case FeatureView():
+            return _view(resource, before)
+    # A mere list: nothing is made of it, and it is read as it stands.
+    action, found = _compared(resource, before.all(type(resource)).get(resource.metadata.name))
+    return Change(resource, resource_digest(resource), action, found)
+
+
 def _store(store: FeatureStore, before: Before) -> Change:
-    action, found = _compared(store, before.store)
+    # There is one of them, whatever its name was.
+    accepted = next(iter(before.all(FeatureStore).values()), None)
+    action, found = _compared(store, accepted)
     notes = []
-    if before.store is not None:
-        old, new = before.store.spec, store.spec
+    if accepted is not None:
+        old, new = accepted.spec, store.spec
         if old.offline.uri != new.offline.uri:
             notes.append("The store is the same, under another URI: nothing is moved")
         if old.online != new.online:
@@ -188,8 +227,8 @@ def _store(store: FeatureStore, before: Before) -> Change:
 
 def _pipeline(pipeline: DataPipeline, before: Before) -> Change:
     name = pipeline.metadata.name
-    accepted = before.pipelines.get(name)
-    action, found = _compared(pipeline, accepted.resource if accepted else None)
+    accepted = before.all(DataPipeline).get(name)
+    action, found = _compared(pipeline, accepted)
     changed = {difference.path[1] for difference in found if difference.path[0] == "spec"}
     notes = []
     if changed & set(_STEPS):
@@ -201,7 +240,7 @@ def _pipeline(pipeline: DataPipeline, before: Before) -> Change:
             "Rows that are there already are compared with new ones of the same key, not with each other"
         )
     dataset = before.datasets.get(name)
-    lost = gone(accepted.resource.spec, pipeline.spec, dataset.columns) if accepted and dataset else ()
+    lost = gone(accepted.spec, pipeline.spec, dataset.columns) if accepted and dataset else ()
     if lost:
         notes.append("Columns that go away are null in new rows; rows that are committed keep them")
         notes += _readers(lost, name, before)
@@ -219,7 +258,7 @@ def _readers(columns: Iterable[str], pipeline: str, before: Before) -> list[str]
             feature.column or (feature.aggregate and feature.aggregate.column) for feature in spec.features
         }
         | {spec.timestamp_field, spec.created_timestamp_field, *(key.name for key in spec.entity.join_keys)}
-        for view, spec in ((name, accepted.resource.spec) for name, accepted in before.views.items())
+        for view, spec in ((name, it.spec) for name, it in before.all(FeatureView).items())
         if spec.source.pipeline == pipeline
     }
     return [
@@ -231,8 +270,7 @@ def _readers(columns: Iterable[str], pipeline: str, before: Before) -> list[str]
 
 
 def _view(view: FeatureView, before: Before) -> Change:
-    accepted = before.views.get(view.metadata.name)
-    old = accepted.resource if accepted else None
+    old = before.all(FeatureView).get(view.metadata.name)
     action, found = _compared(view, old)
     rebuild = _why(view, old, found)
     dataset = before.datasets.get(view.spec.source.pipeline)

@@ -1,63 +1,94 @@
-"""Which columns a pipeline's steps make and lose, as far as its spec alone says."""
+"""What a pipeline's steps do to columns, as far as its spec alone says."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from featurestore.resources.data_pipeline import DataPipelineSpec
-from featurestore.resources.transform import Derive, Drop, Lookup, Python, Rename, Select, Sql
+from featurestore.resources.transform import Derive, Drop, Lookup, Python, Rename, Select, Sql, Step
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """``made``: columns that are declared or that steps make. ``lost``: those that steps take away.
+    """Which columns there are between two steps.
 
-    ``kept``: the only ones that a ``select`` lets through; None if there is none.
+    ``made``: columns that are declared or that steps make: they are there. ``lost``: those that steps took away: they
+    are not. ``rest``: of all others, those that are there if the source has them; None if any of them may be.
+    ``opaque``: a step may have made or lost any column, as ``sql`` and ``python`` do.
     """
 
-    made: frozenset[str]
-    lost: frozenset[str]
-    kept: frozenset[str] | None
+    made: frozenset[str] = frozenset()
+    lost: frozenset[str] = frozenset()
+    rest: frozenset[str] | None = None
+    opaque: bool = False
 
-    def loses(self, column: str) -> bool:
-        return column in self.lost or (self.kept is not None and column not in self.kept | self.made)
+    @classmethod
+    def of_source(cls, spec: DataPipelineSpec) -> Shape:
+        """Before the first step: what is declared and nothing else; anything if nothing is declared."""
+        if spec.columns is None:
+            return cls()
+        return cls(made=frozenset(column.name for column in spec.columns), rest=frozenset())
 
+    @classmethod
+    def of_dataset(cls, spec: DataPipelineSpec) -> Shape:
+        """After the last step."""
+        shape = cls.of_source(spec)
+        for transform in spec.transforms:
+            shape = shape.after(transform.step)
+        return shape
 
-def shape(spec: DataPipelineSpec) -> Shape | None:
-    """What the steps do to columns; None after ``sql`` and ``python``, which may do anything."""
-    made = {column.name for column in spec.columns or ()}
-    lost: set[str] = set()
-    kept: frozenset[str] | None = None
-    for transform in spec.transforms:
-        match step := transform.step:
+    @property
+    def names(self) -> frozenset[str] | None:
+        """All columns; None if they cannot be known."""
+        return None if self.rest is None else (self.made | self.rest) - self.lost
+
+    def after(self, step: Step) -> Shape:
+        """The columns after a step.
+
+        >>> Shape(made=frozenset("ab"), rest=frozenset()).after(Drop(columns=("a",))).names
+        frozenset({'b'})
+        """
+        match step:
             case Sql() | Python():
-                return None
-            case Rename():
-                made = (made - step.columns.keys()) | set(step.columns.values())
-                lost = (lost | step.columns.keys()) - set(step.columns.values())
-            case Drop():
-                made, lost = made - set(step.columns), lost | set(step.columns)
-            case Derive():
-                made, lost = made | step.columns.keys(), lost - step.columns.keys()
-            case Lookup():
-                made, lost = made | set(step.columns.values()), lost - set(step.columns.values())
+                return Shape(opaque=True)
             case Select():
                 kept = frozenset(step.columns)
-                made &= kept
-            case _:
-                pass
-    return Shape(frozenset(made), frozenset(lost), kept)
+                return Shape(self.made & kept, frozenset(), kept)
+            case Rename():
+                old, new = frozenset(step.columns), frozenset(step.columns.values())
+                return replace(self, made=(self.made - old) | new, lost=(self.lost | old) - new)
+            case Drop():
+                gone = frozenset(step.columns)
+                return replace(self, made=self.made - gone, lost=self.lost | gone)
+            case Derive():
+                return self._with(step.columns)
+            case Lookup():
+                return self._with(step.columns.values())
+        return self
+
+    def _with(self, columns: Iterable[str]) -> Shape:
+        new = frozenset(columns)
+        return replace(self, made=self.made | new, lost=self.lost - new)
+
+    def loses(self, column: str) -> bool:
+        """Whether the column is not there, whatever the source has."""
+        return column not in self.made and (
+            column in self.lost or (self.rest is not None and column not in self.rest)
+        )
 
 
 def gone(old: DataPipelineSpec, new: DataPipelineSpec, columns: Iterable[str]) -> tuple[str, ...]:
     """Of the dataset's columns, those that rows under the old spec had and rows under the new one have not."""
-    before, after = shape(old), shape(new)
-    if before is None or after is None:
+    before, after = Shape.of_dataset(old), Shape.of_dataset(new)
+    if before.opaque or after.opaque:
         return ()
     return tuple(
         column
         for column in columns
         if not before.loses(column)
-        and (after.loses(column) or (column in before.made and column not in after.made))
+        and (
+            after.loses(column)
+            or (column in before.made and column not in after.made | (after.rest or set()))
+        )
     )

@@ -7,7 +7,7 @@ a ``select``. After ``sql`` and ``python`` they are not.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +15,8 @@ from featurestore.errors import SpecError, did_you_mean
 from featurestore.expressions.check import check_expression, check_query
 from featurestore.resources import DataPipeline, FeatureView, Resource
 from featurestore.resources.callable import check_callable
+from featurestore.resources.columns import Shape
+from featurestore.resources.kinds import references
 from featurestore.resources.transform import (
     Cast,
     Deduplicate,
@@ -39,17 +41,17 @@ Columns = frozenset[str] | None
 class KnownResources:
     """What there is besides the files.
 
-    ``pipelines``: those accepted before. ``schemas``: pipeline to the columns of its dataset, where there is
+    ``resources``: those accepted before. ``schemas``: pipeline to the columns of its dataset, where there is
     one. ``folders``: where the modules of callables are looked for; None where they cannot be seen, as in a
-    cluster, whose Jobs bring their own. ``growing``: things are applied in any order, so a pipeline that is not
-    there is waited for, and is no problem. ``broken``: pipelines whose own document is wrong.
+    cluster, whose Jobs bring their own. ``growing``: things are applied in any order, so what is named and not
+    there is waited for, and is no problem. ``broken``: kind and name of resources whose own document is wrong.
     """
 
-    pipelines: Mapping[str, DataPipeline]
-    schemas: Mapping[str, Collection[str]]
+    resources: Collection[Resource] = ()
+    schemas: Mapping[str, Collection[str]] = field(default_factory=dict)
     folders: Sequence[Path] | None = None
     growing: bool = False
-    broken: Collection[str] = ()
+    broken: Collection[tuple[str, str]] = ()
 
 
 class Placed(Protocol):
@@ -67,30 +69,42 @@ def check_references(declared: Iterable[Placed], known: KnownResources) -> list[
     A pipeline whose own document is wrong counts as there, with columns that are not known.
     """
     every = list(declared)
-    pipelines = {
-        one.resource.metadata.name: one.resource for one in every if isinstance(one.resource, DataPipeline)
-    }
-    check = _References({**known.pipelines, **pipelines}, known)
+    check = _References([*known.resources, *(one.resource for one in every)], known)
     problems: list[SpecError] = []
     for one in every:
         if isinstance(one.resource, DataPipeline):
             problems += check.pipeline(one, one.resource)
         elif isinstance(one.resource, FeatureView):
             problems += check.view(one, one.resource)
+        else:
+            problems += check.named(one)
     return problems
 
 
 class _References:
-    def __init__(self, pipelines: Mapping[str, DataPipeline], known: KnownResources) -> None:
-        self._pipelines, self._known = pipelines, known
+    def __init__(self, resources: Iterable[Resource], known: KnownResources) -> None:
+        # Later ones stand for earlier ones of the same name.
+        self._resources = {(it.kind, it.metadata.name): it for it in resources}
+        self._before = {(it.kind, it.metadata.name): it for it in known.resources}
+        self._known = known
+
+    def named(self, at: Placed) -> Iterator[SpecError]:
+        """All that the table of kinds says it refers to."""
+        for kind, path, name in references(at.resource):
+            yield from self._there(at, ("spec", *path), kind, name)
+
+    def _pipeline(self, name: str) -> DataPipeline | None:
+        found = self._resources.get(("DataPipeline", name))
+        return found if isinstance(found, DataPipeline) else None
 
     def pipeline(self, at: Placed, pipeline: DataPipeline) -> Iterator[SpecError]:
         spec = pipeline.spec
-        columns = _source_columns(pipeline)
+        shape = Shape.of_source(spec)
         for n, transform in enumerate(spec.transforms):
             where = ("spec", "transforms", n, _field(transform))
-            yield from self._step(at, where, transform, columns, pipeline.metadata.name)
-            columns = columns_after(transform, columns)
+            yield from self._step(at, where, transform, shape.names, pipeline.metadata.name)
+            shape = shape.after(transform.step)
+        columns = shape.names
         for n, expectation in enumerate(spec.expectations):
             yield from _expression(at, ("spec", "expectations", n, "that"), expectation.that, columns)
         if spec.deduplicate is not None:
@@ -105,7 +119,7 @@ class _References:
     def view(self, at: Placed, view: FeatureView) -> Iterator[SpecError]:
         spec = view.spec
         name = spec.source.pipeline
-        yield from self._there(at, ("spec", "source", "pipeline"), name)
+        yield from self.named(at)
         columns = self._dataset(name)
         named: dict[tuple[str | int, ...], str | None] = {
             ("timestampField",): spec.timestamp_field,
@@ -176,7 +190,7 @@ class _References:
             place = at.where(*where, "pipeline")
             yield SpecError("a pipeline cannot look up its own dataset", where=place, got=repr(pipeline))
             return
-        yield from self._there(at, (*where, "pipeline"), step.pipeline)
+        yield from self._there(at, (*where, "pipeline"), "DataPipeline", step.pipeline)
         if way := self._way(step.pipeline, pipeline):
             yield SpecError(
                 "pipelines look each other up",
@@ -204,60 +218,32 @@ class _References:
             way = ways.pop()
             if way[-1] == end:
                 return way
-            if way[-1] in self._pipelines:
-                found = self._pipelines[way[-1]].spec.looked_up
+            last = self._pipeline(way[-1])
+            if last is not None:
+                found = last.spec.looked_up
                 ways += [(*way, name) for name in found if name not in seen]
                 seen.update(found)
         return ()
 
-    def _there(self, at: Placed, path: tuple[str | int, ...], pipeline: str) -> Iterator[SpecError]:
+    def _there(self, at: Placed, path: tuple[str | int, ...], kind: str, name: str) -> Iterator[SpecError]:
         if self._known.growing:
             return
-        if pipeline not in self._pipelines and pipeline not in self._known.broken:
-            hint = did_you_mean(pipeline, {*self._pipelines, *self._known.broken})
-            yield SpecError(f"unknown DataPipeline {pipeline!r}", where=at.where(*path), hint=hint)
+        there = {*self._resources, *self._known.broken}
+        if (kind, name) not in there:
+            hint = did_you_mean(name, {other for its_kind, other in there if its_kind == kind})
+            yield SpecError(f"unknown {kind} {name!r}", where=at.where(*path), hint=hint)
 
     def _dataset(self, name: str) -> Columns:
         """Columns of a pipeline's dataset: what its spec says, and what it has had until now."""
-        pipeline = self._pipelines.get(name)
-        if pipeline is None or name in self._known.broken:
+        pipeline = self._pipeline(name)
+        if pipeline is None or ("DataPipeline", name) in self._known.broken:
             return None
-        columns = _source_columns(pipeline)
-        for transform in pipeline.spec.transforms:
-            columns = columns_after(transform, columns)
+        columns = Shape.of_dataset(pipeline.spec).names
         had = self._known.schemas.get(name)
         if columns is None:
-            same = self._known.pipelines.get(name) == pipeline
+            same = self._before.get(("DataPipeline", name)) == pipeline
             return frozenset(had) if had is not None and same else None
         return columns | frozenset(had or ())
-
-
-def columns_after(transform: Transform, columns: Columns) -> Columns:
-    """The columns after a step; None if they cannot be known.
-
-    >>> columns_after(Transform(drop=Drop(columns=("a",))), frozenset("ab"))
-    frozenset({'b'})
-    """
-    step = transform.step
-    if isinstance(step, Select):
-        return frozenset(step.columns)
-    if columns is None or isinstance(step, (Sql, Python)):
-        return None
-    match step:
-        case Rename():
-            return frozenset(step.columns.get(name, name) for name in columns)
-        case Drop():
-            return columns - frozenset(step.columns)
-        case Derive():
-            return columns | frozenset(step.columns)
-        case Lookup():
-            return columns | frozenset(step.columns.values())
-    return columns
-
-
-def _source_columns(pipeline: DataPipeline) -> Columns:
-    declared = pipeline.spec.columns
-    return None if declared is None else frozenset(column.name for column in declared)
 
 
 def _field(transform: Transform) -> str:

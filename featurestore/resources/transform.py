@@ -123,6 +123,9 @@ class Lookup(Model):
     rules = (_DISTINCT_NAMES,)
 
 
+Step = Rename | Select | Drop | Cast | Derive | Filter | FillNull | Deduplicate | Sort | Sql | Python | Lookup
+
+
 class Transform(Model):
     """One step: exactly one of the fields is set."""
 
@@ -158,22 +161,7 @@ class Transform(Model):
     )
 
     @property
-    def step(
-        self,
-    ) -> (
-        Rename
-        | Select
-        | Drop
-        | Cast
-        | Derive
-        | Filter
-        | FillNull
-        | Deduplicate
-        | Sort
-        | Sql
-        | Python
-        | Lookup
-    ):
+    def step(self) -> Step:
         """The one step that is set."""
         for name in type(self).model_fields:
             step = getattr(self, name)

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from featurestore.registry.changeset import Before, Dataset
-from featurestore.registry.registry import Accepted, resource_digest
 from featurestore.resources import DataPipeline, FeatureStore, FeatureView
 from featurestore_operator.webhook.admission import Review, review
 
@@ -37,19 +36,12 @@ VIEW: dict[str, Any] = {
     },
 }
 COLUMNS = ("tailnum", "landed", "delay", "distance")
+STORED = FeatureStore.model_validate(STORE)
+FLIGHTS = DataPipeline.model_validate(PIPELINE)
+DELAYS = FeatureView.model_validate(VIEW)
 KNOWN = Before(
-    store=FeatureStore.model_validate(STORE),
-    pipelines={
-        "flights": Accepted(
-            resource_digest(DataPipeline.model_validate(PIPELINE)), DataPipeline.model_validate(PIPELINE)
-        )
-    },
-    views={
-        "delays": Accepted(
-            resource_digest(FeatureView.model_validate(VIEW)), FeatureView.model_validate(VIEW)
-        )
-    },
-    datasets={"flights": Dataset(rows=1200, size_bytes=3 * 1024**2, columns=COLUMNS)},
+    (STORED, FLIGHTS, DELAYS),
+    {"flights": Dataset(rows=1200, size_bytes=3 * 1024**2, columns=COLUMNS)},
 )
 
 
@@ -67,8 +59,8 @@ def with_lookup(name: str, of: str) -> dict[str, Any]:
 
 
 def knowing(*objects: dict[str, Any]) -> Before:
-    pipelines = {it["metadata"]["name"]: Accepted("", DataPipeline.model_validate(it)) for it in objects}
-    return Before(KNOWN.store, {**KNOWN.pipelines, **pipelines}, KNOWN.views, KNOWN.datasets)
+    pipelines = (DataPipeline.model_validate(it) for it in objects)
+    return Before((*KNOWN.resources, *pipelines), KNOWN.datasets)
 
 
 def created(value: dict[str, Any], known: Before | None = KNOWN) -> Review:
@@ -164,10 +156,8 @@ def test_features_that_go_away_are_said() -> None:
 def test_a_changed_pipeline_says_who_reads_it_and_what_breaks() -> None:
     declared = [{"name": name, "type": "string"} for name in ("tailnum", "landed", "delay")]
     before = changed(PIPELINE, "weather", columns=declared)
-    view = Accepted("", FeatureView.model_validate(changed(VIEW, source={"pipeline": "weather"})))
-    known = Before(
-        KNOWN.store, {"weather": Accepted("", DataPipeline.model_validate(before))}, {"delays": view}
-    )
+    view = FeatureView.model_validate(changed(VIEW, source={"pipeline": "weather"}))
+    known = Before((STORED, DataPipeline.model_validate(before), view))
     answer = updated(changed(before, transforms=[{"drop": {"columns": ["delay"]}}]), before, known)
     assert answer.allowed
     assert "DataPipeline 'weather' is read by FeatureView 'delays'" in answer.warnings
@@ -209,11 +199,8 @@ def test_where_nothing_can_be_known_nothing_is_refused(value: dict[str, Any]) ->
 
 
 def test_a_long_list_of_names_is_cut() -> None:
-    views = {
-        name: Accepted("", FeatureView.model_validate(changed(VIEW, name)))
-        for name in (f"v{n}" for n in range(40))
-    }
-    [warning] = deleted(PIPELINE, Before(KNOWN.store, KNOWN.pipelines, views)).warnings
+    views = (FeatureView.model_validate(changed(VIEW, f"v{n}")) for n in range(40))
+    [warning] = deleted(PIPELINE, Before((STORED, FLIGHTS, *views))).warnings
     assert "and 35 more" in warning
     assert len(warning) < 256
 

@@ -12,7 +12,8 @@ from manifest import job, pipeline, pod, store, view
 from featurestore.errors import Conflict, NotFound, SpecError, TransientError
 from featurestore_operator.informer.cache import Cache
 from featurestore_operator.informer.relist import Relist
-from featurestore_operator.kube import access, kinds
+from featurestore_operator.kube import access
+from featurestore_operator.kube import api_resources as kinds
 from featurestore_operator.kube.api import Api, Forbidden, Terminating
 from featurestore_operator.kube.event import event
 from featurestore_operator.kube.object_key import Key
@@ -178,7 +179,7 @@ def test_a_census_finds_what_no_watch_told(api: Api, namespace: str) -> None:
 
 @pytest.mark.parametrize("kind", kinds.WATCHED, ids=lambda kind: kind.plural)
 def test_what_no_watch_told_is_fetched(
-    control_plane: ControlPlane, api: Api, namespace: str, calls: Calls, kind: kinds.Resource
+    control_plane: ControlPlane, api: Api, namespace: str, calls: Calls, kind: kinds.ApiResource
 ) -> None:
     made = {
         kinds.FEATURE_STORE: store(namespace, "it"),

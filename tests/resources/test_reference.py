@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from featurestore.errors import SpecError
-from featurestore.resources import DataPipeline, FeatureView
+from featurestore.resources import FeatureView, Resource
 from featurestore.resources.callable import check_callable
+from featurestore.resources.columns import Shape
 from featurestore.resources.document import load
-from featurestore.resources.reference import KnownResources, check_references, columns_after
+from featurestore.resources.reference import KnownResources, check_references
 from featurestore.resources.transform import Transform
 
 PIPELINE = "kind: DataPipeline\nmetadata: {name: flights}\nspec:\n  source: {uri: raw/*.csv, format: CSV}\n"
@@ -25,10 +26,10 @@ spec:
 """
 
 
-def accepted(text: str, folder: Path) -> dict[str, DataPipeline]:
+def accepted(text: str, folder: Path) -> tuple[Resource, ...]:
     file = folder / "accepted.yaml"
     file.write_text(text)
-    return {one.metadata.name: one for one in load([file]).resources if isinstance(one, DataPipeline)}
+    return load([file]).resources
 
 
 def problems(text: str, folder: Path, known: KnownResources) -> list[str]:
@@ -65,7 +66,7 @@ def test_columns_of_the_dataset_are_not_compared_when_the_pipeline_changes(tmp_p
 
 def test_columns_that_came_later_are_known_beside_those_declared(tmp_path: Path) -> None:
     columns = "  columns: [{name: tailnum, type: string}, {name: landed, type: timestamp}]\n"
-    known = KnownResources({}, {"flights": ["delay"]})
+    known = KnownResources((), {"flights": ["delay"]})
     assert problems(PIPELINE + columns + "---\n" + VIEW, tmp_path, known) == []
 
 
@@ -75,7 +76,7 @@ def test_pipelines_do_not_look_each_other_up(tmp_path: Path) -> None:
         return PIPELINE.replace("flights", name) + f"  transforms: [{{lookup: {lookup}}}]\n"
 
     [first, second] = problems(
-        looking_up("a", "b") + "---\n" + looking_up("b", "a"), tmp_path, KnownResources({}, {})
+        looking_up("a", "b") + "---\n" + looking_up("b", "a"), tmp_path, KnownResources((), {})
     )
     assert "pipelines look each other up" in first
     assert "got a → b → a" in first
@@ -84,10 +85,10 @@ def test_pipelines_do_not_look_each_other_up(tmp_path: Path) -> None:
 
 def test_callables_are_not_looked_for_where_they_cannot_be_seen(tmp_path: Path) -> None:
     steps = "  transforms: [{python: {callable: 'nowhere:clean'}}]\n"
-    assert problems(PIPELINE + steps, tmp_path, KnownResources({}, {}, folders=None)) == []
+    assert problems(PIPELINE + steps, tmp_path, KnownResources((), {}, folders=None)) == []
     assert (
         "cannot be found"
-        in problems(PIPELINE + steps, tmp_path, KnownResources({}, {}, folders=[tmp_path]))[0]
+        in problems(PIPELINE + steps, tmp_path, KnownResources((), {}, folders=[tmp_path]))[0]
     )
 
 
@@ -110,16 +111,21 @@ def test_callables_are_not_looked_for_where_they_cannot_be_seen(tmp_path: Path) 
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_columns_are_followed_through_steps(step: dict[str, object], after: set[str] | None) -> None:
-    assert columns_after(Transform.model_validate(step), frozenset("ab")) == after
+    assert (
+        Shape(made=frozenset("ab"), rest=frozenset()).after(Transform.model_validate(step).step).names
+        == after
+    )
 
 
 def test_a_select_makes_columns_known_again() -> None:
-    assert columns_after(Transform.model_validate({"select": {"columns": ["a"]}}), None) == {"a"}
+    step = Transform.model_validate({"select": {"columns": ["a"]}}).step
+    assert Shape().after(step).names == {"a"}
+    assert Shape(opaque=True).after(step).names == {"a"}
 
 
 def test_views_and_pipelines_that_are_right_have_no_problems(tmp_path: Path) -> None:
     text = PIPELINE + "---\n" + VIEW
-    assert problems(text, tmp_path, KnownResources({}, {}, [tmp_path])) == []
+    assert problems(text, tmp_path, KnownResources((), {}, [tmp_path])) == []
     assert isinstance(load([tmp_path / "spec.yaml"]).resources[1], FeatureView)
 
 

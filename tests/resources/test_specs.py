@@ -21,7 +21,7 @@ VALID = sorted((SPECS / "valid").glob("*.yaml"))
 
 
 def problems(loaded: Loaded) -> list[SpecError]:
-    return [*loaded.problems, *check_references(loaded.declared, KnownResources({}, {}, [Path()]))]
+    return [*loaded.problems, *check_references(loaded.declared, KnownResources((), {}, [Path()]))]
 
 
 @pytest.mark.parametrize("spec", INVALID, ids=[spec.stem for spec in INVALID])
@@ -47,7 +47,7 @@ def test_a_valid_spec_is_accepted_and_what_is_stored_of_it_means_the_same(
 ) -> None:
     monkeypatch.chdir(spec.parent)
     loaded = load([Path(spec.name)])
-    loaded.check(check_references(loaded.declared, KnownResources({}, {}, [Path()])))
+    loaded.check(check_references(loaded.declared, KnownResources((), {}, [Path()])))
     assert loaded.resources
     for resource in loaded.resources:
         again = KINDS[resource.kind].model.model_validate(document(resource))

@@ -16,6 +16,7 @@ from featurestore.reconcile.conditions import Condition, false, unknown
 from featurestore.reconcile.reasons import Reason
 from featurestore.retry import SECOND_US, FailureStreak
 from featurestore_operator.controllers.deletion import Deletion, hindered
+from featurestore_operator.controllers.lists import decide_list, look_at_list
 from featurestore_operator.controllers.pipelines import Pipelines, ReconcileResult
 from featurestore_operator.controllers.status_writer import StatusWriter
 from featurestore_operator.controllers.stores import StoreController
@@ -23,7 +24,7 @@ from featurestore_operator.controllers.views import Views
 from featurestore_operator.informer.cache import Cache
 from featurestore_operator.jobs.launcher import Launcher
 from featurestore_operator.kube.api import Api
-from featurestore_operator.kube.api_resources import OF_KIND
+from featurestore_operator.kube.api_resources import OURS
 from featurestore_operator.kube.object_key import Key
 from featurestore_operator.metrics import Metrics
 from featurestore_operator.namespaces.acceptance import SpecDecision
@@ -101,7 +102,8 @@ class Controller:
         if isinstance(store, Condition):
             self._teller.write(found, (store,), {})
             return None
-        self._deletion.guard(key, found, store)
+        if key.row.has_data:
+            self._deletion.guard(key, found, store)
         self._upkeep.record(store)
         if key.kind == "DataPipeline":
             pipeline = self._pipelines.rule(found, store)
@@ -114,6 +116,11 @@ class Controller:
             if outcome is not None and outcome.rests and not pipeline.problem:
                 self._resting[key] = int(found["metadata"]["resourceVersion"])
             return next_us
+        if key.kind != "FeatureView":
+            listed = decide_list(key.row, found, store)
+            return self._told(
+                found, listed, look_at_list(listed.accepted, store) if listed.accepted else None
+            )
         view = self._views.rule(found, store)
         outcome = (
             self._views.look(found, view.accepted, store, self._jobs(key, found))
@@ -136,6 +143,8 @@ class Controller:
 
     def _jobs(self, key: Key, found: dict[str, Any]) -> list[dict[str, Any]]:
         """All Jobs that matter to the resource; for a view, also those of its pipeline's batches."""
+        if not key.row.label:
+            return []
         if key.kind == "DataPipeline":
             return self._cache.jobs(key.namespace, pipeline=key.name)
         return self._cache.jobs(key.namespace, pipeline=found["spec"]["source"]["pipeline"])
@@ -153,7 +162,7 @@ class Controller:
 
     def _is_gone(self, key: Key) -> bool:
         """Whether the API server says so too: readers of a view that is there must not lose it to an old list."""
-        resource = OF_KIND[key.kind]
+        resource = OURS[key.kind]
         try:
             self._cache.put(resource, self._api.get(resource, key.namespace, key.name))
         except NotFound:

@@ -22,9 +22,8 @@ from featurestore_operator.controllers.status_writer import StatusWriter
 from featurestore_operator.kube.api import Api
 from featurestore_operator.kube.api_resources import (
     JOB,
-    LABEL_OF,
     NAMESPACE,
-    OF_KIND,
+    OURS,
     PIPELINE_LABEL,
     POD,
     VIEW_LABEL,
@@ -97,7 +96,7 @@ class Deletion:
             store = self._places[key]
         # First: a Job that begins from now on leaves it alone.
         store.registry.remove(key.row.model, key.name)
-        own = [it["metadata"] for it in jobs if it["metadata"]["labels"].get(LABEL_OF[key.kind]) == key.name]
+        own = [it["metadata"] for it in jobs if it["metadata"]["labels"].get(key.row.label) == key.name]
         for metadata in own:
             self._api.delete(JOB, key.namespace, metadata["name"], metadata["uid"], "Foreground")
         writing = self._writing(key, found)
@@ -190,7 +189,7 @@ class Deletion:
                 "resourceVersion": found["metadata"]["resourceVersion"],
             }
         }
-        self._api.patch(OF_KIND[key.kind], key.namespace, key.name, change)
+        self._api.patch(OURS[key.kind], key.namespace, key.name, change)
 
 
 def hindered(key: Key, why: str) -> Condition:

@@ -11,7 +11,7 @@ from featurestore.reconcile.reasons import Reason
 from featurestore.retry import FailureStreak
 from featurestore_operator.controllers.status_fields import facts_of, ready, status
 from featurestore_operator.kube.api import Api, Exists, Terminating
-from featurestore_operator.kube.api_resources import EVENT, OF_KIND
+from featurestore_operator.kube.api_resources import EVENT, OURS
 from featurestore_operator.kube.event import event
 
 _CALM = frozenset(
@@ -49,7 +49,7 @@ class StatusWriter:
             return
         named = {name: metadata[name] for name in ("namespace", "name", "uid")}
         try:
-            self._api.apply_status(OF_KIND[found["kind"]], {"metadata": named, "status": after})
+            self._api.apply_status(OURS[found["kind"]], {"metadata": named, "status": after})
         except NotFound:
             return  # It was deleted meanwhile.
         was, now = ready(before), ready(after)

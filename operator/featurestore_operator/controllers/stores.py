@@ -18,13 +18,13 @@ from featurestore.humanize import sentence
 from featurestore.reconcile.conditions import Condition, false, true
 from featurestore.reconcile.reasons import Reason
 from featurestore.resources import FeatureStore
+from featurestore.resources.kinds import API_VERSION, KINDS
 from featurestore_operator.controllers.status_writer import StatusWriter
 from featurestore_operator.informer.cache import Cache
 from featurestore_operator.kube.api import Api, Exists
 from featurestore_operator.kube.api_resources import (
     CONFIG_MAP,
     MANAGED,
-    OURS,
     POD_DISRUPTION_BUDGET,
     SECRET,
     SERVICE,
@@ -95,8 +95,8 @@ class StoreController:
         if online.status == "True":
             ready = true("Ready", Reason.ANSWERS, "Storage and online store answer.")
         facts = {
-            "pipelines": len(self._cache.pipelines(key.namespace)),
-            "views": len(self._cache.views(key.namespace)),
+            "pipelines": len(self._cache.names("DataPipeline", key.namespace)),
+            "views": len(self._cache.names("FeatureView", key.namespace)),
         }
         self._teller.write(found, (ready, answers, online), facts)
         return self._clock() + (_LOOK_US if online.status == "True" else _AWAY_US)
@@ -151,26 +151,25 @@ class StoreController:
             return false("OnlineReachable", Reason.ONLINE_UNAVAILABLE, sentence(as_failure(error)))
         if self._servers.get(key) != server:
             if key in self._servers:
-                for view in self._cache.views(key.namespace):
+                for view in self._cache.names("FeatureView", key.namespace):
                     self._cache.wake(Key("FeatureView", key.namespace, view))
             self._servers[key] = server
         return true("OnlineReachable", Reason.ANSWERS, "The online store answers.")
 
     def _wake_removed(self, namespace: str, store: OpenStore) -> None:
         """Resources that are accepted and are not in the cluster any more: they were deleted while nobody looked."""
-        pipelines = set(store.storage.names("registry/pipelines")) - {*self._cache.pipelines(namespace)}
-        views = set(store.storage.names("registry/views")) - {*self._cache.views(namespace)}
-        for name in sorted(pipelines):
-            self._cache.wake(Key("DataPipeline", namespace, name))
-        for name in sorted(views):
-            self._cache.wake(Key("FeatureView", namespace, name))
+        for kind in KINDS.values():
+            if not kind.only_one:
+                there = self._cache.names(kind.name, namespace)
+                for name in sorted(set(store.storage.names(f"registry/{kind.folder}")) - {*there}):
+                    self._cache.wake(Key(kind.name, namespace, name))
 
 
 def owner(found: dict[str, Any]) -> dict[str, Any]:
     """The reference by which what stands beside a store is removed with it."""
     metadata = found["metadata"]
     return {
-        "apiVersion": OURS,
+        "apiVersion": API_VERSION,
         "kind": "FeatureStore",
         "name": metadata["name"],
         "uid": metadata["uid"],

@@ -4,11 +4,10 @@ An object is kept as packed JSON without ``managedFields`` and parsed on each us
 many are ever looked at. Who works on a key is woken (``wake``) by every change that may matter to it:
 
     changed                             wakes
-    FeatureStore, but for its status    all of its namespace
+    FeatureStore, but for its status    itself, and all of its namespace
     FeatureStore's readiness            all of its namespace
-    DataPipeline, but for its status    itself, its views, the pipelines that look it up
-    DataPipeline's dataset version      its views, the pipelines that look it up
-    FeatureView, but for its status     itself
+    any other, but for its status       itself, and those that name it: a pipeline's views, those that look it up
+    what its status tells those         those that name it: see ``tells`` in the table of kinds
     any status that is wiped            itself
     Job, Pod                            the pipeline or view in its labels; a Job that ended or is gone also the
                                         pipeline's views
@@ -27,13 +26,11 @@ from typing import Any, NamedTuple
 
 from pydantic_core import from_json, to_json
 
+from featurestore.resources.kinds import KINDS, Kind
 from featurestore_operator.informer.status_summary import StatusSummary
 from featurestore_operator.kube.api_resources import (
-    DATA_PIPELINE,
-    FEATURE_STORE,
     FEATURE_VIEW,
     JOB,
-    OF_KIND,
     PIPELINE_LABEL,
     POD,
     VIEW_LABEL,
@@ -92,23 +89,20 @@ class Cache:
 
     def stores(self, namespace: str) -> list[Object]:
         """The FeatureStores of a namespace, by name."""
-        return sorted(self._members("FeatureStore", ("store", namespace, "")), key=_name)
+        return sorted(self._members("FeatureStore", ("FeatureStore", namespace, "")), key=_name)
 
-    def pipelines(self, namespace: str) -> list[str]:
-        """Names of the DataPipelines of a namespace, in order."""
-        return self._names(("pipeline", namespace, ""))
+    def names(self, kind: str, namespace: str) -> list[str]:
+        """Names of the resources of a kind in a namespace, in order."""
+        return self._names((kind, namespace, ""))
 
-    def views(self, namespace: str) -> list[str]:
-        """Names of the FeatureViews of a namespace, in order."""
-        return self._names(("view", namespace, ""))
-
-    def views_of(self, namespace: str, pipeline: str) -> list[str]:
-        """Names of the views on a pipeline, in order."""
-        return self._names(("views-of", namespace, pipeline))
-
-    def looking_up(self, namespace: str, pipeline: str) -> list[str]:
-        """Names of the pipelines that look this one up, in order."""
-        return self._names(("looking-up", namespace, pipeline))
+    def readers(self, key: Key) -> list[Key]:
+        """The resources whose specs name this one, whether it is there or not, by kind and name."""
+        return [
+            Key(kind.name, key.namespace, name)
+            for kind in KINDS.values()
+            if any(it.kind == key.kind for it in kind.references)
+            for name in self._names((f"{kind.name} of {key.kind}", key.namespace, key.name))
+        ]
 
     def jobs(self, namespace: str, *, pipeline: str | None = None, view: str | None = None) -> list[Object]:
         """The Jobs of a pipeline or of a view, from the oldest to the newest."""
@@ -122,7 +116,7 @@ class Cache:
     def all_keys(self) -> list[Key]:
         """Keys of all resources of ours."""
         with self._lock:
-            return [Key(kind, namespace, name) for kind, namespace, name in self._entries if kind in OF_KIND]
+            return [Key(kind, namespace, name) for kind, namespace, name in self._entries if kind in KINDS]
 
     def standings(self) -> list[tuple[Key, StatusSummary]]:
         """How each of our resources stands; no object is parsed for it."""
@@ -202,22 +196,24 @@ class Cache:
             labels = item["metadata"].get("labels") or {}
             yield from self._concerned_by_work(namespace, labels, resource is JOB and (gone or _ended(item)))
             return
+        key, kind = Key(resource.kind, namespace, name), KINDS[resource.kind]
         if before is None or (_says_anything(before) and not _says_anything(item)):
-            yield Key(resource.kind, namespace, name)
-        if resource is FEATURE_STORE and (before is None or _readiness(item) != _readiness(before)):
-            yield from (Key("DataPipeline", namespace, it) for it in self.pipelines(namespace))
-            yield from (Key("FeatureView", namespace, it) for it in self.views(namespace))
-        if resource is DATA_PIPELINE and (before is None or _dataset(item) != _dataset(before)):
-            yield from (Key("FeatureView", namespace, it) for it in self.views_of(namespace, name))
-            yield from (Key("DataPipeline", namespace, it) for it in self.looking_up(namespace, name))
+            yield key
+        if kind.only_one:
+            if before is None or _readiness(item) != _readiness(before):
+                others = (other.name for other in KINDS.values() if not other.only_one)
+                yield from (Key(it, namespace, name) for it in others for name in self.names(it, namespace))
+        elif before is None or _told(kind, item) != _told(kind, before):
+            yield from self.readers(key)
 
     def _concerned_by_work(self, namespace: str, labels: Mapping[str, str], ended: bool) -> Iterator[Key]:
-        if pipeline := labels.get(PIPELINE_LABEL):
-            yield Key("DataPipeline", namespace, pipeline)
-            if ended:
-                yield from (Key("FeatureView", namespace, it) for it in self.views_of(namespace, pipeline))
-        if view := labels.get(VIEW_LABEL):
-            yield Key("FeatureView", namespace, view)
+        for kind in KINDS.values():
+            if name := kind.label and labels.get(kind.label):
+                key = Key(kind.name, namespace, name)
+                yield key
+                if ended:
+                    # The Job of a batch brings the views of its pipeline on.
+                    yield from (it for it in self.readers(key) if it.kind == FEATURE_VIEW.kind)
 
     def _remove(self, place: Place) -> None:
         entry = self._entries.pop(place, None)
@@ -262,7 +258,7 @@ def _entry(resource: ApiResource, item: Object) -> _Entry:
         zlib.compress(beyond_status + b"\n" + rest, 1),
         hash(beyond_status),
         tuple(_groups(resource, item)),
-        StatusSummary.of(item) if resource.kind in OF_KIND else None,
+        StatusSummary.of(item) if resource.kind in KINDS else None,
     )
 
 
@@ -279,17 +275,10 @@ def _unpack(content: bytes) -> Object:
 def _groups(resource: ApiResource, item: Object) -> Iterator[Place]:
     spec, labels = item.get("spec") or {}, item["metadata"].get("labels") or {}
     namespace, _ = _named(item)
-    if resource is FEATURE_STORE:
-        yield ("store", namespace, "")
-    elif resource is DATA_PIPELINE:
-        yield ("pipeline", namespace, "")
-        for step in spec.get("transforms") or ():
-            if lookup := step.get("lookup"):
-                yield ("looking-up", namespace, lookup["pipeline"])
-    elif resource is FEATURE_VIEW:
-        yield ("view", namespace, "")
-        if pipeline := (spec.get("source") or {}).get("pipeline"):
-            yield ("views-of", namespace, intern(pipeline))
+    if kind := KINDS.get(resource.kind):
+        yield (kind.name, namespace, "")
+        for named, _, name in kind.named(spec):
+            yield (intern(f"{kind.name} of {named}"), namespace, intern(name))
     elif resource is JOB:
         if pipeline := labels.get(PIPELINE_LABEL):
             yield ("jobs-of-pipeline", namespace, pipeline)
@@ -305,9 +294,10 @@ def _named(item: Object) -> tuple[str, str]:
     return intern(metadata["namespace"]), intern(metadata["name"])
 
 
-def _dataset(pipeline: Object) -> tuple[Any, Any]:
-    status = pipeline.get("status") or {}
-    return status.get("datasetVersion"), status.get("acceptedDigest")
+def _told(kind: Kind, item: Object) -> list[Any]:
+    """What those who name the resource go by, of its status."""
+    status = item.get("status") or {}
+    return [status.get(field) for field in kind.tells]
 
 
 def _readiness(store: Object) -> Any:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 from urllib.parse import quote
 
+from featurestore.resources.kinds import API_VERSION, KINDS
+
 
 class ApiResource(NamedTuple):
     """A kind that is in namespaces.
@@ -27,10 +29,11 @@ class ApiResource(NamedTuple):
         return f"{root}/{self.api_version}{where}/{self.plural}{''.join(parts)}"
 
 
-OURS = "featurestore.dev/v1alpha1"
-FEATURE_STORE = ApiResource(OURS, "FeatureStore", "featurestores")
-DATA_PIPELINE = ApiResource(OURS, "DataPipeline", "datapipelines")
-FEATURE_VIEW = ApiResource(OURS, "FeatureView", "featureviews")
+OURS = {kind.name: ApiResource(API_VERSION, kind.name, kind.plural) for kind in KINDS.values()}
+"""The kinds of the table, by name."""
+FEATURE_STORE, DATA_PIPELINE, FEATURE_VIEW = (
+    OURS[it] for it in ("FeatureStore", "DataPipeline", "FeatureView")
+)
 JOB = ApiResource("batch/v1", "Job", "jobs")
 POD = ApiResource("v1", "Pod", "pods")
 SECRET = ApiResource("v1", "Secret", "secrets")
@@ -46,15 +49,11 @@ WEBHOOK_CONFIGURATION = ApiResource(
 NAMESPACE = ApiResource("v1", "Namespace", "namespaces")
 """These two kinds are in no namespace."""
 
-OF_KIND = {it.kind: it for it in (FEATURE_STORE, DATA_PIPELINE, FEATURE_VIEW)}
 MANAGED = {"app.kubernetes.io/managed-by": "featurestore"}
-PIPELINE_LABEL, VIEW_LABEL = "featurestore.dev/pipeline", "featurestore.dev/view"
+PIPELINE_LABEL, VIEW_LABEL = KINDS["DataPipeline"].label, KINDS["FeatureView"].label
 """On Jobs and their pods: whose work they do."""
-LABEL_OF = {"DataPipeline": PIPELINE_LABEL, "FeatureView": VIEW_LABEL}
 WATCHED: dict[ApiResource, dict[str, str]] = {
-    FEATURE_STORE: {},
-    DATA_PIPELINE: {},
-    FEATURE_VIEW: {},
+    **{resource: {} for resource in OURS.values()},
     JOB: MANAGED,
     POD: MANAGED,
 }

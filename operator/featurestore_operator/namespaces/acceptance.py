@@ -7,14 +7,14 @@ are applied in any order; ``reconcile`` says that it is waited for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from featurestore.errors import SpecError
 from featurestore.registry.registry import Accepted, Registry, resource_digest
 from featurestore.resources import DataPipeline, Resource
-from featurestore.resources.kinds import references
+from featurestore.resources.kinds import KINDS, references
 from featurestore.resources.node import path_text
 from featurestore.resources.reference import KnownResources, check_references
 from featurestore_operator.kube.parse import has_place, parse
@@ -65,21 +65,21 @@ def _accepted(given: R, registry: Registry, columns: Columns) -> Accepted[R]:
     """
     digest = resource_digest(given)
     if registry.accepted_digest(type(given), given.metadata.name) != digest:
-        _check(given, _pipelines(registry, given), columns)
+        _check(given, _named(registry, given), columns)
         registry.accept(given)
     return Accepted(digest, given)
 
 
-def _pipelines(registry: Registry, given: Resource) -> dict[str, DataPipeline]:
-    """The pipelines that a resource names."""
-    names = {name for kind, _, name in references(given) if kind == "DataPipeline"}
-    found = {name: registry.current(DataPipeline, name) for name in names}
-    return {name: accepted.resource for name, accepted in found.items() if accepted is not None}
+def _named(registry: Registry, given: Resource) -> list[Resource]:
+    """What the resource names and is there."""
+    named = {(kind, name) for kind, _, name in references(given)}
+    found = [registry.current(KINDS[kind].model, name) for kind, name in sorted(named)]
+    return [accepted.resource for accepted in found if accepted is not None]
 
 
 def _check(
     given: Resource,
-    pipelines: Mapping[str, DataPipeline],
+    named: Collection[Resource],
     columns: Columns,
 ) -> None:
     """Nothing, if all that it names is right.
@@ -87,8 +87,9 @@ def _check(
     Raises:
         SpecError: something is wrong; all of it is said.
     """
-    had = {name: columns(name) for name in {*pipelines, given.metadata.name}}
+    pipelines = {it.metadata.name for it in (given, *named) if isinstance(it, DataPipeline)}
+    had = {name: columns(name) for name in pipelines}
     schemas = {name: found for name, found in had.items() if found is not None}
-    problems = check_references([Given(given)], KnownResources(pipelines, schemas, growing=True))
+    problems = check_references([Given(given)], KnownResources(named, schemas, growing=True))
     if problems:
         raise SpecError("; ".join(map(str, problems)), problems=problems)

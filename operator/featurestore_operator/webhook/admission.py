@@ -8,14 +8,15 @@ https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-con
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from featurestore.errors import SpecError
 from featurestore.humanize import count
 from featurestore.registry.changeset import Before, ChangeAction, plan
-from featurestore.resources import DataPipeline, FeatureStore, FeatureView, Resource
+from featurestore.resources import Resource
+from featurestore.resources.kinds import KINDS, kind_of
 from featurestore.resources.reference import KnownResources, check_references
 from featurestore_operator.kube.parse import parse
 from featurestore_operator.namespaces.acceptance import Given
@@ -58,28 +59,19 @@ def review(request: Mapping[str, Any], known: Before | None) -> Review:
     if "deletionTimestamp" in found["metadata"] or found.get("spec") == before.get("spec"):
         return Review(True)
     try:
-        resource = _parsed(found)
+        resource = parse(KINDS[found["kind"]].model, found)
     except SpecError as error:
         return Review(False, str(error))
-    if not isinstance(resource, FeatureStore):
+    if not kind_of(resource).only_one:
         problems = check_references([Given(resource)], _references(known))
         if problems:
             return Review(False, "; ".join(map(str, problems)))
     return Review(True, warnings=tuple(_follows(resource, known)))
 
 
-def _parsed(found: dict[str, Any]) -> Resource:
-    match found["kind"]:
-        case "FeatureStore":
-            return parse(FeatureStore, found)
-        case "DataPipeline":
-            return parse(DataPipeline, found)
-    return parse(FeatureView, found)
-
-
 def _references(known: Before) -> KnownResources:
     return KnownResources(
-        pipelines={name: accepted.resource for name, accepted in known.pipelines.items()},
+        resources=known.resources,
         schemas={name: dataset.columns for name, dataset in known.datasets.items() if dataset.columns},
         growing=True,
     )
@@ -88,8 +80,8 @@ def _references(known: Before) -> KnownResources:
 def _follows(resource: Resource, known: Before) -> Iterator[str]:
     """What writing the resource brings about."""
     name = f"{resource.kind} {resource.metadata.name!r}"
-    for pipeline in sorted(_named(resource) - set(known.pipelines)):
-        yield f"{name} waits: there is no DataPipeline {pipeline!r} yet"
+    for kind, other in known.missing(resource):
+        yield f"{name} waits: there is no {kind} {other!r} yet"
     (change,) = plan([resource], known).changes
     if change.action is not ChangeAction.UPDATE:
         return
@@ -99,54 +91,32 @@ def _follows(resource: Resource, known: Before) -> Iterator[str]:
         yield f"{name} {change.reads}"
     for note in change.notes:
         yield f"{name}: {note}"
-    if isinstance(resource, DataPipeline):
-        if readers := _readers(resource.metadata.name, known):
-            yield f"{name} is read by {_list(readers)}"
-        yield from _broken(resource, known)
-
-
-def _broken(pipeline: DataPipeline, known: Before) -> Iterator[str]:
-    """Who reads what the pipeline's dataset has no more."""
-    for view in _views_of(pipeline.metadata.name, known):
-        for problem in check_references([Given(pipeline), Given(view)], _references(known)):
-            yield f"FeatureView {view.metadata.name!r} is wrong from then on: {problem}"
+    if readers := known.readers(resource.kind, resource.metadata.name):
+        yield f"{name} is read by {_list(_shown(readers))}"
+    for reader in readers:
+        for problem in check_references([Given(resource), Given(reader)], _references(known)):
+            yield f"{reader.kind} {reader.metadata.name!r} is wrong from then on: {problem}"
 
 
 def _without(found: Mapping[str, Any], known: Before) -> Iterator[str]:
     """What deleting the object brings about."""
     kind, name = found["kind"], found["metadata"]["name"]
-    if kind == "FeatureStore" and (known.pipelines or known.views):
-        number = f"{count(len(known.pipelines), 'DataPipeline')} and {count(len(known.views), 'FeatureView')}"
-        yield f"{number} stand still without a FeatureStore; what is in storage stays"
-    if kind == "DataPipeline" and (readers := _readers(name, known)):
-        yield f"DataPipeline {name!r} is read by {_list(readers)}: without it no new rows come there"
+    stuck = [count(len(known.all(it.model)), it.name) for it in KINDS.values() if it.has_data]
+    if KINDS[kind].only_one and any(known.all(it.model) for it in KINDS.values() if it.has_data):
+        yield f"{' and '.join(stuck)} stand still without a {kind}; what is in storage stays"
+    if readers := known.readers(kind, name):
+        then = (
+            "without it no new rows come there" if kind == "DataPipeline" else "it is not there for them then"
+        )
+        yield f"{kind} {name!r} is read by {_list(_shown(readers))}: {then}"
     if (found.get("spec") or {}).get("deletionPolicy") == "Delete":
         yield f"The data of {kind} {name!r} is deleted with it (spec.deletionPolicy: Delete)"
 
 
-def _named(resource: Resource) -> set[str]:
-    """The pipelines that the resource names."""
-    if isinstance(resource, FeatureView):
-        return {resource.spec.source.pipeline}
-    if isinstance(resource, DataPipeline):
-        return set(resource.spec.looked_up)
-    return set()
-
-
-def _views_of(pipeline: str, known: Before) -> list[FeatureView]:
-    views = (accepted.resource for accepted in known.views.values())
-    return [view for view in views if view.spec.source.pipeline == pipeline]
-
-
-def _readers(pipeline: str, known: Before) -> list[str]:
-    """Views on the dataset of the pipeline, and pipelines that look it up."""
-    views = [f"FeatureView {view.metadata.name!r}" for view in _views_of(pipeline, known)]
-    others = [
-        f"DataPipeline {name!r}"
-        for name, accepted in known.pipelines.items()
-        if name != pipeline and pipeline in _named(accepted.resource)
-    ]
-    return sorted(views) + sorted(others)
+def _shown(resources: Iterable[Resource]) -> list[str]:
+    """Views first: most ask for those."""
+    named = sorted(resources, key=lambda it: (-list(KINDS).index(it.kind), it.metadata.name))
+    return [f"{it.kind} {it.metadata.name!r}" for it in named]
 
 
 def _list(names: Collection[str]) -> str:

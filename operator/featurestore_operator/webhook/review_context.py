@@ -6,20 +6,18 @@ From the cache, which has every object of the cluster; only the facts of dataset
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from featurestore.arrivals.ledger import Ledger
 from featurestore.errors import FeatureStoreError, SpecError
 from featurestore.reconcile.conditions import Condition
 from featurestore.registry.changeset import Before, Dataset
-from featurestore.registry.registry import Accepted, resource_digest
-from featurestore.resources import DataPipeline, FeatureStore, FeatureView, Resource
+from featurestore.resources import Resource
+from featurestore.resources.kinds import KINDS
 from featurestore_operator.informer.cache import Cache
 from featurestore_operator.kube.object_key import Key
 from featurestore_operator.kube.parse import parse
 from featurestore_operator.namespaces.open_store import OpenStore, Stores
-
-R = TypeVar("R", bound=Resource)
 
 
 def review_context(request: Mapping[str, Any], cache: Cache, stores: Stores) -> Before | None:
@@ -30,29 +28,14 @@ def review_context(request: Mapping[str, Any], cache: Cache, stores: Stores) -> 
     """
     if not cache.synced:
         return None
-    namespace, name, kind = request["namespace"], _name(request), request["kind"]["kind"]
-    names: set[str] = set()
-    views: Iterable[str] = ()
-    store = None
-    match kind:
-        case "FeatureStore":
-            store = _store(cache, namespace, name)
-            if request["operation"] == "DELETE":
-                names, views = set(cache.pipelines(namespace)), cache.views(namespace)
-        case "DataPipeline":
-            names = {name, *cache.looking_up(namespace, name), *_looked_up(request.get("object"))}
-            views = cache.views_of(namespace, name)
-        case "FeatureView":
-            names = {it["spec"]["source"]["pipeline"] for it in _given(request)}
-            views = [name]
-    pipelines = _parsed(DataPipeline, cache, namespace, _closure(cache, namespace, names))
-    about = names if kind != "FeatureStore" else ()
-    return Before(
-        store=store,
-        pipelines=pipelines,
-        views=_parsed(FeatureView, cache, namespace, views),
-        datasets=_datasets(stores, namespace, about),
-    )
+    namespace, kind = request["namespace"], request["kind"]["kind"]
+    key = Key(kind, namespace, _name(request))
+    near = {key, *_named(kind, namespace, *_given(request)), *cache.readers(key)}
+    if KINDS[kind].only_one and request["operation"] == "DELETE":
+        near |= {Key(it, namespace, name) for it in KINDS for name in cache.names(it, namespace)}
+    about = () if KINDS[kind].only_one else sorted(it.name for it in near if it.kind == "DataPipeline")
+    resources = (_parsed(cache, it) for it in sorted(_closure(cache, near)))
+    return Before(tuple(it for it in resources if it is not None), _datasets(stores, namespace, about))
 
 
 def _name(request: Mapping[str, Any]) -> str:
@@ -65,43 +48,34 @@ def _given(request: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [it for it in (request.get("object"), request.get("oldObject")) if it]
 
 
-def _looked_up(pipeline: Mapping[str, Any] | None) -> list[str]:
-    steps = pipeline["spec"].get("transforms") or () if pipeline else ()
-    return [step["lookup"]["pipeline"] for step in steps if step.get("lookup")]
+def _named(kind: str, namespace: str, *objects: Mapping[str, Any]) -> set[Key]:
+    """What objects of a kind name."""
+    return {
+        Key(named, namespace, name)
+        for it in objects
+        for named, _, name in KINDS[kind].named(it.get("spec") or {})
+    }
 
 
-def _closure(cache: Cache, namespace: str, names: Iterable[str]) -> set[str]:
-    """These pipelines and all that they look up, at any distance."""
-    found, todo = set(), [*names]
+def _closure(cache: Cache, keys: Iterable[Key]) -> set[Key]:
+    """These resources and all that they name, at any distance."""
+    found, todo = set(), [*keys]
     while todo:
-        name = todo.pop()
-        if name not in found:
-            found.add(name)
-            todo += _looked_up(cache.get(Key("DataPipeline", namespace, name)))
+        key = todo.pop()
+        if key not in found:
+            found.add(key)
+            one = cache.get(key)
+            todo += _named(key.kind, key.namespace, one) if one else ()
     return found
 
 
-def _store(cache: Cache, namespace: str, name: str) -> FeatureStore | None:
-    found = cache.get(Key("FeatureStore", namespace, name))
+def _parsed(cache: Cache, key: Key) -> Resource | None:
+    """The resource, if it is there and right: nobody can rely on one that is wrong."""
+    found = cache.get(key)
     try:
-        return parse(FeatureStore, found) if found else None
+        return parse(key.row.model, found) if found else None
     except SpecError:
         return None
-
-
-def _parsed(model: type[R], cache: Cache, namespace: str, names: Iterable[str]) -> dict[str, Accepted[R]]:
-    """Those that are there and right, by name; nobody can rely on one that is wrong."""
-    found: dict[str, Accepted[R]] = {}
-    for name in names:
-        one = cache.get(Key(model.__name__, namespace, name))
-        if one is None:
-            continue
-        try:
-            resource = parse(model, one)
-        except SpecError:
-            continue
-        found[name] = Accepted(resource_digest(resource), resource)
-    return found
 
 
 def _datasets(stores: Stores, namespace: str, names: Iterable[str]) -> dict[str, Dataset]:
