@@ -12,8 +12,7 @@ from manifest import job, pipeline, pod, store, view
 from featurestore.errors import Conflict, NotFound, SpecError, TransientError
 from featurestore_operator.informer.cache import Cache
 from featurestore_operator.informer.relist import Relist
-from featurestore_operator.kube import access
-from featurestore_operator.kube import api_resources as kinds
+from featurestore_operator.kube import access, api_resources
 from featurestore_operator.kube.api import Api, Forbidden, Terminating
 from featurestore_operator.kube.event import event
 from featurestore_operator.kube.object_key import Key
@@ -26,7 +25,7 @@ class Calls:
         self.made: list[tuple[str, str, int]] = []
 
     def called(self, verb: str, resource: str, code: int, seconds: float) -> None:
-        self.made.append((verb, kinds, code))
+        self.made.append((verb, resource, code))
 
 
 @pytest.fixture
@@ -42,16 +41,16 @@ def api(control_plane: ControlPlane, calls: Calls) -> Iterator[Api]:
 
 
 def test_applying_the_same_twice_changes_nothing(api: Api, namespace: str) -> None:
-    first = api.apply(kinds.DATA_PIPELINE, pipeline(namespace, "flights"))
-    second = api.apply(kinds.DATA_PIPELINE, pipeline(namespace, "flights"))
+    first = api.apply(api_resources.DATA_PIPELINE, pipeline(namespace, "flights"))
+    second = api.apply(api_resources.DATA_PIPELINE, pipeline(namespace, "flights"))
     assert first["metadata"]["resourceVersion"] == second["metadata"]["resourceVersion"]
 
 
 def test_a_status_is_applied_beside_a_spec_that_others_own(api: Api, namespace: str, calls: Calls) -> None:
-    api.create(kinds.DATA_PIPELINE, pipeline(namespace, "flights", "theirs"))
+    api.create(api_resources.DATA_PIPELINE, pipeline(namespace, "flights", "theirs"))
     metadata = {"namespace": namespace, "name": "flights"}
-    api.apply_status(kinds.DATA_PIPELINE, {"metadata": metadata, "status": {"rows": 7}})
-    found = api.get(kinds.DATA_PIPELINE, namespace, "flights")
+    api.apply_status(api_resources.DATA_PIPELINE, {"metadata": metadata, "status": {"rows": 7}})
+    found = api.get(api_resources.DATA_PIPELINE, namespace, "flights")
     assert found["status"]["rows"] == 7
     assert found["spec"]["description"] == "theirs"
     assert ("patch", "datapipelines/status", 200) in calls.made
@@ -60,42 +59,42 @@ def test_a_status_is_applied_beside_a_spec_that_others_own(api: Api, namespace: 
 def test_a_status_makes_no_object(api: Api, namespace: str) -> None:
     manifest: dict[str, Any] = {"metadata": {"namespace": namespace, "name": "gone"}, "status": {"rows": 7}}
     with pytest.raises(NotFound):
-        api.apply_status(kinds.DATA_PIPELINE, manifest)
+        api.apply_status(api_resources.DATA_PIPELINE, manifest)
 
 
 def test_objects_are_listed_by_label_with_their_kind(api: Api, namespace: str) -> None:
-    api.create(kinds.JOB, job(namespace, "flights-1", "flights"))
-    found = api.list(kinds.JOB, namespace, {"featurestore.dev/pipeline": "flights"})
+    api.create(api_resources.JOB, job(namespace, "flights-1", "flights"))
+    found = api.list(api_resources.JOB, namespace, {"featurestore.dev/pipeline": "flights"})
     assert [(it["kind"], it["metadata"]["name"]) for it in found] == [("Job", "flights-1")]
-    assert api.list(kinds.JOB, namespace, {"featurestore.dev/pipeline": "other"}) == []
+    assert api.list(api_resources.JOB, namespace, {"featurestore.dev/pipeline": "other"}) == []
 
 
 def test_a_patch_changes_one_field(api: Api, namespace: str) -> None:
-    api.create(kinds.JOB, job(namespace, "flights-1", "flights"))
-    changed = api.patch(kinds.JOB, namespace, "flights-1", {"spec": {"ttlSecondsAfterFinished": 60}})
+    api.create(api_resources.JOB, job(namespace, "flights-1", "flights"))
+    changed = api.patch(api_resources.JOB, namespace, "flights-1", {"spec": {"ttlSecondsAfterFinished": 60}})
     assert changed["spec"]["ttlSecondsAfterFinished"] == 60
 
 
 def test_what_is_deleted_is_that_object_and_may_be_gone(api: Api, namespace: str) -> None:
-    made = api.create(kinds.DATA_PIPELINE, pipeline(namespace, "flights"))
+    made = api.create(api_resources.DATA_PIPELINE, pipeline(namespace, "flights"))
     with pytest.raises(Conflict):
-        api.delete(kinds.DATA_PIPELINE, namespace, "flights", uid="another")
+        api.delete(api_resources.DATA_PIPELINE, namespace, "flights", uid="another")
     for _ in range(2):
-        api.delete(kinds.DATA_PIPELINE, namespace, "flights", uid=made["metadata"]["uid"])
+        api.delete(api_resources.DATA_PIPELINE, namespace, "flights", uid=made["metadata"]["uid"])
 
 
 def test_what_is_there_already_and_what_was_changed_meanwhile_is_a_conflict(api: Api, namespace: str) -> None:
-    made = api.create(kinds.DATA_PIPELINE, pipeline(namespace, "flights"))
+    made = api.create(api_resources.DATA_PIPELINE, pipeline(namespace, "flights"))
     with pytest.raises(Conflict):
-        api.create(kinds.DATA_PIPELINE, pipeline(namespace, "flights"))
-    api.apply(kinds.DATA_PIPELINE, pipeline(namespace, "flights", "meanwhile"))
+        api.create(api_resources.DATA_PIPELINE, pipeline(namespace, "flights"))
+    api.apply(api_resources.DATA_PIPELINE, pipeline(namespace, "flights", "meanwhile"))
     with pytest.raises(Conflict):
-        api.replace(kinds.DATA_PIPELINE, made)
+        api.replace(api_resources.DATA_PIPELINE, made)
 
 
 def test_what_is_not_there_is_named(api: Api, namespace: str, calls: Calls) -> None:
     with pytest.raises(NotFound, match=f"there is no Job 'flights' in namespace {namespace}"):
-        api.get(kinds.JOB, namespace, "flights")
+        api.get(api_resources.JOB, namespace, "flights")
     assert calls.made == [("get", "jobs", 404)]
 
 
@@ -104,7 +103,7 @@ def test_a_missing_permission_is_said_in_words(
 ) -> None:
     ann = Api(access.configuration(str(control_plane.kubeconfig_of("ann"))), calls)
     with pytest.raises(Forbidden) as refused:
-        ann.apply(kinds.JOB, job(namespace, "flights-1", "flights"))
+        ann.apply(api_resources.JOB, job(namespace, "flights-1", "flights"))
     ann.close()
     assert f"the operator may not patch jobs in namespace {namespace}" in str(refused.value)
     assert "Role with the verb patch on jobs" in str(refused.value)
@@ -114,20 +113,20 @@ def test_a_missing_permission_is_said_in_words(
 def test_a_namespace_that_is_being_deleted_lets_nothing_new_in_which_is_no_missing_permission(
     control_plane: ControlPlane, api: Api, namespace: str
 ) -> None:
-    made = api.create(kinds.DATA_PIPELINE, pipeline(namespace, "flights"))
+    made = api.create(api_resources.DATA_PIPELINE, pipeline(namespace, "flights"))
     control_plane.kubectl("delete", "namespace", namespace, "--wait=false")
     with pytest.raises(Terminating, match=f"namespace {namespace} is being deleted") as refused:
-        api.create(kinds.JOB, job(namespace, "flights-1", "flights"))
+        api.create(api_resources.JOB, job(namespace, "flights-1", "flights"))
     assert not isinstance(refused.value, Forbidden)
     status = {"metadata": {"namespace": namespace, "name": "flights"}, "status": {"rows": 7}}
-    assert api.apply_status(kinds.DATA_PIPELINE, status)["metadata"]["uid"] == made["metadata"]["uid"]
+    assert api.apply_status(api_resources.DATA_PIPELINE, status)["metadata"]["uid"] == made["metadata"]["uid"]
 
 
 def test_an_invalid_object_is_refused_with_the_servers_words(api: Api, namespace: str) -> None:
     bad = view(namespace, "aircraft", "flights")
     bad["spec"]["features"][0]["type"] = "int63"
     with pytest.raises(SpecError, match=r"features\[0\].type"):
-        api.create(kinds.FEATURE_VIEW, bad)
+        api.create(api_resources.FEATURE_VIEW, bad)
 
 
 def test_a_server_that_is_away_is_no_absence(
@@ -136,21 +135,21 @@ def test_a_server_that_is_away_is_no_absence(
     control_plane.stop_api_server()
     try:
         with pytest.raises(TransientError):
-            api.get(kinds.JOB, namespace, "flights")
+            api.get(api_resources.JOB, namespace, "flights")
     finally:
         control_plane.start_api_server()
     assert calls.made == [("get", "jobs", 0)]
 
 
 def test_an_event_said_twice_is_there_once(api: Api, namespace: str) -> None:
-    about = api.create(kinds.DATA_PIPELINE, pipeline(namespace, "flights"))
+    about = api.create(api_resources.DATA_PIPELINE, pipeline(namespace, "flights"))
     said = event(
         about, "Warning", "SourceUnreachable", "no answer", "Observe", 1_767_225_600_000_000, "pod-7"
     )
-    api.create(kinds.EVENT, said)
+    api.create(api_resources.EVENT, said)
     with pytest.raises(Conflict):
-        api.create(kinds.EVENT, said)
-    (found,) = api.list(kinds.EVENT, namespace)
+        api.create(api_resources.EVENT, said)
+    (found,) = api.list(api_resources.EVENT, namespace)
     assert found["regarding"]["uid"] == about["metadata"]["uid"]
 
 
@@ -158,10 +157,10 @@ def test_a_census_finds_what_no_watch_told(api: Api, namespace: str) -> None:
     woken: list[Key] = []
     cache = Cache(lambda key, _: woken.append(key))
     for manifest in (pipeline(namespace, "goes"), pipeline(namespace, "changes")):
-        cache.put(kinds.DATA_PIPELINE, api.create(kinds.DATA_PIPELINE, manifest))
-    api.delete(kinds.DATA_PIPELINE, namespace, "goes")
-    api.create(kinds.FEATURE_STORE, store(namespace))
-    api.apply(kinds.DATA_PIPELINE, pipeline(namespace, "changes", "after"))
+        cache.put(api_resources.DATA_PIPELINE, api.create(api_resources.DATA_PIPELINE, manifest))
+    api.delete(api_resources.DATA_PIPELINE, namespace, "goes")
+    api.create(api_resources.FEATURE_STORE, store(namespace))
+    api.apply(api_resources.DATA_PIPELINE, pipeline(namespace, "changes", "after"))
     woken.clear()
 
     census = Relist(api, cache, [namespace])
@@ -177,16 +176,16 @@ def test_a_census_finds_what_no_watch_told(api: Api, namespace: str) -> None:
     assert {key.name for key in woken} == {"goes", "default", "changes"}
 
 
-@pytest.mark.parametrize("kind", kinds.WATCHED, ids=lambda kind: kind.plural)
+@pytest.mark.parametrize("kind", api_resources.WATCHED, ids=lambda kind: kind.plural)
 def test_what_no_watch_told_is_fetched(
-    control_plane: ControlPlane, api: Api, namespace: str, calls: Calls, kind: kinds.ApiResource
+    control_plane: ControlPlane, api: Api, namespace: str, calls: Calls, kind: api_resources.ApiResource
 ) -> None:
     made = {
-        kinds.FEATURE_STORE: store(namespace, "it"),
-        kinds.DATA_PIPELINE: pipeline(namespace, "it"),
-        kinds.FEATURE_VIEW: view(namespace, "it", "flights"),
-        kinds.JOB: job(namespace, "it", "flights"),
-        kinds.POD: pod(namespace, "it", "flights"),
+        api_resources.FEATURE_STORE: store(namespace, "it"),
+        api_resources.DATA_PIPELINE: pipeline(namespace, "it"),
+        api_resources.FEATURE_VIEW: view(namespace, "it", "flights"),
+        api_resources.JOB: job(namespace, "it", "flights"),
+        api_resources.POD: pod(namespace, "it", "flights"),
     }
     control_plane.kubectl("create", "serviceaccount", "jobs", f"--namespace={namespace}")
     api.create(kind, made[kind])
@@ -201,7 +200,9 @@ def test_what_no_watch_told_is_fetched(
 def test_a_census_leaves_alone_what_came_after_it(api: Api, namespace: str) -> None:
     cache = Cache(lambda key, _: None)
     census = Relist(api, cache, [namespace])
-    cache.put(kinds.DATA_PIPELINE, api.create(kinds.DATA_PIPELINE, pipeline(namespace, "later")))
+    cache.put(
+        api_resources.DATA_PIPELINE, api.create(api_resources.DATA_PIPELINE, pipeline(namespace, "later"))
+    )
     assert census.drop_what_is_gone() == 0
     assert census.missed() == []
     assert cache.get(Key("DataPipeline", namespace, "later")) is not None
@@ -209,10 +210,10 @@ def test_a_census_leaves_alone_what_came_after_it(api: Api, namespace: str) -> N
 
 def test_an_older_version_never_replaces_a_newer_one(api: Api, namespace: str) -> None:
     cache = Cache(lambda key, _: None)
-    older = api.create(kinds.DATA_PIPELINE, pipeline(namespace, "flights", "older"))
-    newer = api.apply(kinds.DATA_PIPELINE, pipeline(namespace, "flights", "newer"))
-    cache.put(kinds.DATA_PIPELINE, newer)
-    cache.put(kinds.DATA_PIPELINE, older)
+    older = api.create(api_resources.DATA_PIPELINE, pipeline(namespace, "flights", "older"))
+    newer = api.apply(api_resources.DATA_PIPELINE, pipeline(namespace, "flights", "newer"))
+    cache.put(api_resources.DATA_PIPELINE, newer)
+    cache.put(api_resources.DATA_PIPELINE, older)
     found = cache.get(Key("DataPipeline", namespace, "flights"))
     assert found is not None
     assert found["spec"]["description"] == "newer"
