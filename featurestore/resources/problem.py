@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import Enum
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, Protocol, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -16,7 +16,7 @@ from featurestore.resources.environment import VARIABLE_PATTERN
 from featurestore.resources.feature_store import REDIS_PATTERN
 from featurestore.resources.job_template import IMAGE_PATTERN, LABEL_VALUE_PATTERN
 from featurestore.resources.metadata import NAME_PATTERN, OBJECT_NAME_PATTERN
-from featurestore.resources.node import Document, Path
+from featurestore.resources.node import Path
 from featurestore.resources.transform import CALLABLE_PATTERN
 from featurestore.resources.value import COLUMN_PATTERN, FEATURE_PATTERN
 from featurestore.resources.volume import MOUNT_PATTERN
@@ -50,7 +50,24 @@ _TYPES = {
 }
 
 
-def problems_of(error: ValidationError, model: type[BaseModel], document: Document) -> list[SpecError]:
+class Places(Protocol):
+    """Says where the fields of a document stand: see :class:`featurestore.resources.node.Document`."""
+
+    def where(self, path: Path) -> str: ...
+
+    def line(self, path: Path) -> int: ...
+
+    def has(self, path: Path) -> bool: ...
+
+
+def all_of(problems: Sequence[SpecError]) -> SpecError:
+    """One error that says all problems: the only one itself, else their texts, one after the other."""
+    if len(problems) == 1:
+        return problems[0]
+    return SpecError("; ".join(map(str, problems)), problems=problems)
+
+
+def problems_of(error: ValidationError, model: type[BaseModel], document: Places) -> list[SpecError]:
     """Each thing that is wrong, once, in the order of the document's lines."""
     found: dict[tuple[str, str], tuple[int, SpecError]] = {}
     for details in error.errors(include_url=False):
@@ -61,7 +78,7 @@ def problems_of(error: ValidationError, model: type[BaseModel], document: Docume
 
 
 def _problems(
-    details: ErrorDetails, path: Path, model: type[BaseModel], document: Document
+    details: ErrorDetails, path: Path, model: type[BaseModel], document: Places
 ) -> Iterator[SpecError]:
     kind, context = details["type"], details.get("ctx", {})
     where, got = document.where(path), _shown(details["input"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -9,6 +10,8 @@ from pydantic import ValidationError
 from featurestore.errors import SpecError
 from featurestore.resources import DataPipeline, FeatureStore, Resource
 from featurestore.resources.location import is_relative
+from featurestore.resources.node import Path, path_text
+from featurestore.resources.problem import all_of, problems_of
 
 R = TypeVar("R", bound=Resource)
 
@@ -30,12 +33,31 @@ def parse(model: type[R], found: dict[str, Any]) -> R:
     try:
         resource = model.model_validate(value, by_alias=True, by_name=False)
     except ValidationError as error:
-        problems = [f"{'.'.join(map(str, it['loc']))}: {it['msg']}" for it in error.errors()]
-        raise SpecError(
-            f"the {found['kind']} is wrong", where=metadata["name"], got="; ".join(problems)
-        ) from error
+        raise all_of(problems_of(error, model, _Fields(value))) from error
     _check_place(resource)
     return resource
+
+
+class _Fields:
+    """Where the fields of an object stand: their paths alone, since an object has no lines."""
+
+    def __init__(self, value: Mapping[str, Any]) -> None:
+        self._value = value
+
+    def where(self, path: Path) -> str:
+        return path_text(path)
+
+    def line(self, path: Path) -> int:
+        return 0
+
+    def has(self, path: Path) -> bool:
+        value: Any = self._value
+        for part in path:
+            try:
+                value = value[part]
+            except (KeyError, IndexError, TypeError):
+                return False
+        return True
 
 
 def has_place(resource: Resource) -> bool:

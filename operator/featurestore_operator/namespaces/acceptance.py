@@ -16,6 +16,7 @@ from featurestore.registry.registry import Accepted, Registry, resource_digest
 from featurestore.resources import DataPipeline, Resource
 from featurestore.resources.kinds import KINDS, references
 from featurestore.resources.node import path_text
+from featurestore.resources.problem import all_of
 from featurestore.resources.reference import KnownResources, check_references
 from featurestore_operator.kube.parse import has_place, parse
 
@@ -92,4 +93,4 @@ def _check(
     schemas = {name: found for name, found in had.items() if found is not None}
     problems = check_references([Given(given)], KnownResources(named, schemas, growing=True))
     if problems:
-        raise SpecError("; ".join(map(str, problems)), problems=problems)
+        raise all_of(problems)

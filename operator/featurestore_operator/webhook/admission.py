@@ -17,6 +17,7 @@ from featurestore.humanize import count
 from featurestore.registry.changeset import Before, ChangeAction, plan
 from featurestore.resources import Resource
 from featurestore.resources.kinds import KINDS, kind_of
+from featurestore.resources.problem import all_of
 from featurestore.resources.reference import KnownResources, check_references
 from featurestore_operator.kube.parse import parse
 from featurestore_operator.namespaces.acceptance import Given
@@ -65,7 +66,7 @@ def review(request: Mapping[str, Any], known: Before | None) -> Review:
     if not kind_of(resource).only_one:
         problems = check_references([Given(resource)], _references(known))
         if problems:
-            return Review(False, "; ".join(map(str, problems)))
+            return Review(False, str(all_of(problems)))
     return Review(True, warnings=tuple(_follows(resource, known)))
 
 
