@@ -13,8 +13,10 @@ import yaml
 from featurestore.resources.crd import definition, files
 from featurestore.resources.document import load
 from featurestore.resources.kinds import KINDS, Kind
+from featurestore.resources.roles import written
 
-CRDS = Path(__file__).parents[2] / "crds"
+ROOT = Path(__file__).parents[2]
+CRDS = ROOT / "crds"
 SPECS = Path(__file__).parents[2] / "fixtures" / "specs"
 RESERVED_BY_CEL = frozenset(
     """true false null in as break const continue else for function if import let loop package namespace return
@@ -39,6 +41,18 @@ def walk(node: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, 
 
 ALL = [(f"{kind.short}{path}", node) for kind in KINDS.values() for path, node in walk(schema(kind))]
 every_node = pytest.mark.parametrize("node", [node for _, node in ALL], ids=[path for path, _ in ALL])
+
+
+@pytest.mark.parametrize("folder", ["deploy", "chart/templates", "chart/definitions"])
+def test_roles_and_rules_list_the_kinds_of_the_table(folder: str) -> None:
+    manifests = {path: path.read_text() for path in (ROOT / "operator" / folder).glob("*.yaml")}
+    listing = [path for path, text in manifests.items() if "# kinds: " in text]
+    assert len(listing) == (1 if folder == "chart/definitions" else 3)
+    assert [path for path in listing if written(manifests[path]) != manifests[path]] == [], "run `make crds`"
+    assert written((ROOT / "docs" / "install.md").read_text()) == (ROOT / "docs" / "install.md").read_text()
+    # What no mark keeps would be forgotten when a kind comes.
+    unmarked = re.compile(r"resources: \[[^]]*(featureviews|datapipelines)[^]]*\]\s*$", re.MULTILINE)
+    assert [path for path, text in manifests.items() if unmarked.search(text)] == []
 
 
 def test_the_files_are_those_that_the_models_make() -> None:
