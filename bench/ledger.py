@@ -8,10 +8,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 
 from bench.figure import Figure
 from featurestore.arrivals.arrival import Arrival
 from featurestore.arrivals.checkpoint import KnownArrival, pack
+from featurestore.arrivals.files.overwrites import decide
 from featurestore.arrivals.ledger import CHECKPOINT_MANIFESTS, Ledger
 from featurestore.arrivals.manifest import Action, Entry, Manifest
 from featurestore.resources.data_pipeline import OnOverwrite
@@ -20,6 +22,7 @@ from featurestore.storage.objects import Storage
 from featurestore_transforms.batch.peak import peak_bytes
 
 PAST = 1_000_000
+REJECT = partial(decide, on_overwrite=OnOverwrite.REJECT)
 FILES = 500
 
 
@@ -95,11 +98,11 @@ def _run(root: str, what: str) -> None:
     if what == "start":
         ledger.last_batch()
         ledger.committed_batch()
-        assert ledger.entry(Arrival("s3://raw/flights/new.parquet", "v1", 1, 0), OnOverwrite.REJECT)
+        assert ledger.entry(Arrival("s3://raw/flights/new.parquet", "v1", 1, 0), REJECT)
     elif what == "generator":
         assert sum(1 for _ in arrivals(PAST + 1)) == PAST + 1
     elif what == "listing":
-        found = ledger.new_entries(arrivals(PAST + 1), OnOverwrite.REJECT)
+        found = ledger.new_entries(arrivals(PAST + 1), REJECT)
         assert len(list(found)) == 1
     seconds = time.perf_counter() - start
     print(json.dumps({"seconds": seconds, "peak_mib": peak_bytes() / 2**20}))

@@ -2,59 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import timedelta
-from functools import lru_cache, partial
-from typing import TypeVar
 
-from featurestore.arrivals.files.listing import list_arrivals, look
-from featurestore.arrivals.files.settling import StableFiles, ends_whole
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.manifest import BACKLOG, Entry, Manifest, OpenBatch, oldest, split
+from featurestore.arrivals.source import ArrivalSource
 from featurestore.errors import Conflict, FeatureStoreError
 from featurestore.failpoint import hit
 from featurestore.failure import as_failure
-from featurestore.resources import DataPipelineSpec
-from featurestore.resources.model import Model
+from featurestore.resources.data_pipeline import ArrivalTrigger
+from featurestore.resources.model import shared
 from featurestore.retry import FailureStreak
 
 _US = timedelta(microseconds=1)
-M = TypeVar("M", bound=Model)
 
 
 class Backlog:
-    """Looks at the source when it is due: by a listing now and then, by a look at single files when hinted at.
+    """Looks at the source when it is due: by a listing now and then, by a look at single URIs when hinted at.
 
-    ``base``: what relative sources are relative to. ``environ``: has the credentials of the source; None for the
-    process's own. ``source``: why the last listing failed, if it did.
+    ``failure``: why the last listing failed, if it did.
     """
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        base: str,
-        spec: DataPipelineSpec,
-        environ: Mapping[str, str] | None = None,
-    ) -> None:
+    def __init__(self, ledger: Ledger, source: ArrivalSource, trigger: ArrivalTrigger) -> None:
         self._ledger = ledger
-        self._base = base
-        # Not all of the spec, and what most say alike once: there may be thousands of these.
-        self._source = spec.source.model_copy(update={"csv": _shared(spec.source.csv)})
-        self._trigger = _shared(spec.trigger.arrivals)
-        self._environ = environ
-        self._settling = StableFiles(partial(ends_whole, self._source))
+        self._source = source
+        self._trigger = shared(trigger)
         self._backlog: dict[str, Entry] = {}
         self._batches: list[tuple[Entry, ...]] = []
         self._opened_us = 0
         self._head = -1
         self._list_us = 0
         self._left_out = False
-        self.source: FailureStreak | None = None
+        self.failure: FailureStreak | None = None
 
     @property
     def next_us(self) -> int:
         """When to look again, if no hint comes before."""
-        settles_us = self._settling.due_us()
+        settles_us = self._source.due_us()
         return self._list_us if settles_us is None else min(self._list_us, settles_us)
 
     @property
@@ -69,13 +54,13 @@ class Backlog:
 
     @property
     def waiting(self) -> int:
-        """Number of files that wait."""
+        """Number of arrivals that wait."""
         return len(self._backlog)
 
     @property
     def unsettled(self) -> bool:
-        """Whether files were seen that may still be being written."""
-        return self._settling.due_us() is not None
+        """Whether arrivals were seen that may not be whole yet."""
+        return self._source.due_us() is not None
 
     def look(self, now_us: int, hinted: Iterable[str] = ()) -> None:
         """Bring the backlog up to date, at the cost of a listing only if one is due."""
@@ -88,26 +73,25 @@ class Backlog:
             if now_us >= self._list_us:
                 self._list(now_us)
             else:
-                self._look_at([*hinted, *self._settling.due(now_us)], now_us)
+                self._look_at([*hinted, *self._source.due(now_us)], now_us)
         except FeatureStoreError as error:
-            self.source = FailureStreak.after(self.source, now_us, as_failure(error))
-            self._list_us = self.source.next_us
+            self.failure = FailureStreak.after(self.failure, now_us, as_failure(error))
+            self._list_us = self.failure.next_us
 
     def rests(self, now_us: int) -> bool:
         """Whether nothing waits, and neither source nor ledger has anything new: a listing and a read, if they are due.
 
         False says only that a :meth:`look` is needed.
         """
-        if self._backlog or self.unsettled or self.source is not None:
+        if self._backlog or self.unsettled or self.failure is not None:
             return False
         if now_us < self._list_us:
             return True
-        source = self._source
         try:
-            listing = list_arrivals(source, self._base, self._environ)
+            listing = self._source.arrivals()
             # Others write manifests as well: a person who has what is in quarantine run again.
             if self._ledger.last_batch() != self._head or not self._ledger.knows(
-                listing, source.on_overwrite
+                listing, self._source.decide
             ):
                 return False
         except FeatureStoreError:
@@ -155,21 +139,20 @@ class Backlog:
 
     def _list(self, now_us: int) -> None:
         source = self._source
-        new = self._ledger.new_entries(list_arrivals(source, self._base, self._environ), source.on_overwrite)
-        found = oldest(self._settling.admit(new, now_us))
+        new = self._ledger.new_entries(source.arrivals(), source.decide)
+        found = oldest(source.admit(new, now_us))
         self._left_out = len(found) >= BACKLOG
         self._set({entry.arrival.uri: entry for entry in found}, now_us)
         self._list_us = now_us + self._trigger.poll_interval // _US
-        self.source = None
+        self.failure = None
 
     def _look_at(self, uris: list[str], now_us: int) -> None:
         if not uris:
             return
         source, looked_at = self._source, set(uris)
-        arrivals = look(source, self._base, uris)
-        found = (self._ledger.entry(arrival, source.on_overwrite) for arrival in arrivals)
-        admitted = self._settling.admit((entry for entry in found if entry is not None), now_us)
-        # What was seen before of these files may not be true any more.
+        new = (self._ledger.entry(arrival, source.decide) for arrival in source.look(looked_at))
+        admitted = source.admit((entry for entry in new if entry is not None), now_us)
+        # What was seen before of these may not be true any more.
         rest = {uri: entry for uri, entry in self._backlog.items() if uri not in looked_at}
         self._set({**rest, **{entry.arrival.uri: entry for entry in admitted}}, now_us)
 
@@ -178,9 +161,3 @@ class Backlog:
             self._opened_us = now_us
         self._backlog = backlog
         self._batches = list(split(backlog.values(), self._trigger))
-
-
-@lru_cache(maxsize=64)
-def _shared(value: M) -> M:
-    """One that is equal, and was met before."""
-    return value

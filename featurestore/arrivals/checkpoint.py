@@ -30,6 +30,11 @@ class KnownArrival(NamedTuple):
     action: Action
     replays: tuple[int, int] | None = None
 
+    @property
+    def place(self) -> tuple[int, int]:
+        """``(batch, file index)``: which entry it is."""
+        return self.batch, self.file
+
     @classmethod
     def of(cls, entry: Entry, batch: int, file: int) -> KnownArrival:
         return cls(entry.arrival.uri, batch, file, entry.arrival.version, entry.action, entry.replays)

@@ -16,10 +16,10 @@ from featurestore.arrivals.arrival import Arrival
 from featurestore.arrivals.checkpoint import Checkpoint, KnownArrival, pack, parse, version_of
 from featurestore.arrivals.manifest import Action, Entry, Manifest
 from featurestore.arrivals.result import BatchResult
+from featurestore.arrivals.source import Decide
 from featurestore.digest import canonical_json
 from featurestore.errors import NotFound, RequestError, StorageError
 from featurestore.failpoint import hit
-from featurestore.resources.data_pipeline import OnOverwrite
 from featurestore.storage import paths
 from featurestore.storage.objects import Storage
 
@@ -106,7 +106,7 @@ class Ledger:
     def try_append(self, manifest: Manifest) -> bool:
         """True if the manifest is written now; False if another was first, or has taken one of its arrivals.
 
-        After False, look again: ask :meth:`new` for what is left and make another manifest.
+        After False, look again: ask :meth:`new_entries` for what is left and make another manifest.
 
         Raises:
             RequestError: the manifest belongs to another ledger, or would leave a hole in the numbers.
@@ -129,8 +129,10 @@ class Ledger:
         self._remember(manifest)
         return True
 
-    def new_entries(self, listing: Iterable[Arrival], on_overwrite: OnOverwrite) -> Iterator[Entry]:
+    def new_entries(self, listing: Iterable[Arrival], decide: Decide) -> Iterator[Entry]:
         """What to do with those arrivals of a listing, sorted by URI, that the ledger does not know.
+
+        ``decide``: of their source.
 
         Memory does not grow with the listing nor with the ledger.
 
@@ -138,15 +140,15 @@ class Ledger:
             StorageError: the listing is not sorted.
         """
         self._open()
-        yield from self._new(listing, on_overwrite)
+        yield from self._new(listing, decide)
 
-    def knows(self, listing: Iterable[Arrival], on_overwrite: OnOverwrite) -> bool:
+    def knows(self, listing: Iterable[Arrival], decide: Decide) -> bool:
         """True if nothing of a listing, sorted by URI, is new; as fresh as :meth:`entry`."""
         if self._base is None:
             self._open()
-        return next(self._new(listing, on_overwrite), None) is None
+        return next(self._new(listing, decide), None) is None
 
-    def _new(self, listing: Iterable[Arrival], on_overwrite: OnOverwrite) -> Iterator[Entry]:
+    def _new(self, listing: Iterable[Arrival], decide: Decide) -> Iterator[Entry]:
         assert self._base is not None
         lines = self._base.lines()
         at, line = next(lines, _END)
@@ -165,16 +167,16 @@ class Ledger:
             if any(version_of(one) == arrival.version for one in here):
                 continue
             known = [*map(parse, here), *self._later.get(uri, ())]
-            entry = decide(arrival, known, on_overwrite)
+            entry = decide(arrival, known)
             if entry is not None:
                 yield entry
 
-    def entry(self, arrival: Arrival, on_overwrite: OnOverwrite) -> Entry | None:
+    def entry(self, arrival: Arrival, decide: Decide) -> Entry | None:
         """What to do with one arrival, say one that a hint named; None if the ledger knows it.
 
-        As of the last :meth:`head` or :meth:`new`: this one does not look at storage again.
+        As of the last :meth:`last_batch` or :meth:`new_entries`: this one does not look at storage again.
         """
-        return decide(arrival, self.known(arrival.uri), on_overwrite)
+        return decide(arrival, self.known(arrival.uri))
 
     def known(self, uri: str) -> list[KnownArrival]:
         """All entries of all manifests that name this file, by batch; as fresh as :meth:`entry`."""
@@ -265,24 +267,6 @@ class Ledger:
         return f"{paths.ledger(self._pipeline)}/{kind}"
 
 
-def decide(arrival: Arrival, known: Sequence[KnownArrival], on_overwrite: OnOverwrite) -> Entry | None:
-    """What to do with an arrival, given what is known of its file; None if this version is known."""
-    if not known:
-        return Entry(arrival)
-    if any(row.version == arrival.version for row in known):
-        return None
-    before = next((row for row in reversed(known) if row.action is not Action.REJECT), known[-1])
-    reason = (
-        f"the file was overwritten: version {before.version} was taken in batch {before.batch}, "
-        f"this is version {arrival.version}"
-    )
-    if on_overwrite is OnOverwrite.REJECT:
-        return Entry(arrival, Action.REJECT, reason=reason)
-    if on_overwrite is OnOverwrite.APPEND:
-        return Entry(arrival, Action.TAKE, reason=reason)
-    return Entry(arrival, Action.REPLACE, replaces=live(known))
-
-
 def live(known: Iterable[KnownArrival]) -> tuple[tuple[int, int], ...]:
     """The ``(batch, file)`` of a file's entries whose rows stand in the dataset, by batch."""
     standing: list[tuple[int, int]] = []
@@ -295,11 +279,7 @@ def live(known: Iterable[KnownArrival]) -> tuple[tuple[int, int], ...]:
 
 
 def _fits(entry: Entry, known: Sequence[KnownArrival]) -> bool:
-    """True if :func:`decide` would still give this entry: nobody has taken the arrival meanwhile."""
+    """True if nothing was written of its URI since the entry was decided."""
     if entry.action is Action.REPLAY:
         return all(row.replays != entry.replays for row in known)
-    if any(row.version == entry.arrival.version for row in known):
-        return False
-    if entry.action is Action.REPLACE:
-        return entry.replaces == live(known)
-    return bool(known) == bool(entry.reason)
+    return entry.follows == (known[-1].place if known else None)

@@ -33,13 +33,17 @@ class Entry:
 
     ``replaces``: for ``Replace``, the ``(batch, file index)`` pairs whose rows it takes the place of.
     ``replays``: for ``Replay``, the ``(batch, file index)`` whose quarantined rows are run again.
-    ``reason``: for ``Reject``, why. For a ``Take`` of another version of a known file, what it stands beside.
+    ``follows``: the newest ``(batch, file index)`` of its URI when this was decided; None if there was none. If there
+    is a newer one when the manifest is to be written, it was decided too early. ``Replay`` follows nothing.
+    ``rule`` and ``reason``: for ``Reject``, what it breaks and why. For a ``Take``, the reason says what it stands beside.
     """
 
     arrival: Arrival
     action: Action = Action.TAKE
     replaces: tuple[tuple[int, int], ...] = ()
     replays: tuple[int, int] | None = None
+    follows: tuple[int, int] | None = None
+    rule: str = ""
     reason: str = ""
 
 
@@ -83,6 +87,8 @@ class Manifest:
                 action=Action(entry["action"]),
                 replaces=tuple((batch, file) for batch, file in entry["replaces"]),
                 replays=tuple(entry["replays"]) if entry["replays"] else None,
+                follows=tuple(entry["follows"]) if entry["follows"] else None,
+                rule=entry["rule"],
                 reason=entry["reason"],
             )
             for entry in value.pop("entries")

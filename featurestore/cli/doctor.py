@@ -13,7 +13,7 @@ from itertools import islice
 from rich.console import Console
 from rich.text import Text
 
-from featurestore.arrivals.files.listing import explain_empty, list_arrivals
+from featurestore.arrivals.source_kinds import open_source
 from featurestore.errors import FeatureStoreError
 from featurestore.humanize import count
 from featurestore.online.index import open_index, redis_url
@@ -30,7 +30,7 @@ _EXTRAS = {
     "redis": ("redis", "for an online store in Redis"),
     "s3": ("s3fs", "for storage and sources in S3"),
 }
-_ENOUGH_FILES = 1000
+_ENOUGH_ARRIVALS = 1000
 
 
 @dataclass(frozen=True)
@@ -125,13 +125,13 @@ def _storage(project: Project) -> tuple[bool, str, str]:
 
 
 def _source(project: Project, pipeline: Accepted[DataPipeline]) -> tuple[bool, str, str]:
-    source, base = pipeline.resource.spec.source, str(project.folder)
-    environ = source_environ()
-    found = sum(1 for _ in islice(list_arrivals(source, base, environ), _ENOUGH_FILES))
-    if not found:
-        return True, f"{source.uri} names no file yet", explain_empty(source, base, environ)
-    more = " or more" if found == _ENOUGH_FILES else ""
-    return True, f"{source.uri} names {count(found, 'file')}{more}", ""
+    spec = pipeline.resource.spec.source
+    source = open_source(spec, str(project.folder), source_environ())
+    arrivals = sum(1 for _ in islice(source.arrivals(), _ENOUGH_ARRIVALS))
+    if not arrivals:
+        return True, f"{spec.uri} names no {source.noun} yet", source.explain_empty()
+    more = " or more" if arrivals == _ENOUGH_ARRIVALS else ""
+    return True, f"{spec.uri} names {count(arrivals, source.noun)}{more}", ""
 
 
 def _online(project: Project) -> tuple[bool, str, str]:

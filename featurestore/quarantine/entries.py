@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from featurestore.arrivals.arrival import Arrival
-from featurestore.arrivals.files.listing import find_arrival
-from featurestore.arrivals.ledger import Ledger, live
+from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.manifest import Action, Entry, Manifest
+from featurestore.arrivals.source_kinds import open_source
 from featurestore.errors import NotFound, RequestError, TransientError, did_you_mean
 from featurestore.registry.registry import Registry
 from featurestore.resources import DataPipeline
-from featurestore.resources.data_pipeline import DataPipelineSpec, OnOverwrite
+from featurestore.resources.data_pipeline import DataPipelineSpec
 from featurestore.storage import paths
 from featurestore.storage.credentials import source_environ
 from featurestore.storage.delta import BATCH, FILE, ROW, Table
@@ -28,7 +29,6 @@ from featurestore.views.builds import read_active_build
 if TYPE_CHECKING:
     import pyarrow as pa
 
-OVERWRITTEN = "file:overwritten"
 _SUMMARY = [BATCH, FILE, ROW, "rule", "reason", "uri", "version", "quarantined_at"]
 
 
@@ -178,35 +178,41 @@ def _part(
     storage: Storage, ledger: Ledger, spec: DataPipelineSpec, wanted: Iterable[Quarantined]
 ) -> tuple[list[Entry], list[str]]:
     """Entries of a manifest that runs these again, and why others cannot be."""
+    source = open_source(spec.source, None, source_environ())
+    manifest = cache(ledger.manifest)
     ready: list[Entry] = []
     refused: list[str] = []
-    for entry in wanted:
-        name = f"file {entry.file} of batch {entry.batch} ({entry.uri})"
-        now = find_arrival(entry.uri, source_environ())
+    for item in wanted:
+        name = f"{source.noun} {item.file} of batch {item.batch} ({item.uri})"
+        taken = manifest(item.batch).entries[item.file]
+        now = source.find(taken.arrival)
         if now is None:
             refused.append(f"{name} is gone")
-        elif now.version != entry.version:
-            refused.append(f"{name} was changed: wanted version {entry.version}, got {now.version}")
-        elif entry.rule == OVERWRITTEN and spec.source.on_overwrite is OnOverwrite.REJECT:
-            refused.append(f"{name} is another version of a known file, and onOverwrite is Reject")
+        elif now.version != item.version:
+            refused.append(f"{name} was changed: wanted version {item.version}, got {now.version}")
+        elif taken.action is Action.REJECT:
+            # What the source would do with it today, if it had not come yet.
+            others = [row for row in ledger.known(item.uri) if row.version != item.version]
+            decided = source.decide(now, others)
+            if decided is None or decided.action is Action.REJECT:
+                refused.append(f"{name} is still refused: {decided.reason if decided else taken.reason}")
+            else:
+                ready.append(_again(item, now, decided.replaces))
+        elif item.rows is not None and (_renumbers(spec) or _renumbers(_then(storage, manifest(item.batch)))):
+            # The numbers of its quarantined rows may not be the source's: all of it is taken anew.
+            ready.append(_again(item, now, ((item.batch, item.file),)))
         else:
-            ready.append(_again(storage, ledger, spec, entry, now))
+            ready.append(_again(item, now, ()))
     return ready, refused
 
 
-def _again(
-    storage: Storage, ledger: Ledger, spec: DataPipelineSpec, entry: Quarantined, arrival: Arrival
-) -> Entry:
-    replaces: tuple[tuple[int, int], ...] = ()
-    if entry.rule == OVERWRITTEN and spec.source.on_overwrite is OnOverwrite.REPLACE:
-        replaces = live(ledger.known(entry.uri))
-    elif entry.rows is not None:
-        taken = ledger.manifest(entry.batch)
-        then = Registry(storage).get(DataPipeline, taken.pipeline, taken.spec_digest).spec
-        if _renumbers(then) or _renumbers(spec):
-            # The numbers of its quarantined rows may not be the source's: all of the file is taken anew.
-            replaces = ((entry.batch, entry.file),)
-    return Entry(arrival=arrival, action=Action.REPLAY, replaces=replaces, replays=(entry.batch, entry.file))
+def _again(item: Quarantined, arrival: Arrival, replaces: tuple[tuple[int, int], ...]) -> Entry:
+    return Entry(arrival, Action.REPLAY, replaces=replaces, replays=(item.batch, item.file))
+
+
+def _then(storage: Storage, manifest: Manifest) -> DataPipelineSpec:
+    """The pipeline as it was when the batch was planned."""
+    return Registry(storage).get(DataPipeline, manifest.pipeline, manifest.spec_digest).spec
 
 
 def _renumbers(spec: DataPipelineSpec) -> bool:

@@ -19,10 +19,10 @@ from featurestore.storage.objects import Storage
 from featurestore.views.builds import BuildResult, read_active_build, read_build
 
 
-def observe_pipeline(ledger: Ledger, result: BatchResult | None, inbox: Backlog | None) -> ObservedPipeline:
+def observe_pipeline(ledger: Ledger, result: BatchResult | None, backlog: Backlog | None) -> ObservedPipeline:
     """What there is of a pipeline. ``result``: of its last batch; None before the first.
 
-    ``inbox``: what waits at its source; None while nothing is taken.
+    ``backlog``: what waits at its source; None while nothing is taken.
 
     Raises:
         StorageError: storage did not answer.
@@ -32,10 +32,10 @@ def observe_pipeline(ledger: Ledger, result: BatchResult | None, inbox: Backlog 
         head=ledger.last_batch(),
         done=result.number if result else 0,
         dataset_version=result.dataset_version if result else None,
-        checkpoint_is_due=inbox is not None and ledger.checkpoint_is_due(),
-        open=inbox.open if inbox else None,
-        full=inbox.full if inbox else False,
-        source=inbox.source if inbox else None,
+        checkpoint_is_due=backlog is not None and ledger.checkpoint_is_due(),
+        open=backlog.open if backlog else None,
+        full=backlog.full if backlog else False,
+        source=backlog.failure if backlog else None,
         files_refused=result.files_refused if result else {},
         rows_refused=result.broken if result else {},
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from functools import lru_cache
+from typing import ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic.alias_generators import to_camel
@@ -47,3 +48,12 @@ class Model(BaseModel):
                     values = [getattr(item, unique.key) for item in items] if unique.key else items
                     found.append((field.alias or name, repeated(values)))
         return [(field, twice) for field, twice in found if twice]
+
+
+M = TypeVar("M", bound=Model)
+
+
+@lru_cache(maxsize=64)
+def shared(value: M) -> M:
+    """An equal value that was met before, or this one: what thousands of resources say alike is kept once."""
+    return value

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from featurestore.arrivals.backlog import Backlog
 from featurestore.arrivals.ledger import Ledger
+from featurestore.arrivals.source_kinds import open_source
 from featurestore.errors import FeatureStoreError
 from featurestore.failure import as_failure
 from featurestore.online.index import OnlineIndex, open_index
@@ -116,7 +117,8 @@ class Observer:
             ledger, spec = self.ledger(name), accepted.resource.spec
             digest, backlog = self._backlogs.get(name, ("", None))
             if backlog is None or digest != accepted.digest:
-                backlog = Backlog(ledger, str(self._project.folder), spec, source_environ())
+                source = open_source(spec.source, str(self._project.folder), source_environ())
+                backlog = Backlog(ledger, source, spec.trigger.arrivals)
                 self._backlogs[name] = (accepted.digest, backlog)
             active = spec.suspend is Suspend.ACTIVE
             if active:

@@ -1,4 +1,4 @@
-"""Wakes the runner: when a file may have arrived, when it is to stop, or when it is time."""
+"""Wakes the runner: when something may have arrived, when it is to stop, or when it is time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from threading import Condition, Event, Thread
 
-from featurestore.arrivals.files.watch import watch
+from featurestore.arrivals.source_kinds import open_source
 from featurestore.resources.data_pipeline import Source
 
 
@@ -39,7 +39,7 @@ class SourceWatcher:
         Thread(target=self._notify).start()
 
     def wait(self, seconds: float) -> dict[str, set[str]]:
-        """Files by pipeline that may have arrived, after the first hint or ring, or when the time is over."""
+        """URIs by pipeline that may have something new, after the first hint or ring, or when the time is over."""
         with self._rung:
             self._rung.wait_for(lambda: self._pending or bool(self._hints), timeout=max(0.0, seconds))
             hints, self._hints, self._pending = dict(self._hints), defaultdict(set), False
@@ -52,11 +52,11 @@ class SourceWatcher:
             thread.join()
 
     def _start(self, thread: Thread) -> None:
-        self._threads = [*(it for it in self._threads if it.is_alive()), thread]
+        self._threads = [*(running for running in self._threads if running.is_alive()), thread]
         thread.start()
 
     def _watch(self, name: str, source: Source, stop: Event) -> None:
-        for uris in watch(source, self._base, stop):
+        for uris in open_source(source, self._base).watch(stop):
             with self._rung:
                 self._hints[name] |= uris
                 self._rung.notify_all()

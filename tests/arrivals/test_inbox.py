@@ -12,6 +12,7 @@ import pytest
 
 from featurestore.arrivals.backlog import Backlog
 from featurestore.arrivals.ledger import Ledger
+from featurestore.arrivals.source_kinds import open_source
 from featurestore.errors import Conflict
 from featurestore.resources import DataPipelineSpec
 from featurestore.storage.objects import Storage
@@ -31,7 +32,7 @@ def inbox(tmp_path: Path, ledger: Ledger) -> Callable[..., Backlog]:
     def make(**arrivals: Any) -> Backlog:
         source = {"uri": "raw/*.csv", "format": "CSV"}
         spec = DataPipelineSpec.model_validate({"source": source, "trigger": {"arrivals": arrivals}})
-        return Backlog(ledger, str(tmp_path), spec)
+        return Backlog(ledger, open_source(spec.source, str(tmp_path)), spec.trigger.arrivals)
 
     return make
 
@@ -166,15 +167,15 @@ def test_a_source_that_cannot_be_listed_is_tried_again_later_and_keeps_what_wait
     (tmp_path / "raw").write_text("no folder")
     later_us = NOW_US + 10 * SECOND_US
     box.look(later_us)
-    assert box.source is not None
+    assert box.failure is not None
     assert box.next_us == later_us + SECOND_US
     assert names(box) == ["a.csv"]
     box.look(box.next_us)
-    assert box.source.count == 2
+    assert box.failure.count == 2
     (tmp_path / "raw").unlink()
     (tmp_path / "elsewhere").rename(tmp_path / "raw")
     box.look(box.next_us)
-    assert box.source is None
+    assert box.failure is None
 
 
 def test_when_another_was_first_the_source_is_looked_at_anew(inbox: Any, drop: Any) -> None:
@@ -237,5 +238,5 @@ def test_a_source_that_cannot_be_listed_does_not_rest(inbox: Any, drop: Any, tmp
     (tmp_path / "raw").write_text("no folder")
     assert not box.rests(box.next_us)
     box.look(box.next_us)
-    assert box.source is not None
+    assert box.failure is not None
     assert not box.rests(box.next_us)

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from featurestore.arrivals.arrival import Arrival
+from featurestore.arrivals.files.overwrites import decide
 from featurestore.arrivals.ledger import CHECKPOINT_MANIFESTS, Ledger
 from featurestore.arrivals.manifest import Action, Entry, Manifest
 from featurestore.arrivals.result import BatchResult
@@ -18,7 +20,7 @@ from featurestore.storage.objects import Storage
 Make = Callable[..., Arrival]
 Take = Callable[[Ledger, Iterable[Entry]], Manifest]
 
-REJECT, REPLACE = OnOverwrite.REJECT, OnOverwrite.REPLACE
+REJECT, _, REPLACE = (partial(decide, on_overwrite=policy) for policy in OnOverwrite)
 
 
 def land(ledger: Ledger, n: int) -> None:
@@ -191,7 +193,7 @@ def test_a_start_after_a_checkpoint_knows_the_same(storage: Storage, arrival: Ma
     for again in (ledger, Ledger(storage, "flights")):
         listing = [arrival("a%"), arrival("b\t1", "v3"), arrival("c"), arrival("d")]
         assert list(again.new_entries(listing, REPLACE)) == [
-            Entry(arrival("b\t1", "v3"), Action.REPLACE, replaces=((2, 0),)),
+            Entry(arrival("b\t1", "v3"), Action.REPLACE, replaces=((2, 0),), follows=(2, 0)),
             Entry(arrival("d")),
         ]
         assert again.entry(arrival("c"), REJECT) is None

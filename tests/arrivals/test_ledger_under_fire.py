@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from featurestore.arrivals.arrival import Arrival
+from featurestore.arrivals.files.overwrites import decide
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.manifest import Action, Manifest
 from featurestore.resources.data_pipeline import OnOverwrite
@@ -20,7 +22,9 @@ from featurestore.storage.objects import Storage
 
 RUNNER = """
 import sys
+from functools import partial
 from featurestore.arrivals.arrival import Arrival
+from featurestore.arrivals.files.overwrites import decide
 from featurestore.arrivals.manifest import Manifest
 from featurestore.arrivals.ledger import Ledger
 from featurestore.resources.data_pipeline import OnOverwrite
@@ -29,7 +33,7 @@ ledger = Ledger(Storage(sys.argv[1]), "flights")
 listing = [Arrival(f"{n:03d}", "v1", 1, 0) for n in range(int(sys.argv[2]))]
 print("ready", flush=True)
 sys.stdin.readline()
-while entries := list(ledger.new_entries(listing, OnOverwrite.REJECT))[:3]:
+while entries := list(ledger.new_entries(listing, partial(decide, on_overwrite=OnOverwrite.REJECT)))[:3]:
     ledger.try_append(Manifest("flights", ledger.uid(), ledger.last_batch() + 1, "spec", 0, tuple(entries)))
     if ledger.last_batch() % 7 == 0:
         ledger.checkpoint()
@@ -112,10 +116,10 @@ def test_whatever_happens_the_ledger_decides_as_one_that_remembers_all(
             ledger = Ledger(storage, "flights")
         else:
             listing = [Arrival(uri, version, 1, 0) for uri, version in sorted(files.items())]
-            entries = list(ledger.new_entries(listing, OnOverwrite(what)))
-            assert [ledger.entry(arrival, OnOverwrite(what)) for arrival in listing] == [
-                next((entry for entry in entries if entry.arrival == arrival), None) for arrival in listing
-            ]
+            entries = list(ledger.new_entries(listing, partial(decide, on_overwrite=OnOverwrite(what))))
+            assert [
+                ledger.entry(arrival, partial(decide, on_overwrite=OnOverwrite(what))) for arrival in listing
+            ] == [next((entry for entry in entries if entry.arrival == arrival), None) for arrival in listing]
             expected = {uri for uri, version in files.items() if version not in versions.get(uri, [])}
             assert {entry.arrival.uri for entry in entries} == expected
             if not (entries := entries[:n]):
@@ -137,7 +141,9 @@ def test_whatever_happens_the_ledger_decides_as_one_that_remembers_all(
 
 def test_the_manifests_are_plain_json(storage: Storage) -> None:
     ledger = Ledger(storage, "flights")
-    (entry,) = ledger.new_entries([Arrival("ü", "v1", 1, 0)], OnOverwrite.REJECT)
+    (entry,) = ledger.new_entries(
+        [Arrival("ü", "v1", 1, 0)], partial(decide, on_overwrite=OnOverwrite.REJECT)
+    )
     ledger.try_append(Manifest("flights", ledger.uid(), 1, "spec", 0, (entry,)))
     written = json.loads(storage.read("ledger/flights/manifests/000000000/000000000001.json"))
     assert written["entries"][0]["arrival"]["uri"] == "ü"

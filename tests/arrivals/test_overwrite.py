@@ -1,19 +1,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import pytest
 
 from featurestore.arrivals.arrival import Arrival
 from featurestore.arrivals.checkpoint import KnownArrival
-from featurestore.arrivals.ledger import Ledger, decide, live
+from featurestore.arrivals.files.overwrites import decide
+from featurestore.arrivals.ledger import Ledger, live
 from featurestore.arrivals.manifest import Action, Entry, Manifest
 from featurestore.resources.data_pipeline import OnOverwrite
 
 Make = Callable[..., Arrival]
 Take = Callable[[Ledger, Iterable[Entry]], Manifest]
 
-REJECT, APPEND, REPLACE = OnOverwrite.REJECT, OnOverwrite.APPEND, OnOverwrite.REPLACE
+REJECT, APPEND, REPLACE = (partial(decide, on_overwrite=policy) for policy in OnOverwrite)
 
 
 def known(version: str, batch: int, action: Action = Action.TAKE, file: int = 0) -> KnownArrival:
@@ -36,14 +38,17 @@ def test_a_version_that_is_known_does_nothing_whatever_became_of_it(
 
 
 def test_a_rejected_version_says_which_was_there_and_which_came(arrival: Make) -> None:
-    entry = decide(arrival("a", "v3"), [known("v1", 4), known("v2", 5, Action.REJECT)], REJECT)
+    entry = REJECT(arrival("a", "v3"), [known("v1", 4), known("v2", 5, Action.REJECT)])
     assert entry is not None
     assert entry.action is Action.REJECT
-    assert entry.reason == "the file was overwritten: version v1 was taken in batch 4, this is version v3"
+    assert entry.rule == "file:overwritten"
+    assert entry.reason == (
+        "the file was overwritten: version v1 was taken in batch 4, this is version v3, and onOverwrite is Reject"
+    )
 
 
 def test_an_appended_version_is_taken_beside_the_old_one(arrival: Make) -> None:
-    entry = decide(arrival("a", "v2"), [known("v1", 1)], APPEND)
+    entry = APPEND(arrival("a", "v2"), [known("v1", 1)])
     assert entry is not None
     assert (entry.action, entry.replaces) == (Action.TAKE, ())
     assert "version v1 was taken in batch 1" in entry.reason
@@ -51,7 +56,7 @@ def test_an_appended_version_is_taken_beside_the_old_one(arrival: Make) -> None:
 
 def test_a_replacing_version_names_all_whose_rows_stand(arrival: Make) -> None:
     before = [known("v1", 1), known("v2", 2, file=3), known("v3", 3, Action.REJECT)]
-    entry = decide(arrival("a", "v4"), before, REPLACE)
+    entry = REPLACE(arrival("a", "v4"), before)
     assert entry is not None
     assert (entry.action, entry.replaces) == (Action.REPLACE, ((1, 0), (2, 3)))
 

@@ -81,7 +81,9 @@ class Pipeline:
         """The entry of a file that is new, or takes the place of what the ledger knows of it."""
         known = self.ledger.known(str(self.raw / name))
         os.utime(self.raw / name, ns=(len(known) * 10**9, len(known) * 10**9))
-        return self.entry(name, action=Action.REPLACE, replaces=live(known)) if known else self.entry(name)
+        if not known:
+            return self.entry(name)
+        return self.entry(name, action=Action.REPLACE, replaces=live(known), follows=known[-1].place)
 
     def overwrite(self, name: str, text: str) -> Entry:
         """The entry of a file with new content, which takes the place of its old rows."""

@@ -186,10 +186,9 @@ def test_a_rejected_file_goes_to_quarantine_with_the_reason(pipeline: Make) -> N
     p = pipeline()
     p.batch(p.csv("a.csv", "x\n1\n"))
     p.csv("a.csv", "x\n1\n2\n")
-    p.batch(p.entry("a.csv", action=Action.REJECT, reason="the file was overwritten"))
-    assert p.quarantine("rule", "reason") == [
-        {"rule": "file:overwritten", "reason": "the file was overwritten"}
-    ]
+    refusal = {"rule": "file:overwritten", "reason": "the file was overwritten"}
+    p.batch(p.entry("a.csv", action=Action.REJECT, follows=(1, 0), **refusal))
+    assert p.quarantine("rule", "reason") == [refusal]
     assert p.rows("x") == [{"x": 1}]
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from featurestore_transforms.sources.source_file import UnreadableFile, require_columns
+from featurestore_transforms.sources.reader import UnreadableFile
+from featurestore_transforms.sources.source_file import require_columns
 
 
 @pytest.mark.parametrize("names", [["a", "B", "_c", "größe", "a b", "^", "$a^"], ["a", "__index_level_0__"]])

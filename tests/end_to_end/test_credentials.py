@@ -22,6 +22,7 @@ from unavailable import unavailable
 from featurestore.arrivals.backlog import Backlog
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.manifest import Manifest
+from featurestore.arrivals.source_kinds import open_source
 from featurestore.failure import Failure
 from featurestore.protocol import JobRequest
 from featurestore.registry.registry import Registry
@@ -107,10 +108,11 @@ class Accounts:
         """The next batch, of what is found at the source with these keys, as a controller closes it."""
         accepted = Registry(self.storage).all(DataPipeline)["events"]
         ledger = Ledger(self.storage, "events")
-        inbox = Backlog(ledger, "/", accepted.resource.spec, keys)
-        inbox.look(NOW_US)
-        assert inbox.source is None, inbox.source
-        return inbox.close(ledger.last_batch() + 1, accepted.digest, NOW_US)
+        spec = accepted.resource.spec
+        backlog = Backlog(ledger, open_source(spec.source, "/", keys), spec.trigger.arrivals)
+        backlog.look(NOW_US)
+        assert backlog.failure is None, backlog.failure
+        return backlog.close(ledger.last_batch() + 1, accepted.digest, NOW_US)
 
     def job(self, number: int, **environ: str) -> subprocess.CompletedProcess[str]:
         """A Job's pod: the store's keys as they are, and what else is said."""

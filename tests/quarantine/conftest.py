@@ -9,10 +9,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from featurestore.arrivals.files.listing import find_arrival
 from featurestore.arrivals.ledger import Ledger
-from featurestore.arrivals.manifest import Entry, Manifest
+from featurestore.arrivals.manifest import Manifest
 from featurestore.arrivals.result import BatchResult
+from featurestore.arrivals.source_kinds import open_source
 from featurestore.protocol import BatchRequest
 from featurestore.quarantine import entries
 from featurestore.registry.registry import Registry
@@ -40,14 +40,16 @@ class Pipeline:
         full = {"metadata": {"name": NAME}, "spec": {**spec, "source": source}}
         self.digest = Registry(self.storage).accept(DataPipeline.model_validate(full))
 
-    def batch(self, files: Mapping[str, str], **how: Any) -> BatchResult:
-        """The result of a batch of these new files."""
+    def batch(self, files: Mapping[str, str]) -> BatchResult:
+        """The result of a batch of these files, which are written now."""
         entries = []
+        source = open_source(Registry(self.storage).pipelines()[NAME].resource.spec.source)
         for name, text in files.items():
             (self.raw / name).write_text(text)
-            arrival = find_arrival(str(self.raw / name))
-            assert arrival is not None
-            entries.append(Entry(arrival, **how))
+            [arrival] = source.look([str(self.raw / name)])
+            entry = source.decide(arrival, self.ledger.known(arrival.uri))
+            assert entry is not None
+            entries.append(entry)
         number = self.ledger.last_batch() + 1
         manifest = Manifest(NAME, self.ledger.uid(), number, self.digest, NOW_US, tuple(entries))
         assert self.ledger.try_append(manifest)

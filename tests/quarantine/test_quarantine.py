@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from featurestore.arrivals.manifest import Action
 from featurestore.errors import NotFound, RequestError
 from featurestore.quarantine import entries
 
@@ -163,7 +162,7 @@ def test_what_can_be_run_again_does_not_wait_for_what_cannot(pipeline: Make) -> 
 def test_another_version_is_not_taken_by_accident(pipeline: Make) -> None:
     p = pipeline()
     p.batch({"a.csv": "k,x\na,1\n"})
-    p.batch({"a.csv": "k,x\na,1\nb,2\n"}, action=Action.REJECT, reason="the file was overwritten")
+    p.batch({"a.csv": "k,x\na,1\nb,2\n"})
     with pytest.raises(RequestError, match="onOverwrite is Reject"):
         p.replay()
     p.apply({"source": {"onOverwrite": "Replace"}})

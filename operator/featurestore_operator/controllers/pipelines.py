@@ -10,6 +10,7 @@ from typing import Any
 from featurestore.arrivals.backlog import Backlog
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.result import BatchResult
+from featurestore.arrivals.source_kinds import open_source
 from featurestore.errors import NotFound
 from featurestore.reconcile.apply import converge
 from featurestore.reconcile.conditions import Condition, false, true
@@ -189,14 +190,16 @@ class Pipelines:
             seen.backlog = None
             return None
         kept = seen.backlog
-        if kept is not None and kept.digest == accepted.digest and kept.backlog.source is None:
+        if kept is not None and kept.digest == accepted.digest and kept.backlog.failure is None:
             return kept.backlog
         own = self._stores.credentials(store.place.namespace, spec.source.secret_ref)
         environ = store.environ if own is None else own
         if kept is not None and (kept.digest, kept.environ) == (accepted.digest, environ):
             return kept.backlog
         # No source that is accepted in a cluster is relative to anything.
-        seen.backlog = _Kept(accepted.digest, environ, Backlog(seen.ledger, "/", spec, environ))
+        source = open_source(spec.source, "/", environ)
+        backlog = Backlog(seen.ledger, source, spec.trigger.arrivals)
+        seen.backlog = _Kept(accepted.digest, environ, backlog)
         return seen.backlog.backlog
 
     def _looked_up(

@@ -39,15 +39,8 @@ from featurestore_transforms.batch.commit import (
 from featurestore_transforms.batch.conform import BatchFile
 from featurestore_transforms.batch.group import BatchPlan, WrittenFiles
 from featurestore_transforms.batch.quarantined import Earlier, Quarantine, read_earlier, rows_before
-from featurestore_transforms.sources.csv_file import CsvFile
-from featurestore_transforms.sources.formats import open_source
-from featurestore_transforms.sources.source_file import (
-    DECODING,
-    SourceFile,
-    UnreadableFile,
-    explaining,
-    require_pinned,
-)
+from featurestore_transforms.sources.reader import DECODING, ArrivalReader, UnreadableFile
+from featurestore_transforms.sources.reader_kinds import open_reader
 from featurestore_transforms.sources.source_schema import (
     FailBatch,
     SourceSchema,
@@ -151,9 +144,7 @@ class _Run:
                     self.refused[index] = file
                     continue
                 try:
-                    with explaining(file.arrival):
-                        if held is None and isinstance(file, CsvFile):
-                            file.require_separated()
+                    with file.explaining():
                         met = match_schema(held, file, self.spec.schema_policy)
                 except UnreadableFile as refusal:
                     self.refused[index] = refusal
@@ -162,14 +153,14 @@ class _Run:
                 members.append(BatchFile(index, file, met, self._only(entries[index])))
         return members, held
 
-    def _open(self, index: int) -> SourceFile | UnreadableFile:
+    def _open(self, index: int) -> ArrivalReader | UnreadableFile:
         entry = self.manifest.entries[index]
         if index in self.refused:
             return self.refused[index]
         if entry.action is Action.REJECT:
-            return UnreadableFile("file:overwritten", entry.reason)
+            return UnreadableFile(entry.rule, entry.reason)
         try:
-            return open_source(entry.arrival, self.spec.source)
+            return open_reader(entry.arrival, self.spec.source)
         except UnreadableFile as refusal:
             return refusal
 
@@ -219,7 +210,7 @@ class _Run:
         if isinstance(error, SpecError):
             return UnreadableFile(f"spec:{error.where}" if error.where else "spec", str(error))
         try:
-            with explaining(member.file.arrival):
+            with member.file.explaining():
                 member.file.scan().select(pl.all().count()).collect(engine="streaming")
         except UnreadableFile as broken:
             return broken
@@ -283,7 +274,7 @@ class _Run:
 def _changed(member: BatchFile) -> UnreadableFile | None:
     """Why the file is not what it was when it was opened; None if it is."""
     try:
-        require_pinned(member.file.arrival)
+        member.file.require_unchanged()
     except UnreadableFile as changed:
         return changed
     return None

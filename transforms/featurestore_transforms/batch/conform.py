@@ -12,7 +12,7 @@ from featurestore.errors import SpecError
 from featurestore.resources.data_pipeline import DriftPolicy, Otherwise, SchemaPolicy
 from featurestore.storage.delta import BATCH, FILE, ROW
 from featurestore_transforms.casting.delta_types import storable, store, type_name
-from featurestore_transforms.sources.source_file import LINE, MALFORMED, SourceFile
+from featurestore_transforms.sources.reader import LINE, MALFORMED, ArrivalReader
 from featurestore_transforms.sources.source_schema import TYPE_CHANGED, SchemaMatch
 from featurestore_transforms.sources.stream import scan_streams
 from featurestore_transforms.steps.rules import MARKS, RowRule, RowRules, user_columns
@@ -29,7 +29,7 @@ class BatchFile:
     """
 
     index: int
-    file: SourceFile
+    file: ArrivalReader
     met: SchemaMatch
     only: pl.Series | None = None
 

@@ -10,14 +10,15 @@ import pyarrow as pa
 
 from featurestore.arrivals.arrival import Arrival
 from featurestore.storage.delta import ROW
-from featurestore_transforms.sources.source_file import UnreadableFile, is_index, open_bytes, require_columns
+from featurestore_transforms.sources.reader import UnreadableFile
+from featurestore_transforms.sources.source_file import SourceFile, is_index, open_bytes, require_columns
 from featurestore_transforms.sources.stream import FrameStream
 
 _FILE_MARK = b"ARROW1"
 _STREAM_MARK = b"\xff\xff\xff\xff"
 
 
-class ArrowFile:
+class ArrowFile(SourceFile):
     """Record batches are read one after the other."""
 
     def __init__(self, arrival: Arrival) -> None:

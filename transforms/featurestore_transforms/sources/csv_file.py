@@ -19,13 +19,8 @@ import pyarrow.csv as arrow_csv
 from featurestore.arrivals.arrival import Arrival
 from featurestore.resources.data_pipeline import CsvOptions, Header
 from featurestore.storage.delta import ROW
-from featurestore_transforms.sources.source_file import (
-    LINE,
-    MALFORMED,
-    UnreadableFile,
-    open_stream,
-    require_columns,
-)
+from featurestore_transforms.sources.reader import LINE, MALFORMED, UnreadableFile
+from featurestore_transforms.sources.source_file import SourceFile, open_stream, require_columns
 from featurestore_transforms.sources.stream import FrameStream
 from featurestore_transforms.sources.text_types import kinds
 
@@ -57,7 +52,7 @@ class _Ending:
         return data
 
 
-class CsvFile:
+class CsvFile(SourceFile):
     """Arrow takes the file apart; its rows are numbered as they stand, malformed ones too."""
 
     def __init__(self, arrival: Arrival, options: CsvOptions, codec: str | None) -> None:
@@ -72,8 +67,8 @@ class CsvFile:
         texts = {ROW: pl.Int64(), MALFORMED: pl.String(), LINE: pl.String()}
         self.stream = FrameStream({**self.schema, **texts}, self._frames)
 
-    def require_separated(self) -> None:
-        """Nothing, unless the header is one name that holds a delimiter other than the one declared.
+    def require_learnable(self) -> None:
+        """Raises UnreadableFile if the header is one name that holds a delimiter other than the one declared.
 
         For the first file of a source whose columns are not declared: what is learned from it is held.
 

@@ -10,27 +10,22 @@ from featurestore_transforms.sources.arrow_file import ArrowFile
 from featurestore_transforms.sources.csv_file import CsvFile
 from featurestore_transforms.sources.json_file import JsonFile
 from featurestore_transforms.sources.parquet_file import ParquetFile
-from featurestore_transforms.sources.source_file import (
-    SourceFile,
-    UnreadableFile,
-    codec,
-    explaining,
-    require_pinned,
-)
+from featurestore_transforms.sources.reader import ArrivalReader, UnreadableFile
+from featurestore_transforms.sources.source_file import codec, explaining, require_pinned
 
 
-def open_source(arrival: Arrival, source: Source) -> SourceFile:
+def open_file(arrival: Arrival, source: Source) -> ArrivalReader:
     """The file, looked at from outside.
 
     Raises:
-        Unreadable: it is gone, was changed, is empty, or is no such file.
+        UnreadableFile: it is gone, was changed, is empty, or is no such file.
         StorageError: storage did not answer.
     """
     require_pinned(arrival)
     if arrival.size_bytes == 0:
         raise UnreadableFile("file:empty", "the file has no bytes")
     packed = codec(arrival.uri, source.compression)
-    openers: dict[Format, Callable[[], SourceFile]] = {
+    openers: dict[Format, Callable[[], ArrivalReader]] = {
         Format.PARQUET: lambda: ParquetFile(arrival),
         Format.ARROW: lambda: ArrowFile(arrival),
         Format.CSV: lambda: CsvFile(arrival, source.csv, packed),

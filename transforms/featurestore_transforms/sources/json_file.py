@@ -14,7 +14,8 @@ import polars as pl
 
 from featurestore.arrivals.arrival import Arrival
 from featurestore.storage.delta import ROW
-from featurestore_transforms.sources.source_file import LINE, MALFORMED, open_stream, require_columns
+from featurestore_transforms.sources.reader import LINE, MALFORMED
+from featurestore_transforms.sources.source_file import SourceFile, open_stream, require_columns
 from featurestore_transforms.sources.stream import FrameStream
 from featurestore_transforms.sources.text_types import kinds
 
@@ -22,7 +23,7 @@ _BLOCK_BYTES = 4 << 20
 _PLAIN = (str, int, float, bool)
 
 
-class JsonFile:
+class JsonFile(SourceFile):
     """Read twice: once to see which keys there are in all lines, once for the rows."""
 
     def __init__(self, arrival: Arrival, codec: str | None) -> None:

@@ -10,14 +10,15 @@ import pyarrow.parquet as pq
 from featurestore.arrivals.arrival import Arrival
 from featurestore.storage.credentials import source_environ
 from featurestore.storage.delta import ROW
-from featurestore_transforms.sources.source_file import UnreadableFile, is_index, open_bytes, require_columns
+from featurestore_transforms.sources.reader import UnreadableFile
+from featurestore_transforms.sources.source_file import SourceFile, is_index, open_bytes, require_columns
 from featurestore_transforms.sources.stream import FrameStream
 from featurestore_transforms.tables.polars_credentials import access
 
 _MARK = b"PAR1"
 
 
-class ParquetFile:
+class ParquetFile(SourceFile):
     """Rows and types come from the footer; Polars reads the rest."""
 
     stream: FrameStream | None = None

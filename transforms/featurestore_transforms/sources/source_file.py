@@ -1,17 +1,14 @@
-"""One source file: what it looks like, and its rows as a lazy frame.
+"""One source file: whether it still is the one that was taken, its bytes, and what is wrong with it.
 
-Each format has a module with the same four questions: which columns, of which types, which rows, how many. Files
-come from any place that fsspec knows. Rows are numbered from 0 in the order of the file, and a row keeps its
-number whatever else is wrong with the file.
+Each format has a reader in a module of its own. Files come from any place that fsspec knows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, Protocol
+from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
-import polars as pl
 import pyarrow as pa
 
 from featurestore.arrivals.arrival import Arrival
@@ -19,65 +16,34 @@ from featurestore.arrivals.files.listing import find_arrival
 from featurestore.resources.data_pipeline import Compression
 from featurestore.storage.credentials import source_environ
 from featurestore.storage.objects import answering, filesystem
-from featurestore_transforms.sources.stream import FrameStream
-
-MALFORMED, LINE = "__malformed", "__line"
-"""Columns of texts: why a row cannot be told apart into values, and the text that it is. Null for other rows."""
-
-DECODING = (
-    pl.exceptions.PolarsError,
-    pl.exceptions.PanicException,
-    pa.ArrowException,
-    OSError,
-    EOFError,
-    ValueError,
-)
-"""What decoders raise over broken bytes."""
+from featurestore_transforms.sources.reader import DECODING, UnreadableFile
 
 _CHUNK_BYTES = 8 << 20
 _CODECS = {"gz": "gzip", "gzip": "gzip", "zst": "zstd", "zstd": "zstd"}
 
 
-class UnreadableFile(Exception):
-    """A file that cannot be taken: the ``rule`` it breaks, and the ``reason`` for people."""
-
-    def __init__(self, rule: str, reason: str) -> None:
-        super().__init__(f"{rule}: {reason}")
-        self.rule = rule
-        self.reason = reason
-
-
-class SourceFile(Protocol):
-    """A file that looks like what it should be. Reading it may still show that it is not.
-
-    ``arrival``: which version of which file. ``schema``: its columns as it has them; all are texts where the
-    format has no types.
-    """
+class SourceFile:
+    """What the readers of all formats share: the file is the one that was taken, or it is said what is wrong."""
 
     arrival: Arrival
-    schema: Mapping[str, pl.DataType]
 
-    @property
-    def stream(self) -> FrameStream | None:
-        """The rows piece by piece; None if they do not come so."""
+    def require_learnable(self) -> None:
+        """Any file will do."""
 
-    def types(self, columns: Collection[str]) -> Mapping[str, pl.DataType]:
-        """The types that values of these columns have, in all rows; ``Null`` if there is no value."""
+    def require_unchanged(self) -> None:
+        require_pinned(self.arrival)
 
-    def scan(self) -> pl.LazyFrame:
-        """``frame[<columns>, __row: int64]``, and ``__malformed: str, __line: str`` if rows may be malformed."""
-
-    def rows(self) -> int:
-        """How many rows the file has; known once all of it was scanned."""
+    def explaining(self) -> AbstractContextManager[None]:
+        return explaining(self.arrival)
 
 
 def require_pinned(arrival: Arrival) -> None:
-    """Nothing, if the file still is the version that was taken.
+    """Raises UnreadableFile unless the file still is the version that was taken.
 
     A changed file is another arrival: its rows come with that one.
 
     Raises:
-        Unreadable: it is gone, or was changed.
+        UnreadableFile: it is gone, or was changed.
         StorageError: storage did not answer.
     """
     now = find_arrival(arrival.uri, source_environ())
@@ -123,7 +89,7 @@ def open_stream(uri: str, codec: str | None) -> pa.NativeFile:
 
 @contextmanager
 def explaining(arrival: Arrival) -> Iterator[None]:
-    """What goes wrong while one file is read becomes ``Unreadable``, or StorageError if it is not the file's fault."""
+    """What goes wrong while one file is read becomes ``UnreadableFile``, or StorageError if it is not the file's fault."""
     try:
         yield
     except DECODING as error:
@@ -161,7 +127,7 @@ def require_columns(names: Collection[str]) -> None:
     """Nothing, if a table can have columns of these names.
 
     Raises:
-        Unreadable: two of them are the same, or differ in upper and lower case only; or one is reserved.
+        UnreadableFile: two of them are the same, or differ in upper and lower case only; or one is reserved.
     """
     seen: dict[str, str] = {}
     for name in names:

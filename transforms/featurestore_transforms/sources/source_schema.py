@@ -25,7 +25,7 @@ from featurestore.storage import paths
 from featurestore.storage.objects import Storage
 from featurestore_transforms.casting.cast import polars_type
 from featurestore_transforms.casting.delta_types import storable, whole
-from featurestore_transforms.sources.source_file import SourceFile, UnreadableFile
+from featurestore_transforms.sources.reader import ArrivalReader, UnreadableFile
 
 NEW_COLUMN, MISSING_COLUMN, TYPE_CHANGED = (
     "schema:newColumn",
@@ -111,7 +111,7 @@ def first_schema(columns: Sequence[Column] | None, held: SourceSchema | None) ->
     return SourceSchema(types, frozenset(types), named, frozenset(types))
 
 
-def match_schema(held: SourceSchema | None, file: SourceFile, policy: SchemaPolicy) -> SchemaMatch:
+def match_schema(held: SourceSchema | None, file: ArrivalReader, policy: SchemaPolicy) -> SchemaMatch:
     """What the file's columns are, and the schema after it.
 
     Raises:
@@ -119,6 +119,7 @@ def match_schema(held: SourceSchema | None, file: SourceFile, policy: SchemaPoli
         FailBatch: the policy refuses the batch.
     """
     if held is None:
+        file.require_learnable()
         learned = _learn(file, list(file.schema))
         return SchemaMatch(SourceSchema(learned, frozenset(learned)), {name: name for name in learned})
     columns = _matched(held, file)
@@ -141,13 +142,13 @@ def match_schema(held: SourceSchema | None, file: SourceFile, policy: SchemaPoli
     return SchemaMatch(replace(held, types=types), {**columns, **{name: name for name in taken}})
 
 
-def _matched(held: SourceSchema, file: SourceFile) -> dict[str, str]:
+def _matched(held: SourceSchema, file: ArrivalReader) -> dict[str, str]:
     folded = {name.lower(): name for name in file.schema}
     found = {name: folded.get(name.lower()) for name in held.types}
     return {name: column for name, column in found.items() if column is not None}
 
 
-def _learn(file: SourceFile, columns: list[str]) -> dict[str, pl.DataType]:
+def _learn(file: ArrivalReader, columns: list[str]) -> dict[str, pl.DataType]:
     types = file.types(columns) if columns else {}
     learned = {}
     for name in columns:

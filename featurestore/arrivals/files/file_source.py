@@ -1,0 +1,62 @@
+"""Files as a source of arrivals: those that a glob names, in a folder or in object storage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from threading import Event
+
+from featurestore.arrivals.arrival import Arrival
+from featurestore.arrivals.checkpoint import KnownArrival
+from featurestore.arrivals.files.listing import explain_empty, find_arrival, list_arrivals, look
+from featurestore.arrivals.files.overwrites import decide
+from featurestore.arrivals.files.settling import StableFiles, ends_whole
+from featurestore.arrivals.files.watch import watch
+from featurestore.arrivals.manifest import Entry
+from featurestore.resources.data_pipeline import Source
+from featurestore.resources.model import shared
+
+
+class FileSource:
+    """See :class:`featurestore.arrivals.source.ArrivalSource`.
+
+    ``base``: what relative paths are relative to; None for the working folder. ``environ``: has the credentials;
+    None for the process's own environment.
+    """
+
+    noun = "file"
+
+    def __init__(
+        self, source: Source, base: str | None = None, environ: Mapping[str, str] | None = None
+    ) -> None:
+        # There may be thousands of these.
+        self._source = source.model_copy(update={"csv": shared(source.csv)})
+        self._base, self._environ = base, environ
+        self._stable = StableFiles(partial(ends_whole, self._source))
+
+    def arrivals(self) -> Iterator[Arrival]:
+        return list_arrivals(self._source, self._base, self._environ)
+
+    def look(self, uris: Iterable[str]) -> list[Arrival]:
+        return look(self._source, self._base, uris)
+
+    def find(self, arrival: Arrival) -> Arrival | None:
+        return find_arrival(arrival.uri, self._environ)
+
+    def decide(self, arrival: Arrival, known: Sequence[KnownArrival]) -> Entry | None:
+        return decide(arrival, known, self._source.on_overwrite)
+
+    def admit(self, entries: Iterable[Entry], now_us: int) -> Iterator[Entry]:
+        return self._stable.admit(entries, now_us)
+
+    def due_us(self) -> int | None:
+        return self._stable.due_us()
+
+    def due(self, now_us: int) -> list[str]:
+        return self._stable.due(now_us)
+
+    def watch(self, stop: Event) -> Iterator[frozenset[str]]:
+        return watch(self._source, self._base, stop)
+
+    def explain_empty(self) -> str:
+        return explain_empty(self._source, self._base, self._environ)
