@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from featurestore.failure import Failure
+from featurestore.timestamps import from_us
 
 
 def format_time(us: int) -> str:
@@ -13,7 +12,7 @@ def format_time(us: int) -> str:
     >>> format_time(1357034400000000)
     '2013-01-01T10:00:00Z'
     """
-    return datetime.fromtimestamp(us / 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return from_us(us).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def sentence(failure: Failure) -> str:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from featurestore.failure import Failure
-
-SECOND_US = 1_000_000
-MINUTE_US = 60 * SECOND_US
+from featurestore.timestamps import MINUTE_US, SECOND_US
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
 
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.manifest import BACKLOG, Entry, Manifest, OpenBatch, oldest, split
@@ -14,8 +13,7 @@ from featurestore.failure import as_failure
 from featurestore.resources.data_pipeline import ArrivalTrigger
 from featurestore.resources.model import shared
 from featurestore.retry import FailureStreak
-
-_US = timedelta(microseconds=1)
+from featurestore.timestamps import duration_us
 
 
 class Backlog:
@@ -96,7 +94,7 @@ class Backlog:
                 return False
         except FeatureStoreError:
             return False  # A look fails as well, and says why.
-        self._list_us = now_us + self._trigger.poll_interval // _US
+        self._list_us = now_us + duration_us(self._trigger.poll_interval)
         return True
 
     def close(
@@ -143,7 +141,7 @@ class Backlog:
         found = oldest(source.admit(new, now_us))
         self._left_out = len(found) >= BACKLOG
         self._set({entry.arrival.uri: entry for entry in found}, now_us)
-        self._list_us = now_us + self._trigger.poll_interval // _US
+        self._list_us = now_us + duration_us(self._trigger.poll_interval)
         self.failure = None
 
     def _look_at(self, uris: list[str], now_us: int) -> None:

@@ -6,13 +6,13 @@ import heapq
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
 from featurestore.arrivals.arrival import Arrival
 from featurestore.digest import canonical_json, digest
 from featurestore.resources.data_pipeline import ArrivalTrigger
+from featurestore.timestamps import duration_us
 
 # Entries that one look at a backlog holds in memory; what is left over is found again by the next look.
 BACKLOG = 50_000
@@ -119,7 +119,7 @@ def should_close(batch: OpenBatch, trigger: ArrivalTrigger, now_us: int) -> bool
     return (
         len(batch.entries) >= trigger.max_files
         or batch.size_bytes >= trigger.max_bytes
-        or now_us >= batch.opened_us + trigger.max_wait // timedelta(microseconds=1)
+        or now_us >= batch.opened_us + duration_us(trigger.max_wait)
     )
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from featurestore.cli.output import OutputFormat
+from featurestore.timestamps import current_us
 
 if TYPE_CHECKING:
     from featurestore.registry.project import Project
@@ -70,10 +70,6 @@ def _print(text: str) -> None:
     typer.echo(text)
 
 
-def _now_us() -> int:
-    return time.time_ns() // 1000
-
-
 @app.callback()
 def _options(
     folder: Annotated[
@@ -125,7 +121,7 @@ def get(
     """List resources: are they ready, how fresh, how many rows, what is wrong."""
     from featurestore.cli.get import get as show
 
-    _print(show(settings.project(), kind, name, output, _now_us()))
+    _print(show(settings.project(), kind, name, output, current_us()))
 
 
 @app.command()
@@ -133,7 +129,7 @@ def describe(kind: Kind, name: Name) -> None:
     """Show one resource on a page: conditions, last batches, quarantine, schema."""
     from featurestore.cli.describe import describe as show
 
-    _print(show(settings.project(), kind, name, _now_us()))
+    _print(show(settings.project(), kind, name, current_us()))
 
 
 @app.command()
@@ -259,4 +255,4 @@ def quarantine_replay(name: Name, batch: Batch = None, file: File = None) -> Non
     """Run what is in quarantine again, under the newest spec: exactly once, however often it is asked for."""
     from featurestore.cli.quarantine import replay
 
-    _print(replay(settings.project(), name, batch=batch, file=file, now_us=_now_us()))
+    _print(replay(settings.project(), name, batch=batch, file=file, now_us=current_us()))

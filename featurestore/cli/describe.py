@@ -18,6 +18,7 @@ from featurestore.resources.metadata import DeletionPolicy
 from featurestore.resources.outputs import outputs
 from featurestore.resources.quantity import format_bytes
 from featurestore.storage import paths
+from featurestore.timestamps import SECOND_US
 
 _LAST_BATCHES = 5
 _MARGIN = "  "
@@ -144,7 +145,7 @@ def _state(status: ResourceStatus | None, ready: Condition, now_us: int) -> list
             c.type,
             c.status.value,
             c.reason,
-            age((now_us - c.since_us) / 1e6) if c.since_us else None,
+            age((now_us - c.since_us) / SECOND_US) if c.since_us else None,
             c.message,
         ]
         for c in conditions

@@ -12,6 +12,7 @@ from featurestore.errors import NotFound
 from featurestore.registry.project import Project
 from featurestore.registry.registry import document
 from featurestore.resources.kinds import KINDS, Kind
+from featurestore.timestamps import SECOND_US
 
 NOTHING = "No resources found."
 
@@ -86,7 +87,7 @@ def _table(kind: Kind, items: Sequence[Summary], now_us: int) -> tuple[list[str]
                 "ERRORS",
             ]
             last = item.last
-            ran_s = (now_us - last.finished_us) / 1_000_000 if last else None
+            ran_s = (now_us - last.finished_us) / SECOND_US if last else None
             rows.append(
                 [item.name, item.ready.status.value, item.done, item.head - item.done]
                 + ([last.dataset_version, last.rows_committed, last.rows_quarantined] if last else [None] * 3)

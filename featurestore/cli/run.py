@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Self
@@ -20,6 +19,7 @@ from featurestore.runner.journal import Event, Journal
 from featurestore.runner.runner import Runner
 from featurestore.runner.source_watcher import SourceWatcher
 from featurestore.runner.worker import Worker, check_engine
+from featurestore.timestamps import current_us
 
 _MARKS = {"Failed": ("✗", "red"), "Published": ("✓", "green"), "BatchCommitted": ("✓", "green")}
 
@@ -91,7 +91,7 @@ def run(project: Project, *, once: bool) -> None:
     with Screen(console, journal) as screen:
         if not project.registry.names(DataPipeline):
             screen.say("Nothing is applied yet: `featurestore apply -f .` does it.")
-        runner = Runner(project, worker, watcher, screen, _now_us)
+        runner = Runner(project, worker, watcher, screen, current_us)
         signals = _Signals(runner, screen, worker)
         try:
             with signals:
@@ -139,11 +139,7 @@ class _Signals:
 
 
 def _event(what: str, message: str) -> Event:
-    return Event(time_us=_now_us(), subject="runner", what=what, message=message)
-
-
-def _now_us() -> int:
-    return time.time_ns() // 1000
+    return Event(time_us=current_us(), subject="runner", what=what, message=message)
 
 
 def _number(value: object) -> str:

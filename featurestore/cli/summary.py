@@ -16,6 +16,7 @@ from featurestore.registry.project import Project
 from featurestore.registry.registry import Accepted, document
 from featurestore.resources import DataPipeline, FeatureView, Resource
 from featurestore.resources.kinds import KINDS, Kind, kind_of, references
+from featurestore.timestamps import SECOND_US
 from featurestore.views.builds import ActiveBuild, BuildResult, read_active_build, read_build
 
 R = TypeVar("R", bound=Resource)
@@ -75,7 +76,7 @@ class ViewSummary:
         """How far behind now the newest event is, in seconds."""
         if self.build is None or self.build.watermark_us is None:
             return None
-        return (now_us - self.build.watermark_us) / 1_000_000
+        return (now_us - self.build.watermark_us) / SECOND_US
 
     @property
     def online(self) -> str:

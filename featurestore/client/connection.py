@@ -15,7 +15,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ from featurestore.resources.metadata import resource_name
 from featurestore.resources.outputs import Output, outputs
 from featurestore.resources.quantity import format_duration
 from featurestore.storage import paths
+from featurestore.timestamps import SECOND_US, current_us, from_us
 from featurestore.views.builds import BuildResult, read_active_build, read_build
 from featurestore.views.feature_query import FeatureQuery, FeatureValues
 from featurestore.views.served import ServedView, ServedViews
@@ -88,7 +89,7 @@ class Store:
         self,
         project: Project,
         *,
-        clock_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+        clock_us: Callable[[], int] = current_us,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._project = project
@@ -249,7 +250,7 @@ class Store:
             commit_or_time = self._newest_commit(view)
         by_time = not isinstance(commit_or_time, int)
         least = commit_or_time if isinstance(commit_or_time, int) else moment(commit_or_time, "wait_fresh")
-        end_us = self._clock_us() + int(timeout * 1_000_000)
+        end_us = self._clock_us() + int(timeout * SECOND_US)
         while True:
             build = self._held(view)
             held = None if build is None else build.watermark_us if by_time else build.source_version
@@ -414,6 +415,4 @@ def _keys(view: ServedView, table: pa.Table) -> pa.Table:
 
 
 def _time(time_us: int | None) -> str | None:
-    if time_us is None:
-        return None
-    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_us)).isoformat()
+    return None if time_us is None else from_us(time_us).isoformat()

@@ -6,7 +6,7 @@ A time *and* a time without a zone in one column cannot both be meant: that is a
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 
 from featurestore.arrays import Ints
 from featurestore.errors import RequestError
+from featurestore.timestamps import to_us
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EVENT_TIMESTAMP = "event_timestamp"
 """The column that is taken as the time of each row where a request names none. It is Feast's name."""
 _WANTED = "a timestamp, a date, or text such as '2013-01-01T05:00:00Z'"
@@ -125,7 +125,7 @@ def moment(value: Any, where: str) -> int:
         value = datetime(value.year, value.month, value.day)
     if not isinstance(value, datetime) or value != value:
         raise RequestError("this is not a time", where=where, wanted=_WANTED, got=repr(value))
-    return _since_epoch(value)
+    return to_us(value)
 
 
 def from_datetimes(values: Sequence[Any], where: str) -> pa.Array:
@@ -148,14 +148,8 @@ def from_datetimes(values: Sequence[Any], where: str) -> pa.Array:
             got=f"{plain[0].isoformat()} and {zoned[0].isoformat()}",
         )
     kind = pa.timestamp("us", tz="UTC" if zoned else None)
-    counts = [None if value is None else _since_epoch(value) for value in times]
+    counts = [None if value is None else to_us(value) for value in times]
     return pa.array(counts, pa.int64()).cast(kind)
-
-
-def _since_epoch(value: datetime) -> int:
-    # Through UTC: Python subtracts two times of one zone by their wall clocks, which is wrong by an hour in autumn.
-    utc = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-    return int((utc - _EPOCH) // timedelta(microseconds=1))
 
 
 def _parsed(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +25,7 @@ from featurestore.storage import paths
 from featurestore.storage.delta import Table
 from featurestore.storage.objects import Storage
 from featurestore.storage.row_groups import Bounds, RowGroups
+from featurestore.timestamps import duration_us
 from featurestore.views.feature_query import FeatureQuery, FeatureValues
 from featurestore.views.schema import TIMESTAMP, view_schema
 from featurestore.views.value_status import Status
@@ -139,7 +139,7 @@ class _Answer:
         fresh = self._known.copy()
         if self._lookup.spec.ttl is not None and len(self._index.time_us):
             age = self._labels.time_us - self._index.time_us[self._row]
-            fresh &= age <= self._lookup.spec.ttl // timedelta(microseconds=1)
+            fresh &= age <= duration_us(self._lookup.spec.ttl)
         if not outputs:
             return {}
         positions, which = np.unique(self._index.position[self._row[fresh]], return_inverse=True)

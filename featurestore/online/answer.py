@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -12,6 +10,7 @@ from featurestore.arrays import Ints
 from featurestore.online.entities import Section, Stored
 from featurestore.online.layout import EVENT_US, EVENTS, ROWS, TILES, Form
 from featurestore.resources.outputs import Output
+from featurestore.timestamps import duration_us
 from featurestore.views.feature_query import FeatureQuery, FeatureValues
 from featurestore.views.schema import TIMESTAMP
 from featurestore.views.value_status import Status
@@ -54,7 +53,7 @@ class _Reading:
         fresh = known.copy()
         if lookup.spec.ttl is not None and len(time_us):
             age_us = at_us - time_us[np.where(known, self._row, 0)]
-            fresh &= age_us <= lookup.spec.ttl // timedelta(microseconds=1)
+            fresh &= age_us <= duration_us(lookup.spec.ttl)
         self._windowed = self._asked(known, known)
         self._newest = self._asked(known, fresh)
         self._time_us = time_us

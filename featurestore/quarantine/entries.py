@@ -24,6 +24,7 @@ from featurestore.storage import paths
 from featurestore.storage.credentials import source_environ
 from featurestore.storage.delta import BATCH, FILE, ROW, Table
 from featurestore.storage.objects import Storage
+from featurestore.timestamps import to_us
 from featurestore.views.builds import read_active_build
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def entries(storage: Storage, kind: Literal["pipelines", "views"], name: str) ->
             found = caught.get(key)
             if found is None or (number is not None and (found.first_row or 0) > number):
                 rows = found.rows if found else 0
-                us = int(at.timestamp() * 1_000_000)
+                us = to_us(at)
                 found = _Caught(number, row["reason"], row["uri"], row["version"], us, rows)
                 caught[key] = found
             found.rows += 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 
 from featurestore.arrivals.manifest import OpenBatch, should_close
 from featurestore.arrivals.result import is_drift
@@ -17,6 +16,7 @@ from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline
 from featurestore.resources.data_pipeline import Suspend
 from featurestore.retry import FailureStreak
+from featurestore.timestamps import duration_us
 
 CONDITIONS: tuple[ConditionType, ...] = (
     *("Ready", "Progressing", "SourceReachable"),
@@ -145,5 +145,5 @@ class _PipelinePlan:
         trigger = self.accepted.resource.spec.trigger.arrivals
         if should_close(batch, trigger, self.part.now_us):
             return True
-        self.part.wakes.append(batch.opened_us + trigger.max_wait // timedelta(microseconds=1))
+        self.part.wakes.append(batch.opened_us + duration_us(trigger.max_wait))
         return False

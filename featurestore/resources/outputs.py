@@ -9,6 +9,7 @@ from featurestore.digest import digest
 from featurestore.resources.feature_view import AggregateFunction, Feature, FeatureViewSpec
 from featurestore.resources.quantity import format_duration
 from featurestore.resources.value import ColumnType
+from featurestore.timestamps import duration_us
 
 EVENT_TIME, CREATED_TIME = "event_timestamp", "created_timestamp"
 
@@ -56,8 +57,8 @@ def outputs(spec: FeatureViewSpec) -> tuple[Output, ...]:
                     type=feature.type,
                     feature=feature,
                     column=aggregate_input(feature),
-                    window_us=window // timedelta(microseconds=1),
-                    hop_us=hop // timedelta(microseconds=1),
+                    window_us=duration_us(window),
+                    hop_us=duration_us(hop),
                 )
             )
     return tuple(found)

@@ -8,6 +8,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, WithJsonSchema
 
+from featurestore.timestamps import duration_us
+
 _UNITS = {
     "us": 1,
     "ms": 1_000,
@@ -51,7 +53,7 @@ def parse_duration(value: object) -> timedelta:
     if not re.fullmatch(DURATION_PATTERN, text):
         raise ValueError("wanted a duration such as 30s, 5m, 1h30m or 30d")
     us = sum(int(n) * _UNITS[unit] for n, unit in _DURATION.findall(text))
-    if us > LONGEST // timedelta(microseconds=1):
+    if us > duration_us(LONGEST):
         raise ValueError(f"wanted a duration of at most {format_duration(LONGEST)}")
     return timedelta(microseconds=us)
 
@@ -74,7 +76,7 @@ def format_duration(value: timedelta) -> str:
     >>> format_duration(timedelta(days=30)), format_duration(timedelta(seconds=5400))
     ('30d', '1h30m')
     """
-    rest = value // timedelta(microseconds=1)
+    rest = duration_us(value)
     if rest == 0:
         return "0s"
     text = ""

@@ -25,6 +25,7 @@ from featurestore.runner.outcome import failure_event
 from featurestore.runner.source_watcher import SourceWatcher
 from featurestore.runner.worker import Worker
 from featurestore.runner.worker_applier import TRIES, WorkerApplier
+from featurestore.timestamps import SECOND_US
 
 TICK_US = {True: 2_000_000, False: 10_000_000}
 """Longest time between two looks, for a local storage root or not: so soon is an ``apply`` elsewhere noticed."""
@@ -108,13 +109,13 @@ class Runner:
     def _wait(self, plan: Plan, now_us: int) -> dict[str, set[str]]:
         looks = [now_us + TICK_US[self._project.storage.is_local]]
         looks += [us for us in (plan.wake_us, self._observer.next_us) if us is not None]
-        return self._watcher.wait((min(looks) - self._clock()) / 1_000_000)
+        return self._watcher.wait((min(looks) - self._clock()) / SECOND_US)
 
     def _wait_unreachable(self, error: StorageError, now_us: int) -> dict[str, set[str]]:
         """The storage root itself does not answer: nothing can be known or done, so try again later."""
         self._unreachable = FailureStreak.after(self._unreachable, now_us, as_failure(error))
         self._listener.happened(failure_event("storage cannot be observed", "runner", "", self._unreachable))
-        return self._watcher.wait((self._unreachable.next_us - now_us) / 1_000_000)
+        return self._watcher.wait((self._unreachable.next_us - now_us) / SECOND_US)
 
     def _record(self, desired: Desired, observed: Observed, plan: Plan, now_us: int) -> None:
         """Write the conditions that changed to where other processes read them."""

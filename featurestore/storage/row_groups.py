@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,9 +20,9 @@ import pyarrow.parquet as pq
 from featurestore.arrays import Ints
 from featurestore.storage.delta import DataFile, Table
 from featurestore.storage.objects import Storage, answering
+from featurestore.timestamps import to_us
 
 T = TypeVar("T")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _THREADS = 8
 """Local reads keep two cores busy with fewer; reads from object storage mostly wait."""
 
@@ -175,7 +175,4 @@ def _ends(statistics: pq.Statistics | None) -> tuple[Any, Any]:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, datetime):
-        aware = value if value.tzinfo is not None else value.replace(tzinfo=UTC)
-        return (aware - _EPOCH) // timedelta(microseconds=1)
-    return value
+    return to_us(value) if isinstance(value, datetime) else value

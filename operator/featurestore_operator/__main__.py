@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 
+from featurestore.timestamps import current_us
 from featurestore_operator.controllers.controller import Controller
 from featurestore_operator.informer.cache import Cache
 from featurestore_operator.kube.api import Api
@@ -22,7 +22,7 @@ def main() -> int:
 
 
 def _build(cache: Cache, api: Api, settings: Settings, metrics: Metrics) -> tuple[Handler, Answer]:
-    controller = Controller(cache, api, settings, metrics, lambda: time.time_ns() // 1000)
+    controller = Controller(cache, api, settings, metrics, current_us)
     return controller, controller.review
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from featurestore.failure import Failure
 from featurestore.reconcile.steps import BuildView, RunBatch
-from featurestore.retry import SECOND_US, FailureStreak
+from featurestore.retry import FailureStreak
+from featurestore.timestamps import SECOND_US
 from featurestore_operator.jobs.attempts import JobAttempt, JobAttempts, NextAttempt
 from featurestore_operator.jobs.job_manifest import work_digest
 from featurestore_operator.jobs.job_outcome import Failed, Running, Succeeded, job_outcome

@@ -20,6 +20,7 @@ from featurestore.arrivals.arrival import Arrival
 from featurestore.arrivals.files.glob import Pattern
 from featurestore.resources.data_pipeline import Source
 from featurestore.storage.objects import answering, filesystem, require_bucket
+from featurestore.timestamps import SECOND_US, to_us
 
 logger = logging.getLogger(__name__)
 _MODIFIED = ("LastModified", "last_modified", "mtime", "created")
@@ -207,4 +208,4 @@ def _arrival(uri: str, item: Mapping[str, Any]) -> Arrival:
 
 
 def _microseconds(modified: datetime | float) -> int:
-    return round((modified.timestamp() if isinstance(modified, datetime) else modified) * 1_000_000)
+    return to_us(modified) if isinstance(modified, datetime) else round(modified * SECOND_US)

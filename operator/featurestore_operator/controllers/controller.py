@@ -14,7 +14,8 @@ from featurestore.failure import as_failure
 from featurestore.humanize import format_time, sentence
 from featurestore.reconcile.conditions import Condition, false, unknown
 from featurestore.reconcile.reasons import Reason
-from featurestore.retry import SECOND_US, FailureStreak
+from featurestore.retry import FailureStreak
+from featurestore.timestamps import SECOND_US
 from featurestore_operator.controllers.deletion import Deletion, hindered
 from featurestore_operator.controllers.lists import decide_list, look_at_list
 from featurestore_operator.controllers.pipelines import Pipelines, ReconcileResult

@@ -10,14 +10,13 @@ Secrets may go first; then data is deleted where it was last seen. What cannot b
 from __future__ import annotations
 
 import logging
-from datetime import datetime
 from typing import Any
 
 from featurestore.errors import NotFound, StorageError
 from featurestore.reconcile.conditions import Condition, false
 from featurestore.reconcile.reasons import Reason
-from featurestore.retry import SECOND_US
 from featurestore.storage import paths
+from featurestore.timestamps import SECOND_US, parse_us
 from featurestore_operator.controllers.status_writer import StatusWriter
 from featurestore_operator.kube.api import Api
 from featurestore_operator.kube.api_resources import (
@@ -115,7 +114,7 @@ class Deletion:
 
     def gives_up(self, key: Key, found: dict[str, Any], why: str, now_us: int) -> bool:
         """Whether the object was let go, and its data left, because storage does not answer: only with its namespace."""
-        asked_us = int(datetime.fromisoformat(found["metadata"]["deletionTimestamp"]).timestamp() * SECOND_US)
+        asked_us = parse_us(found["metadata"]["deletionTimestamp"])
         if FINALIZER not in _finalizers(found) or now_us < asked_us + PATIENCE_US:
             return False
         if not self._goes_whole(key.namespace):

@@ -19,6 +19,7 @@ from featurestore.reconcile.conditions import Condition, false, true
 from featurestore.reconcile.reasons import Reason
 from featurestore.resources import FeatureStore
 from featurestore.resources.kinds import API_VERSION, KINDS
+from featurestore.timestamps import SECOND_US
 from featurestore_operator.controllers.status_writer import StatusWriter
 from featurestore_operator.informer.cache import Cache
 from featurestore_operator.kube.api import Api, Exists
@@ -37,9 +38,9 @@ from featurestore_operator.namespaces.managed_redis import objects, secret
 from featurestore_operator.namespaces.open_store import SECRET_US, OpenStore, Stores
 from featurestore_operator.settings import Settings
 
-_LOOK_US = 30 * 1_000_000
+_LOOK_US = 30 * SECOND_US
 """So often is an online store asked whether it is there, and the same as before."""
-_AWAY_US = 5 * 1_000_000
+_AWAY_US = 5 * SECOND_US
 """So often is one that is away: a managed one has just been started."""
 APPLIED = "featurestore.dev/applied"
 """Annotation: digest of the manifest that was applied. What is there has the server's defaults in it besides."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any, NamedTuple
+
+from featurestore.timestamps import SECOND_US, parse_us
 
 
 class StatusSummary(NamedTuple):
@@ -37,4 +38,4 @@ class StatusSummary(NamedTuple):
 
 
 def _seconds(moment: str | None) -> float | None:
-    return None if moment is None else datetime.fromisoformat(moment).timestamp()
+    return None if moment is None else parse_us(moment) / SECOND_US

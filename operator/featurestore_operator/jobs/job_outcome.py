@@ -7,7 +7,6 @@ that starts anew backs off where the last one stopped.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import ValidationError
@@ -15,6 +14,7 @@ from pydantic import ValidationError
 from featurestore.failure import Failure
 from featurestore.humanize import count, size
 from featurestore.retry import FailureStreak
+from featurestore.timestamps import parse_us
 from featurestore_operator.jobs.job_manifest import ATTEMPT, CONTAINER, KILLED, STEP
 
 _OUT_OF_MEMORY = "OOMKilled"
@@ -204,6 +204,4 @@ def _whole(text: str | None, otherwise: int) -> int:
 
 def _time(text: str | None) -> int | None:
     """RFC 3339 to UTC microseconds."""
-    if not text:
-        return None
-    return int(datetime.fromisoformat(text).astimezone(UTC).timestamp() * 1_000_000)
+    return parse_us(text) if text else None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, datetime
 from typing import Any, Literal
 
+from featurestore.timestamps import from_us
 from featurestore_operator.kube.api_resources import EVENT
 
 MOST_NOTE = 1024
@@ -28,7 +28,7 @@ def event(
     metadata = about["metadata"]
     said = "\n".join((metadata["uid"], metadata.get("resourceVersion", ""), kind, reason, note))
     digest = hashlib.sha256(said.encode()).hexdigest()[:16]
-    moment = datetime.fromtimestamp(now_us / 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    moment = from_us(now_us).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     return {
         "apiVersion": EVENT.api_version,
         "kind": EVENT.kind,

@@ -19,8 +19,8 @@ from featurestore.reconcile.reasons import Reason
 from featurestore.registry.registry import Registry
 from featurestore.resources import FeatureStore
 from featurestore.resources.metadata import SecretRef
-from featurestore.retry import SECOND_US
 from featurestore.storage.objects import Storage
+from featurestore.timestamps import SECOND_US
 from featurestore_operator.informer.cache import Cache
 from featurestore_operator.jobs.job_manifest import JobContext
 from featurestore_operator.kube.api import Api
@@ -32,7 +32,7 @@ from featurestore_operator.settings import Settings
 DEFAULT = "default"
 SECRET_US = 10 * SECOND_US
 """So often is a Secret looked for that is not there: Secrets are not watched."""
-_KEPT_US = 300 * 1_000_000
+_KEPT_US = 300 * SECOND_US
 """So long are credentials used before their Secret is read again; a failure of storage ends it at once."""
 
 

@@ -17,7 +17,8 @@ import heapq
 from collections import Counter, deque
 from itertools import count
 
-from featurestore.retry import SECOND_US, delay_us
+from featurestore.retry import delay_us
+from featurestore.timestamps import SECOND_US
 from featurestore_operator.kube.object_key import Key
 
 

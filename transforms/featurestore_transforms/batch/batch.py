@@ -7,7 +7,6 @@ is committed without them. Only what may heal by itself is raised.
 from __future__ import annotations
 
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +27,7 @@ from featurestore.resources.data_pipeline import DataPipelineSpec, Otherwise
 from featurestore.storage import paths
 from featurestore.storage.delta import FILE, ROW, DataFile, Table
 from featurestore.storage.objects import Storage
+from featurestore.timestamps import current_us
 from featurestore_transforms.batch.commit import (
     BatchOutcome,
     commit,
@@ -259,7 +259,7 @@ class _Run:
     def _quarantine(self, earlier: Earlier) -> Iterator[DataFile]:
         """What is to be added to the quarantine; after an earlier run, only files that are refused since."""
         table = paths.quarantine("pipelines", self.manifest.pipeline)
-        quarantine = Quarantine(self.storage, table, self.manifest, time.time_ns() // 1000)
+        quarantine = Quarantine(self.storage, table, self.manifest, current_us())
         if not earlier.runs:
             for members, done in self.done:
                 yield from quarantine.rows(self.plan, members, done)

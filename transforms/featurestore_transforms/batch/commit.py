@@ -6,12 +6,9 @@ in the dataset is wholly done, and one that is only in the quarantine is finishe
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC as ZONE
-from datetime import datetime, timedelta
 from importlib.metadata import version
 from typing import Any
 
@@ -26,17 +23,18 @@ from featurestore.resources.data_pipeline import DataPipelineSpec
 from featurestore.storage import paths
 from featurestore.storage.delta import BATCH, SYSTEM_COLUMNS, DataFile, Table
 from featurestore.storage.objects import Storage
+from featurestore.timestamps import current_us
 from featurestore.views.schema import QUARANTINE, SYSTEM_FIELDS
 from featurestore_transforms.batch.peak import peak_bytes
 from featurestore_transforms.batch.quarantined import Earlier, read_earlier
 from featurestore_transforms.casting.cast import UTC
 from featurestore_transforms.casting.delta_types import type_name
 from featurestore_transforms.sources.source_schema import SourceSchema, write_schema
+from featurestore_transforms.tables.data_files import statistic_us
 from featurestore_transforms.tables.rewrite import losers, without
 from featurestore_transforms.tables.row_changes import NO_ROWS, scan
 
 _ATTEMPTS = 10
-_EPOCH = datetime(1970, 1, 1, tzinfo=ZONE)
 
 
 def open_dataset(storage: Storage, pipeline: str) -> Table | None:
@@ -196,7 +194,7 @@ def _commit_dataset(
         bytes_read=outcome.bytes_read,
         **_holds(dataset, files),
         peak_bytes=peak_bytes(),
-        finished_us=time.time_ns() // 1000,
+        finished_us=current_us(),
     )
     dataset.commit(
         app_id=manifest.uid,
@@ -258,7 +256,7 @@ def _recorded(dataset: Table, manifest: Manifest) -> BatchResult:
         rows_quarantined=0,
         rows_dropped=0,
         **_holds(dataset, dataset.files()),
-        finished_us=time.time_ns() // 1000,
+        finished_us=current_us(),
     )
 
 
@@ -277,7 +275,6 @@ def _watermarks_us(files: Iterable[DataFile], types: Mapping[str, pl.DataType]) 
     for file in files:
         for name, text in file.stats["maxValues"].items():
             if types.get(name) == UTC:
-                moment = text if isinstance(text, datetime) else datetime.fromisoformat(text)
-                value = (moment - _EPOCH) // timedelta(microseconds=1)
+                value = statistic_us(text)
                 greatest[name] = max(value, greatest.get(name, value))
     return greatest

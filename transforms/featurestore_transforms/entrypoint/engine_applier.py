@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 from featurestore.arrivals.ledger import Ledger
@@ -23,6 +22,7 @@ from featurestore.reconcile.steps import (
     describe,
 )
 from featurestore.storage.objects import Storage
+from featurestore.timestamps import current_us
 from featurestore.views.builds import ActiveBuild, promote
 from featurestore_transforms.batch.batch import run_batch
 from featurestore_transforms.views.build import run_build
@@ -66,7 +66,7 @@ class EngineApplier:
         request = PublishRequest(
             root=self._storage.root, view=step.view, digest=step.digest, to_version=step.to_version
         )
-        published = run_publish(self._storage, request, time.time_ns() // 1000)
+        published = run_publish(self._storage, request, current_us())
         self._say(f"{step.view} has {published.entities:,} entities online, as commit {published.version}")
         return True
 

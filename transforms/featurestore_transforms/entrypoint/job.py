@@ -6,7 +6,6 @@ fails harms no other, nor the batch: what is undone is seen by whoever looks nex
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Mapping
 
 from featurestore.arrivals.ledger import Ledger
@@ -25,6 +24,7 @@ from featurestore.resources.outputs import build_digest
 from featurestore.retry import FailureStreak
 from featurestore.storage import paths
 from featurestore.storage.objects import Storage
+from featurestore.timestamps import current_us
 from featurestore.views.builds import BuildResult, read_build
 from featurestore_transforms.entrypoint.engine_applier import EngineApplier, Say, run_one_batch
 
@@ -105,7 +105,7 @@ class _Views:
             return Observed({self._pipeline: self._observed}, {name: view}, {})
 
         applier = EngineApplier(self._storage, index, self._say, self._progress)
-        plan = converge(Desired({}, {name: accepted}), observe, applier, _now_us, _ROUNDS)
+        plan = converge(Desired({}, {name: accepted}), observe, applier, current_us, _ROUNDS)
         if plan.steps:
             raise AssertionError(f"{name} does not come to rest: {plan.steps}")
         if online.failure is not None:
@@ -135,8 +135,4 @@ class _Online:
             return self._published(view, wanted)
         except StorageError as error:
             self.failure = error
-            return FailureStreak(1, _now_us(), as_failure(error))
-
-
-def _now_us() -> int:
-    return time.time_ns() // 1000
+            return FailureStreak(1, current_us(), as_failure(error))

@@ -18,6 +18,7 @@ from featurestore.errors import FeatureStoreError, RequestError
 from featurestore.failure import as_failure
 from featurestore.protocol import BatchRequest, BuildRequest, EngineResult, Progress, PublishRequest, Request
 from featurestore.storage.objects import Storage
+from featurestore.timestamps import current_us
 from featurestore_transforms.batch.peak import forget_peak
 
 _REQUEST: TypeAdapter[Request] = TypeAdapter(Request)
@@ -83,7 +84,7 @@ def run(request: Request, progress: Callable[[Progress], None]) -> EngineResult:
         case PublishRequest():
             from featurestore.online.publish import run_publish
 
-            return run_publish(storage, request, time.time_ns() // 1000)
+            return run_publish(storage, request, current_us())
 
 
 def _parse(text: str) -> Request:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import polars as pl
@@ -13,13 +13,13 @@ import pyarrow.parquet as pq
 from featurestore.errors import StorageError
 from featurestore.storage.delta import DataFile
 from featurestore.storage.objects import Storage
+from featurestore.timestamps import from_us, parse_us, to_us
 from featurestore_transforms.tables.polars_credentials import access
 
 ROW_GROUP_ROWS = 131_072
 """Small enough to skip what a read does not need, large enough to read fast."""
 ROW_GROUP_BYTES = 64 * 2**20
 """Readers hold some row groups at once as they are in memory: rows with hundreds of columns need smaller ones."""
-_EPOCH = datetime(1970, 1, 1)
 _TEXT_BYTES = 32
 """What a text, a list or bytes take, more or less."""
 
@@ -120,8 +120,13 @@ def _times(kind: Any, least: int, greatest: int) -> tuple[str, str] | None:
     second = {"milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}[said["timeUnit"]]
     zone = "Z" if said["isAdjustedToUTC"] else ""
     try:
-        low = _EPOCH + timedelta(microseconds=least * 10**6 // second)
-        high = _EPOCH + timedelta(microseconds=-(-greatest * 10**6 // second))
+        low = from_us(least * 10**6 // second).replace(tzinfo=None)
+        high = from_us(-(-greatest * 10**6 // second)).replace(tzinfo=None)
     except OverflowError:
         return None
     return low.isoformat(timespec="microseconds") + zone, high.isoformat(timespec="microseconds") + zone
+
+
+def statistic_us(greatest: datetime | str) -> int:
+    """Microseconds since 1970 of a time in a file's statistics, as they are read or as they are written."""
+    return parse_us(greatest) if isinstance(greatest, str) else to_us(greatest)

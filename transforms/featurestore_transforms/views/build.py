@@ -10,9 +10,7 @@ and those in its quarantine.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 
 import polars as pl
@@ -27,15 +25,16 @@ from featurestore.resources.outputs import EVENT_TIME
 from featurestore.storage import paths
 from featurestore.storage.delta import DataFile, Table
 from featurestore.storage.objects import Storage
+from featurestore.timestamps import current_us
 from featurestore.views.builds import BuildResult, definition, record_build
 from featurestore.views.schema import QUARANTINE, view_schema
+from featurestore_transforms.tables.data_files import statistic_us
 from featurestore_transforms.tables.row_changes import Rows, TooManyChanged, rows_changed, scan
 from featurestore_transforms.tables.table_history import are_there, is_known
 from featurestore_transforms.views.feature_files import Filled, RewrittenFile, fill, without
 from featurestore_transforms.views.rejected import misfit_files
 
 _ATTEMPTS = 10
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def run_build(storage: Storage, request: BuildRequest, progress: Callable[[Progress], None]) -> BuildResult:
@@ -167,7 +166,7 @@ class _Build:
         files: tuple[DataFile, ...] = ()
         if broken:
             counter = self._counter("quarantine rows", rows)
-            files = misfit_files(table, rows, self._spec, self._lineage, _now_us(), counter)
+            files = misfit_files(table, rows, self._spec, self._lineage, current_us(), counter)
         table.commit(
             app_id=self._digest,
             number=dataset.version,
@@ -221,7 +220,7 @@ class _Build:
             "spec_digest": self._spec_digest,
             "source_version": str(dataset.version),
             "code_version": version("featurestore"),
-            "finished_us": str(_now_us()),
+            "finished_us": str(current_us()),
         }
 
     def _counter(self, step: str, rows: Rows) -> Callable[[int], None]:
@@ -250,25 +249,14 @@ def _watermark_us(table: Table, files: Iterable[DataFile]) -> int | None:
         if file.rows and greatest is None:
             unknown.append(file)
         elif file.rows:
-            known.append(_us(greatest))
+            known.append(statistic_us(greatest))
     if unknown:
         [[greatest]] = scan(table, unknown).select(pl.col(EVENT_TIME).max().dt.epoch("us")).collect().rows()
         known.append(greatest)
     return max(known, default=None)
 
 
-def _us(moment: datetime | str) -> int:
-    """Microseconds since 1970 of a time in statistics, as they are read or as they are written."""
-    if isinstance(moment, str):
-        moment = datetime.fromisoformat(moment)
-    return (moment - _EPOCH) // timedelta(microseconds=1)
-
-
 def _finished_us(table: Table) -> int:
     """When the newest commit was made."""
     [newest] = table.history(1)
     return int(newest.get("finished_us", newest["timestamp"] * 1000))
-
-
-def _now_us() -> int:
-    return time.time_ns() // 1000
