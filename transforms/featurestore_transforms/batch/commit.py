@@ -210,20 +210,20 @@ def _settled(
 ) -> tuple[list[DataFile], list[DataFile]]:
     """Data files to add and to remove, after Replace and the dataset's own ``deduplicate``."""
     new = list(outcome.files)
-    replaced = [pair for entry in manifest.entries for pair in entry.replaces]
-    if not replaced and spec.deduplicate is None:
+    sources = [pair for entry in manifest.entries for pair in entry.replaces]
+    if not sources and spec.deduplicate is None:
         return new, []
     before = dataset.files()
-    stay = without(dataset, before, replaced, NO_ROWS)
+    replaced = without(dataset, before, NO_ROWS, sources)
     if spec.deduplicate is None:
-        made = [file for file in stay.files if file not in before]
-        return new + made, list(stay.remove)
-    beaten = losers(dataset, stay.files, new, spec.deduplicate, spec.resources.memory)
-    rest = without(dataset, [*stay.files, *new], [], beaten)
-    known = {file.path for file in before}
-    kept = {file.path for file in rest.files}
-    add = [file for file in rest.files if file.path not in known]
-    return add, [file for file in before if file.path not in kept]
+        return [*new, *replaced.add], list(replaced.remove)
+    stay = replaced.after(before)
+    beaten = losers(dataset, stay, new, spec.deduplicate, spec.resources.memory)
+    after = without(dataset, [*stay, *new], beaten).after([*stay, *new])
+    known, kept = {file.path for file in before}, {file.path for file in after}
+    return [file for file in after if file.path not in known], [
+        file for file in before if file.path not in kept
+    ]
 
 
 def _metadata(manifest: Manifest) -> dict[str, str]:

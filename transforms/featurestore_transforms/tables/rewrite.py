@@ -1,4 +1,4 @@
-"""Data files without some of their rows: what Replace and ``deduplicate`` do to rows that are there already."""
+"""Data files without some of their rows: what Replace and ``deduplicate`` do to a dataset, and its changes to a view."""
 
 from __future__ import annotations
 
@@ -19,19 +19,25 @@ _ROW_BYTES = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Rewritten:
-    """``files``: what holds the rows that stay. ``remove``: those of the given files that are not among them."""
+class Rewrite:
+    """Data files without some of their rows: ``add`` takes the place of ``remove``. No commit names them yet."""
 
-    files: tuple[DataFile, ...]
-    remove: tuple[DataFile, ...]
+    add: tuple[DataFile, ...] = ()
+    remove: tuple[DataFile, ...] = ()
+
+    def after(self, files: Iterable[DataFile]) -> list[DataFile]:
+        """What these files are then: those that stay, and the new ones."""
+        gone = {file.path for file in self.remove}
+        return [*(file for file in files if file.path not in gone), *self.add]
 
 
 def without(
-    table: Table, files: Sequence[DataFile], sources: Iterable[tuple[int, int]], rows: pl.DataFrame
-) -> Rewritten:
-    """The files' rows without all rows of some source files ``(batch, file)`` and without some rows.
+    table: Table, files: Sequence[DataFile], rows: pl.DataFrame, sources: Iterable[tuple[int, int]] = ()
+) -> Rewrite:
+    """The files of a table that hold some rows, or any row of some ``(batch, file)``, written again without them.
 
-    ``rows``: ``frame[__batch, __file, __row]``. Files that lose no row stay as they are.
+    ``rows``: ``frame[__batch, __file, __row]``. Those that the files do not have are ignored; the others keep their
+    order.
     """
     whole = pl.DataFrame(list(sources), schema={BATCH: pl.Int64, FILE: pl.Int32}, orient="row")
     batches = pl.concat([whole[BATCH], rows[BATCH]])
@@ -41,26 +47,29 @@ def without(
         if len(batches) and _may_hold(file, batches.min(), batches.max())
     }
     if not near:
-        return Rewritten(tuple(files), ())
-    here = scan(table, tuple(near.values()), "__path")
-    gone = pl.concat(
-        [
-            here.join(whole.lazy(), on=GROUP, how="semi").select("__path"),
-            here.join(rows.lazy(), on=IDENTITY, how="semi").select("__path"),
-        ]
+        return Rewrite()
+    held = scan(table, tuple(near.values()), "__path")
+    of_sources = held.join(whole.lazy(), on=GROUP, how="semi")
+    single = held.join(whole.lazy(), on=GROUP, how="anti").join(rows.lazy(), on=IDENTITY, how="semi")
+    gone = (
+        pl.concat([of_sources.select("__path"), single.select("__path")])
+        .group_by("__path")
+        .len("rows")
+        .sort("__path")
+        .collect(engine="streaming")
     )
-    touched = gone.unique().collect(engine="streaming").to_series()
-    removed = {near[PurePosixPath(path).name].path: near[PurePosixPath(path).name] for path in touched}
-    made = []
-    for file in removed.values():
-        rest = (
-            scan(table, [file])
-            .join(whole.lazy(), on=GROUP, how="anti")
-            .join(rows.lazy(), on=IDENTITY, how="anti")
-        )
-        made.append(write_data_file(table.storage, table.path, rest))
-    kept = [file for file in files if file.path not in removed]
-    return Rewritten((*kept, *(file for file in made if file.rows)), tuple(removed.values()))
+    add, remove = [], []
+    for path, count in gone.iter_rows():
+        file = near[PurePosixPath(path).name]
+        remove.append(file)
+        if count < file.rows:
+            rest = (
+                scan(table, [file])
+                .join(whole.lazy(), on=GROUP, how="anti", maintain_order="left")
+                .join(rows.lazy(), on=IDENTITY, how="anti", maintain_order="left")
+            )
+            add.append(write_data_file(table.storage, table.path, rest))
+    return Rewrite(tuple(add), tuple(remove))
 
 
 def losers(

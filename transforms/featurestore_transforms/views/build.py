@@ -29,9 +29,10 @@ from featurestore.timestamps import current_us
 from featurestore.views.builds import BuildResult, definition, record_build
 from featurestore.views.schema import QUARANTINE, view_schema
 from featurestore_transforms.tables.data_files import statistic_us
+from featurestore_transforms.tables.rewrite import Rewrite, without
 from featurestore_transforms.tables.row_changes import Rows, TooManyChanged, rows_changed, scan
 from featurestore_transforms.tables.table_history import are_there, is_known
-from featurestore_transforms.views.feature_files import Filled, RewrittenFile, fill, without
+from featurestore_transforms.views.feature_files import Filled, fill
 from featurestore_transforms.views.rejected import misfit_files
 
 _ATTEMPTS = 10
@@ -129,7 +130,7 @@ class _Build:
         if rows is None:
             rows = Rows.all_of(dataset)
         filled = self._fill(table, dataset, rows)
-        old = RewrittenFile(remove=tuple(table.files())) if afresh else without(table, rows.deleted)
+        old = self._without(table, rows, afresh=afresh)
         if misfits is None or misfits.committed(self._digest) < dataset.version:
             self._quarantine(misfits, dataset, rows, filled.broken, afresh=afresh)
         hit("after-quarantine-commit")
@@ -149,6 +150,11 @@ class _Build:
         hit("after-build-commit")
         return table
 
+    def _without(self, table: Table, rows: Rows, *, afresh: bool) -> Rewrite:
+        """What the table is without the rows that went; ``afresh``: without any."""
+        files = table.files()
+        return Rewrite(remove=tuple(files)) if afresh else without(table, files, rows.deleted)
+
     def _fill(self, table: Table, dataset: Table, rows: Rows) -> Filled:
         if not dataset.files():
             # A dataset that has no row yet may not have its columns yet either.
@@ -162,7 +168,7 @@ class _Build:
         if misfits is None and not broken:
             return
         table = misfits or Table.create(self._storage, self._misfits, QUARANTINE)
-        old = RewrittenFile(remove=tuple(table.files())) if afresh else without(table, rows.deleted)
+        old = self._without(table, rows, afresh=afresh)
         files: tuple[DataFile, ...] = ()
         if broken:
             counter = self._counter("quarantine rows", rows)
