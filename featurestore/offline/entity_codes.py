@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from featurestore.windows.tile import Codes
+from featurestore.arrays import Codes
 
 UNKNOWN = -1
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from featurestore.arrays import Ints
+from featurestore.arrays import Codes, Flags, Ints, Statuses
 from featurestore.offline.entity_codes import EntityCodes
 from featurestore.offline.timeline import Timeline
 from featurestore.resources.feature_view import AggregateFunction
@@ -28,13 +28,10 @@ from featurestore.storage.row_groups import Bounds, RowGroups
 from featurestore.timestamps import duration_us
 from featurestore.views.feature_query import FeatureQuery, FeatureValues
 from featurestore.views.schema import TIMESTAMP, view_schema
-from featurestore.views.value_status import Status
+from featurestore.views.value_status import Status, with_nulls
 from featurestore.windows.intervals import entity_spans, first_not_before
-from featurestore.windows.tile import Codes, Events, Tiles, build_tiles
+from featurestore.windows.tile import Events, Tiles, build_tiles
 from featurestore.windows.window import evaluate
-
-Flags = npt.NDArray[np.bool_]
-Statuses = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +150,7 @@ class _Answer:
         statuses[self._labels.place[self._known]] = Status.OUTSIDE_MAX_AGE
         statuses[self._labels.place[fresh]] = Status.PRESENT
         values = {output.name: _array(rows.column(output.column)).take(index) for output in outputs}
-        return {name: (value, _with_nulls(value, statuses)) for name, value in values.items()}
+        return {name: (value, with_nulls(value, statuses)) for name, value in values.items()}
 
     def _windows(self, outputs: Sequence[Output]) -> dict[str, tuple[pa.Array, Statuses]]:
         """Values of windows; of an entity that had no event yet, nothing is known."""
@@ -186,7 +183,7 @@ class _Answer:
                 self._labels.entity,
                 self._labels.time_us,
             ).take(index)
-            found[output.name] = (value, _with_nulls(value, statuses))
+            found[output.name] = (value, with_nulls(value, statuses))
         return found
 
     def _reached(self, outputs: Sequence[Output]) -> tuple[npt.NDArray[np.intp], pa.Table]:
@@ -219,13 +216,6 @@ def _tail(time_us: int, output: Output) -> int:
 def _function(output: Output) -> AggregateFunction:
     assert output.feature.aggregate is not None
     return output.feature.aggregate.function
-
-
-def _with_nulls(values: pa.Array, statuses: Statuses) -> Statuses:
-    if not values.null_count:
-        return statuses
-    null = values.is_null().to_numpy(zero_copy_only=False)
-    return np.where(null & (statuses == Status.PRESENT), np.uint8(Status.NULL_VALUE), statuses)
 
 
 def _array(column: pa.ChunkedArray) -> pa.Array:

@@ -12,15 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from featurestore.arrays import Ints
+from featurestore.arrays import Codes, Flags, Ints
 from featurestore.offline.entity_codes import EntityCodes
 from featurestore.resources.outputs import CREATED_TIME, EVENT_TIME
 from featurestore.storage.delta import BATCH, FILE, ROW
 from featurestore.storage.row_groups import RowGroups
 from featurestore.views.schema import SYSTEM_FIELDS, TIMESTAMP
-from featurestore.windows.tile import Codes
-
-Flags = npt.NDArray[np.bool_]
 
 _TIES = pa.schema([pa.field(CREATED_TIME, TIMESTAMP), *SYSTEM_FIELDS])
 

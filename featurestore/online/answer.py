@@ -6,19 +6,18 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from featurestore.arrays import Ints
+from featurestore.arrays import Ints, Statuses
 from featurestore.online.entities import Section, Stored
 from featurestore.online.layout import EVENT_US, EVENTS, ROWS, TILES, Form
 from featurestore.resources.outputs import Output
 from featurestore.timestamps import duration_us
 from featurestore.views.feature_query import FeatureQuery, FeatureValues
 from featurestore.views.schema import TIMESTAMP
-from featurestore.views.value_status import Status
+from featurestore.views.value_status import Status, with_nulls
 from featurestore.windows.intervals import entity_spans, first_not_before
 from featurestore.windows.tile import Events, build_tiles, merge_tiles
 from featurestore.windows.window import evaluate
 
-Statuses = npt.NDArray[np.uint8]
 Answered = tuple[pa.Array, Statuses]
 
 
@@ -72,7 +71,7 @@ class _Reading:
         present = statuses == Status.PRESENT
         index[present] = self._row[self._place[present]]
         values = self._rows.rows.column(output.column).take(pa.array(index, mask=~present))
-        return values, _with_nulls(values, statuses)
+        return values, with_nulls(values, statuses)
 
     def window(self, output: Output) -> Answered:
         """Value of a window; of an entity that had no event yet, nothing is known."""
@@ -91,7 +90,7 @@ class _Reading:
         values = evaluate(output, tiles, events, self._entity, self._at_us)
         statuses = self._windowed
         values = values.take(pa.array(self._place, mask=statuses == Status.NOT_FOUND))
-        return values, _with_nulls(values, statuses)
+        return values, with_nulls(values, statuses)
 
     def _asked(self, known: npt.NDArray[np.bool_], fresh: npt.NDArray[np.bool_]) -> Statuses:
         """The status of each requested entity; the last one here stands for those that are not kept."""
@@ -104,10 +103,3 @@ class _Reading:
 
 def _events(section: Section, output: Output) -> Events:
     return Events.of(section.entity, section.integers(EVENT_US), section.rows.column(output.column))
-
-
-def _with_nulls(values: pa.Array, statuses: Statuses) -> Statuses:
-    if not values.null_count:
-        return statuses
-    null = values.is_null().to_numpy(zero_copy_only=False)
-    return np.where(null & (statuses == Status.PRESENT), np.uint8(Status.NULL_VALUE), statuses)

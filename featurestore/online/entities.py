@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from featurestore.arrays import Ints
+from featurestore.arrays import Codes, Ints
 from featurestore.online.layout import CREATED_US, EVENT_US, START_US, Form
 from featurestore.storage.delta import BATCH, FILE, ROW
 from featurestore.windows.intervals import entity_spans, expand
-from featurestore.windows.tile import Codes, Tiles, event_order
+from featurestore.windows.tile import Tiles, event_order
 
 
 @dataclass(frozen=True, slots=True)

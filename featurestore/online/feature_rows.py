@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from featurestore.arrays import Ints
+from featurestore.arrays import Codes, Ints
 from featurestore.offline.entity_codes import EntityCodes
 from featurestore.offline.timeline import Timeline
 from featurestore.online.entities import Section, Stored
@@ -18,7 +18,6 @@ from featurestore.online.retention import newest_and_later, raw_events, reached_
 from featurestore.resources.outputs import EVENT_TIME
 from featurestore.storage.delta import DataFile, Table
 from featurestore.storage.row_groups import Bounds, RowGroups
-from featurestore.windows.tile import Codes
 
 
 @dataclass(frozen=True, slots=True)

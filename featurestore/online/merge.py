@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from featurestore.arrays import Ints
+from featurestore.arrays import Codes, Flags, Ints
 from featurestore.online.entities import Section, Stored
 from featurestore.online.entity_keys import KeyIndex, key_texts
 from featurestore.online.feature_rows import unique
@@ -26,9 +26,9 @@ from featurestore.online.layout import (
     section_rows,
     source_columns,
 )
-from featurestore.online.retention import Flags, newest_and_later, raw_events, reached_and_whole, tiles_of
+from featurestore.online.retention import newest_and_later, raw_events, reached_and_whole, tiles_of
 from featurestore.windows.intervals import entity_spans, first_not_before
-from featurestore.windows.tile import Codes, Tiles, floor_to_hop, merge_tiles
+from featurestore.windows.tile import Tiles, floor_to_hop, merge_tiles
 
 _NEVER = np.iinfo(np.int64).min
 ReadBack = Callable[[pa.Table, int, int], Section]

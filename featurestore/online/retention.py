@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from featurestore.arrays import Ints
+from featurestore.arrays import Codes, Flags, Ints
 from featurestore.online.entities import Section
 from featurestore.online.layout import EVENT_US, Form, TileForm
 from featurestore.windows.intervals import entity_spans, first_not_before
-from featurestore.windows.tile import Codes, Events, Tiles, build_tiles, floor_to_hop
-
-Flags = npt.NDArray[np.bool_]
+from featurestore.windows.tile import Events, Tiles, build_tiles, floor_to_hop
 
 
 def newest_and_later(entity: Codes, time_us: Ints, published_us: Ints) -> Ints:

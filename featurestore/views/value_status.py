@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from featurestore.arrays import Statuses
 
 
 class Status(IntEnum):
@@ -23,3 +29,13 @@ class Status(IntEnum):
 
     def __str__(self) -> str:
         return self.name
+
+
+def with_nulls(values: pa.Array, statuses: Statuses) -> Statuses:
+    """The statuses, with ``NULL_VALUE`` where a row matched and its value is null."""
+    import numpy as np
+
+    if not values.null_count:
+        return statuses
+    null = values.is_null().to_numpy(zero_copy_only=False)
+    return np.where(null & (statuses == Status.PRESENT), np.uint8(Status.NULL_VALUE), statuses)

@@ -31,11 +31,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from featurestore.arrays import Ints
+from featurestore.arrays import Codes, Ints
 from featurestore.resources.feature_view import AggregateFunction
 from featurestore.windows import sketch
-
-Codes = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,14 +20,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from featurestore.arrays import Ints
+from featurestore.arrays import Codes, Ints, running_sums
 from featurestore.resources.feature_view import AggregateFunction
 from featurestore.resources.outputs import Output
 from featurestore.views.schema import arrow_type
 from featurestore.windows import sketch
 from featurestore.windows.intervals import entity_spans, expand, first_not_before
 from featurestore.windows.tile import (
-    Codes,
     Events,
     Tiles,
     extreme,
@@ -110,14 +109,14 @@ class _Window:
                 return self._quantile(self.aggregate.quantile)
 
     def count(self) -> Ints:
-        upto = _running(self._integers("n"))
+        upto = running_sums(self._integers("n"))
         return upto[self.tile_high] - upto[self.tile_low] + self.event_high - self.event_low
 
     def _whole_sum(self) -> pa.Array:
         # Differences of running sums are exact in integers, whatever the length of the window.
         sums = []
         for name, half in zip(("high", "low"), halves(self.events.values), strict=True):
-            tiles, events = _running(self._integers(name)), _running(half)
+            tiles, events = running_sums(self._integers(name)), running_sums(half)
             sums.append(
                 tiles[self.tile_high]
                 - tiles[self.tile_low]
@@ -208,7 +207,7 @@ class _Window:
         ``costs``: what a tile or an event takes (else 1). ``places``: how many places at most at a time.
         """
         tiles = len(self.tiles)
-        upto = _running(np.ones(tiles + len(self.events), np.int64) if costs is None else costs)
+        upto = running_sums(np.ones(tiles + len(self.events), np.int64) if costs is None else costs)
         cost = upto[self.tile_high] - upto[self.tile_low]
         cost += upto[tiles + self.event_high] - upto[tiles + self.event_low]
         total = np.cumsum(cost)
@@ -234,13 +233,6 @@ class _Window:
     def _numbers(self, name: str) -> Floats:
         result: Floats = self.tiles.state[name].to_numpy(zero_copy_only=False)
         return result
-
-
-def _running(terms: Ints) -> Ints:
-    """Sums of all terms before each index, and of all."""
-    sums = np.zeros(len(terms) + 1, np.int64)
-    np.cumsum(terms, out=sums[1:])
-    return sums
 
 
 def _declared(values: pa.Array, wanted: pa.DataType) -> pa.Array:

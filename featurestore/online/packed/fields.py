@@ -21,10 +21,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from featurestore.arrays import Ints
-from featurestore.online.packed.heap import ByteStream, Heap, running
+from featurestore.arrays import Flags, Ints, running_sums
+from featurestore.online.packed.heap import ByteStream, Heap
 
-Flags = npt.NDArray[np.bool_]
 Field = npt.NDArray[Any]
 
 _LENGTH = np.dtype("<u4")
@@ -63,14 +62,14 @@ def pack(column: pa.Array) -> tuple[Field, list[ByteStream]]:
     counts = pc.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
     elements = column.flatten()
     null = elements.is_null().to_numpy(zero_copy_only=False)
-    holed = np.diff(running(null)[running(counts)]) > 0
+    holed = np.diff(running_sums(null)[running_sums(counts)]) > 0
     streams = [ByteStream(counts * holed, null[np.repeat(holed, counts)].astype(np.uint8))]
     if elements.type in _NUMBERS:
         numbers = _numbers(elements)
         streams.append(ByteStream(counts * numbers.itemsize, numbers))
     else:
         lengths, text = _text(elements)
-        sizes = np.diff(running(text.sizes)[running(counts)])
+        sizes = np.diff(running_sums(text.sizes)[running_sums(counts)])
         streams += [ByteStream(counts * _LENGTH.itemsize, lengths), ByteStream(sizes, text.data)]
     return (counts | (holed * _HOLED)).astype(_LENGTH), streams
 
@@ -90,10 +89,12 @@ def unpack(kind: pa.DataType, field: Field, null: Flags | None, heap: Heap, ends
     if item in _NUMBERS:
         elements = _of_numbers(item, fields, index)
     else:
-        sizes = np.diff(running(fields.astype(np.int64))[running(counts)])
+        sizes = np.diff(running_sums(fields.astype(np.int64))[running_sums(counts)])
         elements = _of_text(item, fields, heap.stream(sizes, ends), index)
     mask = None if null is None else pa.array(null)
-    return pa.ListArray.from_arrays(pa.array(running(counts).astype(np.int32)), elements, kind, mask=mask)
+    return pa.ListArray.from_arrays(
+        pa.array(running_sums(counts).astype(np.int32)), elements, kind, mask=mask
+    )
 
 
 def skip(kind: pa.DataType, field: Field, heap: Heap, ends: Ints) -> None:
@@ -109,7 +110,7 @@ def skip(kind: pa.DataType, field: Field, heap: Heap, ends: Ints) -> None:
         heap.skip(counts * field_type(kind.value_type).itemsize, ends)
     else:
         lengths = np.frombuffer(heap.stream(counts * _LENGTH.itemsize, ends), _LENGTH)
-        heap.skip(np.diff(running(lengths.astype(np.int64))[running(counts)]), ends)
+        heap.skip(np.diff(running_sums(lengths.astype(np.int64))[running_sums(counts)]), ends)
 
 
 def _counts(field: Field) -> tuple[Ints, Flags]:
@@ -146,6 +147,6 @@ def _text(column: pa.Array) -> tuple[Field, ByteStream]:
 
 
 def _of_text(kind: pa.DataType, lengths: Field, data: bytes, null: Flags | None) -> pa.Array:
-    offsets = pa.py_buffer(running(lengths.astype(np.int64)).astype(np.int32))
+    offsets = pa.py_buffer(running_sums(lengths.astype(np.int64)).astype(np.int32))
     valid = None if null is None else pa.py_buffer(np.packbits(~null, bitorder="little"))
     return pa.Array.from_buffers(kind, len(lengths), [valid, offsets, pa.py_buffer(data)])

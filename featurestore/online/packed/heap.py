@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from featurestore.arrays import Ints
+from featurestore.arrays import Ints, running_sums
 from featurestore.errors import StorageError
 
 
@@ -27,7 +27,7 @@ class ByteStream:
 
     def pieces(self, ends: Ints) -> pa.Array:
         """The bytes by entity: ``ends[e] … ends[e + 1] - 1`` are the records of entity ``e``."""
-        offsets = running(self.sizes)[ends]
+        offsets = running_sums(self.sizes)[ends]
         buffers = [None, pa.py_buffer(offsets), pa.py_buffer(self.data)]
         return pa.Array.from_buffers(pa.large_binary(), len(ends) - 1, buffers)
 
@@ -87,15 +87,8 @@ class Heap:
         return start
 
 
-def running(sizes: Ints) -> Ints:
-    """Sums of all sizes before each place, and of all."""
-    sums = np.zeros(len(sizes) + 1, np.int64)
-    np.cumsum(sizes, out=sums[1:])
-    return sums
-
-
 def _by_entity(sizes: Ints, ends: Ints) -> Ints:
-    return np.diff(running(sizes)[ends])
+    return np.diff(running_sums(sizes)[ends])
 
 
 def _damaged(how: str) -> UnreadableValue:

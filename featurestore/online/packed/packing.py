@@ -17,11 +17,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from featurestore.arrays import Ints
+from featurestore.arrays import Ints, running_sums
 from featurestore.online.entities import Section, Stored
 from featurestore.online.layout import Form
 from featurestore.online.packed import fields
-from featurestore.online.packed.heap import ByteStream, Heap, UnreadableValue, running
+from featurestore.online.packed.heap import ByteStream, Heap, UnreadableValue
 from featurestore.online.versions import PACKED_LAYOUT
 
 _NULLS = "__nulls"
@@ -113,7 +113,7 @@ class _SectionPacking:
         if not (wanted or self._has_heap):
             heap.pass_over(counts * self._record.itemsize)
             return Section.empty(schema)
-        records, ends = heap.records(self._record, counts), running(counts)
+        records, ends = heap.records(self._record, counts), running_sums(counts)
         found: dict[str, pa.Array] = {}
         for field in self.schema:
             if field.name in wanted:
