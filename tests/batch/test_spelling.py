@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from depth import examples
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
