@@ -20,6 +20,7 @@ from featurestore.arrivals.source_kinds import SOURCE_KINDS, open_source
 from featurestore.cli.doctor import examine
 from featurestore.errors import Conflict, RequestError
 from featurestore.quarantine import entries
+from featurestore.resources import DataPipeline
 from featurestore.storage import paths
 from featurestore_transforms.sources.reader_kinds import READER_KINDS
 
@@ -68,7 +69,7 @@ class Logs:
 
     def backlog(self) -> Backlog:
         """What waits, as a process of its own sees it that looks now."""
-        spec = self.laptop.project.registry.pipelines()[NAME].resource.spec
+        spec = self.laptop.project.registry.all(DataPipeline)[NAME].resource.spec
         backlog = Backlog(Ledger(self.laptop.storage, NAME), open_source(spec.source), spec.trigger.arrivals)
         backlog.look(self.laptop.clock())
         return backlog
@@ -156,7 +157,7 @@ def test_a_line_that_breaks_a_rule_is_quarantined_alone_and_run_again_once(logs:
 def test_lines_that_are_gone_are_told_and_cannot_be_run_again(logs: Logs) -> None:
     logs.append("a.log", line(1), line(2))
     backlog = logs.backlog()
-    digest = logs.laptop.project.registry.pipelines()[NAME].digest
+    digest = logs.laptop.project.registry.all(DataPipeline)[NAME].digest
     backlog.close(1, digest, logs.laptop.clock())
     (logs.folder / "a.log").write_text(line(3) + "\n")
     logs.run()
@@ -170,7 +171,7 @@ def test_of_two_processes_that_cut_other_ranges_one_is_first(logs: Logs) -> None
     short = logs.backlog()
     logs.append("a.log", line(2))
     long = logs.backlog()
-    digest = logs.laptop.project.registry.pipelines()[NAME].digest
+    digest = logs.laptop.project.registry.all(DataPipeline)[NAME].digest
     short.close(1, digest, logs.laptop.clock())
     with pytest.raises(Conflict):
         long.close(1, digest, logs.laptop.clock())

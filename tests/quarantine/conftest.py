@@ -43,7 +43,7 @@ class Pipeline:
     def batch(self, files: Mapping[str, str]) -> BatchResult:
         """The result of a batch of these files, which are written now."""
         entries = []
-        source = open_source(Registry(self.storage).pipelines()[NAME].resource.spec.source)
+        source = open_source(Registry(self.storage).all(DataPipeline)[NAME].resource.spec.source)
         for name, text in files.items():
             (self.raw / name).write_text(text)
             [arrival] = source.look([str(self.raw / name)])
