@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from featurestore.arrivals.files.file_source import FileSource
 from featurestore.arrivals.source import ArrivalSource
 from featurestore.resources.data_pipeline import Source
 
 
-class OpenSource(Protocol):
-    """Makes a source of its spec, without looking at it yet."""
+class SourceKind(NamedTuple):
+    """``serves``: whether a spec is of this kind. ``open``: makes its source, without looking at it yet."""
 
-    def __call__(
-        self, source: Source, base: str | None, environ: Mapping[str, str] | None, /
-    ) -> ArrivalSource: ...
+    serves: Callable[[Source], bool]
+    open: Callable[[Source, str | None, Mapping[str, str] | None], ArrivalSource]
 
 
-SOURCE_KINDS: dict[str, OpenSource] = {}
-"""Scheme of a source's URI to what opens it. All other schemes are files."""
+SOURCE_KINDS = (SourceKind(lambda source: True, FileSource),)
+"""The first that serves is taken."""
 
 
 def open_source(
@@ -30,6 +29,5 @@ def open_source(
     ``base``: what relative paths are relative to; None for the working folder. ``environ``: has the credentials;
     None for the process's own environment.
     """
-    scheme, separator, _ = source.uri.partition("://")
-    opened: OpenSource = SOURCE_KINDS.get(scheme, FileSource) if separator else FileSource
-    return opened(source, base, environ)
+    kind = next(kind for kind in SOURCE_KINDS if kind.serves(source))
+    return kind.open(source, base, environ)

@@ -11,18 +11,20 @@ from typing import Any
 
 import pytest
 from laptop import Laptop
-from log_source import SCHEME, LogReader, LogSource
+from log_source import LogReader, LogSource, is_log
 
+from featurestore.arrivals import source_kinds
 from featurestore.arrivals.backlog import Backlog
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.manifest import Action
-from featurestore.arrivals.source_kinds import SOURCE_KINDS, open_source
+from featurestore.arrivals.source_kinds import SourceKind, open_source
 from featurestore.cli.doctor import examine
 from featurestore.errors import Conflict, RequestError
 from featurestore.quarantine import entries
 from featurestore.resources import DataPipeline
 from featurestore.storage import paths
-from featurestore_transforms.sources.reader_kinds import READER_KINDS
+from featurestore_transforms.sources import reader_kinds
+from featurestore_transforms.sources.reader_kinds import ReaderKind
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 NAME = "events"
@@ -49,13 +51,13 @@ class Logs:
 
     def __init__(self, folder: Path) -> None:
         self.laptop = Laptop(folder / "project", START)
-        self.folder = folder / "logs"
+        self.folder = folder / "project" / "logs"
         self.folder.mkdir()
         self.apply()
         self.laptop.apply(VIEW)
 
     def apply(self, **spec: Any) -> None:
-        source = {"uri": f"{SCHEME}://{self.folder}/*.log", "format": "JSON"}
+        source = {"uri": f"{self.folder}/*.log", "format": "JSON"}
         arrivals = {"pollInterval": "1s", "maxWait": "0s"}
         full = {"source": source, "trigger": {"arrivals": arrivals}, "expectations": [SMALL], **spec}
         self.laptop.apply({"kind": "DataPipeline", "metadata": {"name": NAME}, "spec": full})
@@ -98,8 +100,10 @@ class Logs:
 
 @pytest.fixture
 def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Logs:
-    monkeypatch.setitem(SOURCE_KINDS, SCHEME, LogSource)
-    monkeypatch.setitem(READER_KINDS, SCHEME, LogReader)
+    kinds = (SourceKind(is_log, LogSource), *source_kinds.SOURCE_KINDS)
+    readers = (ReaderKind(is_log, LogReader), *reader_kinds.READER_KINDS)
+    monkeypatch.setattr(source_kinds, "SOURCE_KINDS", kinds)
+    monkeypatch.setattr(reader_kinds, "READER_KINDS", readers)
     return Logs(tmp_path)
 
 
@@ -234,7 +238,7 @@ def test_doctor_says_how_much_there_is_and_why_there_is_nothing(logs: Logs) -> N
         [finding] = (it for it in examine(logs.laptop.project) if it.what == f"source of pipeline {NAME}")
         return finding.message, finding.hint
 
-    uri = f"{SCHEME}://{logs.folder}/*.log"
+    uri = f"{logs.folder}/*.log"
     assert source() == (f"{uri} names no range yet", f"no log {logs.folder}/*.log has a complete line")
     logs.append("a.log", line(1))
     assert source() == (f"{uri} names 1 range", "")

@@ -21,7 +21,18 @@ PACKAGES = {
     "featurestore_transforms": ROOT / "transforms" / "featurestore_transforms",
     "featurestore_operator": ROOT / "operator" / "featurestore_operator",
 }
-GROUND = {"arrays", "digest", "errors", "redaction", "failpoint", "failure", "humanize", "protocol", "retry", "timestamps"}
+GROUND = {
+    "arrays",
+    "digest",
+    "errors",
+    "redaction",
+    "failpoint",
+    "failure",
+    "humanize",
+    "protocol",
+    "retry",
+    "timestamps",
+}
 """The only modules of ``featurestore`` that are in no room."""
 SAME_ROLE = ("featurestore/online", "featurestore/arrivals")
 """Rooms with a protocol and rooms of its implementations: the same name is the same role there."""

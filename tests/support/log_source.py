@@ -28,6 +28,10 @@ SCHEME = "log"
 COLUMNS = ("at", "level", "n")
 
 
+def is_log(source: Source) -> bool:
+    return source.uri.endswith(".log")
+
+
 def path_of(uri: str) -> str:
     return uri.removeprefix(f"{SCHEME}://")
 
@@ -44,7 +48,7 @@ class LogSource:
     noun = "range"
 
     def __init__(self, source: Source, base: str | None, environ: Mapping[str, str] | None) -> None:
-        self._pattern = path_of(source.uri)
+        self._pattern = source.uri
 
     def arrivals(self) -> Iterator[Arrival]:
         for path in sorted(glob.glob(self._pattern)):

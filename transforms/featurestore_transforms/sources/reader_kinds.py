@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from featurestore.arrivals.arrival import Arrival
 from featurestore.resources.data_pipeline import Source
 from featurestore_transforms.sources.formats import open_file
 from featurestore_transforms.sources.reader import ArrivalReader
 
-READER_KINDS: dict[str, Callable[[Arrival, Source], ArrivalReader]] = {}
-"""Scheme of a source's URI to what opens its arrivals. All other schemes are files."""
+
+class ReaderKind(NamedTuple):
+    """``serves``: whether a spec is of this kind. ``open``: makes a reader of one of its arrivals."""
+
+    serves: Callable[[Source], bool]
+    open: Callable[[Arrival, Source], ArrivalReader]
+
+
+READER_KINDS = (ReaderKind(lambda source: True, open_file),)
+"""The first that serves is taken."""
 
 
 def open_reader(arrival: Arrival, source: Source) -> ArrivalReader:
@@ -20,6 +29,5 @@ def open_reader(arrival: Arrival, source: Source) -> ArrivalReader:
         UnreadableFile: it is gone, was changed, is empty, or is not what the source says.
         StorageError: storage did not answer.
     """
-    scheme, separator, _ = source.uri.partition("://")
-    opened = READER_KINDS.get(scheme, open_file) if separator else open_file
-    return opened(arrival, source)
+    kind = next(kind for kind in READER_KINDS if kind.serves(source))
+    return kind.open(arrival, source)
