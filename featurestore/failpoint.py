@@ -20,6 +20,7 @@ Step = Literal[
     "during-publish",
     "after-publish",
     "before-checkpoint",
+    "before-delete",
     "after-checkpoint",
     "before-promote",
     "after-promote",

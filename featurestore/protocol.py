@@ -17,10 +17,11 @@ from featurestore.views.builds import BuildResult, PublishResult
 
 
 class BatchRequest(Model):
-    """Run batch ``number`` of a pipeline: manifest in, commit out."""
+    """Run batch ``number`` of a pipeline: manifest in, commit out. ``base``: where relative sources begin."""
 
     kind: Literal["batch"] = "batch"
     root: str
+    base: str = "/"
     pipeline: str
     number: int
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 class Arrival:
     """One version of one source file.
 
-    ``uri``: where the file is, as fsspec and Polars open it. ``version``: what changes when the file does:
+    ``uri``: where the file is, as fsspec and Polars open it; of a relative source, below the project's folder
+    (:func:`featurestore.resources.location.locate`). ``version``: what changes when the file does:
     the etag in object storage, ``<mtime_ns>-<size>`` in a local folder. ``size_bytes`` and ``modified_us`` (UTC,
     microseconds since 1970) are as listed.
     """

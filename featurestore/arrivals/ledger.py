@@ -50,18 +50,32 @@ class Ledger:
     def uid(self) -> str:
         """The ledger's identity: the application id of all commits made from it."""
         if self._uid is None:
-            path = f"{paths.ledger(self._pipeline)}/ledger.json"
-            data = self._storage.find(path)
-            if data is None:
-                self._storage.put_if_absent(path, canonical_json({"uid": uuid.uuid4().hex}))
-                data = self._storage.read(path)
-            self._uid = str(json.loads(data)["uid"])
+            self._uid = self._stored_uid()
+        if self._uid is None:
+            path = paths.identity(self._pipeline)
+            self._storage.put_if_absent(path, canonical_json({"uid": uuid.uuid4().hex}))
+            self._uid = str(json.loads(self._storage.read(path))["uid"])
         return self._uid
 
     @property
     def pipeline(self) -> str:
         """Name of the pipeline."""
         return self._pipeline
+
+    def is_current(self) -> bool:
+        """Whether storage still has the ledger that this instance read: it may be deleted, and another begun."""
+        return self._uid is None or self._stored_uid() == self._uid
+
+    def require_current(self, uid: str) -> None:
+        """Raises NotFound if the ledger ``uid`` was deleted: what was begun for it must not be committed."""
+        if self._stored_uid() != uid:
+            raise NotFound(
+                "the pipeline was deleted with its data meanwhile", where=f"the ledger of {self._pipeline!r}"
+            )
+
+    def _stored_uid(self) -> str | None:
+        data = self._storage.find(paths.identity(self._pipeline))
+        return None if data is None else str(json.loads(data)["uid"])
 
     def last_batch(self) -> int:
         """The greatest number of a manifest; 0 if there is none."""
@@ -121,7 +135,7 @@ class Ledger:
                 wanted=f"number {self._head + 1} of {self.uid()}",
                 got=f"number {manifest.number} of {manifest.uid}",
             )
-        if not self._is_current(manifest):
+        if not self._still_fits(manifest):
             return False
         path = paths.manifest(self._pipeline, manifest.number)
         if not self._storage.put_if_absent(path, manifest.to_json()):
@@ -238,7 +252,7 @@ class Ledger:
         self._later_manifests += 1
         self._head = manifest.number
 
-    def _is_current(self, manifest: Manifest) -> bool:
+    def _still_fits(self, manifest: Manifest) -> bool:
         named: set[object] = set()
         for entry in sorted(manifest.entries, key=lambda entry: entry.arrival.uri):
             name = entry.replays or entry.arrival.uri

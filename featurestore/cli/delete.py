@@ -51,8 +51,7 @@ def delete(project: Project, word: str, name: str, *, data: bool) -> str:
         return f"{kind.noun} {name!r} deleted. Its data stays in {storage.root}"
     if kind.model is FeatureView:
         _drop_online(project, name)
-    for folder in paths.data(kind.folder, name):
-        storage.delete(folder)
+    project.registry.delete_data(kind.model, name)
     return f"{kind.noun} {name!r} deleted, with all its data"
 
 

@@ -115,12 +115,9 @@ def _view(project: Project, name: str, limit: int, form: OutputFormat | None) ->
     if form in (OutputFormat.JSON, OutputFormat.YAML):
         return dump(listing(items), form)
     return columns(
-        ["COMMIT", "TIME", "OF DATASET", "ADDED", "REMOVED", "QUARANTINED"],
+        ["COMMIT", "TIME", "ADDED", "REMOVED", "QUARANTINED"],
         [
-            [
-                item[key]
-                for key in ("version", "time", "commit", "rowsAdded", "rowsRemoved", "rowsQuarantined")
-            ]
+            [item[key] for key in ("commit", "time", "rowsAdded", "rowsRemoved", "rowsQuarantined")]
             for item in items
         ],
     )

@@ -107,7 +107,9 @@ def replay(project: Project, name: str, *, batch: int | None, file: int | None, 
         RequestError: a file is gone or was changed since.
     """
     pipeline_summary(project, name)
-    manifest = entries.replay(project.storage, name, now_us=now_us, batch=batch, file=file)
+    manifest = entries.replay(
+        project.storage, name, base=str(project.folder), now_us=now_us, batch=batch, file=file
+    )
     if manifest is None:
         return "Nothing to run again."
     files = len({entry.arrival.uri for entry in manifest.entries})

@@ -49,7 +49,7 @@ class PipelineSummary:
         facts: dict[str, Any] = {"batches": self.done, "batchesPending": self.head - self.done}
         if self.last is not None:
             facts |= {
-                "datasetVersion": self.last.dataset_version,
+                "commit": self.last.dataset_version,
                 "lastBatch": self.last.model_dump(mode="json", by_alias=True, exclude={"kind", "pipeline"}),
             }
         return {
@@ -79,14 +79,19 @@ class ViewSummary:
         return (now_us - self.build.watermark_us) / SECOND_US
 
     @property
+    def online_commit(self) -> int | None:
+        """The commit of the dataset that the online store holds, as it was last seen; None if it is behind."""
+        version = self.status.online_version if self.status else None
+        return self.build.source_version if self.build and self.build.version == version else None
+
+    @property
     def online(self) -> str:
         """The commit of the dataset that the online store holds, as it was last seen."""
         if self.accepted.resource.spec.online.enabled == "Never":
             return "Never"
-        version = self.status.online_version if self.status else None
-        if version is None or self.build is None:
+        if self.status is None or self.status.online_version is None or self.build is None:
             return "-"
-        return f"{self.build.source_version:,}" if version == self.build.version else "behind"
+        return f"{self.online_commit:,}" if self.online_commit is not None else "behind"
 
     @property
     def errors(self) -> str:
@@ -107,7 +112,7 @@ class ViewSummary:
                 "rows": self.build.rows,
                 "rowsQuarantined": self.build.rows_quarantined,
                 "watermark": None if watermark_us is None else format_time(watermark_us),
-                "onlineVersion": self.status.online_version if self.status else None,
+                "onlineCommit": self.online_commit,
             }
         return {
             **document(self.accepted.resource),

@@ -125,12 +125,18 @@ def rows(
 
 
 def replay(
-    storage: Storage, pipeline: str, *, now_us: int, batch: int | None = None, file: int | None = None
+    storage: Storage,
+    pipeline: str,
+    *,
+    now_us: int,
+    base: str | None = None,
+    batch: int | None = None,
+    file: int | None = None,
 ) -> Manifest | None:
     """The batch that runs open entries again, under the newest spec; None if none is open.
 
     Without ``batch`` or ``file`` all are run again whose file still is the version that was taken, but not those
-    that ``onOverwrite: Reject`` refuses. ``now_us``: UTC microseconds now.
+    that ``onOverwrite: Reject`` refuses. ``base``: where relative sources begin. ``now_us``: UTC microseconds now.
 
     Raises:
         NotFound: there is no such pipeline.
@@ -154,7 +160,7 @@ def replay(
         }
         if not wanted:
             return None
-        ready, refused = _part(storage, ledger, accepted.resource.spec, wanted.values())
+        ready, refused = _part(storage, ledger, accepted.resource.spec, base, wanted.values())
         if refused and (not ready or batch is not None or file is not None):
             raise RequestError(
                 "this cannot be run again",
@@ -176,10 +182,10 @@ def replay(
 
 
 def _part(
-    storage: Storage, ledger: Ledger, spec: DataPipelineSpec, wanted: Iterable[Quarantined]
+    storage: Storage, ledger: Ledger, spec: DataPipelineSpec, base: str | None, wanted: Iterable[Quarantined]
 ) -> tuple[list[Entry], list[str]]:
     """Entries of a manifest that runs these again, and why others cannot be."""
-    source = open_source(spec.source, None, source_environ())
+    source = open_source(spec.source, base, source_environ())
     manifest = cache(ledger.manifest)
     ready: list[Entry] = []
     refused: list[str] = []

@@ -47,7 +47,7 @@ class ResourceStatus(Model):
 
     ``observed_digest``: the accepted resource that the conditions are about. ``failure`` and
     ``next_attempt_us``: the last error that stands, and when the step that met it is tried again.
-    ``online_version``: commit of a view that the online store holds.
+    ``online_version``: version of the view's table that the online store holds.
     """
 
     observed_digest: str

@@ -66,11 +66,12 @@ class BuildView:
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """Bring the online store up to version ``to_version`` of the build's table."""
+    """Bring the online store up to version ``to_version`` of the build's table, which holds ``commit`` of the dataset."""
 
     view: str
     digest: str
     to_version: int
+    commit: int
 
     @property
     def key(self) -> str:
@@ -136,7 +137,7 @@ def describe(step: Step) -> str:
         case BuildView():
             return f"build {step.view} up to commit {step.to_version} of its dataset"
         case Publish():
-            return f"publish commit {step.to_version} of {step.view}"
+            return f"publish commit {step.commit} of {step.view}"
         case Promote():
             return f"let {step.view} be read from build {step.digest}"
         case Retire():

@@ -59,6 +59,10 @@ class _ViewPlan:
         self.online = spec.online.enabled is OnlineEnabled.ALWAYS
         self.serving = self.there.serving.digest if self.there.serving else None
         self.to_version = self.source.dataset_version
+        old = self.there.serving_spec
+        # Commits of two datasets are not to be compared: the view may have been pointed at another pipeline, or its
+        # pipeline deleted and created again.
+        self.same_dataset = old is not None and build_digest(old, self.source.uid) == self.serving
 
     def make(self) -> tuple[Condition, ...]:
         """Plan the steps; the view's conditions."""
@@ -74,7 +78,12 @@ class _ViewPlan:
         self._retire()
         if not suspended and self.to_version is not None:
             old = there.serving_spec
-            if self.serving is not None and self.serving != self.wanted and old is not None:
+            if (
+                self.serving is not None
+                and self.serving != self.wanted
+                and old is not None
+                and self.same_dataset
+            ):
                 self._advance(self.serving, old.online.enabled is OnlineEnabled.ALWAYS)
             self._advance(self.wanted, self.online)
         materialized, synced = self._materialized(), self._synced()
@@ -94,7 +103,7 @@ class _ViewPlan:
         unpublished = held is None or held < build.version
         # While the dataset keeps growing, what is built already is published in the same round.
         if unpublished:
-            self.part.add_step(Publish(self.name, digest, build.version))
+            self.part.add_step(Publish(self.name, digest, build.version, build.source_version))
 
     def _swappable(self) -> bool:
         """Whether readers lose nothing by a promotion, and there is something to promote."""
@@ -104,8 +113,12 @@ class _ViewPlan:
         build = self.there.builds.get(self.wanted)
         if build is None:
             return False
-        before = self.there.builds.get(now.digest) if now is not None else None
-        if before is not None and build.source_version < before.source_version:
+        before = self.there.builds.get(now.digest) if now is not None and self.same_dataset else None
+        if now is not None and not self.same_dataset:
+            enough = self.to_version
+        else:
+            enough = before.source_version if before is not None else None
+        if enough is not None and build.source_version < enough:
             return False
         return not self.online or self._holds(self.wanted, build.version)
 
@@ -150,13 +163,13 @@ class _ViewPlan:
         if build is None:
             return false("OnlineSynced", Reason.NOT_BUILT, "There is nothing to publish yet.")
         if self._holds(self.wanted, build.version):
-            message = f"The online store holds commit {build.version}."
+            message = f"The online store holds commit {build.source_version}."
             return true("OnlineSynced", Reason.UP_TO_DATE, message)
-        key = Publish(self.name, self.wanted, build.version).key
+        key = Publish(self.name, self.wanted, build.version, build.source_version).key
         attempt = self.part.observed.attempts.get(key)
         if attempt is not None:
             return false("OnlineSynced", *self.part.trouble_of(attempt, key))
-        return false("OnlineSynced", Reason.PUBLISHING, f"Commit {build.version} is to be published.")
+        return false("OnlineSynced", Reason.PUBLISHING, f"Commit {build.source_version} is to be published.")
 
     def _ready(self, materialized: Condition, synced: Condition, suspended: bool) -> Condition:
         """True only when offline and online hold the same commit, of the accepted definition."""
@@ -168,8 +181,8 @@ class _ViewPlan:
                 keeps = self.serving is not None and self.serving != self.wanted
                 more = " Readers use the previous definition meanwhile." if keeps else ""
                 return condition.model_copy(update={"type": "Ready", "message": condition.message + more})
-        if self._swappable():
+        if self._swappable() or self.serving != self.wanted:
             return self.part.unready(Reason.PROMOTING, "Readers are about to read the new definition.")
         build = self.there.builds[self.wanted]
         where = "Offline and online hold" if self.online else "Offline holds"
-        return true("Ready", Reason.UP_TO_DATE, f"{where} commit {build.version}.")
+        return true("Ready", Reason.UP_TO_DATE, f"{where} commit {build.source_version}.")

@@ -14,7 +14,8 @@ from pydantic import ValidationError
 
 from featurestore.digest import canonical_json, digest
 from featurestore.errors import NotFound, SpecError, StorageError, did_you_mean
-from featurestore.resources import FeatureStore, Resource
+from featurestore.failpoint import hit
+from featurestore.resources import DataPipeline, FeatureStore, Resource
 from featurestore.resources.kinds import kind_of
 from featurestore.storage import paths
 from featurestore.storage.objects import Storage
@@ -68,7 +69,8 @@ class Registry:
     def accept(self, resource: Resource) -> str:
         """The digest of the resource, which is the accepted one from now on.
 
-        The resource is written before the pointer to it. Accepting the same thing twice writes nothing.
+        The resource is written before the pointer to it. Accepting the same thing twice writes nothing. A deletion
+        of an earlier one's data that was cut off is done first: nothing of that is taken for its own.
 
         Raises:
             StorageError: storage did not answer.
@@ -81,6 +83,8 @@ class Registry:
             return named
         folder, name = kind_of(resource).folder, resource.metadata.name
         if self.accepted_digest(type(resource), name) != named:
+            if self._storage.find(paths.deleting(folder, name)) is not None:
+                self.delete_data(type(resource), name)
             self._storage.put_if_absent(paths.accepted(folder, name, named), data)
             self._storage.replace(paths.pointer(folder, name), canonical_json({"digest": named}))
         return named
@@ -147,6 +151,23 @@ class Registry:
     def remove(self, model: type[Resource], name: str) -> None:
         """The resource is accepted no more. Its past definitions stay readable by digest."""
         self._storage.delete(paths.pointer(kind_of(model).folder, name))
+
+    def delete_data(self, model: type[Resource], name: str) -> None:
+        """Delete all that was made of a resource that was removed. What is cut off here, the next call does.
+
+        The ledger's identity goes first: whoever still works on a batch finds it gone, and commits nothing.
+
+        Raises:
+            StorageError: storage did not answer.
+        """
+        folder = kind_of(model).folder
+        self._storage.replace(paths.deleting(folder, name), b"{}")
+        if model is DataPipeline:
+            self._storage.delete(paths.identity(name))
+        for each in paths.data(folder, name):
+            hit("before-delete")
+            self._storage.delete(each)
+        self._storage.delete(paths.deleting(folder, name))
 
     def _parse(self, model: type[R], data: bytes, path: str) -> R:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
@@ -15,13 +16,23 @@ from featurestore.resources.resource import Resource
 from featurestore.resources.rule import SpecRule, Transition, exactly_one
 
 REDIS_PATTERN = r"^rediss?://.+$"
+_LOST = re.compile(r"[#?\\]|%[0-9A-Fa-f]{2}")
 Uri = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
 
 
 class Offline(Model):
     uri: Uri = Field(description="Storage root: any fsspec URL, or a path relative to the file it stands in.")
     secret_ref: SecretRef | None = Field(None, description="Secret with the credentials of the storage.")
-    rules = (NO_CREDENTIALS, NO_CHAIN)
+    rules = (
+        NO_CREDENTIALS,
+        NO_CHAIN,
+        SpecRule(
+            message="tables below a path with # ? \\ or a code such as %20 would not be found again",
+            holds=lambda offline: not _LOST.search(offline.uri),
+            cel="!self.uri.matches('[#?\\\\\\\\]|%[0-9A-Fa-f]{2}')",
+            field="uri",
+        ),
+    )
 
 
 class DuckDB(Model):

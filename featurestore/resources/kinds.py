@@ -164,7 +164,7 @@ KINDS: dict[str, Kind] = {
             ),
             wide=(
                 PrinterColumn("Batch", "integer", ".status.batch", "Number of the last committed batch."),
-                PrinterColumn("Commit", "integer", ".status.datasetVersion", "Version of the dataset."),
+                PrinterColumn("Commit", "integer", ".status.commit", "Commit of the dataset."),
                 PrinterColumn(
                     "Oldest",
                     "date",
@@ -174,7 +174,7 @@ KINDS: dict[str, Kind] = {
                 _NEXT,
             ),
             references=(ResourceReference("DataPipeline", ("transforms", ITEMS, "lookup", "pipeline")),),
-            tells=("datasetVersion", "acceptedDigest"),
+            tells=("commit", "acceptedDigest"),
             label="featurestore.dev/pipeline",
             has_data=True,
         ),
@@ -188,10 +188,16 @@ KINDS: dict[str, Kind] = {
                 PrinterColumn("Freshness", "date", ".status.watermark", "Age of the greatest event time."),
                 PrinterColumn("Rows", "integer", ".status.rows", "Feature rows in the offline store."),
                 PrinterColumn(
-                    "Commit", "integer", ".status.offlineVersion", "Dataset version that is served offline."
+                    "Commit",
+                    "integer",
+                    ".status.offlineCommit",
+                    "Commit of the dataset that is served offline.",
                 ),
                 PrinterColumn(
-                    "Online", "integer", ".status.onlineVersion", "Dataset version that is served online."
+                    "Online",
+                    "integer",
+                    ".status.onlineCommit",
+                    "Commit of the dataset that is served online.",
                 ),
             ),
             wide=(

@@ -91,6 +91,15 @@ def resolve_uri(text: str, base: Path | str) -> str:
     return os.path.normpath(os.path.join(os.path.abspath(base), os.path.expanduser(text)))
 
 
+def locate(uri: str, base: str | None) -> str:
+    """Where the file of an arrival is: the ledger knows files of relative sources by their path below the project.
+
+    >>> locate("raw/a.csv", "/srv/project"), locate("/srv/raw/a.csv", "/"), locate("s3://raw/a.csv", "/srv")
+    ('/srv/project/raw/a.csv', '/srv/raw/a.csv', 's3://raw/a.csv')
+    """
+    return uri if "://" in uri or uri.startswith("/") else os.path.normpath(os.path.join(base or "", uri))
+
+
 def is_relative(text: str) -> bool:
     """Whether the URI names another place for each process: by its folder, or by its user's home.
 

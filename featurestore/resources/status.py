@@ -78,7 +78,7 @@ class DataPipelineStatus(KindStatus):
         None, description="The spec that runs: the last good one. It may be older than the one given."
     )
     batch: Count | None = Field(None, description="Number of the last committed batch.")
-    dataset_version: Count | None = Field(None, description="Version of the dataset's Delta table.")
+    commit: Count | None = Field(None, description="Commit of the dataset: the version of its Delta table.")
     rows: Count | None = Field(None, description="Rows of the dataset.")
     quarantined_rows: Count | None = Field(None, description="Rows that the last batch put into quarantine.")
     quarantined_files: Count | None = Field(
@@ -100,8 +100,13 @@ class FeatureViewStatus(KindStatus):
         None, description="The spec that runs: the last good one. It may be older than the one given."
     )
     build: Digest | None = Field(None, description="The build that serves.")
-    offline_version: Count | None = Field(None, description="Dataset version that the offline store holds.")
-    online_version: Count | None = Field(None, description="Dataset version that the online store holds.")
+    offline_commit: Count | None = Field(
+        None, description="Commit of the dataset that the offline store holds."
+    )
+    online_commit: Count | None = Field(
+        None,
+        description="Commit of the dataset that the online store holds. Null while one is being published.",
+    )
     rows: Count | None = Field(None, description="Feature rows in the offline store.")
     entities: Count | None = Field(None, description="Entities in the online store.")
     quarantined_rows: Count | None = Field(None, description="Rows that did not fit the declared types.")

@@ -35,6 +35,8 @@ class Observer:
         self._ledgers: dict[str, Ledger] = {}
         self._backlogs: dict[str, tuple[str, Backlog]] = {}
         self._failed: dict[str, FailureStreak] = {}
+        self.begun_anew: set[str] = set()
+        """Pipelines that were deleted with their data and created again, as the last look found."""
 
     def desired(self, *, draining: bool = False) -> Desired:
         """The resources as accepted now.
@@ -56,6 +58,7 @@ class Observer:
 
         ``hinted``: pipeline to files that may be new.
         """
+        self._forget(desired)
         pipelines: dict[str, ObservedPipeline | FailureStreak] = {}
         for name, accepted in desired.pipelines.items():
             look = self._pipeline(name, accepted, now_us, hinted.get(name, ()))
@@ -97,6 +100,16 @@ class Observer:
         """Whether files were seen that may still be being written."""
         return any(backlog.unsettled for _, backlog in self._backlogs.values())
 
+    def _forget(self, desired: Desired) -> None:
+        """Of a pipeline that is not wanted any more nothing is remembered: it may come back as another one."""
+        self.begun_anew.clear()
+        for name in [name for name in self._ledgers if name not in desired.pipelines]:
+            self._drop(name)
+
+    def _drop(self, pipeline: str) -> None:
+        self._ledgers.pop(pipeline, None)
+        self._backlogs.pop(pipeline, None)
+
     def _try(self, key: str, look: Callable[[], T], now_us: int) -> T | FailureStreak:
         before = self._failed.get(key)
         if before is not None and now_us < before.next_us:
@@ -114,6 +127,9 @@ class Observer:
         self, name: str, accepted: Accepted[DataPipeline], now_us: int, hinted: Iterable[str]
     ) -> Callable[[], ObservedPipeline]:
         def look() -> ObservedPipeline:
+            if not self.ledger(name).is_current():
+                self.begun_anew.add(name)
+                self._drop(name)
             ledger, spec = self.ledger(name), accepted.resource.spec
             digest, backlog = self._backlogs.get(name, ("", None))
             if backlog is None or digest != accepted.digest:

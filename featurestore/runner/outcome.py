@@ -5,7 +5,7 @@ from __future__ import annotations
 from featurestore.arrivals.manifest import Manifest
 from featurestore.arrivals.result import BatchResult
 from featurestore.humanize import count, format_time, sentence, size
-from featurestore.reconcile.steps import CloseBatch, Promote, RunBatch, Step, WriteCheckpoint
+from featurestore.reconcile.steps import CloseBatch, Promote, Publish, RunBatch, Step, WriteCheckpoint
 from featurestore.retry import FailureStreak
 from featurestore.runner.journal import Event, Subject
 from featurestore.views.builds import BuildResult, PublishResult
@@ -30,10 +30,10 @@ def outcome_event(step: Step, outcome: StepOutcome, now_us: int) -> Event | None
             what, message = "BatchCommitted", _batch(outcome)
         case BuildResult():
             rows = count(outcome.rows, "row")
-            what, message = "Built", f"offline commit {outcome.version}: {rows}{_quarantined(outcome)}"
-        case PublishResult():
+            what, message = "Built", f"offline commit {outcome.source_version}: {rows}{_quarantined(outcome)}"
+        case PublishResult() if isinstance(step, Publish):
             entities = f"{outcome.entities:,} " + ("entity" if outcome.entities == 1 else "entities")
-            what, message = "Published", f"online commit {outcome.version}: {entities}"
+            what, message = "Published", f"online commit {step.commit}: {entities}"
         case None if isinstance(step, Promote):
             what, message = "Promoted", f"readers read build {step.digest}"
         case None:

@@ -50,7 +50,7 @@ class Runner:
         self._listener = listener
         self._clock = clock
         self._observer = Observer(project)
-        self._applier = WorkerApplier(project.storage, self._observer, worker, listener, clock)
+        self._applier = WorkerApplier(project, self._observer, worker, listener, clock)
         self._statuses: dict[tuple[str, str], ResourceStatus | None] = {}
         self._unrecorded: set[tuple[str, str]] = set()
         self._stopping = False
@@ -75,6 +75,7 @@ class Runner:
                 # Before the listing: a file that lands after it is heard of.
                 self._watcher.attend({} if draining else _active_sources(desired))
                 observed = self._observer.observe(desired, self._applier.attempts, now_us, hints)
+                self._forget(desired)
                 self._unreachable = None
             except StorageError as error:
                 if draining:
@@ -94,6 +95,18 @@ class Runner:
                 return
             hints = self._wait(plan, now_us)
         self._leave()
+
+    def _forget(self, desired: Desired) -> None:
+        """What was remembered of a resource that is gone, or is another one now, says nothing of it."""
+        for name in self._observer.begun_anew:
+            steps = tuple(f"{kind}/{name}/" for kind in ("close", "batch", "checkpoint"))
+            for key in [key for key in self._applier.attempts if f"{key}/".startswith(steps)]:
+                del self._applier.attempts[key]
+            self._statuses.pop(("pipelines", name), None)
+        wanted = {("pipelines", name) for name in desired.pipelines}
+        wanted |= {("views", name) for name in desired.views}
+        for gone in self._statuses.keys() - wanted:
+            del self._statuses[gone]
 
     def _leave(self) -> None:
         """Record how things stand, for those who look while nobody runs."""

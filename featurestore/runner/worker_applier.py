@@ -19,12 +19,12 @@ from featurestore.reconcile.steps import (
     WriteCheckpoint,
     describe,
 )
+from featurestore.registry.project import Project
 from featurestore.retry import FailureStreak
 from featurestore.runner.listener import Listener
 from featurestore.runner.observer import Observer
 from featurestore.runner.outcome import StepOutcome, failure_event, outcome_event, subject_of
 from featurestore.runner.worker import Worker
-from featurestore.storage.objects import Storage
 from featurestore.views.builds import ActiveBuild, promote
 
 TRIES = 3
@@ -39,13 +39,13 @@ class WorkerApplier:
 
     def __init__(
         self,
-        storage: Storage,
+        project: Project,
         observer: Observer,
         worker: Worker,
         listener: Listener,
         clock: Callable[[], int],
     ) -> None:
-        self._storage = storage
+        self._storage, self._folder = project.storage, str(project.folder)
         self._observer = observer
         self._worker = worker
         self._listener = listener
@@ -56,8 +56,12 @@ class WorkerApplier:
         return self._try(step, lambda: self._close(step))
 
     def run(self, step: RunBatch) -> bool:
-        root = self._storage.root
-        return self._ask(step, BatchRequest(root=root, pipeline=step.pipeline, number=step.number))
+        return self._ask(
+            step,
+            BatchRequest(
+                root=self._storage.root, base=self._folder, pipeline=step.pipeline, number=step.number
+            ),
+        )
 
     def checkpoint(self, step: WriteCheckpoint) -> bool:
         return self._try(step, self._observer.ledger(step.pipeline).checkpoint)

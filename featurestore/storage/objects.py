@@ -6,6 +6,7 @@ Delta tables and Parquet files below it are written by their own libraries, at `
 from __future__ import annotations
 
 import os
+import re
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -36,13 +37,14 @@ class Storage:
     credentials, under the names of the AWS tools; None for the process's own environment.
 
     Raises:
-        SpecError: no file system has such URLs.
+        SpecError: no file system has such URLs, or a table below it would not be found again.
         CodeError: the package for them is not installed.
         StorageError: ``environ`` does not name the keys.
     """
 
     def __init__(self, root: str, environ: Mapping[str, str] | None = None) -> None:
         fs, path = filesystem(root, environ)
+        _require_findable(root, path)
         self.environ = environ
         self._fs = fs
         self._root = path.rstrip("/")
@@ -191,6 +193,21 @@ class Storage:
             file.flush()
             os.fsync(file.fileno())
         return temporary
+
+
+_LOST = re.compile(r"[#?\\\x00-\x1f\x7f]|%[0-9A-Fa-f]{2}|(?<=.)//")
+"""What delta-rs takes for another place than other libraries do, or does not find again: to it, a path is a URL."""
+
+
+def _require_findable(root: str, path: str) -> None:
+    if lost := _LOST.search(path.rstrip("/")):
+        raise SpecError(
+            "data in this storage root would not be found again",
+            where=repr(root),
+            wanted="a path without # ? \\ and control characters, codes such as %20 and empty parts",
+            got=repr(lost.group()),
+            hint="Let spec.offline.uri name another place, or give the folder another name",
+        )
 
 
 def filesystem(url: str, environ: Mapping[str, str] | None = None) -> tuple[Any, str]:

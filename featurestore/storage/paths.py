@@ -4,6 +4,7 @@
 registry/store.json                                the FeatureStore as last accepted
 registry/{pipelines,views}/<name>/current.json     which digest is accepted
 registry/{pipelines,views}/<name>/<digest>.json    the resource with that digest; never changes
+registry/{pipelines,views}/<name>/deleting.json    while its data is being deleted
 registry/{pipelines,views}/<name>/status.json      its conditions, as a runner last saw them
 ledger/<pipeline>/ledger.json                      the ledger's uid: the application id of every commit
 ledger/<pipeline>/manifests/<n div 1000>/<n>.json  the intent of batch n; never changes
@@ -44,12 +45,22 @@ def accepted(kind: str, name: str, digest: str) -> str:
     return f"registry/{kind}/{name}/{digest}.json"
 
 
+def deleting(kind: str, name: str) -> str:
+    """There while the data of a resource is being deleted: whoever finds it there goes on with that first."""
+    return f"registry/{kind}/{name}/deleting.json"
+
+
 def status(kind: str, name: str) -> str:
     return f"registry/{kind}/{name}/status.json"
 
 
 def ledger(pipeline: str) -> str:
     return f"ledger/{pipeline}"
+
+
+def identity(pipeline: str) -> str:
+    """Path of the ledger's uid: without it there is no ledger."""
+    return f"ledger/{pipeline}/ledger.json"
 
 
 def shelf(n: int) -> str:

@@ -160,11 +160,12 @@ def test_a_name_that_is_not_unicode_is_left_out_and_said(
     assert "not valid UTF-8" in caplog.text
 
 
-def test_a_relative_source_begins_at_the_base(local_folder: Folder) -> None:
+def test_files_of_a_relative_source_are_known_by_their_path_below_the_base(local_folder: Folder) -> None:
     local_folder.put("a.csv")
     source = Source.model_validate({"uri": "raw/*.csv", "format": "CSV"})
     (arrival,) = list_arrivals(source, os.path.dirname(local_folder.url))
-    assert arrival.uri == f"{local_folder.url}/a.csv"
+    assert arrival.uri == "raw/a.csv"
+    assert find_arrival(arrival.uri, base=os.path.dirname(local_folder.url)) == arrival
 
 
 def test_a_listing_is_lazy(local_folder: Folder) -> None:

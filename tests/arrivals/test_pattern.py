@@ -25,13 +25,15 @@ def pattern(uri: str, base: str | None = None) -> Pattern:
         ("file:///raw/*.csv", "", "/raw", ("*.csv",)),
         ("raw/*.csv", "", "/base/raw", ("*.csv",)),
         ("../raw/*.csv", "", "/raw", ("*.csv",)),
+        ("./raw//x/../*.csv", "", "/base/raw", ("*.csv",)),
         ("/*.csv", "", "", ("*.csv",)),
     ],
 )
 def test_a_glob_is_taken_apart_where_it_stops_being_fixed(
     uri: str, protocol: str, folder: str, rest: tuple[str, ...]
 ) -> None:
-    assert pattern(uri, "/base") == Pattern(protocol, folder, rest)
+    found = pattern(uri, "/base")
+    assert (found.protocol, found.folder, found.rest) == (protocol, folder, rest)
 
 
 def test_without_a_base_a_path_begins_at_the_working_folder(
@@ -125,3 +127,15 @@ def test_a_double_star_within_a_name_is_an_error_that_shows_how_to_write_it() ->
 def test_a_bucket_must_be_named(uri: str) -> None:
     with pytest.raises(SpecError, match=r"wanted a bucket and a path, as in s3://bucket/folder/\*.parquet"):
         pattern(uri)
+
+
+def test_the_folder_of_a_project_is_no_pattern() -> None:
+    found = pattern("raw/*.csv", "/srv/[x] {y}*")
+    assert (found.folder, found.rest) == ("/srv/[x] {y}*/raw", ("*.csv",))
+    assert pattern("../raw/*.csv", "/srv/[x]/p").folder == "/srv/[x]/raw"
+
+
+def test_files_of_a_relative_source_are_known_by_their_path_below_the_project() -> None:
+    assert pattern("raw/*.csv", "/base").uri("/base/raw/a.csv") == "raw/a.csv"
+    assert pattern("/raw/*.csv", "/base").uri("/raw/a.csv") == "/raw/a.csv"
+    assert pattern("s3://raw/*.csv", "/base").uri("raw/a.csv") == "s3://raw/a.csv"

@@ -267,7 +267,7 @@ def test_history_of_a_view_says_what_each_commit_added(featurestore: Any, filled
     }
     built.commit(app_id=serving.digest, number=2, metadata=metadata)
     (row,) = table(featurestore("history", "view", "aircraft-delays").out)
-    assert (row["OF DATASET"], row["ADDED"], row["REMOVED"], row["QUARANTINED"]) == ("2", "1,663", "1", "7")
+    assert (row["COMMIT"], row["ADDED"], row["REMOVED"], row["QUARANTINED"]) == ("2", "1,663", "1", "7")
     (item,) = json.loads(featurestore("history", "view", "aircraft-delays", "-o", "json").out)["items"]
     assert (item["commit"], item["rowsAdded"], item["watermark"]) == (2, 1663, None)
 

@@ -91,7 +91,7 @@ def test_a_status_wakes_nobody_but_those_that_wait_for_the_dataset(
     patch = ("patch", f"--namespace={namespace}", "--subresource=status", "--type=merge")
     control_plane.kubectl(*patch, "fv", "aircraft", f"--patch={text_of_status({'rows': 7})}")
     control_plane.kubectl(*patch, "dp", "flights", f"--patch={text_of_status({'rows': 7})}")
-    control_plane.kubectl(*patch, "dp", "flights", f"--patch={text_of_status({'datasetVersion': 7})}")
+    control_plane.kubectl(*patch, "dp", "flights", f"--patch={text_of_status({'commit': 7})}")
     eventually(lambda: len(operator.seen()) > before)
     assert [it["name"] for it in operator.seen()[before:]] == ["aircraft"]
 

@@ -40,7 +40,7 @@ def test_a_new_view_is_built_published_and_only_then_served(filled: Any, make_vi
         "OnlineSynced": "True",
         "Degraded": "False",
     }
-    assert said["Ready"].message == "Offline and online hold commit 1."
+    assert said["Ready"].message == "Offline and online hold commit 3."
 
 
 def test_a_view_that_is_never_online_is_served_as_soon_as_it_is_built(filled: Any, make_view: Any) -> None:
@@ -83,7 +83,7 @@ def test_the_old_definition_serves_until_the_new_one_is_complete_and_online(
     filled.settle()
     assert filled.done == [
         BuildView("delays", new, 3, digest),
-        Publish("delays", new, 1),
+        Publish("delays", new, 1, 3),
         Promote("delays", new, digest),
         Retire("delays", old),
     ]

@@ -8,7 +8,7 @@ import pytest
 import s3fs
 from race import race
 
-from featurestore.errors import NotFound, StorageError
+from featurestore.errors import NotFound, SpecError, StorageError
 from featurestore.storage.objects import Storage
 
 WRITER = """
@@ -199,3 +199,11 @@ def test_a_root_that_is_no_folder_is_an_error_and_not_absence(tmp_path: Path) ->
     for write in (storage.put_if_absent, storage.replace):
         with pytest.raises(StorageError, match=r"Not a directory|File exists"):
             write("a/b", b"x")
+
+
+@pytest.mark.parametrize("place", ["s3://features/", "/srv/", "s3://features/a/", "memory://"])
+@pytest.mark.parametrize("name", ["a#b", "a?b", "a%20b", "a\\b", "a\tb"])
+def test_a_root_whose_tables_would_stand_elsewhere_is_refused_with_the_reason(place: str, name: str) -> None:
+    with pytest.raises(SpecError, match="would not be found again") as refused:
+        Storage(f"{place}{name}/store")
+    assert refused.value.hint

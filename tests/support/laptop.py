@@ -156,7 +156,7 @@ class Laptop:
         table = Table.open(self.storage, path)
         if table is None or not table.uris():
             return []
-        return pl.read_parquet(table.uris(), missing_columns="insert").to_dicts()
+        return pl.read_parquet(table.uris(), glob=False, missing_columns="insert").to_dicts()
 
     def build(self, view: str) -> str:
         """Digest of the build that the view is to be read from."""

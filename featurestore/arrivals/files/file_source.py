@@ -32,7 +32,7 @@ class FileSource:
         # There may be thousands of these.
         self._source = source.model_copy(update={"csv": shared(source.csv)})
         self._base, self._environ = base, environ
-        self._stable = StableFiles(partial(ends_whole, self._source))
+        self._stable = StableFiles(partial(ends_whole, self._source, base=base))
 
     def arrivals(self) -> Iterator[Arrival]:
         return list_arrivals(self._source, self._base, self._environ)
@@ -41,7 +41,7 @@ class FileSource:
         return look(self._source, self._base, uris)
 
     def find(self, arrival: Arrival) -> Arrival | None:
-        return find_arrival(arrival.uri, self._environ)
+        return find_arrival(arrival.uri, self._environ, self._base)
 
     def decide(self, arrival: Arrival, known: Sequence[KnownArrival]) -> Entry | None:
         return decide(arrival, known, self._source.on_overwrite)

@@ -11,6 +11,7 @@ from fsspec.utils import glob_translate
 
 from featurestore.errors import SpecError
 from featurestore.resources.data_pipeline import Source
+from featurestore.resources.location import is_relative
 
 TEMPORARY = (
     "~",
@@ -36,6 +37,7 @@ class Pattern:
     """A glob taken apart.
 
     ``protocol``: such as ``s3``, empty for local files. ``folder``: the fixed part, where looking begins.
+    ``base``: what the URIs of its files are relative to; empty if they are absolute.
     ``rest``: the parts after it. In them ``*``, ``?`` and ``[…]`` match within a name, and ``**`` matches any
     number of folders, also none. Upper and lower case differ.
 
@@ -46,6 +48,7 @@ class Pattern:
     protocol: str
     folder: str
     rest: tuple[str, ...]
+    base: str = ""
 
     @classmethod
     def of(cls, source: Source, base: str | None = None) -> Pattern:
@@ -59,7 +62,12 @@ class Pattern:
         if not separator:
             protocol, path = "", os.path.abspath(os.path.join(base or "", os.path.expanduser(url)))
         parts = path.split("/")
-        fixed = next((at for at, part in enumerate(parts) if _MAGIC.search(part)), len(parts) - 1)
+        # The project's folder is a name: a ``[`` in it is no pattern.
+        own = [part for part in os.path.normpath(url).split("/") if part != ".."]
+        below = 0 if separator else len(parts) - len(own)
+        fixed = next(
+            (at for at, part in enumerate(parts) if at >= below and _MAGIC.search(part)), len(parts) - 1
+        )
         if any("**" in part and part != "**" for part in parts):
             wanted = "'**' as a whole part of the path, as in folder/**/*.parquet"
             raise SpecError(
@@ -70,15 +78,21 @@ class Pattern:
             raise SpecError(
                 "the glob names no bucket", where="spec.source.uri", wanted=wanted, got=repr(source.uri)
             )
-        return cls(protocol, "/".join(parts[:fixed]), tuple(parts[fixed:]))
+        relative = not separator and is_relative(url) and not url.startswith("~")
+        start = os.path.abspath(base or "") if relative else ""
+        return cls(protocol, "/".join(parts[:fixed]), tuple(parts[fixed:]), start)
 
     @property
     def is_local(self) -> bool:
         return not self.protocol
 
-    def uri(self, path: str) -> str:
+    def url(self, path: str) -> str:
         """What fsspec and Polars open."""
         return f"{self.protocol}://{path}" if self.protocol else path
+
+    def uri(self, path: str) -> str:
+        """What a file is known by: a project that is moved as a whole keeps its files."""
+        return os.path.relpath(path, self.base) if self.base else self.url(path)
 
     def matches(self, path: str) -> bool:
         """True if the glob names this path, and it is the path of a finished file."""

@@ -19,6 +19,7 @@ from typing import Any
 from featurestore.arrivals.arrival import Arrival
 from featurestore.arrivals.files.glob import Pattern
 from featurestore.resources.data_pipeline import Source
+from featurestore.resources.location import locate
 from featurestore.storage.objects import answering, filesystem, require_bucket
 from featurestore.timestamps import SECOND_US, to_us
 
@@ -57,20 +58,23 @@ def look(source: Source, base: str | None, uris: Iterable[str]) -> list[Arrival]
         StorageError: storage did not answer.
     """
     pattern = Pattern.of(source, base)
-    found = (_local(uri) for uri in sorted(set(uris)) if pattern.matches(uri))
+    located = sorted({locate(uri, pattern.base) for uri in uris})
+    found = (_local(path, pattern.uri(path)) for path in located if pattern.matches(path))
     return [arrival for arrival in found if arrival is not None]
 
 
-def find_arrival(uri: str, environ: Mapping[str, str] | None = None) -> Arrival | None:
+def find_arrival(
+    uri: str, environ: Mapping[str, str] | None = None, base: str | None = None
+) -> Arrival | None:
     """The file as it is now, with its version in the words of the listing; None if it is not there.
 
-    ``environ``: as in :func:`list_arrivals`.
+    ``base`` and ``environ``: as in :func:`list_arrivals`.
 
     Raises:
         StorageError: storage did not answer.
     """
     if "://" not in uri:
-        return _local(uri)
+        return _local(locate(uri, base), uri)
     fs, path = filesystem(uri, environ)
     with answering("the source cannot be read", uri):
         try:
@@ -86,7 +90,7 @@ def find_arrival(uri: str, environ: Mapping[str, str] | None = None) -> Arrival 
 def explain_empty(source: Source, base: str | None = None, environ: Mapping[str, str] | None = None) -> str:
     """Why a listing that succeeded may have been empty, for people. Arguments as of :func:`list_arrivals`."""
     pattern = Pattern.of(source, base)
-    folder, rest = pattern.uri(pattern.folder), "/".join(pattern.rest)
+    folder, rest = pattern.url(pattern.folder), "/".join(pattern.rest)
     fs, _ = filesystem(folder, environ)
     with answering("the source cannot be listed", folder):
         if fs.isdir(f"{pattern.folder}/{rest}"):
@@ -111,7 +115,7 @@ def local_files(pattern: Pattern, folder: str) -> Iterator[Arrival]:
             if name.endswith("/"):
                 if pattern.may_hold(path[:-1]):
                     yield from walk(path[:-1])
-            elif pattern.matches(path) and (arrival := _local(path)) is not None:
+            elif pattern.matches(path) and (arrival := _local(path, pattern.uri(path))) is not None:
                 yield arrival
         above.remove((status.st_dev, status.st_ino))
 
@@ -133,12 +137,12 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
     return entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and os.path.isdir(entry.path))
 
 
-def _local(path: str) -> Arrival | None:
+def _local(path: str, uri: str) -> Arrival | None:
     status = _status(path)
     if status is None or not stat.S_ISREG(status.st_mode) or not _is_text(path):
         return None
     version = f"{status.st_mtime_ns}-{status.st_size}"
-    return Arrival(path, version, status.st_size, status.st_mtime_ns // 1000)
+    return Arrival(uri, version, status.st_size, status.st_mtime_ns // 1000)
 
 
 def _status(path: str) -> os.stat_result | None:
@@ -170,10 +174,10 @@ def _list_s3(pattern: Pattern, environ: Mapping[str, str] | None) -> Iterator[Ar
     bucket, _, folder = pattern.folder.partition("/")
     fixed = pattern.rest[0].partition("*")[0].partition("?")[0].partition("[")[0]
     prefix = f"{folder}/{fixed}" if folder else fixed
-    fs, _ = filesystem(pattern.uri(bucket), environ)
+    fs, _ = filesystem(pattern.url(bucket), environ)
     request = {"Bucket": bucket, "Prefix": prefix}
     while True:
-        with answering("the source cannot be listed", pattern.uri(f"{bucket}/{prefix}")):
+        with answering("the source cannot be listed", pattern.url(f"{bucket}/{prefix}")):
             page: dict[str, Any] = fs.call_s3("list_objects_v2", **request)
         for item in page.get("Contents", ()):
             path = f"{bucket}/{item['Key']}"
@@ -186,8 +190,8 @@ def _list_s3(pattern: Pattern, environ: Mapping[str, str] | None) -> Iterator[Ar
 
 
 def _list_any(pattern: Pattern, environ: Mapping[str, str] | None) -> Iterator[Arrival]:
-    fs, folder = filesystem(pattern.uri(pattern.folder), environ)
-    with answering("the source cannot be listed", pattern.uri(pattern.folder)):
+    fs, folder = filesystem(pattern.url(pattern.folder), environ)
+    with answering("the source cannot be listed", pattern.url(pattern.folder)):
         try:
             found = fs.find(folder, detail=True, refresh=True)
         except FileNotFoundError as error:

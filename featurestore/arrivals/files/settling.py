@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from featurestore.arrivals.arrival import Arrival
 from featurestore.arrivals.manifest import Entry
 from featurestore.resources.data_pipeline import Compression, Format, Source
+from featurestore.resources.location import locate
 
 QUIET_WHOLE_US = 200_000
 QUIET_US = 2_000_000
@@ -97,8 +98,8 @@ class StableFiles:
                 del self._seen[uri]
 
 
-def ends_whole(source: Source, arrival: Arrival) -> bool:
-    """True if a local file ends as a finished file of the source's format does.
+def ends_whole(source: Source, arrival: Arrival, base: str | None = None) -> bool:
+    """True if a local file ends as a finished file of the source's format does. ``base``: where relative ones begin.
 
     False says little: a last line may lack its newline, and compressed files have no mark.
     """
@@ -109,7 +110,7 @@ def ends_whole(source: Source, arrival: Arrival) -> bool:
         return False
     index = _MARKS[source.format]
     try:
-        with open(arrival.uri, "rb") as file:
+        with open(locate(arrival.uri, base), "rb") as file:
             length = max(map(len, index))
             file.seek(max(0, arrival.size_bytes - length))
             return file.read(length).endswith(index)

@@ -66,4 +66,4 @@ def _files(pattern: Pattern, paths: set[str]) -> Iterator[str]:
                 if pattern.may_hold(path):
                     yield from (arrival.uri for arrival in local_files(pattern, path))
         elif pattern.matches(path):
-            yield path
+            yield pattern.uri(path)

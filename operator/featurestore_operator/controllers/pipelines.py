@@ -284,7 +284,7 @@ def _facts(
     return {
         **facts,
         "batch": result.number,
-        "datasetVersion": result.dataset_version,
+        "commit": result.dataset_version,
         "rows": result.dataset_rows,
         "quarantinedRows": result.rows_quarantined,
         "quarantinedFiles": result.files_quarantined,

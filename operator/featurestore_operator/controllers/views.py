@@ -176,8 +176,8 @@ def _facts(
         return {}
     return {
         "build": serving,
-        "offlineVersion": build.version,
-        "onlineVersion": view.published.get(digest),
+        "offlineCommit": build.source_version,
+        "onlineCommit": build.source_version if view.published.get(digest) == build.version else None,
         "rows": build.rows,
         "entities": view.entities.get(digest),
         "quarantinedRows": build.rows_quarantined,

@@ -10,7 +10,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +24,7 @@ from featurestore.protocol import BatchRequest, Progress
 from featurestore.registry.registry import Registry
 from featurestore.resources import DataPipeline
 from featurestore.resources.data_pipeline import DataPipelineSpec, Otherwise
+from featurestore.resources.location import locate
 from featurestore.storage import paths
 from featurestore.storage.delta import FILE, ROW, DataFile, Table
 from featurestore.storage.objects import Storage
@@ -79,7 +80,7 @@ def run_batch(storage: Storage, request: BatchRequest, progress: Callable[[Progr
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             with tempfile.TemporaryDirectory(prefix="featurestore-") as scratch:
-                run = _Run(storage, manifest, spec, plan, Path(scratch), progress)
+                run = _Run(storage, manifest, request.base, spec, plan, Path(scratch), progress)
                 outcome = run.outcome(user_types(open_dataset(storage, request.pipeline)))
             return commit(storage, manifest, spec, outcome)
         except Conflict:
@@ -94,6 +95,7 @@ class _Run:
 
     storage: Storage
     manifest: Manifest
+    base: str
     spec: DataPipelineSpec
     plan: BatchPlan
     scratch: Path
@@ -160,7 +162,8 @@ class _Run:
         if entry.action is Action.REJECT:
             return UnreadableFile(entry.rule, entry.reason)
         try:
-            return open_reader(entry.arrival, self.spec.source)
+            where = replace(entry.arrival, uri=locate(entry.arrival.uri, self.base))
+            return open_reader(where, self.spec.source)
         except UnreadableFile as refusal:
             return refusal
 

@@ -15,6 +15,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
+from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.manifest import Manifest
 from featurestore.arrivals.result import BatchResult
 from featurestore.errors import Conflict, StorageError, TransientError
@@ -87,8 +88,11 @@ def commit(
     """The result of the batch, after its two commits; of another run that was first, that one's result.
 
     Raises:
+        NotFound: the pipeline was deleted with its data meanwhile.
         Conflict: other writers were always first, or another run of this batch came to something else.
     """
+    ledger = Ledger(storage, manifest.pipeline)
+    ledger.require_current(manifest.uid)
     _commit_quarantine(storage, manifest, outcome)
     hit("after-quarantine-commit")
     if outcome.schema is not None:
@@ -97,6 +101,7 @@ def commit(
         dataset = open_dataset(storage, manifest.pipeline)
         if is_done(dataset, manifest):
             break
+        ledger.require_current(manifest.uid)
         try:
             dataset = _with_columns(storage, dataset, manifest.pipeline, outcome.types)
             _commit_dataset(dataset, manifest, spec, outcome)

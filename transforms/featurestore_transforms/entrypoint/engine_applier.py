@@ -58,7 +58,7 @@ class EngineApplier:
             root=self._storage.root, view=step.view, digest=step.digest, to_version=step.to_version
         )
         built = run_build(self._storage, request, self._progress)
-        self._say(f"{step.view} has {count(built.rows, 'row')} offline, as commit {built.version}")
+        self._say(f"{step.view} has {count(built.rows, 'row')} offline, as commit {built.source_version}")
         return True
 
     def publish(self, step: Publish) -> bool:
@@ -67,7 +67,7 @@ class EngineApplier:
             root=self._storage.root, view=step.view, digest=step.digest, to_version=step.to_version
         )
         published = run_publish(self._storage, request, current_us())
-        self._say(f"{step.view} has {published.entities:,} entities online, as commit {published.version}")
+        self._say(f"{step.view} has {published.entities:,} entities online, as commit {step.commit}")
         return True
 
     def promote(self, step: Promote) -> bool:

@@ -134,6 +134,8 @@ class _Build:
         if misfits is None or misfits.committed(self._digest) < dataset.version:
             self._quarantine(misfits, dataset, rows, filled.broken, afresh=afresh)
         hit("after-quarantine-commit")
+        # Deleted meanwhile, it must not come back.
+        definition(self._storage, self._view, self._digest)
         table = table.commit(
             app_id=self._digest,
             number=dataset.version,
