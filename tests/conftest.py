@@ -19,7 +19,8 @@ import storage_server
 from cluster.binaries import MissingError
 from unavailable import unavailable
 
-from featurestore.storage.objects import Storage, filesystem
+from featurestore.storage.filesystem import filesystem
+from featurestore.storage.objects import Storage
 
 pytest_plugins = ["cluster.fixtures"]
 

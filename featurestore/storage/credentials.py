@@ -19,7 +19,14 @@ KEY, SECRET, TOKEN = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 _REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
 _REGION = "us-east-1"  # as all of these libraries take it for granted
-_ALLOW_HTTP = "aws_allow_http"
+ALLOW_HTTP = "aws_allow_http"
+_FOUND_BY_OBJECT_STORE = (
+    KEY,
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+)
+NO_CREDENTIALS = "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, as for the AWS tools"
 
 
 def is_s3(url: str) -> bool:
@@ -120,6 +127,36 @@ def own_keys() -> dict[str, Any]:
     }
 
 
+def profile_options(url: str) -> dict[str, Any]:
+    """Options of obstore for keys that only the AWS tools' own files name, or nobody; {} if it finds keys by itself.
+
+    Raises:
+        StorageError: there are no credentials.
+    """
+    if any(os.environ.get(name) for name in _FOUND_BY_OBJECT_STORE):
+        return {}
+    try:
+        from botocore.session import Session
+    except ImportError:
+        return {}
+    session = Session()
+    found = session.get_credentials()
+    if found is None:
+        raise StorageError("there are no credentials", where=url, hint=NO_CREDENTIALS)
+
+    def credentials() -> dict[str, Any]:
+        keys = found.get_frozen_credentials()
+        return {
+            "access_key_id": keys.access_key,
+            "secret_access_key": keys.secret_key,
+            "token": keys.token,
+            "expires_at": getattr(found, "_expiry_time", None),
+        }
+
+    region = _first(os.environ, _REGIONS) or session.get_config_variable("region") or _REGION
+    return {"credential_provider": credentials, "region": region}
+
+
 def object_store_options(url: str, environ: Mapping[str, str] | None) -> dict[str, str] | None:
     """Options of delta-rs for a table at ``url``; None if it needs none.
 
@@ -137,7 +174,7 @@ def object_store_options(url: str, environ: Mapping[str, str] | None) -> dict[st
 
 def allow_http(endpoint: str) -> dict[str, str]:
     """delta-rs asks whether plain HTTP was meant. An endpoint that says so was."""
-    return {_ALLOW_HTTP: "true"} if endpoint.startswith("http://") else {}
+    return {ALLOW_HTTP: "true"} if endpoint.startswith("http://") else {}
 
 
 def _first(environ: Mapping[str, str], names: tuple[str, ...]) -> str | None:

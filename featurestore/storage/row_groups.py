@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 
 from featurestore.arrays import Ints
 from featurestore.storage.delta import DataFile, Table
-from featurestore.storage.objects import Storage, answering
+from featurestore.storage.filesystem import answering
+from featurestore.storage.objects import Storage
 from featurestore.timestamps import to_us
 
 T = TypeVar("T")

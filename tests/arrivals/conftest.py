@@ -14,7 +14,8 @@ from featurestore.arrivals.files.listing import list_arrivals
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.manifest import Entry, Manifest
 from featurestore.resources.data_pipeline import Source
-from featurestore.storage.objects import Storage, filesystem
+from featurestore.storage.filesystem import filesystem
+from featurestore.storage.objects import Storage
 
 
 @dataclass(frozen=True)

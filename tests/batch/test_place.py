@@ -20,7 +20,8 @@ from featurestore.registry.registry import Registry
 from featurestore.resources import DataPipeline
 from featurestore.storage import paths
 from featurestore.storage.delta import Table
-from featurestore.storage.objects import Storage, filesystem
+from featurestore.storage.filesystem import filesystem
+from featurestore.storage.objects import Storage
 from featurestore_transforms.batch.batch import run_batch
 from featurestore_transforms.tables.row_changes import scan
 

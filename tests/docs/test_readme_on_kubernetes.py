@@ -18,7 +18,7 @@ from cluster_story import Story, story
 from readme import README, ROOT, Shell, blocks
 from unavailable import unavailable
 
-from featurestore.storage.objects import filesystem
+from featurestore.storage.filesystem import filesystem
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("controllers")]
 INSTALL, USE = (block for block in blocks("") if "kubectl apply" in block)

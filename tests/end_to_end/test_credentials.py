@@ -27,7 +27,8 @@ from featurestore.failure import Failure
 from featurestore.protocol import JobRequest
 from featurestore.registry.registry import Registry
 from featurestore.resources import DataPipeline, FeatureStore, FeatureView
-from featurestore.storage.objects import Storage, filesystem
+from featurestore.storage.filesystem import filesystem
+from featurestore.storage.objects import Storage
 
 NOW_US = 1_700_000_000_000_000
 ROOT, RAW = "s3://features/root", "s3://raw/events"

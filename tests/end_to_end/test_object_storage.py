@@ -15,7 +15,8 @@ import pytest
 
 import featurestore
 from featurestore.storage import paths
-from featurestore.storage.objects import Storage, filesystem
+from featurestore.storage.filesystem import filesystem
+from featurestore.storage.objects import Storage
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 RESOURCES = """

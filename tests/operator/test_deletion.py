@@ -106,7 +106,7 @@ def test_a_view_waits_for_the_batch_that_may_write_to_it_before_its_data_goes(
     assert paths.builds("things").rpartition("/")[0] in held(s3)
     it.node.resume()
     eventually(lambda: not it.is_there("featureview", "things"))
-    it.until("datapipeline", "events", "UpToDate", batch=1)
+    it.until("datapipeline", "events", "UpToDate", batch=2)
     assert not set(held(s3)) & set(paths.data("views", "things"))
 
 

@@ -22,7 +22,8 @@ from featurestore.errors import StorageError
 from featurestore.resources.data_pipeline import Source
 from featurestore.storage.credentials import Credentials, object_store_options
 from featurestore.storage.delta import Table
-from featurestore.storage.objects import Storage, filesystem
+from featurestore.storage.filesystem import filesystem
+from featurestore.storage.objects import Storage
 from featurestore.storage.row_groups import RowGroups
 from featurestore_transforms.tables.data_files import write_data_file
 from featurestore_transforms.tables.polars_credentials import access
@@ -172,7 +173,7 @@ def test_credentials_without_a_key_say_which_one_is_missing(keys: dict[str, str]
     ) as raised:
         Storage("s3://b/r", given)
     assert "tests-only" not in str(raised.value)
-    Storage("memory://elsewhere", given)
+    Storage("file:///srv/elsewhere", given)
 
 
 def test_secrets_are_in_no_representation(keys: dict[str, str]) -> None:

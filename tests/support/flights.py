@@ -11,7 +11,7 @@ from conditions import Object
 from tenant import Tenant
 
 from featurestore.cli.template import PIPELINE, VIEW
-from featurestore.storage.objects import filesystem
+from featurestore.storage.filesystem import filesystem
 
 BUCKETS = ("features", "raw")
 TAILNUM = "N14228"

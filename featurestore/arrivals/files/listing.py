@@ -20,7 +20,7 @@ from featurestore.arrivals.arrival import Arrival
 from featurestore.arrivals.files.glob import Pattern
 from featurestore.resources.data_pipeline import Source
 from featurestore.resources.location import locate
-from featurestore.storage.objects import answering, filesystem, require_bucket
+from featurestore.storage.filesystem import answering, filesystem, require_bucket
 from featurestore.timestamps import SECOND_US, to_us
 
 logger = logging.getLogger(__name__)

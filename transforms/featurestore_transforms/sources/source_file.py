@@ -15,7 +15,7 @@ from featurestore.arrivals.arrival import Arrival
 from featurestore.arrivals.files.listing import find_arrival
 from featurestore.resources.data_pipeline import Compression
 from featurestore.storage.credentials import source_environ
-from featurestore.storage.objects import answering, filesystem
+from featurestore.storage.filesystem import answering, filesystem
 from featurestore_transforms.sources.reader import DECODING, UnreadableFile
 
 _CHUNK_BYTES = 8 << 20
