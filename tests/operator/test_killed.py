@@ -20,6 +20,8 @@ from eventually import eventually
 from examples import exhaustive, sample
 from operating import Operator
 
+from featurestore.resources.kinds import KINDS
+
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("controllers")]
 WAVE, WAVES = 6, 2
 """Operators that are killed before one comes that goes on with the work of all, and how often that happens at once."""
@@ -27,11 +29,7 @@ WITHIN_S = 120.0
 REST_S = 2.0
 MOST_LIVES = 60
 CERTAIN = (
-    *(
-        f"{verb} {kind}"
-        for verb in ("GET", "WATCH")
-        for kind in ("featurestores", "datapipelines", "featureviews")
-    ),
+    *(f"{verb} {kind.plural}" for verb in ("GET", "WATCH") for kind in KINDS.values()),
     *("GET jobs", "WATCH jobs", "GET pods", "WATCH pods", "PATCH configmaps", "POST jobs", "PATCH jobs"),
     *("PATCH featurestores/status", "PATCH datapipelines/status", "PATCH featureviews/status", "POST events"),
 )

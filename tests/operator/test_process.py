@@ -14,21 +14,22 @@ from eventually import eventually
 from manifest import pipeline, text, view
 from operating import OBSERVING_OPERATOR, Start
 
+from featurestore.resources.kinds import KINDS
 from featurestore_operator.settings import Settings, parse
 
-READER = """
+READER = f"""
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
-metadata: {name: reader}
+metadata: {{name: reader}}
 rules:
-- {apiGroups: [featurestore.dev], resources: [featurestores, datapipelines, featureviews], verbs: [get, list, watch]}
-- {apiGroups: [batch], resources: [jobs], verbs: [get, list, watch]}
+- {{apiGroups: [featurestore.dev], resources: [{", ".join(kind.plural for kind in KINDS.values())}], verbs: [get, list, watch]}}
+- {{apiGroups: [batch], resources: [jobs], verbs: [get, list, watch]}}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
-metadata: {name: readers}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: reader}
-subjects: [{kind: User, name: poor, apiGroup: rbac.authorization.k8s.io}]
+metadata: {{name: readers}}
+roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: reader}}
+subjects: [{{kind: User, name: poor, apiGroup: rbac.authorization.k8s.io}}]
 """
 
 

@@ -11,8 +11,8 @@ from typing import Any, get_args
 import pytest
 from pydantic import ValidationError
 
-from featurestore.resources import DataPipeline, FeatureStore, FeatureView
 from featurestore.resources.feature_view import Aggregate, AggregateFunction, Feature, FeatureViewSpec
+from featurestore.resources.kinds import KINDS
 from featurestore.resources.model import Model
 from featurestore.resources.outputs import build_digest
 from featurestore.resources.quantity import format_bytes, format_duration, parse_bytes, parse_duration
@@ -20,7 +20,7 @@ from featurestore.resources.rule import SpecRule
 from featurestore.resources.transform import Drop, Lookup, Select, Transform
 from featurestore.resources.value import ColumnType
 
-KINDS: tuple[type[Model], ...] = (FeatureStore, DataPipeline, FeatureView)
+MODELS_OF_KINDS: tuple[type[Model], ...] = tuple(kind.model for kind in KINDS.values())
 
 
 def models(model: type[Model], seen: set[type[Model]]) -> Iterator[type[Model]]:
@@ -40,7 +40,7 @@ def parts(annotation: Any) -> Iterator[type[Model]]:
 
 
 SEEN: set[type[Model]] = set()
-MODELS = [model for kind in KINDS for model in models(kind, SEEN)]
+MODELS = [model for kind in MODELS_OF_KINDS for model in models(kind, SEEN)]
 every_model = pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
 
 

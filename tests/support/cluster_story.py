@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -103,12 +103,13 @@ class Story(ReportsConditions):
         user: str = "operator",
         by: Proxy | None = None,
         wait: bool = True,
+        program: Sequence[str] = ("-m", "featurestore_operator"),
     ) -> Operator:
-        """An operator that serves the namespace. ``by``: its way to the API server."""
+        """An operator that serves the namespace. ``by``: its way to the API server. ``program``: what Python runs."""
         kubeconfig = self.plane.kubeconfig_of(user, ["system:masters"], by.url if by is not None else None)
         port = free_port()
         command = [
-            *(sys.executable, "-m", "featurestore_operator"),
+            *(sys.executable, *program),
             *(f"--kubeconfig={kubeconfig}", f"--port={port}", f"--identity={user}"),
             *(f"--namespace={self.namespace}", "--no-leader-elect", *options),
         ]

@@ -160,6 +160,9 @@ class Controller:
             model = key.row.model
             if store.registry.accepted_digest(model, key.name) is not None and self._is_gone(key):
                 store.registry.remove(model, key.name)
+                # They heard of it when the object went, and may have looked while it was still accepted.
+                for reader in self._cache.readers(key):
+                    self._cache.wake(reader)
 
     def _is_gone(self, key: Key) -> bool:
         """Whether the API server says so too: readers of a view that is there must not lose it to an old list."""

@@ -23,8 +23,11 @@ from cluster.node import Node, check_machine
 from cluster.node import node as started_node
 from unavailable import unavailable
 
+from featurestore.resources.kinds import KINDS
+
 CRDS = Path(__file__).parents[3] / "crds"
-KINDS = ("featureviews", "datapipelines", "featurestores")
+PLURALS = [kind.plural for kind in reversed(KINDS.values())]
+"""What names others goes before what is named."""
 ESTABLISHED_S = 20.0
 
 
@@ -116,7 +119,7 @@ def namespace_of(plane: ControlPlane) -> Iterator[str]:
     with plane.client() as client:
         CoreV1Api(client).create_namespace(V1Namespace(metadata=V1ObjectMeta(name=name)))
         yield name
-        for kind in KINDS:
+        for kind in PLURALS:
             CustomObjectsApi(client).delete_collection_namespaced_custom_object(
                 "featurestore.dev", "v1alpha1", name, kind
             )
