@@ -62,10 +62,11 @@ cluster: $(VENV)/ready  ## Start a Kubernetes with a node on this machine (Debia
 cluster-down:  ## End what `make cluster` started.
 	@PYTHONPATH=tests/support $(BIN)/python -m cluster down
 
-crds: $(VENV)/ready  ## Write crds/ anew from the table of kinds, the copy that is installed, and the kinds in roles.
+crds: $(VENV)/ready  ## Write from the table of kinds: crds/, the copy that is installed, the kinds in roles, operator/deploy from the chart.
 	@$(BIN)/python -m featurestore.resources.crd crds
 	@$(BIN)/python -m featurestore.resources.crd operator/chart/definitions
-	@$(BIN)/python -m featurestore.resources.roles operator/deploy operator/chart/templates operator/chart/definitions docs
+	@$(BIN)/python -m featurestore.resources.roles operator/chart/templates operator/chart/definitions docs
+	@PYTHONPATH=tests/support $(BIN)/python -m installation
 
 docs: $(VENV)/ready  ## Check that every link in the documentation leads somewhere.
 	@$(BIN)/pytest tests/docs

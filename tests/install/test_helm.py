@@ -1,4 +1,4 @@
-"""Helm's chart and the kustomization are one installation, said twice."""
+"""The chart and the kustomization that is rendered from it install the same, with each component."""
 
 from __future__ import annotations
 
@@ -9,7 +9,16 @@ from typing import Any
 
 import pytest
 from cluster.binaries import MissingError, built
-from installation import CHART, NAMESPACE, Object, Objects, kustomized, templated
+from installation import (
+    CHART,
+    DEPLOY,
+    NAMESPACE,
+    Object,
+    Objects,
+    kustomized,
+    rendered_for_kustomize,
+    templated,
+)
 from unavailable import unavailable
 
 # What a chart says of itself, and the one thing that is said for Helm alone: definitions outlive the release.
@@ -65,17 +74,25 @@ def test_both_install_the_same_objects(
     try:
         ours, theirs = alike(kustomized(tmp_path, *components)), alike(placed(templated(*values)))
     except MissingError as missing:
-        unavailable(str(missing))
+        unavailable(missing)
     assert set(ours) == set(theirs)
     for key, value in ours.items():
         assert theirs[key] == value, key
+
+
+def test_the_kustomization_is_rendered_from_the_chart() -> None:
+    try:
+        rendered = rendered_for_kustomize()
+    except MissingError as missing:
+        unavailable(missing)
+    assert (DEPLOY / "operator.yaml").read_text() == rendered, "run `make crds`"
 
 
 def test_definitions_and_with_them_all_resources_outlive_the_release() -> None:
     try:
         found = templated()
     except MissingError as missing:
-        unavailable(str(missing))
+        unavailable(missing)
     kept = {name for (kind, _, name), it in found.items() if _is_kept(it)}
     assert kept == {name for (kind, _, name) in found if kind == "CustomResourceDefinition"}
     assert len(kept) == 3

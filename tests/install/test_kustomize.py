@@ -200,8 +200,12 @@ def test_the_overlay_in_the_documentation_sets_both_images(tmp_path: Path) -> No
 
 def test_the_documentation_names_every_permission() -> None:
     table = INSTALL[INSTALL.index("## Permissions") : INSTALL.index("It cannot list")]
-    for role in yaml.safe_load_all((DEPLOY / "role.yaml").read_text()):
-        for rule in role.get("rules", ()):
+    of_people = ("featurestore-view", "featurestore-edit", "featurestore-admin")
+    everything = yaml.safe_load_all((DEPLOY / "operator.yaml").read_text())
+    roles = [it for it in everything if "rules" in it and it["metadata"]["name"] not in of_people]
+    assert roles
+    for role in roles:
+        for rule in role["rules"]:
             for resource in rule["resources"]:
                 name = resource.removesuffix("/status").removesuffix("s")
                 rows = [

@@ -43,7 +43,7 @@ ALL = [(f"{kind.short}{path}", node) for kind in KINDS.values() for path, node i
 every_node = pytest.mark.parametrize("node", [node for _, node in ALL], ids=[path for path, _ in ALL])
 
 
-@pytest.mark.parametrize("folder", ["deploy", "chart/templates", "chart/definitions"])
+@pytest.mark.parametrize("folder", ["chart/templates", "chart/definitions"])
 def test_roles_and_rules_list_the_kinds_of_the_table(folder: str) -> None:
     manifests = {path: path.read_text() for path in (ROOT / "operator" / folder).glob("*.yaml")}
     listing = [path for path, text in manifests.items() if "# kinds: " in text]

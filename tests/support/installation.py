@@ -22,6 +22,8 @@ ALERTS = [rule for group in GROUPS for rule in group["rules"]]
 DASHBOARD = json.loads((MONITORING / "dashboard.json").read_text())
 PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 
+_APART = ("definitions.yaml", "certificate.yaml", "monitoring.yaml")
+"""Templates that are a file or a component of the kustomization by themselves."""
 Object = dict[str, Any]
 Objects = dict[tuple[str, str, str], Object]
 """By kind, namespace and name."""
@@ -52,17 +54,34 @@ def templated(*settings: str) -> Objects:
     Raises:
         MissingError: Helm was not built.
     """
-    values = [f"--set={it}" for it in settings]
-    command = [
+    return objects(printed(_template(*(f"--set={it}" for it in settings))))
+
+
+def _template(*options: str) -> list[object]:
+    """The command that renders the chart for the version of Kubernetes of the tests."""
+    kubernetes = f"--kube-version={version('k8s.io/kubernetes')}"
+    return [
         built("helm"),
         "template",
         "featurestore",
         CHART,
         f"--namespace={NAMESPACE}",
-        f"--kube-version={version('k8s.io/kubernetes')}",
-        *values,
+        kubernetes,
+        *options,
     ]
-    return objects(printed(command))
+
+
+def rendered_for_kustomize() -> str:
+    """``operator/deploy/operator.yaml``: the chart's objects without what only Helm says; the definitions stand apart.
+
+    Raises:
+        MissingError: Helm was not built.
+    """
+    templates = sorted(path.name for path in (CHART / "templates").glob("*.yaml"))
+    shown = [f"--show-only=templates/{name}" for name in templates if name not in _APART]
+    of_helm = ("# Source:", "app.kubernetes.io/managed-by: Helm", "helm.sh/chart:")
+    lines = [it for it in printed(_template(*shown)).splitlines() if not it.strip().startswith(of_helm)]
+    return "\n".join(("# Rendered from operator/chart: make crds", *lines, ""))
 
 
 def objects(text: str) -> Objects:
@@ -85,3 +104,7 @@ def printed(command: Sequence[object]) -> str:
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+if __name__ == "__main__":
+    (DEPLOY / "operator.yaml").write_text(rendered_for_kustomize())
