@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -70,6 +71,31 @@ def test_readers_on_any_storage_see_the_next_generation(storage: Storage, spec: 
         clock.s += 1
         assert read(store, spec) == version
         assert store.index.version("things", "d") == OnlineVersion(version, 1)
+
+
+def test_a_person_opens_a_generation_and_finds_features_by_their_names(local_root: str, spec: Any) -> None:
+    put(Storage(local_root), spec, 7)
+    [file] = Path(local_root, FOLDER).glob("*.duckdb")
+    with duckdb.connect(str(file), read_only=True) as connection:
+        found = connection.sql("FROM things").to_arrow_table().to_pylist()
+        rows = connection.sql("SELECT key, x FROM rows").fetchall()
+    assert [(it["key"], it["x"], it["event_timestamp"].year) for it in found] == [("a", 7, 1970)]
+    assert rows == [("a", 7)]
+
+
+def test_names_that_are_one_to_duckdb_are_told_apart_in_a_generation(
+    local_root: str, view_in: MakeView
+) -> None:
+    features = [
+        {"name": name, "type": "int64", "column": "x"} for name in ("a", "A", "key", "rowid", "select")
+    ]
+    put(Storage(local_root), view_in(None, features=features).spec, 7)
+    [file] = Path(local_root, FOLDER).glob("*.duckdb")
+    with duckdb.connect(str(file), read_only=True) as connection:
+        [found] = connection.sql("FROM things").to_arrow_table().to_pylist()
+    assert {name: found[name] for name in ("a", "A_2", "key_2", "rowid", "select")} == dict.fromkeys(
+        ("a", "A_2", "key_2", "rowid", "select"), 7
+    )
 
 
 def test_in_object_storage_readers_look_once_a_second(s3_root: str, spec: Any) -> None:

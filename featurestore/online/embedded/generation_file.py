@@ -1,4 +1,11 @@
-"""A generation of the embedded store: one DuckDB file, whole. Which there are is said by ``index.py``."""
+"""A generation of the embedded store: one DuckDB file, whole. Which there are is said by ``generations.py``.
+
+The tables ``keys`` and ``section_<n>`` are what readers load. The SQL views are for people, who open the file with any
+DuckDB: ``rows``, ``events`` and ``tiles_<n>`` name the columns of the sections, and a view named like the
+FeatureView has the newest row of each entity::
+
+    duckdb online/aircraft-delays/<digest>/00000007-….duckdb 'FROM "aircraft-delays"'
+"""
 
 from __future__ import annotations
 
@@ -14,7 +21,7 @@ import pyarrow as pa
 from featurestore.errors import NotFound, StorageError
 from featurestore.online.embedded.generations import Generation, GenerationIndex
 from featurestore.online.entities import Section, Stored
-from featurestore.online.layout import Form
+from featurestore.online.layout import CREATED_US, EVENT_US, EVENTS, ROWS, START_US, TILES, Form
 from featurestore.storage.objects import Storage
 
 _STORAGE_VERSION = "v1.4.0"
@@ -28,7 +35,7 @@ def add(shelf: GenerationIndex, stored: Stored, version: int) -> Generation:
     generation = Generation(number, version, len(stored), file)
     with tempfile.TemporaryDirectory(prefix="featurestore-") as scratch:
         path = Path(scratch) / "generation.duckdb"
-        _write(path, stored)
+        _write(path, stored, view=shelf.folder.split("/")[-2])
         shelf.storage.replace(f"{shelf.folder}/{file}", path.read_bytes())
     return generation
 
@@ -67,7 +74,7 @@ def _local(storage: Storage, path: str) -> Iterator[Path]:
         yield copy
 
 
-def _write(path: Path, stored: Stored) -> None:
+def _write(path: Path, stored: Stored, view: str) -> None:
     with duckdb.connect() as connection:
         connection.execute(f"ATTACH '{path}' AS file (STORAGE_VERSION '{_STORAGE_VERSION}')")
         # One transaction: else each table is flushed to the disk by itself.
@@ -81,8 +88,67 @@ def _write(path: Path, stored: Stored) -> None:
             names = ["entity", *(f"c{n}" for n in range(len(columns) - 1))]
             connection.register("rows", pa.Table.from_arrays(columns, names))
             connection.execute(f"CREATE TABLE file.main.section_{place} AS SELECT * FROM rows")
+        connection.execute("USE file.main")
+        for statement in _views(stored, view):
+            connection.execute(statement)
         connection.commit()
+        connection.execute("USE memory")
         connection.execute("DETACH file")
+
+
+def _views(stored: Stored, view: str) -> Iterator[str]:
+    """Statements that make the views for people."""
+    for place, section in enumerate(stored.sections):
+        name = {ROWS: "rows", EVENTS: "events"}.get(place, f"tiles_{place - TILES}")
+        taken = {"key"}
+        columns = ", ".join(
+            f"{_shown(f's.c{n}', column.name, column.type)} AS {_quoted(_free(_label(column.name), taken))}"
+            for n, column in enumerate(section.rows.schema)
+        )
+        yield (
+            f"CREATE VIEW {_quoted(name)} AS SELECT decode(k.key) AS key, {columns} "
+            f"FROM section_{place} s JOIN keys k ON k.rowid = s.entity"
+        )
+    # Rows of an entity stand in the order of events, so its last one is the newest.
+    taken = {"key", "published_at"}
+    newest = ", ".join(
+        f"{_shown(f's.c{n}', column.name, column.type)} AS {_quoted(_free(_label(column.name), taken))}"
+        for n, column in enumerate(stored.sections[ROWS].rows.schema)
+    )
+    name = view if view.lower() not in _TABLES else f"view {view}"
+    yield (
+        f"CREATE VIEW {_quoted(name)} AS SELECT decode(k.key) AS key, {newest}, "
+        f"make_timestamp(k.published_us) AS published_at FROM section_{ROWS} s JOIN keys k ON k.rowid = s.entity "
+        "QUALIFY row_number() OVER (PARTITION BY s.entity ORDER BY s.rowid DESC) = 1"
+    )
+
+
+_TABLES = frozenset(
+    {"keys", "rows", "events", *(f"{word}_{n}" for word in ("section", "tiles") for n in range(999))}
+)
+
+
+def _label(name: str) -> str:
+    return {EVENT_US: "event_timestamp", CREATED_US: "created_timestamp", START_US: "start"}.get(name, name)
+
+
+def _shown(column: str, name: str, kind: pa.DataType) -> str:
+    is_time = name in (EVENT_US, CREATED_US, START_US) or pa.types.is_timestamp(kind)
+    return f"make_timestamp({column})" if is_time else column
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """The name, or with a number after it: to DuckDB ``a`` and ``A`` are one."""
+    found, number = name, 1
+    while found.lower() in taken:
+        number += 1
+        found = f"{name}_{number}"
+    taken.add(found.lower())
+    return found
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _plain(column: pa.Array) -> pa.Array:
