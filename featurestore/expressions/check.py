@@ -1,49 +1,75 @@
-"""Expressions and queries of specs, checked before anything runs them.
+"""Expressions of specs, checked before anything runs them: what comes out is the tree that runs.
 
 An expression is row-wise: its answer depends on the row alone. So the order of files, how they are cut into
-batches, and a rerun never change a result, and nothing can be read but the row. A query is one SELECT over the
-table ``self``. What passes here runs in Polars (``polars.sql_expr``, ``polars.SQLContext``) and reads no file.
+batches, and a rerun never change a result, and nothing can be read but the row. Types that are known are checked;
+whole numbers in the spec are computed exactly, and what leaves int64 is refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from datetime import date, datetime
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from featurestore.errors import SpecError, did_you_mean
-from featurestore.expressions.dialect import (
-    CLAUSES,
-    DATE_PARTS,
-    FUNCTIONS,
+from featurestore.expressions.constants import (
+    FIRST_INTEGER,
+    LAST_INTEGER,
+    check_call,
+    fold,
+    interval,
+    number,
+    time_literal,
+)
+from featurestore.expressions.dialect import DATE_PARTS, QUERY_ONLY, READERS, REFUSED, RESERVED, TYPES, WORD
+from featurestore.expressions.functions import BY_NAME, FUNCTIONS
+from featurestore.expressions.grammar import STEP, parse_expression
+from featurestore.expressions.overload import NoLiteral, NoSignature, castable, resolve
+from featurestore.expressions.signature import MANY, Signature, SqlFunction
+from featurestore.expressions.tree import Call, Column, Constant, Node
+from featurestore.expressions.value_type import (
+    ANY,
+    BOOL,
+    DATE,
+    FLOAT,
+    INT,
     INTERVAL,
-    MANY,
-    READERS,
-    REFUSED,
-    RESERVED,
-    TIMES,
-    TYPES,
-    WHY,
-    WORD,
-    DialectError,
-    Token,
-    Use,
-    tokens,
+    NULL,
+    TEXT,
+    TIMESTAMP,
+    Kind,
+    ValueType,
+    common,
+    list_of,
+    takes,
 )
 
 if TYPE_CHECKING:
     from sqlglot import exp
-    from sqlglot.dialects.dialect import Dialect
 
-SELF = "self"
-_STEP = "An `sql` step can do more with the rows of a file, `aggregate` in a view with those of an entity"
+_SHOWN = 500
+"""Characters of what was got that an error shows."""
+Known = Mapping[str, ValueType | None]
+"""Columns that there are; None where the type is not known."""
 
 
-def check_expression(text: str, *, where: str, columns: Collection[str] | None = None) -> frozenset[str]:
+@dataclass(frozen=True, slots=True)
+class CheckedExpression:
+    """``columns``: those that it uses."""
+
+    text: str
+    where: str
+    tree: Node
+    columns: frozenset[str]
+
+
+def check_expression(
+    text: str, *, where: str, columns: Collection[str] | Known | None = None
+) -> frozenset[str]:
     """The columns that a row-wise expression uses.
 
-    ``columns``: those that there are; None if they are not known yet.
+    ``columns``: those that there are, with their types where they are known; None if they are not known yet.
 
     Raises:
         SpecError: it is no expression, or one that is refused; the message says why and what to write instead.
@@ -51,148 +77,313 @@ def check_expression(text: str, *, where: str, columns: Collection[str] | None =
     >>> sorted(check_expression("distance / (air_time / 60.0)", where="spec"))
     ['air_time', 'distance']
     """
-    used = _Check(text, where, query=False).expression()
-    if columns is not None:
-        for name in sorted(used):
-            if name not in columns:
-                raise SpecError(
-                    f"unknown column {name!r}", where=where, got=text, hint=did_you_mean(name, columns)
-                )
-    return used
+    return checked(text, where=where, columns=columns).columns
 
 
-def check_query(text: str, *, where: str) -> None:
-    """Nothing, if the text is one SELECT that reads the table ``self`` and nothing else.
+def check_condition(text: str, *, where: str, columns: Collection[str] | Known | None = None) -> None:
+    """Raises SpecError unless the text is an expression that is true or false."""
+    found = checked(text, where=where, columns=columns).tree.type
+    if found.kind not in (Kind.BOOL, Kind.ANY):
+        raise SpecError("a condition is true or false", where=where, got=f"{text}, which is {found}")
+
+
+def checked(text: str, *, where: str, columns: Collection[str] | Known | None = None) -> CheckedExpression:
+    """The tree of an expression, with the types that can be known.
 
     Raises:
-        SpecError: it is no such query; the message says why and what to write instead.
-
-    >>> check_query("SELECT carrier, count(*) AS flights FROM self GROUP BY carrier", where="spec")
+        SpecError: as :func:`check_expression`.
     """
-    _Check(text, where, query=True).select()
+    known: Known | None = (
+        columns if columns is None or isinstance(columns, Mapping) else dict.fromkeys(columns)
+    )
+    reader = _Reader(text, where, known)
+    tree = reader.read(parse_expression(text, where))
+    return CheckedExpression(text, where, tree, frozenset(reader.used))
 
 
-class _Check:
+class _Reader:
     """One text being checked."""
 
-    def __init__(self, text: str, where: str, *, query: bool) -> None:
-        self._text, self._where, self._query = text, where, query
-        self._tokens: list[Token] = []
+    def __init__(self, text: str, where: str, known: Known | None) -> None:
+        self._text, self._where, self._known = text, where, known
+        self.used: set[str] = set()
 
-    def expression(self) -> frozenset[str]:
+    def read(self, node: exp.Expr) -> Node:
         from sqlglot import exp
 
-        select = self._parse(f"SELECT ({self._text})")
-        if not isinstance(select, exp.Select) or any(
-            value for key, value in select.args.items() if key != "expressions"
-        ):
-            raise self._refuse("an expression is one value of a row", "clauses of a query", _STEP)
-        (root,) = select.expressions
-        inner = root.this
-        if isinstance(root, exp.Tuple):
-            raise self._refuse("an expression gives one value", f"{len(root.expressions)} values")
-        if isinstance(inner, exp.Alias):
-            hint = "The name stands in the YAML; the operator before it may be unknown"
-            raise self._refuse("an expression has no alias", f"the name {inner.alias!r} after it", hint)
-        self._count_words(root)
-        return self._walk(root)
+        if isinstance(node, (exp.Binary, exp.Connector)) and type(node) in _chains():
+            return self._chain(node)
+        reader = _readers().get(type(node))
+        if reader is None:
+            reason = _REASONS.get(node.key, f"{node.key.upper()} is not allowed here")
+            raise self._refuse(reason, self._text, STEP)
+        return reader(self, node)
 
-    def select(self) -> None:
+    # --- names and constants
+
+    def _column(self, node: exp.Expr) -> Node:
         from sqlglot import exp
 
-        root = self._parse(self._text)
-        if not isinstance(root, exp.Select):
-            raise self._refuse("only one SELECT is allowed", root.key.upper())
-        if root.args.get("into"):
-            raise self._refuse("a query writes nothing", root.args["into"].sql().strip())
-        names = {cte.alias for cte in root.find_all(exp.CTE)}
-        for name in names:
-            if name.lower() == SELF:
-                raise self._refuse("the table `self` cannot be given another meaning", f"WITH {name}")
-        for table in root.find_all(exp.Table):
-            self._table(table, names | {SELF})
-        self._walk(root)
+        parts = list(node.parts)  # type: ignore[attr-defined]
+        if any(isinstance(part, exp.Star) for part in parts):
+            raise self._refuse(_REASONS["star"], self._text, STEP)
+        for part in parts:
+            self._check_name(part)
+        name = str(parts[0].name)
+        self.used.add(name)
+        kind: ValueType | None = ANY
+        if self._known is not None:
+            if name not in self._known:
+                hint = did_you_mean(name, self._known)
+                raise self._refuse(f"unknown column {name!r}", self._text, hint)
+            kind = self._known[name]
+        found: Node = Column(name, kind or ANY)
+        for part in parts[1:]:
+            found = self._field(found, str(part.name))
+        return found
 
-    def _parse(self, sql: str) -> exp.Expr:
-        import sqlglot
-        from sqlglot import TokenType
-        from sqlglot.errors import SqlglotError
-
-        try:
-            ours = tokens(self._text)
-        except DialectError as odd:
-            raise self._refuse(odd.problem, odd.got, odd.hint) from odd
-        if self._query and (not ours or ours[0].word not in ("SELECT", "WITH", "")):
-            raise self._refuse("only one SELECT is allowed", ours[0].text if ours else "nothing")
-        try:
-            theirs = _polars().tokenize(sql)
-            (root,) = sqlglot.parse(sql, dialect=_polars())
-        except (SqlglotError, RecursionError, ValueError) as error:
-            if not self._query and any(token.word in CLAUSES for token in ours):
-                raise self._refuse(
-                    "an expression is one value of a row", "clauses of a query", _STEP
-                ) from error
-            wanted = "one SELECT over the table `self`" if self._query else "an expression of Polars SQL"
+    def _check_name(self, part: exp.Expr) -> None:
+        bare = "" if part.args.get("quoted") else part.name
+        if bare.upper() in REFUSED:
+            raise self._refuse(f"{bare} is not allowed here", bare, f"Because {REFUSED[bare.upper()]}")
+        if bare.upper() in RESERVED:
+            raise self._refuse("this word has a meaning of its own", bare, f'A column of this name: "{bare}"')
+        if bare and not WORD.fullmatch(bare):
             raise self._refuse(
-                "this cannot be parsed", repr(self._text), _first_line(error), wanted=wanted
-            ) from error
-        for kind, theirs_kind, mark in (
-            ("string", TokenType.STRING, "'"),
-            ("quoted", TokenType.IDENTIFIER, '"'),
-        ):
-            mine = [token.text[1:-1].replace(mark * 2, mark) for token in ours if token.kind == kind]
-            if mine != [token.text for token in theirs if token.token_type == theirs_kind]:
-                raise self._refuse("this can be read in two ways", repr(self._text))
-        if root is None:
-            raise self._refuse("there is nothing", repr(self._text))
-        self._tokens = ours
-        return root
-
-    def _count_words(self, root: exp.Expr) -> None:
-        """Each AND and AS has its place: sqlglot passes over some that have none."""
-        from sqlglot import exp
-
-        words = [token.word for token in self._tokens]
-        casts = words.count("CAST") + words.count("TRY_CAST")
-        ands = sum(1 for _ in root.find_all(exp.And, exp.Between))
-        if words.count("AND") != ands or words.count("AS") > casts:
-            raise self._refuse(
-                "this cannot be parsed", repr(self._text), "An AND or an AS is missing or too many"
+                "this cannot be parsed", repr(self._text), f"{bare!r} wants a value on each side"
             )
 
-    def _walk(self, root: exp.Expr) -> frozenset[str]:
+    def _dot(self, node: exp.Expr) -> Node:
         from sqlglot import exp
 
-        allowed = _nodes(query=self._query)
-        used: set[str] = set()
-        for node in root.walk():
-            if isinstance(node, exp.Column):
-                used.add(self._column(node))
-            elif isinstance(node, exp.Anonymous):
-                self._function(node)
-            elif isinstance(node, exp.Cast):
-                self._cast(node)
-            elif isinstance(node, exp.Star) and not self._query:
-                raise self._refuse("an expression names its columns", "*")
-            elif type(node) not in allowed:
-                raise self._node(node)
-            self._details(node)
-        return frozenset(used)
+        if not isinstance(node.expression, exp.Identifier):
+            raise self._refuse("a point wants the name of a field after it", self._text)
+        return self._field(self.read(node.this), str(node.expression.name))
 
-    def _column(self, column: exp.Column) -> str:
-        for part in column.parts:
-            bare = "" if part.args.get("quoted") else part.name
-            if bare.upper() in REFUSED:
-                raise self._refuse(f"{bare} is not allowed here", bare, f"Because {REFUSED[bare.upper()]}")
-            if bare.upper() in RESERVED:
+    def _field(self, struct: Node, name: str) -> Node:
+        if struct.type.kind is Kind.ANY:
+            return Call("FIELD", (struct,), ANY, name)
+        if struct.type.kind is not Kind.STRUCT:
+            raise self._mismatch("a struct before the point", struct)
+        fields = dict(struct.type.fields)
+        if name not in fields:
+            raise self._refuse(f"unknown field {name!r}", self._text, did_you_mean(name, fields))
+        return Call("FIELD", (struct,), fields[name], name)
+
+    def _literal(self, node: exp.Expr) -> Node:
+        if node.args["is_string"]:
+            return Constant(str(node.this), TEXT)
+        value = number(str(node.this))
+        return self._fitting(Constant(value, INT if isinstance(value, int) else FLOAT))
+
+    def _fitting(self, constant: Constant) -> Constant:
+        value = constant.value
+        if constant.type is INT and isinstance(value, int) and not FIRST_INTEGER <= value <= LAST_INTEGER:
+            raise self._refuse(
+                "a whole number leaves int64",
+                f"{self._text}, where {value} stands or comes out",
+                "Write it with a point for a float64: 1.0",
+                wanted=f"{FIRST_INTEGER} to {LAST_INTEGER}",
+            )
+        if isinstance(value, float) and value in (float("inf"), float("-inf")):
+            raise self._refuse("a number leaves float64", self._text)
+        return constant
+
+    def _negative(self, node: exp.Expr) -> Node:
+        from sqlglot import exp
+
+        inner = node.this
+        while isinstance(inner, exp.Paren):
+            inner = inner.this
+        if isinstance(inner, exp.Literal) and not inner.args["is_string"]:
+            value = -number(str(inner.this))
+            return self._fitting(Constant(value, INT if isinstance(value, int) else FLOAT))
+        return self._call("NEG", self.read(node.this))
+
+    def _array(self, node: exp.Expr) -> Node:
+        items = [self.read(item) for item in node.expressions]
+        if not all(isinstance(item, Constant) for item in items):
+            raise self._refuse(
+                "here stand only numbers and texts", node.sql(), "See ARRAY_GET for places that vary"
+            )
+        inner = NULL
+        for item in items:
+            inner = self._common("items of one type", inner, item)
+        return Constant(tuple(item.value for item in items if isinstance(item, Constant)), list_of(inner))
+
+    def _interval(self, node: exp.Expr) -> Node:
+        unit = f" {node.unit.name}" if node.unit else ""  # type: ignore[attr-defined]
+        value = interval(f"{node.this.name}{unit}".lower()) if _is_text(node.this) else None
+        if value is None:
+            raise self._refuse(
+                "unknown interval", node.sql(), "Write INTERVAL '90 minutes'; there are weeks … microseconds"
+            )
+        return Constant(value, INTERVAL)
+
+    # --- operators
+
+    def _chain(self, node: exp.Expr) -> Node:
+        """Operators of one level, from left to right, without recursion: a chain may have many."""
+        spine: list[exp.Expr] = []
+        first = node
+        while type(first) in _chains():
+            spine.append(first)
+            first = first.this
+        found = self.read(first)
+        for operator in reversed(spine):
+            found = self._operator(operator, found)
+        return self._fitting(found) if isinstance(found, Constant) else found
+
+    def _operator(self, node: exp.Expr, left: Node) -> Node:
+        from sqlglot import exp
+
+        name = _chains()[type(node)]
+        if name in _COMPARISONS and isinstance(_inside_not(node.expression), _ranges()):
+            raise self._refuse(
+                "this can be read in two ways", repr(self._text), "Put parentheses around a part"
+            )
+        right = self.read(node.expression)
+        if name in ("AND", "OR", "||"):
+            if name == "||":
+                left, right = self._as_text(left), self._as_text(right)
+            already = isinstance(left, Call) and left.name == name and not isinstance(node.this, exp.Paren)
+            before = left.arguments if already and isinstance(left, Call) else (left,)
+            if already:
+                self._resolve(BY_NAME[name], (right, right))
+                return Call(name, (*before, right), left.type)
+            return self._call(name, left, right)
+        if name in ("+", "-") and left.type == INT and right.type == INT:
+            sign = name
+            if isinstance(left, Constant) and isinstance(right, Constant):
+                return fold(name, (left, right)) or self._call(name, left, right)
+            if isinstance(left, Call) and left.name == "+" and not isinstance(node.this, exp.Paren):
+                return Call("+", (*left.arguments, right), INT, left.detail + sign)
+            return Call("+", (left, right), INT, "+" + sign)
+        if isinstance(left, Constant):
+            left = self._fitting(left)
+        if name in ("IS_SAME", "IS_DISTINCT"):
+            found = self._call("IS_DISTINCT", left, right)
+            return self._call("NOT", found) if name == "IS_SAME" else found
+        return self._call(name, left, right)
+
+    def _as_text(self, node: Node) -> Node:
+        if node.type.kind in (Kind.INT, Kind.FLOAT, Kind.BOOL, Kind.DATE, Kind.TIMESTAMP):
+            return Call("TRY_CAST", (node,), TEXT, "VARCHAR")
+        return node
+
+    def _not(self, node: exp.Expr) -> Node:
+        return self._call("NOT", self.read(node.this))
+
+    def _paren(self, node: exp.Expr) -> Node:
+        return self.read(node.this)
+
+    def _is(self, node: exp.Expr) -> Node:
+        from sqlglot import exp
+
+        if isinstance(node.expression, exp.Null):
+            return self._call("IS_NULL", self.read(node.this))
+        if isinstance(node.expression, exp.Boolean):
+            call = self._call("IS_TRUE", self.read(node.this))
+            assert isinstance(call, Call)
+            return Call("IS_TRUE", call.arguments, BOOL, "TRUE" if node.expression.this else "FALSE")
+        raise self._refuse("IS wants NULL, TRUE or FALSE", node.sql())
+
+    def _between(self, node: exp.Expr) -> Node:
+        if node.args.get("symmetric"):
+            raise self._refuse("this word is not known", "SYMMETRIC", "Write the lesser bound first")
+        value, low, high = self.read(node.this), self.read(node.args["low"]), self.read(node.args["high"])
+        self._resolve(BY_NAME["BETWEEN"], (value, low, high))
+        return self._call("AND", self._call(">=", value, low), self._call("<=", value, high))
+
+    def _in(self, node: exp.Expr) -> Node:
+        if node.args.get("query"):
+            raise self._refuse(_REASONS["subquery"], self._text, STEP)
+        if not node.expressions:
+            raise self._refuse("IN wants values in parentheses", node.sql())
+        return self._call("IN", self.read(node.this), *(self.read(item) for item in node.expressions))
+
+    def _matches(self, node: exp.Expr) -> Node:
+        from sqlglot import exp
+
+        if not _is_text(node.expression):
+            raise self._refuse("a pattern is a text", node.expression.sql(), "It stands in the spec")
+        name = "LIKE" if isinstance(node, (exp.Like, exp.ILike)) else "~"
+        call = self._call(name, self.read(node.this), self.read(node.expression))
+        assert isinstance(call, Call)
+        insensitive = isinstance(node, (exp.ILike, exp.RegexpILike))
+        call = Call(name, call.arguments, BOOL, "i" if insensitive else "")
+        return self._call("NOT", call) if node.args.get("negate") else call
+
+    def _case(self, node: exp.Expr) -> Node:
+        subject = self.read(node.this) if node.this is not None else None
+        pieces: list[Node] = []
+        values: list[Node] = []
+        for one in node.args["ifs"]:
+            when = self.read(one.this)
+            if subject is not None:
+                when = self._call("=", subject, when)
+            elif not takes(BOOL, when.type):
+                raise self._mismatch("true or false after WHEN", when)
+            value = self.read(one.args["true"])
+            pieces += [when, value]
+            values.append(value)
+        default = self.read(node.args["default"]) if node.args.get("default") else Constant(None, NULL)
+        result = NULL
+        for value in (*values, default):
+            result = self._common("values of one type", result, value)
+        return Call("CASE", (*pieces, default), result)
+
+    def _bracket(self, node: exp.Expr) -> Node:
+        if len(node.expressions) != 1:
+            raise self._refuse("a list has one place in brackets", node.sql())
+        place = self.read(node.expressions[0])
+        if not isinstance(place, Constant):
+            raise self._refuse(
+                "here stand only numbers and texts", node.sql(), "See ARRAY_GET for places that vary"
+            )
+        return self._call("ARRAY_GET", self.read(node.this), place)
+
+    def _cast(self, node: exp.Expr) -> Node:
+        from sqlglot import exp
+
+        to = node.to.this.name  # type: ignore[attr-defined]
+        if to not in TYPES or node.to.expressions:  # type: ignore[attr-defined]
+            raise self._refuse("unknown type", node.to.sql(), did_you_mean(to, TYPES))  # type: ignore[attr-defined]
+        if isinstance(node, exp.TryCast):
+            value = self.read(node.this)
+            result = TYPES[to]
+            if not castable(value.type, result):
+                raise self._mismatch(f"a type that can become {to}", value)
+            return Call("TRY_CAST", (value,), result, to)
+        if _is_text(node.this) and TYPES[to] in (DATE, TIMESTAMP):
+            moment = time_literal(node.this.name, to)
+            if moment is None:
                 raise self._refuse(
-                    "this word has a meaning of its own", bare, f'A column of this name: "{bare}"'
+                    f"this is no {to}", repr(node.this.name), "Write 2013-01-31, 2013-01-31 10:00:00"
                 )
-        return str(column.parts[0].name)
+            return Constant(moment, TYPES[to])
+        raise self._refuse(
+            "CAST is not allowed in an expression",
+            self._text,
+            "One value that does not fit would stop the good rows of its file. TRY_CAST gives null for it, "
+            "a `cast` step sends its row to quarantine: write TRY_CAST",
+        )
 
-    def _function(self, node: exp.Anonymous) -> None:
+    # --- calls
+
+    def _extract(self, node: exp.Expr) -> Node:
+        return self._date_part(node.this.name, self.read(node.expression))
+
+    def _date_part(self, part: str, value: Node) -> Node:
+        if part.upper() not in DATE_PARTS:
+            raise self._refuse("unknown part of a time", part, did_you_mean(part.upper(), DATE_PARTS))
+        if not takes(TIMESTAMP, value.type):
+            raise self._mismatch("a time", value)
+        result = FLOAT if part.upper() in ("EPOCH", "MILLISECOND", "MICROSECOND") else INT
+        return Call("DATE_PART", (value,), result, part.upper())
+
+    def _function(self, node: exp.Expr) -> Node:
         name = str(node.this).upper()
-        arguments = node.expressions
         if name in REFUSED:
             raise self._refuse(f"{name} is not allowed here", self._text, f"Because {REFUSED[name]}")
         if READERS.search(name):
@@ -203,91 +394,81 @@ class _Check:
             )
         function = FUNCTIONS.get(name)
         if function is None:
-            known = [known for known, one in FUNCTIONS.items() if self._query or one.use is Use.ROW]
-            raise self._refuse(f"unknown function {name}", self._text, did_you_mean(name, known))
-        if not self._query and function.use is not Use.ROW:
-            raise self._refuse(f"{name} is not allowed in an expression", self._text, WHY[function.use])
-        if not function.least <= len(arguments) <= function.most:
+            if name in QUERY_ONLY:
+                raise self._refuse(
+                    f"{name} is not allowed in an expression", self._text, QUERY_ONLY[name].instead
+                )
+            raise self._refuse(f"unknown function {name}", self._text, did_you_mean(name, FUNCTIONS))
+        count = len(node.expressions)
+        if not function.least <= count <= function.most:
             wanted = str(function.least)
             if function.most != function.least:
                 wanted += f" to {function.most}" if function.most < MANY else " or more"
-            raise self._refuse(
-                f"wrong number of arguments for {name}", f"{len(arguments)} arguments", wanted=wanted
-            )
-        for place in sorted(function.literals):
-            if place < len(arguments) and not _literal(arguments[place]):
-                raise self._refuse(
-                    f"{name} takes only a text or a number as argument {place + 1}",
-                    arguments[place].sql(),
-                    "Polars needs to know it before it sees the rows",
-                )
+            raise self._refuse(f"wrong number of arguments for {name}", f"{count} arguments", wanted=wanted)
+        arguments = [self.read(argument) for argument in node.expressions]
+        if function.name == "DATE_PART":
+            part = arguments[0]
+            if not isinstance(part, Constant) or not isinstance(part.value, str):
+                raise self._not_literal(name, 0)
+            return self._date_part(part.value, arguments[1])
+        if function.name in ("CONCAT", "CONCAT_WS"):
+            arguments = [self._as_text(argument) for argument in arguments]
+        name = {"DIV": "//", "MOD": "%", "REGEXP_LIKE": "~", "IFNULL": "COALESCE"}.get(
+            function.name, function.name
+        )
+        return self._call(name, *arguments, shown=name if name.isalpha() else function.name)
 
-    def _cast(self, node: exp.Cast) -> None:
-        from sqlglot import exp
+    def _call(self, name: str, *arguments: Node, shown: str = "") -> Node:
+        """A call whose arguments fit; a constant, if whole numbers in the spec give it."""
+        for argument in arguments:
+            if isinstance(argument, Constant):
+                self._fitting(argument)
+        if all(isinstance(argument, Constant) for argument in arguments):
+            folded = fold(name, tuple(a for a in arguments if isinstance(a, Constant)))
+            if folded is not None:
+                return self._fitting(folded)
+        signature, result = self._resolve(BY_NAME[name], arguments, shown)
+        if problem := check_call(name, arguments):
+            raise self._refuse(problem.problem, problem.got, problem.hint)
+        if name == "POW" and not (signature and signature.result.type == INT):
+            result = FLOAT
+        return Call(name, arguments, result)
 
-        to = node.to.this.name
-        if to not in TYPES or node.to.expressions:
-            raise self._refuse("unknown type", node.to.sql(), did_you_mean(to, TYPES))
-        literal = _text(node.this) and to in TIMES
-        if literal and not isinstance(node, exp.TryCast) and not _time(node.this.name, to):
-            raise self._refuse(
-                f"this is no {to}", repr(node.this.name), "Write 2013-01-31, 2013-01-31 10:00:00"
-            )
-        if not isinstance(node, exp.TryCast) and not self._query and not literal:
-            raise self._refuse(
-                "CAST is not allowed in an expression", self._text, WHY[Use.RAISES] + ": write TRY_CAST"
-            )
+    def _resolve(
+        self, function: SqlFunction, arguments: tuple[Node, ...], shown: str = ""
+    ) -> tuple[Signature | None, ValueType]:
+        try:
+            return resolve(function, arguments)
+        except NoLiteral as error:
+            raise self._not_literal(shown or function.name, error.place) from error
+        except NoSignature as error:
+            raise self._mismatch(f"{shown or function.name} of {error}", *arguments) from error
 
-    def _details(self, node: exp.Expr) -> None:
-        """What sqlglot knows and Polars does not, node by node."""
-        from sqlglot import exp
+    def _common(self, wanted: str, first: ValueType, second: Node) -> ValueType:
+        found = common(first, second.type)
+        if found is None:
+            raise self._refuse(
+                "types do not fit", f"{self._text}, with {first} and {second.type}", wanted=wanted
+            )
+        return found
 
-        if isinstance(node, exp.Extract) and node.this.name.upper() not in DATE_PARTS:
-            hint = did_you_mean(node.this.name.upper(), DATE_PARTS)
-            raise self._refuse("unknown part of a time", node.this.name, hint)
-        patterns = (exp.Like, exp.ILike, exp.RegexpLike, exp.RegexpILike)
-        if isinstance(node, patterns) and not _text(node.expression):
-            raise self._refuse("a pattern is a text", node.expression.sql(), "Polars needs to know it first")
-        if isinstance(node, exp.Interval) and not _interval(node):
-            raise self._refuse(
-                "unknown interval", node.sql(), "Write INTERVAL '90 minutes'; there are weeks … microseconds"
-            )
-        if isinstance(node, exp.In) and not node.expressions and not node.args.get("query"):
-            raise self._refuse("IN wants values in parentheses", node.sql())
-        if isinstance(node, exp.Identifier) and not node.args.get("quoted") and not WORD.fullmatch(node.name):
-            raise self._refuse(
-                "this cannot be parsed", repr(self._text), f"{node.name!r} wants a value on each side"
-            )
-        if isinstance(node, exp.Is) and not isinstance(node.expression, (exp.Null, exp.Boolean)):
-            raise self._refuse("IS wants NULL, TRUE or FALSE", node.sql())
-        if isinstance(node, (exp.Array, exp.Bracket)) and not all(map(_literal, node.expressions)):
-            raise self._refuse(
-                "here stand only numbers and texts", node.sql(), "See ARRAY_GET for places that vary"
-            )
-        if isinstance(node, exp.With) and node.args.get("recursive"):
-            raise self._refuse("recursion is not allowed", "WITH RECURSIVE")
+    # --- refusals
 
-    def _table(self, table: exp.Table, known: set[str]) -> None:
-        from sqlglot import exp
+    def _not_literal(self, name: str, place: int) -> SpecError:
+        return self._refuse(
+            f"{name} takes only a text or a number as argument {place + 1}",
+            self._text,
+            "It stands in the spec, and is no column",
+        )
 
-        if not isinstance(table.this, exp.Identifier):
-            raise self._refuse(
-                "functions that give tables are not allowed",
-                table.sql(),
-                "Read from the table `self`; join another pipeline with a `lookup` step",
-            )
-        if table.args.get("db") or table.name not in known:
-            raise self._refuse(
-                "a query reads the table `self` and nothing else",
-                table.sql(),
-                did_you_mean(table.name, known) + ". Join another pipeline with a `lookup` step",
-            )
-
-    def _node(self, node: exp.Expr) -> SpecError:
-        reason = _REASONS.get(node.key, f"{node.key.upper()} is not allowed here")
-        return self._refuse(reason, self._text, "" if self._query else _STEP)
+    def _mismatch(self, wanted: str, *got: Node) -> SpecError:
+        types = ", ".join(
+            f"{node.name}: {node.type}" if isinstance(node, Column) else str(node.type) for node in got
+        )
+        return self._refuse("types do not fit", f"{self._text} ({types})", wanted=wanted)
 
     def _refuse(self, problem: str, got: str, hint: str = "", *, wanted: str = "") -> SpecError:
+        got = got if len(got) <= _SHOWN else f"{got[:_SHOWN]}…"
         return SpecError(problem, where=self._where, wanted=wanted, got=got, hint=hint)
 
 
@@ -298,92 +479,69 @@ _REASONS = {
     "select": "subqueries are not allowed in an expression: its answer depends on the row alone",
     "attimezone": "AT TIME ZONE is not allowed here: all times are UTC",
     "bitwisexor": "the operator ^ is not allowed here: write POW(x, y)",
+    "star": "an expression names its columns",
 }
+_COMPARISONS = frozenset(("=", "<>", "<", "<=", ">", ">=", "IS_DISTINCT", "IS_SAME"))
 
 
-def _literal(node: exp.Expr) -> bool:
+def _is_text(node: exp.Expr) -> bool:
     from sqlglot import exp
 
-    return isinstance(node, exp.Literal)
+    return isinstance(node, exp.Literal) and bool(node.args["is_string"])
 
 
-def _text(node: exp.Expr) -> bool:
-    return _literal(node) and bool(node.args["is_string"])
+def _inside_not(node: exp.Expr) -> exp.Expr:
+    from sqlglot import exp
 
-
-def _interval(node: exp.Interval) -> bool:
-    unit = f" {node.unit.name}" if node.unit else ""
-    return _text(node.this) and INTERVAL.fullmatch(f"{node.this.name}{unit}".lower()) is not None
-
-
-def _time(text: str, kind: str) -> bool:
-    """Whether Polars reads it as a literal of that type."""
-    try:
-        if kind == "DATE":
-            return date.fromisoformat(text).isoformat() == text
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return False
-    return len(text) >= len("2013-01-31 10:00:00") and (moment.tzinfo is not None) == (kind == "TIMESTAMPTZ")
-
-
-def _first_line(error: Exception) -> str:
-    """What the parser said, without the colours that it puts around the place."""
-    return str(error).replace("\x1b[4m", "").replace("\x1b[0m", "").split("\n")[0].split(". Line ")[0]
+    return node.this if isinstance(node, exp.Not) else node
 
 
 @cache
-def _nodes(*, query: bool) -> frozenset[type[exp.Expr]]:
-    """What an expression, or a query, may be made of, besides columns, functions and casts."""
+def _ranges() -> tuple[type[exp.Expr], ...]:
+    """What binds less than a comparison in some SQL, and more in other."""
     from sqlglot import exp
 
-    row = {
-        exp.And, exp.Or, exp.Not, exp.Paren, exp.Is, exp.Null, exp.Boolean, exp.Literal, exp.Identifier,
-        exp.Add, exp.Sub, exp.Mul, exp.Div, exp.IntDiv, exp.Mod, exp.Neg, exp.DPipe,
-        exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.NullSafeEQ, exp.NullSafeNEQ,
-        exp.Between, exp.In, exp.Like, exp.ILike, exp.RegexpLike, exp.RegexpILike,
-        exp.Case, exp.If, exp.DataType, exp.Extract, exp.Var, exp.Interval, exp.Array, exp.Bracket,
-    }  # fmt: skip
-    more = {
-        exp.Select, exp.From, exp.Join, exp.Where, exp.Group, exp.Having, exp.Qualify, exp.Order, exp.Ordered,
-        exp.Limit, exp.Offset, exp.Distinct, exp.With, exp.CTE, exp.TableAlias, exp.Table, exp.Subquery,
-        exp.Alias, exp.Star, exp.Window, exp.Filter, exp.Exists,
-    }  # fmt: skip
-    return frozenset(row | more if query else row)
+    return (exp.Is, exp.In, exp.Between, exp.Like, exp.ILike, exp.RegexpLike, exp.RegexpILike)
 
 
 @cache
-def _polars() -> Dialect:
-    """A dialect that knows operators and CASE, and takes every function for what it is called."""
-    import sqlglot
-    from sqlglot import TokenType
-    from sqlglot.dialects.dialect import Dialect
+def _chains() -> dict[type[exp.Expr], str]:
+    from sqlglot import exp
 
-    operators = {
-        "//": TokenType.DIV,
-        "~": TokenType.RLIKE,
-        "!~": TokenType.RLIKE,
-        "~*": TokenType.IRLIKE,
-        "!~*": TokenType.IRLIKE,
+    return {
+        exp.Add: "+", exp.Sub: "-", exp.Mul: "*", exp.Div: "/", exp.IntDiv: "//", exp.Mod: "%", exp.DPipe: "||",
+        exp.EQ: "=", exp.NEQ: "<>", exp.LT: "<", exp.LTE: "<=", exp.GT: ">", exp.GTE: ">=",
+        exp.NullSafeEQ: "IS_SAME", exp.NullSafeNEQ: "IS_DISTINCT", exp.And: "AND", exp.Or: "OR",
+    }  # fmt: skip
+
+
+@cache
+def _readers() -> dict[type[exp.Expr], Callable[[_Reader, Any], Node]]:
+    from sqlglot import exp
+
+    reader = _Reader
+    return {
+        exp.Column: reader._column,
+        exp.Dot: reader._dot,
+        exp.Literal: reader._literal,
+        exp.Null: lambda self, node: Constant(None, NULL),
+        exp.Boolean: lambda self, node: Constant(bool(node.this), BOOL),
+        exp.Neg: reader._negative,
+        exp.Array: reader._array,
+        exp.Interval: reader._interval,
+        exp.Not: reader._not,
+        exp.Paren: reader._paren,
+        exp.Is: reader._is,
+        exp.Between: reader._between,
+        exp.In: reader._in,
+        exp.Like: reader._matches,
+        exp.ILike: reader._matches,
+        exp.RegexpLike: reader._matches,
+        exp.RegexpILike: reader._matches,
+        exp.Case: reader._case,
+        exp.Bracket: reader._bracket,
+        exp.Cast: reader._cast,
+        exp.TryCast: reader._cast,
+        exp.Extract: reader._extract,
+        exp.Anonymous: reader._function,
     }
-
-    class Polars(Dialect):
-        class Tokenizer(sqlglot.Tokenizer):
-            KEYWORDS = {  # noqa: RUF012 - sqlglot's way to define a dialect
-                **{key: kind for key, kind in sqlglot.Tokenizer.KEYWORDS.items() if key != "DIV"},
-                **operators,
-            }
-
-        class Parser(sqlglot.Parser):
-            FUNCTIONS = {}  # noqa: RUF012
-            FUNCTION_PARSERS = {  # noqa: RUF012
-                name: parse
-                for name, parse in sqlglot.Parser.FUNCTION_PARSERS.items()
-                if name in ("CAST", "TRY_CAST", "EXTRACT")
-            }
-            NO_PAREN_FUNCTIONS = {}  # noqa: RUF012
-            NO_PAREN_FUNCTION_PARSERS = {  # noqa: RUF012
-                "CASE": sqlglot.Parser.NO_PAREN_FUNCTION_PARSERS["CASE"]
-            }
-
-    return Polars()

@@ -1,8 +1,7 @@
-"""The part of Polars SQL that specs may use: its tokens, its functions, its types.
+"""The words and signs that specs may use, and those that are refused, with what to write instead.
 
-Polars runs the text, sqlglot reads it before: two parsers. What they could read differently (comments, escapes,
-odd operators, prefixed strings, bare words that one takes for a keyword) is refused here, token by token, before
-either sees it. A test runs every function listed here in Polars.
+SQL has dialects: what they read differently (comments, escapes, odd operators, prefixed strings, bare words that one
+takes for a keyword) is refused here, before it is parsed. So is what is too long or too deep to be read.
 """
 
 from __future__ import annotations
@@ -10,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import Enum, auto
 from itertools import pairwise
+
+from featurestore.expressions.value_type import BOOL, DATE, FLOAT, INT, TEXT, TIMESTAMP
 
 
 def _words(text: str) -> frozenset[str]:
@@ -19,7 +19,9 @@ def _words(text: str) -> frozenset[str]:
 
 
 MAX_DEPTH = 32
-"""Polars' parser ends at 50 levels; its errors there say nothing useful."""
+"""Levels of parentheses, CASE, NOT and signs."""
+MAX_TOKENS = 2000
+"""Words, numbers and signs of one text."""
 
 WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TOKEN = re.compile(
@@ -76,78 +78,36 @@ _WORDS_INSTEAD = {
 }
 
 
-class Use(Enum):
-    """Where a function may stand."""
-
-    ROW = auto()
-    """Expressions and queries: one answer per row, the same whenever it is asked."""
-    RAISES = auto()
-    """Queries only: one value that does not fit makes it raise, and so would stop the good rows."""
-    AGGREGATE = auto()
-    """Queries only: many rows, one answer."""
-    WINDOW = auto()
-    """Queries only, with OVER: the answer depends on other rows."""
-
-
 @dataclass(frozen=True, slots=True)
-class SqlFunction:
-    """A function: number of arguments, and which (from 0) must be literals because Polars wants that."""
+class QueryFunction:
+    """A function that only queries may use: how many arguments it takes, and what an expression writes instead."""
 
-    use: Use
     least: int
     most: int
-    literals: frozenset[int] = frozenset()
+    instead: str
 
 
-def _row(names: str, least: int, most: int | None = None, *literals: int) -> dict[str, SqlFunction]:
-    most = least if most is None else most
-    return {name: SqlFunction(Use.ROW, least, most, frozenset(literals)) for name in names.split()}
+def _query_only(names: str, least: int, most: int, instead: str) -> dict[str, QueryFunction]:
+    return {name: QueryFunction(least, most, instead) for name in names.split()}
 
 
-def _of(use: Use, names: str, least: int, most: int | None = None) -> dict[str, SqlFunction]:
-    return {name: SqlFunction(use, least, least if most is None else most) for name in names.split()}
-
-
-MANY = 64
-
-FUNCTIONS: dict[str, SqlFunction] = {
-    **_row("ABS CEIL CEILING FLOOR SIGN SQRT CBRT EXP LN LOG2 LOG10 LOG1P", 1),
-    **_row("SIN COS TAN COT ASIN ACOS ATAN SIND COSD TAND COTD ASIND ACOSD ATAND DEGREES RADIANS", 1),
-    **_row("ATAN2 ATAN2D DIV MOD LOG POW POWER", 2),
-    **_row("PI", 0),
-    **_row("ROUND TRUNC TRUNCATE", 1, 2, 1),
-    **_row("BIT_COUNT BIT_NOT", 1),
-    **_row("BIT_AND BIT_OR BIT_XOR NULLIF IFNULL", 2),
-    **_row("COALESCE GREATEST LEAST", 1, MANY),
-    **_row("IF", 3),
-    **_row("LOWER UPPER INITCAP REVERSE LENGTH CHAR_LENGTH CHARACTER_LENGTH OCTET_LENGTH BIT_LENGTH TRIM", 1),
-    **_row("LTRIM RTRIM", 1, 2, 1),
-    **_row("LEFT RIGHT", 2, 2, 1),
-    **_row("LPAD RPAD", 2, 3, 1, 2),
-    **_row("SUBSTR SUBSTRING", 2, 3, 1, 2),
-    **_row("STARTS_WITH ENDS_WITH", 2),
-    **_row("REGEXP_LIKE", 2, 2, 1),
-    **_row("REGEXP_REPLACE REPLACE", 3, 3, 1, 2),
-    **_row("SPLIT_PART", 3, 3, 1, 2),
-    **_row("CONCAT", 1, MANY),
-    **_row("CONCAT_WS", 2, MANY, 0),
-    **_row("STRING_TO_ARRAY", 2, 2, 1),
-    **_row("ARRAY_LENGTH ARRAY_LOWER ARRAY_UPPER ARRAY_SUM ARRAY_MEAN ARRAY_REVERSE", 1),
-    **_row("ARRAY_CONTAINS", 2),
-    **_row("ARRAY_GET", 2),
-    **_row("ARRAY_TO_STRING", 2, 3, 1, 2),
-    **_row("YEAR QUARTER MONTH WEEK DAY DAYOFWEEK HOUR MINUTE SECOND", 1),
-    **_row("DATE_PART", 2, 2, 0),
-    **_row("STRFTIME", 2, 2, 1),
-    **_of(Use.RAISES, "STRPTIME", 2),
-    **_of(Use.RAISES, "DATE TIMESTAMP DATETIME TIME", 1, 2),
-    **_of(Use.AGGREGATE, "SUM AVG MIN MAX MEDIAN STDDEV VARIANCE FIRST LAST ARRAY_AGG COUNT", 1),
-    **_of(Use.AGGREGATE, "QUANTILE_CONT QUANTILE_DISC CORR COVAR_POP", 2),
-    **_of(Use.WINDOW, "ROW_NUMBER RANK DENSE_RANK", 0),
-    **_of(Use.WINDOW, "LAG LEAD", 1, 2),
-    **_of(Use.WINDOW, "FIRST_VALUE LAST_VALUE", 1),
+_OTHER_ROWS = "It needs other rows, an expression sees one. In a pipeline, use an `sql` step"
+_MANY_ROWS = (
+    "It needs other rows, an expression sees one. In a view, use `aggregate`; in a pipeline, an `sql` step"
+)
+_RAISES = (
+    "One value that does not fit would stop the good rows of its file. TRY_CAST gives null for it, "
+    "a `cast` step sends its row to quarantine"
+)
+QUERY_ONLY: dict[str, QueryFunction] = {
+    **_query_only("SUM AVG MIN MAX MEDIAN STDDEV VARIANCE FIRST LAST ARRAY_AGG COUNT", 1, 1, _MANY_ROWS),
+    **_query_only("QUANTILE_CONT QUANTILE_DISC CORR COVAR_POP", 2, 2, _MANY_ROWS),
+    **_query_only("ROW_NUMBER RANK DENSE_RANK", 0, 0, _OTHER_ROWS),
+    **_query_only("LAG LEAD", 1, 2, _OTHER_ROWS),
+    **_query_only("FIRST_VALUE LAST_VALUE", 1, 1, _OTHER_ROWS),
+    **_query_only("STRPTIME", 2, 2, _RAISES),
+    **_query_only("DATE TIMESTAMP DATETIME TIME", 1, 2, _RAISES),
 }
-
 REFUSED: dict[str, str] = {
     **dict.fromkeys(
         _words("NOW CURRENT_DATE CURRENT_TIME CURRENT_TIMESTAMP LOCALTIME LOCALTIMESTAMP"),
@@ -173,19 +133,15 @@ DATE_PARTS = _words(
     """YEAR QUARTER MONTH WEEK DAY HOUR MINUTE SECOND MILLISECOND MICROSECOND EPOCH DOW ISODOW DOY ISOYEAR"""
 )
 
-TYPES = _words(
-    """TINYINT SMALLINT INT INTEGER BIGINT FLOAT REAL DOUBLE VARCHAR TEXT STRING BOOLEAN DATE TIMESTAMP
-    TIMESTAMPTZ"""
-)
-
-
-TIMES = frozenset(("DATE", "TIMESTAMP", "TIMESTAMPTZ"))
-"""Types of texts such as DATE '2013-01-01'."""
-
-INTERVAL = re.compile(
-    r"\d+ (year|quarter|month|week|day|hour|minute|second|millisecond|microsecond)s?"
-    r"( \d+ (year|quarter|month|week|day|hour|minute|second|millisecond|microsecond)s?)*"
-)
+TYPES = {
+    "BOOLEAN": BOOL,
+    **dict.fromkeys(("TINYINT", "SMALLINT", "INT", "INTEGER", "BIGINT"), INT),
+    **dict.fromkeys(("FLOAT", "REAL", "DOUBLE"), FLOAT),
+    **dict.fromkeys(("VARCHAR", "TEXT", "STRING"), TEXT),
+    "DATE": DATE,
+    **dict.fromkeys(("TIMESTAMP", "TIMESTAMPTZ"), TIMESTAMP),
+}
+"""Types that casts name."""
 
 RESERVED = _words(
     """ALL ANY AS BETWEEN CASE CLUSTER CROSS CURRENT_USER DISTINCT ELSE END EXCEPT EXCLUDE EXISTS EXPLAIN
@@ -198,13 +154,6 @@ RESERVED = _words(
 
 CLAUSES = _words("SELECT FROM WHERE UNION INTERSECT EXCEPT INTO GROUP HAVING JOIN LIMIT OFFSET DISTINCT")
 """Words of queries: an expression with one of them wants to be a query."""
-
-WHY = {
-    Use.RAISES: "One value that does not fit would stop the good rows of its file. TRY_CAST gives null for it, "
-    "a `cast` step sends its row to quarantine",
-    Use.AGGREGATE: "It needs other rows, an expression sees one. In a view, use `aggregate`; in a pipeline, an `sql` step",
-    Use.WINDOW: "It needs other rows, an expression sees one. In a pipeline, use an `sql` step",
-}
 
 
 class DialectError(Exception):
@@ -289,6 +238,9 @@ def tokens(text: str) -> list[Token]:
                 f'{_WORDS_INSTEAD[token.word]}. A column of this name: "{token.text}"',
             )
     _check_brackets(found)
+    if len(found) > MAX_TOKENS:
+        hint = "Compute a part of it in a `derive` step before"
+        raise DialectError("too long", f"more than {MAX_TOKENS} words, numbers and signs", hint)
     return found
 
 

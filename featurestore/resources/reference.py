@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Protocol
 
 from featurestore.errors import SpecError, did_you_mean
-from featurestore.expressions.check import check_expression, check_query
+from featurestore.expressions.check import check_condition, check_expression
+from featurestore.expressions.query_check import check_query
 from featurestore.resources import DataPipeline, FeatureView, Resource
 from featurestore.resources.callable import check_callable
 from featurestore.resources.columns import Shape
@@ -106,7 +107,7 @@ class _References:
             shape = shape.after(transform.step)
         columns = shape.names
         for n, expectation in enumerate(spec.expectations):
-            yield from _expression(at, ("spec", "expectations", n, "that"), expectation.that, columns)
+            yield from _condition(at, ("spec", "expectations", n, "that"), expectation.that, columns)
         if spec.deduplicate is not None:
             keys: dict[tuple[str | int, ...], str] = {
                 ("keys", n): key for n, key in enumerate(spec.deduplicate.keys)
@@ -131,7 +132,7 @@ class _References:
             if column is not None:
                 yield from _column(at, ("spec", *path), column, columns)
         if spec.filter is not None:
-            yield from _expression(at, ("spec", "filter"), spec.filter, columns)
+            yield from _condition(at, ("spec", "filter"), spec.filter, columns)
         for n, feature in enumerate(spec.features):
             where = ("spec", "features", n)
             if feature.column is not None:
@@ -154,7 +155,7 @@ class _References:
                 for name, text in step.columns.items():
                     yield from _expression(at, (*where, "columns", name), text, columns)
             case Filter():
-                yield from _expression(at, (*where, "where"), step.where, columns)
+                yield from _condition(at, (*where, "where"), step.where, columns)
             case Sql():
                 try:
                     check_query(step.query, where=at.where(*where, "query"))
@@ -254,6 +255,13 @@ def _field(transform: Transform) -> str:
 def _expression(at: Placed, path: tuple[str | int, ...], text: str, columns: Columns) -> Iterator[SpecError]:
     try:
         check_expression(text, where=at.where(*path), columns=columns)
+    except SpecError as problem:
+        yield problem
+
+
+def _condition(at: Placed, path: tuple[str | int, ...], text: str, columns: Columns) -> Iterator[SpecError]:
+    try:
+        check_condition(text, where=at.where(*path), columns=columns)
     except SpecError as problem:
         yield problem
 

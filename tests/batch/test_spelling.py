@@ -12,7 +12,7 @@ from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featurestore_transforms.casting.cast import UTC, fit_to
+from featurestore.expressions.run.cast import UTC, fit_to
 from featurestore_transforms.sources.text_types import kinds
 
 Make = Callable[..., Any]

@@ -11,7 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from featurestore.errors import SpecError
-from featurestore.expressions.check import check_expression, check_query
+from featurestore.expressions.check import check_expression
+from featurestore.expressions.query_check import check_query
+from featurestore.expressions.run.program import compile_expression
 
 SECRET = "planted-secret"
 
@@ -81,13 +83,18 @@ def test_the_planted_file_would_be_read_without_the_check(planted: Path) -> None
 
 @FEW
 @given(text=SOUP)
-def test_an_expression_that_passes_is_read_alike_by_both_parsers(text: str, rows: pl.DataFrame) -> None:
+def test_an_expression_that_passes_reads_the_columns_that_it_names_and_nothing_else(
+    text: str, rows: pl.DataFrame, planted: Path
+) -> None:
     try:
         used = check_expression(text, where="spec")
+        program = compile_expression(text, dict(rows.schema), "spec")
     except SpecError:
         return
-    expression = pl.sql_expr(text)
-    assert used == set(expression.meta.root_names())
+    assert used == set(program.columns)
+    plan = program.prepare(rows.lazy()).select(program.value.alias("answer"))
+    assert "SCAN" not in plan.explain(optimized=False)
+    assert SECRET not in str(plan.collect())
 
 
 @FEW

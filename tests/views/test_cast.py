@@ -10,8 +10,8 @@ from typing import Any
 import polars as pl
 import pytest
 
+from featurestore.expressions.run.cast import fit, polars_type
 from featurestore.resources.value import ColumnType, KeyType
-from featurestore_transforms.casting.cast import fit, polars_type
 
 MISFIT = object()
 BERLIN = pl.Datetime("ms", "Europe/Berlin")

@@ -19,6 +19,7 @@ from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.manifest import Manifest
 from featurestore.arrivals.result import BatchResult
 from featurestore.errors import Conflict, StorageError, TransientError
+from featurestore.expressions.run.cast import UTC
 from featurestore.failpoint import hit
 from featurestore.resources.data_pipeline import DataPipelineSpec
 from featurestore.storage import paths
@@ -28,7 +29,6 @@ from featurestore.timestamps import current_us
 from featurestore.views.schema import QUARANTINE, SYSTEM_FIELDS
 from featurestore_transforms.batch.peak import peak_bytes
 from featurestore_transforms.batch.quarantined import Earlier, read_earlier
-from featurestore_transforms.casting.cast import UTC
 from featurestore_transforms.casting.delta_types import type_name
 from featurestore_transforms.sources.source_schema import SourceSchema, write_schema
 from featurestore_transforms.tables.data_files import statistic_us

@@ -19,8 +19,8 @@ from typing import Any
 
 import polars as pl
 
+from featurestore.expressions.run.cast import UTC, Fit, fit_to, polars_type
 from featurestore.resources.value import ColumnType
-from featurestore_transforms.casting.cast import UTC, Fit, fit_to, polars_type
 
 _TYPES: dict[Any, pl.DataType] = {
     pl.UInt8: pl.Int16(),

@@ -20,10 +20,10 @@ import polars as pl
 import pyarrow as pa
 
 from featurestore.digest import canonical_json, digest
+from featurestore.expressions.run.cast import polars_type
 from featurestore.resources.data_pipeline import Column, DriftPolicy, SchemaPolicy
 from featurestore.storage import paths
 from featurestore.storage.objects import Storage
-from featurestore_transforms.casting.cast import polars_type
 from featurestore_transforms.casting.delta_types import storable, whole
 from featurestore_transforms.sources.reader import ArrivalReader, UnreadableFile
 

@@ -10,7 +10,7 @@
 | something else, such as `007`, `1.10`, `1e5`, `True` | string |
 | not there at all | not known yet |
 
-What exactly is given back, says ``casting/spelling.py``.
+What exactly is given back, says ``expressions/run/spelling.py``.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
+from featurestore.expressions.run.cast import fit_to, polars_type
+from featurestore.expressions.run.spelling import WHOLE
 from featurestore.resources.value import ColumnType
-from featurestore_transforms.casting.cast import fit_to, polars_type
-from featurestore_transforms.casting.spelling import WHOLE
 
 _TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:"
 _FIRST_ROWS = 1000

@@ -5,9 +5,9 @@ from __future__ import annotations
 import polars as pl
 
 from featurestore.errors import SpecError, did_you_mean
+from featurestore.expressions.run.cast import fit_to
 from featurestore.resources.transform import Lookup
 from featurestore.storage.delta import BATCH, FILE, ROW, SYSTEM_COLUMNS
-from featurestore_transforms.casting.cast import fit_to
 from featurestore_transforms.steps.rules import user_columns
 
 

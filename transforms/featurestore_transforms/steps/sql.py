@@ -6,10 +6,10 @@ import polars as pl
 from polars.exceptions import ColumnNotFoundError, PolarsError
 
 from featurestore.errors import SpecError
-from featurestore.expressions.check import check_query
 from featurestore.expressions.dialect import tokens
+from featurestore.expressions.query_check import check_query
+from featurestore.expressions.run.program import said
 from featurestore.storage.delta import FILE, ROW
-from featurestore_transforms.steps.formula import said
 from featurestore_transforms.steps.rules import MARKS, REASON, RULE, is_good, user_columns
 
 _UNORDERED = frozenset(("GROUP", "DISTINCT", "JOIN", "IN", "EXISTS", "OVER"))

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import polars as pl
 
 from featurestore.errors import SpecError, did_you_mean
-from featurestore.expressions.check import check_expression
+from featurestore.expressions.run.cast import UTC, fit, fit_to
+from featurestore.expressions.run.program import Program, compile_condition, compile_expression
 from featurestore.resources.data_pipeline import Expectation
 from featurestore.resources.transform import (
     Cast,
@@ -32,9 +33,7 @@ from featurestore.resources.transform import (
     Transform,
 )
 from featurestore.storage.delta import FILE
-from featurestore_transforms.casting.cast import UTC, fit, fit_to
 from featurestore_transforms.steps.deduplicate import deduplicate
-from featurestore_transforms.steps.formula import condition, formula
 from featurestore_transforms.steps.lookup import look_up
 from featurestore_transforms.steps.python import call
 from featurestore_transforms.steps.rules import MARKS, RowRule, RowRules, is_good, user_columns
@@ -77,14 +76,13 @@ def apply_transforms(
             case Cast():
                 frame = _cast(frame, step, where, rules)
             case Derive():
-                types = user_columns(frame)
-                frame = frame.with_columns(
-                    formula(text, types, where).alias(name) for name, text in step.columns.items()
-                )
+                frame = _derive(frame, step, where, rules)
             case Filter():
-                keep = condition(step.where, user_columns(frame), where)
+                keep = compile_condition(step.where, user_columns(frame), where)
+                frame = _computed(frame, {"filter": keep}, rules)
                 # Where no row can be marked, Polars may filter while it reads.
-                frame = frame.filter(keep | ~is_good() if rules.found else keep)
+                frame = frame.filter(keep.value | ~is_good() if rules.found else keep.value)
+                frame = frame.drop(keep.extra)
             case FillNull():
                 frame = _fill_null(frame, step, where)
             case Deduplicate():
@@ -110,19 +108,58 @@ def mark_broken(frame: pl.LazyFrame, expectations: Sequence[Expectation], rules:
         SpecError: an expectation does not fit the columns that it gets.
     """
     types = user_columns(frame)
-    broken = []
-    for expectation in expectations:
-        where = f"expectation {expectation.name!r}"
-        met = condition(expectation.that, types, where)
-        used = sorted(check_expression(expectation.that, where=where))
-        values = [pl.concat_str(pl.lit(f"{name} = "), shown(pl.col(name), types[name])) for name in used]
+    broken: list[tuple[RowRule, pl.Expr, pl.Expr]] = []
+    extra: list[str] = []
+    for index, expectation in enumerate(expectations):
+        met = compile_condition(
+            expectation.that, types, f"expectation {expectation.name!r}", prefix=f"__e{index}_"
+        )
+        frame = met.prepare(frame)
+        extra += met.extra
+        values = _values(met, types)
+        if met.fault is not None:
+            broken.append((RowRule(expectation.name), met.fault, _because(met, types)))
         why = pl.lit(f"{expectation.that[:_SHOWN]} is not true")
-        if values:
-            why = pl.concat_str(
-                pl.lit(f"{expectation.that[:_SHOWN]}, but "), pl.concat_str(values, separator=", ")
-            )
-        broken.append((RowRule(expectation.name, expectation.otherwise), ~met, why))
+        if values is not None:
+            why = pl.concat_str(pl.lit(f"{expectation.that[:_SHOWN]}, but "), values)
+        broken.append((RowRule(expectation.name, expectation.otherwise), ~met.value, why))
+    return rules.mark(frame, broken).drop(extra)
+
+
+def _derive(frame: pl.LazyFrame, step: Derive, where: str, rules: RowRules) -> pl.LazyFrame:
+    types = user_columns(frame)
+    programs = {
+        name: compile_expression(text, types, where, prefix=f"__e{index}_")
+        for index, (name, text) in enumerate(step.columns.items())
+    }
+    frame = _computed(frame, {f"derive:{name}": program for name, program in programs.items()}, rules)
+    frame = frame.with_columns(program.value.alias(name) for name, program in programs.items())
+    return frame.drop(name for program in programs.values() for name in program.extra)
+
+
+def _computed(frame: pl.LazyFrame, programs: Mapping[str, Program], rules: RowRules) -> pl.LazyFrame:
+    """The frame prepared for the programs, rows marked whose values cannot be had."""
+    types = user_columns(frame)
+    broken = []
+    for rule, program in programs.items():
+        frame = program.prepare(frame)
+        if program.fault is not None:
+            broken.append((RowRule(rule), program.fault, _because(program, types)))
     return rules.mark(frame, broken)
+
+
+def _because(program: Program, types: Mapping[str, pl.DataType]) -> pl.Expr:
+    """Why a row's value cannot be had, with what it was to be computed from."""
+    values = _values(program, types)
+    return program.reason if values is None else pl.concat_str(program.reason, pl.lit(", with "), values)
+
+
+def _values(program: Program, types: Mapping[str, pl.DataType]) -> pl.Expr | None:
+    """The columns that a program reads, as ``a = 1, b = 2``; None if it reads none."""
+    found = [
+        pl.concat_str(pl.lit(f"{name} = "), shown(pl.col(name), types[name])) for name in program.columns
+    ]
+    return pl.concat_str(found, separator=", ") if found else None
 
 
 def _marks(frame: pl.LazyFrame) -> list[str]:

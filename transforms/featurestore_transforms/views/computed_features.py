@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import polars as pl
 
 from featurestore.errors import SpecError, did_you_mean
+from featurestore.expressions.run.cast import Fit, fit, polars_type
+from featurestore.expressions.run.program import Program, compile_condition, compile_expression
 from featurestore.resources.feature_view import AggregateFunction, FeatureViewSpec
 from featurestore.resources.outputs import CREATED_TIME, EVENT_TIME, aggregate_input, aggregate_input_type
 from featurestore.resources.value import ColumnType, KeyType
 from featurestore.storage.delta import SYSTEM_COLUMNS
-from featurestore_transforms.casting.cast import Fit, fit, polars_type
-from featurestore_transforms.steps.formula import condition, formula
 from featurestore_transforms.steps.shown import shown
 
 RULE, REASON = "__rule", "__reason"
@@ -95,10 +95,11 @@ def _columns(spec: FeatureViewSpec) -> Iterator[_Column]:
 def _judged(dataset: pl.LazyFrame, spec: FeatureViewSpec) -> pl.LazyFrame:
     """Rows that pass the filter, with each column's typed value, the rule they break and the reason."""
     columns = tuple(_columns(spec))
-    rows = _sources(dataset, spec, columns)
+    rows, faults = _sources(dataset, spec, columns)
     types = rows.collect_schema()
     fits = _fits(columns, types)
-    rules, reasons = [], []
+    rules = [pl.when(fault).then(pl.lit(rule)) for rule, fault, _ in faults]
+    reasons = [pl.when(fault).then(reason) for _, fault, reason in faults]
     for index, (column, found) in enumerate(zip(columns, fits, strict=True)):
         source = pl.col(_source(index))
         broken = [] if found.fits is None else [~found.fits]
@@ -118,28 +119,40 @@ def _judged(dataset: pl.LazyFrame, spec: FeatureViewSpec) -> pl.LazyFrame:
     )
 
 
-def _sources(dataset: pl.LazyFrame, spec: FeatureViewSpec, columns: tuple[_Column, ...]) -> pl.LazyFrame:
-    """Rows that pass the filter, with what each column comes from."""
+def _sources(
+    dataset: pl.LazyFrame, spec: FeatureViewSpec, columns: tuple[_Column, ...]
+) -> tuple[pl.LazyFrame, list[tuple[str, pl.Expr, pl.Expr]]]:
+    """Rows that pass the filter, with what each column comes from; and rules with what may fail to be computed."""
     known = {name: dtype for name, dtype in dataset.collect_schema().items() if name not in SYSTEM_COLUMNS}
     found: list[pl.Expr] = []
+    programs: list[tuple[str, Program]] = []
     problems: list[SpecError] = []
-    for index, column in enumerate(columns):
-        try:
-            found.append(_from(column, known).alias(_source(index)))
-        except SpecError as error:
-            problems.append(error)
+    wrong_filter: list[SpecError] = []
     if spec.filter is not None:
         try:
-            dataset = dataset.filter(condition(spec.filter, known, "filter"))
+            keep = compile_condition(spec.filter, known, "filter", prefix="__f")
+            dataset = keep.prepare(dataset)
+            dataset = dataset.filter(keep.value if keep.fault is None else keep.value | keep.fault)
+            programs.append(("filter", keep))
+        except SpecError as error:
+            wrong_filter.append(error)
+    for index, column in enumerate(columns):
+        try:
+            if column.expression:
+                program = compile_expression(column.source, known, column.rule, prefix=f"__e{index}_")
+                dataset = program.prepare(dataset)
+                programs.append((column.rule, program))
+                found.append(program.value.alias(_source(index)))
+            else:
+                found.append(_from(column, known).alias(_source(index)))
         except SpecError as error:
             problems.append(error)
-    _raise_all(problems)
-    return dataset.with_columns(found)
+    _raise_all([*problems, *wrong_filter])
+    faults = [(rule, one.fault, one.reason) for rule, one in programs if one.fault is not None]
+    return dataset.with_columns(found), faults
 
 
 def _from(column: _Column, known: Mapping[str, pl.DataType]) -> pl.Expr:
-    if column.expression:
-        return formula(column.source, known, column.rule)
     if column.source not in known:
         hint = did_you_mean(column.source, known)
         raise SpecError(f"unknown column {column.source!r}", where=column.rule, hint=hint)

@@ -20,15 +20,11 @@ type, a text must be one that the type gives back (``exact``, see ``spelling.py`
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 
 import polars as pl
-import pyarrow as pa
 from polars.datatypes import DataTypeClass
 
-from featurestore.resources.value import ColumnType, KeyType
-from featurestore.views.schema import arrow_type
-from featurestore_transforms.casting.spelling import gives_back
+from featurestore.expressions.run.spelling import gives_back
 
 UTC = pl.Datetime("us", "UTC")
 _ISO = (
@@ -37,6 +33,23 @@ _ISO = (
     r" ?(?:[Zz]|(?P<sign>[+-])(?P<hours>[01]\d|2[0-3]):?(?P<minutes>[0-5]\d)?)?)?$"
 )
 _WHOLE_WITH_POINT = r"^[+-]?[0-9]+\.0+$"
+_DECLARED: dict[str, pl.DataType] = {
+    "string": pl.String(),
+    "bytes": pl.Binary(),
+    "bool": pl.Boolean(),
+    "int8": pl.Int8(),
+    "int16": pl.Int16(),
+    "int32": pl.Int32(),
+    "int64": pl.Int64(),
+    "float32": pl.Float32(),
+    "float64": pl.Float64(),
+    "date": pl.Date(),
+    "timestamp": UTC,
+    "list<string>": pl.List(pl.String()),
+    "list<int64>": pl.List(pl.Int64()),
+    "list<float32>": pl.List(pl.Float32()),
+    "list<float64>": pl.List(pl.Float64()),
+}
 _WORDS = {"true": True, "false": False}
 
 
@@ -51,17 +64,16 @@ class Fit:
     fits: pl.Expr | None = None
 
 
-@cache
-def polars_type(declared: ColumnType | KeyType) -> pl.DataType:
-    """The Polars type of a declared type.
+def polars_type(declared: str) -> pl.DataType:
+    """The Polars type of a declared type, which is a text.
 
-    >>> polars_type(ColumnType.LIST_INT64)
+    >>> polars_type("list<int64>")
     List(Int64)
     """
-    return pl.Schema(pa.schema([("value", arrow_type(declared))]))["value"]
+    return _DECLARED[declared]
 
 
-def fit(value: pl.Expr, source: pl.DataType, declared: ColumnType | KeyType) -> Fit | None:
+def fit(value: pl.Expr, source: pl.DataType, declared: str) -> Fit | None:
     """The expression, of type ``source``, in a declared type; None if that type never takes such values."""
     return fit_to(value, source, polars_type(declared))
 
