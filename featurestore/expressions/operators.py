@@ -13,6 +13,10 @@ _SUBTRACTED = (
     "int, int -> int | float, float -> float | timestamp, interval -> timestamp"
     " | timestamp, timestamp -> interval | interval, interval -> interval"
 )
+_MULTIPLIED = (
+    "int, int -> int | float, float -> float | interval, int -> interval | int, interval -> interval"
+    " | interval, float -> interval | float, interval -> interval"
+)
 _COMPARED = "T, T -> bool"
 _FITS = "The sum of whole numbers is exact; a row whose result leaves int64 goes to quarantine."
 
@@ -23,8 +27,9 @@ OPERATORS: tuple[SqlFunction, ...] = (
     row(
         Group.OPERATORS,
         "*",
-        "int, int -> int | float, float -> float",
-        "The product. One of whole numbers is exact; a row whose result leaves int64 goes to quarantine.",
+        _MULTIPLIED,
+        "The product. One of whole numbers is exact; a row whose result leaves int64 goes to quarantine. An interval"
+        " times a number is rounded to the microsecond.",
         "24 * 3600 * 1000 * 1000",
         "86400000000",
     ),

@@ -333,6 +333,15 @@ def test_a_time_that_leaves_the_years_that_can_be_written_has_no_value() -> None
     assert faults("t > TIMESTAMP '2013-01-01 00:00:00'", t=far) == [False, False]
 
 
+def test_an_interval_is_multiplied() -> None:
+    t = [datetime(2013, 1, 1, tzinfo=UTC)]
+    late = [datetime(2013, 1, 1, 1, 30, tzinfo=UTC)]
+    assert values("t + INTERVAL '1 minute' * n", t=t, n=[90]) == late
+    assert values("t + x * INTERVAL '1 hour'", t=t, x=[1.5]) == late
+    assert faults("INTERVAL '1 day' * n", n=[2**60, 1, None]) == [True, False, False]
+    assert faults("INTERVAL '1 day' * x", x=[math.nan, math.inf, 1.0]) == [True, True, False]
+
+
 def test_the_end_of_a_month_is_kept_within_the_next() -> None:
     t = [datetime(2013, 1, 31, tzinfo=UTC)]
     assert values("t + INTERVAL '1 month'", t=t) == [datetime(2013, 2, 28, tzinfo=UTC)]

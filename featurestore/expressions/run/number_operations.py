@@ -14,7 +14,7 @@ import polars as pl
 
 from featurestore.expressions.constants import FIRST_INTEGER, LAST_INTEGER
 from featurestore.expressions.run.part import INTEGER_FAULT, WIDE, Compiler, Part, constant
-from featurestore.expressions.run.time_operations import shifted
+from featurestore.expressions.run.time_operations import shifted, stretched
 from featurestore.expressions.tree import Call, Constant
 from featurestore.expressions.value_type import FLOAT, INT, Kind
 
@@ -66,6 +66,8 @@ def _absolute(to: Compiler, call: Call, parts: list[Part]) -> Part:
 
 
 def _product(to: Compiler, call: Call, parts: list[Part]) -> Part:
+    if call.type.kind is Kind.INTERVAL:
+        return stretched(to, parts)
     if call.type.kind is Kind.FLOAT:
         left, right = (to.to(part, FLOAT) for part in parts)
         return to.make(left.expression * right.expression, FLOAT, [left, right])

@@ -56,6 +56,26 @@ def shifted(to: Compiler, call: Call, parts: list[Part]) -> Part:
     return to.strict(to.make(kept, TIMESTAMP, [made]), used, TIME_FAULT)
 
 
+def stretched(to: Compiler, parts: list[Part]) -> Part:
+    """An interval times a number, rounded to the microsecond."""
+    span, times = parts if parts[0].type.kind is Kind.INTERVAL else reversed(parts)
+    span, times = to.bind(to.to(span, INTERVAL)), to.bind(times)
+    microseconds = span.expression.to_physical()
+    if times.type.kind is Kind.FLOAT:
+        real = microseconds.cast(pl.Float64) * times.expression
+        made = to.bind(to.make(real, INTERVAL, [span, times]))
+        # Not beyond int64: the greatest float64 below 2^63 is far from it.
+        inside = made.expression.is_between(-(2.0**63), 2.0**63, closed="none")
+        exact = pl.when(inside).then(made.expression).round(0).cast(pl.Int64, strict=False)
+    else:
+        times = to.bind(to.to(times, INT))
+        made = span
+        exact = (microseconds.cast(WIDE) * times.expression.cast(WIDE)).cast(pl.Int64, strict=False)
+    return to.strict(
+        to.make(exact.cast(MICROSECONDS), INTERVAL, [span, times, made]), [span, times], INTEGER_FAULT
+    )
+
+
 def in_years(to: Compiler, part: Part) -> Part:
     """The time, bound, with a fault where it is not one of the years 1 to 9999: Polars panics at some others."""
     part = to.bind(part)
