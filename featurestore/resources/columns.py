@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from featurestore.resources.data_pipeline import DataPipelineSpec
+from featurestore.resources.data_pipeline import DataPipelineSpec, DriftPolicy
 from featurestore.resources.transform import Derive, Drop, Lookup, Python, Rename, Select, Sql, Step
 
 
@@ -25,10 +25,11 @@ class Shape:
 
     @classmethod
     def of_source(cls, spec: DataPipelineSpec) -> Shape:
-        """Before the first step: what is declared and nothing else; anything if nothing is declared."""
-        if spec.columns is None:
-            return cls()
-        return cls(made=frozenset(column.name for column in spec.columns), rest=frozenset())
+        """Before the first step: what is declared, and anything else unless new columns are not taken."""
+        declared = frozenset(column.name for column in spec.columns or ())
+        made = declared | {partition.name for partition in spec.source.partitions}
+        learned = spec.columns is None or spec.schema_policy.new_column is DriftPolicy.EVOLVE
+        return cls(made, rest=None if learned else frozenset())
 
     @classmethod
     def of_dataset(cls, spec: DataPipelineSpec) -> Shape:

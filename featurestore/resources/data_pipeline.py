@@ -6,7 +6,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from featurestore.resources.job_template import Job
 from featurestore.resources.location import NO_CHAIN, NO_CREDENTIALS, SOURCE_PROTOCOL
@@ -22,8 +22,9 @@ from featurestore.resources.model import Model
 from featurestore.resources.quantity import Bytes, Duration, PositiveDuration
 from featurestore.resources.resource import Resource
 from featurestore.resources.rule import SpecRule, Unique
+from featurestore.resources.text_format import CsvOptions, JsonOptions
 from featurestore.resources.transform import SortKey, Transform
-from featurestore.resources.value import ColumnName, ColumnType, Expression
+from featurestore.resources.value import ColumnName, ColumnType, Expression, SourceName
 
 
 class Format(StrEnum):
@@ -50,25 +51,25 @@ class OnOverwrite(StrEnum):
     REPLACE = "Replace"
 
 
-class Header(StrEnum):
-    PRESENT = "Present"
-    ABSENT = "Absent"
-
-
 class Suspend(StrEnum):
     ACTIVE = "Active"
     SUSPENDED = "Suspended"
 
 
-NullText = Annotated[str, StringConstraints(max_length=64)]
+class PartitionType(StrEnum):
+    """Types that a text of a path may have."""
+
+    STRING = "string"
+    BOOL = "bool"
+    INT32 = "int32"
+    INT64 = "int64"
+    DATE = "date"
+    TIMESTAMP = "timestamp"
 
 
-class CsvOptions(Model):
-    delimiter: str = Field(",", min_length=1, max_length=1, description="One character between fields.")
-    header: Header = Field(Header.PRESENT, description="Whether the first line names the columns.")
-    null_values: tuple[NullText, ...] = Field(
-        ("",), max_length=32, description="Texts that are read as null."
-    )
+class Partition(Model):
+    name: ColumnName = Field(description="Name of the column, and of its folders: `day` of `day=2024-01-01`.")
+    type: PartitionType = Field(description="Type of the column.")
 
 
 class Source(Model):
@@ -80,6 +81,10 @@ class Source(Model):
     format: Format = Field(description="Format of the files.")
     compression: Compression = Field(Compression.AUTO, description="Compression of CSV and JSON files.")
     csv: CsvOptions = Field(CsvOptions(), description="How CSV files are read.")
+    json_: JsonOptions = Field(JsonOptions(), alias="json", description="How JSON files are read.")
+    partitions: Annotated[tuple[Partition, ...], Unique("name")] = Field(
+        (), max_length=16, description="Columns whose values stand in the path, as `day=2024-01-01/`."
+    )
     on_overwrite: OnOverwrite = Field(OnOverwrite.REJECT, description="What a changed file does.")
     secret_ref: SecretRef | None = Field(None, description="Secret with the credentials of the source.")
     rules = (
@@ -90,8 +95,15 @@ class Source(Model):
             message="options of CSV need the format CSV",
             holds=lambda source: source.format is Format.CSV or source.csv == CsvOptions(),
             cel="self.format == 'CSV' || !has(self.csv) || (self.csv.delimiter == ',' && self.csv.header == 'Present'"
-            " && self.csv.nullValues == [''])",
+            " && self.csv.nullValues == [''] && self.csv.skipLines == 0 && self.csv.comment == ''"
+            " && self.csv.quote == '\"' && self.csv.escape == '' && self.csv.encoding == 'UTF-8')",
             field="csv",
+        ),
+        SpecRule(
+            message="options of JSON need the format JSON",
+            holds=lambda source: source.format is Format.JSON or source.json_ == JsonOptions(),
+            cel="self.format == 'JSON' || !has(self.json) || self.json.layout == 'Lines'",
+            field="json",
         ),
         SpecRule(
             message="only CSV and JSON files are compressed as a whole: Parquet and Arrow compress inside",
@@ -119,8 +131,11 @@ class Trigger(Model):
 
 
 class Column(Model):
-    name: ColumnName = Field(description="Name of the column in the source.")
+    name: ColumnName = Field(description="Name of the column.")
     type: ColumnType = Field(description="Type of the column in the dataset's source schema.")
+    source: SourceName | None = Field(
+        None, description="Its name in the files, if that is another, such as `__deleted`."
+    )
 
 
 class Otherwise(StrEnum):
@@ -200,7 +215,7 @@ class DataPipelineSpec(Model):
         None,
         min_length=1,
         max_length=2000,
-        description="Declared source schema. Without it the first batch's is learned and held.",
+        description="Columns whose types are declared. Others are learned from files, as newColumn says.",
     )
     transforms: tuple[Transform, ...] = Field(
         (),
@@ -238,6 +253,16 @@ class DataPipelineSpec(Model):
             ),
             cel="!has(self.deduplicate) || self.source.onOverwrite != 'Replace'",
             field="deduplicate",
+        ),
+        SpecRule(
+            message="a column comes from the path (source.partitions) or from the file (columns), not from both",
+            holds=lambda spec: (
+                not (
+                    {column.name.lower() for column in spec.columns or ()}
+                    & {partition.name.lower() for partition in spec.source.partitions}
+                )
+            ),
+            field="columns",
         ),
     )
 

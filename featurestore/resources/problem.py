@@ -17,6 +17,7 @@ from featurestore.resources.feature_store import REDIS_PATTERN
 from featurestore.resources.job_template import IMAGE_PATTERN, LABEL_VALUE_PATTERN
 from featurestore.resources.metadata import NAME_PATTERN, OBJECT_NAME_PATTERN
 from featurestore.resources.node import Path
+from featurestore.resources.text_format import MARK_PATTERN
 from featurestore.resources.transform import CALLABLE_PATTERN
 from featurestore.resources.value import COLUMN_PATTERN, FEATURE_PATTERN
 from featurestore.resources.volume import MOUNT_PATTERN
@@ -26,6 +27,7 @@ _UNIONS = (Union, types.UnionType)
 _PATTERNS = {
     NAME_PATTERN: "a name of a-z, 0-9 and '-', with a letter or digit at both ends",
     COLUMN_PATTERN: "the name of a column, on one line, that does not begin with '__'",
+    MARK_PATTERN: "one character of ASCII, or none",
     FEATURE_PATTERN: "a name of letters, digits and '_' that begins with a letter",
     CALLABLE_PATTERN: "module:function",
     REDIS_PATTERN: "redis://host:port/database or rediss://…",

@@ -14,7 +14,7 @@ from pydantic import Field, StringConstraints
 from featurestore.resources.metadata import Name
 from featurestore.resources.model import Model
 from featurestore.resources.rule import SpecRule, Unique, exactly_one, repeated
-from featurestore.resources.value import ColumnName, ColumnType, Expression
+from featurestore.resources.value import ColumnName, ColumnType, Expression, SourceName
 
 Scalar = Annotated[str, StringConstraints(max_length=4096)] | bool | int | float
 CALLABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*$"
@@ -50,8 +50,10 @@ class Select(Model):
 
 
 class Drop(Model):
-    columns: Annotated[tuple[ColumnName, ...], Unique()] = Field(
-        min_length=1, max_length=2000, description="Columns to leave out."
+    columns: Annotated[tuple[SourceName, ...], Unique()] = Field(
+        min_length=1,
+        max_length=2000,
+        description="Columns to leave out. What no later step could name may stand here, too, as `__deleted`.",
     )
 
 

@@ -11,6 +11,8 @@ COLUMN_PATTERN = r"^(_|_?[^_\n].*)$"
 """No column of a user begins with two underscores: those are the project's own."""
 FEATURE_PATTERN = r"^[A-Za-z][A-Za-z0-9_]*$"
 ColumnName = Annotated[str, StringConstraints(pattern=COLUMN_PATTERN, min_length=1, max_length=255)]
+SourceName = Annotated[str, StringConstraints(max_length=255)]
+"""The name of a column in a file, which may be anything."""
 Expression = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 FeatureName = Annotated[str, StringConstraints(pattern=FEATURE_PATTERN, min_length=1, max_length=63)]
 

@@ -158,16 +158,22 @@ class Table:
         )
 
     def add_columns(self, schema: pa.Schema) -> Table:
-        """The table with those columns of ``schema`` that it lacked, all nullable. Repeating it does nothing."""
+        """The table with those columns, and fields of structs, of ``schema`` that it lacked, all nullable.
+
+        Repeating it does nothing.
+        """
+        import pyarrow as pa
         from deltalake import Schema
         from deltalake.exceptions import DeltaError
 
-        known = set(self.schema.names)
-        missing = [field for field in schema if field.name not in known]
+        known = {field.name: field.type for field in self.schema}
+        missing = [
+            field
+            for field in schema
+            if field.name not in known or (pa.types.is_nested(field.type) and field.type != known[field.name])
+        ]
         if not missing:
             return self
-        import pyarrow as pa
-
         try:
             self._delta.alter.add_columns(list(Schema.from_arrow(pa.schema(missing)).fields))
         except DeltaError as error:

@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import pytest
 
-from featurestore_transforms.sources.reader import UnreadableFile
-from featurestore_transforms.sources.source_file import require_columns
+from featurestore_transforms.steps.column_names import ColumnNames
 
 
-@pytest.mark.parametrize("names", [["a", "B", "_c", "größe", "a b", "^", "$a^"], ["a", "__index_level_0__"]])
-def test_names_that_every_engine_tells_apart_are_taken(names: list[str]) -> None:
-    require_columns(names)
+@pytest.mark.parametrize("name", ["a", "B", "_c", "größe", "a b", "^", "$a^"])
+def test_a_name_that_plans_can_have_is_kept(name: str) -> None:
+    assert ColumnNames.of([name]) == ColumnNames({name: name})
 
 
 @pytest.mark.parametrize(
-    ("names", "said"),
+    ("name", "said"),
     [
-        (["a", "a"], "two columns have the name 'a'"),
-        (["a", "A"], "differ in upper and lower case only: 'a' and 'A'"),
-        (["__row"], "two underscores are ours"),
-        (["^a.*$", "ab"], r"pattern of names: '\^a"),
-        (["*"], "pattern of names"),
+        ("__row", "two underscores are ours"),
+        ("^a.*$", r"pattern of names: '^a.*$'"),
+        ("*", "pattern of names"),
+        ("", "empty name"),
+        ("a\0b", "a line break or a character 0"),
+        ("a\nb", "a line break or a character 0"),
+        ("x" * 140_000, "140,000 characters, at most 255"),
     ],
 )
-def test_a_file_whose_columns_could_be_mistaken_is_refused(names: list[str], said: str) -> None:
-    with pytest.raises(UnreadableFile, match=said) as refused:
-        require_columns(names)
-    assert refused.value.rule == "file:format"
+def test_an_odd_name_has_a_substitute_in_plans_and_says_what_is_wrong(name: str, said: str) -> None:
+    found = ColumnNames.of(["a", name])
+    assert found.plain == {"a": "a", "__source_1": name}
+    assert said in found.odd[name]
+    assert len(found.odd[name]) < 200
+
+
+def test_of_columns_with_one_name_none_is_meant() -> None:
+    assert ColumnNames.of(["a", "b", "a"]) == ColumnNames(
+        {"b": "b"}, {}, {"a": "two columns have the name 'a'"}
+    )

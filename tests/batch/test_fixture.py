@@ -66,14 +66,14 @@ ROWS: dict[str, tuple[int, list[tuple[int, str, str]]]] = {
             (2, "row:malformed", "wanted 2 values, got 3: 3,c,x"),
         ],
     ),
-    "corrupt/quotes.csv": (2, [(2, "row:malformed", "a quote is never closed")]),
+    "corrupt/quotes.csv": (3, [(2, "row:malformed", "a quote is never closed")]),
     "corrupt/not_utf8.csv": (2, [(1, "row:malformed", "not UTF-8")]),
     "corrupt/lines.json": (
         2,
         [
             (1, "row:malformed", "not JSON: Expecting ',' delimiter"),
             (2, "row:malformed", "not JSON: Expecting value"),
-            (3, "row:malformed", "wanted an object, got list"),
+            (3, "row:malformed", "wanted an object, got an array"),
         ],
     ),
     "corrupt/truncated.json": (1, [(1, "row:malformed", "not JSON: Unterminated string")]),
@@ -97,7 +97,7 @@ WHOLE: dict[str, tuple[str, str]] = {
     "corrupt/text.parquet": ("file:format", "does not begin with PAR1"),
     "corrupt/text.arrow": ("file:format", "neither ARROW1 nor"),
     "corrupt/plain.csv.gz": ("file:corrupt", "incorrect header"),
-    "corrupt/parquet.csv": ("file:format", "no text"),
+    "corrupt/parquet.csv": ("file:format", "it is a Parquet file. Set spec.source.format: Parquet"),
     "corrupt/page.parquet": ("file:corrupt", "parquet"),
     "corrupt/footer.parquet": ("file:corrupt", "thrift"),
     "corrupt/column_twice.parquet": ("file:format", "two columns have the name 'id'"),
@@ -105,7 +105,7 @@ WHOLE: dict[str, tuple[str, str]] = {
     "corrupt/semicolons.csv": ("file:delimiter", "the delimiter is ',' and seems to be ';'"),
     "corrupt/case_twice.parquet": ("file:format", "upper and lower case only: 'id' and 'ID'"),
     "corrupt/reserved.parquet": ("file:format", "column '__batch'"),
-    "corrupt/latin1_header.csv": ("file:format", "no UTF-8 text"),
+    "corrupt/latin1_header.csv": ("file:format", "the first line is not UTF-8. See spec.source.csv.encoding"),
 }
 
 # Types that are learned from a first file.

@@ -31,6 +31,7 @@ UNSEEN = {
     "hop-too-short": DURATION,
     "name-twice": "for the API server the second is an update of the first",
     "query-wrong": SQL,
+    "partition-declared-twice": COST,
     "reference-callable-absent": SEVERAL,
     "reference-column-absent": SEVERAL,
     "reference-lookup-absent": SEVERAL,

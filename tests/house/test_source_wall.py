@@ -11,7 +11,17 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FILES = "featurestore.arrivals.files"
 READERS = "featurestore_transforms.sources."
-GENERIC = {READERS + name for name in ("reader", "reader_kinds", "source_schema", "stream", "text_types")}
+GENERIC = {
+    READERS + name
+    for name in (
+        "column_use",
+        "reader",
+        "reader_kinds",
+        "source_schema",
+        "stream",
+        "text_types",
+    )
+}
 """What any kind of source is read by."""
 KNOW_FILES = ("featurestore/arrivals/files/", "transforms/featurestore_transforms/sources/")
 FIELDS = {"on_overwrite", "compression", "csv"}

@@ -40,6 +40,7 @@ from featurestore_transforms.batch.commit import (
 from featurestore_transforms.batch.conform import BatchFile
 from featurestore_transforms.batch.group import BatchPlan, WrittenFiles
 from featurestore_transforms.batch.quarantined import Earlier, Quarantine, read_earlier, rows_before
+from featurestore_transforms.sources.column_use import ColumnUse
 from featurestore_transforms.sources.reader import DECODING, ArrivalReader, UnreadableFile
 from featurestore_transforms.sources.reader_kinds import open_reader
 from featurestore_transforms.sources.source_schema import (
@@ -91,7 +92,10 @@ def run_batch(storage: Storage, request: BatchRequest, progress: Callable[[Progr
 
 @dataclass
 class _Run:
-    """The batch while its files are read. Nothing that it writes counts before it is committed."""
+    """The batch while its files are read. Nothing that it writes counts before it is committed.
+
+    ``types``: of the dataset's columns until now.
+    """
 
     storage: Storage
     manifest: Manifest
@@ -102,6 +106,7 @@ class _Run:
     progress: Callable[[Progress], None]
     refused: dict[int, UnreadableFile] = field(default_factory=dict)
     done: list[tuple[list[BatchFile], WrittenFiles]] = field(default_factory=list)
+    types: Mapping[str, pl.DataType] = field(default_factory=dict)
     rows: int = 0
 
     def outcome(self, types: Mapping[str, pl.DataType]) -> BatchOutcome:
@@ -111,18 +116,18 @@ class _Run:
         self.refused.update(earlier.refused)
         held = read_schema(self.storage, self.manifest.pipeline, self.manifest.number)
         schema = held
+        self.types = types
         try:
-            members, schema = self._meet(first_schema(self.spec.columns, held))
-            for group in self.plan.groups(members):
-                self._read(group, self.done[-1][1].types if self.done else types)
+            schema = self._take(first_schema(self.spec.columns, held))
         except FailBatch as failed:
             self._fail(failed)
+            self.types = types
             schema = held
         members = [member for group, _ in self.done for member in group]
         broken = self._broken()
         return BatchOutcome(
             files=tuple(file for _, done in self.done for file in done.files),
-            types=self.done[-1][1].types if self.done else dict(types),
+            types=self.types,
             schema=schema if schema != held else None,
             earlier=earlier,
             quarantine=tuple(self._quarantine(earlier)),
@@ -134,26 +139,45 @@ class _Run:
             bytes_read=sum(member.file.arrival.size_bytes for member in members),
         )
 
-    def _meet(self, held: SourceSchema | None) -> tuple[list[BatchFile], SourceSchema | None]:
-        """The files that can be read, in the order of the manifest, and the schema after them."""
-        members: list[BatchFile] = []
+    def _take(self, held: SourceSchema | None) -> SourceSchema | None:
+        """Read the files that can be read, in the order of the manifest; the schema after them.
+
+        A file that changes the schema is read before the next one is looked at: what it teaches is held only if it
+        gave a good row. An error page that came as a file teaches nothing.
+        """
+        use = ColumnUse.of(self.spec)
+        alike: list[BatchFile] = []
+        for index, file in self._opened():
+            try:
+                with file.explaining():
+                    met = match_schema(held, file, self.spec.schema_policy, use)
+            except UnreadableFile as refusal:
+                self.refused[index] = refusal
+                continue
+            member = BatchFile(index, file, met, self._only(self.manifest.entries[index]))
+            if met.schema == held:
+                alike.append(member)
+                continue
+            self._read_all(alike)
+            alike = []
+            if self._read([member]):
+                held = met.schema
+        self._read_all(alike)
+        return held
+
+    def _opened(self) -> Iterator[tuple[int, ArrivalReader]]:
         entries = self.manifest.entries
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            opened = pool.map(self._open, range(len(entries)))
-            for index, file in enumerate(opened):
+            for index, file in enumerate(pool.map(self._open, range(len(entries)))):
                 self._tell("look at files", index + 1, len(entries), "files")
                 if isinstance(file, UnreadableFile):
                     self.refused[index] = file
-                    continue
-                try:
-                    with file.explaining():
-                        met = match_schema(held, file, self.spec.schema_policy)
-                except UnreadableFile as refusal:
-                    self.refused[index] = refusal
-                    continue
-                held = met.schema
-                members.append(BatchFile(index, file, met, self._only(entries[index])))
-        return members, held
+                else:
+                    yield index, file
+
+    def _read_all(self, members: list[BatchFile]) -> None:
+        for group in self.plan.groups(members):
+            self._read(group)
 
     def _open(self, index: int) -> ArrivalReader | UnreadableFile:
         entry = self.manifest.entries[index]
@@ -173,31 +197,34 @@ class _Run:
             return None
         return rows_before(self.storage, self.manifest.pipeline, *entry.replays)
 
-    def _read(self, group: list[BatchFile], types: Mapping[str, pl.DataType]) -> None:
-        """The group's rows as data files; a file that cannot be read is found and refused."""
+    def _read(self, group: list[BatchFile]) -> bool:
+        """The group's rows as data files; a file that cannot be read is found and refused.
+
+        Whether there was a good row among them.
+        """
         try:
-            done = self.plan.run(group, types, self.scratch)
+            done = self.plan.run(group, self.types, self.scratch)
         except (StorageError, MemoryError):
             raise
         except (*DECODING, FeatureStoreError) as error:
             if len(group) > 1:
-                for member in group:
-                    self._read([member], self.done[-1][1].types if self.done else types)
-                return
-            self.refused[group[0].index] = self._blame(group[0], types, error)
-            return
+                return sum(self._read([member]) for member in group) > 0
+            self.refused[group[0].index] = self._blame(group[0], self.types, error)
+            return False
         changed = {member.index: found for member in group if (found := _changed(member)) is not None}
         if changed:
             self.plan.discard(done.files)
             self.refused.update(changed)
             rest = [member for member in group if member.index not in changed]
-            if rest:
-                self._read(rest, types)
-            return
+            return bool(rest) and self._read(rest)
+        good = any(file.rows for file in done.files)
+        if good:
+            self.types = done.types
         self.done.append((group, done))
         self._require_batch(done)
         self.rows += sum(member.rows for member in group)
         self._tell("read rows", self.rows, None, "rows")
+        return good
 
     def _blame(
         self, member: BatchFile, types: Mapping[str, pl.DataType], error: BaseException

@@ -12,6 +12,7 @@ from featurestore.errors import SpecError
 from featurestore.resources.data_pipeline import DriftPolicy, Otherwise, SchemaPolicy
 from featurestore.storage.delta import BATCH, FILE, ROW
 from featurestore_transforms.casting.delta_types import storable, store, type_name
+from featurestore_transforms.casting.struct_fields import held_fields, with_fields
 from featurestore_transforms.sources.reader import LINE, MALFORMED, ArrivalReader
 from featurestore_transforms.sources.source_schema import TYPE_CHANGED, SchemaMatch
 from featurestore_transforms.sources.stream import scan_streams
@@ -42,10 +43,18 @@ class BatchFile:
 def conform(members: Sequence[BatchFile], policy: SchemaPolicy, rules: RowRules) -> pl.LazyFrame:
     """The files' rows with the held columns; marked where a row is malformed or a value does not fit.
 
-    ``frame[<held columns>, __file: int32, __row: int64, __rule: int16]``. The files were met with the same schema.
+    ``frame[<held columns>, <partitions>, __file: int32, __row: int64, __rule: int16]``. The files were met
+    with the same schema.
     """
     alike = [list(some) for _, some in groupby(members, key=_look)]
-    return pl.concat([_conform(_scan(some), some[0].met, policy, rules) for some in alike])
+    rows = pl.concat([_conform(_scan(some), some[0], policy, rules) for some in alike])
+    return rows.with_columns(_of_the_path(members, name) for name in members[0].file.partitions)
+
+
+def _of_the_path(members: Sequence[BatchFile], name: str) -> pl.Expr:
+    files = pl.Series([one.index for one in members], dtype=pl.Int32)
+    values = pl.concat([one.file.partitions[name] for one in members])
+    return pl.col(FILE).replace_strict(files, values, return_dtype=values.dtype).alias(name)
 
 
 def _look(member: BatchFile) -> object:
@@ -63,7 +72,8 @@ def _scan(members: Sequence[BatchFile]) -> pl.LazyFrame:
     )
 
 
-def _conform(rows: pl.LazyFrame, met: SchemaMatch, policy: SchemaPolicy, rules: RowRules) -> pl.LazyFrame:
+def _conform(rows: pl.LazyFrame, one: BatchFile, policy: SchemaPolicy, rules: RowRules) -> pl.LazyFrame:
+    met, partitions = one.met, one.file.partitions
     there = rows.collect_schema()
     fails = policy.type_changed is DriftPolicy.FAIL_BATCH
     changed = RowRule(TYPE_CHANGED, Otherwise.FAIL_BATCH if fails else Otherwise.QUARANTINE)
@@ -71,11 +81,14 @@ def _conform(rows: pl.LazyFrame, met: SchemaMatch, policy: SchemaPolicy, rules: 
     if MALFORMED in there:
         broken.append((MALFORMED_ROW, pl.col(MALFORMED).is_not_null(), _malformed()))
     for name, wanted in met.schema.types.items():
+        if name in partitions:
+            continue
         column = met.columns.get(name)
-        if column is None:
+        if column is None or wanted == pl.Null():
             values.append(pl.lit(None, wanted).alias(name))
             continue
-        fit = store(pl.col(column), there[column], wanted, declared=name in met.schema.pinned)
+        value, dtype = held_fields(pl.col(column), there[column], wanted)
+        fit = store(value, dtype, wanted, declared=name in met.schema.pinned)
         values.append(fit.value.alias(name))
         if fit.fits is not None:
             got = shown(pl.col(column), there[column])
@@ -105,8 +118,11 @@ def dataset_types(rows: pl.LazyFrame, known: Mapping[str, pl.DataType]) -> dict[
         other = folded.setdefault(name.lower(), name)
         if other != name:
             raise SpecError("two columns differ in upper and lower case only", got=f"{other!r} and {name!r}")
-        if name not in types and stored != pl.Null():
-            types[name] = stored
+        if name not in types:
+            if stored != pl.Null():
+                types[name] = stored
+        elif types[name].is_nested():
+            types[name], _ = with_fields(types[name], stored, name)
     return types
 
 

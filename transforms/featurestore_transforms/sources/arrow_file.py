@@ -11,8 +11,9 @@ import pyarrow as pa
 from featurestore.arrivals.arrival import Arrival
 from featurestore.storage.delta import ROW
 from featurestore_transforms.sources.reader import UnreadableFile
-from featurestore_transforms.sources.source_file import SourceFile, is_index, open_bytes, require_columns
+from featurestore_transforms.sources.source_file import SourceFile, open_bytes
 from featurestore_transforms.sources.stream import FrameStream
+from featurestore_transforms.steps.column_names import ColumnNames, is_index
 
 _FILE_MARK = b"ARROW1"
 _STREAM_MARK = b"\xff\xff\xff\xff"
@@ -36,9 +37,10 @@ class ArrowFile(SourceFile):
             raise UnreadableFile("file:truncated", "the Arrow file does not end with ARROW1")
         with open_bytes(arrival.uri) as file:
             reader = self._open(file)
-            require_columns(reader.schema.names)
-            schema = pl.Schema(reader.schema)
-        self.schema: Mapping[str, pl.DataType] = {n: t for n, t in schema.items() if not is_index(n)}
+            self.names = ColumnNames.of([name for name in reader.schema.names if not is_index(name)])
+            taken = pa.schema([reader.schema.field(own) for own in self.names.plain.values()])
+            schema = pl.Schema(taken)
+        self.schema: Mapping[str, pl.DataType] = {name: schema[own] for name, own in self.names.plain.items()}
         self.stream = FrameStream({**self.schema, ROW: pl.Int64()}, self._frames)
 
     def types(self, columns: Collection[str]) -> Mapping[str, pl.DataType]:
@@ -54,11 +56,9 @@ class ArrowFile(SourceFile):
         first = 0
         with open_bytes(self.arrival.uri) as file:
             for batch in _batches(self._open(file)):
-                frame = (
-                    pl.DataFrame(pa.Table.from_batches([batch]))
-                    .select(*self.schema)
-                    .cast(pl.Schema(self.schema))
-                )
+                frame = pl.DataFrame(
+                    {name: pl.Series(name, batch.column(own)) for name, own in self.names.plain.items()}
+                ).cast(pl.Schema(self.schema))
                 numbers = pl.int_range(first, first + frame.height, dtype=pl.Int64, eager=True)
                 first += frame.height
                 yield frame.with_columns(numbers.alias(ROW))

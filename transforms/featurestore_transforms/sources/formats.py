@@ -10,6 +10,7 @@ from featurestore_transforms.sources.arrow_file import ArrowFile
 from featurestore_transforms.sources.csv_file import CsvFile
 from featurestore_transforms.sources.json_file import JsonFile
 from featurestore_transforms.sources.parquet_file import ParquetFile
+from featurestore_transforms.sources.path_partitions import path_values
 from featurestore_transforms.sources.reader import ArrivalReader, UnreadableFile
 from featurestore_transforms.sources.source_file import codec, explaining, require_pinned
 
@@ -25,11 +26,14 @@ def open_file(arrival: Arrival, source: Source) -> ArrivalReader:
     if arrival.size_bytes == 0:
         raise UnreadableFile("file:empty", "the file has no bytes")
     packed = codec(arrival.uri, source.compression)
-    openers: dict[Format, Callable[[], ArrivalReader]] = {
+    openers: dict[Format, Callable[[], ParquetFile | ArrowFile | CsvFile | JsonFile]] = {
         Format.PARQUET: lambda: ParquetFile(arrival),
         Format.ARROW: lambda: ArrowFile(arrival),
         Format.CSV: lambda: CsvFile(arrival, source.csv, packed),
-        Format.JSON: lambda: JsonFile(arrival, packed),
+        Format.JSON: lambda: JsonFile(arrival, source.json_, packed),
     }
+    partitions = path_values(arrival.uri, source.partitions)
     with explaining(arrival):
-        return openers[source.format]()
+        file = openers[source.format]()
+    file.partitions = partitions
+    return file

@@ -1,51 +1,79 @@
-"""A JSON lines file as a source: one object a line. A line that is no object is a malformed row.
+"""A JSON file as a source: one object a line, or one array of objects. What is no object is a malformed row.
 
 Numbers, texts and true or false are read as texts, so that no number loses a digit on the way to its type;
-lists and objects are read as such. Empty lines are not rows.
+lists and objects are read as such. Of a key that an object has twice the last value counts, as in most readers. A key
+that differs from another only in upper and lower case is the same column. Empty lines are not rows.
 """
 
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from io import BytesIO
+from typing import Any
 
 import polars as pl
 
 from featurestore.arrivals.arrival import Arrival
+from featurestore.expressions.run.spelling import WHOLE
+from featurestore.resources.text_format import JsonOptions
 from featurestore.storage.delta import ROW
-from featurestore_transforms.sources.reader import LINE, MALFORMED
-from featurestore_transforms.sources.source_file import SourceFile, open_stream, require_columns
+from featurestore_transforms.sources.json_kind import Fraction, JsonKind, as_text, shaped
+from featurestore_transforms.sources.json_records import json_records, nesting, require_layout
+from featurestore_transforms.sources.reader import LINE, MALFORMED, UnreadableFile
+from featurestore_transforms.sources.source_file import SourceFile
 from featurestore_transforms.sources.stream import FrameStream
+from featurestore_transforms.sources.text_stream import TextStream
 from featurestore_transforms.sources.text_types import kinds
+from featurestore_transforms.steps.column_names import ColumnNames, short
 
-_BLOCK_BYTES = 4 << 20
-_PLAIN = (str, int, float, bool)
+_DEEPEST = 32
+"""Levels of lists and objects, the row itself among them: engines recurse into types."""
+_MOST_KEYS = 10_000
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_DECODER = json.JSONDecoder(parse_float=Fraction, parse_constant=Fraction)
+_NAMES = {list: "an array", str: "a text", int: "a number", Fraction: "a number", bool: "true or false"}
 
 
 class JsonFile(SourceFile):
-    """Read twice: once to see which keys there are in all lines, once for the rows."""
+    """Read twice: once to see which keys there are in all rows, once for the rows."""
 
-    def __init__(self, arrival: Arrival, codec: str | None) -> None:
+    def __init__(self, arrival: Arrival, options: JsonOptions, codec: str | None) -> None:
         self.arrival = arrival
-        self._codec = codec
-        found: dict[str, pl.DataType] = {}
-        for block in self._blocks():
-            for name, dtype in _look(block).items():
-                found[name] = _wider(found.get(name, pl.Null()), dtype)
-        require_columns(list(found))
-        self._found = found
+        self._layout = options.layout
+        self._text = TextStream(arrival, codec)
+        require_layout(self._text, self._layout)
+        self._keys: dict[str, str] = {}
+        self._refused: Mapping[str, str] = {}
+        self._objects = 0
+        self._having: Counter[str] = Counter()
+        found = self._look()
+        self.names = ColumnNames.of(list(found))
+        self._found = {name: found[own] for name, own in self.names.plain.items()}
+        types = {name: kind.dtype() for name, kind in self._found.items()}
         self.schema: Mapping[str, pl.DataType] = {
-            name: dtype if dtype.is_nested() else pl.String() for name, dtype in found.items()
+            name: dtype if dtype.is_nested() else pl.String() for name, dtype in types.items()
         }
         texts = {ROW: pl.Int64(), MALFORMED: pl.String(), LINE: pl.String()}
         self.stream = FrameStream({**self.schema, **texts}, self._frames)
 
+    def refuse(self, columns: Mapping[str, str]) -> None:
+        for own, why in columns.items():
+            if self._having[own] == self._objects:
+                raise UnreadableFile("file:format", why)
+        self._refused = columns
+
     def types(self, columns: Collection[str]) -> Mapping[str, pl.DataType]:
         """Texts stay texts, also those that look like numbers: JSON knows the difference."""
-        numbers = [name for name in columns if self._found[name].is_numeric()]
-        exact = kinds(self.scan().select(numbers))
-        return {name: exact[name] if name in exact else self._found[name] for name in columns}
+        numbers = [name for name in columns if self._found[name].is_number]
+        # 1 and 1.0 are the same number here, and not two texts.
+        pointed = [
+            pl.col(name).str.replace(WHOLE, "${0}.0") if self._found[name].fractions else pl.col(name)
+            for name in numbers
+        ]
+        exact = kinds(self.scan().select(pointed)) if numbers else {}
+        return {name: exact[name] if name in exact else self._found[name].dtype() for name in columns}
 
     def scan(self) -> pl.LazyFrame:
         return self.stream.scan()
@@ -53,132 +81,122 @@ class JsonFile(SourceFile):
     def rows(self) -> int:
         return self.stream.rows
 
+    def _look(self) -> dict[str, JsonKind]:
+        """The file's columns and their kinds; fills in which key is of which column."""
+        found: dict[str, JsonKind] = {}
+        folded: dict[str, str] = {}
+        for block in json_records(self._text, self._layout):
+            for record in block:
+                row = _parsed(record)
+                if isinstance(row, str):
+                    continue
+                self._objects += 1
+                for key, value in row.items():
+                    own = self._keys.get(key)
+                    if own is None:
+                        own = self._keys[key] = folded.setdefault(key.lower(), key)
+                        found.setdefault(own, JsonKind())
+                        if len(self._keys) > _MOST_KEYS:
+                            raise UnreadableFile(
+                                "file:format", f"more than {_MOST_KEYS:,} different keys: are they values?"
+                            )
+                    if value is not None:
+                        self._having[own] += 1
+                        found[own].add(value)
+        return found
+
     def _frames(self) -> Iterator[pl.DataFrame]:
         first = 0
-        nothing = pl.lit(None, pl.String)
-        for block in self._blocks():
-            frame = self._parse(block)
-            if frame is None:
-                frame = self._line_by_line(block)
-            else:
-                frame = frame.with_columns(nothing.alias(MALFORMED), nothing.alias(LINE))
+        for block in json_records(self._text, self._layout):
+            frame = self._frame(block)
             numbers = pl.int_range(first, first + frame.height, dtype=pl.Int64, eager=True)
             first += frame.height
             yield frame.select(*self.schema, numbers.alias(ROW), MALFORMED, LINE)
 
-    def _parse(self, lines: bytes) -> pl.DataFrame | None:
-        """The rows of these lines; None if any of them is malformed."""
-        count = sum(1 for line in lines.split(b"\n") if line.strip())
-        if not self.schema:
-            return None
-        try:
-            frame = pl.read_ndjson(BytesIO(lines), schema=dict(self.schema))
-        except pl.exceptions.PolarsError:
-            return None
-        return frame if frame.height == count else None
-
-    def _line_by_line(self, block: bytes) -> pl.DataFrame:
-        frames, good = [], bytearray()
-
-        def flush() -> None:
-            if good:
-                rows = self._parse(bytes(good))
-                assert rows is not None
-                frames.append(rows)
-                good.clear()
-
-        for line in block.split(b"\n"):
-            if not line.strip():
+    def _frame(self, records: list[bytes]) -> pl.DataFrame:
+        columns: dict[str, list[Any]] = {own: [None] * len(records) for own in self.names.plain.values()}
+        whys: list[str | None] = [None] * len(records)
+        for place, record in enumerate(records):
+            row = _parsed(record)
+            if isinstance(row, str):
+                whys[place] = row
                 continue
-            why = _malformed(line)
-            if why is None and self._parse(line) is not None:
-                good.extend(line + b"\n")
-                continue
-            flush()
-            values = {name: [None] for name in self.schema}
-            text = line.decode(errors="replace")
-            why = why or "a value is not of the kind that others of its key are of"
-            frames.append(
-                pl.DataFrame(
-                    {**values, MALFORMED: [why], LINE: [text]},
-                    schema={**self.schema, MALFORMED: pl.String, LINE: pl.String},
-                )
-            )
-        flush()
-        empty = pl.DataFrame(schema={**self.schema, MALFORMED: pl.String, LINE: pl.String})
-        return pl.concat([empty, *frames], how="diagonal")
+            for key, value in row.items():
+                if value is None:
+                    continue
+                own = self._keys[key]
+                if own in self._refused:
+                    whys[place] = self._refused[own]
+                columns[own][place] = value
+            if whys[place] is not None:
+                for values in columns.values():
+                    values[place] = None
+        series = [
+            self._series(name, columns[own], self.schema[name]) for name, own in self.names.plain.items()
+        ]
+        lines = [
+            None if why is None else record.decode(errors="replace")
+            for why, record in zip(whys, records, strict=True)
+        ]
+        return pl.DataFrame(
+            [*series, pl.Series(MALFORMED, whys, pl.String), pl.Series(LINE, lines, pl.String)]
+        )
 
-    def _blocks(self) -> Iterator[bytes]:
-        """The file's bytes, cut where lines end."""
-        rest = b""
-        with open_stream(self.arrival.uri, self._codec) as stream:
-            while chunk := stream.read(_BLOCK_BYTES):
-                whole, newline, tail = (rest + chunk).rpartition(b"\n")
-                if newline:
-                    yield whole
-                rest = tail
-        if rest.strip():
-            yield rest
+    @staticmethod
+    def _series(name: str, values: list[Any], dtype: pl.DataType) -> pl.Series:
+        if dtype == pl.String():
+            return pl.Series(name, [v if type(v) is str else as_text(v) for v in values], dtype)
+        return pl.Series(name, [shaped(value, dtype) for value in values], dtype)
 
 
-def _look(lines: bytes) -> dict[str, pl.DataType]:
-    """Keys of the lines' objects and the kinds of their values."""
+def _parsed(record: bytes) -> dict[str, Any] | str:
+    """The object; else why it is none, for people."""
+    if nesting(record, _DEEPEST):
+        return f"nested deeper than {_DEEPEST} levels"
     try:
-        return dict(pl.read_ndjson(BytesIO(lines), infer_schema_length=None).schema)
-    except pl.exceptions.PolarsError:
-        found: dict[str, pl.DataType] = {}
-        for line in lines.split(b"\n"):
-            if line.strip() and _malformed(line) is None:
-                for name, value in json.loads(line).items():
-                    found[name] = _wider(found.get(name, pl.Null()), _kind(value))
-        return found
-
-
-def _malformed(line: bytes) -> str | None:
-    """Why a line is no object that Polars reads; None if it is one."""
-    try:
-        value = json.loads(line)
-    except ValueError as error:
+        row = _DECODER.decode(record.decode())
+    except UnicodeDecodeError:
+        return "not UTF-8"
+    except json.JSONDecodeError as error:
         return f"not JSON: {error}"
-    if not isinstance(value, dict):
-        return f"wanted an object, got {type(value).__name__}"
+    except ValueError:
+        return "a number has more digits than any type holds"
+    if not isinstance(row, dict):
+        return f"wanted an object, got {_NAMES.get(type(row), 'null')}"
+    return _fault(row, record) or row
+
+
+def _fault(row: dict[str, Any], record: bytes) -> str | None:
+    """Why an object cannot be a row."""
+    if _SURROGATE.search(record):
+        try:
+            json.dumps(row, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            return f"half of a surrogate pair is not a character: \\u{ord(error.object[error.start]):04x}"
+    names = {key.lower() for key in row}
+    if len(names) < len(row):
+        return _alike(row)
+    for key, value in row.items():
+        if isinstance(value, list | dict) and (why := _inside(value)) is not None:
+            return f"in {short(key)}: {why}"
     return None
 
 
-def _kind(value: object) -> pl.DataType:
-    if value is None:
-        return pl.Null()
-    if isinstance(value, bool):
-        return pl.Boolean()
-    if isinstance(value, int):
-        return pl.Int64()
-    if isinstance(value, float):
-        return pl.Float64()
-    if isinstance(value, list | dict):
-        try:
-            return pl.Series([value]).dtype
-        except (TypeError, pl.exceptions.PolarsError):
-            return pl.String()
-    return pl.String()
+def _inside(value: Any) -> str | None:
+    """Why fields of structs could not be told apart."""
+    if isinstance(value, dict):
+        if len({key.lower() for key in value}) < len(value):
+            return _alike(value)
+        for key in value:
+            if not key or "\0" in key:
+                return f"a key is {'empty' if not key else f'{short(key)}, which holds a character 0'}"
+        value = value.values()
+    elif not isinstance(value, list):
+        return None
+    return next((why for one in value if (why := _inside(one)) is not None), None)
 
 
-def _wider(one: pl.DataType, other: pl.DataType) -> pl.DataType:
-    """A kind that both are of; texts if there is none."""
-    if one == other or other == pl.Null():
-        return one
-    if one == pl.Null():
-        return other
-    if one.is_numeric() and other.is_numeric():
-        return pl.Float64()
-    if isinstance(one, pl.List) and isinstance(other, pl.List):
-        return pl.List(_wider(_type(one.inner), _type(other.inner)))
-    if isinstance(one, pl.Struct) and isinstance(other, pl.Struct):
-        fields = {field.name: _type(field.dtype) for field in one.fields}
-        for field in other.fields:
-            fields[field.name] = _wider(fields.get(field.name, pl.Null()), _type(field.dtype))
-        return pl.Struct(fields)
-    return pl.String()
-
-
-def _type(dtype: object) -> pl.DataType:
-    return dtype() if isinstance(dtype, type) else dtype  # type: ignore[return-value]
+def _alike(keys: Mapping[str, Any]) -> str:
+    counts = Counter(key.lower() for key in keys)
+    alike = [key for key in keys if counts[key.lower()] > 1]
+    return f"two keys differ in upper and lower case only: {short(alike[0])} and {short(alike[1])}"

@@ -11,8 +11,9 @@ from featurestore.arrivals.arrival import Arrival
 from featurestore.storage.credentials import source_environ
 from featurestore.storage.delta import ROW
 from featurestore_transforms.sources.reader import UnreadableFile
-from featurestore_transforms.sources.source_file import SourceFile, is_index, open_bytes, require_columns
+from featurestore_transforms.sources.source_file import SourceFile, open_bytes
 from featurestore_transforms.sources.stream import FrameStream
+from featurestore_transforms.steps.column_names import ColumnNames, is_index
 from featurestore_transforms.tables.polars_credentials import access
 
 _MARK = b"PAR1"
@@ -33,15 +34,21 @@ class ParquetFile(SourceFile):
                 raise UnreadableFile("file:truncated", "the Parquet file does not end with PAR1")
             footer = pq.read_metadata(file)
         self._rows: int = footer.num_rows
-        require_columns(footer.schema.to_arrow_schema().names)
+        self.names = ColumnNames.of(
+            [name for name in footer.schema.to_arrow_schema().names if not is_index(name)]
+        )
+        if self.names.twice:
+            # Polars reads no column of such a file.
+            self.refuse(self.names.twice)
         schema = self._scan().collect_schema()
-        self.schema: Mapping[str, pl.DataType] = {n: t for n, t in schema.items() if not is_index(n)}
+        self.schema: Mapping[str, pl.DataType] = {name: schema[own] for name, own in self.names.plain.items()}
 
     def types(self, columns: Collection[str]) -> Mapping[str, pl.DataType]:
         return {name: self.schema[name] for name in columns}
 
     def scan(self) -> pl.LazyFrame:
-        return self._scan(ROW).select(*self.schema, pl.col(ROW).cast(pl.Int64))
+        columns = [pl.col(own).alias(name) for name, own in self.names.plain.items()]
+        return self._scan(ROW).select(*columns, pl.col(ROW).cast(pl.Int64))
 
     def rows(self) -> int:
         return self._rows

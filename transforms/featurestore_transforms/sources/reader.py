@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from featurestore.arrivals.arrival import Arrival
 from featurestore_transforms.sources.stream import FrameStream
+from featurestore_transforms.steps.column_names import ColumnNames
 
 MALFORMED, LINE = "__malformed", "__line"
 """String columns: why a row cannot be told apart into values, and the text that it is. Null for other rows."""
@@ -43,11 +44,15 @@ class UnreadableFile(Exception):
 class ArrivalReader(Protocol):
     """An arrival that looks like what it should be. Reading it may still show that it is not.
 
-    ``schema``: its columns as it has them; all are strings where the format has no types.
+    ``schema``: its columns, under names that a plan can have; all are strings where the format has no types.
+    ``names``: those that the arrival gives them. ``partitions``: columns that have one value in all rows, which the
+    name of the arrival tells.
     """
 
     arrival: Arrival
     schema: Mapping[str, pl.DataType]
+    names: ColumnNames
+    partitions: Mapping[str, pl.Series]
 
     @property
     def stream(self) -> FrameStream | None:
@@ -61,6 +66,9 @@ class ArrivalReader(Protocol):
 
     def rows(self) -> int:
         """How many rows there are; known once all of them were scanned."""
+
+    def refuse(self, columns: Mapping[str, str]) -> None:
+        """Take no row that has one of these columns, for the reasons given. Raises UnreadableFile if all rows do."""
 
     def require_learnable(self) -> None:
         """Raises UnreadableFile if the names and types of columns are not to be learned from this one."""

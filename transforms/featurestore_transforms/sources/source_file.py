@@ -5,10 +5,12 @@ Each format has a reader in a module of its own. Files come from any place that 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from types import MappingProxyType
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 
 from featurestore.arrivals.arrival import Arrival
@@ -26,9 +28,14 @@ class SourceFile:
     """What the readers of all formats share: the file is the one that was taken, or it is said what is wrong."""
 
     arrival: Arrival
+    partitions: Mapping[str, pl.Series] = MappingProxyType({})
 
     def require_learnable(self) -> None:
         """Any file will do."""
+
+    def refuse(self, columns: Mapping[str, str]) -> None:
+        """Every row of a file has every column."""
+        raise UnreadableFile("file:format", next(iter(columns.values())))
 
     def require_unchanged(self) -> None:
         require_pinned(self.arrival)
@@ -121,32 +128,3 @@ def blame(arrival: Arrival, error: BaseException) -> UnreadableFile:
         for word in ("truncated", "unexpected end", "eof", "past the end", "expected to be able to read")
     )
     return UnreadableFile("file:truncated" if cut else "file:corrupt", text)
-
-
-def require_columns(names: Collection[str]) -> None:
-    """Nothing, if a table can have columns of these names.
-
-    Raises:
-        UnreadableFile: two of them are the same, or differ in upper and lower case only; or one is reserved.
-    """
-    seen: dict[str, str] = {}
-    for name in names:
-        if name.startswith("__") and not is_index(name):
-            raise UnreadableFile(
-                "file:format", f"names that begin with two underscores are ours: column {name!r}"
-            )
-        if name == "*" or (name.startswith("^") and name.endswith("$")):
-            # Polars would take it for a pattern, and other columns for this one.
-            raise UnreadableFile("file:format", f"the name of a column would be a pattern of names: {name!r}")
-        other = seen.setdefault(name.lower(), name)
-        if list(names).count(name) > 1:
-            raise UnreadableFile("file:format", f"two columns have the name {name!r}")
-        if other != name:
-            raise UnreadableFile(
-                "file:format", f"two columns differ in upper and lower case only: {other!r} and {name!r}"
-            )
-
-
-def is_index(name: str) -> bool:
-    """Whether a column is the index of a pandas frame, which says nothing: it is left out."""
-    return name.startswith("__index_level_")

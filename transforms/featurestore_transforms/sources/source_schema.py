@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import polars as pl
@@ -25,7 +26,10 @@ from featurestore.resources.data_pipeline import Column, DriftPolicy, SchemaPoli
 from featurestore.storage import paths
 from featurestore.storage.objects import Storage
 from featurestore_transforms.casting.delta_types import storable, whole
+from featurestore_transforms.casting.struct_fields import NewFields, known_parts, same_fields, with_fields
+from featurestore_transforms.sources.column_use import ColumnUse
 from featurestore_transforms.sources.reader import ArrivalReader, UnreadableFile
+from featurestore_transforms.steps.column_names import ColumnNames, short
 
 NEW_COLUMN, MISSING_COLUMN, TYPE_CHANGED = (
     "schema:newColumn",
@@ -111,53 +115,144 @@ def first_schema(columns: Sequence[Column] | None, held: SourceSchema | None) ->
     return SourceSchema(types, frozenset(types), named, frozenset(types))
 
 
-def match_schema(held: SourceSchema | None, file: ArrivalReader, policy: SchemaPolicy) -> SchemaMatch:
+def match_schema(
+    held: SourceSchema | None, file: ArrivalReader, policy: SchemaPolicy, use: ColumnUse
+) -> SchemaMatch:
     """What the file's columns are, and the schema after it.
 
+    A column that is ignored, or that no step uses, is not judged, whatever its name, type and values are.
+
     Raises:
-        Unreadable: the policy refuses the file, or reading it shows that it is broken.
+        UnreadableFile: the policy refuses the file, or reading it shows that it is broken.
         FailBatch: the policy refuses the batch.
     """
     if held is None:
         file.require_learnable()
-        learned = _learn(file, list(file.schema))
-        return SchemaMatch(SourceSchema(learned, frozenset(learned)), {name: name for name in learned})
-    columns = _matched(held, file)
-    new = [name for name in file.schema if name not in columns.values()]
-    if new:
-        _judge(policy.new_column, NEW_COLUMN, f"columns that are not known: {', '.join(map(repr, new))}")
-    missing = sorted(held.required - columns.keys())
+    known = held or SourceSchema({}, frozenset())
+    columns, ambiguous = _matched(known, file, use)
+    taken = set(columns.values()) | {ambiguous.pop(name) for name in list(ambiguous) if use.unused(name)}
+    if ambiguous:
+        raise UnreadableFile("file:format", next(iter(ambiguous.values())))
+    new, odd, seen = _new(known, file, use, taken)
+    if new or odd:
+        named = ", ".join(map(short, [*new.values(), *odd]))
+        _judge(policy.new_column, held, NEW_COLUMN, f"columns that are not known: {named}")
+    missing = sorted(
+        name for name in known.required - columns.keys() - use.partitions if not use.unused(name)
+    )
     if missing:
-        has = ", ".join(map(repr, file.schema))
-        _judge(
-            policy.missing_column,
-            MISSING_COLUMN,
-            f"no column {', '.join(map(repr, missing))}; there is {has}",
-        )
-    taken = new if policy.new_column is DriftPolicy.EVOLVE else []
-    unknown = [name for name in columns if held.types[name] == pl.Null()]
-    learned = _learn(file, [columns[name] for name in unknown] + taken)
-    known = {name: learned[columns[name]] for name in unknown}
-    types = {**held.types, **known, **{name: learned[name] for name in taken}}
-    return SchemaMatch(replace(held, types=types), {**columns, **{name: name for name in taken}})
+        has = ", ".join(map(short, file.names.plain.values()))
+        reason = f"no column {', '.join(map(repr, missing))}; there is {has}"
+        _judge(policy.missing_column, held, MISSING_COLUMN, reason)
+    if policy.new_column is DriftPolicy.IGNORE:
+        odd = {}
+        new = {} if held is not None else new
+    if odd:
+        file.refuse({name: f"{why}. {_ADVICE.format(name)}" for name, why in odd.items()})
+    columns = {name: column for name, column in columns.items() if not use.unused(name)}
+    unknown = [name for name in columns if known.types[name] == pl.Null()]
+    learned = _learn(file, [*(columns[name] for name in unknown), *new], ignore=policy.new_column)
+    types = {
+        **known.types,
+        **{name: learned[columns[name]] for name in unknown},
+        **{name: learned[column] for column, name in new.items() if column in learned},
+        **{name: known.types.get(name, pl.Null()) for name in seen},
+    }
+    fields = _evolved(types, {name: column for name, column in columns.items() if name not in unknown}, file)
+    if fields.paths:
+        _judge(policy.new_column, held, NEW_COLUMN, f"fields that are not known: {', '.join(fields.paths)}")
+    if policy.new_column is DriftPolicy.EVOLVE:
+        types |= fields.types
+    schema = replace(known, types=types)
+    if held is None:
+        schema = replace(schema, required=frozenset(new.values()) & types.keys())
+    return SchemaMatch(schema, {**columns, **{name: column for column, name in new.items() if name in types}})
 
 
-def _matched(held: SourceSchema, file: ArrivalReader) -> dict[str, str]:
-    folded = {name.lower(): name for name in file.schema}
-    found = {name: folded.get(name.lower()) for name in held.types}
-    return {name: column for name, column in found.items() if column is not None}
+_ADVICE = (
+    "Give it a name in spec.columns ({{name: …, type: …, source: {0!r}}}), leave it out by a first step "
+    "`drop`, or take no new columns (schemaPolicy.newColumn: Ignore)"
+)
 
 
-def _learn(file: ArrivalReader, columns: list[str]) -> dict[str, pl.DataType]:
+def _matched(
+    held: SourceSchema, file: ArrivalReader, use: ColumnUse
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Held column to the file's, and held columns that more than one of the file's could be, with the reason."""
+    plan_names = {own: name for name, own in file.names.plain.items()}
+    folded: dict[str, list[str]] = {}
+    for own in plan_names:
+        if own not in file.names.odd:
+            folded.setdefault(own.lower(), []).append(own)
+    found: dict[str, str] = {}
+    ambiguous: dict[str, str] = {}
+    for name in held.types:
+        own = use.sources.get(name, name)
+        alike = folded.get(own.lower(), [])
+        if name in use.partitions:
+            continue
+        if own in file.names.twice:
+            ambiguous[name] = file.names.twice[own]
+        elif own in plan_names and (own not in file.names.odd or name in use.sources):
+            found[name] = plan_names[own]
+        elif len(alike) > 1:
+            ambiguous[name] = _alike(alike)
+        elif alike:
+            found[name] = plan_names[alike[0]]
+    return found, ambiguous
+
+
+def _new(
+    held: SourceSchema, file: ArrivalReader, use: ColumnUse, taken: Collection[str]
+) -> tuple[dict[str, str], dict[str, str], list[str]]:
+    """Columns that are not held: the file's to its name, odd ones with what is wrong, and the names of unused ones."""
+    known = {name.lower() for name in held.types}
+    left = {column: own for column, own in file.names.plain.items() if column not in taken}
+    folded = Counter(own.lower() for own in left.values())
+    new, odd, unused = {}, {}, []
+    for column, own in left.items():
+        if own in use.partitions and not use.unused(own):
+            raise UnreadableFile(
+                "file:partition", f"column {short(own)} is in the file and in spec.source.partitions"
+            )
+        if use.unused(own):
+            if own not in file.names.odd:
+                unused.append(own)
+        elif own in file.names.odd:
+            odd[own] = file.names.odd[own]
+        elif folded[own.lower()] > 1 or own.lower() in known:
+            alike = [name for name in (*held.types, *left.values()) if name.lower() == own.lower()]
+            odd[own] = _alike(list(dict.fromkeys(alike)))
+        else:
+            new[column] = own
+    for own, why in file.names.twice.items():
+        if use.unused(own):
+            unused.append(own)
+        elif own not in held.types:
+            odd[own] = why
+    return new, odd, [name for name in unused if name not in odd and _plain(name)]
+
+
+def _alike(names: Sequence[str]) -> str:
+    return f"two columns differ in upper and lower case only: {' and '.join(map(short, names[:2]))}"
+
+
+def _plain(name: str) -> bool:
+    return not ColumnNames.of([name]).odd
+
+
+def _learn(file: ArrivalReader, columns: list[str], ignore: DriftPolicy) -> dict[str, pl.DataType]:
     types = file.types(columns) if columns else {}
     learned = {}
     for name in columns:
-        stored = storable(types[name])
-        if stored is None:
+        _require_apart(types[name], name)
+        stored = storable(known_parts(types[name]) or pl.Null())
+        if stored is not None:
+            learned[name] = _wide(stored)
+        elif ignore is not DriftPolicy.IGNORE:
             raise UnreadableFile(
                 "file:format", f"column {name!r} has a type that no table holds: {types[name]}"
             )
-        learned[name] = _wide(stored)
     return learned
 
 
@@ -174,7 +269,29 @@ def _wide(dtype: pl.DataType) -> pl.DataType:
     return dtype
 
 
-def _judge(policy: DriftPolicy, rule: str, reason: str) -> None:
+def _require_apart(dtype: pl.DataType, column: str) -> None:
+    """Nothing, unless two fields of a struct could be taken for one."""
+    if alike := same_fields(dtype, column):
+        raise UnreadableFile("file:format", f"two fields differ in upper and lower case only: {alike}")
+
+
+def _evolved(types: Mapping[str, pl.DataType], columns: Mapping[str, str], file: ArrivalReader) -> NewFields:
+    """The held types with the fields that the file's structs add to them."""
+    nested = {name: column for name, column in columns.items() if types[name].is_nested()}
+    found = file.types(list(nested.values())) if nested else {}
+    merged, paths = {}, []
+    for name, column in nested.items():
+        _require_apart(found[column], name)
+        known = known_parts(found[column])
+        if known is not None:
+            merged[name], added = with_fields(types[name], _wide(known), name)
+            paths += added
+    return NewFields(merged, paths)
+
+
+def _judge(policy: DriftPolicy, held: SourceSchema | None, rule: str, reason: str) -> None:
+    if held is None:
+        return
     if policy is DriftPolicy.QUARANTINE:
         raise UnreadableFile(rule, reason)
     if policy is DriftPolicy.FAIL_BATCH:

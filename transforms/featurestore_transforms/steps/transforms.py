@@ -33,6 +33,7 @@ from featurestore.resources.transform import (
     Transform,
 )
 from featurestore.storage.delta import FILE
+from featurestore_transforms.steps.column_names import ColumnNames
 from featurestore_transforms.steps.deduplicate import deduplicate
 from featurestore_transforms.steps.lookup import look_up
 from featurestore_transforms.steps.python import call
@@ -71,8 +72,10 @@ def apply_transforms(
                 _require(frame, step.columns, where)
                 frame = frame.select(*step.columns, *_marks(frame))
             case Drop():
-                _require(frame, step.columns, where)
-                frame = frame.drop(*step.columns)
+                # Columns whose names are odd are left out where files are read.
+                plain = [name for name in step.columns if name not in ColumnNames.of([name]).odd]
+                _require(frame, plain, where)
+                frame = frame.drop(plain)
             case Cast():
                 frame = _cast(frame, step, where, rules)
             case Derive():

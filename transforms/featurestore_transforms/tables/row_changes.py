@@ -50,7 +50,7 @@ class TooManyChanged(Exception):
 
 
 def scan(table: Table, files: Sequence[DataFile], path_column: str | None = None) -> pl.LazyFrame:
-    """All columns of the table from some of its files; null where a file is older than a column.
+    """All columns of the table from some of its files; null where a file is older than a column or a field of it.
 
     ``frame[<columns of the table>, <path_column>: str]``, the last being where the row's file is.
     """
@@ -62,6 +62,7 @@ def scan(table: Table, files: Sequence[DataFile], path_column: str | None = None
         schema=schema,
         missing_columns="insert",
         extra_columns="ignore",
+        cast_options=pl.ScanCastOptions(missing_struct_fields="insert"),
         include_file_paths=path_column,
         glob=False,
         hive_partitioning=False,

@@ -1,0 +1,79 @@
+"""Which columns of source files a pipeline uses. What it does not use is never judged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from featurestore.errors import SpecError
+from featurestore.expressions.check import check_expression
+from featurestore.resources.data_pipeline import DataPipelineSpec
+from featurestore.resources.transform import (
+    Cast,
+    Deduplicate,
+    Derive,
+    Drop,
+    FillNull,
+    Filter,
+    Lookup,
+    Python,
+    Rename,
+    Select,
+    Sort,
+    Sql,
+    Transform,
+)
+
+
+@dataclass(frozen=True)
+class ColumnUse:
+    """``sources``: columns whose name in the files is declared to be another. ``partitions``: those of the path."""
+
+    sources: Mapping[str, str]
+    partitions: frozenset[str]
+    steps: tuple[Transform, ...] = ()
+
+    @classmethod
+    def of(cls, spec: DataPipelineSpec) -> ColumnUse:
+        declared = {one.name: one.source for one in spec.columns or () if one.source is not None}
+        return cls(declared, frozenset(one.name for one in spec.source.partitions), spec.transforms)
+
+    def unused(self, name: str) -> bool:
+        """Whether a step leaves the column out before any names it."""
+        for transform in self.steps:
+            match step := transform.step:
+                case Drop() if name in step.columns:
+                    return True
+                case Select():
+                    return name not in step.columns
+                case Sql() | Python():
+                    return False
+                case _ if name in _named(step):
+                    return False
+        return False
+
+
+def _named(step: object) -> frozenset[str]:
+    """The columns that a step reads."""
+    match step:
+        case Rename() | Cast() | FillNull():
+            return frozenset(step.columns)
+        case Derive():
+            return frozenset().union(*map(_read, step.columns.values()))
+        case Filter():
+            return _read(step.where)
+        case Deduplicate():
+            return frozenset(step.keys) | ({step.order_by.column} if step.order_by else set())
+        case Sort():
+            return frozenset(key.column for key in step.by)
+        case Lookup():
+            return frozenset(step.keys)
+    return frozenset()
+
+
+def _read(expression: str) -> frozenset[str]:
+    try:
+        return frozenset(check_expression(expression, where=""))
+    except SpecError:
+        # The step says what is wrong with it when it is run.
+        return frozenset()

@@ -1,0 +1,52 @@
+"""What a file is that is not of its pipeline's format, by its first bytes, and how to declare it."""
+
+from __future__ import annotations
+
+_PACKED = (
+    (b"\x1f\x8b", "it is packed with gzip. Set spec.source.compression: Gzip"),
+    (b"\x28\xb5\x2f\xfd", "it is packed with zstd. Set spec.source.compression: Zstd"),
+    (b"PK\x03\x04", "it is a zip archive (or an Office document). Unpack it first"),
+    (b"BZh", "it is packed with bzip2. Unpack it first, or pack it with gzip or zstd"),
+    (b"\xfd7zXZ\x00", "it is packed with xz. Unpack it first, or pack it with gzip or zstd"),
+    (b"\x04\x22\x4d\x18", "it is packed with lz4. Unpack it first, or pack it with gzip or zstd"),
+    (b"PAR1", "it is a Parquet file. Set spec.source.format: Parquet"),
+    (b"ARROW1", "it is an Arrow file. Set spec.source.format: Arrow"),
+    (b"\xff\xff\xff\xff", "it is an Arrow stream. Set spec.source.format: Arrow"),
+    (b"ORC", "it is an ORC file, which is not read. Write Parquet"),
+    (b"Obj\x01", "it is an Avro file, which is not read. Write Parquet"),
+    (b"\x89HDF", "it is an HDF5 file, which is not read. Write Parquet"),
+    (b"\xd0\xcf\x11\xe0", "it is an Excel workbook. Export it as CSV"),
+    (b"%PDF", "it is a PDF document"),
+    (b"\x89PNG", "it is a PNG image"),
+    (b"\xff\xd8\xff", "it is a JPEG image"),
+    (b"SQLite format 3", "it is a SQLite database"),
+)
+_HTML = (b"<!doctype html", b"<html", b"<head", b"<body")
+
+
+def packed(start: bytes) -> str | None:
+    """What a file is whose first bytes are no text; None if they may be one.
+
+    >>> packed(bytes([0x1f, 0x8b, 8, 0]))
+    'it is packed with gzip. Set spec.source.compression: Gzip'
+    """
+    return next((what for mark, what in _PACKED if start.startswith(mark)), None)
+
+
+def foreign(text: bytes) -> str | None:
+    """What a text is that is another format; None if it may be any.
+
+    >>> foreign(b"<!DOCTYPE html><title>404")
+    'it is an HTML page, maybe of an error'
+    """
+    start = text[:1024].lstrip().lower()
+    if start.startswith(_HTML):
+        return "it is an HTML page, maybe of an error"
+    if start.startswith((b"<?xml", b"<error>", b"<!doctype")):
+        return "it is XML, maybe of an error"
+    first = b"".join(start.split()[:2])
+    if first.startswith(b'{"') and b'":' in start.replace(b'" :', b'":'):
+        return "it seems to be JSON. Set spec.source.format: JSON"
+    if first.startswith((b"[{", b"[[")):
+        return "it seems to be a JSON array. Set spec.source.format: JSON, and spec.source.json.layout: Array"
+    return None

@@ -1,0 +1,163 @@
+"""Kinds of JSON values, over all values of a key, and values as a column of a kind has them.
+
+| values of a key | its column |
+|---|---|
+| numbers | texts, of which the type is learned as in CSV |
+| true and false | texts |
+| texts, or several kinds | texts; lists and objects as JSON |
+| lists, objects | lists and structs; numbers inside them are int64 or float64 if no digit is lost, else texts |
+| ``{}``, ``[]``, null | not known yet |
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+
+_EXACT = 2**53
+_MOST_FIELDS = 1000
+NOTHING = "__nothing"
+"""The one field of a struct of which no field is known: no table has one without fields."""
+
+
+class Fraction(str):
+    """A number with a point or an exponent, or NaN, as it is written."""
+
+    __slots__ = ()
+
+
+@dataclass(slots=True)
+class JsonKind:
+    """What the values that were added are. ``fields`` and ``items``: those of objects and of lists."""
+
+    texts: bool = False
+    bools: bool = False
+    wholes: bool = False
+    fractions: bool = False
+    inexact: bool = False
+    items: JsonKind | None = None
+    fields: dict[str, tuple[str, JsonKind]] | None = None
+
+    def add(self, value: Any, *, inside: bool = False) -> None:
+        """``inside``: of a list or an object, where no second look tells whether a number loses digits."""
+        match value:
+            case None:
+                pass
+            case bool():
+                self.bools = True
+            case int():
+                self.wholes = True
+                self.inexact |= inside and not -(2**63) <= value < 2**63
+            case Fraction():
+                self.fractions = True
+                self.inexact |= inside and not _is_float(value)
+            case str():
+                self.texts = True
+            case list():
+                self.items = self.items or JsonKind()
+                for item in value:
+                    self.items.add(item, inside=True)
+            case dict():
+                if self.fields is None:
+                    self.fields = {}
+                for name, one in value.items():
+                    known = self.fields.get(name.lower())
+                    if known is None:
+                        known = self.fields[name.lower()] = (name, JsonKind())
+                    known[1].add(one, inside=True)
+
+    @property
+    def is_number(self) -> bool:
+        return (self.wholes or self.fractions) and not (self.texts or self.bools or self._is_nested)
+
+    @property
+    def _is_nested(self) -> bool:
+        return self.items is not None or self.fields is not None
+
+    def dtype(self) -> pl.DataType:
+        """The type of values inside lists and objects; for a column, one that is nested, else it is read as texts."""
+        plain = self.texts or self.bools or self.wholes or self.fractions
+        if plain + (self.items is not None) + (self.fields is not None) > 1:
+            return pl.String()
+        if self.items is not None:
+            return pl.List(self.items.dtype())
+        if self.fields is not None:
+            if len(self.fields) > _MOST_FIELDS:
+                return pl.String()
+            fields = {name: kind.dtype() for name, kind in self.fields.values()}
+            return pl.Struct(fields or {NOTHING: pl.Null()})
+        if not plain:
+            return pl.Null()
+        if self.bools:
+            return (
+                pl.String() if self.texts or self.is_number or self.wholes or self.fractions else pl.Boolean()
+            )
+        if self.texts or self.inexact:
+            return pl.String()
+        return pl.Float64() if self.fractions else pl.Int64()
+
+
+def shaped(value: Any, dtype: pl.DataType) -> Any:
+    """The value as a column of the type has it."""
+    if value is None or dtype == pl.Null():
+        return None
+    if isinstance(dtype, pl.List):
+        return [shaped(item, dtype.inner) for item in value]  # type: ignore[arg-type]
+    if isinstance(dtype, pl.Struct):
+        given = {name.lower(): one for name, one in value.items()}
+        return {one.name: shaped(given.get(one.name.lower()), one.dtype) for one in dtype.fields}  # type: ignore[arg-type]
+    if dtype == pl.String():
+        return as_text(value)
+    if dtype == pl.Float64():
+        return float(value)
+    return value
+
+
+def as_text(value: Any) -> str | None:
+    """A value as a text; numbers as their type would write them, if no digit is lost by that.
+
+    >>> as_text(Fraction("1.10")), as_text(Fraction("1e2")), as_text(True), as_text([Fraction("1.0"), None])
+    ('1.1', '100.0', 'true', '[1.0, null]')
+    """
+    match value:
+        case None:
+            return None
+        case bool():
+            return "true" if value else "false"
+        case Fraction():
+            return _plainly(value)
+        case str():
+            return value
+        case int():
+            return str(value)
+    return _json(value)
+
+
+def _json(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_json(name)}: {_json(one)}" for name, one in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_json, value)) + "]"
+    return str(value) if isinstance(value, Fraction) else json.dumps(value, ensure_ascii=False)
+
+
+_SPECIAL = {"NaN": "NaN", "Infinity": "inf", "-Infinity": "-inf"}
+
+
+def _plainly(number: Fraction) -> str:
+    if number in _SPECIAL:
+        return _SPECIAL[number]
+    written = repr(float(number))
+    return written if written == number or _is_float(number) else str(number)
+
+
+def _is_float(number: Fraction) -> bool:
+    """Whether a float64 is exactly this number, as far as its shortest text tells."""
+    if number in _SPECIAL:
+        return True
+    written = repr(float(number))
+    return written != "inf" and written != "-inf" and Decimal(written) == Decimal(number)

@@ -1,0 +1,153 @@
+"""Where the records of a JSON file begin and end: its lines, or the items of its one array.
+
+Items are told apart by brackets, quotes and commas alone, so that one that is not JSON does not hide those after it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+from featurestore.resources.text_format import Layout
+from featurestore_transforms.sources.foreign import foreign
+from featurestore_transforms.sources.reader import UnreadableFile
+from featurestore_transforms.sources.text_stream import TextStream
+
+_LONGEST_BYTES = 64 << 20
+_START_BYTES = 1 << 20
+_STRING = rb'"(?:[^"\\]|\\[\s\S])*+"'
+_FLAT = re.compile(rb'\s*+\{[^{}\[\]"]*+(?:' + _STRING + rb'[^{}\[\]"]*+)*+\}\s*+(?=[,\]])')
+_TOKEN = re.compile(_STRING + rb'|[\[\]{},"]')
+_BRACKET = re.compile(_STRING + rb"|[\[\]{}]")
+
+
+def json_records(text: TextStream, layout: Layout) -> Iterator[list[bytes]]:
+    """The records of the file, some at a time.
+
+    Raises:
+        UnreadableFile: it has another layout, or its array does not end.
+    """
+    return _lines(text) if layout is Layout.LINES else _items(text)
+
+
+def require_layout(text: TextStream, layout: Layout) -> None:
+    """Nothing, unless the text is another format, or JSON of another layout.
+
+    Raises:
+        UnreadableFile: it is; the reason says what it is and how to declare it.
+    """
+    start, whole = text.start(_START_BYTES)
+    start = start.lstrip()
+    if not start.startswith((b"{", b"[")) and (what := foreign(start)) is not None:
+        raise UnreadableFile("file:format", f"not JSON: {what}")
+    first, _, rest = start.partition(b"\n")
+    if layout is Layout.LINES:
+        alone = _is_json(first)
+        if start.startswith(b"[") and (not alone or (whole and not rest.strip())):
+            raise UnreadableFile(
+                "file:format",
+                "a JSON array, wanted one object a line. Set spec.source.json.layout: Array",
+            )
+        if first.strip() == b"{":
+            raise UnreadableFile(
+                "file:format",
+                "an object over several lines, wanted one object a line. Set spec.source.json.layout: Array",
+            )
+    elif start.startswith(b"{") and rest.lstrip().startswith(b"{") and _is_json(first):
+        raise UnreadableFile(
+            "file:format",
+            "one object a line, wanted an array (spec.source.json.layout). Set it to Lines",
+        )
+    elif not start.startswith((b"{", b"[")):
+        raise UnreadableFile(
+            "file:format", f"wanted a JSON array, got a text that begins with {first[:60]!r}"
+        )
+
+
+def nesting(record: bytes, limit: int) -> bool:
+    """Whether the record is nested deeper than the limit. Nothing is parsed for it, so no depth can do harm."""
+    if record.count(b"[") + record.count(b"{") <= limit:
+        return False
+    depth = 0
+    for token in _BRACKET.finditer(record):
+        if token[0] in (b"[", b"{"):
+            depth += 1
+            if depth > limit:
+                return True
+        elif token[0] in (b"]", b"}"):
+            depth -= 1
+    return False
+
+
+def _is_json(text: bytes) -> bool:
+    if nesting(text, 100):
+        return False
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _lines(text: TextStream) -> Iterator[list[bytes]]:
+    """Lines that are not empty."""
+    rest = b""
+    for chunk, final in text.chunks(0):
+        lines = (rest + chunk).split(b"\n")
+        rest = b"" if final else lines.pop()
+        if len(rest) > _LONGEST_BYTES:
+            raise UnreadableFile("file:format", f"a line is longer than {_LONGEST_BYTES >> 20} MiB")
+        yield [line for line in lines if line.strip()]
+
+
+def _items(text: TextStream) -> Iterator[list[bytes]]:
+    data, opened, closed, empty = b"", False, False, True
+    for chunk, final in text.chunks(0):
+        data += chunk
+        items: list[bytes] = []
+        at = 0
+        if not opened:
+            data = data.lstrip()
+            if not data.startswith(b"["):
+                if not final:
+                    continue
+                yield [data]
+                return
+            opened, at = True, 1
+        while not closed and (end := _item_end(data, at)) is not None:
+            closed = data[end] in b"]"
+            item = data[at:end].strip()
+            if item or not (closed and empty):
+                items.append(item)
+            empty = False
+            at = end + 1
+        data = data[at:]
+        if closed and data.strip():
+            raise UnreadableFile("file:corrupt", f"text after the end of the array: {data.strip()[:60]!r}")
+        if len(data) > _LONGEST_BYTES:
+            raise UnreadableFile("file:format", f"an item is longer than {_LONGEST_BYTES >> 20} MiB")
+        yield items
+    if not closed:
+        raise UnreadableFile("file:truncated", "the array does not end")
+
+
+def _item_end(data: bytes, at: int) -> int | None:
+    """Where the comma or bracket after an item stands; None if it is not there yet."""
+    flat = _FLAT.match(data, at)
+    if flat is not None:
+        return flat.end()
+    depth = 0
+    for token in _TOKEN.finditer(data, at):
+        mark = token[0]
+        if mark in (b"[", b"{"):
+            depth += 1
+        elif mark == b'"':
+            return None
+        elif mark in (b"]", b"}"):
+            if depth == 0 and mark == b"]":
+                return token.start()
+            depth = max(0, depth - 1)
+        elif mark == b"," and depth == 0:
+            return token.start()
+    return None

@@ -1,0 +1,55 @@
+"""Columns whose values stand in a file's path, as Hive and Spark write them: ``day=2024-01-01/part-0.parquet``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import unquote
+
+import polars as pl
+
+from featurestore.expressions.run.cast import fit
+from featurestore.resources.data_pipeline import Partition
+from featurestore.resources.value import ColumnType
+from featurestore_transforms.sources.reader import UnreadableFile
+
+_NULL = "__HIVE_DEFAULT_PARTITION__"
+
+
+def path_values(uri: str, partitions: Sequence[Partition]) -> dict[str, pl.Series]:
+    """Column to its one value, in its type.
+
+    >>> day = Partition(name="day", type="date")
+    >>> path_values("raw/day=2024-01-31/a.csv", [day])["day"].to_list()
+    [datetime.date(2024, 1, 31)]
+
+    Raises:
+        UnreadableFile: the path does not have one, or it is not of its type.
+    """
+    folders: dict[str, str] = {}
+    for folder in uri.split("/")[:-1]:
+        name, equals, value = folder.partition("=")
+        if equals:
+            try:
+                folders[unquote(name, errors="strict")] = unquote(value, errors="strict")
+            except UnicodeDecodeError as error:
+                raise UnreadableFile("file:partition", f"not UTF-8 in the path: {folder!r}") from error
+    return {partition.name: _value(partition, folders) for partition in partitions}
+
+
+def _value(partition: Partition, folders: dict[str, str]) -> pl.Series:
+    if partition.name not in folders:
+        has = ", ".join(folders) or "none"
+        raise UnreadableFile(
+            "file:partition",
+            f"wanted a folder {partition.name}=… in the path (spec.source.partitions), got {has}",
+        )
+    text = folders[partition.name]
+    given = pl.Series([None if text == _NULL else text], dtype=pl.String)
+    found = fit(pl.lit(given), pl.String(), ColumnType(partition.type))
+    assert found is not None
+    if found.fits is not None and not pl.select(found.fits).item():
+        raise UnreadableFile(
+            "file:partition",
+            f"wanted {partition.type.value} in the path's {partition.name}=…, got {text!r}",
+        )
+    return pl.select(found.value.alias(partition.name)).to_series()

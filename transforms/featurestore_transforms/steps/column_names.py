@@ -1,0 +1,66 @@
+"""Names of the columns of a file, and which of them no table could tell apart from others or from ours."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+_LONGEST = 255
+_SHOWN = 60
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnNames:
+    """``plain``: name in plans to the name in the file. Odd names have a substitute in plans.
+
+    ``odd``: name in the file to what is wrong with it; such a column is taken only if ``spec.columns`` gives it
+    another name (``source``). ``twice``: names that more than one column has; none of these is taken.
+    """
+
+    plain: Mapping[str, str] = field(default_factory=dict)
+    odd: Mapping[str, str] = field(default_factory=dict)
+    twice: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, names: Sequence[str]) -> ColumnNames:
+        """What these names of a file are.
+
+        >>> found = ColumnNames.of(["id", "__deleted", "v", "v"])
+        >>> found.plain, list(found.odd), list(found.twice)
+        ({'id': 'id', '__source_1': '__deleted'}, ['__deleted'], ['v'])
+        """
+        counts = Counter(names)
+        twice = {name: f"two columns have the name {short(name)}" for name, n in counts.items() if n > 1}
+        odd = {name: why for name in counts if name not in twice and (why := _odd(name)) is not None}
+        plain = {
+            f"__source_{place}" if name in odd else name: name
+            for place, name in enumerate(names)
+            if name not in twice
+        }
+        return cls(plain, odd, twice)
+
+
+def is_index(name: str) -> bool:
+    """Whether a column is the index of a pandas frame, which says nothing: it is left out."""
+    return name.startswith("__index_level_")
+
+
+def short(name: str) -> str:
+    """The name in quotes, cut where it is too long to be shown."""
+    return repr(name if len(name) <= _SHOWN else name[:_SHOWN] + "…")
+
+
+def _odd(name: str) -> str | None:
+    if name.startswith("__"):
+        return f"names that begin with two underscores are ours: column {short(name)}"
+    if name == "*" or (name.startswith("^") and name.endswith("$")):
+        # Polars would take it for a pattern, and other columns for this one.
+        return f"the name of a column would be a pattern of names: {short(name)}"
+    if not name:
+        return "a column has an empty name"
+    if len(name) > _LONGEST:
+        return f"the name of a column has {len(name):,} characters, at most {_LONGEST}: {short(name)}"
+    if any(character in name for character in "\0\r\n"):
+        return f"the name of a column holds a line break or a character 0: {short(name)}"
+    return None
