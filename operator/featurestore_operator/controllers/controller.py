@@ -42,14 +42,16 @@ class Controller:
         self, cache: Cache, api: Api, settings: Settings, metrics: Metrics, clock: Callable[[], int]
     ) -> None:
         self._cache, self._api, self._metrics, self._clock = cache, api, metrics, clock
-        self._teller = StatusWriter(api, clock, settings.identity)
+        self._status_writer = StatusWriter(api, clock, settings.identity)
         self._stores = Stores(cache, api, settings, clock)
         launcher = Launcher(cache, api, metrics, clock)
         self._pipelines = Pipelines(self._stores, launcher, metrics, clock)
         self._views = Views(self._pipelines, launcher, clock)
-        self._upkeep = StoreController(cache, api, self._stores, settings, self._teller, clock)
-        self._deletion = Deletion(api, self._teller)
-        self._blind: dict[Key, FailureStreak] = {}
+        self._store_controller = StoreController(
+            cache, api, self._stores, settings, self._status_writer, clock
+        )
+        self._deletion = Deletion(api, self._status_writer)
+        self._failed_looks: dict[Key, FailureStreak] = {}
         self._resting: dict[Key, int] = {}
 
     def handle(self, key: Key) -> float | None:
@@ -57,16 +59,16 @@ class Controller:
         next_us = self._rests(key)
         if next_us is not None:
             return self._wait_s(next_us)
-        found = self._cache.get(key)
+        obj = self._cache.get(key)
         try:
-            look = self._upkeep.look if key.kind == "FeatureStore" else self._handle
-            next_us = look(key, found)
+            look = self._store_controller.look if key.kind == "FeatureStore" else self._handle
+            next_us = look(key, obj)
         except StorageError as error:
             # Its credentials may have been changed since.
             self._stores.forget(key.namespace)
-            next_us = self._cannot_see(key, found, error)
+            next_us = self._look_failed(key, obj, error)
         else:
-            self._blind.pop(key, None)
+            self._failed_looks.pop(key, None)
         return None if next_us is None else self._wait_s(next_us)
 
     def review(self, request: Mapping[str, Any]) -> Review:
@@ -90,65 +92,68 @@ class Controller:
     def _wait_s(self, next_us: int) -> float:
         return max(0.0, (next_us - self._clock()) / SECOND_US)
 
-    def _handle(self, key: Key, found: dict[str, Any] | None) -> int | None:
-        leaves = found is not None and "deletionTimestamp" in found["metadata"]
-        if found is not None and leaves and self._deletion.abandon(key, found):
+    def _handle(self, key: Key, obj: dict[str, Any] | None) -> int | None:
+        leaves = obj is not None and "deletionTimestamp" in obj["metadata"]
+        if obj is not None and leaves and self._deletion.abandon(key, obj):
             return None
         store = self._stores.open(key.namespace)
-        if found is None:
+        if obj is None:
             self._forget(key, store)
             return None
         if leaves:
-            return self._deletion.proceed(key, found, store, self._jobs(key, found), self._clock())
+            return self._deletion.proceed(key, obj, store, self._jobs(key, obj), self._clock())
         if isinstance(store, Condition):
-            self._teller.write(found, (store,), {})
+            self._status_writer.write(obj, (store,), {})
             return None
         if key.row.has_data:
-            self._deletion.guard(key, found, store)
-        self._upkeep.record(store)
+            self._deletion.guard(key, obj, store)
+        self._store_controller.record(store)
         if key.kind == "DataPipeline":
-            pipeline = self._pipelines.rule(found, store)
+            pipeline = self._pipelines.decide(obj, store)
             outcome = (
-                self._pipelines.look(found, pipeline.accepted, store, self._jobs(key, found))
+                self._pipelines.look(obj, pipeline.accepted, store, self._jobs(key, obj))
                 if pipeline.accepted is not None
                 else None
             )
-            next_us = self._told(found, pipeline, outcome)
+            next_us = self._write_status(obj, pipeline, outcome)
             if outcome is not None and outcome.rests and not pipeline.problem:
-                self._resting[key] = int(found["metadata"]["resourceVersion"])
+                self._resting[key] = int(obj["metadata"]["resourceVersion"])
             return next_us
         if key.kind != "FeatureView":
-            listed = decide_list(key.row, found, store)
-            return self._told(
-                found, listed, look_at_list(listed.accepted, store) if listed.accepted else None
+            listed = decide_list(key.row, obj, store)
+            return self._write_status(
+                obj, listed, look_at_list(listed.accepted, store) if listed.accepted else None
             )
-        view = self._views.rule(found, store)
+        view = self._views.decide(obj, store)
         outcome = (
-            self._views.look(found, view.accepted, store, self._jobs(key, found))
+            self._views.look(obj, view.accepted, store, self._jobs(key, obj))
             if view.accepted is not None
             else None
         )
-        return self._told(found, view, outcome)
+        return self._write_status(obj, view, outcome)
 
-    def _told(
-        self, found: dict[str, Any], ruling: SpecDecision[Any], outcome: ReconcileResult | None
+    def _write_status(
+        self, obj: dict[str, Any], decision: SpecDecision[Any], outcome: ReconcileResult | None
     ) -> int | None:
         """Say how it stands; when to look again."""
-        said = outcome.conditions if outcome is not None else ()
-        if ruling.problem:
-            said = (_invalid(ruling), *(it for it in said if it.type != "Ready"))
-        digest = ruling.accepted.digest if ruling.accepted is not None else None
+        conditions = outcome.conditions if outcome is not None else ()
+        if decision.problem:
+            conditions = (
+                _invalid(decision),
+                *(condition for condition in conditions if condition.type != "Ready"),
+            )
+        digest = decision.accepted.digest if decision.accepted is not None else None
         facts = {"acceptedDigest": digest, **(outcome.facts if outcome is not None else {})}
-        self._teller.write(found, said, facts, outcome.failing if outcome is not None else None)
+        self._status_writer.write(obj, conditions, facts, outcome.failing if outcome is not None else None)
         return outcome.next_us if outcome is not None else None
 
-    def _jobs(self, key: Key, found: dict[str, Any]) -> list[dict[str, Any]]:
+    def _jobs(self, key: Key, obj: dict[str, Any]) -> list[dict[str, Any]]:
         """All Jobs that matter to the resource; for a view, also those of its pipeline's batches."""
         if not key.row.label:
             return []
         if key.kind == "DataPipeline":
             return self._cache.jobs(key.namespace, pipeline=key.name)
-        return self._cache.jobs(key.namespace, pipeline=found["spec"]["source"]["pipeline"])
+        return self._cache.jobs(key.namespace, pipeline=obj["spec"]["source"]["pipeline"])
 
     def _forget(self, key: Key, store: OpenStore | Condition) -> None:
         """The resource is gone: it is accepted no more. Its data stays."""
@@ -173,30 +178,30 @@ class Controller:
             return True
         return False
 
-    def _cannot_see(self, key: Key, found: dict[str, Any] | None, error: StorageError) -> int | None:
+    def _look_failed(self, key: Key, obj: dict[str, Any] | None, error: StorageError) -> int | None:
         """Storage does not answer: nothing can be known, so nothing is done, and that is said; when to look again."""
-        attempt = self._blind[key] = FailureStreak.after(
-            self._blind.get(key), self._clock(), as_failure(error)
+        attempt = self._failed_looks[key] = FailureStreak.after(
+            self._failed_looks.get(key), self._clock(), as_failure(error)
         )
-        if found is not None:
+        if obj is not None:
             again = f"Failed {attempt.count} ×. Next attempt at {format_time(attempt.next_us)}."
             message = f"{sentence(attempt.failure)}. {again}"
-            said = unknown("Ready", Reason.NOT_OBSERVED, message)
-            if "deletionTimestamp" in found["metadata"]:
-                if self._deletion.gives_up(key, found, sentence(attempt.failure), self._clock()):
+            ready = unknown("Ready", Reason.NOT_OBSERVED, message)
+            if "deletionTimestamp" in obj["metadata"]:
+                if self._deletion.gives_up(key, obj, sentence(attempt.failure), self._clock()):
                     return None
-                said = hindered(key, message)
-            away = (
+                ready = hindered(key, message)
+            reachable = (
                 [false("OfflineReachable", Reason.OFFLINE_UNAVAILABLE, message)]
                 if key.kind == "FeatureStore"
                 else []
             )
-            self._teller.write_unknown(found, [said, *away], attempt)
+            self._status_writer.write_unknown(obj, [ready, *reachable], attempt)
         return attempt.next_us
 
 
-def _invalid(ruling: SpecDecision[Any]) -> Condition:
-    message = ruling.problem
-    if ruling.accepted is not None:
-        message += f". The last good spec, {ruling.accepted.digest}, keeps running."
+def _invalid(decision: SpecDecision[Any]) -> Condition:
+    message = decision.problem
+    if decision.accepted is not None:
+        message += f". The last good spec, {decision.accepted.digest}, keeps running."
     return false("Ready", Reason.SPEC_INVALID, message)

@@ -42,38 +42,38 @@ PATIENCE_US = 60 * SECOND_US
 
 
 class Deletion:
-    def __init__(self, api: Api, teller: StatusWriter) -> None:
-        self._api, self._teller = api, teller
+    def __init__(self, api: Api, status_writer: StatusWriter) -> None:
+        self._api, self._status_writer = api, status_writer
         self._places: dict[Key, OpenStore] = {}
 
-    def guard(self, key: Key, found: dict[str, Any], store: OpenStore) -> None:
+    def guard(self, key: Key, obj: dict[str, Any], store: OpenStore) -> None:
         """Set the finalizer if the resource is to be deleted with its data, else take it away.
 
         ``store``: where its data is. It is remembered for as long.
         """
-        wanted = found["spec"].get("deletionPolicy") == "Delete"
+        wanted = obj["spec"].get("deletionPolicy") == "Delete"
         if wanted:
             self._places[key] = store
         else:
             self.forget(key)
-        if wanted != (FINALIZER in _finalizers(found)):
-            self._set(key, found, [FINALIZER] if wanted else [])
+        if wanted != (FINALIZER in _finalizers(obj)):
+            self._set(key, obj, [FINALIZER] if wanted else [])
 
     def forget(self, key: Key) -> None:
         """The resource has gone, or is to leave its data."""
         self._places.pop(key, None)
 
-    def abandon(self, key: Key, found: dict[str, Any]) -> bool:
+    def abandon(self, key: Key, obj: dict[str, Any]) -> bool:
         """Let the object go without a look at storage, if that is what its annotation says."""
-        asked = (found["metadata"].get("annotations") or {}).get(ABANDON) == "true"
-        if asked and FINALIZER in _finalizers(found):
-            self._set(key, found, [])
+        asked = (obj["metadata"].get("annotations") or {}).get(ABANDON) == "true"
+        if asked and FINALIZER in _finalizers(obj):
+            self._set(key, obj, [])
         return asked
 
     def proceed(
         self,
         key: Key,
-        found: dict[str, Any],
+        obj: dict[str, Any],
         store: OpenStore | Condition,
         jobs: list[dict[str, Any]],
         now_us: int,
@@ -83,43 +83,43 @@ class Deletion:
         Raises:
             StorageError: storage did not answer.
         """
-        if FINALIZER not in _finalizers(found):
+        if FINALIZER not in _finalizers(obj):
             return None
         if isinstance(store, Condition):
             if not self._goes_whole(key.namespace):
-                self._teller.write(found, (hindered(key, store.message),), {})
+                self._status_writer.write(obj, (hindered(key, store.message),), {})
                 return now_us + SECRET_US
             if key not in self._places:
-                self._leave(key, found, store.message)
+                self._leave(key, obj, store.message)
                 return None
             store = self._places[key]
         # First: a Job that begins from now on leaves it alone.
         store.registry.remove(key.row.model, key.name)
-        own = [it["metadata"] for it in jobs if it["metadata"]["labels"].get(key.row.label) == key.name]
+        own = [job["metadata"] for job in jobs if job["metadata"]["labels"].get(key.row.label) == key.name]
         for metadata in own:
             self._api.delete(JOB, key.namespace, metadata["name"], metadata["uid"], "Foreground")
-        writing = self._writing(key, found)
+        writing = self._writing(key, obj)
         if writing:
-            said = false("Ready", Reason.DELETING, f"Its data is deleted when pod {writing} has ended.")
-            self._teller.write(found, (said,), {})
+            deleting = false("Ready", Reason.DELETING, f"Its data is deleted when pod {writing} has ended.")
+            self._status_writer.write(obj, (deleting,), {})
         if own or writing:
             return now_us + _AGAIN_US
         left = self._delete_some(key, store)
         if left:
-            said = false("Ready", Reason.DELETING, f"Its data is being deleted: {left} is left.")
-            self._teller.write(found, (said,), {})
+            deleting = false("Ready", Reason.DELETING, f"Its data is being deleted: {left} is left.")
+            self._status_writer.write(obj, (deleting,), {})
             return now_us
-        self._set(key, found, [])
+        self._set(key, obj, [])
         return None
 
-    def gives_up(self, key: Key, found: dict[str, Any], why: str, now_us: int) -> bool:
+    def gives_up(self, key: Key, obj: dict[str, Any], why: str, now_us: int) -> bool:
         """Whether the object was let go, and its data left, because storage does not answer: only with its namespace."""
-        asked_us = parse_us(found["metadata"]["deletionTimestamp"])
-        if FINALIZER not in _finalizers(found) or now_us < asked_us + PATIENCE_US:
+        asked_us = parse_us(obj["metadata"]["deletionTimestamp"])
+        if FINALIZER not in _finalizers(obj) or now_us < asked_us + PATIENCE_US:
             return False
         if not self._goes_whole(key.namespace):
             return False
-        self._leave(key, found, why)
+        self._leave(key, obj, why)
         return True
 
     def _goes_whole(self, namespace: str) -> bool:
@@ -129,12 +129,12 @@ class Deletion:
         except NotFound:
             return True
 
-    def _writing(self, key: Key, found: dict[str, Any]) -> str:
+    def _writing(self, key: Key, obj: dict[str, Any]) -> str:
         """Name of a pod that may still write what is to be deleted; "" if there is none.
 
         The Job of a batch brings views on, and a namespace that is being deleted takes Jobs before their pods.
         """
-        pipeline = found["spec"]["source"]["pipeline"] if key.kind == "FeatureView" else key.name
+        pipeline = obj["spec"]["source"]["pipeline"] if key.kind == "FeatureView" else key.name
         for pod in self._api.list(POD, key.namespace, {PIPELINE_LABEL: pipeline}):
             metadata = pod["metadata"]
             of_view = metadata["labels"].get(VIEW_LABEL)
@@ -142,17 +142,17 @@ class Deletion:
             # One that is yet to begin finds the resource accepted no more.
             runs = pod["status"].get("phase") == "Running"
             # RFC 3339 in UTC, as all of the API server's: texts that are ordered as the moments are.
-            if concerned and runs and metadata["creationTimestamp"] <= found["metadata"]["deletionTimestamp"]:
+            if concerned and runs and metadata["creationTimestamp"] <= obj["metadata"]["deletionTimestamp"]:
                 return str(metadata["name"])
         return ""
 
-    def _leave(self, key: Key, found: dict[str, Any], why: str) -> None:
+    def _leave(self, key: Key, obj: dict[str, Any], why: str) -> None:
         """Let the object go, with its data where it is."""
         # In the log alone: there can be no new Event in such a namespace.
         logger.warning(
             "goes with its namespace, and its data is left in storage, as it cannot be deleted: %s", why
         )
-        self._set(key, found, [])
+        self._set(key, obj, [])
 
     def _delete_some(self, key: Key, store: OpenStore) -> str:
         """Delete at most so much at once; the folder in which something is left, or ""."""
@@ -179,13 +179,13 @@ class Deletion:
             # A managed one goes with the namespace, and before it.
             logger.warning("what is online is left: %s", error)
 
-    def _set(self, key: Key, found: dict[str, Any], ours: list[str]) -> None:
-        others = [it for it in _finalizers(found) if it != FINALIZER]
+    def _set(self, key: Key, obj: dict[str, Any], ours: list[str]) -> None:
+        others = [finalizer for finalizer in _finalizers(obj) if finalizer != FINALIZER]
         # With the version: what others add meanwhile is not lost.
         change = {
             "metadata": {
                 "finalizers": others + ours,
-                "resourceVersion": found["metadata"]["resourceVersion"],
+                "resourceVersion": obj["metadata"]["resourceVersion"],
             }
         }
         self._api.patch(OURS[key.kind], key.namespace, key.name, change)
@@ -197,5 +197,5 @@ def hindered(key: Key, why: str) -> Condition:
     return false("Ready", Reason.DELETING, f"Its data cannot be deleted: {why} {how}")
 
 
-def _finalizers(found: dict[str, Any]) -> list[str]:
-    return list(found["metadata"].get("finalizers") or ())
+def _finalizers(obj: dict[str, Any]) -> list[str]:
+    return list(obj["metadata"].get("finalizers") or ())

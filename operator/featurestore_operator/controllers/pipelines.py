@@ -104,7 +104,7 @@ class Pipelines:
         backlog = seen.backlog.backlog
         return backlog.next_us if backlog.rests(self._clock()) else None
 
-    def rule(self, found: dict[str, Any], store: OpenStore) -> SpecDecision[DataPipeline]:
+    def decide(self, found: dict[str, Any], store: OpenStore) -> SpecDecision[DataPipeline]:
         """Which spec runs.
 
         Raises:

@@ -17,25 +17,25 @@ _MADE = frozenset({"conditions", "observedGeneration", "nextAttemptTime"})
 
 
 def conditions(
-    said: Iterable[Condition], before: dict[str, Any], generation: int, now_us: int
+    stated: Iterable[Condition], before: dict[str, Any], generation: int, now_us: int
 ) -> list[dict[str, Any]]:
     """The conditions as the API server keeps them; each dated with the last change of its status."""
-    old = {it["type"]: it for it in before.get("conditions", ())}
+    old = {condition["type"]: condition for condition in before.get("conditions", ())}
     return [
         {
-            "type": it.type,
-            "status": it.status.value,
-            "reason": it.reason,
-            "message": _cut(it.message),
-            "lastTransitionTime": _since(old.get(it.type), it, now_us),
+            "type": condition.type,
+            "status": condition.status.value,
+            "reason": condition.reason,
+            "message": _cut(condition.message),
+            "lastTransitionTime": _since(old.get(condition.type), condition, now_us),
             "observedGeneration": generation,
         }
-        for it in said
+        for condition in stated
     ]
 
 
 def status(
-    said: Iterable[Condition],
+    stated: Iterable[Condition],
     facts: dict[str, Any],
     before: dict[str, Any],
     generation: int,
@@ -45,7 +45,7 @@ def status(
     """The whole status. ``facts``: its other fields; None leaves one out."""
     return {
         "observedGeneration": generation,
-        "conditions": conditions(said, before, generation, now_us),
+        "conditions": conditions(stated, before, generation, now_us),
         **({"nextAttemptTime": format_time(failing.next_us)} if failing else {}),
         **{name: value for name, value in facts.items() if value is not None},
     }
@@ -63,9 +63,9 @@ def time_of(us: int | None) -> str | None:
 
 def ready(status: dict[str, Any]) -> tuple[str, str, str]:
     """Status, reason and message of ``Ready``; empty texts if it was never said."""
-    for it in status.get("conditions", ()):
-        if it["type"] == "Ready":
-            return it["status"], it["reason"], it["message"]
+    for condition in status.get("conditions", ()):
+        if condition["type"] == "Ready":
+            return condition["status"], condition["reason"], condition["message"]
     return "", "", ""
 
 

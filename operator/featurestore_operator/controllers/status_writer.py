@@ -31,8 +31,8 @@ class StatusWriter:
 
     def write(
         self,
-        found: dict[str, Any],
-        said: Iterable[Condition],
+        obj: dict[str, Any],
+        conditions: Iterable[Condition],
         facts: dict[str, Any],
         failing: FailureStreak | None = None,
     ) -> None:
@@ -43,30 +43,34 @@ class StatusWriter:
         Raises:
             Conflict: another writer was first, or the resource is another one by now.
         """
-        before, metadata = found.get("status") or {}, found["metadata"]
-        after = status(said, facts, before, metadata.get("generation", 0), failing, self._clock())
+        before, metadata = obj.get("status") or {}, obj["metadata"]
+        after = status(conditions, facts, before, metadata.get("generation", 0), failing, self._clock())
         if after == before:
             return
         named = {name: metadata[name] for name in ("namespace", "name", "uid")}
         try:
-            self._api.apply_status(OURS[found["kind"]], {"metadata": named, "status": after})
+            self._api.apply_status(OURS[obj["kind"]], {"metadata": named, "status": after})
         except NotFound:
             return  # It was deleted meanwhile.
         was, now = ready(before), ready(after)
         if was[:2] != now[:2]:
-            self._announce(found, now)
+            self._announce(obj, now)
 
-    def write_unknown(self, found: dict[str, Any], said: Sequence[Condition], failing: FailureStreak) -> None:
+    def write_unknown(
+        self, obj: dict[str, Any], conditions: Sequence[Condition], failing: FailureStreak
+    ) -> None:
         """Say that nothing can be known now; what was known before stands, but for what is said."""
-        kept, types = found.get("status") or {}, {it.type for it in said}
-        others = [Condition.model_validate(it) for it in _ours(kept) if it["type"] not in types]
-        self.write(found, (*said, *others), facts_of(kept), failing)
+        kept, types = obj.get("status") or {}, {condition.type for condition in conditions}
+        others = [
+            Condition.model_validate(condition) for condition in _ours(kept) if condition["type"] not in types
+        ]
+        self.write(obj, (*conditions, *others), facts_of(kept), failing)
 
-    def _announce(self, found: dict[str, Any], now: tuple[str, str, str]) -> None:
+    def _announce(self, obj: dict[str, Any], now: tuple[str, str, str]) -> None:
         kind: Literal["Normal", "Warning"] = "Normal" if now[0] == "True" or now[1] in _CALM else "Warning"
         try:
             self._api.create(
-                EVENT, event(found, kind, now[1], now[2], "Reconcile", self._clock(), self._reporter)
+                EVENT, event(obj, kind, now[1], now[2], "Reconcile", self._clock(), self._reporter)
             )
         except Exists:
             return  # Said already, by an operator that was killed before it knew.
@@ -77,6 +81,6 @@ class StatusWriter:
 def _ours(kept: dict[str, Any]) -> list[dict[str, Any]]:
     """Conditions as the API server keeps them, in our words."""
     return [
-        {name: it[name] for name in ("type", "status", "reason", "message")}
-        for it in kept.get("conditions", ())
+        {name: condition[name] for name in ("type", "status", "reason", "message")}
+        for condition in kept.get("conditions", ())
     ]

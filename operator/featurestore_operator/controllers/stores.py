@@ -39,12 +39,15 @@ from featurestore_operator.namespaces.open_store import SECRET_US, OpenStore, St
 from featurestore_operator.settings import Settings
 
 _LOOK_US = 30 * SECOND_US
-"""So often is an online store asked whether it is there, and the same as before."""
-_AWAY_US = 5 * SECOND_US
-"""So often is one that is away: a managed one has just been started."""
+"""How often an online store is asked whether it is there, and the same as before."""
+_UNREACHABLE_US = 5 * SECOND_US
+"""How often one that is unreachable is: a managed one has just been started."""
 APPLIED = "featurestore.dev/applied"
 """Annotation: digest of the manifest that was applied. What is there has the server's defaults in it besides."""
-_BESIDE = {it.kind: it for it in (SERVICE, STATEFUL_SET, POD_DISRUPTION_BUDGET, CONFIG_MAP)}
+_BESIDE = {
+    resource_kind.kind: resource_kind
+    for resource_kind in (SERVICE, STATEFUL_SET, POD_DISRUPTION_BUDGET, CONFIG_MAP)
+}
 
 
 class StoreController:
@@ -56,39 +59,39 @@ class StoreController:
         api: Api,
         stores: Stores,
         settings: Settings,
-        teller: StatusWriter,
+        status_writer: StatusWriter,
         clock: Callable[[], int],
     ) -> None:
         self._cache, self._api, self._stores = cache, api, stores
-        self._settings, self._teller, self._clock = settings, teller, clock
+        self._settings, self._status_writer, self._clock = settings, status_writer, clock
         self._servers: dict[Key, str] = {}
         self._recorded: dict[str, OpenStore] = {}
 
-    def look(self, key: Key, found: dict[str, Any] | None) -> int | None:
+    def look(self, key: Key, obj: dict[str, Any] | None) -> int | None:
         """Look, do what is to be done, say how it stands; when to look again (UTC microseconds).
 
         Raises:
             FeatureStoreError: storage or the API server did not answer.
         """
-        if found is None:
+        if obj is None:
             self._stores.forget(key.namespace)
             return None
         chosen = self._stores.find(key.namespace)
         if isinstance(chosen, Condition):
-            self._teller.write(found, (chosen,), {})
+            self._status_writer.write(obj, (chosen,), {})
             return None
         if chosen["metadata"]["name"] != key.name:
             message = f"The namespace uses the FeatureStore {chosen['metadata']['name']!r}."
-            self._teller.write(found, (false("Ready", Reason.NOT_USED, message),), {})
+            self._status_writer.write(obj, (false("Ready", Reason.NOT_USED, message),), {})
             return None
-        self._keep_password(key, found)
+        self._keep_password(key, obj)
         store = self._stores.open(key.namespace)
         if isinstance(store, Condition):
-            self._teller.write(found, (store,), {})
+            self._status_writer.write(obj, (store,), {})
             return self._clock() + SECRET_US
         # First: readers and Jobs go by it, and need nothing that stands beside it.
         store.registry.accept(store.resource)
-        self._keep(found, store)
+        self._keep(obj, store)
         self._wake_removed(key.namespace, store)
         online = self._online(key, store)
         answers = true("OfflineReachable", Reason.ANSWERS, f"{store.storage.root} answers.")
@@ -99,8 +102,8 @@ class StoreController:
             "pipelines": len(self._cache.names("DataPipeline", key.namespace)),
             "views": len(self._cache.names("FeatureView", key.namespace)),
         }
-        self._teller.write(found, (ready, answers, online), facts)
-        return self._clock() + (_LOOK_US if online.status == "True" else _AWAY_US)
+        self._status_writer.write(obj, (ready, answers, online), facts)
+        return self._clock() + (_LOOK_US if online.status == "True" else _UNREACHABLE_US)
 
     def record(self, store: OpenStore) -> None:
         """Have the store in its registry, where Jobs look for it, whatever becomes of the look at its own object.
@@ -113,27 +116,31 @@ class StoreController:
             store.registry.accept(store.resource)
             self._recorded[namespace] = store
 
-    def _keep_password(self, key: Key, found: dict[str, Any]) -> None:
+    def _keep_password(self, key: Key, obj: dict[str, Any]) -> None:
         """Make the password of a managed Redis, without which the store cannot be opened."""
         try:
-            managed = _managed(found)
+            managed = _managed(obj)
         except SpecError:  # Opening it says so.
             return
         if managed is None:
             return
-        password = secret(key.name, key.namespace, owner(found), secrets.token_urlsafe(32))
+        password = secret(key.name, key.namespace, owner(obj), secrets.token_urlsafe(32))
         # Made once, and never changed: clients know it.
         if self._there(SECRET, password) is None:
             with suppress(Exists):
                 self._api.create(SECRET, password)
 
-    def _keep(self, found: dict[str, Any], store: OpenStore) -> None:
+    def _keep(self, obj: dict[str, Any], store: OpenStore) -> None:
         """Apply what is to stand beside the store and does not, whoever removed or changed it."""
-        for manifest in beside(found, store, self._settings.redis_image):
+        for manifest in beside(obj, store, self._settings.redis_image):
             resource = _BESIDE[manifest["kind"]]
-            there = self._there(resource, manifest)
+            existing = self._there(resource, manifest)
             applied = digest(manifest)
-            if there is None or _applied(there) != applied or there.get("data") != manifest.get("data"):
+            if (
+                existing is None
+                or _applied(existing) != applied
+                or existing.get("data") != manifest.get("data")
+            ):
                 metadata = {**manifest["metadata"], "annotations": {APPLIED: applied}}
                 self._api.apply(resource, {**manifest, "metadata": metadata})
 
@@ -161,14 +168,14 @@ class StoreController:
         """Resources that are accepted and are not in the cluster any more: they were deleted while nobody looked."""
         for kind in KINDS.values():
             if not kind.only_one:
-                there = self._cache.names(kind.name, namespace)
-                for name in sorted(set(store.storage.names(f"registry/{kind.folder}")) - {*there}):
+                existing = self._cache.names(kind.name, namespace)
+                for name in sorted(set(store.storage.names(f"registry/{kind.folder}")) - {*existing}):
                     self._cache.wake(Key(kind.name, namespace, name))
 
 
-def owner(found: dict[str, Any]) -> dict[str, Any]:
+def owner(obj: dict[str, Any]) -> dict[str, Any]:
     """The reference by which what stands beside a store is removed with it."""
-    metadata = found["metadata"]
+    metadata = obj["metadata"]
     return {
         "apiVersion": API_VERSION,
         "kind": "FeatureStore",
@@ -178,9 +185,9 @@ def owner(found: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def beside(found: dict[str, Any], store: OpenStore, redis_image: str) -> list[dict[str, Any]]:
+def beside(obj: dict[str, Any], store: OpenStore, redis_image: str) -> list[dict[str, Any]]:
     """What stands beside a store: a ConfigMap for ``envFrom``, and the parts of a managed Redis."""
-    metadata = found["metadata"]
+    metadata = obj["metadata"]
     config = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -188,23 +195,23 @@ def beside(found: dict[str, Any], store: OpenStore, redis_image: str) -> list[di
             "name": f"featurestore-{metadata['name']}",
             "namespace": metadata["namespace"],
             "labels": MANAGED,
-            "ownerReferences": [owner(found)],
+            "ownerReferences": [owner(obj)],
         },
         "data": {"FEATURESTORE_URI": store.storage.root},
     }
-    managed = _managed(found)
+    managed = _managed(obj)
     if managed is None:
         return [config]
     return [
         config,
-        *objects(metadata["name"], metadata["namespace"], owner(found), managed, redis_image),
+        *objects(metadata["name"], metadata["namespace"], owner(obj), managed, redis_image),
     ]
 
 
-def _applied(there: dict[str, Any]) -> str | None:
-    return (there["metadata"].get("annotations") or {}).get(APPLIED)
+def _applied(existing: dict[str, Any]) -> str | None:
+    return (existing["metadata"].get("annotations") or {}).get(APPLIED)
 
 
-def _managed(found: dict[str, Any]) -> Any:
-    redis = parse(FeatureStore, found).spec.online.redis
+def _managed(obj: dict[str, Any]) -> Any:
+    redis = parse(FeatureStore, obj).spec.online.redis
     return redis.managed if redis is not None else None

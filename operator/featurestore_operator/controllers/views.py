@@ -42,7 +42,7 @@ class Views:
         self._clock = clock
         self._unreachable: dict[str, FailureStreak] = {}
 
-    def rule(self, found: dict[str, Any], store: OpenStore) -> SpecDecision[FeatureView]:
+    def decide(self, found: dict[str, Any], store: OpenStore) -> SpecDecision[FeatureView]:
         """Which spec runs.
 
         Raises:

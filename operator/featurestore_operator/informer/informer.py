@@ -162,16 +162,16 @@ class Informer:
         return registry
 
     def _login(self, **_: Any) -> kopf.ConnectionInfo:
-        it = self._configuration
-        header = (authorization(it) or "").split(" ", 1)
+        configuration = self._configuration
+        header = (authorization(configuration) or "").split(" ", 1)
         return kopf.ConnectionInfo(
-            server=it.host,
-            ca_path=it.ssl_ca_cert,
-            insecure=not it.verify_ssl,
+            server=configuration.host,
+            ca_path=configuration.ssl_ca_cert,
+            insecure=not configuration.verify_ssl,
             scheme=header[0] if len(header) > 1 else None,
             token=header[-1] or None,
-            certificate_path=it.cert_file,
-            private_key_path=it.key_file,
+            certificate_path=configuration.cert_file,
+            private_key_path=configuration.key_file,
         )
 
     def _hears(self, resource: ApiResource) -> Callable[..., Any]:

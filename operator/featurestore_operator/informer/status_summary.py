@@ -28,7 +28,7 @@ class StatusSummary(NamedTuple):
         status = item.get("status") or {}
         conditions = status.get("conditions") or ()
         return cls(
-            any(it["type"] == "Ready" and it["status"] == "True" for it in conditions),
+            any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions),
             _seconds(status.get("watermark")),
             status.get("rows"),
             status.get("pendingFiles"),

@@ -108,7 +108,7 @@ class JobAttempts:
     def due(self, work: Work, now_us: int) -> NextAttempt | FailureStreak:
         """The next attempt at work that no Job does now; or the failure after which it is not due yet."""
         named = work_digest(work)
-        exact = [it for it in self.all if annotation(it.job, WORK) == named]
+        exact = [record for record in self.all if annotation(record.job, WORK) == named]
         last = exact[-1] if exact else self._newest().get(work.key)
         if last is None:
             return NextAttempt(1, 0)
@@ -138,9 +138,9 @@ class JobAttempts:
 
     def _under_way(self, *, waiting: bool) -> dict[str, str]:
         return {
-            it.step: it.verdict.sentence
-            for it in self.all
-            if isinstance(it.verdict, Running) and it.verdict.waiting is waiting
+            record.step: record.verdict.sentence
+            for record in self.all
+            if isinstance(record.verdict, Running) and record.verdict.waiting is waiting
         }
 
     def _newest(self) -> dict[str, JobAttempt]:

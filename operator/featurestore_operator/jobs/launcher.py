@@ -35,8 +35,11 @@ class Launcher:
         """What these Jobs tell."""
         now_us = self._clock()
         return JobAttempts(
-            JobAttempt(it, job_outcome(it, self._cache.pods(namespace, it["metadata"]["name"]), now_us))
-            for it in jobs
+            JobAttempt(
+                each,
+                job_outcome(each, self._cache.pods(namespace, each["metadata"]["name"]), now_us),
+            )
+            for each in jobs
         )
 
     def start(
@@ -87,12 +90,14 @@ class Launcher:
         It may be for an image that is mended by now. A Job that runs is left to its end: two at the same work
         would do it twice, and one of them for nothing.
         """
-        outdated = [it for it in records.all if it.waits and annotation(it.job, SPEC) != spec]
+        outdated = [
+            attempt for attempt in records.all if attempt.waits and annotation(attempt.job, SPEC) != spec
+        ]
         for record in outdated:
             # Another Job may have its name by now.
             with suppress(Conflict):
                 self._api.delete(JOB, namespace, record.name, record.job["metadata"]["uid"])
-        return JobAttempts(it for it in records.all if it not in outdated)
+        return JobAttempts(attempt for attempt in records.all if attempt not in outdated)
 
     def settle(self, namespace: str, records: JobAttempts, planned: Iterable[str]) -> None:
         """Let Kubernetes remove, after a while, Jobs that nobody needs to know of any more."""

@@ -303,26 +303,26 @@ def _raise(
     """
     place = f"namespace {namespace}" if namespace else "the cluster"
     at = f"{verb} {where} {namespace or ''}{'/' if name else ''}{name}".strip()
-    said = _message(refusal)
+    message = _message(refusal)
     error: FeatureStoreError
     if code == 404:
         error = NotFound(
-            f"there is no {kind} {name!r} in {place}" if name else f"{where} are not served", got=said
+            f"there is no {kind} {name!r} in {place}" if name else f"{where} are not served", got=message
         )
     elif code == 403 and _TERMINATING in _causes(refusal):
         error = Terminating(f"namespace {namespace} is being deleted: nothing new is let in", where=at)
     elif code in (401, 403):
         error = Forbidden(
             f"the operator may not {verb} {where} in {place}",
-            got=said,
+            got=message,
             hint=f"Give its service account a Role with the verb {verb} on {where}",
         )
     elif code == 409:
         # A quota that is written to at the same time refuses a new object with the same code: that one is not there.
         conflict = Exists if _reason(refusal) == "AlreadyExists" else Conflict
-        error = conflict("another writer was first", where=at, got=said)
+        error = conflict("another writer was first", where=at, got=message)
     elif code in (400, 405, 413, 415, 422):
-        error = SpecError("the API server refuses the object", where=at, got=said)
+        error = SpecError("the API server refuses the object", where=at, got=message)
     elif code == 429:
         wait = refusal.headers.get("Retry-After") if refusal.headers else None
         error = Busy(
@@ -331,7 +331,7 @@ def _raise(
             where=at,
         )
     else:
-        error = TransientError("the API server failed", where=at, got=f"{code} {said}")
+        error = TransientError("the API server failed", where=at, got=f"{code} {message}")
     raise error from refusal
 
 

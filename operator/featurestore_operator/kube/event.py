@@ -26,8 +26,8 @@ def event(
     Named by what it says and of which version: whoever says it a second time finds it there.
     """
     metadata = about["metadata"]
-    said = "\n".join((metadata["uid"], metadata.get("resourceVersion", ""), kind, reason, note))
-    digest = hashlib.sha256(said.encode()).hexdigest()[:16]
+    identity = "\n".join((metadata["uid"], metadata.get("resourceVersion", ""), kind, reason, note))
+    digest = hashlib.sha256(identity.encode()).hexdigest()[:16]
     moment = from_us(now_us).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     return {
         "apiVersion": EVENT.api_version,

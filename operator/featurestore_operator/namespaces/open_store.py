@@ -77,15 +77,15 @@ class Stores:
 
     def find(self, namespace: str) -> dict[str, Any] | Condition:
         """The object of the FeatureStore that the namespace uses, or why there is none."""
-        found = {it["metadata"]["name"]: it for it in self._cache.stores(namespace)}
-        if len(found) == 1:
-            return next(iter(found.values()))
-        if not found:
+        stores = {store["metadata"]["name"]: store for store in self._cache.stores(namespace)}
+        if len(stores) == 1:
+            return next(iter(stores.values()))
+        if not stores:
             message = f"There is no FeatureStore in namespace {namespace!r}: it says where data lives."
             return false("Ready", Reason.STORE_MISSING, message)
-        if DEFAULT in found:
-            return found[DEFAULT]
-        names = ", ".join(sorted(found))
+        if DEFAULT in stores:
+            return stores[DEFAULT]
+        names = ", ".join(sorted(stores))
         message = (
             f"Namespace {namespace!r} has several FeatureStores ({names}) and none is named {DEFAULT!r}."
         )

@@ -87,9 +87,9 @@ def make(name: str, now: datetime, before: bytes = b"") -> ServingCertificate:
         )
         .sign(authority_key, hashes.SHA256())
     )
-    believed = [it for it in _certificates(before) if it.not_valid_after_utc > now]
+    trusted = [each for each in _certificates(before) if each.not_valid_after_utc > now]
     return ServingCertificate(
-        b"".join(map(_pem, (authority, *believed))),
+        b"".join(map(_pem, (authority, *trusted))),
         _pem(certificate),
         key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -145,9 +145,9 @@ def _tell(api: Api, authority: bytes) -> None:
     bundle = base64.b64encode(authority).decode()
     found = api.get(WEBHOOK_CONFIGURATION, "", CONFIGURATION)
     webhooks = found.get("webhooks") or []
-    if all(it["clientConfig"].get("caBundle") == bundle for it in webhooks):
+    if all(each["clientConfig"].get("caBundle") == bundle for each in webhooks):
         return
-    change = [{"name": it["name"], "clientConfig": {"caBundle": bundle}} for it in webhooks]
+    change = [{"name": each["name"], "clientConfig": {"caBundle": bundle}} for each in webhooks]
     api.apply(
         WEBHOOK_CONFIGURATION, {"metadata": {"namespace": "", "name": CONFIGURATION}, "webhooks": change}
     )

@@ -45,7 +45,7 @@ def _name(request: Mapping[str, Any]) -> str:
 
 
 def _given(request: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [it for it in (request.get("object"), request.get("oldObject")) if it]
+    return [version for version in (request.get("object"), request.get("oldObject")) if version]
 
 
 def _named(kind: str, namespace: str, *objects: Mapping[str, Any]) -> set[Key]:

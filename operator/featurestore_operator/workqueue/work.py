@@ -96,8 +96,8 @@ class Work:
     def depth(self) -> dict[str, int]:
         """Number of keys that are ``ready``, ``waiting`` for their time, and ``under_way``."""
         with self._changed:
-            it = self._schedule
-            return {"ready": it.ready, "waiting": it.waiting, "under_way": it.under_way}
+            schedule = self._schedule
+            return {"ready": schedule.ready, "waiting": schedule.waiting, "under_way": schedule.under_way}
 
     def _run(self, handler: Handler) -> None:
         while (key := self._take()) is not None:
