@@ -115,15 +115,15 @@ def definition(storage: Storage, view: str, digest: str) -> Accepted[FeatureView
     """
     registry = Registry(storage)
     accepted, serving = registry.current(FeatureView, view), read_active_build(storage, view)
-    found = [] if accepted is None else [accepted]
+    candidates = [] if accepted is None else [accepted]
     if serving is not None and serving.digest == digest:
-        found.append(Accepted(serving.spec_digest, registry.get(FeatureView, view, serving.spec_digest)))
+        candidates.append(Accepted(serving.spec_digest, registry.get(FeatureView, view, serving.spec_digest)))
     digests = []
-    for each in found:
-        spec = each.resource.spec
+    for candidate in candidates:
+        spec = candidate.resource.spec
         digests.append(build_digest(spec, Ledger(storage, spec.source.pipeline).uid()))
         if digests[-1] == digest:
-            return each
+            return candidate
     raise NotFound(
         f"no definition of the view {view!r} has this digest",
         where=storage.uri(paths.features(view, digest)),

@@ -82,8 +82,8 @@ class ServedViews:
         Raises:
             NotFound: there is no such view.
         """
-        found = self._registry.current(FeatureView, name)
-        if found is None:
+        view = self._registry.current(FeatureView, name)
+        if view is None:
             names = self._registry.names(FeatureView)
             raise NotFound(f"there is no view {name!r}", hint=did_you_mean(name, names))
-        return found
+        return view

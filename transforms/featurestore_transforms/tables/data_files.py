@@ -116,9 +116,9 @@ def _bounds(kind: Any, groups: list[Any]) -> tuple[Any, Any] | None:
 
 def _times(kind: Any, least: int, greatest: int) -> tuple[str, str] | None:
     """Bounds of times, from numbers: pyarrow's own way to a zoned time loads pandas, which takes a second."""
-    said = json.loads(kind.to_json())
-    second = {"milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}[said["timeUnit"]]
-    zone = "Z" if said["isAdjustedToUTC"] else ""
+    logical_type = json.loads(kind.to_json())
+    second = {"milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}[logical_type["timeUnit"]]
+    zone = "Z" if logical_type["isAdjustedToUTC"] else ""
     try:
         low = from_us(least * 10**6 // second).replace(tzinfo=None)
         high = from_us(-(-greatest * 10**6 // second)).replace(tzinfo=None)

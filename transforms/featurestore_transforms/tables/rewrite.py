@@ -90,18 +90,18 @@ def losers(
     order = [rule.order_by.column] if rule.order_by else []
     columns = [*keys, *(name for name in order if name not in keys), *IDENTITY]
     parts = sum(file.rows for file in new) * _ROW_BYTES // max(1, memory_bytes // 4) + 1
-    found = [NO_ROWS]
+    lost = [NO_ROWS]
     for part in range(parts):
-        here = pl.struct(keys).hash() % parts == part
+        in_part = pl.struct(keys).hash() % parts == part
         named = [pl.col(key).is_not_null() for key in keys]
-        came = scan(table, new).select(columns).filter(*named, here)
-        met = came.select(keys).unique()
-        there = scan(table, old).select(columns).filter(*named, here)
-        rivals = pl.concat([came, there.join(met, on=keys, how="semi")])
+        new_rows = scan(table, new).select(columns).filter(*named, in_part)
+        new_keys = new_rows.select(keys).unique()
+        old_rows = scan(table, old).select(columns).filter(*named, in_part)
+        rivals = pl.concat([new_rows, old_rows.join(new_keys, on=keys, how="semi")])
         flagged = flag_last(rivals, keys, rule.order_by, IDENTITY)
         beaten = flagged.filter(~pl.col(LAST)).select(IDENTITY)
-        found.append(beaten.collect(engine="streaming"))
-    return pl.concat(found)
+        lost.append(beaten.collect(engine="streaming"))
+    return pl.concat(lost)
 
 
 def _may_hold(file: DataFile, low: object, high: object) -> bool:

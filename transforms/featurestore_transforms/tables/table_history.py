@@ -42,5 +42,5 @@ def are_there(table: Table, files: Iterable[DataFile]) -> bool:
         StorageError: storage did not answer.
     """
     wanted = [PurePosixPath(table.path, file.path) for file in files]
-    there = {folder: set(table.storage.names(str(folder))) for folder in {path.parent for path in wanted}}
-    return all(path.name in there[path.parent] for path in wanted)
+    names = {folder: set(table.storage.names(str(folder))) for folder in {path.parent for path in wanted}}
+    return all(path.name in names[path.parent] for path in wanted)
