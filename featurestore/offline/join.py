@@ -66,8 +66,8 @@ def point_in_time(
     groups = RowGroups(storage, [])
     if table is not None:
         groups = RowGroups.of(table, _bounds(lookup, codes, labels, as_of_us))
-    index = Timeline.read(groups, lookup.entities.schema, codes, int(labels.time_us.max()), as_of_us)
-    return _Answer(lookup, labels, groups, index).looked()
+    timeline = Timeline.read(groups, lookup.entities.schema, codes, int(labels.time_us.max()), as_of_us)
+    return _Answer(lookup, labels, groups, timeline).looked()
 
 
 @dataclass(frozen=True, slots=True)

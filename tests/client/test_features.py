@@ -26,8 +26,8 @@ def result(rows: int = 3) -> Features:
             "at": pa.array([datetime(2013, 1, 1, tzinfo=UTC), None, None] * rows, pa.timestamp("us", "UTC")),
         }
     ).slice(0, rows)
-    index = [Status.PRESENT, Status.NULL_VALUE, Status.NOT_FOUND] * rows
-    statuses = {name: np.array(index[:rows], np.uint8) for name in features.column_names}
+    codes = [Status.PRESENT, Status.NULL_VALUE, Status.NOT_FOUND] * rows
+    statuses = {name: np.array(codes[:rows], np.uint8) for name in features.column_names}
     times = pa.array([datetime(2013, 1, 1, tzinfo=UTC), None, None] * rows, pa.timestamp("us", "UTC"))
     times = times.slice(0, rows)
     return Features(entities, features, statuses, dict.fromkeys(features.column_names, times))

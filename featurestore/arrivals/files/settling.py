@@ -108,12 +108,12 @@ def ends_whole(source: Source, arrival: Arrival, base: str | None = None) -> boo
     )
     if source.format not in (Format.PARQUET, Format.ARROW) and compressed:
         return False
-    index = _MARKS[source.format]
+    marks = _MARKS[source.format]
     try:
         with open(locate(arrival.uri, base), "rb") as file:
-            length = max(map(len, index))
+            length = max(map(len, marks))
             file.seek(max(0, arrival.size_bytes - length))
-            return file.read(length).endswith(index)
+            return file.read(length).endswith(marks)
     except OSError:
         # Gone or not readable: whoever takes it will say so.
         return False

@@ -5,8 +5,8 @@ type                    field                       heap, for each record
 ======================  ==========================  ====================================================
 numbers, bool, times    the value                   –
 string, bytes           u32 length in bytes         the bytes
-lists of numbers        u32 length, bit 31: nulls   index (if bit 31), the numbers
-list of strings         u32 length, bit 31: nulls   index (if bit 31), u32 lengths in bytes, the bytes
+lists of numbers        u32 length, bit 31: nulls   marks of nulls (if bit 31), the numbers
+list of strings         u32 length, bit 31: nulls   marks of nulls (if bit 31), u32 lengths in bytes, the bytes
 ======================  ==========================  ====================================================
 
 A mark is one byte per element, 1 where it is null. Everything is little-endian. Null is 0 or empty.
@@ -81,16 +81,16 @@ def unpack(kind: pa.DataType, field: Field, null: Flags | None, heap: Heap, ends
     if not pa.types.is_list(kind):
         return _of_text(kind, field, heap.stream(field.astype(np.int64), ends), null)
     counts, holed = _counts(field)
-    index = np.zeros(int(counts.sum()), np.bool_)
-    index[np.repeat(holed, counts)] = np.frombuffer(heap.stream(counts * holed, ends), np.bool_)
+    null_marks = np.zeros(int(counts.sum()), np.bool_)
+    null_marks[np.repeat(holed, counts)] = np.frombuffer(heap.stream(counts * holed, ends), np.bool_)
     item = kind.value_type
     data = heap.stream(counts * field_type(item).itemsize, ends)
     fields = np.frombuffer(data, field_type(item))
     if item in _NUMBERS:
-        elements = _of_numbers(item, fields, index)
+        elements = _of_numbers(item, fields, null_marks)
     else:
         sizes = np.diff(running_sums(fields.astype(np.int64))[running_sums(counts)])
-        elements = _of_text(item, fields, heap.stream(sizes, ends), index)
+        elements = _of_text(item, fields, heap.stream(sizes, ends), null_marks)
     mask = None if null is None else pa.array(null)
     return pa.ListArray.from_arrays(
         pa.array(running_sums(counts).astype(np.int32)), elements, kind, mask=mask

@@ -95,8 +95,8 @@ def _conform(rows: pl.LazyFrame, one: BatchFile, policy: SchemaPolicy, rules: Ro
             why = pl.concat_str(pl.lit(f"{name}: wanted {type_name(wanted)}, got "), got)
             broken.append((changed, ~fit.fits, why))
     marked = rules.mark(rules.begin(rows), broken)
-    index = [pl.col(name) for name in MARKS if name in marked.collect_schema() and name not in (FILE, ROW)]
-    return marked.select(*values, FILE, ROW, *index)
+    marks = [pl.col(name) for name in MARKS if name in marked.collect_schema() and name not in (FILE, ROW)]
+    return marked.select(*values, FILE, ROW, *marks)
 
 
 def dataset_types(rows: pl.LazyFrame, known: Mapping[str, pl.DataType]) -> dict[str, pl.DataType]:
@@ -144,8 +144,8 @@ def shape(rows: pl.LazyFrame, batch: int, types: Mapping[str, pl.DataType], rule
             why = pl.concat_str(pl.lit(f"{name}: the dataset has {type_name(wanted)}, got "), got)
             broken.append((RowRule(f"cast:{name}"), ~fit.fits, why))
     marked = rules.mark(rows, broken)
-    index = [pl.col(name) for name in MARKS if name in marked.collect_schema() and name not in (FILE, ROW)]
-    return marked.select(*values, pl.lit(batch, pl.Int64).alias(BATCH), FILE, ROW, *index)
+    marks = [pl.col(name) for name in MARKS if name in marked.collect_schema() and name not in (FILE, ROW)]
+    return marked.select(*values, pl.lit(batch, pl.Int64).alias(BATCH), FILE, ROW, *marks)
 
 
 def _malformed() -> pl.Expr:

@@ -95,7 +95,7 @@ class BatchPlan:
         shaped = shape(rows, self.batch, after, rules)
         good = shaped.filter(is_good()).drop(RULE)
         paths: list[str] = []
-        index = scratch / f"{uuid.uuid4().hex}.parquet"
+        marks_file = scratch / f"{uuid.uuid4().hex}.parquet"
         sinks = [
             good.sink_parquet(
                 pl.PartitionBy(
@@ -115,10 +115,10 @@ class BatchPlan:
         ]
         if rules.found:
             broken = shaped.filter(~is_good()).select(FILE, ROW, RULE)
-            sinks.append(broken.sink_parquet(index, lazy=True, maintain_order=False))
+            sinks.append(broken.sink_parquet(marks_file, lazy=True, maintain_order=False))
         pl.collect_all(sinks, engine="streaming")
-        found = pl.read_parquet(index) if rules.found else _NO_MARKS
-        index.unlink(missing_ok=True)
+        found = pl.read_parquet(marks_file) if rules.found else _NO_MARKS
+        marks_file.unlink(missing_ok=True)
         files = [describe(self.storage, self.table, path) for path in paths]
         return WrittenFiles(tuple(file for file in files if file.rows), after, found, tuple(rules.found))
 

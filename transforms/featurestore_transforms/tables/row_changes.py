@@ -116,6 +116,6 @@ def rows_changed(table: Table, changes: Changes, memory_bytes: int) -> Rows:
 
 
 def _fingerprint(identities: pl.LazyFrame) -> pl.LazyFrame:
-    """``frame[__batch, __file, rows, mark]``: equal index mean equal sets of rows of one source file."""
+    """``frame[__batch, __file, rows, mark]``: equal marks mean equal sets of rows of one source file."""
     mark = (pl.col(ROW).hash() % 2**31).cast(pl.Int64).sum()
     return identities.group_by(GROUP).agg(rows=pl.len().cast(pl.Int64), mark=mark)
