@@ -250,7 +250,7 @@ def _read(
         serving = read_active_build(storage, name)
         if serving is None:
             return
-        path = paths.misfits(name, serving.digest)
+        path = paths.rejected_rows(name, serving.digest)
     table = Table.open(storage, path)
     for file in sorted(table.files(), key=lambda file: file.path) if table else ():
         with storage.opened(f"{path}/{file.path}") as parquet:

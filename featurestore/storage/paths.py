@@ -96,7 +96,7 @@ def quarantine(kind: str, name: str) -> str:
     return f"quarantine/{kind}/{name}"
 
 
-def misfits(view: str, digest: str) -> str:
+def rejected_rows(view: str, digest: str) -> str:
     """A definition's own quarantine: a corrected definition starts with an empty one."""
     return f"{quarantine('views', view)}/{digest}"
 

@@ -126,9 +126,9 @@ class Lake:
         """Rows of the view's build, in the order of arrival."""
         return self._rows(paths.features(view.metadata.name, self.digest(view)), view_schema(view.spec))
 
-    def misfits(self, view: FeatureView) -> pl.DataFrame:
+    def rejected_rows(self, view: FeatureView) -> pl.DataFrame:
         """Rows of the build's quarantine, in the order of arrival."""
-        return self._rows(paths.misfits(view.metadata.name, self.digest(view)), QUARANTINE)
+        return self._rows(paths.rejected_rows(view.metadata.name, self.digest(view)), QUARANTINE)
 
     def build_table(self, view: FeatureView) -> Table:
         table = Table.open(self.storage, paths.features(view.metadata.name, self.digest(view)))

@@ -152,7 +152,7 @@ def test_a_dataset_without_rows_makes_a_build_without_rows(lake: Any, view: View
     assert lake.build(delays).rows == 1
 
 
-def test_rows_that_the_filter_does_not_let_through_are_neither_features_nor_misfits(
+def test_rows_that_the_filter_does_not_let_through_are_neither_features_nor_rejected(
     lake: Any, view: View
 ) -> None:
     delays = view(filter="delay > 5")
@@ -278,7 +278,7 @@ def test_the_created_time_can_come_from_the_data(lake: Any, view: View) -> None:
     lake.build(delays)
     [created] = lake.features(delays)["created_timestamp"].to_list()
     assert created == datetime(2013, 1, 1, 23, tzinfo=UTC)
-    assert lake.misfits(delays)["rule"].to_list() == ["createdTimestampField"]
+    assert lake.rejected_rows(delays)["rule"].to_list() == ["createdTimestampField"]
 
 
 def test_the_inputs_of_aggregates_are_kept_as_their_functions_need_them(lake: Any, view: View) -> None:

@@ -13,35 +13,35 @@ import pytest
 from featurestore.expressions.run.cast import fit, polars_type
 from featurestore.resources.value import ColumnType, KeyType
 
-MISFIT = object()
+UNFIT = object()
 BERLIN = pl.Datetime("ms", "Europe/Berlin")
 
 
 def cast(values: list[Any], source: pl.DataType, declared: str) -> list[Any]:
-    """Each value in the declared type; MISFIT where it does not fit."""
+    """Each value in the declared type; UNFIT where it does not fit."""
     column = ColumnType(declared)
     found = fit(pl.col("x"), source, column)
     assert found is not None
     frame = pl.DataFrame({"x": pl.Series(values, dtype=source, strict=False)})
     result = frame.select(value=found.value, fits=pl.lit(True) if found.fits is None else found.fits)
     assert result.schema["value"] == polars_type(column)
-    return [value if fits else MISFIT for value, fits in result.iter_rows()]
+    return [value if fits else UNFIT for value, fits in result.iter_rows()]
 
 
 def test_integers_fit_their_range() -> None:
-    assert cast([127, 128, -128, -129, None], pl.Int64(), "int8") == [127, MISFIT, -128, MISFIT, None]
-    assert cast([2**63 - 1, 2**63], pl.UInt64(), "int64") == [2**63 - 1, MISFIT]
+    assert cast([127, 128, -128, -129, None], pl.Int64(), "int8") == [127, UNFIT, -128, UNFIT, None]
+    assert cast([2**63 - 1, 2**63], pl.UInt64(), "int64") == [2**63 - 1, UNFIT]
 
 
 def test_integers_that_a_float_cannot_hold_do_not_become_one() -> None:
     values = [2**53, 2**53 + 1, 2**63 - 1, -(2**63), None]
-    assert cast(values, pl.Int64(), "float64") == [2.0**53, MISFIT, MISFIT, -(2.0**63), None]
-    assert cast([2**24, 2**24 + 1], pl.Int64(), "float32") == [2.0**24, MISFIT]
+    assert cast(values, pl.Int64(), "float64") == [2.0**53, UNFIT, UNFIT, -(2.0**63), None]
+    assert cast([2**24, 2**24 + 1], pl.Int64(), "float32") == [2.0**24, UNFIT]
 
 
 def test_floats_become_integers_when_they_are_whole_and_in_range() -> None:
     values = [1.0, 1.5, math.nan, math.inf, 2.0**63, -(2.0**63), None]
-    assert cast(values, pl.Float64(), "int64") == [1, MISFIT, MISFIT, MISFIT, MISFIT, -(2**63), None]
+    assert cast(values, pl.Float64(), "int64") == [1, UNFIT, UNFIT, UNFIT, UNFIT, -(2**63), None]
 
 
 def test_narrower_floats_are_rounded_and_never_made_infinite() -> None:
@@ -49,22 +49,22 @@ def test_narrower_floats_are_rounded_and_never_made_infinite() -> None:
         [0.1, 1e300, math.nan, math.inf, None], pl.Float64(), "float32"
     )
     assert rounded == pytest.approx(0.1)
-    assert too_large is MISFIT
+    assert too_large is UNFIT
     assert math.isnan(nan)
     assert math.isinf(infinite)
     assert null is None
 
 
 def test_bool_and_zero_and_one_are_the_same() -> None:
-    assert cast([0, 1, 2, None], pl.Int64(), "bool") == [False, True, MISFIT, None]
-    assert cast([0.0, 1.0, 0.5, math.nan], pl.Float64(), "bool") == [False, True, MISFIT, MISFIT]
+    assert cast([0, 1, 2, None], pl.Int64(), "bool") == [False, True, UNFIT, None]
+    assert cast([0.0, 1.0, 0.5, math.nan], pl.Float64(), "bool") == [False, True, UNFIT, UNFIT]
     assert cast([True, False, None], pl.Boolean(), "int32") == [1, 0, None]
 
 
 def test_decimals_become_numbers_when_nothing_is_lost() -> None:
     amounts = [Decimal("0.10"), Decimal("12345678901234567890.12"), None]
-    assert cast(amounts, pl.Decimal(30, 2), "float64") == [0.1, MISFIT, None]
-    assert cast([Decimal("1.00"), Decimal("1.10")], pl.Decimal(30, 2), "int64") == [1, MISFIT]
+    assert cast(amounts, pl.Decimal(30, 2), "float64") == [0.1, UNFIT, None]
+    assert cast([Decimal("1.00"), Decimal("1.10")], pl.Decimal(30, 2), "int64") == [1, UNFIT]
 
 
 def test_texts_of_numbers_become_numbers() -> None:
@@ -72,18 +72,18 @@ def test_texts_of_numbers_become_numbers() -> None:
         12,
         -3,
         1,
-        MISFIT,
-        MISFIT,
-        MISFIT,
+        UNFIT,
+        UNFIT,
+        UNFIT,
         None,
     ]
     assert cast(["1.5e3", "1e400", "-inf", "x"], pl.String(), "float64") == [
         1500.0,
-        MISFIT,
+        UNFIT,
         -math.inf,
-        MISFIT,
+        UNFIT,
     ]
-    assert cast(["true", "False", "yes", None], pl.String(), "bool") == [True, False, MISFIT, None]
+    assert cast(["true", "False", "yes", None], pl.String(), "bool") == [True, False, UNFIT, None]
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_texts_of_numbers_become_numbers() -> None:
     ],
 )
 def test_iso_texts_become_times_and_mean_utc_without_an_offset(text: str, moment: datetime | None) -> None:
-    wanted = MISFIT if moment is None else moment.replace(tzinfo=UTC)
+    wanted = UNFIT if moment is None else moment.replace(tzinfo=UTC)
     assert cast([text], pl.String(), "timestamp") == [wanted]
 
 
@@ -134,7 +134,7 @@ def test_times_too_far_away_for_microseconds_do_not_wrap() -> None:
 
 def test_only_midnights_become_dates() -> None:
     midnight, later = datetime(2013, 7, 1, tzinfo=UTC), datetime(2013, 7, 1, 1, tzinfo=UTC)
-    assert cast([midnight, later, None], BERLIN, "date") == [date(2013, 7, 1), MISFIT, None]
+    assert cast([midnight, later, None], BERLIN, "date") == [date(2013, 7, 1), UNFIT, None]
 
 
 def test_a_whole_float_as_text_is_the_text_of_the_whole_number() -> None:
@@ -153,7 +153,7 @@ def test_plain_values_have_a_text() -> None:
 
 def test_a_list_fits_if_every_item_does() -> None:
     values = [[1, None], [2**53 + 1], [], None]
-    assert cast(values, pl.List(pl.Int64()), "list<float64>") == [[1.0, None], MISFIT, [], None]
+    assert cast(values, pl.List(pl.Int64()), "list<float64>") == [[1.0, None], UNFIT, [], None]
     assert cast([[1, 2]], pl.Array(pl.Int64(), 2), "list<int64>") == [[1, 2]]
 
 

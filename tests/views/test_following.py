@@ -47,7 +47,7 @@ def frame(rows: list[Row]) -> pl.DataFrame:
 
 
 def expected(live: pl.DataFrame) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
-    """Feature rows and misfits of a view with ``filter: delay <> 13``, in the order of arrival."""
+    """Feature rows and rejected rows of a view with ``filter: delay <> 13``, in the order of arrival."""
     good: list[tuple[Any, ...]] = []
     bad: list[tuple[Any, ...]] = []
     for tailnum, at, delay, *identity in live.iter_rows():
@@ -96,7 +96,7 @@ def test_a_build_holds_what_its_definition_makes_of_the_live_rows(
     for each in (followed, fresh):
         result = lake.build(each)
         assert lake.features(each).rows() == good
-        assert lake.misfits(each).select("__batch", "__file", "__row", "rule").rows() == bad
+        assert lake.rejected_rows(each).select("__batch", "__file", "__row", "rule").rows() == bad
         assert (result.rows, result.rows_quarantined) == (len(good), len(bad))
         newest = max((row[1] for row in good), default=None)
         assert result.watermark_us == (

@@ -52,7 +52,7 @@ def kill(request: BuildRequest, step: str) -> None:
 
 def holds(lake: Any, view: FeatureView, good: list[int], bad: list[int]) -> bool:
     """True if the build and its quarantine hold exactly these delays."""
-    reasons = sorted(lake.misfits(view)["reason"].to_list())
+    reasons = sorted(lake.rejected_rows(view)["reason"].to_list())
     return sorted(lake.features(view)["delay"].to_list()) == sorted(good) and reasons == sorted(
         f"wanted int8, got {value}" for value in bad
     )

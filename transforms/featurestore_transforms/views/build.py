@@ -33,7 +33,7 @@ from featurestore_transforms.tables.rewrite import Rewrite, without
 from featurestore_transforms.tables.row_changes import Rows, TooManyChanged, rows_changed, scan
 from featurestore_transforms.tables.table_history import are_there, is_known
 from featurestore_transforms.views.feature_files import Filled, fill
-from featurestore_transforms.views.rejected import misfit_files
+from featurestore_transforms.views.rejected import rejected_files
 
 _ATTEMPTS = 10
 
@@ -76,7 +76,7 @@ class _Build:
         self._spec_digest = accepted.digest
         self._lineage = Lineage(storage, self._spec.source.pipeline)
         self._path = paths.features(self._view, digest)
-        self._misfits = paths.misfits(self._view, digest)
+        self._rejected = paths.rejected_rows(self._view, digest)
         self._source = paths.dataset(self._spec.source.pipeline)
 
     def bring_up(self, wanted: int) -> Table:
@@ -84,8 +84,8 @@ class _Build:
         table = Table.create(self._storage, self._path, view_schema(self._spec))
         while True:
             done = table.committed(self._digest)
-            misfits = Table.open(self._storage, self._misfits)
-            ahead = misfits.committed(self._digest) if misfits else 0
+            rejected = Table.open(self._storage, self._rejected)
+            ahead = rejected.committed(self._digest) if rejected else 0
             if done >= max(wanted, ahead):
                 return table
             # A killed run may have left its quarantine committed. What it began is finished first: its rows
@@ -102,7 +102,7 @@ class _Build:
                     hint="Ask for the newest one",
                 )
             try:
-                table = self._advance(table, misfits, dataset, done)
+                table = self._advance(table, rejected, dataset, done)
             except (OSError, pl.exceptions.PolarsError) as error:
                 # Polars says of an object store that does not answer what it says of all else that fails.
                 where = self._storage.uri(self._source)
@@ -110,7 +110,7 @@ class _Build:
 
     def result(self, table: Table) -> BuildResult:
         """What the table and its quarantine hold, from their commits alone."""
-        misfits = Table.open(self._storage, self._misfits)
+        rejected = Table.open(self._storage, self._rejected)
         files = table.files()
         return BuildResult(
             view=self._view,
@@ -118,12 +118,12 @@ class _Build:
             source_version=table.committed(self._digest),
             version=table.version,
             rows=_rows(files),
-            rows_quarantined=_rows(misfits.files()) if misfits else 0,
+            rows_quarantined=_rows(rejected.files()) if rejected else 0,
             watermark_us=_watermark_us(table, files),
             finished_us=_finished_us(table),
         )
 
-    def _advance(self, table: Table, misfits: Table | None, dataset: Table, done: int) -> Table:
+    def _advance(self, table: Table, rejected: Table | None, dataset: Table, done: int) -> Table:
         """The table after the commit that brings it from version ``done`` of the dataset to ``dataset``."""
         rows = self._changed(dataset, done)
         afresh = rows is None
@@ -131,8 +131,8 @@ class _Build:
             rows = Rows.all_of(dataset)
         filled = self._fill(table, dataset, rows)
         old = self._without(table, rows, afresh=afresh)
-        if misfits is None or misfits.committed(self._digest) < dataset.version:
-            self._quarantine(misfits, dataset, rows, filled.broken, afresh=afresh)
+        if rejected is None or rejected.committed(self._digest) < dataset.version:
+            self._quarantine(rejected, dataset, rows, filled.broken, afresh=afresh)
         hit("after-quarantine-commit")
         # Deleted meanwhile, it must not come back.
         definition(self._storage, self._view, self._digest)
@@ -164,17 +164,17 @@ class _Build:
         return fill(table, rows, self._spec, self._lineage, self._counter("compute features", rows))
 
     def _quarantine(
-        self, misfits: Table | None, dataset: Table, rows: Rows, broken: int, *, afresh: bool
+        self, rejected: Table | None, dataset: Table, rows: Rows, broken: int, *, afresh: bool
     ) -> None:
         """Commit the rows that do not fit, and take out those that are not in the dataset any more."""
-        if misfits is None and not broken:
+        if rejected is None and not broken:
             return
-        table = misfits or Table.create(self._storage, self._misfits, QUARANTINE)
+        table = rejected or Table.create(self._storage, self._rejected, QUARANTINE)
         old = self._without(table, rows, afresh=afresh)
         files: tuple[DataFile, ...] = ()
         if broken:
             counter = self._counter("quarantine rows", rows)
-            files = misfit_files(table, rows, self._spec, self._lineage, current_us(), counter)
+            files = rejected_files(table, rows, self._spec, self._lineage, current_us(), counter)
         table.commit(
             app_id=self._digest,
             number=dataset.version,

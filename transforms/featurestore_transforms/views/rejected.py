@@ -17,7 +17,7 @@ from featurestore_transforms.tables.row_changes import IDENTITY, Rows
 from featurestore_transforms.views.computed_features import REASON, RULE, broken_rows
 
 
-def misfit_files(
+def rejected_files(
     table: Table,
     rows: Rows,
     spec: FeatureViewSpec,

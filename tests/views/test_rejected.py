@@ -61,9 +61,9 @@ def test_what_does_not_fit_is_quarantined_and_the_rest_is_kept(
     lake.append(rows(values, dtype))
     result = lake.build(typed)
     assert lake.features(typed)["f"].to_list() == kept
-    misfits = lake.misfits(typed)
-    assert misfits["rule"].to_list() == ["feature:f"] * len(rejected)
-    assert misfits["reason"].to_list() == [f"wanted {declared}, got {each}" for each in rejected]
+    quarantine = lake.rejected_rows(typed)
+    assert quarantine["rule"].to_list() == ["feature:f"] * len(rejected)
+    assert quarantine["reason"].to_list() == [f"wanted {declared}, got {each}" for each in rejected]
     assert result.rows_quarantined == len(rejected)
 
 
@@ -83,7 +83,7 @@ def test_the_value_of_an_expression_must_fit_too(lake: Any, view: View) -> None:
     lake.append(rows([63, 64]))
     lake.build(typed)
     assert lake.features(typed)["f"].to_list() == [126]
-    assert lake.misfits(typed)["reason"].to_list() == ["wanted int8, got 128"]
+    assert lake.rejected_rows(typed)["reason"].to_list() == ["wanted int8, got 128"]
 
 
 def test_the_input_of_an_aggregate_must_fit_too(lake: Any, view: View) -> None:
@@ -93,7 +93,7 @@ def test_the_input_of_an_aggregate_must_fit_too(lake: Any, view: View) -> None:
     lake.append(rows(["1.5", "much"]))
     lake.build(typed)
     assert lake.features(typed)["__in_f"].to_list() == [1.5]
-    assert lake.misfits(typed)["rule"].to_list() == ["feature:f"]
+    assert lake.rejected_rows(typed)["rule"].to_list() == ["feature:f"]
 
 
 def test_a_null_key_and_a_key_of_another_type_are_quarantined(lake: Any, view: View) -> None:
@@ -103,7 +103,7 @@ def test_a_null_key_and_a_key_of_another_type_are_quarantined(lake: Any, view: V
     lake.append(rows([1, None, 2**31], pl.Int64))
     lake.build(typed)
     assert lake.features(typed)["value"].to_list() == [1]
-    assert lake.misfits(typed).select("rule", "reason").rows() == [
+    assert lake.rejected_rows(typed).select("rule", "reason").rows() == [
         ("key:value", "wanted int32, got null"),
         ("key:value", "wanted int32, got 2147483648"),
     ]
@@ -125,7 +125,7 @@ def test_event_times_are_utc_and_a_row_without_one_is_quarantined(
     lake.append(rows(values, dtype))
     lake.build(typed)
     assert lake.features(typed)["event_timestamp"].to_list() == [NOON] * 3
-    assert lake.misfits(typed)["rule"].to_list() == ["timestampField"] * 2
+    assert lake.rejected_rows(typed)["rule"].to_list() == ["timestampField"] * 2
 
 
 def test_a_date_is_its_midnight(lake: Any, view: View) -> None:
@@ -141,7 +141,7 @@ def test_a_row_that_breaks_several_rules_is_quarantined_once_by_the_first(lake: 
     lake.accept(typed)
     lake.append(rows([10**6]))
     lake.build(typed)
-    assert lake.misfits(typed)["rule"].to_list() == ["feature:f"]
+    assert lake.rejected_rows(typed)["rule"].to_list() == ["feature:f"]
 
 
 def test_an_entry_names_the_file_and_holds_the_whole_row(lake: Any, view: View) -> None:
@@ -149,7 +149,7 @@ def test_an_entry_names_the_file_and_holds_the_whole_row(lake: Any, view: View) 
     lake.accept(typed)
     lake.append(rows([1]), rows([1000]).with_columns(note=pl.lit("é"), share=pl.lit(math.nan)))
     lake.build(typed)
-    [entry] = lake.misfits(typed).to_dicts()
+    [entry] = lake.rejected_rows(typed).to_dicts()
     assert (entry["__batch"], entry["__file"], entry["__row"]) == (1, 1, 0)
     assert (entry["uri"], entry["version"]) == ("file:///raw/1-1.parquet", "v1")
     assert json.loads(entry["record"]) == {
@@ -179,4 +179,4 @@ def test_a_row_that_leaves_the_dataset_leaves_the_quarantine(lake: Any, view: Vi
     lake.build(typed)
     lake.replace(lambda old: old["value"] == 1000, rows([3000]))
     assert lake.build(typed).rows_quarantined == 2
-    assert lake.misfits(typed)["reason"].to_list() == ["wanted int8, got 2000", "wanted int8, got 3000"]
+    assert lake.rejected_rows(typed)["reason"].to_list() == ["wanted int8, got 2000", "wanted int8, got 3000"]
