@@ -121,7 +121,8 @@ def api(control_plane: ControlPlane) -> Iterator[Api]:
 @pytest.fixture
 def webhook(control_plane: ControlPlane, tmp_path: Path) -> Iterator[None]:
     """The configuration as it is installed, except that it asks about nothing here."""
-    manifest = yaml.safe_load((ROOT / "operator/deploy/webhook.yaml").read_text())
+    installed = yaml.safe_load_all((ROOT / "operator/deploy/operator.yaml").read_text())
+    [manifest] = [it for it in installed if it["kind"] == "ValidatingWebhookConfiguration"]
     for one in manifest["webhooks"]:
         one["namespaceSelector"] = {"matchLabels": {"reviewed": "never"}}
     file = tmp_path / "webhook.json"
