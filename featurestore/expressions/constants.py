@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 
 from featurestore.expressions.dialect import DialectError
 from featurestore.expressions.signature import MAX_DIGITS, MAX_PAD
-from featurestore.expressions.tree import Constant, Interval, Node
-from featurestore.expressions.value_type import INT, Kind
+from featurestore.expressions.tree import Constant, Interval, Node, Value
+from featurestore.expressions.value_type import FLOAT, INT, Kind
 
 FIRST_INTEGER, LAST_INTEGER = -(2**63), 2**63 - 1
 MAX_CONSTANT = 1024
@@ -87,7 +88,7 @@ def fold(name: str, arguments: tuple[Constant, ...]) -> Constant | None:
     """
     values = [argument.value for argument in arguments]
     if not all(type(value) is int for value in values):
-        return None
+        return _fold_real(name, values)
     whole = [value for value in values if isinstance(value, int)]
     match name, whole:
         case "+", [a, b]:
@@ -110,7 +111,33 @@ def fold(name: str, arguments: tuple[Constant, ...]) -> Constant | None:
             return Constant(a**b, INT)
         case "POW", [a, b] if b > 64:
             return Constant(a**65, INT)
+        case "/", [_, _]:
+            return _fold_real(name, values)
     return None
+
+
+def _fold_real(name: str, values: list[Value]) -> Constant | None:
+    """What numbers give of which one is a float64; None unless that is finite."""
+    if name not in ("+", "-", "*", "/", "NEG") or not all(type(value) in (int, float) for value in values):
+        return None
+    try:
+        real = [float(value) for value in values if isinstance(value, (int, float))]
+    except OverflowError:
+        return None
+    match name, real:
+        case "+", [a, b]:
+            made = a + b
+        case "-", [a, b]:
+            made = a - b
+        case "*", [a, b]:
+            made = a * b
+        case "/", [a, b]:
+            if b == 0:
+                return Constant(None, FLOAT)
+            made = a / b
+        case _:
+            made = -real[0]
+    return Constant(made, FLOAT) if math.isfinite(made) else None
 
 
 def _quotient(a: int, b: int) -> int:

@@ -29,8 +29,7 @@ def _sum(to: Compiler, call: Call, parts: list[Part]) -> Part:
         return shifted(to, call, parts)
     if call.type.kind is Kind.FLOAT:
         left, right = (to.to(part, FLOAT) for part in parts)
-        made = left.expression - right.expression if call.name == "-" else left.expression + right.expression
-        return to.make(made, FLOAT, [left, right])
+        return _real_sum(to, call.name, left, right)
     parts = [to.bind(to.to(part, INT)) for part in parts]
     pairs = list(zip(signs, parts, strict=True))
     low = sum(part.low if sign == "+" else -part.high for sign, part in pairs)
@@ -42,6 +41,26 @@ def _sum(to: Compiler, call: Call, parts: list[Part]) -> Part:
         a, b = (part.expression for part in parts)
         return to.make(a - b if signs[1] == "-" else a + b, INT, parts, low=low, high=high)
     return to.narrowed(_balanced(wide), parts, low, high)
+
+
+def _filled(part: Part, like: Part) -> pl.Expr:
+    """The numbers as a column as long as ``like``, so that nothing is simplified for a number that is one value.
+
+    Polars takes ``x + 0.0`` for ``x``, though -0.0 + 0.0 is 0.0, and multiplies by the inverse of a divisor that is
+    one value, which gives other bits than the division: so a result would depend on how many rows there are.
+    """
+    ones = like.expression.is_null().cast(pl.Float64).clip(1.0, 1.0)
+    return ones * part.expression
+
+
+def _real_sum(to: Compiler, name: str, left: Part, right: Part) -> Part:
+    if not right.solid:
+        left = to.bind(left)
+    if not left.solid:
+        right = to.bind(right)
+    a = left.expression if left.solid else _filled(left, right)
+    b = right.expression if right.solid else _filled(right, left)
+    return to.make(a - b if name == "-" else a + b, FLOAT, [left, right], solid=left.solid or right.solid)
 
 
 def _balanced(terms: list[pl.Expr]) -> pl.Expr:
@@ -70,7 +89,8 @@ def _product(to: Compiler, call: Call, parts: list[Part]) -> Part:
         return stretched(to, parts)
     if call.type.kind is Kind.FLOAT:
         left, right = (to.to(part, FLOAT) for part in parts)
-        return to.make(left.expression * right.expression, FLOAT, [left, right])
+        solid = left.solid or right.solid
+        return to.make(left.expression * right.expression, FLOAT, [left, right], solid=solid)
     left, right = (to.bind(to.to(part, INT)) for part in parts)
     corners = [a * b for a in (left.low, left.high) for b in (right.low, right.high)]
     low, high = min(corners), max(corners)
@@ -81,11 +101,9 @@ def _product(to: Compiler, call: Call, parts: list[Part]) -> Part:
 
 def _divided(to: Compiler, left: Part, right: Part) -> Part:
     """Real numbers; null where the divisor is 0."""
-    right = to.bind(right)
-    quotient = left.expression / right.expression
-    if right.constant is not None and right.constant.value:
-        return to.make(quotient, FLOAT, [left, right])
-    return to.make(pl.when(right.expression != 0).then(quotient), FLOAT, [left, right])
+    left, right = to.bind(left), to.bind(right)
+    divisor = pl.when(right.expression != 0).then(_filled(right, left))
+    return to.make(left.expression / divisor, FLOAT, [left, right], solid=left.solid)
 
 
 def _division(to: Compiler, call: Call, parts: list[Part]) -> Part:
@@ -117,7 +135,7 @@ def _remainder(to: Compiler, call: Call, parts: list[Part]) -> Part:
     if call.type.kind is Kind.FLOAT:
         left, right = (to.bind(to.to(part, FLOAT)) for part in parts)
         whole = _cut(to, _divided(to, left, right))
-        return to.make(left.expression - right.expression * whole.expression, FLOAT, [left, right, whole])
+        return _real_sum(to, "-", left, to.make(right.expression * whole.expression, FLOAT, [right, whole]))
     left, right = (to.bind(to.to(part, INT)) for part in parts)
     a, b = left.expression.cast(WIDE), right.expression.cast(WIDE)
     size = a.abs() % pl.when(right.expression != 0).then(b.abs())

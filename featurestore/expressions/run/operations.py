@@ -71,8 +71,8 @@ def _whole_and_real(name: str, whole: Part, real: Part) -> pl.Expr:
         case ">" | "<=":
             return _OPERATORS[name](a, down)
         case "=":
-            return (a == up) & (up == down)
-    return (a != up) | (up != down)
+            return pl.when(a.is_not_null()).then((a == up) & (up == down))
+    return pl.when(a.is_not_null()).then((a != up) | (up != down))
 
 
 def _comparison(to: Compiler, call: Call, parts: list[Part]) -> Part:
@@ -236,11 +236,13 @@ def _extreme(to: Compiler, call: Call, parts: list[Part]) -> Part:
         made = to.make(pick(*(value.expression for value in values)), call.type, values)
         return _longest(made, values)
     values = [to.bind(value) for value in values]
-    made_expr = pick(*(value.expression for value in values)) + 0.0
+    found = to.bind(to.make(pick(*(value.expression for value in values)), FLOAT, values))
+    # One zero of two would be chosen by chance.
+    one = pl.when(found.expression == 0).then(0.0).otherwise(found.expression)
     if greatest:
         nan = combined([value.expression.is_nan().fill_null(False) for value in values])
-        made_expr = pl.when(nan).then(math.nan).otherwise(made_expr)
-    return to.make(made_expr, FLOAT, values)
+        one = pl.when(nan).then(math.nan).otherwise(one)
+    return to.make(one, FLOAT, [found, *values])
 
 
 # --- lists and structs

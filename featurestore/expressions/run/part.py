@@ -44,6 +44,8 @@ class Part:
     ``size``: parts that it is written with. ``stage``: of the newest column that it needs. ``low``, ``high``: bounds of
     whole numbers. ``raw``, ``dtype``: as it is in the frame, where it is. ``grows``: how long texts may be, as
     ``factor`` times those of the row and ``plus`` bytes. ``texts``: texts of the row that it is made of, and their bytes.
+
+    ``solid``: a column, which nothing takes for one value.
     ``named``: the type that a cast names, which the result of an expression keeps. ``constant``: its value.
     """
 
@@ -60,6 +62,7 @@ class Part:
     plus: int = 0
     texts: tuple[tuple[str, pl.Expr], ...] = ()
     named: pl.DataType | None = None
+    solid: bool = False
     constant: Constant | None = None
 
 
@@ -137,7 +140,7 @@ class Compiler:
         if part.type.kind is Kind.INT and wanted.kind is Kind.FLOAT:
             if part.constant is not None and isinstance(part.constant.value, int):
                 return constant(Constant(float(part.constant.value), FLOAT))
-            return self.make(part.expression.cast(pl.Float64), FLOAT, [part])
+            return self.make(part.expression.cast(pl.Float64), FLOAT, [part], solid=part.solid)
         if part.type.kind is Kind.DATE and wanted.kind is Kind.TIMESTAMP:
             if part.constant is not None and isinstance(part.constant.value, date):
                 day = part.constant.value
@@ -234,7 +237,7 @@ _INTEGERS: dict[type[pl.DataType], int] = {
 def load(raw: pl.Expr, dtype: pl.DataType, compiler: Compiler) -> Part:
     """A column, or a field of a struct, in the type that expressions compute in."""
     kind = type_of(dtype)
-    plain = Part(raw, kind, size=2, raw=raw, dtype=dtype)
+    plain = Part(raw, kind, size=2, raw=raw, dtype=dtype, solid=True)
     if isinstance(dtype, pl.Int64 | pl.Float64 | pl.Boolean | pl.Date) or dtype in (UTC, MICROSECONDS):
         return plain
     if kind is TEXT:
@@ -299,7 +302,9 @@ def constant(node: Constant) -> Part:
     elif isinstance(value, tuple):
         expression = pl.lit(list(value), dtype=polars_type_of(kind))
     else:
-        expression = pl.lit(value, polars_type_of(kind))
+        # The constant part of a sum may leave int64; the sum itself may not.
+        beyond = type(value) is int and not FIRST_INTEGER <= value <= LAST_INTEGER
+        expression = pl.lit(value, WIDE if beyond else polars_type_of(kind))
         if type(value) is int:
             low = high = value
     plus = len(value.encode()) if isinstance(value, str) else 0
