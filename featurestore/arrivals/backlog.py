@@ -138,9 +138,9 @@ class Backlog:
     def _list(self, now_us: int) -> None:
         source = self._source
         new = self._ledger.new_entries(source.arrivals(), source.decide)
-        found = oldest(source.admit(new, now_us))
-        self._left_out = len(found) >= BACKLOG
-        self._set({entry.arrival.uri: entry for entry in found}, now_us)
+        admitted = oldest(source.admit(new, now_us))
+        self._left_out = len(admitted) >= BACKLOG
+        self._set({entry.arrival.uri: entry for entry in admitted}, now_us)
         self._list_us = now_us + duration_us(self._trigger.poll_interval)
         self.failure = None
 

@@ -11,10 +11,10 @@ from featurestore.reconcile.state import Observed
 from featurestore.reconcile.steps import Step, WriteCheckpoint, describe
 from featurestore.retry import FailureStreak
 
-Told = tuple[Reason, str]
-"""A reason and a sentence."""
+Explanation = tuple[Reason, str]
+"""A reason and a message."""
 
-NOT_SEEN: Told = (Reason.NOT_OBSERVED, "Not looked at yet.")
+NOT_SEEN: Explanation = (Reason.NOT_OBSERVED, "Not looked at yet.")
 
 
 @dataclass
@@ -43,16 +43,16 @@ class PlanDraft:
 
     def is_under_way(self, key: str) -> bool:
         """Whether somebody does the step already; then ``Progressing`` says who."""
-        found = False
-        for under_way, told in (
+        matches = False
+        for under_way, messages in (
             (self.observed.running, self._running),
             (self.observed.waiting, self._waiting),
         ):
-            for said in (under_way[it] for it in (key, self.subject) if it in under_way):
-                found = True
-                if said not in told:
-                    told.append(said)
-        return found
+            for message in (under_way[each] for each in (key, self.subject) if each in under_way):
+                matches = True
+                if message not in messages:
+                    messages.append(message)
+        return matches
 
     def add_step(self, step: Step) -> bool:
         """Plan the step, unless it is under way, or failed and its next attempt is not due; then False."""
@@ -68,31 +68,31 @@ class PlanDraft:
         self.steps.append(step)
         return True
 
-    def cannot_see(self, attempt: FailureStreak) -> Told:
+    def note_failed_look(self, attempt: FailureStreak) -> Explanation:
         """Note that a look failed; reason and message."""
         self.observe_failure = attempt
         self.wakes.append(attempt.next_us)
-        return self.trouble_of(attempt)
+        return self.explain(attempt)
 
     @property
     def failure(self) -> FailureStreak | None:
         """The failure that stands, of a step or of a look."""
         return self.failing or self.observe_failure
 
-    def trouble_of(self, attempt: FailureStreak, key: str = "") -> Told:
+    def explain(self, attempt: FailureStreak, key: str = "") -> Explanation:
         """Reason and message of a failure that stands; ``key``: of the step that met it."""
-        said = f"{sentence(attempt.failure)}. Failed {attempt.count} ×."
+        failure = f"{sentence(attempt.failure)}. Failed {attempt.count} ×."
         reason = Reason.RETRYING if attempt.failure.retryable else Reason.FAILED
         if key and self.is_under_way(key):
-            return reason, f"{said} It is being tried again."
+            return reason, f"{failure} It is being tried again."
         again = f"Next attempt at {format_time(attempt.next_us)}"
-        return reason, f"{said} {again}{'' if attempt.failure.retryable else _OR_SOONER}."
+        return reason, f"{failure} {again}{'' if attempt.failure.retryable else _OR_SOONER}."
 
     def unready(self, reason: Reason, message: str) -> Condition:
         """``Ready`` is false: for this reason, or for the failure that stands."""
         if self.failing is None:
             return false("Ready", reason, message)
-        return false("Ready", *self.trouble_of(self.failing, self._failing_key))
+        return false("Ready", *self.explain(self.failing, self._failing_key))
 
     def progressing(self) -> Condition:
         """Whether work is under way or due."""
@@ -114,16 +114,16 @@ class PlanDraft:
     def degraded(self) -> Condition:
         """Whether a failure stands."""
         if self.failing is not None:
-            return true("Degraded", *self.trouble_of(self.failing, self._failing_key))
+            return true("Degraded", *self.explain(self.failing, self._failing_key))
         if self.observe_failure is not None:
-            return true("Degraded", *self.trouble_of(self.observe_failure))
+            return true("Degraded", *self.explain(self.observe_failure))
         return false("Degraded", Reason.NOTHING_FAILS, "Nothing fails.")
 
     def unobserved(
         self, attempt: FailureStreak | None, kinds: tuple[ConditionType, ...]
     ) -> tuple[Condition, ...]:
         """A failed look is never read as "nothing there": nothing is done until a look succeeds."""
-        message = NOT_SEEN[1] if attempt is None else self.cannot_see(attempt)[1]
+        message = NOT_SEEN[1] if attempt is None else self.note_failed_look(attempt)[1]
         return tuple(
             self.degraded()
             if kind == "Degraded" and attempt is not None

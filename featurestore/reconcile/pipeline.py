@@ -60,7 +60,7 @@ class _PipelinePlan:
     def _source(self) -> Condition:
         if self.there.source is None:
             return true("SourceReachable", Reason.LISTED, "The source was listed.")
-        return false("SourceReachable", *self.part.cannot_see(self.there.source))
+        return false("SourceReachable", *self.part.note_failed_look(self.there.source))
 
     def _schema(self) -> Condition:
         """Whether the last batch refused nothing for its schema."""
@@ -119,7 +119,7 @@ class _PipelinePlan:
         """``Ready`` when no file waits."""
         there = self.there
         if there.source is not None:
-            return false("Ready", Reason.SOURCE_UNAVAILABLE, self.part.trouble_of(there.source)[1])
+            return false("Ready", Reason.SOURCE_UNAVAILABLE, self.part.explain(there.source)[1])
         if there.done == 0:
             return true("Ready", Reason.WAITING_FOR_FILES, "No file has arrived yet.")
         committed = "Batch 1 is" if there.done == 1 else f"All {there.done} batches are"
@@ -135,7 +135,7 @@ class _PipelinePlan:
         elif other is None:
             reason, why = Reason.PIPELINE_MISSING, "is not there"
         else:
-            why = f"cannot be observed: {self.part.cannot_see(other)[1]}"
+            why = f"cannot be observed: {self.part.note_failed_look(other)[1]}"
         message = f"{waiting}: pipeline {name!r}, which is looked up, {why}".rstrip(".") + "."
         self.part.blocked = false("Progressing", reason, message)
         return false("Ready", reason, message)

@@ -72,8 +72,8 @@ class _ViewPlan:
             message = "Suspended: nothing is computed or published."
             part.blocked = false("Progressing", Reason.SUSPENDED, message)
         if there.online is not None and self.online and not suspended:
-            part.cannot_see(there.online)
-        if self._swappable():
+            part.note_failed_look(there.online)
+        if self._promotable():
             part.add_step(Promote(self.name, self.wanted, self.accepted.digest))
         self._retire()
         if not suspended and self.to_version is not None:
@@ -105,7 +105,7 @@ class _ViewPlan:
         if unpublished:
             self.part.add_step(Publish(self.name, digest, build.version, build.source_version))
 
-    def _swappable(self) -> bool:
+    def _promotable(self) -> bool:
         """Whether readers lose nothing by a promotion, and there is something to promote."""
         now = self.there.serving
         if now is not None and (now.digest, now.spec_digest) == (self.wanted, self.accepted.digest):
@@ -148,7 +148,7 @@ class _ViewPlan:
         key = BuildView(self.name, self.wanted, self.to_version, self.accepted.digest).key
         attempt = self.part.observed.attempts.get(key)
         if attempt is not None:
-            return false("Materialized", *self.part.trouble_of(attempt, key))
+            return false("Materialized", *self.part.explain(attempt, key))
         at = "nothing yet" if build is None else f"commit {build.source_version}"
         message = f"Holds {at} of its dataset, which is at commit {self.to_version}."
         return false("Materialized", Reason.BUILDING, message)
@@ -157,7 +157,7 @@ class _ViewPlan:
         if not self.online:
             return true("OnlineSynced", Reason.NOT_WANTED, "spec.online.enabled is Never.")
         if self.there.online is not None:
-            message = self.part.trouble_of(self.there.online)[1]
+            message = self.part.explain(self.there.online)[1]
             return unknown("OnlineSynced", Reason.ONLINE_UNAVAILABLE, message)
         build = self.there.builds.get(self.wanted)
         if build is None:
@@ -168,7 +168,7 @@ class _ViewPlan:
         key = Publish(self.name, self.wanted, build.version, build.source_version).key
         attempt = self.part.observed.attempts.get(key)
         if attempt is not None:
-            return false("OnlineSynced", *self.part.trouble_of(attempt, key))
+            return false("OnlineSynced", *self.part.explain(attempt, key))
         return false("OnlineSynced", Reason.PUBLISHING, f"Commit {build.source_version} is to be published.")
 
     def _ready(self, materialized: Condition, synced: Condition, suspended: bool) -> Condition:
@@ -181,7 +181,7 @@ class _ViewPlan:
                 keeps = self.serving is not None and self.serving != self.wanted
                 more = " Readers use the previous definition meanwhile." if keeps else ""
                 return condition.model_copy(update={"type": "Ready", "message": condition.message + more})
-        if self._swappable() or self.serving != self.wanted:
+        if self._promotable() or self.serving != self.wanted:
             return self.part.unready(Reason.PROMOTING, "Readers are about to read the new definition.")
         build = self.there.builds[self.wanted]
         where = "Offline and online hold" if self.online else "Offline holds"

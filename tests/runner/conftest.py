@@ -91,9 +91,9 @@ class Place:
         (self.folder / "fail").write_text(json.dumps({"failure": failure, "times": times}))
 
     def runner(self) -> Runner:
-        worker, bell = Worker(self.folder, [sys.executable, str(ENGINE)]), SourceWatcher(str(self.folder))
-        self._closing += [bell.close, worker.close]
-        return Runner(self.project, worker, bell, self.heard, lambda: time.time_ns() // 1000)
+        worker, watcher = Worker(self.folder, [sys.executable, str(ENGINE)]), SourceWatcher(str(self.folder))
+        self._closing += [watcher.close, worker.close]
+        return Runner(self.project, worker, watcher, self.heard, lambda: time.time_ns() // 1000)
 
     def ledger(self, pipeline: str = "flights") -> Ledger:
         return Ledger(self.project.storage, pipeline)

@@ -73,7 +73,7 @@ class _Here:
         return run_publish(self._storage, request, self._clock())
 
 
-class _Bell:
+class _NoWaiting:
     """Waiting takes no time: the clock is turned on."""
 
     def __init__(self, clock: Clock) -> None:
@@ -129,8 +129,8 @@ class Laptop:
     def run(self) -> None:
         """A new runner works until nothing is left to be done."""
         worker: Any = _Here(self.storage, self.clock)
-        bell: Any = _Bell(self.clock)
-        Runner(self.project, worker, bell, _Silent(), self.clock).run(draining=True)
+        watcher: Any = _NoWaiting(self.clock)
+        Runner(self.project, worker, watcher, _Silent(), self.clock).run(draining=True)
 
     @contextmanager
     def killed_at(self, step: str, times: int = 1) -> Iterator[None]:

@@ -59,8 +59,8 @@ def look(source: Source, base: str | None, uris: Iterable[str]) -> list[Arrival]
     """
     pattern = Pattern.of(source, base)
     located = sorted({locate(uri, pattern.base) for uri in uris})
-    found = (_local(path, pattern.uri(path)) for path in located if pattern.matches(path))
-    return [arrival for arrival in found if arrival is not None]
+    arrivals = (_local(path, pattern.uri(path)) for path in located if pattern.matches(path))
+    return [arrival for arrival in arrivals if arrival is not None]
 
 
 def find_arrival(
@@ -193,13 +193,13 @@ def _list_any(pattern: Pattern, environ: Mapping[str, str] | None) -> Iterator[A
     fs, folder = filesystem(pattern.url(pattern.folder), environ)
     with answering("the source cannot be listed", pattern.url(pattern.folder)):
         try:
-            found = fs.find(folder, detail=True, refresh=True)
+            items = fs.find(folder, detail=True, refresh=True)
         except FileNotFoundError as error:
             require_bucket(error)
             return
     start = len(folder.rstrip("/")) + 1
-    for path in sorted(found):
-        named, item = f"{pattern.folder}/{path[start:]}", found[path]
+    for path in sorted(items):
+        named, item = f"{pattern.folder}/{path[start:]}", items[path]
         if pattern.matches(named):
             yield _arrival(pattern.uri(named), item)
 

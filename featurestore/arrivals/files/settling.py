@@ -85,15 +85,17 @@ class StableFiles:
     def _settles_us(self, arrival: Arrival, now_us: int) -> int:
         if "://" in arrival.uri or arrival.modified_us + OLD_US <= now_us:
             return now_us
-        sighting = self._seen.get(arrival.uri)
-        if sighting is None or sighting.arrival != arrival:
-            sighting = FileObservation(arrival, now_us, self._ends_whole(arrival))
-            self._seen[arrival.uri] = sighting
-        return sighting.settles_us
+        observation = self._seen.get(arrival.uri)
+        if observation is None or observation.arrival != arrival:
+            observation = FileObservation(arrival, now_us, self._ends_whole(arrival))
+            self._seen[arrival.uri] = observation
+        return observation.settles_us
 
     def _forget(self, now_us: int) -> None:
-        for uri, sighting in list(self._seen.items()):
-            is_old = min(sighting.arrival.modified_us + OLD_US, sighting.since_us + _FORGET_US) <= now_us
+        for uri, observation in list(self._seen.items()):
+            is_old = (
+                min(observation.arrival.modified_us + OLD_US, observation.since_us + _FORGET_US) <= now_us
+            )
             if is_old and uri not in self._waiting:
                 del self._seen[uri]
 

@@ -28,7 +28,7 @@ def ledger(tmp_path: Path) -> Ledger:
 
 
 @pytest.fixture
-def inbox(tmp_path: Path, ledger: Ledger) -> Callable[..., Backlog]:
+def backlog(tmp_path: Path, ledger: Ledger) -> Callable[..., Backlog]:
     def make(**arrivals: Any) -> Backlog:
         source = {"uri": "raw/*.csv", "format": "CSV"}
         spec = DataPipelineSpec.model_validate({"source": source, "trigger": {"arrivals": arrivals}})
@@ -50,17 +50,17 @@ def drop(tmp_path: Path) -> Callable[..., str]:
     return write
 
 
-def names(inbox: Backlog) -> list[str]:
-    return [entry.arrival.uri.rsplit("/", 1)[-1] for entry in inbox.open.entries] if inbox.open else []
+def names(backlog: Backlog) -> list[str]:
+    return [entry.arrival.uri.rsplit("/", 1)[-1] for entry in backlog.open.entries] if backlog.open else []
 
 
-def take(inbox: Backlog, number: int) -> None:
-    inbox.close(number, "spec", NOW_US)
+def take(backlog: Backlog, number: int) -> None:
+    backlog.close(number, "spec", NOW_US)
 
 
-def test_files_wait_in_one_open_batch_from_when_the_first_was_seen(inbox: Any, drop: Any) -> None:
+def test_files_wait_in_one_open_batch_from_when_the_first_was_seen(backlog: Any, drop: Any) -> None:
     drop("b.csv")
-    box = inbox()
+    box = backlog()
     box.look(NOW_US)
     drop("a.csv", changed_s=MINUTE_AGO_S + 1)
     box.look(NOW_US + 11 * SECOND_US)
@@ -69,9 +69,9 @@ def test_files_wait_in_one_open_batch_from_when_the_first_was_seen(inbox: Any, d
     assert not box.full
 
 
-def test_what_a_manifest_took_waits_no_more(inbox: Any, drop: Any) -> None:
+def test_what_a_manifest_took_waits_no_more(backlog: Any, drop: Any) -> None:
     drop("a.csv")
-    box = inbox()
+    box = backlog()
     box.look(NOW_US)
     take(box, 1)
     assert box.open is None
@@ -80,11 +80,11 @@ def test_what_a_manifest_took_waits_no_more(inbox: Any, drop: Any) -> None:
 
 
 def test_a_backlog_is_cut_into_batches_that_are_full_but_for_the_last(
-    inbox: Any, drop: Any, ledger: Ledger
+    backlog: Any, drop: Any, ledger: Ledger
 ) -> None:
     for name in "abcde":
         drop(f"{name}.csv")
-    box = inbox(maxFiles=2)
+    box = backlog(maxFiles=2)
     box.look(NOW_US)
     taken = []
     for number in (1, 2, 3):
@@ -93,8 +93,8 @@ def test_a_backlog_is_cut_into_batches_that_are_full_but_for_the_last(
     assert taken == [(["a.csv", "b.csv"], True), (["c.csv", "d.csv"], True), (["e.csv"], False)]
 
 
-def test_the_source_is_listed_again_after_its_poll_interval(inbox: Any, drop: Any) -> None:
-    box = inbox(pollInterval="7s")
+def test_the_source_is_listed_again_after_its_poll_interval(backlog: Any, drop: Any) -> None:
+    box = backlog(pollInterval="7s")
     box.look(NOW_US)
     assert box.next_us == NOW_US + 7 * SECOND_US
     drop("a.csv")
@@ -104,26 +104,26 @@ def test_the_source_is_listed_again_after_its_poll_interval(inbox: Any, drop: An
     assert names(box) == ["a.csv"]
 
 
-def test_a_hint_brings_a_file_without_a_listing(inbox: Any, drop: Any) -> None:
-    box = inbox(pollInterval="1h")
+def test_a_hint_brings_a_file_without_a_listing(backlog: Any, drop: Any) -> None:
+    box = backlog(pollInterval="1h")
     box.look(NOW_US)
     drop("unheard.csv")
     box.look(NOW_US + 1, [drop("heard.csv")])
     assert names(box) == ["heard.csv"]
 
 
-def test_a_hint_of_a_file_that_is_gone_does_nothing(inbox: Any, drop: Any, tmp_path: Path) -> None:
+def test_a_hint_of_a_file_that_is_gone_does_nothing(backlog: Any, drop: Any, tmp_path: Path) -> None:
     drop("a.csv")
-    box = inbox()
+    box = backlog()
     box.look(NOW_US)
     box.look(NOW_US + 1, [str(tmp_path / "raw" / "gone.csv")])
     assert names(box) == ["a.csv"]
 
 
-def test_a_file_still_being_written_is_not_taken_and_is_looked_at_again_soon(inbox: Any, drop: Any) -> None:
+def test_a_file_still_being_written_is_not_taken_and_is_looked_at_again_soon(backlog: Any, drop: Any) -> None:
     now_s = NOW_US // SECOND_US
     path = drop("a.csv", text="a\n1", changed_s=now_s)
-    box = inbox(pollInterval="1h")
+    box = backlog(pollInterval="1h")
     box.look(NOW_US)
     assert box.open is None
     assert box.unsettled
@@ -135,9 +135,9 @@ def test_a_file_still_being_written_is_not_taken_and_is_looked_at_again_soon(inb
     assert box.open.size_bytes == 6
 
 
-def test_a_file_that_changes_while_it_waits_is_taken_as_it_is_then(inbox: Any, drop: Any) -> None:
+def test_a_file_that_changes_while_it_waits_is_taken_as_it_is_then(backlog: Any, drop: Any) -> None:
     drop("a.csv", text="a\n1\n")
-    box = inbox(pollInterval="1h")
+    box = backlog(pollInterval="1h")
     box.look(NOW_US)
     drop("a.csv", text="a\n1\n22\n", changed_s=NOW_US // SECOND_US)
     box.look(NOW_US + 1, ["raw/a.csv"])
@@ -146,9 +146,9 @@ def test_a_file_that_changes_while_it_waits_is_taken_as_it_is_then(inbox: Any, d
     assert [entry.arrival.size_bytes for entry in box.open.entries] == [7]
 
 
-def test_what_another_runner_took_waits_no_more(inbox: Any, drop: Any) -> None:
+def test_what_another_runner_took_waits_no_more(backlog: Any, drop: Any) -> None:
     drop("a.csv")
-    mine, others = inbox(), inbox()
+    mine, others = backlog(), backlog()
     mine.look(NOW_US)
     others.look(NOW_US)
     take(others, 1)
@@ -158,10 +158,10 @@ def test_what_another_runner_took_waits_no_more(inbox: Any, drop: Any) -> None:
 
 
 def test_a_source_that_cannot_be_listed_is_tried_again_later_and_keeps_what_waits(
-    inbox: Any, drop: Any, tmp_path: Path
+    backlog: Any, drop: Any, tmp_path: Path
 ) -> None:
     drop("a.csv")
-    box = inbox()
+    box = backlog()
     box.look(NOW_US)
     (tmp_path / "raw").rename(tmp_path / "elsewhere")
     (tmp_path / "raw").write_text("no folder")
@@ -178,9 +178,9 @@ def test_a_source_that_cannot_be_listed_is_tried_again_later_and_keeps_what_wait
     assert box.failure is None
 
 
-def test_when_another_was_first_the_source_is_looked_at_anew(inbox: Any, drop: Any) -> None:
+def test_when_another_was_first_the_source_is_looked_at_anew(backlog: Any, drop: Any) -> None:
     drop("a.csv")
-    mine, others = inbox(pollInterval="1h"), inbox()
+    mine, others = backlog(pollInterval="1h"), backlog()
     mine.look(NOW_US)
     others.look(NOW_US)
     take(others, 1)
@@ -192,10 +192,10 @@ def test_when_another_was_first_the_source_is_looked_at_anew(inbox: Any, drop: A
 
 
 def test_an_overwritten_file_comes_with_what_the_spec_says_of_it(
-    inbox: Any, drop: Any, ledger: Ledger
+    backlog: Any, drop: Any, ledger: Ledger
 ) -> None:
     drop("a.csv")
-    box = inbox()
+    box = backlog()
     box.look(NOW_US)
     take(box, 1)
     drop("a.csv", text="a\n1\n22\n", changed_s=MINUTE_AGO_S + 1)
@@ -206,9 +206,9 @@ def test_an_overwritten_file_comes_with_what_the_spec_says_of_it(
     assert replace(entry, reason="").replaces == ()
 
 
-def test_a_source_rests_until_it_has_a_new_file(inbox: Any, drop: Any) -> None:
+def test_a_source_rests_until_it_has_a_new_file(backlog: Any, drop: Any) -> None:
     drop("a.csv")
-    box = inbox(pollInterval="10s")
+    box = backlog(pollInterval="10s")
     box.look(NOW_US)
     assert not box.rests(NOW_US)
     take(box, 1)
@@ -222,17 +222,17 @@ def test_a_source_rests_until_it_has_a_new_file(inbox: Any, drop: Any) -> None:
     assert names(box) == ["b.csv"]
 
 
-def test_an_overwritten_file_is_the_end_of_rest(inbox: Any, drop: Any) -> None:
+def test_an_overwritten_file_is_the_end_of_rest(backlog: Any, drop: Any) -> None:
     drop("a.csv")
-    box = inbox()
+    box = backlog()
     box.look(NOW_US)
     take(box, 1)
     drop("a.csv", text="a\n22\n", changed_s=MINUTE_AGO_S + 1)
     assert not box.rests(box.next_us)
 
 
-def test_a_source_that_cannot_be_listed_does_not_rest(inbox: Any, drop: Any, tmp_path: Path) -> None:
-    box = inbox()
+def test_a_source_that_cannot_be_listed_does_not_rest(backlog: Any, drop: Any, tmp_path: Path) -> None:
+    box = backlog()
     box.look(NOW_US)
     (tmp_path / "raw").rmdir()
     (tmp_path / "raw").write_text("no folder")
