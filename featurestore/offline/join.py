@@ -19,7 +19,7 @@ import pyarrow as pa
 from featurestore.arrays import Codes, Flags, Ints, Statuses
 from featurestore.offline.entity_codes import EntityCodes
 from featurestore.offline.timeline import Timeline
-from featurestore.resources.feature_view import AggregateFunction
+from featurestore.resources.aggregate_functions import AggregateFunction
 from featurestore.resources.outputs import CREATED_TIME, EVENT_TIME, Output
 from featurestore.storage import paths
 from featurestore.storage.delta import Table

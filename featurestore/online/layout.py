@@ -21,7 +21,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from featurestore.arrays import Ints
-from featurestore.resources.feature_view import AggregateFunction, FeatureViewSpec
+from featurestore.resources.aggregate_functions import AggregateFunction
+from featurestore.resources.feature_view import FeatureViewSpec
 from featurestore.resources.outputs import (
     CREATED_TIME,
     EVENT_TIME,

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from featurestore.resources.aggregate_functions import AggregateFunction, type_rule
 from featurestore.resources.data_pipeline import Resources, Suspend
 from featurestore.resources.metadata import DeletionPolicy, Description, Name, Owner, Tags
 from featurestore.resources.model import Model
@@ -39,41 +40,6 @@ class Entity(Model):
     join_keys: Annotated[tuple[JoinKey, ...], Unique("name")] = Field(
         min_length=1, max_length=8, description="One or more columns that identify it."
     )
-
-
-class AggregateFunction(StrEnum):
-    """Aggregations over windows; all are sums of mergeable tiles."""
-
-    SUM = "Sum"
-    COUNT = "Count"
-    MEAN = "Mean"
-    MIN = "Min"
-    MAX = "Max"
-    VARIANCE = "Variance"
-    STDDEV = "StdDev"
-    FIRST = "First"
-    LAST = "Last"
-    APPROX_DISTINCT = "ApproxDistinct"
-    APPROX_QUANTILE = "ApproxQuantile"
-
-
-_GIVES_INT64 = (AggregateFunction.COUNT, AggregateFunction.APPROX_DISTINCT)
-_GIVES_FLOAT64 = (
-    AggregateFunction.MEAN,
-    AggregateFunction.VARIANCE,
-    AggregateFunction.STDDEV,
-    AggregateFunction.APPROX_QUANTILE,
-)
-
-
-def _gives(function: AggregateFunction, kind: ColumnType) -> bool:
-    if function in _GIVES_INT64:
-        return kind is ColumnType.INT64
-    if function in _GIVES_FLOAT64:
-        return kind is ColumnType.FLOAT64
-    if function is AggregateFunction.SUM:
-        return kind in (ColumnType.INT64, ColumnType.FLOAT64)
-    return not kind.startswith("list")
 
 
 class Aggregate(Model):
@@ -129,16 +95,7 @@ class Feature(Model):
     rules = (
         at_most_one("column", "expression", "aggregate"),
         _NOT_RESERVED,
-        SpecRule(
-            message="Count and ApproxDistinct give int64; Mean, Variance, StdDev and ApproxQuantile float64; "
-            "Sum int64 or float64; Min, Max, First and Last any type but lists",
-            holds=lambda it: it.aggregate is None or _gives(it.aggregate.function, it.type),
-            cel="!has(self.aggregate) || (self.aggregate.__function__ in ['Count', 'ApproxDistinct'] ? "
-            "self.type == 'int64' : self.aggregate.__function__ in ['Mean', 'Variance', 'StdDev', 'ApproxQuantile'] ? "
-            "self.type == 'float64' : self.aggregate.__function__ == 'Sum' ? self.type in ['int64', 'float64'] : "
-            "!self.type.startsWith('list'))",
-            field="type",
-        ),
+        type_rule(),
     )
 
     @model_validator(mode="before")

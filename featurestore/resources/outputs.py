@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from featurestore.digest import digest
-from featurestore.resources.feature_view import AggregateFunction, Feature, FeatureViewSpec
+from featurestore.resources.aggregate_functions import TYPES
+from featurestore.resources.feature_view import Feature, FeatureViewSpec
 from featurestore.resources.quantity import format_duration
 from featurestore.resources.value import ColumnType
 from featurestore.timestamps import duration_us
@@ -70,32 +71,9 @@ def aggregate_input(feature: Feature) -> str:
 
 
 def aggregate_input_type(feature: Feature) -> ColumnType:
-    """Type of that column: all that the function needs of a value, and no more.
-
-    Count needs to know that there is one (bool), ApproxDistinct its text, means and quantiles a float64;
-    the others keep the feature's own type.
-    """
+    """Type of that column: all that the function needs of a value, and no more."""
     assert feature.aggregate is not None
-    match feature.aggregate.function:
-        case AggregateFunction.COUNT:
-            return ColumnType.BOOL
-        case AggregateFunction.APPROX_DISTINCT:
-            return ColumnType.STRING
-        case (
-            AggregateFunction.MEAN
-            | AggregateFunction.VARIANCE
-            | AggregateFunction.STDDEV
-            | AggregateFunction.APPROX_QUANTILE
-        ):
-            return ColumnType.FLOAT64
-        case (
-            AggregateFunction.SUM
-            | AggregateFunction.MIN
-            | AggregateFunction.MAX
-            | AggregateFunction.FIRST
-            | AggregateFunction.LAST
-        ):
-            return feature.type
+    return TYPES[feature.aggregate.function].keeps or feature.type
 
 
 def build_digest(spec: FeatureViewSpec, uid: str) -> str:

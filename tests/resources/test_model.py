@@ -11,7 +11,8 @@ from typing import Any, get_args
 import pytest
 from pydantic import ValidationError
 
-from featurestore.resources.feature_view import Aggregate, AggregateFunction, Feature, FeatureViewSpec
+from featurestore.resources.aggregate_functions import AggregateFunction
+from featurestore.resources.feature_view import Aggregate, Feature, FeatureViewSpec
 from featurestore.resources.kinds import KINDS
 from featurestore.resources.model import Model
 from featurestore.resources.outputs import build_digest
@@ -140,7 +141,7 @@ def test_aggregates_give_the_types_that_are_right_for_them(
     if kind.value in right:
         assert Feature(name="f", type=kind, aggregate=aggregate).type is kind
     else:
-        with pytest.raises(ValidationError, match="Count and ApproxDistinct give int64"):
+        with pytest.raises(ValidationError, match="Count and ApproxDistinct int64"):
             Feature(name="f", type=kind, aggregate=aggregate)
 
 
