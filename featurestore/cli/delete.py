@@ -8,7 +8,7 @@ from featurestore.errors import RequestError
 from featurestore.online.index import open_index
 from featurestore.registry.project import Project
 from featurestore.resources import FeatureView
-from featurestore.resources.kinds import KINDS, Kind, references
+from featurestore.resources.kinds import KINDS, ResourceKind, references
 from featurestore.storage import paths
 
 
@@ -55,7 +55,7 @@ def delete(project: Project, word: str, name: str, *, data: bool) -> str:
     return f"{kind.noun} {name!r} deleted, with all its data"
 
 
-def _readers(project: Project, kind: Kind, name: str) -> list[str]:
+def _readers(project: Project, kind: ResourceKind, name: str) -> list[str]:
     """What refers to the resource: views first, since they are deleted first."""
     return [
         f"{other.noun} {reader!r}"

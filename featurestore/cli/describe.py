@@ -13,7 +13,7 @@ from featurestore.reconcile.conditions import Condition, ResourceStatus
 from featurestore.registry.project import Project
 from featurestore.registry.registry import document
 from featurestore.resources.data_pipeline import Resources
-from featurestore.resources.kinds import Kind
+from featurestore.resources.kinds import ResourceKind
 from featurestore.resources.metadata import DeletionPolicy
 from featurestore.resources.outputs import outputs
 from featurestore.resources.quantity import format_bytes
@@ -39,7 +39,7 @@ def describe(project: Project, word: str, name: str, now_us: int) -> str:
     return _list(kind, found, now_us)
 
 
-def _list(kind: Kind, item: ListSummary, now_us: int) -> str:
+def _list(kind: ResourceKind, item: ListSummary, now_us: int) -> str:
     resource = item.accepted.resource
     facts = [
         ("Name", item.name),

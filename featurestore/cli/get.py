@@ -11,7 +11,7 @@ from featurestore.cli.summary import ListSummary, PipelineSummary, Summary, summ
 from featurestore.errors import NotFound
 from featurestore.registry.project import Project
 from featurestore.registry.registry import document
-from featurestore.resources.kinds import KINDS, Kind
+from featurestore.resources.kinds import KINDS, ResourceKind
 from featurestore.timestamps import SECOND_US
 
 NOTHING = "No resources found."
@@ -31,7 +31,7 @@ def get(project: Project, word: str, name: str | None, form: OutputFormat | None
     return _shown(kind, _summaries(project, kind, name), name, form, now_us, prefix=False)
 
 
-def _summaries(project: Project, kind: Kind, name: str | None) -> list[Summary]:
+def _summaries(project: Project, kind: ResourceKind, name: str | None) -> list[Summary]:
     names = [name] if name else project.registry.names(kind.model)
     return [summary(project, kind, each) for each in names]
 
@@ -46,7 +46,7 @@ def _all(project: Project, form: OutputFormat | None, now_us: int) -> str:
 
 
 def _shown(
-    kind: Kind,
+    kind: ResourceKind,
     items: Sequence[Summary],
     name: str | None,
     form: OutputFormat | None,
@@ -70,7 +70,7 @@ def _shown(
     return columns(header, rows, screen_width())
 
 
-def _table(kind: Kind, items: Sequence[Summary], now_us: int) -> tuple[list[str], list[list[Any]]]:
+def _table(kind: ResourceKind, items: Sequence[Summary], now_us: int) -> tuple[list[str], list[list[Any]]]:
     rows: list[list[Any]] = []
     header: list[str] = []
     for item in items:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from featurestore.errors import RequestError, did_you_mean
-from featurestore.resources.kinds import KINDS, Kind
+from featurestore.resources.kinds import KINDS, ResourceKind
 
 
-def find_kind(word: str, *, more: Iterable[str] = (), among: Callable[[Kind], bool] | None = None) -> Kind:
+def find_kind(
+    word: str, *, more: Iterable[str] = (), among: Callable[[ResourceKind], bool] | None = None
+) -> ResourceKind:
     """The kind that a word means: singular, plural or short. ``more``: what else the caller takes.
 
     ``among``: which kinds it takes; None for those of which a project has several.

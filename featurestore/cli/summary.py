@@ -15,7 +15,7 @@ from featurestore.reconcile.reasons import Reason
 from featurestore.registry.project import Project
 from featurestore.registry.registry import Accepted, document
 from featurestore.resources import DataPipeline, FeatureView, Resource
-from featurestore.resources.kinds import KINDS, Kind, kind_of, references
+from featurestore.resources.kinds import KINDS, ResourceKind, kind_of, references
 from featurestore.timestamps import SECOND_US
 from featurestore.views.builds import ActiveBuild, BuildResult, read_active_build, read_build
 
@@ -138,7 +138,7 @@ class ListSummary:
 Summary = PipelineSummary | ViewSummary | ListSummary
 
 
-def summary(project: Project, kind: Kind, name: str) -> Summary:
+def summary(project: Project, kind: ResourceKind, name: str) -> Summary:
     """What there is to say about one resource.
 
     Raises:
@@ -182,7 +182,7 @@ def view_summary(project: Project, name: str) -> ViewSummary:
     return ViewSummary(name, accepted, read_status(project.storage, "views", name), serving, build)
 
 
-def list_summary(project: Project, kind: Kind, name: str) -> ListSummary:
+def list_summary(project: Project, kind: ResourceKind, name: str) -> ListSummary:
     """What there is to say about one resource of a kind that is a mere list.
 
     Raises:
@@ -197,7 +197,7 @@ def list_summary(project: Project, kind: Kind, name: str) -> ListSummary:
     return ListSummary(name, accepted, listed_condition(missing))
 
 
-def accepted_resource(project: Project, kind: Kind, name: str) -> Accepted[Resource]:
+def accepted_resource(project: Project, kind: ResourceKind, name: str) -> Accepted[Resource]:
     """The accepted resource of a kind.
 
     Raises:

@@ -6,10 +6,10 @@ from collections.abc import Collection
 
 from featurestore.reconcile.conditions import Condition, false, true
 from featurestore.reconcile.reasons import Reason
-from featurestore.resources.kinds import Kind
+from featurestore.resources.kinds import ResourceKind
 
 
-def listed_condition(missing: Collection[tuple[Kind, str]]) -> Condition:
+def listed_condition(missing: Collection[tuple[ResourceKind, str]]) -> Condition:
     """``Ready``. ``missing``: kind and name of what it names and is not there."""
     if not missing:
         return true("Ready", Reason.UP_TO_DATE, "All that it names is there.")

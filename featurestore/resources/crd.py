@@ -16,7 +16,7 @@ from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 
 from featurestore.resources.annotation import plain
-from featurestore.resources.kinds import API_VERSION, GROUP, KINDS, VERSION, Kind, PrinterColumn
+from featurestore.resources.kinds import API_VERSION, GROUP, KINDS, VERSION, PrinterColumn, ResourceKind
 from featurestore.resources.metadata import NAME_PATTERN
 from featurestore.resources.model import Model
 from featurestore.resources.rule import SpecRule, Transition, Unique
@@ -39,7 +39,7 @@ _LAST = (
 )
 
 
-def definition(kind: Kind) -> dict[str, Any]:
+def definition(kind: ResourceKind) -> dict[str, Any]:
     """The CustomResourceDefinition of a kind."""
     name = kind.name
     schema = {

@@ -130,7 +130,7 @@ class Trigger(Model):
     arrivals: ArrivalTrigger = Field(ArrivalTrigger(), description="Run when files arrive.")
 
 
-class Column(Model):
+class SourceColumn(Model):
     name: ColumnName = Field(description="Name of the column.")
     type: ColumnType = Field(description="Type of the column in the dataset's source schema.")
     source: SourceName | None = Field(
@@ -211,7 +211,7 @@ class Resources(Model):
 class DataPipelineSpec(Model):
     source: Source = Field(description="Where files come from.")
     trigger: Trigger = Field(Trigger(), description="When a run starts.")
-    columns: Annotated[tuple[Column, ...] | None, Unique("name")] = Field(
+    columns: Annotated[tuple[SourceColumn, ...] | None, Unique("name")] = Field(
         None,
         min_length=1,
         max_length=2000,

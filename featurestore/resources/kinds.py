@@ -73,7 +73,7 @@ class PrinterColumn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
+class ResourceKind:
     """A kind, as each part of the project needs to know it.
 
     ``folder``: what several are called on the command line, and below ``registry/``. ``columns``: what is shown
@@ -121,10 +121,10 @@ class Kind:
 
 _NEXT = PrinterColumn("Next attempt", "string", ".status.nextAttemptTime", "When what failed is tried again.")
 
-KINDS: dict[str, Kind] = {
+KINDS: dict[str, ResourceKind] = {
     kind.name: kind
     for kind in (
-        Kind(
+        ResourceKind(
             model=FeatureStore,
             status=FeatureStoreStatus,
             plural="featurestores",
@@ -138,7 +138,7 @@ KINDS: dict[str, Kind] = {
             only_one=True,
             written_by="admin",
         ),
-        Kind(
+        ResourceKind(
             model=DataPipeline,
             status=DataPipelineStatus,
             plural="datapipelines",
@@ -178,7 +178,7 @@ KINDS: dict[str, Kind] = {
             label="featurestore.dev/pipeline",
             has_data=True,
         ),
-        Kind(
+        ResourceKind(
             model=FeatureView,
             status=FeatureViewStatus,
             plural="featureviews",
@@ -215,7 +215,7 @@ KINDS: dict[str, Kind] = {
 """By name, in the order in which resources are applied: what is named stands before what names it."""
 
 
-def kind_of(resource: Resource | type[Resource]) -> Kind:
+def kind_of(resource: Resource | type[Resource]) -> ResourceKind:
     """The row of a resource, or of its model.
 
     >>> kind_of(FeatureView).noun

@@ -16,7 +16,7 @@ from cluster_story import Object, Story, story
 from eventually import eventually
 
 from featurestore.resources.crd import definition
-from featurestore.resources.kinds import API_VERSION, Kind
+from featurestore.resources.kinds import API_VERSION, ResourceKind
 from featurestore.storage.objects import Storage
 from featurestore_operator.kube.api_resources import ApiResource
 
@@ -32,12 +32,14 @@ sys.exit(main())
 
 
 @pytest.fixture(scope="module")
-def kind() -> Kind:
+def kind() -> ResourceKind:
     return made_up_kind.made_up_kind()
 
 
 @pytest.fixture(scope="module")
-def it(controllers: ControlPlane, kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+def it(
+    controllers: ControlPlane, kind: ResourceKind, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Story]:
     folder = tmp_path_factory.mktemp("list")
     definitions = folder / "crds"
     definitions.mkdir()

@@ -12,7 +12,7 @@ import yaml
 
 from featurestore.resources.crd import definition, files
 from featurestore.resources.document import load
-from featurestore.resources.kinds import KINDS, Kind
+from featurestore.resources.kinds import KINDS, ResourceKind
 from featurestore.resources.roles import written
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +24,7 @@ RESERVED_BY_CEL = frozenset(
 )
 
 
-def schema(kind: Kind) -> dict[str, Any]:
+def schema(kind: ResourceKind) -> dict[str, Any]:
     found: dict[str, Any] = definition(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     return found
 
@@ -184,7 +184,7 @@ def test_the_cost_of_rules_has_bounds_to_be_estimated_from() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.short)
-def test_kubectl_shows_freshness_rows_and_what_is_wrong(kind: Kind) -> None:
+def test_kubectl_shows_freshness_rows_and_what_is_wrong(kind: ResourceKind) -> None:
     version = definition(kind)["spec"]["versions"][0]
     assert version["subresources"] == {"status": {}}
     nodes = {path for path, _ in walk(schema(kind))}

@@ -14,7 +14,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "adding-a-kind.md"
 _MODULE = "feature_list_of_the_page"
 
 
-def made_up_kind() -> kinds.Kind:
+def made_up_kind() -> kinds.ResourceKind:
     """The row of the page, of the model of the page."""
     model, row = (
         textwrap.dedent(it) for it in re.findall(r"^ *```python\n(.*?)^ *```$", PAGE.read_text(), re.M | re.S)
@@ -22,7 +22,7 @@ def made_up_kind() -> kinds.Kind:
     module = sys.modules[_MODULE] = ModuleType(_MODULE)
     exec(compile(model, str(PAGE), "exec"), module.__dict__)
     found = eval(compile(row.strip(), str(PAGE), "eval"), {**vars(kinds), **vars(module)})
-    assert isinstance(found, kinds.Kind)
+    assert isinstance(found, kinds.ResourceKind)
     return found
 
 

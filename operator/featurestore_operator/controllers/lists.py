@@ -7,13 +7,13 @@ from typing import Any
 from featurestore.reconcile.listed import listed_condition
 from featurestore.registry.registry import Accepted
 from featurestore.resources import Resource
-from featurestore.resources.kinds import KINDS, Kind, references
+from featurestore.resources.kinds import KINDS, ResourceKind, references
 from featurestore_operator.controllers.pipelines import ReconcileResult, columns
 from featurestore_operator.namespaces.acceptance import SpecDecision, decide
 from featurestore_operator.namespaces.open_store import OpenStore
 
 
-def decide_list(kind: Kind, found: dict[str, Any], store: OpenStore) -> SpecDecision[Resource]:
+def decide_list(kind: ResourceKind, found: dict[str, Any], store: OpenStore) -> SpecDecision[Resource]:
     """Which spec counts.
 
     Raises:

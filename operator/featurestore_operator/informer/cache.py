@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 from pydantic_core import from_json, to_json
 
-from featurestore.resources.kinds import KINDS, Kind
+from featurestore.resources.kinds import KINDS, ResourceKind
 from featurestore_operator.informer.status_summary import StatusSummary
 from featurestore_operator.kube.api_resources import (
     FEATURE_VIEW,
@@ -294,7 +294,7 @@ def _named(item: Object) -> tuple[str, str]:
     return intern(metadata["namespace"]), intern(metadata["name"])
 
 
-def _told(kind: Kind, item: Object) -> list[Any]:
+def _told(kind: ResourceKind, item: Object) -> list[Any]:
     """What those who name the resource go by, of its status."""
     status = item.get("status") or {}
     return [status.get(field) for field in kind.tells]

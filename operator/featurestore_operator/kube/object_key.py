@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from featurestore.resources.kinds import KINDS, Kind
+from featurestore.resources.kinds import KINDS, ResourceKind
 
 
 class Key(NamedTuple):
@@ -19,7 +19,7 @@ class Key(NamedTuple):
     name: str
 
     @property
-    def row(self) -> Kind:
+    def row(self) -> ResourceKind:
         """What there is to know of its kind."""
         return KINDS[self.kind]
 

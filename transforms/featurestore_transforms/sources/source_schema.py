@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from featurestore.digest import canonical_json, digest
 from featurestore.expressions.run.cast import polars_type
-from featurestore.resources.data_pipeline import Column, DriftPolicy, SchemaPolicy
+from featurestore.resources.data_pipeline import DriftPolicy, SchemaPolicy, SourceColumn
 from featurestore.storage import paths
 from featurestore.storage.objects import Storage
 from featurestore_transforms.casting.delta_types import storable, whole
@@ -101,7 +101,7 @@ def write_schema(storage: Storage, pipeline: str, number: int, schema: SourceSch
     storage.put_if_absent(f"{paths.schemas(pipeline)}/{paths.number(number)}.json", schema.to_json())
 
 
-def first_schema(columns: Sequence[Column] | None, held: SourceSchema | None) -> SourceSchema | None:
+def first_schema(columns: Sequence[SourceColumn] | None, held: SourceSchema | None) -> SourceSchema | None:
     """The schema that a batch begins with; None if the first file is to be learned from.
 
     What was held gives way to columns that are declared anew.
