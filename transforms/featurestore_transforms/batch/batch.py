@@ -187,7 +187,7 @@ class _Run:
             return UnreadableFile(entry.rule, entry.reason)
         try:
             where = replace(entry.arrival, uri=locate(entry.arrival.uri, self.base))
-            return open_reader(where, self.spec.source)
+            return open_reader(where, self.spec.source, self.spec.resources.memory)
         except UnreadableFile as refusal:
             return refusal
 

@@ -13,9 +13,9 @@ from featurestore.resources.data_pipeline import DriftPolicy, Otherwise, SchemaP
 from featurestore.storage.delta import BATCH, FILE, ROW
 from featurestore_transforms.casting.delta_types import storable, store, type_name
 from featurestore_transforms.casting.struct_fields import held_fields, with_fields
-from featurestore_transforms.sources.reader import LINE, MALFORMED, ArrivalReader
+from featurestore_transforms.sources.reader import ArrivalReader
 from featurestore_transforms.sources.source_schema import TYPE_CHANGED, SchemaMatch
-from featurestore_transforms.sources.stream import scan_streams
+from featurestore_transforms.sources.stream import LINE, MALFORMED, scan_streams
 from featurestore_transforms.steps.rules import MARKS, RowRule, RowRules, user_columns
 from featurestore_transforms.steps.shown import shown
 
@@ -64,12 +64,8 @@ def _look(member: BatchFile) -> object:
 
 def _scan(members: Sequence[BatchFile]) -> pl.LazyFrame:
     """Rows of files that look the same, as they are in the files, with ``__file``."""
-    streams = [(one.index, one.file.stream) for one in members if one.file.stream is not None]
-    if streams:
-        return scan_streams(streams)
-    return pl.concat(
-        [one.file.scan().with_columns(pl.lit(one.index, pl.Int32).alias(FILE)) for one in members]
-    )
+    streams = [(one.index, one.file.stream) for one in members]
+    return scan_streams(streams, members[0].met.columns.values())
 
 
 def _conform(rows: pl.LazyFrame, one: BatchFile, policy: SchemaPolicy, rules: RowRules) -> pl.LazyFrame:

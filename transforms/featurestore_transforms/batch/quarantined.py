@@ -15,7 +15,8 @@ from featurestore.storage.objects import Storage
 from featurestore.views.schema import QUARANTINE
 from featurestore_transforms.batch.conform import BatchFile
 from featurestore_transforms.batch.group import BatchPlan, WrittenFiles
-from featurestore_transforms.sources.reader import LINE, MALFORMED, UnreadableFile
+from featurestore_transforms.sources.reader import UnreadableFile
+from featurestore_transforms.sources.stream import LINE, MALFORMED
 from featurestore_transforms.steps.rules import REASON, RULE, RowRules, is_good, user_columns
 from featurestore_transforms.tables.data_files import write_data_file
 from featurestore_transforms.tables.records import to_json

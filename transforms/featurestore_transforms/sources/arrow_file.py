@@ -9,7 +9,7 @@ import polars as pl
 import pyarrow as pa
 
 from featurestore.arrivals.arrival import Arrival
-from featurestore.storage.delta import ROW
+from featurestore_transforms.sources.arrow_values import MARKS, ColumnTypes
 from featurestore_transforms.sources.reader import UnreadableFile
 from featurestore_transforms.sources.source_file import SourceFile, open_bytes
 from featurestore_transforms.sources.stream import FrameStream
@@ -17,18 +17,24 @@ from featurestore_transforms.steps.column_names import ColumnNames, is_index
 
 _FILE_MARK = b"ARROW1"
 _STREAM_MARK = b"\xff\xff\xff\xff"
+_ROOM = 4
+"""The part of the memory that the values of one column of one batch may take: 1 / _ROOM."""
+_PIECE_ROWS = 65_536
 
 
 class ArrowFile(SourceFile):
-    """Record batches are read one after the other."""
+    """Record batches are read one after the other, and only the columns that are asked for."""
 
-    def __init__(self, arrival: Arrival) -> None:
+    def __init__(self, arrival: Arrival, memory_bytes: int) -> None:
         self.arrival = arrival
+        self._room_bytes = memory_bytes // _ROOM
         with open_bytes(arrival.uri) as file:
             start = file.read(len(_FILE_MARK))
             file.seek(max(0, arrival.size_bytes - len(_FILE_MARK)))
             end = file.read()
-        self._is_stream = start.startswith(_STREAM_MARK)
+        # Before Arrow 0.15 a stream began with the length of its first message.
+        length = int.from_bytes(start[:4], "little")
+        self._is_stream = start.startswith(_STREAM_MARK) or 0 < length < arrival.size_bytes
         if not self._is_stream and start != _FILE_MARK:
             raise UnreadableFile(
                 "file:format", "no Arrow file: it begins with neither ARROW1 nor a stream's message"
@@ -36,12 +42,14 @@ class ArrowFile(SourceFile):
         if not self._is_stream and end != _FILE_MARK:
             raise UnreadableFile("file:truncated", "the Arrow file does not end with ARROW1")
         with open_bytes(arrival.uri) as file:
-            reader = self._open(file)
-            self.names = ColumnNames.of([name for name in reader.schema.names if not is_index(name)])
-            taken = pa.schema([reader.schema.field(own) for own in self.names.plain.values()])
-            schema = pl.Schema(taken)
-        self.schema: Mapping[str, pl.DataType] = {name: schema[own] for name, own in self.names.plain.items()}
-        self.stream = FrameStream({**self.schema, ROW: pl.Int64()}, self._frames)
+            schema = self._open(file, None).schema
+        self._fields: list[str] = schema.names
+        self.names = ColumnNames.of([name for name in schema.names if not is_index(name)])
+        self._types = ColumnTypes.of(schema, self.names.plain, {})
+        self.refused = self._types.refused
+        self.schema: Mapping[str, pl.DataType] = self._types.polars
+        taken = {name: dtype for name, dtype in self.schema.items() if name not in self.refused}
+        self.stream = FrameStream({**taken, **MARKS}, self._frames)
 
     def types(self, columns: Collection[str]) -> Mapping[str, pl.DataType]:
         return {name: self.schema[name] for name in columns}
@@ -52,19 +60,25 @@ class ArrowFile(SourceFile):
     def rows(self) -> int:
         return self.stream.rows
 
-    def _frames(self) -> Iterator[pl.DataFrame]:
+    def _frames(self, columns: Collection[str]) -> Iterator[pl.DataFrame]:
         first = 0
         with open_bytes(self.arrival.uri) as file:
-            for batch in _batches(self._open(file)):
-                frame = pl.DataFrame(
-                    {name: pl.Series(name, batch.column(own)) for name, own in self.names.plain.items()}
-                ).cast(pl.Schema(self.schema))
-                numbers = pl.int_range(first, first + frame.height, dtype=pl.Int64, eager=True)
-                first += frame.height
-                yield frame.with_columns(numbers.alias(ROW))
+            for batch in _batches(self._open(file, columns)):
+                for start in range(0, batch.num_rows, _PIECE_ROWS):
+                    piece = batch.slice(start, _PIECE_ROWS)
+                    yield self._types.frame(piece, columns, first, self._room_bytes, {})
+                    first += piece.num_rows
 
-    def _open(self, file: Any) -> Any:
-        return pa.ipc.open_stream(file) if self._is_stream else pa.ipc.open_file(file)
+    def _open(self, file: Any, columns: Collection[str] | None) -> Any:
+        """``columns``: those to read; None for the schema alone."""
+        included = None
+        if columns is not None:
+            own = {self.names.plain[name] for name in self._types.taken if name in columns}
+            # No field at all would mean all of them.
+            included = [place for place, name in enumerate(self._fields) if name in own] or [0]
+        options = pa.ipc.IpcReadOptions(included_fields=included)
+        opened = pa.ipc.open_stream if self._is_stream else pa.ipc.open_file
+        return opened(file, options=options)
 
 
 def _batches(reader: Any) -> Iterator[pa.RecordBatch]:

@@ -19,9 +19,9 @@ from featurestore.resources.text_format import CsvOptions, Header
 from featurestore.storage.delta import ROW
 from featurestore_transforms.sources.csv_grammar import BrokenRecord, CsvGrammar
 from featurestore_transforms.sources.foreign import foreign
-from featurestore_transforms.sources.reader import LINE, MALFORMED, UnreadableFile
+from featurestore_transforms.sources.reader import UnreadableFile
 from featurestore_transforms.sources.source_file import SourceFile
-from featurestore_transforms.sources.stream import FrameStream
+from featurestore_transforms.sources.stream import LINE, MALFORMED, FrameStream
 from featurestore_transforms.sources.text_stream import TextStream
 from featurestore_transforms.sources.text_types import kinds
 from featurestore_transforms.steps.column_names import ColumnNames, short
@@ -89,7 +89,7 @@ class CsvFile(SourceFile):
     def rows(self) -> int:
         return self.stream.rows
 
-    def _frames(self) -> Iterator[pl.DataFrame]:
+    def _frames(self, _columns: Collection[str]) -> Iterator[pl.DataFrame]:
         first = 0
         rest = b""
         for chunk, final in self._text.chunks(self._skip_bytes):

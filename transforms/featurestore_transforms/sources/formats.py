@@ -15,8 +15,8 @@ from featurestore_transforms.sources.reader import ArrivalReader, UnreadableFile
 from featurestore_transforms.sources.source_file import codec, explaining, require_pinned
 
 
-def open_file(arrival: Arrival, source: Source) -> ArrivalReader:
-    """The file, looked at from outside.
+def open_file(arrival: Arrival, source: Source, memory_bytes: int) -> ArrivalReader:
+    """The file, looked at from outside. ``memory_bytes``: what a run may take.
 
     Raises:
         UnreadableFile: it is gone, was changed, is empty, or is no such file.
@@ -27,8 +27,8 @@ def open_file(arrival: Arrival, source: Source) -> ArrivalReader:
         raise UnreadableFile("file:empty", "the file has no bytes")
     packed = codec(arrival.uri, source.compression)
     openers: dict[Format, Callable[[], ParquetFile | ArrowFile | CsvFile | JsonFile]] = {
-        Format.PARQUET: lambda: ParquetFile(arrival),
-        Format.ARROW: lambda: ArrowFile(arrival),
+        Format.PARQUET: lambda: ParquetFile(arrival, memory_bytes),
+        Format.ARROW: lambda: ArrowFile(arrival, memory_bytes),
         Format.CSV: lambda: CsvFile(arrival, source.csv, packed),
         Format.JSON: lambda: JsonFile(arrival, source.json_, packed),
     }

@@ -21,9 +21,9 @@ from featurestore.resources.text_format import JsonOptions
 from featurestore.storage.delta import ROW
 from featurestore_transforms.sources.json_kind import Fraction, JsonKind, as_text, shaped
 from featurestore_transforms.sources.json_records import json_records, nesting, require_layout
-from featurestore_transforms.sources.reader import LINE, MALFORMED, UnreadableFile
+from featurestore_transforms.sources.reader import UnreadableFile
 from featurestore_transforms.sources.source_file import SourceFile
-from featurestore_transforms.sources.stream import FrameStream
+from featurestore_transforms.sources.stream import LINE, MALFORMED, FrameStream
 from featurestore_transforms.sources.text_stream import TextStream
 from featurestore_transforms.sources.text_types import kinds
 from featurestore_transforms.steps.column_names import ColumnNames, short
@@ -105,7 +105,7 @@ class JsonFile(SourceFile):
                         found[own].add(value)
         return found
 
-    def _frames(self) -> Iterator[pl.DataFrame]:
+    def _frames(self, _columns: Collection[str]) -> Iterator[pl.DataFrame]:
         first = 0
         for block in json_records(self._text, self._layout):
             frame = self._frame(block)

@@ -7,7 +7,7 @@ arrival, and a row keeps its number whatever else is wrong.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -18,19 +18,6 @@ from featurestore.arrivals.arrival import Arrival
 from featurestore_transforms.sources.stream import FrameStream
 from featurestore_transforms.steps.column_names import ColumnNames
 
-MALFORMED, LINE = "__malformed", "__line"
-"""String columns: why a row cannot be told apart into values, and the text that it is. Null for other rows."""
-
-DECODING = (
-    pl.exceptions.PolarsError,
-    pl.exceptions.PanicException,
-    pa.ArrowException,
-    OSError,
-    EOFError,
-    ValueError,
-)
-"""What decoders raise over broken bytes."""
-
 
 class UnreadableFile(Exception):
     """An arrival that cannot be taken: the ``rule`` it breaks, and a human-readable ``reason``."""
@@ -39,6 +26,18 @@ class UnreadableFile(Exception):
         super().__init__(f"{rule}: {reason}")
         self.rule = rule
         self.reason = reason
+
+
+DECODING = (
+    UnreadableFile,
+    pl.exceptions.PolarsError,
+    pl.exceptions.PanicException,
+    pa.ArrowException,
+    OSError,
+    EOFError,
+    ValueError,
+)
+"""What decoders raise over broken bytes."""
 
 
 class ArrivalReader(Protocol):
@@ -55,8 +54,12 @@ class ArrivalReader(Protocol):
     partitions: Mapping[str, pl.Series]
 
     @property
-    def stream(self) -> FrameStream | None:
-        """The rows piece by piece; None if they do not come so."""
+    def stream(self) -> FrameStream:
+        """The rows piece by piece."""
+
+    @property
+    def refused(self) -> Mapping[str, str]:
+        """Columns of types that no table holds, and why each is refused; ``Unknown`` in the schema."""
 
     def types(self, columns: Collection[str]) -> Mapping[str, pl.DataType]:
         """The types that values of these columns have, in all rows; ``Null`` if there is no value."""
@@ -78,3 +81,12 @@ class ArrivalReader(Protocol):
 
     def explaining(self) -> AbstractContextManager[None]:
         """What goes wrong inside becomes ``UnreadableFile``, or StorageError if it is not the arrival's fault."""
+
+
+def require_taken(reader: ArrivalReader, columns: Iterable[str]) -> None:
+    """Raises UnreadableFile if no table holds values of these columns' types; it says which column, of which type."""
+    reasons = [reader.refused[name] for name in columns if name in reader.refused]
+    if reasons:
+        raise UnreadableFile(
+            "file:type", f"{'; '.join(reasons)}. The file is taken once the column is dropped or not selected"
+        )

@@ -19,8 +19,11 @@ from featurestore.resources.data_pipeline import Compression
 from featurestore.storage.credentials import source_environ
 from featurestore.storage.filesystem import answering, filesystem
 from featurestore_transforms.sources.reader import DECODING, UnreadableFile
+from featurestore_transforms.sources.stream import FrameStream
 
 _CHUNK_BYTES = 8 << 20
+_CUT = ("truncated", "unexpected end", "eof", "past the end", "expected to be able to read")
+_UNSUPPORTED = ("unsupported", "not supported", "not implemented", "decrypt", "no support for")
 _CODECS = {"gz": "gzip", "gzip": "gzip", "zst": "zstd", "zstd": "zstd"}
 
 
@@ -28,6 +31,8 @@ class SourceFile:
     """What the readers of all formats share: the file is the one that was taken, or it is said what is wrong."""
 
     arrival: Arrival
+    stream: FrameStream
+    refused: Mapping[str, str] = MappingProxyType({})
     partitions: Mapping[str, pl.Series] = MappingProxyType({})
 
     def require_learnable(self) -> None:
@@ -41,7 +46,7 @@ class SourceFile:
         require_pinned(self.arrival)
 
     def explaining(self) -> AbstractContextManager[None]:
-        return explaining(self.arrival)
+        return explaining(self.arrival, self.stream)
 
 
 def require_pinned(arrival: Arrival) -> None:
@@ -95,12 +100,18 @@ def open_stream(uri: str, codec: str | None) -> pa.NativeFile:
 
 
 @contextmanager
-def explaining(arrival: Arrival) -> Iterator[None]:
-    """What goes wrong while one file is read becomes ``UnreadableFile``, or StorageError if it is not the file's fault."""
+def explaining(arrival: Arrival, stream: FrameStream | None = None) -> Iterator[None]:
+    """What goes wrong while one file is read becomes ``UnreadableFile``, or StorageError if it is not the file's fault.
+
+    ``stream``: the file's, which knows better than Polars what went wrong.
+    """
     try:
         yield
+    except UnreadableFile:
+        require_pinned(arrival)
+        raise
     except DECODING as error:
-        raise blame(arrival, error) from error
+        raise blame(arrival, (stream and stream.failure) or error) from error
 
 
 def blame(arrival: Arrival, error: BaseException) -> UnreadableFile:
@@ -122,9 +133,15 @@ def blame(arrival: Arrival, error: BaseException) -> UnreadableFile:
             size += len(chunk)
     if size != arrival.size_bytes:
         return UnreadableFile("file:changed", f"wanted {arrival.size_bytes} bytes as listed, got {size}")
+    if isinstance(error, UnreadableFile):
+        return error
     text = (str(error) or type(error).__name__).splitlines()[0][:500]
-    cut = any(
-        word in text.lower()
-        for word in ("truncated", "unexpected end", "eof", "past the end", "expected to be able to read")
-    )
-    return UnreadableFile("file:truncated" if cut else "file:corrupt", text)
+    return UnreadableFile(_rule(error, text.lower()), text)
+
+
+def _rule(error: BaseException, text: str) -> str:
+    if isinstance(error, MemoryError):
+        return "file:tooLarge"
+    if isinstance(error, NotImplementedError) or any(word in text for word in _UNSUPPORTED):
+        return "file:unsupported"
+    return "file:truncated" if any(word in text for word in _CUT) else "file:corrupt"

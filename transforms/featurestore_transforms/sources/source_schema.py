@@ -28,7 +28,7 @@ from featurestore.storage.objects import Storage
 from featurestore_transforms.casting.delta_types import storable, whole
 from featurestore_transforms.casting.struct_fields import NewFields, known_parts, same_fields, with_fields
 from featurestore_transforms.sources.column_use import ColumnUse
-from featurestore_transforms.sources.reader import ArrivalReader, UnreadableFile
+from featurestore_transforms.sources.reader import ArrivalReader, UnreadableFile, require_taken
 from featurestore_transforms.steps.column_names import ColumnNames, short
 
 NEW_COLUMN, MISSING_COLUMN, TYPE_CHANGED = (
@@ -150,6 +150,7 @@ def match_schema(
     if odd:
         file.refuse({name: f"{why}. {_ADVICE.format(name)}" for name, why in odd.items()})
     columns = {name: column for name, column in columns.items() if not use.unused(name)}
+    require_taken(file, columns.values())
     unknown = [name for name in columns if known.types[name] == pl.Null()]
     learned = _learn(file, [*(columns[name] for name in unknown), *new], ignore=policy.new_column)
     types = {
@@ -242,6 +243,9 @@ def _plain(name: str) -> bool:
 
 
 def _learn(file: ArrivalReader, columns: list[str], ignore: DriftPolicy) -> dict[str, pl.DataType]:
+    if ignore is DriftPolicy.IGNORE:
+        columns = [name for name in columns if name not in file.refused]
+    require_taken(file, columns)
     types = file.types(columns) if columns else {}
     learned = {}
     for name in columns:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -10,24 +10,33 @@ from polars.io.plugins import register_io_source
 
 from featurestore.storage.delta import FILE
 
+MALFORMED, LINE = "__malformed", "__line"
+"""Columns of texts: why a row cannot be told apart into values, and the text that it is. Null for other rows."""
+
 
 @dataclass(slots=True)
 class FrameStream:
-    """The rows of one file, piece by piece. ``rows``: how many there were, once all of them were read."""
+    """The rows of one file, piece by piece.
+
+    ``frames``: makes the pieces, which have at least the columns that it is asked for. ``rows``: how many there
+    were, once all of them were read. ``failure``: what ended the reading of the file.
+    """
 
     schema: Mapping[str, pl.DataType]
-    frames: Callable[[], Iterator[pl.DataFrame]]
+    frames: Callable[[Collection[str]], Iterator[pl.DataFrame]]
     rows: int = 0
+    failure: Exception | None = None
 
     def scan(self) -> pl.LazyFrame:
         """The rows as one lazy frame, read when it is collected and never held as a whole."""
-        return scan_streams([(0, self)]).drop(FILE)
+        return scan_streams([(0, self)], self.schema).drop(FILE)
 
 
-def scan_streams(streams: Sequence[tuple[int, FrameStream]]) -> pl.LazyFrame:
+def scan_streams(streams: Sequence[tuple[int, FrameStream]], judged: Collection[str]) -> pl.LazyFrame:
     """The rows of streams of the same schema, one after the other: ``frame[<columns>, __file: int32]``.
 
-    One source in the plan, however many files there are: planning takes time for each.
+    One source in the plan, however many files there are: planning takes time for each. ``judged``: the columns by
+    which a row is malformed or not, whichever of them a plan reads.
     """
     schema = {**streams[0][1].schema, FILE: pl.Int32()}
 
@@ -35,18 +44,28 @@ def scan_streams(streams: Sequence[tuple[int, FrameStream]]) -> pl.LazyFrame:
         columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, _batch_size: int | None
     ) -> Iterator[pl.DataFrame]:
         left = n_rows
+        wanted = list(schema) if columns is None else columns
+        needed = {*wanted, *judged} if MALFORMED in wanted else set(wanted)
         for index, stream in streams:
             rows = 0
-            for frame in stream.frames():
+            for frame in _noted(stream, needed):
                 taken = frame if left is None else frame.head(left)
                 rows += frame.height
                 taken = taken.with_columns(pl.lit(index, pl.Int32).alias(FILE))
                 left = None if left is None else left - taken.height
-                if columns is not None:
-                    taken = taken.select(columns)
+                taken = taken.select(wanted)
                 yield taken if predicate is None else taken.filter(predicate)
                 if left == 0:
                     return
             stream.rows = rows
 
     return register_io_source(read, schema=schema, is_pure=True)
+
+
+def _noted(stream: FrameStream, columns: Collection[str]) -> Iterator[pl.DataFrame]:
+    """The stream's frames. Of what is raised, Polars passes on no more than a text."""
+    try:
+        yield from stream.frames(columns)
+    except Exception as error:
+        stream.failure = error
+        raise

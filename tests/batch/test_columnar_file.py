@@ -1,0 +1,266 @@
+"""Parquet and Arrow files are taken whole or refused with what is wrong; none ends a run, and none loses a row unsaid."""
+
+from __future__ import annotations
+
+import io
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+Make = Callable[..., Any]
+GOOD = pa.table({"id": pa.array([1, 2, 3]), "name": ["a", "b", None], "x": [0.5, None, 2.5]})
+FLIPS = 40
+MANY_FLIPS = 400
+
+
+def table(rows: int = 500) -> pa.Table:
+    """Columns of many types, with nulls."""
+    made = random.Random(7)
+    names = [made.choice(["N14228", "N24211", None]) for _ in range(rows)]
+    return pa.table(
+        {
+            "id": pa.array(range(rows), pa.int64()),
+            "name": names,
+            "x": pa.array([made.random() if made.random() < 0.9 else None for _ in range(rows)]),
+            "small": pa.array([made.randrange(-99, 99) for _ in range(rows)], pa.int8()),
+            "at": pa.array([made.randrange(2**50) for _ in range(rows)], pa.timestamp("us", tz="UTC")),
+            "tags": [[made.choice("abc") for _ in range(made.randrange(3))] for _ in range(rows)],
+            "place": [{"lat": made.random(), "n": n} for n in range(rows)],
+        }
+    )
+
+
+def arrow_bytes(rows: pa.Table, stream: bool = False) -> bytes:
+    sink = io.BytesIO()
+    with (pa.ipc.new_stream if stream else pa.ipc.new_file)(sink, rows.schema) as writer:
+        writer.write_table(rows, max_chunksize=200)
+    return sink.getvalue()
+
+
+def parquet_bytes(rows: pa.Table, **how: Any) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(rows, sink, write_page_checksum=True, data_page_size=1024, **how)
+    return sink.getvalue()
+
+
+def flipped(data: bytes, made: random.Random, first: int = 0, last: int | None = None) -> bytes:
+    """The bytes with one bit of them turned over."""
+    damaged = bytearray(data)
+    damaged[made.randrange(first, len(data) if last is None else last)] ^= 1 << made.randrange(8)
+    return bytes(damaged)
+
+
+def footer_start(data: bytes) -> int:
+    return len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+
+
+def with_rows(data: bytes, was: int, now: int) -> bytes:
+    """The Parquet file with another number of rows in its footer: the first field of 64 bits after the schema."""
+    start = footer_start(data)
+    old, new = bytes([0x16, was * 2]), bytes([0x16, now * 2])
+    assert data.count(old, start)
+    place = data.index(old, start)
+    return data[:place] + new + data[place + 2 :]
+
+
+@pytest.fixture
+def take(
+    pipeline: Make,
+) -> Callable[..., tuple[list[dict[str, Any]], list[tuple[int, int | None, str, str]]]]:
+    """What becomes of files with these bytes in one batch: rows of the dataset, and entries of the quarantine."""
+
+    def run(*files: bytes, form: str = "Parquet", **spec: Any) -> Any:
+        p = pipeline(source={"format": form}, **spec)
+        names = []
+        for index, data in enumerate(files):
+            names.append(f"{index:04}")
+            (p.raw / names[-1]).write_bytes(data)
+        p.batch(*names)
+        why = p.quarantine("__file", "__row", "rule", "reason")
+        rows = p.rows() if p.dataset.files() else []
+        return rows, [tuple(entry.values()) for entry in why]
+
+    return run
+
+
+def test_a_footer_that_says_no_rows_while_its_row_groups_hold_some_loses_none(take: Make) -> None:
+    rows, quarantined = take(with_rows(parquet_bytes(GOOD), 3, 0))
+    assert ([row["id"] for row in rows], quarantined) == ([1, 2, 3], [])
+
+
+def test_a_footer_that_counts_other_rows_than_its_row_groups_is_refused(take: Make) -> None:
+    rows, quarantined = take(parquet_bytes(GOOD), with_rows(parquet_bytes(GOOD), 3, 2))
+    assert len(rows) == 3
+    assert quarantined == [(1, None, "file:corrupt", "the footer counts 2 rows, and its row groups 3")]
+
+
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+def test_pages_that_hold_more_rows_than_the_footer_counts_are_refused(take: Make, version: str) -> None:
+    data = parquet_bytes(GOOD.select(["id"]), data_page_version=version, use_dictionary=False)
+    start = footer_start(data)
+    fewer = data[:start] + data[start:].replace(bytes([0x16, 6]), bytes([0x16, 4]))
+    rows, [(file, row, rule, reason)] = take(parquet_bytes(GOOD.select(["id"])), fewer)
+    assert (len(rows), file, row, rule) == (3, 1, None, "file:corrupt")
+    assert reason == "row group 0, column 'id': the footer counts 2 values and its pages hold 3"
+
+
+def test_a_page_that_breaks_its_checksum_is_refused(take: Make) -> None:
+    whole = parquet_bytes(table(), compression="none", use_dictionary=False)
+    place = whole.index((17).to_bytes(8, "little"))
+    broken = whole[:place] + b"\x63" + whole[place + 1 :]
+    rows, [(file, row, rule, reason)] = take(whole, broken)
+    assert (len(rows), file, row, rule) == (500, 1, None, "file:corrupt")
+    assert "CRC checksum verification failed" in reason
+
+
+def test_encrypted_columns_are_refused_as_what_they_are(take: Make) -> None:
+    pe = pytest.importorskip("pyarrow.parquet.encryption")
+
+    class Client(pe.KmsClient):  # type: ignore[name-defined, misc]
+        def __init__(self, config: Any) -> None:
+            super().__init__()
+
+        def wrap_key(self, key: bytes, master: str) -> bytes:
+            return key
+
+        def unwrap_key(self, key: bytes, master: str) -> bytes:
+            return key
+
+    factory = pe.CryptoFactory(Client)
+    config = pe.EncryptionConfiguration(footer_key="f", column_keys={"c": ["id"]}, plaintext_footer=True)
+    sink = io.BytesIO()
+    properties = factory.file_encryption_properties(pe.KmsConnectionConfig(), config)
+    with pq.ParquetWriter(sink, GOOD.schema, encryption_properties=properties) as writer:
+        writer.write_table(GOOD)
+    rows, quarantined = take(parquet_bytes(GOOD), sink.getvalue())
+    assert len(rows) == 3
+    assert quarantined == [(1, None, "file:unsupported", "columns of the Parquet file are encrypted")]
+
+
+@pytest.mark.parametrize("count", [FLIPS, pytest.param(MANY_FLIPS, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("how", [{"compression": "none", "use_dictionary": False}, {"compression": "zstd"}])
+def test_no_flipped_bit_in_the_pages_of_a_parquet_file_changes_a_value_unsaid(
+    take: Make, count: int, how: dict[str, Any]
+) -> None:
+    whole = parquet_bytes(table(), **how)
+    made = random.Random(count)
+    damaged = [flipped(whole, made, 4, footer_start(whole)) for _ in range(count)]
+    rows, quarantined = take(whole, *damaged)
+    refused = {file for file, row, _, _ in quarantined if row is None}
+    good = [{**row, "__file": 0} for row in rows if row["__file"] == 0]
+    assert len(good) == 500
+    for file in range(1, count + 1):
+        taken = [{**row, "__file": 0} for row in rows if row["__file"] == file]
+        assert taken == ([] if file in refused else good)
+    assert all(reason for _, _, _, reason in quarantined)
+
+
+@pytest.mark.parametrize("count", [FLIPS, pytest.param(MANY_FLIPS, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("form", ["footer", "Arrow", "Arrow stream"])
+def test_a_flipped_bit_anywhere_holds_up_no_other_file(take: Make, count: int, form: str) -> None:
+    if form == "footer":
+        whole, first, format_ = parquet_bytes(table()), None, "Parquet"
+        first = footer_start(whole)
+    else:
+        whole, first, format_ = arrow_bytes(table(), form == "Arrow stream"), 0, "Arrow"
+    made = random.Random(count)
+    damaged = [flipped(whole, made, first) for _ in range(count)]
+    rows, quarantined = take(whole, *damaged, form=format_)
+    assert sum(row["__file"] == 0 for row in rows) == 500
+    assert all(rule and reason for _, _, rule, reason in quarantined)
+
+
+def test_times_of_96_bits_are_those_that_were_written(take: Make) -> None:
+    times = [
+        datetime(9999, 12, 31, 23, 59, 59, 999999),
+        datetime(1, 1, 1),
+        datetime(1969, 12, 31, 23, 59, 59, 1),
+    ]
+    at = pa.array(times, pa.timestamp("us"))
+    rows = pa.table({"at": at, "all": pa.array([[time, None] for time in times], pa.list_(at.type))})
+    taken, quarantined = take(parquet_bytes(rows, use_deprecated_int96_timestamps=True))
+    wanted = [time.replace(tzinfo=UTC) for time in times]
+    assert quarantined == []
+    assert [row["at"] for row in taken] == wanted
+    assert [row["all"] for row in taken] == [[time, None] for time in wanted]
+
+
+def test_a_time_of_96_bits_with_nanoseconds_goes_to_quarantine_and_its_neighbours_do_not(take: Make) -> None:
+    rows = pa.table({"id": [1, 2], "at": pa.array([1_000_000_000_000_001, 1_000], pa.timestamp("ns"))})
+    taken, quarantined = take(parquet_bytes(rows, use_deprecated_int96_timestamps=True))
+    assert [row["id"] for row in taken] == [2]
+    assert [(row, rule) for _, row, rule, _ in quarantined] == [(0, "row:malformed")]
+    assert quarantined[0][3] == "at: a time that no whole number of microseconds tells"
+
+
+def test_a_page_that_has_no_room_in_memory_is_refused_before_it_is_unpacked(take: Make) -> None:
+    bomb = io.BytesIO()
+    rows = pa.table({"id": [1], "name": ["a" * (400 << 20)]})
+    pq.write_table(rows, bomb, compression="zstd", use_dictionary=False, write_statistics=False)
+    assert len(bomb.getvalue()) < 1 << 20
+    good = parquet_bytes(GOOD.select(["id", "name"]))
+    taken, [(file, _, rule, reason)] = take(good, bomb.getvalue(), resources={"memory": "512Mi"})
+    assert (len(taken), file, rule) == (3, 1, "file:tooLarge")
+    assert "a page unpacks to 419,430,4" in reason
+
+
+def test_a_small_file_that_unfolds_to_fifty_gigabytes_is_refused(take: Make) -> None:
+    bomb = io.BytesIO()
+    names = pa.DictionaryArray.from_arrays(pa.array([0] * 50_000, pa.int32()), ["a" * (1 << 20)])
+    pq.write_table(
+        pa.table({"id": range(50_000), "name": names}), bomb, compression="zstd", write_statistics=False
+    )
+    good = parquet_bytes(GOOD.select(["id", "name"]))
+    taken, [(file, _, rule, reason)] = take(good, bomb.getvalue(), resources={"memory": "512Mi"})
+    assert (len(taken), file, rule) == (3, 1, "file:tooLarge")
+    assert "unfold to more than 52," in reason
+    assert "Raise spec.resources.memory" in reason
+
+
+@pytest.mark.parametrize("unit", ["runs", "dictionary"])
+def test_arrow_values_that_unfold_beyond_the_memory_are_refused(take: Make, unit: str) -> None:
+    text = pa.array(["a" * (1 << 20)])
+    values = (
+        pa.RunEndEncodedArray.from_arrays(pa.array([50_000], pa.int32()), text)
+        if unit == "runs"
+        else pa.DictionaryArray.from_arrays(pa.array([0] * 50_000, pa.int32()), text)
+    )
+    bomb = pa.table({"id": range(50_000), "name": values})
+    sink = io.BytesIO()
+    with pa.ipc.new_file(sink, bomb.schema) as writer:
+        writer.write_table(bomb)
+    good = arrow_bytes(GOOD.select(["id", "name"]))
+    taken, [(file, _, rule, _)] = take(good, sink.getvalue(), form="Arrow", resources={"memory": "512Mi"})
+    assert (len(taken), file, rule) == (3, 1, "file:tooLarge")
+
+
+@pytest.mark.parametrize("form", ["Parquet", "Arrow"])
+def test_a_text_that_is_not_utf8_goes_to_quarantine_as_its_row(take: Make, form: str) -> None:
+    rows = pa.table({"name": pa.array([b"a", b"\xff", b"c"]).view(pa.string()), "id": [1, 2, 3]})
+    data = parquet_bytes(rows) if form == "Parquet" else arrow_bytes(rows)
+    taken, [(_, row, rule, reason)] = take(data, form=form)
+    assert [each["id"] for each in taken] == [1, 3]
+    assert (row, rule, reason) == (1, "row:malformed", "name: Invalid UTF8 sequence at string index 0")
+
+
+def test_only_the_columns_that_are_asked_for_are_read(tmp_path: Path) -> None:
+    from featurestore.arrivals.files.listing import find_arrival
+    from featurestore_transforms.sources.arrow_file import ArrowFile
+    from featurestore_transforms.sources.parquet_file import ParquetFile
+
+    whole = parquet_bytes(table(), compression="none", use_dictionary=False)
+    place = whole.index(b"N14228")
+    (tmp_path / "a").write_bytes(whole[:place] + b"X" + whole[place + 1 :])
+    (tmp_path / "b").write_bytes(arrow_bytes(table()))
+    for name, kind in {"a": ParquetFile, "b": ArrowFile}.items():
+        arrival = find_arrival(str(tmp_path / name))
+        assert arrival is not None
+        frame = kind(arrival, 1 << 30).scan().select("id", "tags").collect()
+        assert frame.equals(pl.DataFrame(table().select(["id", "tags"])))

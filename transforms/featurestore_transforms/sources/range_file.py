@@ -1,0 +1,100 @@
+"""A file whose bytes are read by position: at once where it is local, ahead of need in few requests elsewhere."""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from featurestore.storage.credentials import source_environ
+from featurestore.storage.filesystem import filesystem
+from featurestore_transforms.sources.source_file import open_bytes
+
+
+class RangeFile:
+    """As Arrow's ``PythonFile`` wants it. What was fetched ahead is kept until the next ranges are."""
+
+    def __init__(self, uri: str, size_bytes: int) -> None:
+        self._uri = uri
+        self._size_bytes = size_bytes
+        self._file = open_bytes(uri)
+        self._starts: list[int] = []
+        self._ranges: list[bytes] = []
+        self._at = 0
+        self.closed = False
+
+    @property
+    def is_local(self) -> bool:
+        return "://" not in self._uri
+
+    def arrow(self) -> pa.NativeFile:
+        """The file for Arrow, which reads a local one without asking Python."""
+        return pa.OSFile(self._uri) if self.is_local else pa.PythonFile(self, mode="r")
+
+    def fetch(self, ranges: Sequence[tuple[int, int]]) -> None:
+        """Read these ranges, ``(start, end)``, ahead; overlapping and neighbouring ones in one request."""
+        if self.is_local:
+            return
+        merged: list[tuple[int, int]] = []
+        for start, end in sorted(ranges):
+            if merged and start <= merged[-1][1]:
+                merged[-1] = merged[-1][0], max(end, merged[-1][1])
+            else:
+                merged.append((start, end))
+        fs, path = filesystem(self._uri, source_environ())
+        starts, ends = [start for start, _ in merged], [end for _, end in merged]
+        self._ranges = fs.cat_ranges([path] * len(merged), starts, ends, on_error="raise") if merged else []
+        self._starts = starts
+
+    def read_at(self, at: int, size: int) -> bytes:
+        """The bytes from ``at`` on; fewer where the file ends."""
+        if self.is_local:
+            return os.pread(self._file.fileno(), size, at)
+        place = bisect_right(self._starts, at) - 1
+        if place >= 0:
+            first = at - self._starts[place]
+            data = self._ranges[place][first : first + size]
+            if len(data) == size:
+                return data
+        self._file.seek(at)
+        read: bytes = self._file.read(size)
+        return read
+
+    def read(self, size: int = -1) -> bytes:
+        left = self._size_bytes - self._at
+        data = self.read_at(self._at, left if size < 0 else min(size, left))
+        self._at += len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size_bytes}[whence]
+        self._at = base + offset
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return False
+
+    def flush(self) -> None:
+        """Nothing is written."""
+
+    def close(self) -> None:
+        self.closed = True
+        self._file.close()
+
+    def __enter__(self) -> RangeFile:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
