@@ -80,7 +80,8 @@ def run_batch(storage: Storage, request: BatchRequest, progress: Callable[[Progr
     )
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            with tempfile.TemporaryDirectory(prefix="featurestore-") as scratch:
+            # A sink may still be writing when another one has failed.
+            with tempfile.TemporaryDirectory(prefix="featurestore-", ignore_cleanup_errors=True) as scratch:
                 run = _Run(storage, manifest, request.base, spec, plan, Path(scratch), progress)
                 outcome = run.outcome(user_types(open_dataset(storage, request.pipeline)))
             return commit(storage, manifest, spec, outcome)
