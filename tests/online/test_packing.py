@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import struct
+import zlib
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from featurestore.online.packed.heap import UnreadableValue
 from featurestore.online.packed.packing import Packing
 from featurestore.resources.feature_view import FeatureViewSpec
 
+PREFIX = b"fs:view:digest:"
 ORDER = {"event_us": 11, "created_us": 12, "__batch": 13, "__file": 14, "__row": 15}
 
 
@@ -43,6 +46,11 @@ def stored_of(form: Form, *sections: list[tuple[int, dict[str, Any]]], published
     return Stored(keys, np.full(count, published_us, np.int64), tuple(made))
 
 
+def sealed(value: bytes) -> bytes:
+    """As it is stored under the key of the first entity."""
+    return value + struct.pack("<I", zlib.crc32(PREFIX + b"k0" + value))
+
+
 def test_the_bytes_of_a_value_are_those_of_the_documentation() -> None:
     form = form_of(
         {"name": "delay", "type": "float64", "column": "a"},
@@ -50,13 +58,13 @@ def test_the_bytes_of_a_value_are_those_of_the_documentation() -> None:
         {"name": "stops", "type": "list<string>", "column": "c"},
     )
     row = {**ORDER, "delay": 1.5, "carrier": None, "stops": ["é", None, "xyz"]}
-    [value] = Packing(form).pack(stored_of(form, [(0, row)], []), version=7).to_pylist()
+    [value] = Packing(form, PREFIX).pack(stored_of(form, [(0, row)], []), version=7).to_pylist()
     wanted = struct.pack("<BqqII", 1, 7, 99, 1, 0)
     wanted += struct.pack("<qqqiq", 11, 12, 13, 14, 15)
     wanted += struct.pack("<dII", 1.5, 0, 3 | 1 << 31)
     wanted += bytes([0b010])
     wanted += bytes([0, 1, 0]) + struct.pack("<III", 2, 0, 3) + "éxyz".encode()
-    assert value == wanted
+    assert value == sealed(wanted)
 
 
 def test_tiles_and_events_stand_behind_the_rows() -> None:
@@ -74,13 +82,13 @@ def test_tiles_and_events_stand_behind_the_rows() -> None:
         [(0, {"start_us": 5, "n": 2, "sum": 0.5})],
         [(0, {"start_us": 5, "code": [1, 2]}), (0, {"start_us": 6, "code": [3]})],
     )
-    [value] = Packing(form).pack(stored, version=7).to_pylist()
+    [value] = Packing(form, PREFIX).pack(stored, version=7).to_pylist()
     order = struct.pack("<qqqiq", 11, 12, 13, 14, 15)
     wanted = struct.pack("<Bqq4I", 1, 7, 99, 1, 1, 1, 2) + order
     wanted += order + struct.pack("<dIB", 0.0, 2, 0b01) + b"ab"
     wanted += struct.pack("<qqd", 5, 2, 0.5)
     wanted += struct.pack("<qIqI", 5, 2, 6, 1) + struct.pack("<III", 1, 2, 3)
-    assert value == wanted
+    assert value == sealed(wanted)
 
 
 def test_entities_with_any_number_of_rows_come_back_each_with_its_own() -> None:
@@ -94,7 +102,7 @@ def test_entities_with_any_number_of_rows_come_back_each_with_its_own() -> None:
         for n in range(entity)
     ]
     stored = stored_of(form, rows, [])
-    packing = Packing(form)
+    packing = Packing(form, PREFIX)
     back = packing.unpack(stored.keys, packing.pack(stored, version=1).to_pylist())
     assert back.sections[0].entity.tolist() == [entity for entity, _ in rows]
     assert back.sections[0].rows.to_pylist() == [row for _, row in rows]
@@ -107,7 +115,7 @@ def test_columns_that_are_not_wanted_are_passed_over(columns: list[str]) -> None
     form = form_of(*({"name": name, "type": kind, "column": name} for name, kind in kinds.items()))
     rows = [(n, {**ORDER, "w": ["a", None, "b" * n], "x": n, "s": "s" * n, "n": [0.5] * n}) for n in range(4)]
     stored = stored_of(form, rows, [])
-    packing = Packing(form)
+    packing = Packing(form, PREFIX)
     values = packing.pack(stored, version=1).to_pylist()
     back = packing.unpack(stored.keys, values, [columns, []])
     assert back.sections[0].rows.to_pylist() == [{name: row[name] for name in columns} for _, row in rows]
@@ -122,12 +130,12 @@ def test_a_slice_of_a_column_packs_as_the_column_does() -> None:
     whole = stored_of(form, rows, [])
     part = Section(whole.sections[0].entity[2:], whole.sections[0].rows.slice(2))
     sliced = Stored(whole.keys, whole.published_us, (part, whole.sections[1]))
-    packing = Packing(form)
+    packing = Packing(form, PREFIX)
     assert packing.pack(sliced, 1).to_pylist() == packing.pack(stored_of(form, rows[2:], []), 1).to_pylist()
 
 
 def test_nothing_packs_to_nothing() -> None:
-    packing = Packing(form_of({"name": "x", "type": "int64", "column": "x"}))
+    packing = Packing(form_of({"name": "x", "type": "int64", "column": "x"}), PREFIX)
     empty = Stored.empty(form_of({"name": "x", "type": "int64", "column": "x"}))
     assert packing.pack(empty, 1).to_pylist() == []
     assert len(packing.unpack(empty.keys, [])) == 0
@@ -148,8 +156,73 @@ def test_nothing_packs_to_nothing() -> None:
 )
 def test_what_is_no_value_of_this_layout_is_never_read_as_one(damage: Any) -> None:
     form = form_of({"name": "s", "type": "string", "column": "s"})
-    packing = Packing(form)
+    packing = Packing(form, PREFIX)
     stored = stored_of(form, [(n, {**ORDER, "s": "abc"}) for n in range(2)], [])
     good, bad = packing.pack(stored, version=1).to_pylist()
     with pytest.raises(UnreadableValue):
         packing.unpack(stored.keys, [good, damage(bad)])
+
+
+def _packed() -> tuple[Packing, Stored, list[bytes]]:
+    mean = {"function": "Mean", "column": "v", "windows": ["1h"]}
+    form = form_of(
+        {"name": "s", "type": "string", "column": "s"},
+        {"name": "w", "type": "list<string>", "column": "w"},
+        {"name": "m", "type": "float64", "aggregate": mean},
+    )
+    rows = [(n, {**ORDER, "s": "abc" * n, "w": ["x", None, "y" * n]}) for n in range(4)]
+    tiles = [(n, {"start_us": 5, "n": n, "sum": 0.5}) for n in range(4)]
+    stored = stored_of(form, rows, [], tiles)
+    packing = Packing(form, PREFIX)
+    return packing, stored, packing.pack(stored, version=3).to_pylist()
+
+
+def _mutated(value: bytes, made: random.Random, others: list[bytes]) -> bytes:
+    """The value with bits turned over, bytes put in, left out, moved, repeated or cut off, or parts of another."""
+    changed = bytearray(value)
+    at, to = sorted(made.sample(range(len(value)), 2))
+    match made.randrange(8):
+        case 0:
+            changed[at] ^= 1 << made.randrange(8)
+        case 1:
+            changed[at:to] = made.randbytes(to - at)
+        case 2:
+            del changed[at:to]
+        case 3:
+            changed[at:at] = made.randbytes(made.randrange(1, 9))
+        case 4:
+            changed[at:to] = bytes(to - at)
+        case 5:
+            changed[at], changed[to] = changed[to], changed[at]
+        case 6:
+            changed = bytearray(made.choice(others)[:at] + value[at:])
+        case _:
+            changed += value[at:]
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_each_of_many_mutations_of_a_value_is_told_as_damaged(seed: int) -> None:
+    packing, stored, values = _packed()
+    made = random.Random(seed)
+    told = 0
+    while told < 300:
+        place = made.randrange(1, 4)
+        damaged = _mutated(values[place], made, values)
+        if damaged == values[place]:
+            continue
+        with pytest.raises(UnreadableValue) as raised:
+            packing.unpack(stored.keys, [*values[:place], damaged, *values[place + 1 :]])
+        assert raised.value.where == f"fs:view:digest:k{place}"
+        told += 1
+
+
+def test_a_value_under_the_key_of_another_entity_or_view_is_told_as_damaged() -> None:
+    packing, stored, values = _packed()
+    with pytest.raises(UnreadableValue, match="damaged"):
+        packing.unpack(stored.keys, [values[1], values[0], *values[2:]])
+    other = Packing(form_of({"name": "s", "type": "string", "column": "s"}), b"fs:other:digest:")
+    form = form_of({"name": "s", "type": "string", "column": "s"})
+    one = stored_of(form, [(0, {**ORDER, "s": "abc"})], [])
+    with pytest.raises(UnreadableValue, match="damaged"):
+        other.unpack(one.keys, Packing(form, PREFIX).pack(one, 1).to_pylist())

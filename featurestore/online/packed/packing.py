@@ -1,6 +1,6 @@
 """The packed value of an entity: all that is kept of it in one run of bytes (``docs/online-layout.md``).
 
-    header │ section 0: records, heap │ section 1: records, heap │ …
+    header │ section 0: records, heap │ section 1: records, heap │ … │ seal
 
 A record holds what has a fixed width, and the lengths of what has not, whose bytes follow in the heap. Which
 sections and columns there are is the definition's to say; the value says only how many records each has.
@@ -22,15 +22,17 @@ from featurestore.online.entities import Section, Stored
 from featurestore.online.layout import Form
 from featurestore.online.packed import fields
 from featurestore.online.packed.heap import ByteStream, Heap, UnreadableValue
+from featurestore.online.packed.seal import SEAL, broken, sealed
 from featurestore.online.versions import PACKED_LAYOUT
 
 _NULLS = "__nulls"
 
 
 class Packing:
-    """How the entities of one definition are packed."""
+    """How the entities of one definition are packed. ``prefix``: what stands before an entity's key in the store."""
 
-    def __init__(self, form: Form) -> None:
+    def __init__(self, form: Form, prefix: bytes) -> None:
+        self._prefix = prefix
         self._header = np.dtype(
             [
                 ("layout", "u1"),
@@ -57,7 +59,9 @@ class Packing:
             if len(section.entity):
                 pieces += [stream.pieces(ends) for stream in packing.streams(section.rows)]
         pieces.insert(0, _fixed(header).pieces(each))
-        return pc.binary_join_element_wise(*pieces, pa.scalar(b"", pa.large_binary()))
+        nothing = pa.scalar(b"", pa.large_binary())
+        room = pa.scalar(bytes(SEAL.itemsize), pa.large_binary())
+        return sealed(self._prefix, stored.keys, pc.binary_join_element_wise(*pieces, room, nothing))
 
     def unpack(
         self, keys: pa.Array, values: Sequence[bytes], columns: Sequence[Sequence[str]] | None = None
@@ -67,14 +71,7 @@ class Packing:
         Raises:
             Unreadable: a value is of another layout, or damaged.
         """
-        foreign = {value[:1] for value in values} - {bytes([PACKED_LAYOUT])}
-        if foreign:
-            raise UnreadableValue(
-                "a value in the online store has another layout",
-                wanted=str(PACKED_LAYOUT),
-                got=", ".join(sorted(str(byte[0]) if byte else "an empty value" for byte in foreign)),
-                hint="Another version of this program writes there; the next publication makes all anew",
-            )
+        self._require_whole(keys, values)
         heap = Heap(values)
         header = heap.records(self._header, np.ones(len(values), np.int64))
         sections = []
@@ -82,8 +79,24 @@ class Packing:
             wanted = packing.schema.names if columns is None else columns[place]
             counts = header["records"][:, place].astype(np.int64)
             sections.append(packing.section(heap, counts, wanted))
+        heap.pass_over(np.full(len(values), SEAL.itemsize, np.int64))
         heap.require_end()
         return Stored(keys, header["published_us"].astype(np.int64), tuple(sections))
+
+    def _require_whole(self, keys: pa.Array, values: Sequence[bytes]) -> None:
+        """Raises UnreadableValue unless each value is what was written under its key, in this layout."""
+        places = broken(self._prefix, keys, values)
+        if not places:
+            return
+        value = values[places[0]]
+        foreign = value[:1] != bytes([PACKED_LAYOUT])
+        raise UnreadableValue(
+            f"a value in the online store {'has another layout' if foreign else 'is damaged'}",
+            where=(self._prefix + keys[places[0]].as_py()).decode(errors="replace"),
+            wanted=f"layout {PACKED_LAYOUT}, with a checksum of key and value",
+            got=(f"layout {value[0]}" if foreign else f"{len(value):,} bytes") if value else "an empty value",
+            hint="Does something else write to the same keys? The next publication makes all of them again",
+        )
 
 
 class _SectionPacking:

@@ -79,7 +79,7 @@ class RedisPublication:
         Raises:
             SpecError: the server is set up to forget values when its memory is full.
         """
-        begun = cls(server, keys, Packing(form), to_version)
+        begun = cls(server, keys, Packing(form, keys.prefix), to_version)
         _require_memory(server)
         with server.answering() as client:
             data, fields = client.eval(

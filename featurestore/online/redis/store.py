@@ -84,5 +84,8 @@ class RedisStore:
         known = self._forms.get((lookup.view, lookup.digest))
         if known is None:
             form = Form.of(lookup.spec)
-            known = self._forms[lookup.view, lookup.digest] = form, Packing(form)
+            known = self._forms[lookup.view, lookup.digest] = (
+                form,
+                Packing(form, Keys.of(lookup.view, lookup.digest).prefix),
+            )
         return known
