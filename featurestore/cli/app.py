@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -57,17 +58,99 @@ class CliOptions:
 
 settings = CliOptions()
 
-Kind = Annotated[str, typer.Argument(help="pipelines or views", metavar="KIND")]
-Name = Annotated[str, typer.Argument(help="Name of the resource.")]
-Output = Annotated[Optional[OutputFormat], typer.Option("--output", "-o", help="Form of the output.")]  # noqa: UP045
+
+def _resource_name(text: str | None) -> str | None:
+    """The name as resources have it, however its writer is used to write it."""
+    if text is None:
+        return None
+    from featurestore.resources.metadata import resource_name
+
+    return resource_name(text)
+
+
+def _not_names(form: OutputFormat | None) -> OutputFormat | None:
+    if form is OutputFormat.NAME:
+        raise typer.BadParameter("'name' is an output of `get` only: json, yaml or wide")
+    return form
+
+
+def _kinds(incomplete: str) -> list[str]:
+    from featurestore.cli.complete import kinds
+
+    return kinds(incomplete)
+
+
+def _kinds_and_all(incomplete: str) -> list[str]:
+    from featurestore.cli.complete import kinds_and_all
+
+    return kinds_and_all(incomplete)
+
+
+def _names(ctx: typer.Context, incomplete: str) -> list[str]:
+    from featurestore.cli.complete import names
+
+    return names(ctx, incomplete)
+
+
+def _features(ctx: typer.Context, incomplete: str) -> list[str]:
+    from featurestore.cli.complete import features
+
+    return features(ctx, incomplete)
+
+
+def _fields(incomplete: str) -> list[str]:
+    from featurestore.cli.complete import fields
+
+    return fields(incomplete)
+
+
+Kind = Annotated[str, typer.Argument(help="pipelines or views", metavar="KIND", autocompletion=_kinds)]
+Name = Annotated[
+    str, typer.Argument(help="Name of the resource.", callback=_resource_name, autocompletion=_names)
+]
+OptionalName = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Argument(help="Only of this resource.", callback=_resource_name, autocompletion=_names),
+]
+Output = Annotated[
+    Optional[OutputFormat],  # noqa: UP045
+    typer.Option("--output", "-o", help="Form of the output.", callback=_not_names),
+]
+ResourceOutput = Annotated[Optional[OutputFormat], typer.Option("--output", "-o", help="Form of the output.")]  # noqa: UP045
 Files = Annotated[
     list[Path],
-    typer.Option("--filename", "-f", help="YAML file or folder; may be repeated.", show_default=False),
+    typer.Option(
+        "--filename",
+        "-f",
+        help="YAML file or folder, or - for standard input; may be repeated.",
+        show_default=False,
+    ),
+]
+Prune = Annotated[
+    bool,
+    typer.Option("--prune", help="Delete what was applied and is not in the files. Data stays."),
 ]
 
 
 def _print(text: str) -> None:
     typer.echo(text)
+
+
+def _wait() -> bool:
+    """True after a second; False once a person has had enough."""
+    try:
+        time.sleep(1)
+    except KeyboardInterrupt:
+        return False
+    return True
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        import featurestore
+
+        _print(f"featurestore {featurestore.__version__}")
+        raise typer.Exit
 
 
 @app.callback()
@@ -80,6 +163,10 @@ def _options(
     ] = Path(),
     debug: Annotated[
         bool, typer.Option("--debug", help="Show where in the code an error comes from.")
+    ] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and end.", is_eager=True, callback=_print_version),
     ] = False,
 ) -> None:
     settings.folder, settings.debug = folder, debug
@@ -97,39 +184,52 @@ def init(name: Annotated[Path, typer.Argument(help="Folder to make.")]) -> None:
 
 
 @app.command()
-def plan(filename: Files, output: Output = None) -> None:
+def plan(filename: Files, prune: Prune = False, output: Output = None) -> None:
     """Say what apply would change, and change nothing."""
     from featurestore.cli.change import change
 
-    change(filename, settings.project, output, record=False)
+    change(filename, settings.project, output, prune=prune, record=False)
 
 
 @app.command()
-def apply(filename: Files, output: Output = None) -> None:
+def apply(filename: Files, prune: Prune = False, output: Output = None) -> None:
     """Check resources, say what changes, and record them. A runner does the rest."""
     from featurestore.cli.change import change
 
-    change(filename, settings.project, output, record=True)
+    change(filename, settings.project, output, prune=prune, record=True)
 
 
 @app.command()
 def get(
-    kind: Annotated[str, typer.Argument(help="pipelines, views, stores or all", metavar="KIND")],
-    name: Annotated[Optional[str], typer.Argument(help="Only this one.")] = None,  # noqa: UP045
-    output: Output = None,
+    kind: Annotated[
+        str,
+        typer.Argument(help="pipelines, views, stores or all", metavar="KIND", autocompletion=_kinds_and_all),
+    ],
+    name: OptionalName = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Go on, and show each line that changes.")
+    ] = False,
+    output: ResourceOutput = None,
 ) -> None:
     """List resources: are they ready, how fresh, how many rows, what is wrong."""
     from featurestore.cli.get import get as show
 
-    _print(show(settings.project(), kind, name, output, current_us()))
+    project = settings.project()
+    if not watch:
+        _print(show(project, kind, name, output, current_us()))
+        return
+    from featurestore.cli.watch import watch as lines
+
+    for text in lines(lambda now_us: show(project, kind, name, output, now_us), current_us, _wait):
+        _print(text)
 
 
 @app.command()
-def describe(kind: Kind, name: Name) -> None:
+def describe(kind: Kind, name: Name, output: Output = None) -> None:
     """Show one resource on a page: conditions, last batches, quarantine, schema."""
     from featurestore.cli.describe import describe as show
 
-    _print(show(settings.project(), kind, name, current_us()))
+    _print(show(settings.project(), kind, name, output, current_us()))
 
 
 @app.command()
@@ -165,10 +265,18 @@ def delete(
 
 @app.command()
 def features(
-    names: Annotated[list[str], typer.Argument(help="view, or view:feature", metavar="VIEW[:FEATURE]...")],
+    names: Annotated[
+        list[str],
+        typer.Argument(help="view, or view:feature", metavar="VIEW[:FEATURE]...", autocompletion=_features),
+    ],
     entity: Annotated[
         list[str],
-        typer.Option("--entity", "-e", help="key=value[,key=value]; may be repeated.", show_default=False),
+        typer.Option(
+            "--entity",
+            "-e",
+            help="key=value[,key=value], key=value1,value2 for several entities, or JSON; may be repeated.",
+            show_default=False,
+        ),
     ],
     at: Annotated[
         Optional[str],  # noqa: UP045
@@ -200,23 +308,57 @@ def history(
 
 @app.command()
 def logs(
-    name: Annotated[Optional[str], typer.Argument(help="Only of this resource.")] = None,  # noqa: UP045
+    name: OptionalName = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on, and show each event as it comes.")
+    ] = False,
     limit: Annotated[int, typer.Option("--limit", help="How many events.", min=1)] = 50,
     output: Output = None,
 ) -> None:
     """Show what the runner of this folder did."""
-    from featurestore.cli.logs import logs as show
+    from featurestore.cli import logs as show
 
-    _print(show(settings.project(), name, limit, output))
+    if not follow:
+        _print(show.logs(settings.project(), name, limit, output))
+        return
+    for text in show.follow(settings.project(), name, limit, output, _wait):
+        _print(text)
 
 
 @app.command()
-def doctor() -> None:
+def doctor(output: Output = None) -> None:
     """Check what has to work: extras, storage, online store, sources, serving versions; say what to do."""
     from featurestore.cli.doctor import doctor as check
 
-    if not check(settings.project()):
+    if not check(settings.project(), output):
         sys.exit(1)
+
+
+@app.command()
+def explain(
+    path: Annotated[
+        str,
+        typer.Argument(
+            help="A kind, or a field of it: pipeline.spec.source",
+            metavar="KIND[.FIELD]",
+            autocompletion=_fields,
+        ),
+    ],
+    recursive: Annotated[bool, typer.Option("--recursive", help="Show the fields of fields, too.")] = False,
+    output: Output = None,
+) -> None:
+    """Show the fields of a kind: types, defaults and what they mean."""
+    from featurestore.cli.explain import explain as show
+
+    _print(show(path, output, recursive=recursive))
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of all kinds, for editors that complete and check YAML."""
+    from featurestore.resources.json_schema import json_schema_text
+
+    typer.echo(json_schema_text(), nl=False)
 
 
 Batch = Annotated[Optional[int], typer.Option("--batch", help="Only of this batch.")]  # noqa: UP045
@@ -225,7 +367,7 @@ File = Annotated[Optional[int], typer.Option("--file", help="Only of this file o
 
 @quarantine_app.command("ls")
 def quarantine_ls(
-    name: Annotated[Optional[str], typer.Argument(help="Only of this pipeline or view.")] = None,  # noqa: UP045
+    name: OptionalName = None,
     every: Annotated[bool, typer.Option("--all", help="Also what was run again.")] = False,
     output: Output = None,
 ) -> None:

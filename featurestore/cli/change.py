@@ -13,31 +13,40 @@ from featurestore.arrivals.ledger import Ledger
 from featurestore.cli.output import OutputFormat, dump
 from featurestore.errors import FeatureStoreError, SpecError
 from featurestore.registry import changeset
-from featurestore.registry.changeset import Before, ChangeAction, Changeset, Dataset
+from featurestore.registry.changeset import Before, ChangeAction, Changeset, Dataset, left_out
 from featurestore.registry.project import Project, open_project
 from featurestore.resources import DataPipeline, FeatureStore
-from featurestore.resources.document import Loaded, load
+from featurestore.resources.document import STDIN, Loaded, load
+from featurestore.resources.kinds import kind_of
 from featurestore.resources.location import check_source_folder
 from featurestore.resources.reference import KnownResources, check_references
+from featurestore.storage import paths
 
 _MARKS = {
     ChangeAction.CREATE: ("+", "green"),
     ChangeAction.UPDATE: ("~", "yellow"),
     ChangeAction.UNCHANGED: ("=", "dim"),
+    ChangeAction.DELETE: ("-", "red"),
 }
 
 
 def change(
-    paths: Sequence[Path], find: Callable[[], Project], form: OutputFormat | None, *, record: bool
+    files: Sequence[Path],
+    find: Callable[[], Project],
+    form: OutputFormat | None,
+    *,
+    prune: bool,
+    record: bool,
 ) -> None:
     """Print what applying the files changes, and with ``record`` do it.
 
-    ``find`` gives the project if no FeatureStore stands in the files.
+    ``find`` gives the project if no FeatureStore stands in the files. ``prune``: what was accepted and is not in
+    the files is deleted; its data stays.
 
     Raises:
         SpecError: something is wrong; nothing is recorded.
     """
-    loaded = load(paths)
+    loaded = load(files)
     try:
         project = _project(loaded, find)
         before = _before(project)
@@ -45,16 +54,21 @@ def change(
         # Without the store nothing more can be checked; what is wrong in the files may be why.
         loaded.check()
         raise
+    deleted = left_out(loaded.resources, before) if prune else []
     known = KnownResources(
-        resources=before.resources,
+        resources=[it for it in before.resources if it not in deleted],
         schemas={name: dataset.columns for name, dataset in before.datasets.items()},
         folders=[project.folder],
         broken=loaded.broken,
     )
     loaded.check([*check_references(loaded.declared, known), *_outside(loaded, project)])
-    found = changeset.plan(loaded.resources, before)
+    found = changeset.plan(loaded.resources, before, prune=prune)
     if record:
         changeset.apply(found, project.registry)
+        for one in found.changes:
+            if one.action is ChangeAction.DELETE:
+                folder = kind_of(one.resource).folder
+                project.storage.delete(paths.status(folder, one.resource.metadata.name))
     if form in (OutputFormat.JSON, OutputFormat.YAML):
         print(dump(found.to_dict(), form))
         return
@@ -66,7 +80,7 @@ def change(
 
 def _project(loaded: Loaded, find: Callable[[], Project]) -> Project:
     for one in loaded.declared:
-        if isinstance(one.resource, FeatureStore):
+        if isinstance(one.resource, FeatureStore) and one.file != STDIN:
             return open_project(one.file.parent.resolve(), {}, Path.cwd())
     return find()
 
@@ -111,6 +125,8 @@ def _conclusion(found: Changeset, *, record: bool) -> str:
         f"{found.count(ChangeAction.CREATE)} new, {found.count(ChangeAction.UPDATE)} changed, "
         f"{found.count(ChangeAction.UNCHANGED)} unchanged"
     )
+    if deleted := found.count(ChangeAction.DELETE):
+        numbers += f", {deleted} deleted"
     if not record:
         done = (
             "Nothing is recorded yet: `featurestore apply` does it" if not found.is_empty else "Nothing to do"

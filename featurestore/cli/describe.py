@@ -24,14 +24,16 @@ _LAST_BATCHES = 5
 _MARGIN = "  "
 
 
-def describe(project: Project, word: str, name: str, now_us: int) -> str:
-    """The page of one resource.
+def describe(project: Project, word: str, name: str, form: OutputFormat | None, now_us: int) -> str:
+    """The page of one resource, or what is known of it as JSON or YAML.
 
     Raises:
         NotFound: there is no such resource.
     """
     kind = find_kind(word)
     found = summary(project, kind, name)
+    if form in (OutputFormat.JSON, OutputFormat.YAML):
+        return dump(found.to_dict(), form)
     if isinstance(found, PipelineSummary):
         return _pipeline(project, found, now_us)
     if isinstance(found, ViewSummary):

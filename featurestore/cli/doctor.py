@@ -6,7 +6,7 @@ import importlib.util
 import sys
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
 
@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from featurestore.arrivals.source_kinds import open_source
+from featurestore.cli.output import OutputFormat, dump, listing
 from featurestore.errors import FeatureStoreError
 from featurestore.humanize import count
 from featurestore.online.index import open_index, redis_url
@@ -43,8 +44,12 @@ class Finding:
     hint: str = ""
 
 
-def doctor(project: Project) -> bool:
+def doctor(project: Project, form: OutputFormat | None = None) -> bool:
     """Print all findings; False if something that is needed does not work."""
+    if form in (OutputFormat.JSON, OutputFormat.YAML):
+        found = list(examine(project))
+        print(dump(listing([asdict(finding) for finding in found]), form))
+        return all(finding.works is not False for finding in found)
     console = Console(highlight=False, soft_wrap=True)
     healthy = True
     for finding in examine(project):

@@ -19,25 +19,25 @@ def features(
 ) -> str:
     """What to print: one row per entity, each value with its status.
 
-    ``names``: ``view`` for all its features, or ``view:feature``. ``entities``: ``key=value[,key=value]``.
+    ``names``: ``view`` for all its features, or ``view:feature``. ``entities``: see :func:`parse_entities`.
 
     Raises:
         NotFound: there is no such view or feature.
-        RequestError: an entity lacks a key, or its value is not of the key's type.
+        RequestError: an entity lacks a key, or its value does not have the key's type.
     """
     from featurestore.client.connection import Store
+    from featurestore.client.references import parse_references
 
-    views = {name.partition(":")[0] for name in names}
+    views = {reference.view for reference in parse_references(names)}
     specs = [view_summary(project, view).accepted.resource.spec for view in sorted(views)]
-    wanted = [name if ":" in name else f"{name}:*" for name in names]
-    rows = [parse_entity(text, specs) for text in entities]
+    rows = [row for text in entities for row in parse_entities(text, specs)]
     store = Store(project)
     asked: list[dict[str, Any]] = [dict(row) for row in rows]
     if at is None:
-        answer = store.get_features(wanted, asked)
+        answer = store.get_online_features(names, asked)
     else:
         asked = [{**row, "event_timestamp": at} for row in asked]
-        answer = store.get_features(wanted, asked, timestamp_column="event_timestamp")
+        answer = store.get_features(names, asked, timestamp_column="event_timestamp")
     values = answer.to_dict()
     statuses = {name: [status.name for status in each] for name, each in answer.statuses().items()}
     keys = [key for key in values if key not in statuses]
@@ -54,39 +54,67 @@ def features(
         ]
         return dump(listing(items), form)
     shown = [
-        [*(values[key][row] for key in keys), name, _value(values[name][row]), statuses[name][row]]
+        [*(_value(values[key][row]) for key in keys), name, _value(values[name][row]), statuses[name][row]]
         for row in range(len(rows))
         for name in statuses
     ]
     return columns([*(key.upper() for key in keys), "FEATURE", "VALUE", "STATUS"], shown)
 
 
-def parse_entity(text: str, specs: Sequence[FeatureViewSpec]) -> dict[str, str | int]:
-    """The keys of one entity, of the types that the views declare.
+def parse_entities(text: str, specs: Sequence[FeatureViewSpec]) -> list[dict[str, str | int]]:
+    """The keys of one or several entities, of the types that the views declare.
+
+    ``key=value[,key=value]`` is one entity. A key that comes again begins the next one, and where there is one key
+    only, a value alone does: ``tailnum=N1,N2``. A value that has a comma is written as JSON: ``{"city": "Rome, NY"}``.
 
     Raises:
-        RequestError: the text is not ``key=value[,key=value]``, or a value is no integer.
+        RequestError: the text is none of these, or a value is not an integer.
     """
     types = {key.name: key.type for spec in specs for key in spec.entity.join_keys}
-    entity: dict[str, str | int] = {}
+    wanted = ",".join(f"{name}=<{kind.value}>" for name, kind in types.items())
+    pairs = (
+        _of_json(text) if text.startswith("{") else _pairs(text, next(iter(types)) if len(types) == 1 else "")
+    )
+    found: list[dict[str, str | int]] = [{}]
+    for key, value in pairs:
+        if key not in types:
+            raise RequestError("this is not an entity", where="--entity", wanted=wanted, got=text)
+        if key in found[-1]:
+            found.append({})
+        found[-1][key] = _key(key, value, types[key])
+    if any(entity.keys() != types.keys() for entity in found):
+        raise RequestError("an entity lacks a key", where="--entity", wanted=wanted, got=text)
+    return found
+
+
+def _of_json(text: str) -> list[tuple[str, str]]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise RequestError("this is not JSON", where="--entity", got=f"{text}: {error}") from error
+    if not all(isinstance(it, str | int) and not isinstance(it, bool) for it in value.values()):
+        raise RequestError("a key is not a text or an integer", where="--entity", got=text)
+    return [(key, str(it)) for key, it in value.items()]
+
+
+def _pairs(text: str, only_key: str) -> list[tuple[str, str]]:
+    """``only_key``: the key that a value alone belongs to; "" if there are several."""
+    pairs = []
     for part in text.split(","):
         key, equals, value = part.partition("=")
-        if not equals or key not in types:
-            wanted = ",".join(f"{name}=<{kind.value}>" for name, kind in types.items())
-            raise RequestError("this is not an entity", where="--entity", wanted=wanted, got=text)
-        if types[key] is KeyType.STRING:
-            entity[key] = value
-            continue
-        try:
-            entity[key] = int(value)
-        except ValueError:
-            raise RequestError(
-                f"the key {key!r} has another type",
-                where="--entity",
-                wanted=types[key].value,
-                got=repr(value),
-            ) from None
-    return entity
+        pairs.append((key, value) if equals else (only_key, part))
+    return pairs
+
+
+def _key(name: str, text: str, kind: KeyType) -> str | int:
+    if kind is KeyType.STRING:
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise RequestError(
+            f"the key {name!r} has another type", where="--entity", wanted=kind.value, got=repr(text)
+        ) from None
 
 
 def _value(value: object) -> str | None:

@@ -68,10 +68,10 @@ def _pipeline(project: Project, name: str, limit: int, form: OutputFormat | None
 
 def _row(number: int, result: BatchResult | None) -> list[object]:
     if result is None:
-        return [number, None, "pending", None, None, None, None, None, None]
+        return [str(number), None, "pending", None, None, None, None, None, None]
     return [
-        number,
-        result.dataset_version,
+        str(number),
+        str(result.dataset_version),
         format_time(result.finished_us),
         result.files,
         result.rows_read,
@@ -88,7 +88,7 @@ def _files(project: Project, name: str, batch: int, form: OutputFormat | None) -
         return dump(json.loads(manifest.to_json()), form)
     rows = [
         [
-            file,
+            str(file),
             entry.action.value,
             entry.arrival.uri,
             entry.arrival.size_bytes,
@@ -117,7 +117,10 @@ def _view(project: Project, name: str, limit: int, form: OutputFormat | None) ->
     return columns(
         ["COMMIT", "TIME", "ADDED", "REMOVED", "QUARANTINED"],
         [
-            [item[key] for key in ("commit", "time", "rowsAdded", "rowsRemoved", "rowsQuarantined")]
+            [
+                str(item["commit"]),
+                *(item[key] for key in ("time", "rowsAdded", "rowsRemoved", "rowsQuarantined")),
+            ]
             for item in items
         ],
     )

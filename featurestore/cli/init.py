@@ -6,10 +6,11 @@ from pathlib import Path
 
 from featurestore.cli.template import FILES, FOLDERS
 from featurestore.errors import RequestError
+from featurestore.resources.json_schema import EDITOR_LINE, SCHEMA_FILE, json_schema_text
 
 
 def init(folder: Path) -> list[Path]:
-    """Write the example's files; the paths written.
+    """Write the example's files, and the schema by which editors check them; the paths written.
 
     Raises:
         RequestError: one of the files is there already. Nothing is written then.
@@ -26,8 +27,8 @@ def init(folder: Path) -> list[Path]:
     for name in FOLDERS:
         (folder / name).mkdir(parents=True, exist_ok=True)
     written = []
-    for name, text in FILES.items():
+    for name, text in {**FILES, SCHEMA_FILE: json_schema_text()}.items():
         path = folder / name
-        path.write_text(text)
+        path.write_text(f"{EDITOR_LINE}{text}" if path.suffix == ".yaml" else text)
         written.append(path)
     return written

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Iterator
+
 from featurestore.cli.output import OutputFormat, dump, listing
 from featurestore.errors import NotFound, did_you_mean
 from featurestore.humanize import format_time
@@ -22,6 +25,32 @@ def logs(project: Project, name: str | None, limit: int, form: OutputFormat | No
     if form in (OutputFormat.JSON, OutputFormat.YAML):
         return dump(listing([event.model_dump(mode="json", exclude_none=True) for event in events]), form)
     return "\n".join(line(event) for event in events) or "No events yet."
+
+
+def follow(
+    project: Project, name: str | None, limit: int, form: OutputFormat | None, wait: Callable[[], bool]
+) -> Iterator[str]:
+    """What to print: the last events, then each one as it comes, until ``wait`` returns False.
+
+    Raises:
+        NotFound: nothing of that name is there, nor was there ever.
+    """
+    with Journal(project.state).reader(name) as reader:
+        events = list(reader.new_events())[-limit:]
+        if name is not None and not events:
+            _require(project, name)
+        while True:
+            for event in events:
+                yield line(event) if form in (None, OutputFormat.WIDE) else _entry(event, form)
+            if not wait():
+                return
+            events = list(reader.new_events())
+
+
+def _entry(event: Event, form: OutputFormat) -> str:
+    """One event of a stream: a line of JSON, or a YAML document."""
+    value = event.model_dump(mode="json", exclude_none=True)
+    return json.dumps(value) if form is OutputFormat.JSON else f"---\n{dump(value, form)}"
 
 
 def _require(project: Project, name: str) -> None:

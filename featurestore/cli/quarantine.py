@@ -60,7 +60,7 @@ def ls(project: Project, name: str | None, every: bool, form: OutputFormat | Non
         of = f"{kind.removesuffix('s')}/{resource}"
         caught = "file" if entry.rows is None else entry.rows
         uri = entry.uri if form is OutputFormat.WIDE else _short(entry.uri)
-        row: list[object] = [of, entry.batch, entry.file, entry.rule, caught, uri, entry.reason]
+        row: list[object] = [of, str(entry.batch), str(entry.file), entry.rule, caught, uri, entry.reason]
         rows.append([*row, entry.replayed_in] if every else row)
     return columns(header, rows, screen_width())
 
@@ -92,7 +92,12 @@ def show(
     return columns(
         header,
         [
-            [row["__batch"], row["__file"], row["__row"], row["rule"], row["reason"], _cut(row["record"])]
+            [
+                *map(_number, (row["__batch"], row["__file"], row["__row"])),
+                row["rule"],
+                row["reason"],
+                _cut(row["record"]),
+            ]
             for row in found
         ],
         screen_width(),
@@ -136,6 +141,11 @@ def _resources(project: Project, name: str | None) -> list[tuple[Literal["pipeli
         where=project.storage.root,
         hint=did_you_mean(name, [each for _, each in known]),
     )
+
+
+def _number(value: int | None) -> str | None:
+    """A number to be typed again, so without separators."""
+    return None if value is None else str(value)
 
 
 def _short(uri: str) -> str:

@@ -17,7 +17,7 @@ from featurestore.registry.diff import Difference, differences
 from featurestore.registry.registry import R, Registry, document, resource_digest
 from featurestore.resources import DataPipeline, FeatureStore, FeatureView, Resource
 from featurestore.resources.columns import gone
-from featurestore.resources.kinds import KINDS, references
+from featurestore.resources.kinds import KINDS, kind_of, references
 from featurestore.resources.outputs import build_digest, outputs
 
 DEFINITION = ("entity", "source", "timestampField", "createdTimestampField", "filter", "features")
@@ -37,6 +37,7 @@ class ChangeAction(StrEnum):
     CREATE = "Create"
     UPDATE = "Update"
     UNCHANGED = "Unchanged"
+    DELETE = "Delete"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,7 @@ class Changeset:
             "create": self.count(ChangeAction.CREATE),
             "update": self.count(ChangeAction.UPDATE),
             "unchanged": self.count(ChangeAction.UNCHANGED),
+            "delete": self.count(ChangeAction.DELETE),
             "rowsToRead": sum(change.rows or 0 for change in self.changes),
             "bytesToRead": sum(change.size_bytes or 0 for change in self.changes),
         }
@@ -168,11 +170,35 @@ class Before:
         ]
 
 
-def plan(desired: Iterable[Resource], before: Before) -> Changeset:
-    """What applying the resources would change. Resources that are not among them stay as they are."""
-    changes = [_change(resource, before) for resource in desired]
-    order = list(KINDS)
-    return Changeset(tuple(sorted(changes, key=lambda change: order.index(change.resource.kind))))
+def plan(desired: Iterable[Resource], before: Before, *, prune: bool = False) -> Changeset:
+    """What applying the resources would change.
+
+    Resources that are not among them stay as they are, or with ``prune`` are deleted: their data stays.
+    """
+    desired, order = tuple(desired), list(KINDS)
+    changes = sorted(
+        (_change(resource, before) for resource in desired),
+        key=lambda change: order.index(change.resource.kind),
+    )
+    deleted = [_deleted(resource) for resource in left_out(desired, before)] if prune else []
+    return Changeset((*changes, *deleted))
+
+
+def left_out(desired: Iterable[Resource], before: Before) -> list[Resource]:
+    """Accepted resources that are not among those desired; whatever reads others comes before them."""
+    wanted, order = {(it.kind, it.metadata.name) for it in desired}, list(KINDS)
+    found = [
+        it
+        for it in before.resources
+        if not kind_of(it).only_one and (it.kind, it.metadata.name) not in wanted
+    ]
+    return sorted(found, key=lambda it: -order.index(it.kind))
+
+
+def _deleted(resource: Resource) -> Change:
+    kept = "Its data stays; `featurestore delete --data` deletes it as well"
+    notes = ("It is not in the files", *([kept] if kind_of(resource).has_data else []))
+    return Change(resource, resource_digest(resource), ChangeAction.DELETE, notes=notes)
 
 
 def apply(changeset: Changeset, registry: Registry) -> None:
@@ -184,7 +210,9 @@ def apply(changeset: Changeset, registry: Registry) -> None:
         StorageError: storage did not answer; what was recorded until then stays.
     """
     for change in changeset.changes:
-        if change.action is not ChangeAction.UNCHANGED:
+        if change.action is ChangeAction.DELETE:
+            registry.remove(type(change.resource), change.resource.metadata.name)
+        elif change.action is not ChangeAction.UNCHANGED:
             registry.accept(change.resource)
 
 

@@ -6,6 +6,7 @@ wanted, what was got, and the nearest right word.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from featurestore.resources.node import Document, documents
 from featurestore.resources.problem import problems_of
 from featurestore.resources.resource import Resource
 
+STDIN = Path("-")
 MAX_BYTES = 4 * 1024**2
 _OF_THE_SERVER = frozenset(
     """creationTimestamp deletionGracePeriodSeconds deletionTimestamp finalizers generateName generation
@@ -72,7 +74,10 @@ class Loaded:
 
 
 def load(paths: Sequence[Path]) -> Loaded:
-    """The resources in these files, and in the ``*.yaml`` and ``*.yml`` files of these folders."""
+    """The resources in these files, and in the ``*.yaml`` and ``*.yml`` files of these folders.
+
+    ``-`` is standard input.
+    """
     declared: list[Declared] = []
     problems: list[SpecError] = []
     broken: set[tuple[str, str]] = set()
@@ -92,7 +97,9 @@ def load(paths: Sequence[Path]) -> Loaded:
 
 def _files(paths: Sequence[Path], problems: list[SpecError]) -> Iterator[Path]:
     for path in paths:
-        if path.is_dir():
+        if path == STDIN:
+            yield path
+        elif path.is_dir():
             found = sorted(
                 it for it in path.iterdir() if it.suffix in (".yaml", ".yml") and it.name[0] != "."
             )
@@ -126,7 +133,7 @@ def _resources(file: Path, problems: list[SpecError], broken: set[tuple[str, str
 
 def _text(file: Path) -> str:
     try:
-        data = file.read_bytes()
+        data = sys.stdin.buffer.read() if file == STDIN else file.read_bytes()
         if len(data) > MAX_BYTES:
             wanted = f"at most {MAX_BYTES} bytes"
             raise SpecError("the file is too large", where=str(file), wanted=wanted, got=f"{len(data)} bytes")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,7 @@ def test_what_is_wrong_in_a_field_and_in_a_reference_is_told_at_once(featurestor
     )
     said = featurestore("apply", "-f", ".")
     assert said.code == 2
-    assert "flights.yaml:11: spec.source.onOverwrite" in said.err
+    assert "flights.yaml:12: spec.source.onOverwrite" in said.err
     assert "unknown DataPipeline 'fligths'" in said.err
     assert "Did you mean 'flights'?" in said.err
     assert said.err.count("error: ") == 2, "a view of the pipeline that is wrong is not wrong"
@@ -166,3 +167,60 @@ def test_a_source_outside_of_the_project_is_refused_unless_its_root_is_named(
     assert f"FEATURESTORE_SOURCE_ROOTS={other}" in said.err
     monkeypatch.setenv("FEATURESTORE_SOURCE_ROOTS", str(other))
     assert featurestore("apply", "-f", ".").code == 0
+
+
+def test_resources_are_read_from_standard_input(
+    featurestore: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    featurestore("apply", "-f", ".")
+    text = (folder / "aircraft-delays.yaml").read_text().replace("windows: [1d, 7d]", "windows: [1d]")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    said = featurestore("apply", "-f", "-")
+    assert said.code == 0
+    assert "~ FeatureView 'aircraft-delays'" in said.out
+    monkeypatch.setattr(
+        "sys.stdin", io.TextIOWrapper(io.BytesIO(text.replace("ttl", "tt").replace("# tt", "tt").encode()))
+    )
+    said = featurestore("plan", "-f", "-")
+    assert said.code == 2
+    assert "-:" in said.err
+
+
+def test_a_store_on_standard_input_is_applied_to_the_project_of_the_folder(
+    featurestore: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything = "\n---\n".join(path.read_text() for path in folder.glob("*.yaml"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(everything.encode())))
+    said = featurestore("apply", "-f", "-")
+    assert "3 new, 0 changed, 0 unchanged" in said.out
+
+
+def test_pruning_deletes_what_is_not_in_the_files_and_keeps_its_data(featurestore: Any, folder: Path) -> None:
+    featurestore("apply", "-f", ".")
+    kept = folder / "store" / "features" / "aircraft-delays" / "rows"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    (folder / "aircraft-delays.yaml").unlink()
+    assert "deleted" not in featurestore("apply", "-f", ".").out
+    planned = featurestore("plan", "-f", ".", "--prune").out
+    assert "- FeatureView 'aircraft-delays'" in planned
+    assert "1 deleted. Nothing is recorded yet" in planned
+    registry = open_project(None, {}, folder).registry
+    assert registry.names(FeatureView) == ["aircraft-delays"]
+    said = featurestore("apply", "-f", ".", "--prune", "-o", "json")
+    assert json.loads(said.out)["delete"] == 1
+    assert registry.names(FeatureView) == []
+    assert registry.names(DataPipeline) == ["flights"]
+    assert kept.exists()
+    assert "Nothing to do" in featurestore("apply", "-f", ".", "--prune").out
+
+
+def test_what_is_still_read_is_not_pruned(featurestore: Any, folder: Path) -> None:
+    featurestore("apply", "-f", ".")
+    (folder / "flights.yaml").unlink()
+    said = featurestore("apply", "-f", ".", "--prune")
+    assert said.code == 2
+    assert "unknown DataPipeline 'flights'" in said.err
+    assert open_project(None, {}, folder).registry.names(DataPipeline) == ["flights"]
+    (folder / "aircraft-delays.yaml").unlink()
+    assert "2 deleted" in featurestore("apply", "-f", ".", "--prune").out

@@ -20,6 +20,7 @@ def test_it_makes_a_store_a_pipeline_and_a_view_and_says_what_to_do_next(
         "flights.yaml",
         "aircraft-delays.yaml",
         ".gitignore",
+        "featurestore.schema.json",
         "data",
     }
     assert (tmp_path / "demo" / "data" / "raw" / "flights").is_dir()

@@ -1,0 +1,122 @@
+"""The fields of a kind with types, defaults and descriptions, as people read them: for ``explain`` and the docs.
+
+They come from the schema of the CustomResourceDefinition, and so from the models.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from featurestore.errors import NotFound, did_you_mean
+from featurestore.resources.crd import definition
+from featurestore.resources.kinds import Kind
+
+Schema = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class FieldDoc:
+    """One field. ``path``: from the kind, with ``[]`` for each item and ``.*`` for each value of a mapping.
+
+    ``default``: as YAML; "" if there is none. ``rules``: what must hold of it, as sentences.
+    """
+
+    path: str
+    type: str
+    required: bool
+    default: str
+    description: str
+    rules: tuple[str, ...] = ()
+
+
+def spec_schema(kind: Kind) -> Schema:
+    """The schema of a kind's objects, without their status."""
+    [version] = definition(kind)["spec"]["versions"]
+    schema: dict[str, Any] = dict(version["schema"]["openAPIV3Schema"])
+    schema["properties"] = {name: it for name, it in schema["properties"].items() if name != "status"}
+    return schema
+
+
+def explain_field(kind: Kind, path: Sequence[str]) -> tuple[FieldDoc, list[FieldDoc]]:
+    """A field of a kind, and the fields right below it.
+
+    Raises:
+        NotFound: the kind has no such field; the message names the nearest.
+    """
+    schema, at, required = spec_schema(kind), "", True
+    for name in path:
+        inner, below = _inside(schema)
+        fields = inner.get("properties", {})
+        if name not in fields:
+            raise NotFound(
+                f"there is no field {name!r}",
+                where=f"{kind.name}{at}",
+                hint=did_you_mean(name, fields) if fields else "It has no fields",
+            )
+        required = name in inner.get("required", ())
+        schema, at = fields[name], f"{at}{below}.{name}"
+    inner, below = _inside(schema)
+    return _field(at.removeprefix("."), schema, required=required), list(_fields(inner, f"{at}{below}"))
+
+
+def all_fields(kind: Kind) -> Iterator[FieldDoc]:
+    """Every field of a kind's spec, from the outside in."""
+    return _walk(spec_schema(kind)["properties"]["spec"], "spec")
+
+
+def _walk(schema: Schema, at: str) -> Iterator[FieldDoc]:
+    inner, below = _inside(schema)
+    for field in _fields(inner, f"{at}{below}"):
+        yield field
+        yield from _walk(inner["properties"][field.path.rpartition(".")[2]], field.path)
+
+
+def _inside(schema: Schema) -> tuple[Schema, str]:
+    """The object that a list or a mapping holds, and how its path goes on."""
+    below = ""
+    while True:
+        if "items" in schema:
+            schema, below = schema["items"], f"{below}[]"
+        elif "additionalProperties" in schema:
+            schema, below = schema["additionalProperties"], f"{below}.*"
+        else:
+            return schema, below
+
+
+def _fields(schema: Schema, at: str) -> Iterator[FieldDoc]:
+    required = schema.get("required", ())
+    for name, field in schema.get("properties", {}).items():
+        yield _field(f"{at}.{name}".removeprefix("."), field, required=name in required)
+
+
+def _field(path: str, schema: Schema, *, required: bool) -> FieldDoc:
+    default = schema.get("default")
+    shown = "" if default in (None, "", {}) else json.dumps(default, ensure_ascii=False)
+    rules = tuple(rule["message"] for rule in schema.get("x-kubernetes-validations", ()))
+    return FieldDoc(path, _type(schema), required, shown, schema.get("description", ""), rules)
+
+
+def _type(schema: Schema) -> str:
+    """The type in a few words: ``Parquet | CSV``, ``list of string``, ``integer, 1 to 500``."""
+    if "enum" in schema:
+        return " | ".join(map(str, schema["enum"]))
+    if schema.get("x-kubernetes-int-or-string"):
+        return "integer or string"
+    match schema.get("type"):
+        case "array":
+            return f"list of {_type(schema['items'])}"
+        case "object" if "additionalProperties" in schema:
+            return f"mapping to {_type(schema['additionalProperties'])}"
+        case None:
+            return "any"
+        case named:
+            bounds = [schema.get("minimum"), schema.get("maximum")]
+            if bounds == [None, None]:
+                return str(named)
+            low, high = bounds
+            if high is None:
+                return f"{named}, at least {low}"
+            return f"{named}, at most {high}" if low is None else f"{named}, {low} to {high}"
