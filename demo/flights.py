@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -33,23 +33,29 @@ def load(name: str) -> pl.DataFrame:
     return frame
 
 
-def whole_weeks_to(today: date) -> timedelta:
-    """How far to move 2013 so that it ends two to nine days ago. Weekdays stay what they were.
+END = datetime(2013, 12, 30, 22, 30, tzinfo=UTC)
+"""What becomes now: an afternoon in New York, and the last day of which the weather is known."""
 
-    Its last flights left on the first of January 2014, as UTC has it, and landed hours later.
-    """
-    return timedelta(days=(today - date(2014, 1, 3)).days // 7 * 7)
+
+def shift_to(now: datetime) -> timedelta:
+    """How far to move 2013 so that ``END`` is now, to five minutes."""
+    step = timedelta(minutes=5)
+    return (now - END) // step * step
+
+
+_departed = pl.col("time_hour") + pl.duration(minutes=pl.col("minute") + pl.col("dep_delay").fill_null(0))
+"""When a flight left. Some are still in the air: what they bring is not served before they land."""
 
 
 def stage(folder: Path, now: datetime) -> Staged:
     """Write all files below ``folder``: one Parquet file of flights a day, weather and planes as CSV."""
-    shift = whole_weeks_to(now.astimezone(UTC).date())
+    shift = shift_to(now)
     folder.mkdir(parents=True)
     moved = pl.col("time_hour").str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_zone="UTC") + shift
-    weather = load("weather").with_columns(time_hour=moved)
+    weather = load("weather").with_columns(time_hour=moved).filter(pl.col("time_hour") <= now)
     weather.write_csv(folder / "weather.csv", datetime_format="%Y-%m-%dT%H:%M:%SZ")
     load("planes").write_csv(folder / "planes.csv")
-    flights = load("flights").with_columns(time_hour=moved)
+    flights = load("flights").with_columns(time_hour=moved).filter(_departed <= now)
     flights = flights.sort("time_hour", maintain_order=True)
     days = flights.with_columns(day_=pl.col("time_hour").dt.date()).partition_by("day_", include_key=False)
     files = []
