@@ -12,7 +12,7 @@ from typing import Any
 
 from featurestore.errors import NotFound, did_you_mean
 from featurestore.resources.crd import definition
-from featurestore.resources.kinds import Kind
+from featurestore.resources.kinds import ResourceKind
 
 Schema = Mapping[str, Any]
 
@@ -32,7 +32,7 @@ class FieldDoc:
     rules: tuple[str, ...] = ()
 
 
-def spec_schema(kind: Kind) -> Schema:
+def spec_schema(kind: ResourceKind) -> Schema:
     """The schema of a kind's objects, without their status."""
     [version] = definition(kind)["spec"]["versions"]
     schema: dict[str, Any] = dict(version["schema"]["openAPIV3Schema"])
@@ -40,7 +40,7 @@ def spec_schema(kind: Kind) -> Schema:
     return schema
 
 
-def explain_field(kind: Kind, path: Sequence[str]) -> tuple[FieldDoc, list[FieldDoc]]:
+def explain_field(kind: ResourceKind, path: Sequence[str]) -> tuple[FieldDoc, list[FieldDoc]]:
     """A field of a kind, and the fields right below it.
 
     Raises:
@@ -62,7 +62,7 @@ def explain_field(kind: Kind, path: Sequence[str]) -> tuple[FieldDoc, list[Field
     return _field(at.removeprefix("."), schema, required=required), list(_fields(inner, f"{at}{below}"))
 
 
-def all_fields(kind: Kind) -> Iterator[FieldDoc]:
+def all_fields(kind: ResourceKind) -> Iterator[FieldDoc]:
     """Every field of a kind's spec, from the outside in."""
     return _walk(spec_schema(kind)["properties"]["spec"], "spec")
 
