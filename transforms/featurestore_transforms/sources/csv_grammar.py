@@ -121,7 +121,10 @@ class CsvGrammar:
             elif not final and len(data) - at < _OPEN_BYTES and self._unfinished.match(data, at):
                 break
             else:
-                at = self._break(data, at, found)
+                after = self._break(data, at, found, whole=final or len(data) - at >= _OPEN_BYTES)
+                if after is None:
+                    break
+                at = after
         found.good, found.rest = b"".join(good), data[at:]
         return found
 
@@ -144,7 +147,7 @@ class CsvGrammar:
             found = Records()
             if not final and self._unfinished.match(data, at):
                 raise UnreadableFile("file:format", f"the first line is longer than {len(data):,} bytes")
-            self._break(data, at, found)
+            self._break(data, at, found, whole=True)
             raise UnreadableFile("file:format", f"the first line: {found.broken[0].why}")
         if (why := self._why_not_text(record[0])) is not None:
             raise UnreadableFile("file:format", f"the first line is {why}. See spec.source.csv.encoding")
@@ -201,8 +204,10 @@ class CsvGrammar:
             return sum(1 for _ in self._record.finditer(piece))
         return piece.count(b"\n")
 
-    def _break(self, data: bytes, at: int, found: Records) -> int:
+    def _break(self, data: bytes, at: int, found: Records, *, whole: bool) -> int | None:
         """Where reading goes on after the record that breaks the grammar at this place.
+
+        None if its line does not end yet, unless these bytes are the ``whole`` that there will be of it.
 
         Lines that it took into a value in quotes are records of their own if each of them looks like one. If not,
         they may be lines of that value, and are quarantined with it.
@@ -215,6 +220,8 @@ class CsvGrammar:
         else:
             why = "a quote inside a value that does not begin with one"
         newline = _NEWLINE.search(data, stopped)
+        if newline is None and not whole:
+            return None
         end = newline.end() if newline else len(data)
         first = _NEWLINE.search(data, at)
         after = first.end() if first else end
