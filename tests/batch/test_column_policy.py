@@ -138,6 +138,7 @@ def test_new_fields_of_structs_and_lists_are_added(pipeline: Make) -> None:
     p = nested(pipeline, "Evolve")
     old = {"id": 1, "u": {"n": "a", "city": None}, "l": [{"x": 1, "y": None}]}
     new = {"id": 2, "u": {"n": "b", "city": "x"}, "l": [{"x": 2, "y": {"z": True}}, {"x": 3, "y": None}]}
+    assert p.quarantine("rule", "reason") == []
     assert p.rows("id", "u", "l") == [old, new, old]
     assert p.quarantine() == []
 

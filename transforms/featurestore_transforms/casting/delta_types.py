@@ -99,6 +99,10 @@ def store(value: pl.Expr, source: pl.DataType, target: pl.DataType, *, declared:
         return _both(Fit(exact, _whole_microseconds(value, source)), store(exact, pl.Int64(), target))
     if isinstance(source, pl.Struct) and isinstance(target, pl.Struct):
         return _fields(value, source, target, declared)
+    if isinstance(source, pl.Array) and isinstance(target, pl.List):
+        return store(value.arr.to_list(), pl.List(source.inner), target, declared=declared)
+    if isinstance(source, pl.List) and isinstance(target, pl.List):
+        return _items(value, source, target, declared)
     found = fit_to(value, source, target, exact=not declared)
     if found is None:
         return Fit(pl.lit(None, target), value.is_null())
@@ -128,6 +132,16 @@ def _both(first: Fit, second: Fit) -> Fit:
         fits = second.fits if first.fits is None else first.fits
         return Fit(second.value, fits)
     return Fit(second.value, first.fits & second.fits)
+
+
+def _items(value: pl.Expr, source: pl.List, target: pl.List, declared: bool) -> Fit:
+    """Item by item: a list fits if all of its items do."""
+    found = store(pl.element(), whole(source.inner), whole(target.inner), declared=declared)
+    items = value.list.eval(found.value)
+    if found.fits is None:
+        return Fit(items)
+    fits = value.list.eval(found.fits.fill_null(True)).list.all().fill_null(True)
+    return Fit(pl.when(fits).then(items), fits)
 
 
 def _fields(value: pl.Expr, source: pl.Struct, target: pl.Struct, declared: bool) -> Fit:
