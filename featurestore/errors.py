@@ -4,6 +4,7 @@
     ├── SpecError            a resource is wrong: its YAML, a field, an expression, a reference      exit 2
     ├── NotFound             a view, feature, pipeline, store or file that is asked for is absent    exit 3
     ├── RequestError         a call's arguments are wrong: entities, times, feature names            exit 2
+    ├── Refused              files were refused, or nothing of a batch was taken: see quarantine     exit 4
     ├── CodeError            the user's own code raised or could not be imported                     exit 5
     └── TransientError       the outside world failed; the same call may succeed later               exit 75
         ├── Conflict         another writer was first
@@ -98,6 +99,12 @@ class RequestError(FeatureStoreError, ValueError):
     """The arguments of a call are wrong."""
 
     exit_code = 2
+
+
+class Refused(FeatureStoreError):
+    """All was done, and files are in quarantine, or nothing of a batch was taken."""
+
+    exit_code = 4
 
 
 class CodeError(FeatureStoreError):

@@ -58,6 +58,11 @@ class Ledger:
         return self._uid
 
     @property
+    def storage(self) -> Storage:
+        """Where it stands."""
+        return self._storage
+
+    @property
     def pipeline(self) -> str:
         """Name of the pipeline."""
         return self._pipeline

@@ -15,6 +15,8 @@ class BatchResult(Model):
     ``rows_read = rows_committed + rows_quarantined + rows_dropped + rows_filtered``, where the last are rows
     that the transforms left out (negative if they made rows). ``broken``: rule to number of rows.
     ``files_refused``: rule to number of files, as many as ``files_quarantined``.
+    ``caught``: index of a file to how many of its rows are in quarantine, 0 if it is there as a whole.
+    ``open_files``, ``open_rows``: what this batch and all before it put there and no batch ran again.
     ``watermarks_us``: timestamp column to its greatest value in the batch, UTC microseconds.
     ``peak_bytes``: greatest resident size of the process that ran it, while it did where that can be told.
     ``dataset_rows``, ``dataset_bytes``, ``dataset_columns`` (name to type): of the dataset after it.
@@ -32,6 +34,9 @@ class BatchResult(Model):
     rows_dropped: int
     broken: dict[str, int] = Field(default_factory=dict)
     files_refused: dict[str, int] = Field(default_factory=dict)
+    caught: dict[int, int] = Field(default_factory=dict)
+    open_files: int = 0
+    open_rows: int = 0
     watermarks_us: dict[str, int] = Field(default_factory=dict)
     bytes_read: int = 0
     peak_bytes: int = 0
@@ -39,6 +44,11 @@ class BatchResult(Model):
     dataset_bytes: int = 0
     dataset_columns: dict[str, str] = Field(default_factory=dict)
     finished_us: int
+
+    @property
+    def took_nothing(self) -> bool:
+        """Whether something was refused, and no row was taken."""
+        return bool(self.caught) and self.rows_committed == 0
 
 
 def is_drift(rule: str) -> bool:

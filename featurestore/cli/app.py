@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 EXIT_CODES = """\
 Exit codes: 0 done; 1 an unforeseen error; 2 a resource or an argument is wrong; 3 what is asked for is not there;
+4 done, but files were refused, or nothing of a batch was taken;
 5 your code raised or is not installed; 75 the outside world failed, try again;
 130 stopped at once by a second Ctrl-C.
 """
@@ -36,7 +37,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 quarantine_app = typer.Typer(
-    help="Rows and files that broke a rule: list, show, run again.", no_args_is_help=True
+    help="Rows and files that broke a rule: list, show, run again, dismiss.", no_args_is_help=True
 )
 app.add_typer(quarantine_app, name="quarantine")
 
@@ -398,3 +399,16 @@ def quarantine_replay(name: Name, batch: Batch = None, file: File = None) -> Non
     from featurestore.cli.quarantine import replay
 
     _print(replay(settings.project(), name, batch=batch, file=file, now_us=current_us()))
+
+
+@quarantine_app.command("dismiss")
+def quarantine_dismiss(
+    name: Name,
+    because: Annotated[str, typer.Option("--because", help="Why it may be left aside; it is recorded.")],
+    batch: Batch = None,
+    file: File = None,
+) -> None:
+    """Close what is in quarantine without running it again: it is counted as open no more."""
+    from featurestore.cli.quarantine import dismiss
+
+    _print(dismiss(settings.project(), name, because=because, batch=batch, file=file, now_us=current_us()))

@@ -56,7 +56,7 @@ def _list(kind: ResourceKind, item: ListSummary, now_us: int) -> str:
 
 def _pipeline(project: Project, item: PipelineSummary, now_us: int) -> str:
     spec = item.accepted.resource.spec
-    last, broken = item.last, _quarantined(project, item.name)
+    last, refused = item.last, item.quarantine
     said = document(item.accepted.resource)["spec"]
     steps = [next(iter(step)) for step in said.get("transforms", [])]
     facts = [
@@ -70,7 +70,7 @@ def _pipeline(project: Project, item: PipelineSummary, now_us: int) -> str:
         ("Dataset", f"{project.storage.uri(paths.dataset(item.name))}"),
         ("Commit", last.dataset_version if last else "none yet"),
         ("Rows", f"{last.dataset_rows:,}, {size(last.dataset_bytes)}" if last else "0"),
-        ("In quarantine", f"{broken:,}" + (" (featurestore quarantine ls)" if broken else "")),
+        ("In quarantine", f"{refused} (featurestore quarantine ls {item.name})" if refused else "nothing"),
         ("Batches", f"{item.done:,} committed, {item.head - item.done:,} pending"),
         *_bounds(spec.resources, spec.deletion_policy),
     ]
@@ -112,7 +112,7 @@ def _view(project: Project, item: ViewSummary, now_us: int) -> str:
             ("Commit", f"{build.source_version:,}, in version {build.version:,} of the view's table"),
             ("Online commit", item.online),
             ("Rows", f"{build.rows:,}"),
-            ("In quarantine", f"{build.rows_quarantined:,}"),
+            ("In quarantine", str(item.quarantine)),
             ("Watermark", watermark),
             ("Freshness", age(item.freshness_s(now_us))),
         ]
@@ -179,14 +179,6 @@ def _batches(project: Project, item: PipelineSummary) -> str:
         for r in results
     ]
     return columns(["BATCH", "COMMIT", "TIME", "FILES", "ROWS", "QUARANTINED", "RULES"], rows, _inner_width())
-
-
-def _quarantined(project: Project, pipeline: str) -> int:
-    """Rows in the pipeline's quarantine."""
-    from featurestore.storage.delta import Table
-
-    table = Table.open(project.storage, paths.quarantine("pipelines", pipeline))
-    return 0 if table is None else sum(file.rows for file in table.files())
 
 
 def _inner_width() -> int | None:

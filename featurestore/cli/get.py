@@ -82,23 +82,24 @@ def _table(kind: ResourceKind, items: Sequence[Summary], now_us: int) -> tuple[l
                 "PENDING",
                 "COMMIT",
                 "LAST ROWS",
-                "LAST QUARANTINED",
                 "LAST RUN",
+                "FILES REFUSED",
+                "ROWS REFUSED",
                 "ERRORS",
             ]
             last = item.last
             ran_s = (now_us - last.finished_us) / SECOND_US if last else None
             rows.append(
                 [item.name, item.ready.status.value, item.done, item.head - item.done]
-                + ([last.dataset_version, last.rows_committed, last.rows_quarantined] if last else [None] * 3)
-                + [age(ran_s), item.errors]
+                + ([last.dataset_version, last.rows_committed] if last else [None] * 2)
+                + [age(ran_s), item.quarantine.files, item.quarantine.rows, item.errors]
             )
         elif isinstance(item, ListSummary):
             header = ["NAME", "READY", *(column.name.upper() for column in kind.columns)]
             said = item.to_dict()
             rows.append([item.name, item.ready.status.value, *(_at(said, it.path) for it in kind.columns)])
         else:
-            header = ["NAME", "READY", "FRESHNESS", "ROWS", "COMMIT", "ONLINE", "ERRORS"]
+            header = ["NAME", "READY", "FRESHNESS", "ROWS", "COMMIT", "ONLINE", "ROWS REFUSED", "ERRORS"]
             build = item.build
             rows.append(
                 [
@@ -108,6 +109,7 @@ def _table(kind: ResourceKind, items: Sequence[Summary], now_us: int) -> tuple[l
                     build.rows if build else None,
                     build.source_version if build else None,
                     item.online,
+                    item.quarantine.rows,
                     item.errors,
                 ]
             )

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import getpass
 import json
+import socket
 from typing import Literal
 
 from featurestore.cli.output import OutputFormat, columns, dump, listing, screen_width
 from featurestore.cli.summary import pipeline_summary
 from featurestore.errors import NotFound, did_you_mean
 from featurestore.humanize import count, format_time
+from featurestore.quarantine import dismiss as closing
 from featurestore.quarantine import entries
+from featurestore.quarantine import replay as run_again
 from featurestore.registry.project import Project
 from featurestore.resources import DataPipeline, FeatureView
 
@@ -28,7 +32,7 @@ def ls(project: Project, name: str | None, every: bool, form: OutputFormat | Non
         (kind, resource, entry)
         for kind, resource in _resources(project, name)
         for entry in entries.entries(project.storage, kind, resource)
-        if every or entry.replayed_in is None
+        if every or entry.is_open
     ]
     if form in (OutputFormat.JSON, OutputFormat.YAML):
         return dump(
@@ -46,6 +50,12 @@ def ls(project: Project, name: str | None, every: bool, form: OutputFormat | Non
                         "version": entry.version,
                         "quarantinedAt": format_time(entry.quarantined_us),
                         "replayedIn": entry.replayed_in,
+                        "dismissed": entry.dismissed
+                        and {
+                            "by": entry.dismissed.by,
+                            "at": format_time(entry.dismissed.at_us),
+                            "because": entry.dismissed.because,
+                        },
                     }
                     for kind, resource, entry in found
                 ]
@@ -54,14 +64,14 @@ def ls(project: Project, name: str | None, every: bool, form: OutputFormat | Non
         )
     if not found:
         return "Nothing is in quarantine."
-    header = ["OF", "BATCH", "FILE", "RULE", "ROWS", "URI", "REASON"] + (["REPLAYED IN"] if every else [])
+    header = ["OF", "BATCH", "FILE", "RULE", "ROWS", "URI", "REASON"] + (["CLOSED"] if every else [])
     rows: list[list[object]] = []
     for kind, resource, entry in found:
         of = f"{kind.removesuffix('s')}/{resource}"
         caught = "file" if entry.rows is None else entry.rows
         uri = entry.uri if form is OutputFormat.WIDE else _short(entry.uri)
         row: list[object] = [of, str(entry.batch), str(entry.file), entry.rule, caught, uri, entry.reason]
-        rows.append([*row, entry.replayed_in] if every else row)
+        rows.append([*row, _closed(entry)] if every else row)
     return columns(header, rows, screen_width())
 
 
@@ -112,7 +122,7 @@ def replay(project: Project, name: str, *, batch: int | None, file: int | None, 
         RequestError: a file is gone or was changed since.
     """
     pipeline_summary(project, name)
-    manifest = entries.replay(
+    manifest = run_again.replay(
         project.storage, name, base=str(project.folder), now_us=now_us, batch=batch, file=file
     )
     if manifest is None:
@@ -122,6 +132,35 @@ def replay(project: Project, name: str, *, batch: int | None, file: int | None, 
         f"Batch {manifest.number} of {name} runs {count(files, 'file')} again, under spec {manifest.spec_digest}. "
         "`featurestore run` does it."
     )
+
+
+def dismiss(
+    project: Project, name: str, *, because: str, batch: int | None, file: int | None, now_us: int
+) -> str:
+    """Close open entries without running them again; what to print.
+
+    Raises:
+        NotFound: there is no such pipeline or view.
+        RequestError: no reason is given.
+    """
+    ((kind, _),) = _resources(project, name)
+    by = f"{getpass.getuser()}@{socket.gethostname()}"
+    done = closing.dismiss(
+        project.storage, kind, name, because=because, by=by, now_us=now_us, batch=batch, file=file
+    )
+    if done is None:
+        return "Nothing is open."
+    whole = sum(rows == 0 for _, _, rows in done.entries)
+    rows = sum(rows for _, _, rows in done.entries)
+    return f"Dismissed {count(whole, 'file')} and {count(rows, 'row')} of {name}, as {by}: {done.because}"
+
+
+def _closed(entry: entries.Quarantined) -> str:
+    if entry.replayed_in is not None:
+        return f"run again in batch {entry.replayed_in}"
+    if entry.dismissed is not None:
+        return f"by {entry.dismissed.by} at {format_time(entry.dismissed.at_us)}: {entry.dismissed.because}"
+    return ""
 
 
 def _resources(project: Project, name: str | None) -> list[tuple[Literal["pipelines", "views"], str]]:

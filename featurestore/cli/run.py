@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.status import Status
 from rich.text import Text
 
+from featurestore.errors import NotFound
 from featurestore.humanize import format_time
 from featurestore.reconcile.steps import Step, describe
 from featurestore.registry.project import Project
@@ -21,7 +22,13 @@ from featurestore.runner.source_watcher import SourceWatcher
 from featurestore.runner.worker import Worker, check_engine
 from featurestore.timestamps import current_us
 
-_MARKS = {"Failed": ("✗", "red"), "Published": ("✓", "green"), "BatchCommitted": ("✓", "green")}
+_MARKS = {
+    "Failed": ("✗", "red"),
+    "BatchRefused": ("✗", "red"),
+    "BatchPartlyRefused": ("!", "yellow"),
+    "Published": ("✓", "green"),
+    "BatchCommitted": ("✓", "green"),
+}
 
 
 class Screen:
@@ -82,6 +89,8 @@ def run(project: Project, *, once: bool) -> None:
 
     Raises:
         FeatureStoreError: with ``once``, the first thing that could not be done.
+        NotFound: with ``once``, nothing was applied.
+        Refused: with ``once``, all was done, and not all was taken.
         KeyboardInterrupt: after the second signal.
     """
     check_engine()
@@ -90,6 +99,12 @@ def run(project: Project, *, once: bool) -> None:
     journal = Journal(project.state)
     with Screen(console, journal) as screen:
         if not project.registry.names(DataPipeline):
+            if once:
+                raise NotFound(
+                    "nothing is applied yet",
+                    where=project.storage.root,
+                    hint="`featurestore apply -f .` does it",
+                )
             screen.say("Nothing is applied yet: `featurestore apply -f .` does it.")
         runner = Runner(project, worker, watcher, screen, current_us)
         signals = _Signals(runner, screen, worker)
@@ -100,6 +115,8 @@ def run(project: Project, *, once: bool) -> None:
                 screen.happened(_event("Started", f"{mode}; storage root {project.storage.root}"))
                 runner.run(draining=once)
                 screen.happened(_event("Stopped", "nothing is under way"))
+                if once:
+                    runner.raise_refused()
         except KeyboardInterrupt:
             worker.kill()
             screen.happened(_event("Stopped", "at once; what was under way is done again by the next run"))

@@ -9,6 +9,7 @@ from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.result import BatchResult
 from featurestore.errors import NotFound, did_you_mean
 from featurestore.humanize import format_time
+from featurestore.quarantine.tally import OpenQuarantine, open_of_pipeline, open_of_view
 from featurestore.reconcile.conditions import Condition, ResourceStatus, read_status, unknown
 from featurestore.reconcile.listed import listed_condition
 from featurestore.reconcile.reasons import Reason
@@ -26,7 +27,10 @@ NEVER_SEEN = unknown("Ready", Reason.NOT_OBSERVED, "No runner has looked at it y
 
 @dataclass(frozen=True)
 class PipelineSummary:
-    """``head``: batches begun; ``done``: batches committed; ``last``: the result of the last of these."""
+    """``head``: batches begun; ``done``: batches committed; ``last``: the result of the last of these.
+
+    ``quarantine``: what is open.
+    """
 
     name: str
     accepted: Accepted[DataPipeline]
@@ -34,6 +38,7 @@ class PipelineSummary:
     head: int
     done: int
     last: BatchResult | None
+    quarantine: OpenQuarantine
 
     @property
     def ready(self) -> Condition:
@@ -46,7 +51,12 @@ class PipelineSummary:
 
     def to_dict(self) -> dict[str, Any]:
         """As kubectl shows an object."""
-        facts: dict[str, Any] = {"batches": self.done, "batchesPending": self.head - self.done}
+        facts: dict[str, Any] = {
+            "batches": self.done,
+            "batchesPending": self.head - self.done,
+            "quarantinedFiles": self.quarantine.files,
+            "quarantinedRows": self.quarantine.rows,
+        }
         if self.last is not None:
             facts |= {
                 "commit": self.last.dataset_version,
@@ -60,13 +70,14 @@ class PipelineSummary:
 
 @dataclass(frozen=True)
 class ViewSummary:
-    """``build``: how far the build that serves has come."""
+    """``build``: how far the build that serves has come. ``quarantine``: what is open of it."""
 
     name: str
     accepted: Accepted[FeatureView]
     status: ResourceStatus | None
     serving: ActiveBuild | None
     build: BuildResult | None
+    quarantine: OpenQuarantine
 
     @property
     def ready(self) -> Condition:
@@ -95,9 +106,8 @@ class ViewSummary:
 
     @property
     def errors(self) -> str:
-        """Rows in quarantine, and what fails now."""
-        rows = f"{self.build.rows_quarantined:,}" if self.build else "0"
-        return ", ".join([rows, *_wrong(self.status)])
+        """What fails now."""
+        return ", ".join(_wrong(self.status)) or "none"
 
     def to_dict(self) -> dict[str, Any]:
         """As kubectl shows an object."""
@@ -110,7 +120,7 @@ class ViewSummary:
                 "commit": self.build.source_version,
                 "version": self.build.version,
                 "rows": self.build.rows,
-                "rowsQuarantined": self.build.rows_quarantined,
+                "quarantinedRows": self.quarantine.rows,
                 "watermark": None if watermark_us is None else format_time(watermark_us),
                 "onlineCommit": self.online_commit,
             }
@@ -167,6 +177,7 @@ def pipeline_summary(project: Project, name: str) -> PipelineSummary:
         ledger.last_batch(),
         last.number if last else 0,
         last,
+        open_of_pipeline(project.storage, last),
     )
 
 
@@ -179,7 +190,8 @@ def view_summary(project: Project, name: str) -> ViewSummary:
     accepted = _accepted(project, FeatureView, name)
     serving = read_active_build(project.storage, name)
     build = read_build(project.storage, name, serving.digest) if serving else None
-    return ViewSummary(name, accepted, read_status(project.storage, "views", name), serving, build)
+    status = read_status(project.storage, "views", name)
+    return ViewSummary(name, accepted, status, serving, build, open_of_view(project.storage, build))
 
 
 def list_summary(project: Project, kind: ResourceKind, name: str) -> ListSummary:

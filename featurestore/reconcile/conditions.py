@@ -26,6 +26,7 @@ ConditionType = Literal[
     "SchemaAccepted",
     "Materialized",
     "OnlineSynced",
+    "QuarantineEmpty",
     "Degraded",
     "OfflineReachable",
     "OnlineReachable",
@@ -62,8 +63,12 @@ class ResourceStatus(Model):
 
     @property
     def troubles(self) -> tuple[Condition, ...]:
-        """The conditions that call for somebody: a failure stands, or the last batch met drift."""
-        wrong = {"Degraded": ConditionStatus.TRUE, "SchemaAccepted": ConditionStatus.FALSE}
+        """The conditions that call for somebody: a failure stands, the last batch met drift, or quarantine is open."""
+        wrong = {
+            "Degraded": ConditionStatus.TRUE,
+            "SchemaAccepted": ConditionStatus.FALSE,
+            "QuarantineEmpty": ConditionStatus.FALSE,
+        }
         return tuple(it for it in self.conditions if wrong.get(it.type) == it.status)
 
 

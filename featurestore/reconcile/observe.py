@@ -9,6 +9,7 @@ from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.result import BatchResult
 from featurestore.online.index import OnlineIndex
 from featurestore.online.versions import OnlineVersion
+from featurestore.quarantine.tally import open_of_pipeline, open_of_view
 from featurestore.reconcile.state import ObservedPipeline, ObservedView
 from featurestore.registry.registry import Accepted, Registry
 from featurestore.resources import FeatureView, FeatureViewSpec
@@ -37,6 +38,8 @@ def observe_pipeline(ledger: Ledger, result: BatchResult | None, backlog: Backlo
         full=backlog.full if backlog else False,
         source=backlog.failure if backlog else None,
         files_refused=result.files_refused if result else {},
+        took_nothing=result is not None and result.took_nothing,
+        quarantine=open_of_pipeline(ledger.storage, result),
         rows_refused=result.broken if result else {},
     )
 
@@ -96,9 +99,11 @@ def observe_view(
         build = read_build(storage, name, digest)
         if build is not None:
             builds[digest] = build
+    read = builds.get(serving.digest if serving else build_digest(accepted.resource.spec, uid))
+    quarantine = open_of_view(storage, read)
     held = published(name, digests)
     if isinstance(held, FailureStreak):
-        return ObservedView(serving, spec, builds, online=held)
+        return ObservedView(serving, spec, builds, online=held, quarantine=quarantine)
     versions = {digest: it.version for digest, it in held.items()}
     entities = {digest: it.entities for digest, it in held.items()}
-    return ObservedView(serving, spec, builds, versions, entities)
+    return ObservedView(serving, spec, builds, versions, entities, quarantine=quarantine)

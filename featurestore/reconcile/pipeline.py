@@ -10,6 +10,7 @@ from featurestore.humanize import count
 from featurestore.reconcile.conditions import Condition, ConditionType, false, true, unknown
 from featurestore.reconcile.draft import PlanDraft
 from featurestore.reconcile.reasons import Reason
+from featurestore.reconcile.refusals import nothing_taken, quarantine_condition, told
 from featurestore.reconcile.state import ObservedPipeline
 from featurestore.reconcile.steps import CloseBatch, RunBatch, WriteCheckpoint
 from featurestore.registry.registry import Accepted
@@ -20,7 +21,7 @@ from featurestore.timestamps import duration_us
 
 CONDITIONS: tuple[ConditionType, ...] = (
     *("Ready", "Progressing", "SourceReachable"),
-    *("SchemaAccepted", "Degraded"),
+    *("SchemaAccepted", "QuarantineEmpty", "Degraded"),
 )
 
 
@@ -50,7 +51,13 @@ class _PipelinePlan:
         else:
             reachable = self._source()
             ready = self._work()
-        return (ready, self.part.progressing(), reachable, self._schema(), self.part.degraded())
+        there, degraded = self.there, self.part.degraded()
+        if there.took_nothing and there.quarantine.last:
+            # The next batches will fare like the last one, until somebody changes something.
+            message = nothing_taken(self.name, there.done, there.files_refused, there.rows_refused)
+            ready, degraded = told(ready, degraded, message)
+        quarantine = quarantine_condition(self.name, there.quarantine)
+        return (ready, self.part.progressing(), reachable, self._schema(), quarantine, degraded)
 
     def _suspended(self) -> Condition:
         message = "Suspended: nothing is taken or run. What is there is read."
@@ -73,8 +80,10 @@ class _PipelinePlan:
             for rule, number in sorted(rules.items())
             if number and is_drift(rule)
         ]
-        if not refused:
-            message = f"Batch {there.done} refused nothing for its schema."
+        if not refused or not there.quarantine.last:
+            message = (
+                f"Batch {there.done} refused nothing for its schema{' that is open' if refused else ''}."
+            )
             return true("SchemaAccepted", Reason.ACCEPTED, message)
         return false(
             "SchemaAccepted",

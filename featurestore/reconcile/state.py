@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from featurestore.arrivals.manifest import OpenBatch
+from featurestore.quarantine.tally import OpenQuarantine
 from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline, FeatureView, FeatureViewSpec
 from featurestore.retry import FailureStreak
@@ -29,7 +30,7 @@ class ObservedPipeline:
     ``dataset_version``: what that batch committed, None before the first. ``checkpoint_is_due``: of the
     ledger. ``open``: what the next batch would take; ``full``: nothing more fits into it.
     ``source``: why the source cannot be listed. ``files_refused``, ``rows_refused``: what batch ``done`` refused,
-    rule to number.
+    rule to number. ``took_nothing``: whether that batch took no row, and refused some. ``quarantine``: what is open.
     """
 
     uid: str
@@ -41,6 +42,8 @@ class ObservedPipeline:
     full: bool = False
     source: FailureStreak | None = None
     files_refused: Mapping[str, int] = field(default_factory=dict)
+    took_nothing: bool = False
+    quarantine: OpenQuarantine = field(default_factory=OpenQuarantine)
     rows_refused: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -51,7 +54,7 @@ class ObservedView:
     ``serving_spec``: the resource that readers use now. ``builds``: digest to how far it has come, of those
     that serve or are wanted. ``published``: digest to the version that the online store holds.
     ``entities``: digest to how many it holds of it. ``online``: why the online store cannot be asked;
-    ``published`` then says nothing.
+    ``published`` then says nothing. ``quarantine``: what is open of the build that serves, else of the wanted one.
     """
 
     serving: ActiveBuild | None = None
@@ -60,6 +63,7 @@ class ObservedView:
     published: Mapping[str, int] = field(default_factory=dict)
     entities: Mapping[str, int] = field(default_factory=dict)
     online: FailureStreak | None = None
+    quarantine: OpenQuarantine = field(default_factory=OpenQuarantine)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from featurestore.reconcile.conditions import Condition, ConditionType, false, true, unknown
 from featurestore.reconcile.draft import PlanDraft
 from featurestore.reconcile.reasons import Reason
+from featurestore.reconcile.refusals import quarantine_condition, told
 from featurestore.reconcile.state import ObservedPipeline, ObservedView
 from featurestore.reconcile.steps import BuildView, Promote, Publish, Retire
 from featurestore.registry.registry import Accepted
@@ -18,7 +19,7 @@ from featurestore.retry import FailureStreak
 
 CONDITIONS: tuple[ConditionType, ...] = (
     *("Ready", "Progressing", "Materialized"),
-    *("OnlineSynced", "Degraded"),
+    *("OnlineSynced", "QuarantineEmpty", "Degraded"),
 )
 
 
@@ -35,6 +36,7 @@ def plan_view(name: str, accepted: Accepted[FeatureView], part: PlanDraft) -> No
             part.progressing(),
             false("Materialized", Reason.PIPELINE_MISSING, message),
             unknown("OnlineSynced", Reason.PIPELINE_MISSING, message),
+            unknown("QuarantineEmpty", Reason.PIPELINE_MISSING, message),
             part.degraded(),
         )
     elif there is None or isinstance(there, FailureStreak):
@@ -87,8 +89,16 @@ class _ViewPlan:
                 self._advance(self.serving, old.online.enabled is OnlineEnabled.ALWAYS)
             self._advance(self.wanted, self.online)
         materialized, synced = self._materialized(), self._synced()
-        ready = self._ready(materialized, synced, suspended)
-        return (ready, part.progressing(), materialized, synced, part.degraded())
+        ready, degraded = self._ready(materialized, synced, suspended), part.degraded()
+        build = there.builds.get(self.wanted)
+        if build is not None and not build.rows and there.quarantine:
+            message = (
+                f"No row of its dataset fits: {there.quarantine} in quarantine. "
+                f"`featurestore quarantine ls {self.name}` shows why."
+            )
+            ready, degraded = told(ready, degraded, message)
+        quarantine = quarantine_condition(self.name, there.quarantine)
+        return (ready, part.progressing(), materialized, synced, quarantine, degraded)
 
     def _advance(self, digest: str, online: bool) -> None:
         """One step nearer to a build that holds all of the dataset, and is online."""

@@ -156,7 +156,7 @@ KINDS: dict[str, ResourceKind] = {
                     "Quarantined",
                     "integer",
                     ".status.quarantinedRows",
-                    "Rows that the last batch put into quarantine.",
+                    "Rows that are open in quarantine.",
                 ),
                 PrinterColumn(
                     "Pending", "integer", ".status.pendingFiles", "Files that no committed batch holds yet."

@@ -80,10 +80,8 @@ class DataPipelineStatus(KindStatus):
     batch: Count | None = Field(None, description="Number of the last committed batch.")
     commit: Count | None = Field(None, description="Commit of the dataset: the version of its Delta table.")
     rows: Count | None = Field(None, description="Rows of the dataset.")
-    quarantined_rows: Count | None = Field(None, description="Rows that the last batch put into quarantine.")
-    quarantined_files: Count | None = Field(
-        None, description="Files that the last batch put into quarantine."
-    )
+    quarantined_rows: Count | None = Field(None, description="Rows that are open in quarantine.")
+    quarantined_files: Count | None = Field(None, description="Files that are open in quarantine as a whole.")
     last_commit_time: Time | None = Field(None, description="When the last batch was committed.")
     pending_files: Count | None = Field(None, description="Files seen that no committed batch holds yet.")
     oldest_pending_time: Time | None = Field(
@@ -109,7 +107,9 @@ class FeatureViewStatus(KindStatus):
     )
     rows: Count | None = Field(None, description="Feature rows in the offline store.")
     entities: Count | None = Field(None, description="Entities in the online store.")
-    quarantined_rows: Count | None = Field(None, description="Rows that did not fit the declared types.")
+    quarantined_rows: Count | None = Field(
+        None, description="Rows that did not fit, and are open in quarantine."
+    )
     watermark: Time | None = Field(None, description="Greatest event time. Freshness is its age.")
     next_attempt_time: Time | None = Field(
         None, description="When what failed is tried again. Null if nothing fails."

@@ -27,7 +27,10 @@ def outcome_event(step: Step, outcome: StepOutcome, now_us: int) -> Event | None
             files = count(len(outcome.entries), "file")
             what, message = "BatchClosed", f"batch {outcome.number}: {files}, {size(outcome.size_bytes)}"
         case BatchResult():
-            what, message = "BatchCommitted", _batch(outcome)
+            what = "BatchRefused" if outcome.took_nothing else "BatchCommitted"
+            if outcome.caught and not outcome.took_nothing:
+                what = "BatchPartlyRefused"
+            message = _batch(outcome)
         case BuildResult():
             rows = count(outcome.rows, "row")
             what, message = "Built", f"offline commit {outcome.source_version}: {rows}{_quarantined(outcome)}"
@@ -66,6 +69,12 @@ def _batch(result: BatchResult) -> str:
     if result.broken:
         worst = sorted(result.broken.items(), key=lambda item: (-item[1], item[0]))[:3]
         message += " (" + ", ".join(f"{rule} {number:,} ×" for rule, number in worst) + ")"
+    if result.files_refused:
+        message += (
+            " (" + ", ".join(f"{rule} {n:,} ×" for rule, n in sorted(result.files_refused.items())) + ")"
+        )
+    if result.caught:
+        message += f". See `featurestore quarantine ls {result.pipeline}`"
     return message
 
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from featurestore.errors import StorageError
+from featurestore.errors import Refused, StorageError
 from featurestore.failure import Failure, as_error, as_failure
+from featurestore.humanize import count
 from featurestore.reconcile.apply import apply
 from featurestore.reconcile.conditions import ResourceStatus, read_status, record_status, since
 from featurestore.reconcile.reasons import Reason
@@ -172,6 +173,20 @@ class Runner:
         if self._observer.unsettled:
             return False
         return all(a.count >= TRIES or not a.failure.retryable for a in plan.failing.values())
+
+    def raise_refused(self) -> None:
+        """Raises Refused if files went to quarantine, or nothing of a pipeline's last batch was taken."""
+        wrong = {name: f"{count(n, 'file')} refused" for name, n in self._applier.refused.items()}
+        for (_, name), status in self._statuses.items():
+            degraded = status.condition("Degraded") if status else None
+            if degraded is not None and degraded.reason == Reason.NOTHING_TAKEN:
+                wrong[name] = degraded.message
+        if wrong:
+            raise Refused(
+                "not all was taken",
+                got="; ".join(f"{name}: {what}" for name, what in sorted(wrong.items())),
+                hint=f"See `featurestore quarantine ls {min(wrong)}`",
+            )
 
     def _raise_undone(self, plan: Plan) -> None:
         for attempt in plan.failing.values():

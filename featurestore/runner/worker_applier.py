@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from featurestore.arrivals.manifest import Manifest
+from featurestore.arrivals.result import BatchResult
 from featurestore.errors import Conflict, FeatureStoreError
 from featurestore.failure import as_failure
 from featurestore.protocol import BatchRequest, BuildRequest, EngineResult, PublishRequest, Request
@@ -34,7 +35,7 @@ TRIES = 3
 class WorkerApplier:
     """Tells a listener what each step came to, and remembers which failed. ``clock``: UTC microseconds now.
 
-    ``attempts``: key of a step to its failures in a row.
+    ``attempts``: key of a step to its failures in a row. ``refused``: pipeline to the files that went to quarantine.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class WorkerApplier:
         self._listener = listener
         self._clock = clock
         self.attempts: dict[str, FailureStreak] = {}
+        self.refused: dict[str, int] = {}
 
     def close(self, step: CloseBatch) -> bool:
         return self._try(step, lambda: self._close(step))
@@ -115,6 +117,9 @@ class WorkerApplier:
             self._listener.happened(failure_event(f"could not {describe(step)}", *subject_of(step), attempt))
         else:
             self.attempts.pop(step.key, None)
+            if isinstance(outcome, BatchResult) and outcome.files_quarantined:
+                known = self.refused.get(outcome.pipeline, 0)
+                self.refused[outcome.pipeline] = known + outcome.files_quarantined
             event = outcome_event(step, outcome, self._clock())
             if event is not None:
                 self._listener.happened(event)

@@ -101,6 +101,11 @@ def rejected_rows(view: str, digest: str) -> str:
     return f"{quarantine('views', view)}/{digest}"
 
 
+def dismissed(table: str) -> str:
+    """Beside the table of a quarantine: what was closed by hand."""
+    return f"{table}/_dismissed"
+
+
 def serving(view: str) -> str:
     return f"features/{view}/current.json"
 

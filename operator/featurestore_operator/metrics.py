@@ -174,6 +174,14 @@ def statuses(cache: Cache, now_s: float) -> Iterator[Metric]:
         labels,
         ((key[1:], it.batch) for key, it in pipelines),
     )
+    labels = ["namespace", "kind", "name"]
+    for what in ("files", "rows"):
+        yield _family(
+            f"quarantine_open_{what}",
+            f"{what.capitalize()} in quarantine that nobody ran again or dismissed.",
+            labels,
+            (((key.namespace, key.kind, key.name), getattr(it, f"quarantined_{what}")) for key, it in all_),
+        )
     yield _family(
         "ready",
         "1 if the resource is Ready.",

@@ -127,7 +127,8 @@ def test_views_answer_how_fresh_how_many_and_what_is_wrong(featurestore: Any, fi
         "ROWS": "1,663",
         "COMMIT": "2",
         "ONLINE": "2",
-        "ERRORS": "7",
+        "ROWS REFUSED": "7",
+        "ERRORS": "none",
     }
 
 
@@ -146,7 +147,7 @@ def test_pipelines_answer_how_many_batches_and_what_the_last_one_did(
 ) -> None:
     (row,) = table(featurestore("get", "pipelines").out)
     assert (row["READY"], row["BATCHES"], row["PENDING"], row["COMMIT"]) == ("False", "2", "1", "2")
-    assert (row["LAST ROWS"], row["LAST QUARANTINED"], row["LAST RUN"]) == ("832", "10", "60m")
+    assert (row["LAST ROWS"], row["ROWS REFUSED"], row["LAST RUN"]) == ("832", "0", "60m")
     assert row["ERRORS"] == "Drift, Retrying"
 
 

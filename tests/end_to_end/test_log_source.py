@@ -21,6 +21,7 @@ from featurestore.arrivals.source_kinds import SourceKind, open_source
 from featurestore.cli.doctor import examine
 from featurestore.errors import Conflict, RequestError
 from featurestore.quarantine import entries
+from featurestore.quarantine.replay import replay
 from featurestore.resources import DataPipeline
 from featurestore.storage import paths
 from featurestore_transforms.sources import reader_kinds
@@ -148,9 +149,9 @@ def test_a_line_that_breaks_a_rule_is_quarantined_alone_and_run_again_once(logs:
     assert logs.numbers == [1, 2]
     assert logs.open == [(1, 0, "row:malformed", 1), (1, 0, "small", 1)]
     logs.apply(expectations=[])
-    manifest = entries.replay(logs.laptop.storage, NAME, now_us=logs.laptop.clock())
+    manifest = replay(logs.laptop.storage, NAME, now_us=logs.laptop.clock())
     assert manifest is not None
-    assert entries.replay(logs.laptop.storage, NAME, now_us=logs.laptop.clock()) is None
+    assert replay(logs.laptop.storage, NAME, now_us=logs.laptop.clock()) is None
     logs.run()
     logs.append("a.log", line(3))
     logs.run()
@@ -167,7 +168,7 @@ def test_lines_that_are_gone_are_told_and_cannot_be_run_again(logs: Logs) -> Non
     logs.run()
     assert logs.open == [(1, 0, "log:gone", None)]
     with pytest.raises(RequestError, match=r"range 0 of batch 1 .* is gone"):
-        entries.replay(logs.laptop.storage, NAME, now_us=logs.laptop.clock())
+        replay(logs.laptop.storage, NAME, now_us=logs.laptop.clock())
 
 
 def test_of_two_processes_that_cut_other_ranges_one_is_first(logs: Logs) -> None:
@@ -223,7 +224,7 @@ def test_a_killed_replay_is_done_once(logs: Logs, step: str) -> None:
     logs.append("a.log", line(1), line(500))
     logs.run()
     logs.apply(expectations=[])
-    manifest = entries.replay(logs.laptop.storage, NAME, now_us=logs.laptop.clock())
+    manifest = replay(logs.laptop.storage, NAME, now_us=logs.laptop.clock())
     assert manifest is not None
     assert [entry.action for entry in manifest.entries] == [Action.REPLAY]
     with logs.laptop.killed_at(step):

@@ -15,6 +15,7 @@ from featurestore.arrivals.result import BatchResult
 from featurestore.arrivals.source_kinds import open_source
 from featurestore.protocol import BatchRequest
 from featurestore.quarantine import entries
+from featurestore.quarantine.replay import replay
 from featurestore.registry.registry import Registry
 from featurestore.resources import DataPipeline
 from featurestore.storage import paths
@@ -60,7 +61,7 @@ class Pipeline:
         return run_batch(self.storage, request, lambda progress: None)
 
     def replay(self, **which: int) -> Manifest | None:
-        return entries.replay(self.storage, NAME, now_us=NOW_US, **which)
+        return replay(self.storage, NAME, now_us=NOW_US, **which)
 
     def replayed(self, **which: int) -> BatchResult:
         """The result of the batch that runs entries again."""

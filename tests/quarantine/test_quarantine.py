@@ -12,6 +12,7 @@ import pytest
 
 from featurestore.errors import NotFound, RequestError
 from featurestore.quarantine import entries
+from featurestore.quarantine.replay import replay
 
 Make = Callable[..., Any]
 STRICT = {"expectations": [{"name": "small", "that": "x < 100"}]}
@@ -85,7 +86,7 @@ def test_two_that_replay_at_once_make_one_batch(pipeline: Make) -> None:
     p.batch(FILE)
     p.apply({})
     script = (
-        "import sys; from featurestore.quarantine.entries import replay; from featurestore.storage.objects import Storage;"
+        "import sys; from featurestore.quarantine.replay import replay; from featurestore.storage.objects import Storage;"
         "print(replay(Storage(sys.argv[1]), 'events', now_us=1) is not None)"
     )
     command = [sys.executable, "-c", script, p.storage.root]
@@ -173,7 +174,7 @@ def test_another_version_is_not_taken_by_accident(pipeline: Make) -> None:
 def test_a_pipeline_that_is_not_there_is_named(pipeline: Make) -> None:
     p = pipeline()
     with pytest.raises(NotFound, match="Did you mean 'events'"):
-        entries.replay(p.storage, "event", now_us=0)
+        replay(p.storage, "event", now_us=0)
 
 
 def test_listing_loads_no_polars(pipeline: Make) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from featurestore.quarantine.tally import OpenQuarantine
 from featurestore.reconcile.pipeline import CONDITIONS as OF_PIPELINES
 from featurestore.reconcile.view import CONDITIONS as OF_VIEWS
 from featurestore.retry import FailureStreak
@@ -38,6 +39,7 @@ def test_at_rest_nothing_progresses_and_nothing_is_degraded(filled: Any) -> None
         "Progressing": ("False", "Idle"),
         "SourceReachable": ("True", "Listed"),
         "SchemaAccepted": ("True", "Accepted"),
+        "QuarantineEmpty": ("True", "Empty"),
         "Degraded": ("False", "NothingFails"),
     }
     assert said(plan.views["delays"]) == {
@@ -45,6 +47,7 @@ def test_at_rest_nothing_progresses_and_nothing_is_degraded(filled: Any) -> None
         "Progressing": ("False", "Idle"),
         "Materialized": ("True", "UpToDate"),
         "OnlineSynced": ("True", "UpToDate"),
+        "QuarantineEmpty": ("True", "Empty"),
         "Degraded": ("False", "NothingFails"),
     }
 
@@ -123,6 +126,7 @@ def test_a_source_that_cannot_be_listed_degrades_until_it_can(filled: Any, broke
         "Progressing": ("False", "BackingOff"),
         "SourceReachable": ("False", "Retrying"),
         "SchemaAccepted": ("True", "Accepted"),
+        "QuarantineEmpty": ("True", "Empty"),
         "Degraded": ("True", "Retrying"),
     }
     filled.ledgers["flights"] = before
@@ -137,6 +141,7 @@ def test_an_online_store_that_does_not_answer_degrades_the_view(filled: Any, bro
         "Progressing": ("False", "BackingOff"),
         "Materialized": ("True", "UpToDate"),
         "OnlineSynced": ("Unknown", "OnlineUnavailable"),
+        "QuarantineEmpty": ("True", "Empty"),
         "Degraded": ("True", "Retrying"),
     }
 
@@ -146,6 +151,7 @@ def test_drift_in_the_last_batch_is_named_with_rule_and_number(filled: Any) -> N
         filled.ledgers["flights"],
         files_refused={"schema:missingColumn": 2, "unreadable": 1},
         rows_refused={"schema:typeChanged": 1200, "plausible": 7},
+        quarantine=OpenQuarantine(3, 1207, last=True),
     )
     conditions = filled.plan().pipelines["flights"]
     assert said(conditions)["SchemaAccepted"] == ("False", "Drift")
@@ -189,6 +195,7 @@ def test_a_view_whose_pipeline_is_missing_says_so_and_heals_when_it_comes(
         "Progressing": ("False", "PipelineMissing"),
         "Materialized": ("False", "PipelineMissing"),
         "OnlineSynced": ("Unknown", "PipelineMissing"),
+        "QuarantineEmpty": ("Unknown", "PipelineMissing"),
         "Degraded": ("False", "NothingFails"),
     }
     world.accept(make_pipeline("planes"))
@@ -214,3 +221,27 @@ def test_a_pipeline_that_waits_for_what_it_looks_up_says_why(
         conditions, "Ready"
     )
     assert said(conditions)["Degraded"][0] == ("True" if planes == "dark" else "False")
+
+
+def test_a_batch_of_which_nothing_was_taken_is_not_ready_and_degraded(filled: Any) -> None:
+    filled.ledgers["flights"] = replace(
+        filled.ledgers["flights"],
+        files_refused={"schema:missingColumn": 2},
+        took_nothing=True,
+        quarantine=OpenQuarantine(2, 0, last=True),
+    )
+    conditions = filled.plan().pipelines["flights"]
+    assert said(conditions)["Ready"] == ("False", "NothingTaken")
+    assert said(conditions)["Degraded"] == ("True", "NothingTaken")
+    assert said(conditions)["QuarantineEmpty"] == ("False", "InQuarantine")
+    assert message(conditions, "Ready").startswith("Batch 3 took no row: 2 files (schema:missingColumn).")
+
+
+def test_nothing_taken_counts_no_more_once_it_was_dismissed(filled: Any) -> None:
+    filled.ledgers["flights"] = replace(
+        filled.ledgers["flights"], took_nothing=True, files_refused={"schema:missingColumn": 2}
+    )
+    conditions = filled.plan().pipelines["flights"]
+    assert said(conditions)["Ready"] == ("True", "UpToDate")
+    assert said(conditions)["SchemaAccepted"] == ("True", "Accepted")
+    assert said(conditions)["Degraded"] == ("False", "NothingFails")

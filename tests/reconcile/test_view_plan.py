@@ -38,6 +38,7 @@ def test_a_new_view_is_built_published_and_only_then_served(filled: Any, make_vi
         "Progressing": "False",
         "Materialized": "True",
         "OnlineSynced": "True",
+        "QuarantineEmpty": "True",
         "Degraded": "False",
     }
     assert said["Ready"].message == "Offline and online hold commit 3."

@@ -286,8 +286,8 @@ def _facts(
         "batch": result.number,
         "commit": result.dataset_version,
         "rows": result.dataset_rows,
-        "quarantinedRows": result.rows_quarantined,
-        "quarantinedFiles": result.files_quarantined,
+        "quarantinedRows": observed.quarantine.rows,
+        "quarantinedFiles": observed.quarantine.files,
         "lastCommitTime": time_of(result.finished_us),
         "memory": {"bytesIn": needed.bytes_in, "peakBytes": needed.peak_bytes},
     }

@@ -180,6 +180,6 @@ def _facts(
         "onlineCommit": build.source_version if view.published.get(digest) == build.version else None,
         "rows": build.rows,
         "entities": view.entities.get(digest),
-        "quarantinedRows": build.rows_quarantined,
+        "quarantinedRows": view.quarantine.rows,
         "watermark": time_of(build.watermark_us),
     }

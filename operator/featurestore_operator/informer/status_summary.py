@@ -17,6 +17,8 @@ class StatusSummary(NamedTuple):
     pending_files: int | None = None
     oldest_pending_s: float | None = None
     batch: int | None = None
+    quarantined_files: int | None = None
+    quarantined_rows: int | None = None
 
     @classmethod
     def of(cls, item: Mapping[str, Any]) -> StatusSummary:
@@ -34,6 +36,8 @@ class StatusSummary(NamedTuple):
             status.get("pendingFiles"),
             _seconds(status.get("oldestPendingTime")),
             status.get("batch"),
+            status.get("quarantinedFiles"),
+            status.get("quarantinedRows"),
         )
 
 

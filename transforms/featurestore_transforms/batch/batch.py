@@ -135,6 +135,7 @@ class _Run:
             refused={index: refusal.rule for index, refusal in self.refused.items()},
             rows_read=sum(member.rows for member in members),
             broken={rule.name: count for rule, count in broken.items()},
+            caught=self._caught(),
             rows_quarantined=sum(n for rule, n in broken.items() if rule.otherwise is Otherwise.QUARANTINE),
             rows_dropped=sum(n for rule, n in broken.items() if rule.otherwise is Otherwise.DROP),
             bytes_read=sum(member.file.arrival.size_bytes for member in members),
@@ -278,6 +279,15 @@ class _Run:
         self.done.clear()
         for index in range(len(self.manifest.entries)):
             self.refused.setdefault(index, UnreadableFile(f"batch:{failed.rule}", failed.reason))
+
+    def _caught(self) -> dict[int, int]:
+        """Index of a file to the number of its rows that go to quarantine."""
+        counts: Counter[int] = Counter()
+        for _, done in self.done:
+            codes = [code for code, rule in enumerate(done.rules) if rule.otherwise is Otherwise.QUARANTINE]
+            found = done.broken.filter(pl.col(RULE).is_in(codes)).group_by(FILE).len()
+            counts.update(dict(found.iter_rows()))
+        return dict(sorted(counts.items()))
 
     def _broken(self) -> dict[RowRule, int]:
         """Rule to the number of rows that broke it."""

@@ -21,6 +21,7 @@ from featurestore.arrivals.result import BatchResult
 from featurestore.errors import Conflict, StorageError, TransientError
 from featurestore.expressions.run.cast import UTC
 from featurestore.failpoint import hit
+from featurestore.quarantine.tally import open_after
 from featurestore.resources.data_pipeline import DataPipelineSpec
 from featurestore.storage import paths
 from featurestore.storage.delta import BATCH, SYSTEM_COLUMNS, DataFile, Table
@@ -66,6 +67,7 @@ class BatchOutcome:
 
     ``schema``: of source files, if the batch changed it. ``refused``: files that are quarantined as files, and the
     rule that each broke.
+    ``caught``: index of a file to how many of its rows are quarantined.
     ``earlier``: what runs of this batch that were killed had put into the quarantine, which ``quarantine`` adds to.
     """
 
@@ -77,6 +79,7 @@ class BatchOutcome:
     refused: Mapping[int, str]
     rows_read: int
     broken: Mapping[str, int]
+    caught: Mapping[int, int]
     rows_quarantined: int
     rows_dropped: int
     bytes_read: int
@@ -180,6 +183,8 @@ def _commit_dataset(
     dataset: Table, manifest: Manifest, spec: DataPipelineSpec, outcome: BatchOutcome
 ) -> None:
     add, remove = _settled(dataset, manifest, spec, outcome)
+    caught = {**outcome.caught, **dict.fromkeys(outcome.refused, 0)}
+    open_files, open_rows = open_after(dataset.storage, manifest, caught)
     committed = [file for file in add if file.stats["minValues"].get(BATCH) == manifest.number]
     gone = {file.path for file in remove}
     files = [*(file for file in dataset.files() if file.path not in gone), *add]
@@ -195,6 +200,9 @@ def _commit_dataset(
         rows_dropped=outcome.rows_dropped,
         broken=dict(outcome.broken),
         files_refused=dict(sorted(Counter(outcome.refused.values()).items())),
+        caught=caught,
+        open_files=open_files,
+        open_rows=open_rows,
         watermarks_us=_watermarks_us(committed, outcome.types),
         bytes_read=outcome.bytes_read,
         **_holds(dataset, files),

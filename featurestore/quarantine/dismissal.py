@@ -1,0 +1,46 @@
+"""Entries of a quarantine that somebody closed without running them again: which, by whom, when and why.
+
+They stand beside the quarantine's table, numbered, and are never changed: ``_dismissed/000000000001.json``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from featurestore.resources.model import Model
+from featurestore.storage import paths
+from featurestore.storage.objects import Storage
+
+
+class Dismissal(Model):
+    """``entries``: ``(batch, file, rows)``; of a file as a whole, 0 rows. ``at_us``: UTC microseconds."""
+
+    because: str
+    by: str
+    at_us: int
+    entries: tuple[tuple[int, int, int], ...]
+
+
+def dismissals(storage: Storage, table: str) -> list[Dismissal]:
+    """All dismissals of the quarantine whose table stands there, the oldest first.
+
+    Raises:
+        StorageError: storage did not answer.
+    """
+    folder = paths.dismissed(table)
+    return [Dismissal.model_validate_json(storage.read(f"{folder}/{name}")) for name in storage.names(folder)]
+
+
+def try_dismiss(storage: Storage, table: str, number: int, dismissal: Dismissal) -> bool:
+    """True if it is written as the ``number``-th; False if another was first: look again at what is open.
+
+    Raises:
+        StorageError: storage did not answer.
+    """
+    path = f"{paths.dismissed(table)}/{paths.number(number)}.json"
+    return storage.put_if_absent(path, dismissal.model_dump_json(by_alias=True).encode())
+
+
+def closed(found: Sequence[Dismissal]) -> dict[tuple[int, int], Dismissal]:
+    """``(batch, file)`` to the dismissal that closed it."""
+    return {(batch, file): each for each in found for batch, file, _ in each.entries}
