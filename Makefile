@@ -65,6 +65,7 @@ cluster-down:  ## End what `make cluster` started.
 crds: $(VENV)/ready  ## Write from the table of kinds: crds/, the copy that is installed, the kinds in roles, operator/deploy from the chart.
 	@$(BIN)/python -m featurestore.resources.crd crds
 	@$(BIN)/python -m featurestore.resources.crd operator/chart/definitions
+	@$(BIN)/python -m featurestore.resources.field_docs docs/resources.md
 	@$(BIN)/python -m featurestore.resources.roles operator/chart/templates operator/chart/definitions docs
 	@PYTHONPATH=tests/support $(BIN)/python -m installation
 

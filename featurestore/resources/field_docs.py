@@ -6,13 +6,15 @@ They come from the schema of the CustomResourceDefinition, and so from the model
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from featurestore.errors import NotFound, did_you_mean
 from featurestore.resources.crd import definition
-from featurestore.resources.kinds import ResourceKind
+from featurestore.resources.kinds import KINDS, ResourceKind
 
 Schema = Mapping[str, Any]
 
@@ -120,3 +122,46 @@ def _type(schema: Schema) -> str:
             if high is None:
                 return f"{named}, at least {low}"
             return f"{named}, at most {high}" if low is None else f"{named}, {low} to {high}"
+
+
+def fields_page() -> str:
+    """``docs/resources.md``: every field of every kind."""
+    parts = [_HEAD]
+    for kind in KINDS.values():
+        parts.append(f"## {kind.name}\n\n{spec_schema(kind)['description']}\n")
+        rules: dict[str, str] = {}
+        rows = []
+        for field in all_fields(kind):
+            rows.append(
+                f"| `{field.path.removeprefix('spec.')}` | {_cell(field.type)} | {_need(field)} | {_cell(field.description)} |"
+            )
+            rules |= dict.fromkeys(field.rules, field.path)
+        parts.append(
+            "\n".join(["| field of `spec` | type | default | what it says |", "|---|---|---|---|", *rows])
+            + "\n"
+        )
+        if rules:
+            said = [f"- `{path}`: {rule}." for rule, path in rules.items()]
+            parts.append("What must hold of several fields together:\n\n" + "\n".join(said) + "\n")
+    return "\n".join(parts)
+
+
+_HEAD = """\
+# Every field of every resource
+
+Made from the models by `make crds`: change those, not this page. `featurestore explain KIND.FIELD` shows the same in a terminal,
+and `featurestore schema` gives it to editors. `[]` is each item of a list, `.*` each value of a mapping. All kinds have
+`apiVersion: featurestore.dev/v1alpha1` (may be left out on a laptop), `kind` and `metadata.name`.
+"""
+
+
+def _need(field: FieldDoc) -> str:
+    return "required" if field.required else f"`{field.default}`" if field.default else ""
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(fields_page())
