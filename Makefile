@@ -68,6 +68,7 @@ crds: $(VENV)/ready  ## Write from the table of kinds: crds/, the copy that is i
 	@$(BIN)/python -m featurestore.resources.field_docs docs/resources.md
 	@$(BIN)/python -m featurestore.resources.roles operator/chart/templates operator/chart/definitions docs
 	@PYTHONPATH=tests/support $(BIN)/python -m installation
+	@PYTHONPATH=tests/support $(BIN)/python -m pipeline_fields
 
 docs: $(VENV)/ready  ## Check that every link in the documentation leads somewhere.
 	@$(BIN)/pytest tests/docs
