@@ -12,6 +12,7 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import Event
+from types import MappingProxyType
 
 import polars as pl
 
@@ -20,9 +21,10 @@ from featurestore.arrivals.checkpoint import KnownArrival
 from featurestore.arrivals.manifest import Entry
 from featurestore.resources.data_pipeline import Source
 from featurestore.storage.delta import ROW
-from featurestore_transforms.sources.reader import DECODING, LINE, MALFORMED, UnreadableFile
-from featurestore_transforms.sources.stream import FrameStream
+from featurestore_transforms.sources.reader import DECODING, UnreadableFile
+from featurestore_transforms.sources.stream import LINE, MALFORMED, FrameStream
 from featurestore_transforms.sources.text_types import kinds
+from featurestore_transforms.steps.column_names import ColumnNames
 
 SCHEME = "log"
 COLUMNS = ("at", "level", "n")
@@ -99,7 +101,11 @@ class LogSource:
 class LogReader:
     """See :class:`featurestore_transforms.sources.reader.ArrivalReader`."""
 
-    def __init__(self, arrival: Arrival, source: Source) -> None:
+    names = ColumnNames.of(COLUMNS)
+    partitions: Mapping[str, pl.Series] = MappingProxyType({})
+    refused: Mapping[str, str] = MappingProxyType({})
+
+    def __init__(self, arrival: Arrival, source: Source, memory_bytes: int) -> None:
         self.arrival = arrival
         self.schema: Mapping[str, pl.DataType] = dict.fromkeys(COLUMNS, pl.String())
         texts = {ROW: pl.Int64(), MALFORMED: pl.String(), LINE: pl.String()}
@@ -114,6 +120,10 @@ class LogReader:
 
     def rows(self) -> int:
         return self.stream.rows
+
+    def refuse(self, columns: Mapping[str, str]) -> None:
+        """Every line has every column."""
+        raise UnreadableFile("log:format", next(iter(columns.values())))
 
     def require_learnable(self) -> None:
         """Any lines will do."""
@@ -130,7 +140,7 @@ class LogReader:
             self.require_unchanged()
             raise UnreadableFile("log:corrupt", str(error)) from error
 
-    def _frames(self) -> Iterator[pl.DataFrame]:
+    def _frames(self, _columns: Collection[str]) -> Iterator[pl.DataFrame]:
         start, end = range_of(self.arrival.version)
         with open(path_of(self.arrival.uri), "rb") as file:
             file.seek(start)
