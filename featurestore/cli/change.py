@@ -41,10 +41,10 @@ def change(
     """Print what applying the files changes, and with ``record`` do it.
 
     ``find`` gives the project if no FeatureStore stands in the files. ``prune``: what was accepted and is not in
-    the files is deleted; its data stays.
+    the files is deleted, but its data stays.
 
     Raises:
-        SpecError: something is wrong; nothing is recorded.
+        SpecError: something is wrong, and nothing is recorded.
     """
     loaded = load(files)
     try:
@@ -106,14 +106,14 @@ def _before(project: Project) -> Before:
 
 
 def lines(found: Changeset) -> Iterator[Text]:
-    """The changes as people read them: ``+`` is new, ``~`` changes, ``-`` goes away, ``=`` stays."""
+    """The changes as people read them: ``+`` is new, ``~`` changes, ``-`` is removed, ``=`` stays."""
     for one in found.changes:
         mark, style = _MARKS[one.action]
         yield Text(f"{mark} {one.resource.kind} {one.resource.metadata.name!r}", style=style)
         for difference in one.differences:
             yield Text(f"    {difference}")
         for name in one.gone:
-            yield Text(f"  - {name} goes away", style="red")
+            yield Text(f"  - {name} is removed", style="red")
         if one.reads:
             yield Text(f"    {one.reads}")
         for note in one.notes:
@@ -132,5 +132,7 @@ def _conclusion(found: Changeset, *, record: bool) -> str:
             "Nothing is recorded yet: `featurestore apply` does it" if not found.is_empty else "Nothing to do"
         )
     else:
-        done = "Recorded; `featurestore run` does the rest" if not found.is_empty else "Nothing to do"
+        done = (
+            "All is recorded, and `featurestore run` does the rest" if not found.is_empty else "Nothing to do"
+        )
     return f"{numbers}. {done}."

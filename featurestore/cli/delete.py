@@ -32,7 +32,7 @@ def check_delete(project: Project, word: str, name: str) -> None:
 
 
 def delete(project: Project, word: str, name: str, *, data: bool) -> str:
-    """Remove the resource, and all data made from it if ``data`` says so; what to print.
+    """Remove the resource, and all data made from it if ``data`` says so. Returns what to print.
 
     Source files are never touched.
 

@@ -10,7 +10,7 @@ from featurestore.resources.json_schema import EDITOR_LINE, SCHEMA_FILE, json_sc
 
 
 def init(folder: Path) -> list[Path]:
-    """Write the example's files, and the schema by which editors check them; the paths written.
+    """Write the example's files, and the schema by which editors check them. Returns the paths written.
 
     Raises:
         RequestError: one of the files is there already. Nothing is written then.

@@ -23,7 +23,7 @@ class OutputFormat(StrEnum):
 
 
 def columns(header: Sequence[str], rows: Iterable[Sequence[object]], width: int | None = None) -> str:
-    """Rows in columns as wide as they need, with no lines between: as easy for ``awk`` as for people.
+    """Rows in columns as wide as they need, with no lines between: as easy to read for ``awk`` as for a person.
 
     ``width``: of the screen. What does not fit into it of the last column goes on below itself, where there is room.
 

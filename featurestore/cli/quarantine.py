@@ -115,7 +115,7 @@ def show(
 
 
 def replay(project: Project, name: str, *, batch: int | None, file: int | None, now_us: int) -> str:
-    """Plan a batch that runs open entries again; what to print.
+    """Plan a batch that runs open entries again. Returns what to print.
 
     Raises:
         NotFound: there is no such pipeline.
@@ -137,7 +137,7 @@ def replay(project: Project, name: str, *, batch: int | None, file: int | None, 
 def dismiss(
     project: Project, name: str, *, because: str, batch: int | None, file: int | None, now_us: int
 ) -> str:
-    """Close open entries without running them again; what to print.
+    """Close open entries without running them again. Returns what to print.
 
     Raises:
         NotFound: there is no such pipeline or view.

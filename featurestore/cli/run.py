@@ -32,7 +32,7 @@ _MARKS = {
 
 
 class Screen:
-    """Prints what happened, one line each; in a terminal also what is being done, in a line that goes away."""
+    """Prints what happened, one line each; in a terminal also what is being done, in a line that is removed when it ends."""
 
     def __init__(self, console: Console, journal: Journal) -> None:
         self._console = console
@@ -51,7 +51,7 @@ class Screen:
         if self._status is not None:
             self._status.stop()
 
-    def idle(self, text: str = "waiting for files; Ctrl-C stops") -> None:
+    def idle(self, text: str = "waiting for files, until Ctrl-C") -> None:
         """Nothing is being done."""
         if self._status is not None:
             self._status.update(Text(text, style="dim"))
@@ -78,7 +78,7 @@ class Screen:
         self.idle()
 
     def say(self, text: str) -> None:
-        """A line that is no event."""
+        """A line that is not an event."""
         self._console.print(Text(text))
 
 
@@ -112,14 +112,14 @@ def run(project: Project, *, once: bool) -> None:
             with signals:
                 worker.warm()
                 mode = "until all is done" if once else "waiting for files"
-                screen.happened(_event("Started", f"{mode}; storage root {project.storage.root}"))
+                screen.happened(_event("Started", f"{mode}, with the storage root {project.storage.root}"))
                 runner.run(draining=once)
                 screen.happened(_event("Stopped", "nothing is under way"))
                 if once:
                     runner.raise_refused()
         except KeyboardInterrupt:
             worker.kill()
-            screen.happened(_event("Stopped", "at once; what was under way is done again by the next run"))
+            screen.happened(_event("Stopped", "at once. What was under way is done again by the next run"))
             raise
         finally:
             watcher.close()
@@ -152,7 +152,7 @@ class _Signals:
             raise KeyboardInterrupt
         self._asked = True
         self._runner.stop()
-        self._screen.idle("stopping after this step; Ctrl-C again stops at once")
+        self._screen.idle("stopping after this step (Ctrl-C again stops at once)")
 
 
 def _event(what: str, message: str) -> Event:

@@ -1,4 +1,4 @@
-"""Errors for people: one part to a line."""
+"""Errors in human-readable form: one part to a line."""
 
 from __future__ import annotations
 

@@ -236,9 +236,9 @@ class DataPipelineSpec(Model):
         description="Whether deleting the resource in a cluster deletes its dataset, quarantine and ledger.",
     )
     suspend: Suspend = Field(Suspend.ACTIVE, description="Suspended: nothing is taken or run; reads go on.")
-    description: Description = Field("", description="For people.")
-    owner: Owner = Field("", description="Who answers for it.")
-    tags: Tags = Field({}, description="For finding it.")
+    description: Description = Field("", description="What it is for, in words of its owner.")
+    owner: Owner = Field("", description="Who is responsible for it.")
+    tags: Tags = Field({}, description="Names and values to find it by.")
 
     @property
     def looked_up(self) -> tuple[str, ...]:

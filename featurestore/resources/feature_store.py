@@ -82,9 +82,9 @@ class Online(Model):
 class FeatureStoreSpec(Model):
     offline: Offline = Field(description="Where all data lives.")
     online: Online = Field(Online(duckdb=DuckDB()), description="Where values for inference live.")
-    description: Description = Field("", description="For people.")
-    owner: Owner = Field("", description="Who answers for it.")
-    tags: Tags = Field({}, description="For finding it.")
+    description: Description = Field("", description="What it is for, in words of its owner.")
+    owner: Owner = Field("", description="Who is responsible for it.")
+    tags: Tags = Field({}, description="Names and values to find it by.")
     transitions = (
         Transition(
             message="a store stays where it is: make another FeatureStore at the new place and apply all to it",

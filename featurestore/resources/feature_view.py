@@ -91,7 +91,7 @@ class Feature(Model):
         None, description="Expression over the dataset's columns that gives it."
     )
     aggregate: Aggregate | None = Field(None, description="Aggregation over windows that gives it.")
-    description: Description = Field("", description="For people.")
+    description: Description = Field("", description="What it is for, in words of its owner.")
     rules = (
         at_most_one("column", "expression", "aggregate"),
         _NOT_RESERVED,
@@ -152,9 +152,9 @@ class FeatureViewSpec(Model):
     suspend: Suspend = Field(
         Suspend.ACTIVE, description="Suspended: nothing is computed or published; reads go on."
     )
-    description: Description = Field("", description="For people.")
-    owner: Owner = Field("", description="Who answers for it.")
-    tags: Tags = Field({}, description="For finding it.")
+    description: Description = Field("", description="What it is for, in words of its owner.")
+    owner: Owner = Field("", description="Who is responsible for it.")
+    tags: Tags = Field({}, description="Names and values to find it by.")
     rules = (
         SpecRule(
             message="a feature must not have the name of a join key",

@@ -59,7 +59,7 @@ def test_what_changes_and_what_goes_away_is_named(featurestore: Any, folder: Pat
     edit(folder / "aircraft-delays.yaml", "windows: [1d, 7d]", "windows: [1d]")
     said = featurestore("plan", "-f", ".")
     assert "~ FeatureView 'aircraft-delays'" in said.out
-    assert "- arr_delay_mean_7d goes away" in said.out
+    assert "- arr_delay_mean_7d is removed" in said.out
     assert "= DataPipeline 'flights'" in said.out
 
 

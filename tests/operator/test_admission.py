@@ -121,7 +121,7 @@ def test_a_path_that_is_relative_is_refused_with_where_and_what_to_do(uri: str) 
     store = created(changed(STORE, offline={"uri": uri}))
     assert not store.allowed
     assert "in spec.offline.uri, wanted a URL such as s3://bucket/folder, " in store.message
-    assert "delete one that is there already, and apply it anew" in store.message
+    assert "delete the existing one, and apply it again" in store.message
 
 
 @pytest.mark.parametrize("uri", ["/mnt/data", "s3://features"])

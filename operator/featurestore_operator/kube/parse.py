@@ -79,7 +79,7 @@ def _check_place(resource: Resource) -> None:
     match resource:
         case FeatureStore(spec=spec):
             where, uri, like = "spec.offline.uri", spec.offline.uri, "s3://bucket/folder"
-            hint += ". A store stays where it is: delete one that is there already, and apply it anew"
+            hint += ". A store stays where it is: delete the existing one, and apply it again"
         case DataPipeline(spec=spec):
             where, uri, like = "spec.source.uri", spec.source.uri, "s3://bucket/folder/*.parquet"
         case _:
