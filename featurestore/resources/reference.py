@@ -69,17 +69,21 @@ def check_references(declared: Iterable[Placed], known: KnownResources) -> list[
 
     A pipeline whose own document is wrong counts as there, with columns that are not known.
     """
+    return [problem for _, problems in check_each(declared, known) for problem in problems]
+
+
+def check_each(declared: Iterable[Placed], known: KnownResources) -> Iterator[tuple[Placed, list[SpecError]]]:
+    """:func:`check_references`, each resource with what is wrong with it."""
     every = list(declared)
     check = _References([*known.resources, *(one.resource for one in every)], known)
-    problems: list[SpecError] = []
     for one in every:
-        if isinstance(one.resource, DataPipeline):
-            problems += check.pipeline(one, one.resource)
-        elif isinstance(one.resource, FeatureView):
-            problems += check.view(one, one.resource)
-        else:
-            problems += check.named(one)
-    return problems
+        match one.resource:
+            case DataPipeline():
+                yield one, list(check.pipeline(one, one.resource))
+            case FeatureView():
+                yield one, list(check.view(one, one.resource))
+            case _:
+                yield one, list(check.named(one))
 
 
 class _References:

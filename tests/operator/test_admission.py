@@ -155,7 +155,8 @@ def test_features_that_go_away_are_said() -> None:
 
 def test_a_changed_pipeline_says_who_reads_it_and_what_breaks() -> None:
     declared = [{"name": name, "type": "string"} for name in ("tailnum", "landed", "delay")]
-    before = changed(PIPELINE, "weather", columns=declared)
+    policy = {"newColumn": "Ignore"}
+    before = changed(PIPELINE, "weather", columns=declared, schemaPolicy=policy)
     view = FeatureView.model_validate(changed(VIEW, source={"pipeline": "weather"}))
     known = Before((STORED, DataPipeline.model_validate(before), view))
     answer = updated(changed(before, transforms=[{"drop": {"columns": ["delay"]}}]), before, known)

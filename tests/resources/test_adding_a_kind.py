@@ -46,7 +46,7 @@ def project_of(folder: Path) -> Project:
 
 @pytest.fixture
 def project(folder: Path) -> Project:
-    change([folder], lambda: project_of(folder), None, record=True)
+    change([folder], lambda: project_of(folder), None, prune=False, record=True)
     return project_of(folder)
 
 
@@ -69,12 +69,12 @@ def test_it_is_planned_after_what_it_names(folder: Path) -> None:
 def test_what_is_wrong_with_it_is_said_with_place_and_nearest_word(folder: Path) -> None:
     (folder / "favourites.yaml").write_text(LIST.replace("aircraft-delays", "aircraft-delay"))
     with pytest.raises(SpecError) as said:
-        change([folder], lambda: project_of(folder), None, record=True)
+        change([folder], lambda: project_of(folder), None, prune=False, record=True)
     assert "unknown FeatureView 'aircraft-delay'" in str(said.value)
     assert "favourites.yaml:3: spec.features[0]. Did you mean 'aircraft-delays'?" in str(said.value)
     (folder / "favourites.yaml").write_text(LIST.replace("features:", "featuers:"))
     with pytest.raises(SpecError, match=r"unknown field 'featuers'.*Did you mean 'features'"):
-        change([folder], lambda: project_of(folder), None, record=True)
+        change([folder], lambda: project_of(folder), None, prune=False, record=True)
 
 
 def test_it_is_recorded_shown_and_described(project: Project) -> None:
@@ -87,7 +87,7 @@ def test_it_is_recorded_shown_and_described(project: Project) -> None:
     shown: dict[str, Any] = json.loads(get(project, "lists", "favourites", OutputFormat.JSON, 0))
     assert shown["spec"]["features"] == ["aircraft-delays:flights"]
     assert shown["status"]["conditions"][0]["reason"] == "UpToDate"
-    page = describe(project, "list", "favourites", 0)
+    page = describe(project, "list", "favourites", None, 0)
     assert re.search(r"Description: +good ones", page)
     assert "All that it names is there." in page
 
@@ -103,7 +103,7 @@ def test_what_it_names_is_not_deleted_before_it(project: Project) -> None:
         delete(project, "view", "aircraft-delays", data=False)
     assert delete(project, "list", "favourites", data=False) == "list 'favourites' deleted"
     with pytest.raises(NotFound):
-        describe(project, "list", "favourites", 0)
+        describe(project, "list", "favourites", None, 0)
     delete(project, "view", "aircraft-delays", data=False)
 
 

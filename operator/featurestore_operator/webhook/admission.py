@@ -18,7 +18,7 @@ from featurestore.registry.changeset import Before, ChangeAction, plan
 from featurestore.resources import Resource
 from featurestore.resources.kinds import KINDS, kind_of
 from featurestore.resources.problem import all_of
-from featurestore.resources.reference import KnownResources, check_references
+from featurestore.resources.reference import KnownResources, check_each, check_references
 from featurestore_operator.kube.parse import parse
 from featurestore_operator.namespaces.acceptance import Given
 
@@ -94,9 +94,11 @@ def _follows(resource: Resource, known: Before) -> Iterator[str]:
         yield f"{name}: {note}"
     if readers := known.readers(resource.kind, resource.metadata.name):
         yield f"{name} is read by {_list(_shown(readers))}"
-    for reader in readers:
-        for problem in check_references([Given(resource), Given(reader)], _references(known)):
-            yield f"{reader.kind} {reader.metadata.name!r} is wrong from then on: {problem}"
+    given = [Given(it) for it in (resource, *readers)]
+    for reader, problems in check_each(given, _references(known)):
+        for problem in problems if reader.resource is not resource else ():
+            found = reader.resource
+            yield f"{found.kind} {found.metadata.name!r} is wrong from then on: {problem}"
 
 
 def _without(found: Mapping[str, Any], known: Before) -> Iterator[str]:
