@@ -23,7 +23,7 @@ _LOCAL = re.compile(r"^file://")
 _ALLOWED = r"^(file|s3|s3a|gs|gcs|az|abfs|abfss|http|https)://"
 _SCHEME = r"^[A-Za-z][A-Za-z0-9+.-]*:(//|:)"
 _MAGIC = re.compile(r"[*?[]")
-SOURCE_ROOTS = "FEATURESTORE_SOURCE_ROOTS"
+FILE_ROOTS = "FEATURESTORE_FILE_ROOTS"
 """Environment variable: folders, with ``:`` between, that sources outside of the project may lie in."""
 
 NO_CREDENTIALS = SpecRule(
@@ -67,14 +67,14 @@ def check_source_folder(uri: str, project: Path, environ: Mapping[str, str], whe
     path = resolve_uri(_LOCAL.sub("", uri), project)
     found = _MAGIC.search(path)
     fixed = Path(path[: found.start()].rpartition("/")[0] if found else path)
-    roots = [project, *(Path(root) for root in environ.get(SOURCE_ROOTS, "").split(os.pathsep) if root)]
+    roots = [project, *(Path(root) for root in environ.get(FILE_ROOTS, "").split(os.pathsep) if root)]
     if not any(fixed.is_relative_to(it) or fixed.resolve().is_relative_to(it.resolve()) for it in roots):
         raise SpecError(
             "the source is outside of the project",
             where=where,
-            wanted=f"a path in {project}, or in a folder that {SOURCE_ROOTS} names",
+            wanted=f"a path in {project}, or in a folder that {FILE_ROOTS} names",
             got=repr(uri),
-            hint=f"{SOURCE_ROOTS}={fixed} allows it",
+            hint=f"{FILE_ROOTS}={fixed} allows it",
         )
 
 

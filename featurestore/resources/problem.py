@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 from collections.abc import Iterator, Sequence
 from enum import Enum
@@ -15,7 +16,7 @@ from featurestore.resources.annotation import plain
 from featurestore.resources.environment import VARIABLE_PATTERN
 from featurestore.resources.feature_store import REDIS_PATTERN
 from featurestore.resources.job_template import IMAGE_PATTERN, LABEL_VALUE_PATTERN
-from featurestore.resources.metadata import NAME_PATTERN, OBJECT_NAME_PATTERN
+from featurestore.resources.metadata import NAME_PATTERN, OBJECT_NAME_PATTERN, resource_name
 from featurestore.resources.node import Path
 from featurestore.resources.text_format import MARK_PATTERN
 from featurestore.resources.transform import CALLABLE_PATTERN
@@ -105,10 +106,17 @@ def _problems(
         yield SpecError("unknown value", where=where, wanted=wanted, got=got, hint=hint)
     elif kind == "string_pattern_mismatch":
         wanted = _PATTERNS.get(context["pattern"], context["pattern"])
-        yield SpecError(_WRONG, where=where, wanted=wanted, got=got)
+        hint = _with_hyphens(details["input"]) if context["pattern"] == NAME_PATTERN else ""
+        yield SpecError(_WRONG, where=where, wanted=wanted, got=got, hint=hint)
     else:
         wanted = _TYPES.get(kind) or _bound(kind, context) or _words(details["msg"])
         yield SpecError(_WRONG, where=where, wanted=wanted, got=got)
+
+
+def _with_hyphens(value: object) -> str:
+    """A hint for a name as Feast has it; requests may go on writing it with underscores."""
+    name = resource_name(str(value).lower())
+    return f"Did you mean {name!r}?" if name != value and re.fullmatch(NAME_PATTERN, name) else ""
 
 
 def _bound(kind: str, context: dict[str, Any]) -> str:

@@ -164,8 +164,8 @@ def test_a_source_outside_of_the_project_is_refused_unless_its_root_is_named(
     said = featurestore("apply", "-f", ".")
     assert said.code == 2
     assert "the source is outside of the project" in said.err
-    assert f"FEATURESTORE_SOURCE_ROOTS={other}" in said.err
-    monkeypatch.setenv("FEATURESTORE_SOURCE_ROOTS", str(other))
+    assert f"FEATURESTORE_FILE_ROOTS={other}" in said.err
+    monkeypatch.setenv("FEATURESTORE_FILE_ROOTS", str(other))
     assert featurestore("apply", "-f", ".").code == 0
 
 

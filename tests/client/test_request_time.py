@@ -191,3 +191,13 @@ def test_underscores_as_feast_has_them_are_taken_in_every_name_of_a_view(place: 
     assert result.to_arrow().column_names[-1] == "on_time__delay"
     assert store.describe("on_time")["name"] == "on-time"
     store.wait_fresh("on_time", 3, timeout=0)
+
+
+def test_what_a_user_of_feast_writes_by_habit_works(store: Any) -> None:
+    assert store.get_online_features(features=["delays:delay"], entity_rows=[]).to_dict() == {
+        "tailnum": [],
+        "delay": [],
+    }
+    frame = store.get_online_features(features=["delays:delay"], entity_rows=[{"tailnum": "N2"}]).to_df()
+    assert isinstance(frame, pd.DataFrame)
+    assert frame.to_dict("records") == [{"tailnum": "N2", "delay": -7}]

@@ -127,9 +127,9 @@ def test_a_local_source_lies_in_the_project_or_in_a_root_that_is_named(tmp_path:
         "/etc/passwd",
     ]
     for uri in outside:
-        with pytest.raises(SpecError, match=r"outside of the project.*FEATURESTORE_SOURCE_ROOTS="):
+        with pytest.raises(SpecError, match=r"outside of the project.*FEATURESTORE_FILE_ROOTS="):
             check_source_folder(uri, project, {}, "here")
-    named = {"FEATURESTORE_SOURCE_ROOTS": f"/nowhere:{other}"}
+    named = {"FEATURESTORE_FILE_ROOTS": f"/nowhere:{other}"}
     for uri in outside[:-1]:
         check_source_folder(uri, project, named, "here")
 
