@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from featurestore.failure import Failure
+from featurestore.printable import printable
 from featurestore.timestamps import from_us
 
 
 def format_time(us: int) -> str:
-    """UTC, to the second.
+    """UTC, to the second, of any year.
 
-    >>> format_time(1357034400000000)
-    '2013-01-01T10:00:00Z'
+    >>> format_time(1357034400000000), format_time(1704067200000000000)
+    ('2013-01-01T10:00:00Z', '55969-09-28T00:00:00Z')
     """
-    return from_us(us).strftime("%Y-%m-%dT%H:%M:%SZ")
+    cycles = (us - _FIRST_US) // _CYCLE_US if not _FIRST_US <= us < _END_US else 0
+    moment = from_us(us - cycles * _CYCLE_US)
+    return f"{moment.year + 400 * cycles:04d}{moment:-%m-%dT%H:%M:%SZ}"
+
+
+_FIRST_US, _END_US = -62_135_596_800_000_000, 253_402_300_800_000_000
+"""The years 1 to 9999, which Python's times have."""
+_CYCLE_US = 146_097 * 86_400_000_000
+"""400 years, after which the calendar repeats itself."""
 
 
 def sentence(failure: Failure) -> str:
@@ -23,7 +32,7 @@ def sentence(failure: Failure) -> str:
         if part
     ]
     message = failure.problem + (": " + ", ".join(parts) if parts else "")
-    return f"{message}. {failure.hint}" if failure.hint else message
+    return printable(f"{message}. {failure.hint}" if failure.hint else message)
 
 
 def count(number: int, noun: str) -> str:

@@ -28,15 +28,15 @@ class FailureStreak:
 
 
 def delay_us(count: int, retryable: bool) -> int:
-    """Wait after the ``count``-th failure: 1 s, 2 s, 4 s … 5 min.
+    """Wait after the ``count``-th failure: 1 s, 2 s, 4 s … 45 s: within a minute of healing, it is noticed.
 
     A failure of the spec, the data or the code will repeat itself, and a changed spec is tried at once
     anyway; so it waits 10 min, 20 min … 6 h, for what may heal outside: a package that gets installed.
 
     >>> [delay_us(n, True) // SECOND_US for n in (1, 2, 3, 99)]
-    [1, 2, 4, 300]
+    [1, 2, 4, 45]
     >>> [delay_us(n, False) // MINUTE_US for n in (1, 2, 99)]
     [10, 20, 360]
     """
-    first, most = (SECOND_US, 5 * MINUTE_US) if retryable else (10 * MINUTE_US, 360 * MINUTE_US)
+    first, most = (SECOND_US, 45 * SECOND_US) if retryable else (10 * MINUTE_US, 360 * MINUTE_US)
     return min(most, first << min(count - 1, 30))

@@ -134,7 +134,9 @@ Prune = Annotated[
 
 
 def _print(text: str) -> None:
-    typer.echo(text)
+    from featurestore.printable import printable
+
+    typer.echo(printable(text))
 
 
 def _wait() -> bool:

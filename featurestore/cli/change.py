@@ -12,6 +12,7 @@ from rich.text import Text
 from featurestore.arrivals.ledger import Ledger
 from featurestore.cli.output import OutputFormat, dump
 from featurestore.errors import FeatureStoreError, SpecError
+from featurestore.printable import printable
 from featurestore.registry import changeset
 from featurestore.registry.changeset import Before, ChangeAction, Changeset, Dataset, left_out
 from featurestore.registry.project import Project, open_project
@@ -111,7 +112,7 @@ def lines(found: Changeset) -> Iterator[Text]:
         mark, style = _MARKS[one.action]
         yield Text(f"{mark} {one.resource.kind} {one.resource.metadata.name!r}", style=style)
         for difference in one.differences:
-            yield Text(f"    {difference}")
+            yield Text(printable(f"    {difference}"))
         for name in one.gone:
             yield Text(f"  - {name} is removed", style="red")
         if one.reads:

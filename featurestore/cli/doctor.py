@@ -18,6 +18,7 @@ from featurestore.cli.output import OutputFormat, dump, listing
 from featurestore.errors import FeatureStoreError
 from featurestore.humanize import count
 from featurestore.online.index import open_index, redis_url
+from featurestore.printable import printable
 from featurestore.reconcile.conditions import read_status
 from featurestore.registry.project import Project
 from featurestore.registry.registry import Accepted
@@ -54,9 +55,9 @@ def doctor(project: Project, form: OutputFormat | None = None) -> bool:
     healthy = True
     for finding in examine(project):
         mark, style = {True: ("✓", "green"), False: ("✗", "red"), None: ("–", "dim")}[finding.works]
-        console.print(Text.assemble((mark, style), f" {finding.what}: {finding.message}"))
+        console.print(Text.assemble((mark, style), printable(f" {finding.what}: {finding.message}")))
         if finding.hint:
-            console.print(Text(f"    → {finding.hint}"))
+            console.print(Text(printable(f"    → {finding.hint}")))
         healthy = healthy and finding.works is not False
     return healthy
 

@@ -10,7 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
+from featurestore.printable import printable
+
 _GAP = "   "
+_SKEW_S = 60
 _NARROWEST = 12
 """A last column that would be narrower than this is not folded."""
 
@@ -70,11 +73,14 @@ def listing(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def age(seconds: float | None) -> str:
     """A length of time, to two places, as kubectl says it.
 
-    >>> age(42), age(200), age(90_000), age(400 * 86400), age(None)
-    ('42s', '3m20s', '25h', '400d', '-')
+    >>> age(42), age(200), age(90_000), age(400 * 86400), age(-7200), age(None)
+    ('42s', '3m20s', '25h', '400d', 'in 120m', '-')
     """
     if seconds is None:
         return "-"
+    if seconds < -_SKEW_S:
+        # Clocks differ a little; what is farther ahead is a mistake that somebody has to see.
+        return f"in {age(-seconds)}"
     whole = max(0, int(seconds))
     if whole < 120:
         return f"{whole}s"
@@ -91,4 +97,6 @@ def age(seconds: float | None) -> str:
 def _cell(value: object) -> str:
     if value is None or value == "":
         return "-"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return printable(str(value)).replace("\n", "\\n").replace("\t", "\\t")

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from featurestore.errors import NotFound
 from featurestore.humanize import format_time
+from featurestore.printable import printable
 from featurestore.reconcile.steps import Step, describe
 from featurestore.registry.project import Project
 from featurestore.resources import DataPipeline
@@ -65,21 +66,21 @@ class Screen:
             said = ", ".join(
                 f"{name} {_number(value)}" for name, value in progress.items() if value is not None
             )
-            self._status.update(Text(f"{describe(step)}: {said}"))
+            self._status.update(Text(printable(f"{describe(step)}: {said}")))
 
     def happened(self, event: Event) -> None:
         self._journal.write(event)
         mark, style = _MARKS.get(event.what, ("·", "dim"))
         about = f"{event.subject}/{event.name}" if event.name else event.subject
         line = Text.assemble(
-            (format_time(event.time_us), "dim"), " ", (mark, style), f" {about}: ", event.message
+            (format_time(event.time_us), "dim"), " ", (mark, style), f" {about}: ", printable(event.message)
         )
         self._console.print(line)
         self.idle()
 
     def say(self, text: str) -> None:
         """A line that is not an event."""
-        self._console.print(Text(text))
+        self._console.print(Text(printable(text)))
 
 
 def run(project: Project, *, once: bool) -> None:

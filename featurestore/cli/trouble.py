@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.text import Text
 
 from featurestore.errors import FeatureStoreError, SpecError
+from featurestore.printable import printable
 
 _PARTS = ("where", "wanted", "got", "hint")
 
@@ -20,10 +21,10 @@ def print_error(error: FeatureStoreError) -> None:
 
 def error_text(error: FeatureStoreError) -> Text:
     """The error's parts, one to a line."""
-    text = Text.assemble(("error: ", "bold red"), error.problem)
+    text = Text.assemble(("error: ", "bold red"), printable(error.problem))
     for name in _PARTS:
         part = getattr(error, name)
         if part:
             label = {"where": "in", "hint": "→"}.get(name, name)
-            text.append(f"\n{label:>8}  ", style="dim").append(part.replace("\n", "\n" + " " * 10))
+            text.append(f"\n{label:>8}  ", style="dim").append(printable(part).replace("\n", "\n" + " " * 10))
     return text

@@ -22,6 +22,7 @@ PACKAGES = {
     "featurestore_operator": ROOT / "operator" / "featurestore_operator",
 }
 GROUND = {
+    "printable",
     "arrays",
     "digest",
     "errors",

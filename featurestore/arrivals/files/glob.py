@@ -128,6 +128,15 @@ class Pattern:
         return [None if part == "**" else re.compile(str(glob_translate(part))) for part in self.rest]
 
 
+def has_magic(part: str) -> bool:
+    """Whether a part of a path is a pattern.
+
+    >>> has_magic("*.csv"), has_magic("a.csv")
+    (True, False)
+    """
+    return _MAGIC.search(part) is not None
+
+
 def is_temporary(name: str) -> bool:
     """True for names of hidden, half-written and bookkeeping files and folders.
 

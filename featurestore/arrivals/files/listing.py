@@ -13,18 +13,20 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from email.utils import parsedate_to_datetime
 from functools import cache
 from typing import Any
 
 from featurestore.arrivals.arrival import Arrival
-from featurestore.arrivals.files.glob import Pattern
+from featurestore.arrivals.files.glob import Pattern, has_magic
 from featurestore.resources.data_pipeline import Source
 from featurestore.resources.location import locate
 from featurestore.storage.filesystem import answering, filesystem, require_bucket
 from featurestore.timestamps import SECOND_US, to_us
 
 logger = logging.getLogger(__name__)
-_MODIFIED = ("LastModified", "last_modified", "mtime", "created")
+_MODIFIED = ("LastModified", "last_modified", "Last-Modified", "mtime", "created")
+_WEB = ("http", "https")
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
@@ -81,6 +83,8 @@ def find_arrival(
             item = fs.info(path)
         except FileNotFoundError as error:
             require_bucket(error)
+            if uri.startswith(tuple(f"{protocol}://" for protocol in _WEB)):
+                _require_answer(error)
             return None
     if item["type"] != "file":
         return None
@@ -191,25 +195,65 @@ def _list_s3(pattern: Pattern, environ: Mapping[str, str] | None) -> Iterator[Ar
 
 def _list_any(pattern: Pattern, environ: Mapping[str, str] | None) -> Iterator[Arrival]:
     fs, folder = filesystem(pattern.url(pattern.folder), environ)
+    if pattern.protocol in _WEB and not has_magic(pattern.rest[0]):
+        # A server that shows no index still has the one file that is named.
+        arrival = find_arrival(pattern.url(f"{pattern.folder}/{pattern.rest[0]}"), environ)
+        yield from () if arrival is None else (arrival,)
+        return
     with answering("the source cannot be listed", pattern.url(pattern.folder)):
-        try:
-            items = fs.find(folder, detail=True, refresh=True)
-        except FileNotFoundError as error:
-            require_bucket(error)
-            return
+        items = _files_below(fs, folder, is_web=pattern.protocol in _WEB)
     start = len(folder.rstrip("/")) + 1
     for path in sorted(items):
         named, item = f"{pattern.folder}/{path[start:]}", items[path]
         if pattern.matches(named):
-            yield _arrival(pattern.uri(named), item)
+            if pattern.protocol in _WEB:
+                # An index has neither sizes nor versions.
+                arrival = find_arrival(pattern.uri(named), environ)
+                yield from () if arrival is None else (arrival,)
+            else:
+                yield _arrival(pattern.uri(named), item)
+
+
+def _files_below(fs: Any, folder: str, *, is_web: bool) -> dict[str, Mapping[str, Any]]:
+    """Path to what is known of each file. Not ``fs.find``, which reads a folder that does not answer as an empty one."""
+    files: dict[str, Mapping[str, Any]] = {}
+    folders, seen = [folder], {folder.rstrip("/")}
+    while folders:
+        at = folders.pop()
+        try:
+            entries = fs.ls(at, detail=True, refresh=True)
+        except FileNotFoundError as error:
+            require_bucket(error)
+            if is_web:
+                raise OSError(f"there is no index of files at {at}: name one file") from error
+            continue
+        for item in entries:
+            name = item["name"].rstrip("/")
+            if item["type"] == "directory" and name not in seen:
+                seen.add(name)
+                folders.append(item["name"])
+            elif item["type"] == "file" and not item["name"].endswith("/"):
+                files[name] = item
+    return files
+
+
+def _require_answer(error: FileNotFoundError) -> None:
+    """Raises what hides behind "not found": fsspec says so of a web server that does not answer, too."""
+    cause = error.__cause__
+    if cause is not None and getattr(cause, "status", None) not in (404, 410):
+        raise cause
 
 
 def _arrival(uri: str, item: Mapping[str, Any]) -> Arrival:
     modified_us = _microseconds(next((item[key] for key in _MODIFIED if key in item), 0))
     etag = item.get("etag") or item.get("ETag")
-    version = str(etag).strip('"') if etag else f"{modified_us}-{item['size']}"
-    return Arrival(uri, version, item["size"], modified_us)
+    # A web server may not say how large a file is.
+    size_bytes = item["size"] or 0
+    version = str(etag).strip('"') if etag else f"{modified_us}-{size_bytes}"
+    return Arrival(uri, version, size_bytes, modified_us)
 
 
-def _microseconds(modified: datetime | float) -> int:
+def _microseconds(modified: datetime | float | str) -> int:
+    if isinstance(modified, str):
+        modified = parsedate_to_datetime(modified)
     return to_us(modified) if isinstance(modified, datetime) else round(modified * SECOND_US)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from featurestore.errors import Conflict, SpecError
+from featurestore.errors import Conflict
 from featurestore.failpoint import hit
 from featurestore.online.entities import Stored
 from featurestore.online.entity_keys import KeyIndex
@@ -77,7 +77,7 @@ class RedisPublication:
         """A publication; those that go on end.
 
         Raises:
-            SpecError: the server is set up to forget values when its memory is full.
+            StorageError: the server is set up to forget values when its memory is full.
         """
         begun = cls(server, keys, Packing(form, keys.prefix), to_version)
         _require_memory(server)
@@ -158,7 +158,8 @@ def _require_memory(server: RedisServer) -> None:
         memory = client.info("memory")
     policy = memory.get("maxmemory_policy", "noeviction")
     if memory.get("maxmemory") and policy.startswith("allkeys"):
-        raise SpecError(
+        # Of the world outside, and no mistake of the spec: whoever sets it right is noticed within a minute.
+        raise StorageError(
             "the Redis server would forget values when its memory is full",
             where=server.url,
             wanted="maxmemory-policy noeviction, or one that evicts only keys that expire",
