@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import redis
 
-from featurestore.errors import Conflict, SpecError, StorageError
+from featurestore.errors import Conflict, StorageError
 from featurestore.online.layout import Form
 from featurestore.online.redis.server import RedisServer
 from featurestore.online.redis.store import RedisStore
@@ -181,7 +181,7 @@ def test_a_server_that_forgets_values_when_its_memory_is_full_is_refused(
     client.config_set("maxmemory", "1gb")
     try:
         things.add(row(("b",), 1, {"x": 1}, at=(2, 0, 0)))
-        with pytest.raises(SpecError, match="noeviction"):
+        with pytest.raises(StorageError, match="noeviction"):
             things.publish(6)
     finally:
         client.config_set("maxmemory", "0")
