@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from featurestore.errors import Conflict
+from featurestore.errors import Conflict, StorageError
 from featurestore.failpoint import hit
 from featurestore.online.entities import Stored
 from featurestore.online.entity_keys import KeyIndex
