@@ -1,4 +1,4 @@
-"""The part of a plan that is about one view: bring its builds up to the dataset, publish them, promote, retire."""
+"""The plan of one view: bring its builds up to the dataset, publish them, promote, retire."""
 
 from __future__ import annotations
 
@@ -23,63 +23,63 @@ CONDITIONS: tuple[ConditionType, ...] = (
 )
 
 
-def plan_view(name: str, accepted: Accepted[FeatureView], part: PlanDraft) -> None:
-    """Fill the part. Of pipelines only the view's source is read, from what was observed."""
-    there = part.observed.views.get(name)
+def plan_view(name: str, accepted: Accepted[FeatureView], draft: PlanDraft) -> None:
+    """Fill the draft. Of pipelines only the view's source is read, from what was observed."""
+    observed = draft.observed.views.get(name)
     pipeline = accepted.resource.spec.source.pipeline
-    source = part.observed.pipelines.get(pipeline)
+    source = draft.observed.pipelines.get(pipeline)
     if source is None:
         message = f"There is no pipeline {pipeline!r}."
-        part.blocked = false("Progressing", Reason.PIPELINE_MISSING, message)
-        part.conditions = (
+        draft.blocked = false("Progressing", Reason.PIPELINE_MISSING, message)
+        draft.conditions = (
             false("Ready", Reason.PIPELINE_MISSING, message),
-            part.progressing(),
+            draft.progressing(),
             false("Materialized", Reason.PIPELINE_MISSING, message),
             unknown("OnlineSynced", Reason.PIPELINE_MISSING, message),
             unknown("QuarantineEmpty", Reason.PIPELINE_MISSING, message),
-            part.degraded(),
+            draft.degraded(),
         )
-    elif there is None or isinstance(there, FailureStreak):
-        part.conditions = part.unobserved(there, CONDITIONS)
+    elif observed is None or isinstance(observed, FailureStreak):
+        draft.conditions = draft.unobserved(observed, CONDITIONS)
     elif isinstance(source, FailureStreak):
-        part.conditions = part.unobserved(source, CONDITIONS)
+        draft.conditions = draft.unobserved(source, CONDITIONS)
     else:
-        part.conditions = _ViewPlan(name, accepted, there, source, part).make()
+        draft.conditions = _ViewPlan(name, accepted, observed, source, draft).make()
 
 
 @dataclass
 class _ViewPlan:
     name: str
     accepted: Accepted[FeatureView]
-    there: ObservedView
+    observed: ObservedView
     source: ObservedPipeline
-    part: PlanDraft
+    draft: PlanDraft
 
     def __post_init__(self) -> None:
         spec = self.accepted.resource.spec
         self.wanted = build_digest(spec, self.source.uid)
         self.online = spec.online.enabled is OnlineEnabled.ALWAYS
-        self.serving = self.there.serving.digest if self.there.serving else None
+        self.serving = self.observed.serving.digest if self.observed.serving else None
         self.to_version = self.source.dataset_version
-        old = self.there.serving_spec
+        old = self.observed.serving_spec
         # Commits of two datasets are not to be compared: the view may have been pointed at another pipeline, or its
         # pipeline deleted and created again.
         self.same_dataset = old is not None and build_digest(old, self.source.uid) == self.serving
 
     def make(self) -> tuple[Condition, ...]:
         """Plan the steps; the view's conditions."""
-        part, there = self.part, self.there
+        draft, observed = self.draft, self.observed
         suspended = self.accepted.resource.spec.suspend is Suspend.SUSPENDED
         if suspended:
             message = "Suspended: nothing is computed or published."
-            part.blocked = false("Progressing", Reason.SUSPENDED, message)
-        if there.online is not None and self.online and not suspended:
-            part.note_failed_look(there.online)
+            draft.blocked = false("Progressing", Reason.SUSPENDED, message)
+        if observed.online is not None and self.online and not suspended:
+            draft.note_failed_look(observed.online)
         if self._promotable():
-            part.add_step(Promote(self.name, self.wanted, self.accepted.digest))
+            draft.add_step(Promote(self.name, self.wanted, self.accepted.digest))
         self._retire()
         if not suspended and self.to_version is not None:
-            old = there.serving_spec
+            old = observed.serving_spec
             if (
                 self.serving is not None
                 and self.serving != self.wanted
@@ -89,41 +89,41 @@ class _ViewPlan:
                 self._advance(self.serving, old.online.enabled is OnlineEnabled.ALWAYS)
             self._advance(self.wanted, self.online)
         materialized, synced = self._materialized(), self._synced()
-        ready, degraded = self._ready(materialized, synced, suspended), part.degraded()
-        build = there.builds.get(self.wanted)
-        if build is not None and not build.rows and there.quarantine:
+        ready, degraded = self._ready(materialized, synced, suspended), draft.degraded()
+        build = observed.builds.get(self.wanted)
+        if build is not None and not build.rows and observed.quarantine:
             message = (
-                f"No row of its dataset fits: {there.quarantine} in quarantine. "
+                f"No row of its dataset fits: {observed.quarantine} in quarantine. "
                 f"`featurestore quarantine ls {self.name}` shows why."
             )
             ready, degraded = told(ready, degraded, message)
-        quarantine = quarantine_condition(self.name, there.quarantine)
-        return (ready, part.progressing(), materialized, synced, quarantine, degraded)
+        quarantine = quarantine_condition(self.name, observed.quarantine)
+        return (ready, draft.progressing(), materialized, synced, quarantine, degraded)
 
     def _advance(self, digest: str, online: bool) -> None:
         """One step nearer to a build that holds all of the dataset, and is online."""
         assert self.to_version is not None
-        build = self.there.builds.get(digest)
+        build = self.observed.builds.get(digest)
         behind = build is None or build.source_version < self.to_version
         if behind:
-            self.part.add_step(BuildView(self.name, digest, self.to_version, self.accepted.digest))
-        if build is None or not online or self.there.online is not None:
+            self.draft.add_step(BuildView(self.name, digest, self.to_version, self.accepted.digest))
+        if build is None or not online or self.observed.online is not None:
             return
-        held = self.there.published.get(digest)
-        unpublished = held is None or held < build.version
+        published = self.observed.published.get(digest)
+        unpublished = published is None or published < build.version
         # While the dataset keeps growing, what is built already is published in the same round.
         if unpublished:
-            self.part.add_step(Publish(self.name, digest, build.version, build.source_version))
+            self.draft.add_step(Publish(self.name, digest, build.version, build.source_version))
 
     def _promotable(self) -> bool:
         """Whether readers lose nothing by a promotion, and there is something to promote."""
-        now = self.there.serving
+        now = self.observed.serving
         if now is not None and (now.digest, now.spec_digest) == (self.wanted, self.accepted.digest):
             return False
-        build = self.there.builds.get(self.wanted)
+        build = self.observed.builds.get(self.wanted)
         if build is None:
             return False
-        before = self.there.builds.get(now.digest) if now is not None and self.same_dataset else None
+        before = self.observed.builds.get(now.digest) if now is not None and self.same_dataset else None
         if now is not None and not self.same_dataset:
             enough = self.to_version
         else:
@@ -133,32 +133,32 @@ class _ViewPlan:
         return not self.online or self._holds(self.wanted, build.version)
 
     def _holds(self, digest: str, version: int) -> bool:
-        return self.there.online is None and self.there.published.get(digest, -1) >= version
+        return self.observed.online is None and self.observed.published.get(digest, -1) >= version
 
     def _retire(self) -> None:
-        if self.there.online is not None:
+        if self.observed.online is not None:
             return
-        served = self.there.serving
-        for digest in sorted(self.there.published):
+        served = self.observed.serving
+        for digest in sorted(self.observed.published):
             settled = served is not None and served.spec_digest == self.accepted.digest
             unread = digest == self.wanted and settled and not self.online
             if unread or digest not in (self.wanted, self.serving):
-                self.part.add_step(Retire(self.name, digest))
+                self.draft.add_step(Retire(self.name, digest))
 
     def _materialized(self) -> Condition:
-        build = self.there.builds.get(self.wanted)
+        build = self.observed.builds.get(self.wanted)
         if self.to_version is None:
             pipeline = self.accepted.resource.spec.source.pipeline
             message = f"Pipeline {pipeline!r} has no commit yet."
-            self.part.blocked = self.part.blocked or false("Progressing", Reason.WAITING_FOR_DATA, message)
+            self.draft.blocked = self.draft.blocked or false("Progressing", Reason.WAITING_FOR_DATA, message)
             return false("Materialized", Reason.WAITING_FOR_DATA, message)
         if build is not None and build.source_version >= self.to_version:
             message = f"Holds commit {build.source_version} of its dataset."
             return true("Materialized", Reason.UP_TO_DATE, message)
         key = BuildView(self.name, self.wanted, self.to_version, self.accepted.digest).key
-        attempt = self.part.observed.attempts.get(key)
+        attempt = self.draft.observed.attempts.get(key)
         if attempt is not None:
-            return false("Materialized", *self.part.explain(attempt, key))
+            return false("Materialized", *self.draft.explain(attempt, key))
         at = "nothing yet" if build is None else f"commit {build.source_version}"
         message = f"Holds {at} of its dataset, which is at commit {self.to_version}."
         return false("Materialized", Reason.BUILDING, message)
@@ -166,19 +166,19 @@ class _ViewPlan:
     def _synced(self) -> Condition:
         if not self.online:
             return true("OnlineSynced", Reason.NOT_WANTED, "spec.online.enabled is Never.")
-        if self.there.online is not None:
-            message = self.part.explain(self.there.online)[1]
+        if self.observed.online is not None:
+            message = self.draft.explain(self.observed.online)[1]
             return unknown("OnlineSynced", Reason.ONLINE_UNAVAILABLE, message)
-        build = self.there.builds.get(self.wanted)
+        build = self.observed.builds.get(self.wanted)
         if build is None:
             return false("OnlineSynced", Reason.NOT_BUILT, "There is nothing to publish yet.")
         if self._holds(self.wanted, build.version):
             message = f"The online store holds commit {build.source_version}."
             return true("OnlineSynced", Reason.UP_TO_DATE, message)
         key = Publish(self.name, self.wanted, build.version, build.source_version).key
-        attempt = self.part.observed.attempts.get(key)
+        attempt = self.draft.observed.attempts.get(key)
         if attempt is not None:
-            return false("OnlineSynced", *self.part.explain(attempt, key))
+            return false("OnlineSynced", *self.draft.explain(attempt, key))
         return false("OnlineSynced", Reason.PUBLISHING, f"Commit {build.source_version} is to be published.")
 
     def _ready(self, materialized: Condition, synced: Condition, suspended: bool) -> Condition:
@@ -192,7 +192,7 @@ class _ViewPlan:
                 more = " Readers use the previous definition meanwhile." if keeps else ""
                 return condition.model_copy(update={"type": "Ready", "message": condition.message + more})
         if self._promotable() or self.serving != self.wanted:
-            return self.part.unready(Reason.PROMOTING, "Readers are about to read the new definition.")
-        build = self.there.builds[self.wanted]
+            return self.draft.unready(Reason.PROMOTING, "Readers are about to read the new definition.")
+        build = self.observed.builds[self.wanted]
         where = "Offline and online hold" if self.online else "Offline holds"
         return true("Ready", Reason.UP_TO_DATE, f"{where} commit {build.source_version}.")
