@@ -11,7 +11,7 @@ TESTED := --constraint requirements/dev.txt
 # Tests, demo and benchmarks start hundreds of processes, each twice as fast if none compiles what it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-all lint bench bench-operator cluster cluster-down crds docs lock clean help
+.PHONY: demo test test-all lint bench bench-operator cluster cluster-down crds expressions docs lock clean help
 .DEFAULT_GOAL := help
 
 help:  ## Show what there is to make.
@@ -61,6 +61,9 @@ cluster: $(VENV)/ready  ## Start a Kubernetes with a node on this machine (Debia
 
 cluster-down:  ## End what `make cluster` started.
 	@PYTHONPATH=tests/support $(BIN)/python -m cluster down
+
+expressions: $(VENV)/ready  ## Write docs/expressions.md anew from the table of functions.
+	@$(BIN)/python -m featurestore.expressions.reference_page docs/expressions.md
 
 crds: $(VENV)/ready  ## Write from the table of kinds: crds/, the copy that is installed, the kinds in roles, operator/deploy from the chart.
 	@$(BIN)/python -m featurestore.resources.crd crds

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from featurestore.errors import SpecError, did_you_mean
 from featurestore.expressions.check import check_condition, check_expression
-from featurestore.expressions.query_check import check_query
+from featurestore.expressions.query_text import query_text
 from featurestore.resources import DataPipeline, FeatureView, Resource
 from featurestore.resources.callable import check_callable
 from featurestore.resources.columns import Shape
@@ -162,7 +162,7 @@ class _References:
                 yield from _condition(at, (*where, "where"), step.where, columns)
             case Sql():
                 try:
-                    check_query(step.query, where=at.where(*where, "query"))
+                    query_text(step.query, where=at.where(*where, "query"))
                 except SpecError as problem:
                     yield problem
             case Python():

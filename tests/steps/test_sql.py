@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import polars as pl
 import pytest
 
 from featurestore.errors import SpecError
+from featurestore.expressions.query_text import query_text
+from featurestore_transforms.steps.query_engine import answer
 
 FLIGHTS = {"tailnum": ["N1", "N2", None], "distance": [100, 2000, 30]}
 
@@ -79,20 +82,33 @@ def test_rows_in_the_order_of_the_query_are_numbered_in_that_order(steps: Any) -
 
 
 _PROGRAM = """
-import hashlib
+import hashlib, sys
 import polars as pl
 from featurestore_transforms.steps.sql import run_query
 frame = pl.DataFrame({"k": [f"key {i * 7919 % 5000}" for i in range(20000)], "__row": range(20000)})
+frame = frame.with_columns(x=1.0 / (pl.col("__row") + 3), y=pl.col("__row") % 7)
 frame = frame.with_columns(pl.lit(0, pl.Int32).alias("__file"), pl.lit(None, pl.Int16).alias("__rule"))
-made = run_query(frame.lazy(), "SELECT k, COUNT(*) AS n FROM self GROUP BY k", "spec").collect(engine="streaming")
-print(hashlib.sha256(made.write_csv().encode()).hexdigest(), made.height, made["__row"].max())
+for query in sys.argv[1:]:
+    made = run_query(frame.lazy(), query, "spec").collect(engine="streaming")
+    print(hashlib.sha256(repr(made.rows()).encode()).hexdigest(), made.height, made["__row"].max())
 """
+_QUERIES = [
+    "SELECT k, COUNT(*) AS n FROM self GROUP BY k",
+    "SELECT k, COUNT(*) AS n FROM self GROUP BY k ORDER BY n",
+    "SELECT k FROM self ORDER BY y LIMIT 100",
+    "SELECT k, y FROM self LIMIT 10",
+    "SELECT DISTINCT y FROM self LIMIT 3",
+    "SELECT y, SUM(x) AS total, AVG(x) AS mean, STDDEV(x) AS spread FROM self GROUP BY y ORDER BY y",
+    "SELECT k, FIRST(x) AS first, ARRAY_AGG(y) AS ys FROM self GROUP BY k ORDER BY first LIMIT 50",
+    "SELECT a.k, SUM(a.x * b.x) AS s FROM self AS a JOIN self AS b ON a.k = b.k GROUP BY a.k ORDER BY s DESC LIMIT 20",
+    "SELECT k, SUM(x) OVER (PARTITION BY y ORDER BY k) AS s, ROW_NUMBER() OVER (ORDER BY y) AS n FROM self",
+]
 
 
-def test_groups_have_the_same_numbers_in_every_process_however_many_threads_it_has() -> None:
+def test_a_query_gives_the_same_rows_order_and_bits_in_every_process_however_many_threads_it_has() -> None:
     answers = {
         subprocess.run(
-            [sys.executable, "-c", _PROGRAM],
+            [sys.executable, "-c", _PROGRAM, *_QUERIES],
             env={**os.environ, "POLARS_MAX_THREADS": threads},
             capture_output=True,
             text=True,
@@ -101,7 +117,52 @@ def test_groups_have_the_same_numbers_in_every_process_however_many_threads_it_h
         for threads in ("1", "2", "5")
     }
     assert len(answers) == 1
-    assert answers.pop().split()[1:] == ["5000", "4999"]
+    assert answers.pop().splitlines()[0].split()[1:] == ["5000", "4999"]
+
+
+def test_a_query_counts_as_an_expression_does(steps: Any) -> None:
+    query = "SELECT x / 86400.0 AS a, x / 7 AS b, 24 * 3600 * 1000 * 1000 AS c, x / 0 AS d, x % 0 AS e, -7 // 2 AS f FROM self"
+    out = steps([sql(query)], {"x": [3]})
+    assert out.rows("a", "b", "c", "d", "e", "f") == [(3 / 86400.0, 3 / 7, 86_400_000_000, None, None, -3)]
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["SELECT x * 4 AS y FROM self", "SELECT SUM(x) AS y FROM self", "SELECT -x AS y FROM self"],
+)
+def test_a_whole_number_of_a_query_that_leaves_int64_refuses_the_file(steps: Any, query: str) -> None:
+    with pytest.raises(SpecError, match=r"the query does not fit the rows.*(?i:overflow|out of range)"):
+        steps([sql(query)], {"x": [2**62, 2**62, -(2**63)] if "-x" in query else [2**62, 2**62]})
+
+
+TOO_MUCH = {
+    "SELECT COUNT(*) AS n FROM self a, self b, self c WHERE a.k + b.k = c.k * c.k + 1 AND a.k <> b.k": "too long",
+    "SELECT a.s, b.k FROM self a CROSS JOIN self b": "too much memory",
+    "SELECT ARRAY_AGG(a.s || b.k) AS s FROM self a CROSS JOIN self b": "too much memory",
+}
+
+
+@pytest.mark.parametrize(("query", "reason"), TOO_MUCH.items())
+def test_a_query_that_takes_too_much_is_ended_with_the_reason(query: str, reason: str) -> None:
+    rows = pl.DataFrame({"k": range(20_000), "s": ["x" * 1000] * 20_000})
+    max_s = 1 if reason == "too long" else 60
+    with pytest.raises(
+        SpecError, match=rf"the query takes {reason}: in spec, wanted at most .* and {max_s} s"
+    ):
+        answer(rows, query_text(query, where="spec"), "spec", max_bytes=128 << 20, max_s=max_s)
+
+
+def test_times_of_a_query_are_utc(steps: Any) -> None:
+    moment = datetime(2013, 1, 1, 5, tzinfo=UTC)
+    query = "SELECT t, t + INTERVAL '90 minutes' AS later FROM self WHERE t < TIMESTAMP '2100-01-01 00:00:00'"
+    assert steps([sql(query)], {"t": [moment]}).rows("t", "later") == [
+        (moment, moment + timedelta(minutes=90))
+    ]
+
+
+def test_columns_that_differ_only_in_case_are_told_apart_before_a_query(steps: Any) -> None:
+    with pytest.raises(SpecError, match="columns differ only in case"):
+        steps([sql("SELECT k FROM self")], {"k": [1], "K": [2]})
 
 
 def test_a_query_over_many_types_orders_its_groups(steps: Any) -> None:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import polars as pl
-from polars.exceptions import ColumnNotFoundError, PolarsError
 
 from featurestore.errors import SpecError
 from featurestore.expressions.dialect import tokens
-from featurestore.expressions.query_check import check_query
-from featurestore.expressions.run.program import said
+from featurestore.expressions.query_text import query_text
 from featurestore.storage.delta import FILE, ROW
+from featurestore_transforms.steps.query_engine import answer
 from featurestore_transforms.steps.rules import MARKS, REASON, RULE, is_good, user_columns
 
 _UNORDERED = frozenset(("GROUP", "DISTINCT", "JOIN", "IN", "EXISTS", "OVER"))
-"""Words of queries whose answers Polars gives in an order that may differ each time."""
+"""Words of queries whose answers have no order of their own."""
 
 
 def seen(frame: pl.LazyFrame) -> pl.LazyFrame:
@@ -27,23 +26,17 @@ def run_query(frame: pl.LazyFrame, query: str, where: str) -> pl.LazyFrame:
     The same rows give the same rows with the same numbers again, even if the query says nothing of their order.
 
     Raises:
-        SpecError: the query is refused, or does not fit the columns.
+        SpecError: the query is refused, does not fit the columns, or takes more time or memory than it may.
     """
-    check_query(query, where=where)
-    rows = seen(frame)
-    try:
-        made = pl.SQLContext({"self": rows}, register_globals=False).execute(query, eager=False)
-        schema = made.collect_schema()
-        empty = pl.DataFrame(schema=rows.collect_schema())
-        pl.SQLContext({"self": empty}, register_globals=False).execute(query, eager=True)
-    except PolarsError as error:
-        hint = ""
-        if isinstance(error, ColumnNotFoundError):
-            hint = f"There is: {', '.join(map(repr, rows.collect_schema()))}"
-        raise SpecError("the query does not fit the rows", where=where, got=said(error), hint=hint) from error
+    text = query_text(query, where=where)
+    frame = frame.collect(engine="streaming").lazy()
+    answered = answer(seen(frame).collect(), text, where)
     if not _is_ordered(query):
-        kept = [ROW] if schema.get(ROW) == pl.Int64 else []
-        made = made.sort([*kept, *(name for name in schema if name != ROW)], maintain_order=True)
+        kept = [ROW] if answered.schema.get(ROW) == pl.Int64 else []
+        answered = answered.sort(
+            [*kept, *(name for name in answered.columns if name != ROW)], maintain_order=True
+        )
+    made = answered.lazy()
     return traced(frame, made, where)
 
 
