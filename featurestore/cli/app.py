@@ -223,7 +223,10 @@ def get(
         return
     from featurestore.cli.watch import watch as lines
 
-    for text in lines(lambda now_us: show(project, kind, name, output, now_us), current_us, _wait):
+    whole = output in (OutputFormat.JSON, OutputFormat.YAML)
+    for text in lines(
+        lambda now_us: show(project, kind, name, output, now_us), current_us, _wait, whole=whole
+    ):
         _print(text)
 
 

@@ -124,7 +124,7 @@ class Store:
             RequestError: a join key is missing or of the wrong type, a time is not one, names clash.
             StorageError: storage or the online store did not answer.
         """
-        from featurestore.client.frames import read_frame
+        from featurestore.client.frames import index_times, read_frame
         from featurestore.client.times import request_time_column
 
         table = read_frame(entities)
@@ -132,7 +132,7 @@ class Store:
         asked = self._asked(features, _POINTER_AGE_S if timestamp_column is None else 0.0)
         if timestamp_column is None:
             event_times = {column.view.spec.timestamp_field for column in asked}
-            timestamp_column = request_time_column(table, event_times)
+            timestamp_column = request_time_column(table, event_times, index_times(entities, event_times))
             if timestamp_column is not None:
                 asked = self._asked(features, 0.0)
         if as_of is not None and timestamp_column is None:

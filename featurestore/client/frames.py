@@ -6,7 +6,7 @@ speaks Arrow's PyCapsule interface.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from featurestore.client.times import from_datetimes
+from featurestore.client.times import EVENT_TIMESTAMP, from_datetimes
 from featurestore.errors import RequestError, did_you_mean
 from featurestore.resources.value import KeyType
 from featurestore.views.schema import TIMESTAMP, arrow_type
@@ -149,6 +149,22 @@ def is_pandas(frame: Any) -> bool:
     """Whether it is a pandas DataFrame, or of a class that is made from one."""
     classes = type(frame).__mro__
     return any(it.__module__.partition(".")[0] == "pandas" and it.__name__ == "DataFrame" for it in classes)
+
+
+def index_times(frame: Any, event_times: Collection[str]) -> list[str]:
+    """Names of the levels of a pandas frame's index that may be meant as the time of each row.
+
+    Those that hold times, and those called ``event_timestamp`` or as ``event_times`` has it; "" has no name.
+    """
+    if not is_pandas(frame):
+        return []
+    levels = [frame.index.get_level_values(n) for n in range(frame.index.nlevels)]
+    meant = {EVENT_TIMESTAMP, *event_times}
+    return [
+        str(level.name or "")
+        for level in levels
+        if level.name in meant or getattr(level.dtype, "kind", "") == "M"
+    ]
 
 
 def _from_records(records: Sequence[Any]) -> pa.Table:

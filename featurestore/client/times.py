@@ -56,15 +56,18 @@ def microseconds(column: pa.ChunkedArray, name: str) -> tuple[Ints, npt.NDArray[
     return times.cast(pa.int64()).fill_null(0).to_numpy(), valid
 
 
-def request_time_column(table: pa.Table, event_times: Collection[str]) -> str | None:
+def request_time_column(
+    table: pa.Table, event_times: Collection[str], index_times: Sequence[str] = ()
+) -> str | None:
     """The column with the time of each row, where a request names none; None if the request is about now.
 
     A column ``event_timestamp`` is taken, as Feast does. Other columns that may be meant as the time are not
     taken in silence, and not ignored either: what is a label's time must not be read as of today.
-    ``event_times``: names that the views asked for give to the time of their events.
+    ``event_times``: names that the views asked for give to the time of their events. ``index_times``: levels of
+    a pandas frame's index that may be meant.
 
     Raises:
-        RequestError: there are such columns.
+        RequestError: there are such columns, or there is such an index.
     """
     if EVENT_TIMESTAMP in table.column_names:
         return EVENT_TIMESTAMP
@@ -77,6 +80,14 @@ def request_time_column(table: pa.Table, event_times: Collection[str]) -> str | 
             "get_online_features() to read them as they are now",
             got=f"{'columns' if len(found) > 1 else 'a column'} {', '.join(map(repr, found))} and no "
             "timestamp_column",
+        )
+    if index_times:
+        raise RequestError(
+            "this request may be about the past or about now",
+            where="entities",
+            wanted="a column with the time of each row to read features as they were (reset_index() makes one of the "
+            "index), or get_online_features() to read them as they are now",
+            got=f"an index {', '.join(map(repr, index_times))} of times",
         )
     return None
 

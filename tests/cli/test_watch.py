@@ -54,6 +54,13 @@ def test_an_age_that_grows_is_not_a_change_and_a_change_is_shown_with_its_age() 
     assert said == ["AGE ROWS\n0s 1", "4s 2"]
 
 
+def test_a_document_is_printed_whole_each_time_it_changes() -> None:
+    state = {"rows": 1}
+    rounds = Rounds(lambda: None, lambda: state.update(rows=2))
+    said = list(watch(lambda now: json.dumps(state, indent=1), rounds.now_us, rounds.wait, whole=True))
+    assert [json.loads(text) for text in said] == [{"rows": 1}, {"rows": 2}]
+
+
 def test_a_view_that_is_applied_while_one_watches_is_shown(project: Project) -> None:
     view = project.registry.all(FeatureView)["aircraft-delays"].resource
     other = view.model_copy(update={"metadata": view.metadata.model_copy(update={"name": "b"})})

@@ -78,6 +78,25 @@ def test_another_column_of_times_is_refused_with_both_ways_named(store: Any, col
     assert "get_online_features()" in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    "index",
+    [
+        pd.DatetimeIndex([at(1500)], name="event_timestamp"),
+        pd.DatetimeIndex([at(1500)]),
+        pd.Index(["1970-01-01T00:25:00Z"], name="event_timestamp"),
+        pd.MultiIndex.from_tuples([("x", at(1500))], names=["row", "t"]),
+        pd.Index([1500], name="at"),
+    ],
+)
+def test_times_in_the_index_of_a_pandas_frame_are_not_ignored(store: Any, index: pd.Index) -> None:
+    labels = pd.DataFrame({"tailnum": ["N1"]}, index=index)
+    with pytest.raises(RequestError, match=r"about the past or about now.*reset_index\(\)"):
+        store.get_features("delays:delay", labels)
+    assert store.get_online_features("delays:delay", labels).to_dict()["delay"] == [None]
+    timed = labels.assign(event_timestamp=at(1500))
+    assert store.get_features("delays:delay", timed).to_dict()["delay"] == [N1_THEN]
+
+
 def test_a_named_column_counts_and_not_event_timestamp(store: Any) -> None:
     labels = {"tailnum": ["N1"], "event_timestamp": [at(2050)], "t": [at(1500)]}
     result = store.get_features("delays:delay", labels, timestamp_column="t")
