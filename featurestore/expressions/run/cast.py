@@ -32,6 +32,8 @@ _ISO = (
     r"(?:[T ](?P<time>\d{2}:\d{2})(?::(?P<second>\d{2})(?:\.(?P<fraction>\d{1,6})0*)?)?"
     r" ?(?:[Zz]|(?P<sign>[+-])(?P<hours>[01]\d|2[0-3]):?(?P<minutes>[0-5]\d)?)?)?$"
 )
+_EDGE = r"^0000|^(?:0001-01-01|9999-12-31).*[+-][0-9]{2}:?[0-9]*$"
+"""Texts that may be of other years than 1 to 9999, of which Python, and so most who read a dataset, has no times."""
 _WHOLE_WITH_POINT = r"^[+-]?[0-9]+\.0+$"
 _DECLARED: dict[str, pl.DataType] = {
     "string": pl.String(),
@@ -164,8 +166,7 @@ def _iso(text: pl.Expr) -> pl.Expr:
     minutes = part("hours").cast(pl.Int64) * 60 + part("minutes").fill_null("0").cast(pl.Int64)
     east = pl.when(part("sign") == "-").then(-minutes).otherwise(minutes).fill_null(0)
     moment = naive - pl.duration(minutes=east)
-    # Beyond these years Python, and so most who read the dataset, has no times.
-    return pl.when(moment.dt.year().is_between(1, 9999)).then(moment).dt.replace_time_zone("UTC")
+    return pl.when(~text.str.contains(_EDGE)).then(moment).dt.replace_time_zone("UTC")
 
 
 def _time(value: pl.Expr, source: pl.DataType, target: pl.DataType) -> Fit | None:

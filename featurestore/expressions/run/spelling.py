@@ -37,7 +37,10 @@ def gives_back(text: pl.Expr, target: pl.DataType) -> pl.Expr:
     if target.is_integer():
         return text.str.contains(_INTEGER)
     if target.is_float():
-        same = _digits(text) == _digits(text.cast(target, strict=False).cast(pl.String))
+        back = text.cast(target, strict=False).cast(pl.String)
+        # Most are written as Polars writes them. Others may be so with another exponent, or without a point.
+        other = pl.when(back != text).then(text)
+        same = (back == text) | (_digits(other) == _digits(pl.when(back != text).then(back)))
         return text.str.contains(_FLOAT) & (same.fill_null(False) | text.is_null())
     if target == pl.Boolean():
         return text.is_in(["true", "false"])

@@ -10,16 +10,18 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 
 from featurestore.arrivals.arrival import Arrival
 from featurestore.expressions.run.spelling import WHOLE
 from featurestore.resources.text_format import JsonOptions
 from featurestore.storage.delta import ROW
-from featurestore_transforms.sources.json_kind import Fraction, JsonKind, as_text, shaped
+from featurestore_transforms.sources.json_kind import Fraction, JsonKind, arrow_type, as_text, shaper
 from featurestore_transforms.sources.json_records import json_records, nesting, require_layout
 from featurestore_transforms.sources.reader import UnreadableFile
 from featurestore_transforms.sources.source_file import SourceFile
@@ -105,16 +107,20 @@ class JsonFile(SourceFile):
                         found[own].add(value)
         return found
 
-    def _frames(self, _columns: Collection[str]) -> Iterator[pl.DataFrame]:
+    def _frames(self, wanted: Collection[str]) -> Iterator[pl.DataFrame]:
         first = 0
+        names = {name: own for name, own in self.names.plain.items() if name in wanted}
+        shapers = {name: shaper(self.schema[name]) for name in names}
         for block in json_records(self._text, self._layout):
-            frame = self._frame(block)
+            frame = self._frame(block, names, shapers)
             numbers = pl.int_range(first, first + frame.height, dtype=pl.Int64, eager=True)
             first += frame.height
-            yield frame.select(*self.schema, numbers.alias(ROW), MALFORMED, LINE)
+            yield frame.select(*names, numbers.alias(ROW), MALFORMED, LINE)
 
-    def _frame(self, records: list[bytes]) -> pl.DataFrame:
-        columns: dict[str, list[Any]] = {own: [None] * len(records) for own in self.names.plain.values()}
+    def _frame(
+        self, records: list[bytes], names: Mapping[str, str], shapers: Mapping[str, Callable[[Any], Any]]
+    ) -> pl.DataFrame:
+        columns: dict[str, list[Any]] = {own: [None] * len(records) for own in names.values()}
         whys: list[str | None] = [None] * len(records)
         for place, record in enumerate(records):
             row = _parsed(record)
@@ -127,13 +133,12 @@ class JsonFile(SourceFile):
                 own = self._keys[key]
                 if own in self._refused:
                     whys[place] = self._refused[own]
-                columns[own][place] = value
+                if own in columns:
+                    columns[own][place] = value
             if whys[place] is not None:
                 for values in columns.values():
                     values[place] = None
-        series = [
-            self._series(name, columns[own], self.schema[name]) for name, own in self.names.plain.items()
-        ]
+        series = [self._series(name, columns[own], shapers[name]) for name, own in names.items()]
         lines = [
             None if why is None else record.decode(errors="replace")
             for why, record in zip(whys, records, strict=True)
@@ -142,11 +147,12 @@ class JsonFile(SourceFile):
             [*series, pl.Series(MALFORMED, whys, pl.String), pl.Series(LINE, lines, pl.String)]
         )
 
-    @staticmethod
-    def _series(name: str, values: list[Any], dtype: pl.DataType) -> pl.Series:
+    def _series(self, name: str, values: list[Any], shape: Callable[[Any], Any]) -> pl.Series:
+        dtype = self.schema[name]
         if dtype == pl.String():
             return pl.Series(name, [v if type(v) is str else as_text(v) for v in values], dtype)
-        return pl.Series(name, [shaped(value, dtype) for value in values], dtype)
+        made = pa.array([shape(value) for value in values], arrow_type(dtype))
+        return pl.Series(name, made).cast(dtype)
 
 
 def _parsed(record: bytes) -> dict[str, Any] | str:
@@ -173,9 +179,8 @@ def _fault(row: dict[str, Any], record: bytes) -> str | None:
             json.dumps(row, ensure_ascii=False).encode()
         except UnicodeEncodeError as error:
             return f"half of a surrogate pair is not a character: \\u{ord(error.object[error.start]):04x}"
-    names = {key.lower() for key in row}
-    if len(names) < len(row):
-        return _alike(row)
+    if (alike := _alike(tuple(row))) is not None:
+        return alike
     for key, value in row.items():
         if isinstance(value, list | dict) and (why := _inside(value)) is not None:
             return f"in {short(key)}: {why}"
@@ -184,19 +189,32 @@ def _fault(row: dict[str, Any], record: bytes) -> str | None:
 
 def _inside(value: Any) -> str | None:
     """Why fields of structs could not be told apart."""
-    if isinstance(value, dict):
-        if len({key.lower() for key in value}) < len(value):
-            return _alike(value)
-        for key in value:
-            if not key or "\0" in key:
-                return f"a key is {'empty' if not key else f'{short(key)}, which holds a character 0'}"
+    kind = type(value)
+    if kind is dict:
+        if (why := _nameless(tuple(value)) or _alike(tuple(value))) is not None:
+            return why
         value = value.values()
-    elif not isinstance(value, list):
+    elif kind is not list:
         return None
-    return next((why for one in value if (why := _inside(one)) is not None), None)
+    for one in value:
+        if type(one) in (dict, list) and (why := _inside(one)) is not None:
+            return why
+    return None
 
 
-def _alike(keys: Mapping[str, Any]) -> str:
+# Most objects of a file have the same keys.
+@lru_cache(maxsize=4096)
+def _alike(keys: tuple[str, ...]) -> str | None:
     counts = Counter(key.lower() for key in keys)
     alike = [key for key in keys if counts[key.lower()] > 1]
+    if not alike:
+        return None
     return f"two keys differ in upper and lower case only: {short(alike[0])} and {short(alike[1])}"
+
+
+@lru_cache(maxsize=4096)
+def _nameless(keys: tuple[str, ...]) -> str | None:
+    for key in keys:
+        if not key or "\0" in key:
+            return f"a key is {'empty' if not key else f'{short(key)}, which holds a character 0'}"
+    return None

@@ -12,11 +12,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
+
+from featurestore_transforms.casting.delta_types import whole
 
 _EXACT = 2**53
 _MOST_FIELDS = 1000
@@ -101,20 +105,50 @@ class JsonKind:
         return pl.Float64() if self.fractions else pl.Int64()
 
 
-def shaped(value: Any, dtype: pl.DataType) -> Any:
-    """The value as a column of the type has it."""
-    if value is None or dtype == pl.Null():
-        return None
+def shaper(dtype: pl.DataType) -> Callable[[Any], Any]:
+    """Makes values as a column of the type has them.
+
+    >>> shaper(pl.List(pl.Float64()))([1, Fraction("2.50"), None])
+    [1.0, 2.5, None]
+    """
     if isinstance(dtype, pl.List):
-        return [shaped(item, dtype.inner) for item in value]  # type: ignore[arg-type]
+        item = shaper(whole(dtype.inner))
+        return lambda value: None if value is None else [item(one) for one in value]
     if isinstance(dtype, pl.Struct):
-        given = {name.lower(): one for name, one in value.items()}
-        return {one.name: shaped(given.get(one.name.lower()), one.dtype) for one in dtype.fields}  # type: ignore[arg-type]
+        fields = {one.name.lower(): (one.name, shaper(whole(one.dtype))) for one in dtype.fields}
+        return lambda value: None if value is None else _struct(value, fields)
+    if dtype == pl.Null():
+        return lambda value: None
     if dtype == pl.String():
-        return as_text(value)
+        return as_text
     if dtype == pl.Float64():
-        return float(value)
-    return value
+        return lambda value: None if value is None else float(value)
+    return lambda value: value
+
+
+def _struct(
+    value: Mapping[str, Any], fields: Mapping[str, tuple[str, Callable[[Any], Any]]]
+) -> dict[str, Any]:
+    found = {}
+    for key, one in value.items():
+        name, made = fields.get(key.lower(), (NOTHING, _nothing))
+        found[name] = made(one)
+    return found
+
+
+def _nothing(_: Any) -> None:
+    return None
+
+
+def arrow_type(dtype: pl.DataType) -> pa.DataType:
+    """The type in which Arrow makes a column of such values: in one go, where Polars makes a series of each list."""
+    if isinstance(dtype, pl.List):
+        return pa.large_list(arrow_type(whole(dtype.inner)))
+    if isinstance(dtype, pl.Struct):
+        return pa.struct([(one.name, arrow_type(whole(one.dtype))) for one in dtype.fields])
+    return {pl.Null: pa.null(), pl.Boolean: pa.bool_(), pl.Int64: pa.int64(), pl.Float64: pa.float64()}.get(
+        type(dtype), pa.large_string()
+    )
 
 
 def as_text(value: Any) -> str | None:
