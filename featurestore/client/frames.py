@@ -41,7 +41,7 @@ def read_frame(frame: Any) -> pa.Table:
             )
         table = _from_columns([(str(name), frame.iloc[:, n]) for n, name in enumerate(frame.columns)])
     elif hasattr(frame, "__arrow_c_stream__"):
-        table = pa.table(frame)
+        table = _from_stream(frame)
     elif hasattr(frame, "__arrow_c_array__"):
         table = pa.Table.from_batches([pa.record_batch(frame)])
     elif isinstance(frame, Mapping):
@@ -92,6 +92,19 @@ def key_column(table: pa.Table, name: str, kind: KeyType, view: str) -> pa.Chunk
         except pa.ArrowInvalid as error:
             raise _wrong_type(view, name, kind, str(error)) from error
     raise _wrong_type(view, name, kind, str(given))
+
+
+def _from_stream(frame: Any) -> pa.Table:
+    try:
+        return pa.table(frame)
+    except pa.ArrowInvalid as error:
+        raise RequestError(
+            "this is not a data frame",
+            where="entities",
+            wanted=_ACCEPTED,
+            got=f"{type(frame).__name__}: {error}",
+            hint="A single column becomes a data frame by .to_frame()",
+        ) from error
 
 
 def typed_if_empty(table: pa.Table, keys: Mapping[str, KeyType], timestamp_column: str | None) -> pa.Table:

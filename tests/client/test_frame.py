@@ -60,6 +60,8 @@ def test_missing_text_as_pandas_writes_it_in_dicts_is_null(orient: Any) -> None:
     [
         ("N14228", "this is not a data frame: in entities, wanted a pandas or Polars frame"),
         (42, "got int"),
+        (pd.Series(["N1"], name="tailnum"), r"not a data frame.*got Series.*\.to_frame\(\)"),
+        (pl.Series("tailnum", ["N1"]), r"not a data frame.*got Series.*\.to_frame\(\)"),
         (None, "got NoneType"),
         (pl.LazyFrame({"id": [1]}), r"got LazyFrame\. Call \.collect\(\) first"),
         (["N14228"], r"a row is not a dict: in entities\[0\]"),
