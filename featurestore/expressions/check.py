@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from featurestore.errors import SpecError
 from featurestore.expressions.grammar import parse_expression
 from featurestore.expressions.tree import Node
-from featurestore.expressions.tree_reader import Known, TreeReader
-from featurestore.expressions.value_type import Kind
+from featurestore.expressions.tree_reader import TreeReader
+from featurestore.expressions.value_type import Kind, ValueType
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +28,15 @@ class CheckedExpression:
 
 
 def check_expression(
-    text: str, *, where: str, columns: Collection[str] | Known | None = None
+    text: str,
+    *,
+    where: str,
+    columns: Collection[str] | None = None,
+    types: Mapping[str, ValueType] | None = None,
 ) -> frozenset[str]:
     """The columns that a row-wise expression uses.
 
-    ``columns``: those that there are, with their types where they are known; None if they are not known yet.
+    ``columns``: those that there are; None if they are not known yet. ``types``: of those whose types are known.
 
     Raises:
         SpecError: it is no expression, or one that is refused; the message says why and what to write instead.
@@ -40,25 +44,34 @@ def check_expression(
     >>> sorted(check_expression("distance / (air_time / 60.0)", where="spec"))
     ['air_time', 'distance']
     """
-    return checked(text, where=where, columns=columns).columns
+    return checked(text, where=where, columns=columns, types=types).columns
 
 
-def check_condition(text: str, *, where: str, columns: Collection[str] | Known | None = None) -> None:
+def check_condition(
+    text: str,
+    *,
+    where: str,
+    columns: Collection[str] | None = None,
+    types: Mapping[str, ValueType] | None = None,
+) -> None:
     """Raises SpecError unless the text is an expression that is true or false."""
-    found = checked(text, where=where, columns=columns).tree.type
+    found = checked(text, where=where, columns=columns, types=types).tree.type
     if found.kind not in (Kind.BOOL, Kind.ANY):
         raise SpecError("a condition is true or false", where=where, got=f"{text}, which is {found}")
 
 
-def checked(text: str, *, where: str, columns: Collection[str] | Known | None = None) -> CheckedExpression:
+def checked(
+    text: str,
+    *,
+    where: str,
+    columns: Collection[str] | None = None,
+    types: Mapping[str, ValueType] | None = None,
+) -> CheckedExpression:
     """The tree of an expression, with the types that can be known.
 
     Raises:
         SpecError: as :func:`check_expression`.
     """
-    known: Known | None = (
-        columns if columns is None or isinstance(columns, Mapping) else dict.fromkeys(columns)
-    )
-    reader = TreeReader(text, where, known)
+    reader = TreeReader(text, where, columns, types or {})
     tree = reader.read(parse_expression(text, where))
     return CheckedExpression(text, where, tree, frozenset(reader.used))

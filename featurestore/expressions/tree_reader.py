@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -44,15 +44,15 @@ if TYPE_CHECKING:
 
 _SHOWN = 500
 """Characters of what was got that an error shows."""
-Known = Mapping[str, ValueType | None]
-"""Columns that there are; None where the type is not known."""
 
 
 class TreeReader:
     """One text being checked."""
 
-    def __init__(self, text: str, where: str, known: Known | None) -> None:
-        self._text, self._where, self._known = text, where, known
+    def __init__(
+        self, text: str, where: str, columns: Collection[str] | None, types: Mapping[str, ValueType]
+    ) -> None:
+        self._text, self._where, self._columns, self._types = text, where, columns, types
         self.used: set[str] = set()
 
     def read(self, node: exp.Expr) -> Node:
@@ -78,13 +78,10 @@ class TreeReader:
             self._check_name(part)
         name = str(parts[0].name)
         self.used.add(name)
-        kind: ValueType | None = ANY
-        if self._known is not None:
-            if name not in self._known:
-                hint = did_you_mean(name, self._known)
-                raise self._refuse(f"unknown column {name!r}", self._text, hint)
-            kind = self._known[name]
-        found: Node = Column(name, kind or ANY)
+        if self._columns is not None and name not in self._columns:
+            hint = did_you_mean(name, self._columns)
+            raise self._refuse(f"unknown column {name!r}", self._text, hint)
+        found: Node = Column(name, self._types.get(name, ANY))
         for part in parts[1:]:
             found = self._field(found, str(part.name))
         return found

@@ -16,6 +16,7 @@ from featurestore.expressions.check import check_condition, check_expression
 from featurestore.expressions.query_text import query_text
 from featurestore.resources import DataPipeline, FeatureView, Resource
 from featurestore.resources.callable import check_callable
+from featurestore.resources.column_types import Types, dataset_types, source_types, types_after
 from featurestore.resources.columns import Shape
 from featurestore.resources.kinds import references
 from featurestore.resources.transform import (
@@ -104,14 +105,14 @@ class _References:
 
     def pipeline(self, at: Placed, pipeline: DataPipeline) -> Iterator[SpecError]:
         spec = pipeline.spec
-        shape = Shape.of_source(spec)
+        shape, types = Shape.of_source(spec), source_types(spec)
         for n, transform in enumerate(spec.transforms):
             where = ("spec", "transforms", n, _field(transform))
-            yield from self._step(at, where, transform, shape.names, pipeline.metadata.name)
-            shape = shape.after(transform.step)
+            yield from self._step(at, where, transform, shape.names, types, pipeline.metadata.name)
+            shape, types = shape.after(transform.step), types_after(transform.step, types)
         columns = shape.names
         for n, expectation in enumerate(spec.expectations):
-            yield from _condition(at, ("spec", "expectations", n, "that"), expectation.that, columns)
+            yield from _condition(at, ("spec", "expectations", n, "that"), expectation.that, columns, types)
         if spec.deduplicate is not None:
             keys: dict[tuple[str | int, ...], str] = {
                 ("keys", n): key for n, key in enumerate(spec.deduplicate.keys)
@@ -126,6 +127,12 @@ class _References:
         name = spec.source.pipeline
         yield from self.named(at)
         columns = self._dataset(name)
+        source = self._pipeline(name)
+        types = (
+            {}
+            if source is None or ("DataPipeline", name) in self._known.broken
+            else dataset_types(source.spec)
+        )
         named: dict[tuple[str | int, ...], str | None] = {
             ("timestampField",): spec.timestamp_field,
             ("createdTimestampField",): spec.created_timestamp_field,
@@ -136,13 +143,13 @@ class _References:
             if column is not None:
                 yield from _column(at, ("spec", *path), column, columns)
         if spec.filter is not None:
-            yield from _condition(at, ("spec", "filter"), spec.filter, columns)
+            yield from _condition(at, ("spec", "filter"), spec.filter, columns, types)
         for n, feature in enumerate(spec.features):
             where = ("spec", "features", n)
             if feature.column is not None:
                 yield from _column(at, (*where, "column"), feature.column, columns)
             if feature.expression is not None:
-                yield from _expression(at, (*where, "expression"), feature.expression, columns)
+                yield from _expression(at, (*where, "expression"), feature.expression, columns, types)
             if feature.aggregate is not None:
                 yield from _column(at, (*where, "aggregate", "column"), feature.aggregate.column, columns)
 
@@ -152,14 +159,15 @@ class _References:
         where: tuple[str | int, ...],
         transform: Transform,
         columns: Columns,
+        types: Types,
         pipeline: str,
     ) -> Iterator[SpecError]:
         match step := transform.step:
             case Derive():
                 for name, text in step.columns.items():
-                    yield from _expression(at, (*where, "columns", name), text, columns)
+                    yield from _expression(at, (*where, "columns", name), text, columns, types)
             case Filter():
-                yield from _condition(at, (*where, "where"), step.where, columns)
+                yield from _condition(at, (*where, "where"), step.where, columns, types)
             case Sql():
                 try:
                     query_text(step.query, where=at.where(*where, "query"))
@@ -256,16 +264,20 @@ def _field(transform: Transform) -> str:
     return next(iter(transform.model_dump(by_alias=True, exclude_none=True)))
 
 
-def _expression(at: Placed, path: tuple[str | int, ...], text: str, columns: Columns) -> Iterator[SpecError]:
+def _expression(
+    at: Placed, path: tuple[str | int, ...], text: str, columns: Columns, types: Types
+) -> Iterator[SpecError]:
     try:
-        check_expression(text, where=at.where(*path), columns=columns)
+        check_expression(text, where=at.where(*path), columns=columns, types=types)
     except SpecError as problem:
         yield problem
 
 
-def _condition(at: Placed, path: tuple[str | int, ...], text: str, columns: Columns) -> Iterator[SpecError]:
+def _condition(
+    at: Placed, path: tuple[str | int, ...], text: str, columns: Columns, types: Types
+) -> Iterator[SpecError]:
     try:
-        check_condition(text, where=at.where(*path), columns=columns)
+        check_condition(text, where=at.where(*path), columns=columns, types=types)
     except SpecError as problem:
         yield problem
 

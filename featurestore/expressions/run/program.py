@@ -74,7 +74,7 @@ def compile_expression(
         SpecError: it is refused, or its types do not fit.
     """
     known = {name: type_of(dtype) for name, dtype in columns.items()}
-    used = sorted(checked(text, where=where, columns=known).columns)
+    used = sorted(checked(text, where=where, columns=known, types=known).columns)
     return _compile(text, tuple((name, columns[name]) for name in used), where, prefix)
 
 
@@ -97,7 +97,7 @@ def compile_condition(
 @lru_cache(maxsize=1024)
 def _compile(text: str, columns: tuple[tuple[str, pl.DataType], ...], where: str, prefix: str) -> Program:
     dtypes = dict(columns)
-    tree = checked(text, where=where, columns={name: type_of(dtype) for name, dtype in columns}).tree
+    tree = checked(text, where=where, types={name: type_of(dtype) for name, dtype in columns}).tree
     compiler = Compiler(prefix)
     parts: dict[int, Part] = {}
     for node in postorder(tree):

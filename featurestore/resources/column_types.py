@@ -1,0 +1,63 @@
+"""Types of columns between the steps of a pipeline, as far as its spec alone says them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from featurestore.errors import SpecError
+from featurestore.expressions.check import checked
+from featurestore.expressions.value_type import Kind, ValueType, declared
+from featurestore.resources.data_pipeline import DataPipelineSpec
+from featurestore.resources.transform import Cast, Derive, Drop, Lookup, Python, Rename, Select, Sql, Step
+
+Types = Mapping[str, ValueType]
+"""Columns whose types are known."""
+
+
+def source_types(spec: DataPipelineSpec) -> Types:
+    """Before the first step."""
+    return {column.name: declared(column.type) for column in spec.columns or ()}
+
+
+def dataset_types(spec: DataPipelineSpec) -> Types:
+    """After the last step."""
+    types = source_types(spec)
+    for transform in spec.transforms:
+        types = types_after(transform.step, types)
+    return types
+
+
+def types_after(step: Step, types: Types) -> Types:
+    """The types after a step.
+
+    >>> from featurestore.expressions.value_type import INT
+    >>> {name: str(kind) for name, kind in types_after(Derive(columns={"b": "a / 2"}), {"a": INT}).items()}
+    {'a': 'int', 'b': 'float'}
+    """
+    match step:
+        case Sql() | Python():
+            return {}
+        case Select():
+            return {name: kind for name, kind in types.items() if name in step.columns}
+        case Drop():
+            return {name: kind for name, kind in types.items() if name not in step.columns}
+        case Rename():
+            kept = {name: kind for name, kind in types.items() if name not in step.columns.values()}
+            return {step.columns.get(name, name): kind for name, kind in kept.items()}
+        case Cast():
+            return {**types, **{name: declared(kind) for name, kind in step.columns.items()}}
+        case Lookup():
+            return {name: kind for name, kind in types.items() if name not in step.columns.values()}
+        case Derive():
+            made = {name: _type(text, types) for name, text in step.columns.items()}
+            kept = {name: kind for name, kind in types.items() if name not in made}
+            return {**kept, **{name: kind for name, kind in made.items() if kind is not None}}
+    return types
+
+
+def _type(text: str, types: Types) -> ValueType | None:
+    try:
+        found = checked(text, where="", types=types).tree.type
+    except SpecError:
+        return None  # It is reported where it stands.
+    return None if found.kind in (Kind.ANY, Kind.NULL) else found
