@@ -182,14 +182,15 @@ class Grower:
         if self.chance.random() < 0.7:
             name = self.chance.choice([name for name, one in _KINDS.items() if one == kind])
             return Meant(name, lambda row: row[name])
-        value, text = {
-            "int": lambda: self._integer(),
-            "float": lambda: self._float_literal(),
-            "text": lambda: self._text_literal(),
+        literals: dict[str, Callable[[], tuple[Any, str]]] = {
+            "int": self._integer,
+            "float": self._float_literal,
+            "text": self._text_literal,
             "bool": lambda: self.chance.choice([(True, "TRUE"), (False, "FALSE")]),
             "time": lambda: (datetime(2013, 1, 31, 10, tzinfo=UTC), "TIMESTAMP '2013-01-31 10:00:00'"),
             "date": lambda: (date(2013, 1, 31), "DATE '2013-01-31'"),
-        }[kind]()
+        }
+        value, text = literals[kind]()
         return Meant(text, lambda row: value)
 
     def _integer(self) -> tuple[int, str]:
@@ -317,10 +318,15 @@ class Grower:
             case 4:
                 return Meant(f"({x.text} % {b.text})", strict(lambda p, q: real_remainder(p, float(q)), x, b))
             case 5:
-                name, function = self.chance.choice(
-                    [("ROUND", rounded), ("TRUNC", truncated), ("FLOOR", whole(math.floor)), ("CEIL", whole(math.ceil)),
-                     ("ABS", abs), ("SQRT", lambda v: math.nan if v < 0 else v if v != v else math.sqrt(v))]
-                )  # fmt: skip
+                choices: list[tuple[str, Callable[..., Any]]] = [
+                    ("ROUND", rounded),
+                    ("TRUNC", truncated),
+                    ("FLOOR", whole(math.floor)),
+                    ("CEIL", whole(math.ceil)),
+                    ("ABS", abs),
+                    ("SQRT", lambda v: math.nan if v < 0 else v if v != v else math.sqrt(v)),
+                ]
+                name, function = self.chance.choice(choices)
                 return Meant(f"{name}({x.text})", strict(function, x))
             case 6:
                 return Meant(f"(-{x.text})", strict(lambda v: -v, x))
@@ -385,11 +391,13 @@ class Grower:
         def of(row: Row) -> bool | None:
             null = False
             for part in parts:
-                value = part.of(row)
+                value: bool | None = part.of(row)
                 if value is ends:
                     return ends
                 null = null or value is None
-            return None if null else not ends
+            if null:
+                return None
+            return not ends
 
         return Meant("(" + f" {word} ".join(part.text for part in parts) + ")", of)
 
