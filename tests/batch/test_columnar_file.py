@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import random
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -264,3 +265,213 @@ def test_only_the_columns_that_are_asked_for_are_read(tmp_path: Path) -> None:
         assert arrival is not None
         frame = kind(arrival, 1 << 30).scan().select("id", "tags").collect()
         assert frame.equals(pl.DataFrame(table().select(["id", "tags"])))
+
+
+DEEP = pa.table(
+    {
+        "stops": pa.array(
+            [
+                [{"n": 1, "x": 0.5, "at": datetime(2024, 1, 1), "time": None}, None],
+                [],
+                None,
+                [{"n": None, "x": None, "at": None, "time": None}],
+            ],
+            pa.list_(
+                pa.struct(
+                    [
+                        ("n", pa.int32()),
+                        ("x", pa.float32()),
+                        ("at", pa.timestamp("ms")),
+                        ("time", pa.time32("ms")),
+                    ]
+                )
+            ),
+        ),
+        "names": pa.array([[("a", 1), ("b", None)], [], None, [("c", 3)]], pa.map_(pa.string(), pa.int32())),
+        "deep": pa.array(
+            [[("a", [{"n": 7}])], None, [("b", None)], [("c", [None])]],
+            pa.map_(pa.string(), pa.list_(pa.struct([("n", pa.int16())]))),
+        ),
+    }
+)
+
+
+@pytest.mark.parametrize("form", ["Parquet", "Arrow"])
+def test_lists_of_structs_and_maps_are_taken_as_they_are(take: Make, form: str) -> None:
+    data = parquet_bytes(DEEP) if form == "Parquet" else arrow_bytes(DEEP)
+    rows, quarantined = take(data, data, form=form)
+    assert quarantined == []
+    at = datetime(2024, 1, 1, tzinfo=UTC)
+    assert [row["stops"] for row in rows][:4] == [
+        [{"n": 1, "x": 0.5, "at": at, "time": None}, None],
+        [],
+        None,
+        [{"n": None, "x": None, "at": None, "time": None}],
+    ]
+    assert [row["names"] for row in rows][4:] == [{"a": 1, "b": None}, {}, None, {"c": 3}]
+    assert [row["deep"] for row in rows][:4] == [{"a": [{"n": 7}]}, None, {"b": None}, {"c": [None]}]
+
+
+MADE = {
+    "bool": pa.bool_(), "i8": pa.int8(), "i16": pa.int16(), "i32": pa.int32(), "i64": pa.int64(),
+    "u8": pa.uint8(), "u16": pa.uint16(), "u32": pa.uint32(), "f32": pa.float32(), "f64": pa.float64(),
+    "text": pa.string(), "large": pa.large_string(), "bytes": pa.binary(), "fixed": pa.binary(3),
+    "dec": pa.decimal128(12, 3), "day": pa.date32(), "ms": pa.timestamp("ms"), "us": pa.timestamp("us", tz="Europe/Berlin"),
+    "list": pa.list_(pa.int32()), "texts": pa.list_(pa.string()),
+    "struct": pa.struct([("a", pa.int16()), ("b", pa.list_(pa.float32()))]),
+    "structs": pa.list_(pa.struct([("d", pa.decimal128(7, 2)), ("m", pa.map_(pa.string(), pa.date32()))])),
+    "map": pa.map_(pa.int64(), pa.struct([("t", pa.timestamp("us")), ("s", pa.string())])),
+}  # fmt: skip
+
+
+def random_value(dtype: pa.DataType, made: random.Random) -> Any:
+    """A value that the type can have, as Python has it; sometimes null."""
+    kinds = pa.types
+    if made.random() < 0.15:
+        return None
+    if kinds.is_boolean(dtype):
+        return made.random() < 0.5
+    if kinds.is_integer(dtype):
+        bits, signed = dtype.bit_width, kinds.is_signed_integer(dtype)
+        low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+        return made.choice([low, high, 0, made.randint(low, high)])
+    if kinds.is_floating(dtype):
+        return made.choice([0.0, -0.0, 0.5, -1.25, 2.0**60, float("inf")])
+    if kinds.is_string(dtype) or kinds.is_large_string(dtype):
+        return made.choice(["", "é", "007", "null", "a\nb"])
+    if kinds.is_fixed_size_binary(dtype):
+        return made.randbytes(3)
+    if kinds.is_binary(dtype):
+        return made.randbytes(made.randrange(4))
+    if kinds.is_decimal(dtype):
+        return Decimal(made.randrange(-(10**dtype.precision) + 1, 10**dtype.precision)).scaleb(-dtype.scale)
+    if kinds.is_date(dtype):
+        return date.fromordinal(made.randint(1, date.max.toordinal()))
+    if kinds.is_timestamp(dtype):
+        time = datetime(1, 1, 2) + timedelta(milliseconds=made.randrange(315_000_000_000_000))
+        return time if dtype.tz is None else time.replace(tzinfo=UTC)
+    if kinds.is_list(dtype):
+        return [random_value(dtype.value_type, made) for _ in range(made.randrange(3))]
+    if kinds.is_map(dtype):
+        keys = {random_value(dtype.key_type, made) for _ in range(made.randrange(3))} - {None}
+        return [(key, random_value(dtype.item_type, made)) for key in keys]
+    return {field.name: random_value(field.type, made) for field in dtype}
+
+
+def as_read(value: Any, dtype: pa.DataType) -> Any:
+    """The value as rows of a dataset have it: times in UTC, maps as dicts."""
+    if value is None:
+        return None
+    if pa.types.is_timestamp(dtype):
+        return value.replace(tzinfo=UTC)
+    if pa.types.is_list(dtype):
+        return [as_read(item, dtype.value_type) for item in value]
+    if pa.types.is_map(dtype):
+        return {key: as_read(item, dtype.item_type) for key, item in value}
+    if pa.types.is_struct(dtype):
+        return {field.name: as_read(value[field.name], field.type) for field in dtype}
+    return value
+
+
+@pytest.mark.parametrize("form", ["Parquet", "Arrow"])
+@pytest.mark.parametrize("seed", [1, 2, *(pytest.param(n, marks=pytest.mark.slow) for n in range(3, 40))])
+def test_random_tables_of_all_types_come_back_equal(take: Make, form: str, seed: int) -> None:
+    made = random.Random(seed)
+    rows = [{name: random_value(dtype, made) for name, dtype in MADE.items()} for _ in range(60)]
+    schema = pa.schema(list(MADE.items()))
+    data = (parquet_bytes if form == "Parquet" else arrow_bytes)(pa.Table.from_pylist(rows, schema))
+    taken, quarantined = take(data, form=form)
+    assert quarantined == []
+    wanted = [{name: as_read(row[name], dtype) for name, dtype in MADE.items()} for row in rows]
+    assert [{name: row[name] for name in MADE} for row in taken] == wanted
+
+
+def test_a_map_is_a_map_in_the_dataset(pipeline: Make) -> None:
+    p = pipeline(source={"format": "Parquet"})
+    (p.raw / "a").write_bytes(parquet_bytes(DEEP))
+    p.batch("a")
+    assert pa.types.is_map(p.dataset.schema.field("names").type)
+
+
+def test_a_map_with_a_key_twice_goes_to_quarantine_as_its_row(take: Make) -> None:
+    names = pa.array([[("a", 1), ("a", 2)], [("b", 3)]], pa.map_(pa.string(), pa.int64()))
+    rows, [(_, row, rule, reason)] = take(arrow_bytes(pa.table({"names": names})), form="Arrow")
+    assert ([each["names"] for each in rows], row, rule) == ([{"b": 3}], 0, "row:malformed")
+    assert reason == "names: the key 'a' stands twice in a map"
+
+
+def test_a_quarantined_row_with_a_time_beyond_9999_is_kept_with_its_number(pipeline: Make) -> None:
+    p = pipeline(
+        source={"format": "Arrow"},
+        expectations=[{"name": "early", "that": "id < 2", "otherwise": "Quarantine"}],
+    )
+    at = pa.array([0, 2**62, 2**62], pa.timestamp("us", tz="UTC"))
+    rows = pa.table(
+        {
+            "id": [1, 2, 3],
+            "at": at,
+            "all": [[time] for time in at],
+            "day": pa.array([0, 0, 2**31 - 1], pa.int32()).view(pa.date32()),
+        }
+    )
+    (p.raw / "a").write_bytes(arrow_bytes(rows))
+    assert p.batch("a").rows_committed == 1
+    first, second = p.quarantine("record")
+    assert "4611686018427387904 us since 1970" in first["record"]
+    assert "2147483647 days since 1970" in second["record"]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "said"),
+    [
+        (pa.month_day_nano_interval(), "month_day_nano_interval"),
+        (pa.decimal256(76, 2), "decimal256(76, 2), and a table holds at most 38 digits"),
+        (pa.dense_union([pa.field("a", pa.int64())]), "dense_union"),
+        (pa.struct([pa.field("a", pa.int64()), pa.field("a", pa.int64())]), "two fields named 'a'"),
+        (pa.struct([pa.field("a\0b", pa.int64())]), "which cannot be written"),
+    ],
+    ids=str,
+)
+def test_a_type_that_no_table_holds_refuses_its_file_by_name_unless_the_column_is_dropped(
+    pipeline: Make, dtype: pa.DataType, said: str
+) -> None:
+    if pa.types.is_union(dtype):
+        values = pa.UnionArray.from_dense(
+            pa.array([0], pa.int8()), pa.array([0], pa.int32()), [pa.array([1])], ["a"]
+        )
+        rows = pa.table({"id": [1], "odd": values})
+    else:
+        rows = pa.table({"id": pa.array([1]), "odd": pa.nulls(1, dtype)})
+    p = pipeline(source={"format": "Arrow"})
+    (p.raw / "a").write_bytes(arrow_bytes(rows))
+    p.batch("a")
+    [entry] = p.quarantine("rule", "reason")
+    assert entry["rule"] == "file:type"
+    assert entry["reason"].startswith("column 'odd' is of type")
+    assert said in entry["reason"]
+    p.apply({"source": {"format": "Arrow"}, "transforms": [{"drop": {"columns": ["odd"]}}]})
+    (p.raw / "b").write_bytes(arrow_bytes(rows))
+    p.batch("b")
+    assert p.rows("id") == [{"id": 1}]
+
+
+@pytest.mark.parametrize(
+    ("values", "wanted"),
+    [
+        (pa.array(["a", None]).dictionary_encode(), ["a", None]),
+        (pa.RunEndEncodedArray.from_arrays(pa.array([2], pa.int32()), pa.array([7])), [7, 7]),
+        (pa.array(["a", None], pa.string_view()), ["a", None]),
+        (pa.array([b"a", None], pa.binary_view()), [b"a", None]),
+        (pa.array([[1], None], pa.list_view(pa.int32())), [[1], None]),
+        (pa.array([[1, 2], None], pa.list_(pa.int8(), 2)), [[1, 2], None]),
+        (pa.array([1.5, None], pa.float16()), [1.5, None]),
+        (pa.array([b"0123456789abcdef", None], pa.uuid()), ["30313233-3435-3637-3839-616263646566", None]),
+        (pa.array([1, None], pa.decimal256(20, 0)), [1, None]),
+        (pa.array([86_399, None], pa.time32("s")), ["23:59:59", None]),
+        (pa.array([1, None], pa.duration("s")), [1_000_000, None]),
+    ],
+    ids=lambda value: str(value.type) if isinstance(value, pa.Array) else "",
+)
+def test_newer_types_are_taken(take: Make, values: pa.Array, wanted: list[Any]) -> None:
+    rows, quarantined = take(arrow_bytes(pa.table({"v": values})), form="Arrow")
+    assert ([row["v"] for row in rows], quarantined) == (wanted, [])

@@ -61,9 +61,10 @@ def test_bool_and_zero_and_one_are_the_same() -> None:
     assert cast([True, False, None], pl.Boolean(), "int32") == [1, 0, None]
 
 
-def test_decimals_become_numbers_when_nothing_is_lost() -> None:
-    amounts = [Decimal("0.10"), Decimal("12345678901234567890.12"), None]
-    assert cast(amounts, pl.Decimal(30, 2), "float64") == [0.1, UNFIT, None]
+def test_decimals_become_the_nearest_float() -> None:
+    amounts = [Decimal("0.10"), Decimal("99999.99"), Decimal("12345678901234567890.12"), None]
+    nearest = [None if amount is None else float(amount) for amount in amounts]
+    assert cast(amounts, pl.Decimal(38, 18), "float64") == nearest
     assert cast([Decimal("1.00"), Decimal("1.10")], pl.Decimal(30, 2), "int64") == [1, UNFIT]
 
 

@@ -3,7 +3,8 @@
 | from | to | fits |
 |---|---|---|
 | integers, floats, decimals, bool | integers | whole numbers in range |
-| integers, decimals | floats | those that come back the same: integers to 2^53 in float64, and many beyond |
+| integers | floats | those that come back the same: all to 2^53 in float64, and many beyond |
+| decimals | floats | rounded to the nearest |
 | float64 | float32 | rounded; not a finite value that would become infinite |
 | integers, floats | bool | 0 and 1 |
 | string | numbers, bool, date, timestamp | plain texts of them: `12`, `7.0`, `1.5e3`, `true`, days and times in ISO 8601 |
@@ -19,7 +20,9 @@ type, a text must be one that the type gives back (``exact``, see ``spelling.py`
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import polars as pl
 from polars.datatypes import DataTypeClass
@@ -89,7 +92,7 @@ def fit_to(value: pl.Expr, source: pl.DataType, target: pl.DataType, *, exact: b
     if isinstance(source, pl.Array):
         return fit_to(value.arr.to_list(), pl.List(source.inner), target, exact=exact)
     if isinstance(target, pl.List):
-        return _items(value, source, target, exact)
+        return items(value, source, target, partial(fit_to, exact=exact))
     if source.is_numeric() or source == pl.Boolean:
         return _number(value, source, target)
     if source == pl.String:
@@ -129,6 +132,8 @@ def _number(value: pl.Expr, source: pl.DataType, target: pl.DataType) -> Fit | N
         return _checked(value, cast, cast.is_finite() | ~value.is_finite())
     if source.is_integer() and target.is_integer():
         return _nullable(value, cast)
+    if isinstance(source, pl.Decimal) and target.is_float():
+        return Fit(cast)
     return _checked(value, cast, cast.cast(source, strict=False) == value)
 
 
@@ -188,17 +193,23 @@ def _time(value: pl.Expr, source: pl.DataType, target: pl.DataType) -> Fit | Non
     return None
 
 
-def _items(value: pl.Expr, source: pl.DataType, target: pl.List, exact: bool) -> Fit | None:
+def items(
+    value: pl.Expr,
+    source: pl.DataType,
+    target: pl.List,
+    each: Callable[[pl.Expr, pl.DataType, pl.DataType], Fit | None],
+) -> Fit | None:
+    """Lists in another type, item by item, as ``each`` says it of one; a list fits if all of its items do."""
     if not isinstance(source, pl.List):
         return None
-    inner = fit_to(pl.element(), _whole(source.inner), _whole(target.inner), exact=exact)
+    inner = each(pl.element(), _whole(source.inner), _whole(target.inner))
     if inner is None:
         return None
-    items = value.list.eval(inner.value)
+    values = value.list.eval(inner.value)
     if inner.fits is None:
-        return Fit(items)
-    fits = value.list.eval(inner.fits).list.all().fill_null(True)
-    return Fit(pl.when(fits).then(items), fits)
+        return Fit(values)
+    fits = value.list.eval(inner.fits.fill_null(True)).list.all().fill_null(True)
+    return Fit(pl.when(fits).then(values), fits)
 
 
 def _whole(dtype: DataTypeClass | pl.DataType) -> pl.DataType:

@@ -10,16 +10,17 @@
 | any time with date | timestamp in UTC microseconds; one with nanoseconds does not fit |
 | time of day | string |
 | duration | int64 microseconds |
-| array, list, struct | list and struct of such types |
+| array, list, struct, map | list, struct and map of such types |
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import polars as pl
 
-from featurestore.expressions.run.cast import UTC, Fit, fit_to, polars_type
+from featurestore.expressions.run.cast import UTC, Fit, fit_to, items, polars_type
 from featurestore.resources.value import ColumnType
 
 _TYPES: dict[Any, pl.DataType] = {
@@ -74,6 +75,9 @@ def storable(dtype: pl.DataType) -> pl.DataType | None:
     if isinstance(dtype, pl.List | pl.Array):
         inner = _inside(storable(whole(dtype.inner)))
         return None if inner is None else pl.List(inner)
+    if isinstance(dtype, pl.Map):
+        key, item = _inside(storable(whole(dtype.key))), _inside(storable(whole(dtype.value)))
+        return None if key is None or item is None else pl.Map(key, item)
     if isinstance(dtype, pl.Struct):
         fields = {field.name: _inside(storable(whole(field.dtype))) for field in dtype.fields}
         known = {name: inner for name, inner in fields.items() if inner is not None}
@@ -82,7 +86,8 @@ def storable(dtype: pl.DataType) -> pl.DataType | None:
 
 
 def store(value: pl.Expr, source: pl.DataType, target: pl.DataType, *, declared: bool = False) -> Fit:
-    """The values in a table's type; where the types have nothing in common, only null fits.
+    """The values in a table's type, nested ones from the inside out; where the types have nothing in common, only
+    null fits.
 
     ``declared``: the user said that texts are to become this type; else only texts do that it gives back.
     """
@@ -97,18 +102,32 @@ def store(value: pl.Expr, source: pl.DataType, target: pl.DataType, *, declared:
     elif isinstance(source, pl.Duration):
         exact = value.dt.total_microseconds()
         return _both(Fit(exact, _whole_microseconds(value, source)), store(exact, pl.Int64(), target))
+    if isinstance(source, pl.Array):
+        value, source = value.arr.to_list(), pl.List(source.inner)
+    each = partial(store, declared=declared)
     if isinstance(source, pl.Struct) and isinstance(target, pl.Struct):
         return _fields(value, source, target, declared)
-    if isinstance(source, pl.Array) and isinstance(target, pl.List):
-        return store(value.arr.to_list(), pl.List(source.inner), target, declared=declared)
-    if isinstance(source, pl.List) and isinstance(target, pl.List):
-        return _items(value, source, target, declared)
+    if isinstance(source, pl.Map) and isinstance(target, pl.Map):
+        found = items(value.map.entries(), _entries(source), _entries(target), each)
+        return Fit(found.value.cast(target), found.fits) if found else _null_only(value, target)
+    if isinstance(target, pl.List):
+        return items(value, source, target, each) or _null_only(value, target)
     found = fit_to(value, source, target, exact=not declared)
     if found is None:
-        return Fit(pl.lit(None, target), value.is_null())
+        return _null_only(value, target)
     if isinstance(source, pl.Datetime):
         return _both(Fit(value, _whole_microseconds(value, source)), found)
     return found
+
+
+def _null_only(value: pl.Expr, target: pl.DataType) -> Fit:
+    null = value.is_null()
+    # A literal alone would be one value, however many items a list has.
+    return Fit(pl.when(null).then(pl.lit(None, target)).otherwise(pl.lit(None, target)), null)
+
+
+def _entries(dtype: pl.Map) -> pl.List:
+    return pl.List(pl.Struct({"key": dtype.key, "value": dtype.value}))
 
 
 def _widens(source: pl.DataType, target: pl.DataType) -> bool:
@@ -132,16 +151,6 @@ def _both(first: Fit, second: Fit) -> Fit:
         fits = second.fits if first.fits is None else first.fits
         return Fit(second.value, fits)
     return Fit(second.value, first.fits & second.fits)
-
-
-def _items(value: pl.Expr, source: pl.List, target: pl.List, declared: bool) -> Fit:
-    """Item by item: a list fits if all of its items do."""
-    found = store(pl.element(), whole(source.inner), whole(target.inner), declared=declared)
-    items = value.list.eval(found.value)
-    if found.fits is None:
-        return Fit(items)
-    fits = value.list.eval(found.fits.fill_null(True)).list.all().fill_null(True)
-    return Fit(pl.when(fits).then(items), fits)
 
 
 def _fields(value: pl.Expr, source: pl.Struct, target: pl.Struct, declared: bool) -> Fit:
@@ -170,9 +179,18 @@ def _inside(dtype: pl.DataType | None) -> pl.DataType | None:
 def type_name(dtype: pl.DataType) -> str:
     """What people call a type: its name in resources if it has one.
 
-    >>> type_name(pl.Datetime("us", "UTC")), type_name(pl.List(pl.Int64()))
-    ('timestamp', 'list<int64>')
+    >>> type_name(pl.Datetime("us", "UTC")), type_name(pl.Map(pl.String(), pl.List(pl.Int64())))
+    ('timestamp', 'map<string, list<int64>>')
     """
+    if isinstance(dtype, pl.List):
+        return f"list<{type_name(whole(dtype.inner))}>"
+    if isinstance(dtype, pl.Map):
+        return f"map<{type_name(whole(dtype.key))}, {type_name(whole(dtype.value))}>"
+    if isinstance(dtype, pl.Struct):
+        fields = (f"{field.name}: {type_name(whole(field.dtype))}" for field in dtype.fields)
+        return f"struct<{', '.join(fields)}>"
+    if isinstance(dtype, pl.Decimal):
+        return f"decimal({dtype.precision}, {dtype.scale})"
     return _NAMES.get(dtype, str(dtype))
 
 

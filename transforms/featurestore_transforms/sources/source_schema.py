@@ -268,6 +268,8 @@ def _wide(dtype: pl.DataType) -> pl.DataType:
         return pl.Float64()
     if isinstance(dtype, pl.List):
         return pl.List(_wide(whole(dtype.inner)))
+    if isinstance(dtype, pl.Map):
+        return pl.Map(_wide(whole(dtype.key)), _wide(whole(dtype.value)))
     if isinstance(dtype, pl.Struct):
         return pl.Struct({field.name: _wide(whole(field.dtype)) for field in dtype.fields})
     return dtype

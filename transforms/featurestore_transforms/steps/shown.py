@@ -29,6 +29,9 @@ def _text(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     if isinstance(dtype, pl.List):
         items = value.list.head(_SHOWN).list.eval(shown(pl.element(), whole(dtype.inner)))
         return pl.concat_str(pl.lit("["), _short(items.list.join(", ")), pl.lit("]"))
+    if isinstance(dtype, pl.Map):
+        entry = pl.Struct({"key": dtype.key, "value": dtype.value})
+        return _text(value.map.entries(), pl.List(entry))
     if isinstance(dtype, pl.Struct):
         parts = [
             pl.concat_str(
@@ -45,12 +48,16 @@ def _text(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     return _short(value.cast(pl.String, strict=False))
 
 
-def _time(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+def in_years(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """Whether a date or time is within the years 1 to 9999."""
     number = value.to_physical().cast(pl.Int64)
-    unit = dtype.time_unit if isinstance(dtype, pl.Datetime) else None
-    second = number // _PER_SECOND[unit] if unit else number * _DAY_S
-    written = pl.when(second.is_between(_FIRST_YEAR, _LAST_YEAR)).then(value).dt.to_string("iso")
-    return pl.coalesce(written, number.cast(pl.String))
+    second = number // _PER_SECOND[dtype.time_unit] if isinstance(dtype, pl.Datetime) else number * _DAY_S
+    return second.is_between(_FIRST_YEAR, _LAST_YEAR)
+
+
+def _time(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    written = pl.when(in_years(value, dtype)).then(value).dt.to_string("iso")
+    return pl.coalesce(written, value.to_physical().cast(pl.String))
 
 
 def _short(text: pl.Expr) -> pl.Expr:
