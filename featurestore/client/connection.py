@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from featurestore.client.references import column_names, parse_references
 from featurestore.errors import RequestError, StorageError, TransientError, did_you_mean
+from featurestore.humanize import format_time
 from featurestore.registry.project import Project, open_project
 from featurestore.resources import FeatureView
 from featurestore.resources.feature_view import OnlineEnabled
@@ -415,4 +416,9 @@ def _keys(view: ServedView, table: pa.Table) -> pa.Table:
 
 
 def _time(time_us: int | None) -> str | None:
-    return None if time_us is None else from_us(time_us).isoformat()
+    if time_us is None:
+        return None
+    try:
+        return from_us(time_us).isoformat()
+    except OverflowError:  # Python has no times outside the years 1 to 9999
+        return format_time(time_us)

@@ -23,7 +23,14 @@ from featurestore.resources import DataPipeline, FeatureView
 from featurestore.resources.outputs import build_digest
 from featurestore.storage import paths
 from featurestore.storage.delta import Table
-from featurestore.views.builds import ActiveBuild, BuildResult, promote, read_active_build, record_build
+from featurestore.views.builds import (
+    ActiveBuild,
+    BuildResult,
+    promote,
+    read_active_build,
+    read_build,
+    record_build,
+)
 
 HOUR_US = 3_600_000_000
 COLUMNS = {
@@ -130,6 +137,20 @@ def test_views_answer_how_fresh_how_many_and_what_is_wrong(featurestore: Any, fi
         "ROWS REFUSED": "7",
         "ERRORS": "none",
     }
+
+
+def test_a_watermark_beyond_the_year_9999_is_shown_and_said_to_be_ahead(
+    featurestore: Any, filled: Project
+) -> None:
+    serving = read_active_build(filled.storage, "aircraft-delays")
+    assert serving is not None
+    build = read_build(filled.storage, "aircraft-delays", serving.digest)
+    assert build is not None
+    record_build(filled.storage, build.model_copy(update={"watermark_us": 1_704_067_200_000_000_000}))
+    assert "55969-09-28T00:00:00Z" in featurestore("describe", "view", "aircraft-delays").out
+    assert "55969-09-28T00:00:00Z" in featurestore("get", "views", "-o", "json").out
+    [row] = table(featurestore("get", "views").out)
+    assert row["FRESHNESS"].startswith("in 539")
 
 
 def test_a_view_whose_online_store_lags_says_so(featurestore: Any, filled: Project) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from featurestore.humanize import format_time
 from featurestore.reconcile.conditions import Condition
 from featurestore.retry import FailureStreak
+from featurestore.timestamps import SECOND_US
 
 _LONGEST = 4096
 _MADE = frozenset({"conditions", "observedGeneration", "nextAttemptTime"})
@@ -56,9 +57,15 @@ def facts_of(status: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in status.items() if name not in _MADE}
 
 
+_FIRST_US, _LAST_US = -62_135_596_800 * SECOND_US, 253_402_300_799 * SECOND_US
+"""The first and the last second of the years 1 to 9999."""
+
+
 def time_of(us: int | None) -> str | None:
-    """RFC 3339, to the second; None for None."""
-    return None if us is None else format_time(us)
+    """RFC 3339, to the second; None for None. The API server takes no years of five digits: the last one it takes
+    stands for them.
+    """
+    return None if us is None else format_time(min(max(us, _FIRST_US), _LAST_US))
 
 
 def ready(status: dict[str, Any]) -> tuple[str, str, str]:
