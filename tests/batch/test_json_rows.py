@@ -158,6 +158,15 @@ def test_a_value_is_the_one_that_stands_there(pipeline: Make, line: bytes, value
     assert p.rows("v") == [{"v": value}]
 
 
+def test_what_is_no_object_never_becomes_one(pipeline: Make) -> None:
+    p = pipeline(source={"format": "JSON"})
+    run(p, b'{"id": 1, "u": {"a": "x"}}\n')
+    (p.raw / "next").write_bytes(b'{"id": 2, "u": "5"}\n{"id": 3, "u": [1]}\n{"id": 4, "u": null}\n')
+    p.batch("next")
+    assert p.rows("id", "u") == [{"id": 1, "u": {"a": "x"}}, {"id": 4, "u": None}]
+    assert [row["__row"] for row in p.quarantine()] == [0, 1]
+
+
 def test_a_mark_at_the_start_is_left_out(pipeline: Make) -> None:
     p = pipeline(source={"format": "JSON"})
     run(p, b'\xef\xbb\xbf{"id": 1}\n{"id": 2}\n')

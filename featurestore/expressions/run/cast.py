@@ -138,6 +138,9 @@ def _number(value: pl.Expr, source: pl.DataType, target: pl.DataType) -> Fit | N
 
 
 def _text(value: pl.Expr, target: pl.DataType) -> Fit | None:
+    if target.is_nested():
+        # Polars would make a struct of any text, by its first field.
+        return None
     if target == pl.Binary:
         return Fit(value.cast(pl.Binary))
     if target == pl.Boolean:
