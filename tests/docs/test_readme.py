@@ -86,7 +86,7 @@ def test_make_demo_tells_its_story_to_the_end(shell: Shell) -> None:
     assert "\x1b" not in said, "a pipe gets no colour codes"
     assert re.search(r"files done     ━{40} (36\d)/\1 ", said)
     views = re.findall(
-        r"^(\S+) +(True|False|Unknown) +\d+[smh]\S* +[\d,]+ +(\d+) +(\d+) +0$", said, re.MULTILINE
+        r"^(\S+) +(True|False|Unknown) +\d+[smh]\S* +[\d,]+ +(\d+) +(\d+) +0 +none$", said, re.MULTILINE
     )
     assert len(views) == 4
     assert all(ready == "True" and commit == online for _, ready, commit, online in views)
