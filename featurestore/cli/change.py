@@ -16,7 +16,7 @@ from featurestore.printable import printable
 from featurestore.registry import changeset
 from featurestore.registry.changeset import Before, ChangeAction, Changeset, Dataset, left_out
 from featurestore.registry.project import Project, open_project
-from featurestore.resources import DataPipeline, FeatureStore
+from featurestore.resources import DataPipeline, FeatureStore, Resource
 from featurestore.resources.document import STDIN, Loaded, load
 from featurestore.resources.kinds import kind_of
 from featurestore.resources.location import check_source_folder
@@ -63,7 +63,7 @@ def change(
         broken=loaded.broken,
     )
     loaded.check([*check_references(loaded.declared, known), *_outside(loaded, project)])
-    found = changeset.plan(loaded.resources, before, prune=prune)
+    found = changeset.plan((*_unrecorded_store(loaded, project), *loaded.resources), before, prune=prune)
     if record:
         changeset.apply(found, project.registry)
         for one in found.changes:
@@ -84,6 +84,13 @@ def _project(loaded: Loaded, find: Callable[[], Project]) -> Project:
         if isinstance(one.resource, FeatureStore) and one.file != STDIN:
             return open_project(one.file.parent.resolve(), {}, Path.cwd())
     return find()
+
+
+def _unrecorded_store(loaded: Loaded, project: Project) -> Iterator[Resource]:
+    """The project's own store, if it was never applied: without it, what is applied is found by nobody."""
+    named = any(isinstance(resource, FeatureStore) for resource in loaded.resources)
+    if not named and project.registry.store() is None:
+        yield project.store
 
 
 def _outside(loaded: Loaded, project: Project) -> Iterator[SpecError]:

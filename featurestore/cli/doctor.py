@@ -13,6 +13,7 @@ from itertools import islice
 from rich.console import Console
 from rich.text import Text
 
+from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.source_kinds import open_source
 from featurestore.cli.output import OutputFormat, dump, listing
 from featurestore.errors import FeatureStoreError
@@ -76,6 +77,7 @@ def examine(project: Project) -> Iterator[Finding]:
         yield Finding("registry", True, "nothing is applied yet", "`featurestore apply -f .` does it")
     for name, pipeline in pipelines.items():
         yield _finding(f"source of pipeline {name}", partial(_source, project, pipeline))
+        yield _finding(f"ledger of pipeline {name}", partial(_ledger, project, name))
         yield from _troubles(project, "pipelines", name, pipeline.digest)
     yield _finding("online store", partial(_online, project))
     for name, view in views.items():
@@ -139,6 +141,19 @@ def _source(project: Project, pipeline: Accepted[DataPipeline]) -> tuple[bool, s
         return True, f"{spec.uri} names no {source.noun} yet", source.explain_empty()
     more = " or more" if arrivals == _ENOUGH_ARRIVALS else ""
     return True, f"{spec.uri} names {count(arrivals, source.noun)}{more}", ""
+
+
+def _ledger(project: Project, name: str) -> tuple[bool, str, str]:
+    """The manifests that are still to be run, and the last that was, can be read."""
+    ledger = Ledger(project.storage, name)
+    head, done = ledger.last_batch(), ledger.committed_batch()
+    for number in range(max(1, done), head + 1):
+        try:
+            ledger.manifest(number)
+        except (ValueError, KeyError, TypeError) as error:
+            message = f"the manifest of batch {number} cannot be read: {error}"
+            return False, message, "Bring the object back from a copy of the storage root"
+    return True, f"{count(done, 'batch')} committed, {head - done} to be run".replace("batchs", "batches"), ""
 
 
 def _online(project: Project) -> tuple[bool, str, str]:

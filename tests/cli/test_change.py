@@ -224,3 +224,12 @@ def test_what_is_still_read_is_not_pruned(featurestore: Any, folder: Path) -> No
     assert open_project(None, {}, folder).registry.names(DataPipeline) == ["flights"]
     (folder / "aircraft-delays.yaml").unlink()
     assert "2 deleted" in featurestore("apply", "-f", ".", "--prune").out
+
+
+def test_a_pipeline_applied_without_its_store_records_the_store_too(
+    featurestore: Any, tmp_path: Path
+) -> None:
+    assert featurestore("init", ".").code == 0
+    pipelines = [path for path in tmp_path.glob("*.yaml") if "kind: DataPipeline" in path.read_text()]
+    assert featurestore("apply", "-f", str(pipelines[0])).code == 0
+    assert open_project(tmp_path, {}, tmp_path).registry.store() is not None

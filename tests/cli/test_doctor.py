@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from featurestore.registry.project import Project
+from featurestore.storage import paths
 
 
 def test_a_healthy_project_is_said_to_be_healthy(featurestore: Any, project: Project) -> None:
@@ -54,3 +55,10 @@ def test_without_a_project_it_says_how_to_begin(featurestore: Any, tmp_path: Pat
     said = featurestore("doctor")
     assert said.code == 3
     assert "featurestore init NAME" in said.err
+
+
+def test_a_manifest_that_cannot_be_read_is_found(featurestore: Any, project: Project) -> None:
+    project.storage.put_if_absent(paths.manifest("flights", 1), b"{cut o")
+    said = featurestore("doctor")
+    assert said.code == 1
+    assert "✗ ledger of pipeline flights: the manifest of batch 1 cannot be read" in said.out
