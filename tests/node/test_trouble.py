@@ -81,9 +81,9 @@ def test_an_evicted_pod_and_a_drained_node_cost_no_attempt(
 def test_a_job_that_ran_out_of_memory_runs_again_with_more(
     tenant: Tenant, installed: Installed, s3: dict[str, str]
 ) -> None:
-    flights.begin(tenant, s3, resources={"memory": "128Mi", "memoryLimit": "2Gi"})
+    flights.begin(tenant, s3, resources={"memory": "80Mi", "memoryLimit": "2Gi"})
     flights.put(s3, tenant, 1)
-    words = ["ran out of memory", "128.0 MiB"]
+    words = ["ran out of memory", "80.0 MiB"]
     tenant.until("datapipeline", "flights", "Retrying", "Degraded", words)
     tenant.until("datapipeline", "flights", "Running", "Progressing", ["OOM kill"])
     rests_with(tenant, installed, 1)
@@ -93,7 +93,7 @@ def test_a_job_that_ran_out_of_memory_runs_again_with_more(
     limits = [
         int(it["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"]) for it in jobs
     ]
-    assert limits[0] == 128 * 2**20
+    assert limits[0] == 80 * 2**20
     assert all(after == 2 * before for before, after in pairwise(limits))
     learned = tenant.get("datapipeline", "flights")["status"]["memory"]
     assert learned["peakBytes"] > limits[0]

@@ -23,7 +23,7 @@ APIS = {"pod": "api/v1", "job": "apis/batch/v1"}
 class Tenant(ReportsConditions):
     """``client``: of somebody who may do everything."""
 
-    patience_s: ClassVar[float] = 180.0
+    patience_s: ClassVar[float] = 100.0
     plane: ControlPlane
     client: ApiClient
     namespace: str
