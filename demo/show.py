@@ -6,6 +6,7 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Container
 from pathlib import Path
 
 from rich.console import Console
@@ -27,15 +28,17 @@ def say(text: str) -> None:
     console.print(text)
 
 
-def command(folder: Path, *arguments: str, check: bool = True) -> None:
+def command(folder: Path, *arguments: str, codes: Container[int] = (0,)) -> None:
     """Run ``featurestore ARGUMENTS`` in the folder, showing the command and what it prints.
+
+    ``codes``: the exit codes by which the story goes on.
 
     Raises:
         SystemExit: the command failed, and the story cannot go on.
     """
     console.print(f"\n[bold cyan]$ featurestore {shlex.join(arguments)}[/]")
     done = subprocess.run(cli(*arguments), cwd=folder, env=environment())
-    if check and done.returncode:
+    if done.returncode not in codes:
         raise SystemExit(done.returncode)
 
 
