@@ -7,12 +7,12 @@ whole numbers in the spec are computed exactly, and what leaves int64 is refused
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from featurestore.errors import SpecError
 from featurestore.expressions.grammar import parse_expression
-from featurestore.expressions.tree import Node
+from featurestore.expressions.tree import Call, Constant, Interval, Node, postorder
 from featurestore.expressions.tree_reader import TreeReader
 from featurestore.expressions.value_type import Kind, ValueType
 
@@ -74,4 +74,18 @@ def checked(
     """
     reader = TreeReader(text, where, columns, types or {})
     tree = reader.read(parse_expression(text, where))
+    if any(_months(one) for one in (tree, *_values(tree))):
+        hint = "Add it to a time, or write it in days"
+        raise SpecError("months and years have no certain length", where=where, got=text, hint=hint)
     return CheckedExpression(text, where, tree, frozenset(reader.used))
+
+
+def _months(node: Node) -> bool:
+    return isinstance(node, Constant) and isinstance(node.value, Interval) and node.value.months != 0
+
+
+def _values(tree: Node) -> Iterator[Node]:
+    """What stands in a CASE."""
+    for node in postorder(tree):
+        if isinstance(node, Call) and node.name == "CASE":
+            yield from node.arguments

@@ -126,7 +126,7 @@ _CALLED: tuple[SqlFunction, ...] = (
     row(
         Group.CONDITIONS,
         "COALESCE",
-        "T, T* -> T",
+        "T, T*? -> T",
         "The first that is not null. What stands after it is not computed.",
         "COALESCE(NULL, 7)",
         "7",
@@ -162,7 +162,7 @@ _CALLED: tuple[SqlFunction, ...] = (
     row(
         Group.CONDITIONS,
         "GREATEST",
-        "T, T* -> T",
+        "T, T*? -> T",
         "The greatest, as `>` compares.",
         "GREATEST(1, NULL, 3)",
         "3",
@@ -171,7 +171,7 @@ _CALLED: tuple[SqlFunction, ...] = (
     row(
         Group.CONDITIONS,
         "LEAST",
-        "T, T* -> T",
+        "T, T*? -> T",
         "The least, as `<` compares.",
         "LEAST(1, NULL, 3)",
         "1",
@@ -294,7 +294,7 @@ _CALLED: tuple[SqlFunction, ...] = (
     row(
         Group.TEXT,
         "CONCAT",
-        "text, text* -> text",
+        "text, text*? -> text",
         "All texts as one.",
         "CONCAT('a', NULL, 'b')",
         "'ab'",
@@ -303,7 +303,7 @@ _CALLED: tuple[SqlFunction, ...] = (
     row(
         Group.TEXT,
         "CONCAT_WS",
-        "text!, text, text* -> text",
+        "text!, text, text*? -> text",
         "All texts as one, with a separator between.",
         "CONCAT_WS('-', 'a', NULL, 'b')",
         "'a-b'",

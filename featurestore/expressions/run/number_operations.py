@@ -204,7 +204,8 @@ def _same_or(function: Callable[[pl.Expr], pl.Expr]) -> Operation:
 
 
 def _sign(to: Compiler, call: Call, parts: list[Part]) -> Part:
-    return to.make(parts[0].expression.sign(), call.type, parts)
+    part = to.to(parts[0], call.type)
+    return to.make(part.expression.sign(), call.type, [part])
 
 
 def _real(function: Callable[..., pl.Expr]) -> Operation:
