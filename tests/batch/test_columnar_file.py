@@ -77,7 +77,7 @@ def take(
 ) -> Callable[..., tuple[list[dict[str, Any]], list[tuple[int, int | None, str, str]]]]:
     """What becomes of files with these bytes in one batch: rows of the dataset, and entries of the quarantine."""
 
-    def run(*files: bytes, form: str = "Parquet", **spec: Any) -> Any:
+    def run(*files: bytes, form: str = "Parquet", columns: tuple[str, ...] = (), **spec: Any) -> Any:
         p = pipeline(source={"format": form}, **spec)
         names = []
         for index, data in enumerate(files):
@@ -85,7 +85,7 @@ def take(
             (p.raw / names[-1]).write_bytes(data)
         p.batch(*names)
         why = p.quarantine("__file", "__row", "rule", "reason")
-        rows = p.rows() if p.dataset.files() else []
+        rows = p.rows(*columns) if p.dataset.files() else []
         return rows, [tuple(entry.values()) for entry in why]
 
     return run
@@ -173,7 +173,8 @@ def test_a_flipped_bit_anywhere_holds_up_no_other_file(take: Make, count: int, f
         whole, first, format_ = arrow_bytes(table(), form == "Arrow stream"), 0, "Arrow"
     made = random.Random(count)
     damaged = [flipped(whole, made, first) for _ in range(count)]
-    rows, quarantined = take(whole, *damaged, form=format_)
+    # A flipped time may be valid, and beyond what Python has.
+    rows, quarantined = take(whole, *damaged, form=format_, columns=("__file", "__row"))
     assert sum(row["__file"] == 0 for row in rows) == 500
     assert all(rule and reason for _, _, rule, reason in quarantined)
 
