@@ -9,7 +9,12 @@
     └── TransientError       the outside world failed; the same call may succeed later               exit 75
         ├── Conflict         another writer was first
         ├── Busy             a server asks to be left alone for a while
-        └── StorageError     storage or the online store did not answer, or answered nonsense
+        ├── StorageError     storage or the online store did not answer, or answered nonsense
+        └── Crash            the process with the data engine did not end by itself
+            ├── WorkerKilled a signal or an exit of its own ended it
+            ├── OutOfMemory  it took more memory than it was given
+            ├── OutOfTime    it took more time than it was given
+            └── Unforeseen   it met an error that nobody foresaw
 
 Each error says *where*, what was *wanted*, what was *got* and what to do (*hint*), and keeps these parts
 as attributes, without the credentials that a URL in them may hold. ``retryable`` tells a runner or a Job whether
@@ -20,6 +25,9 @@ sysexits.h).
 from __future__ import annotations
 
 import difflib
+import errno
+import os
+import traceback
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
@@ -134,6 +142,47 @@ class Busy(TransientError):
 
 class StorageError(TransientError):
     """Storage or the online store did not answer, or answered nonsense."""
+
+
+class Crash(TransientError):
+    """The process with the data engine did not end by itself. A batch that causes it again is taken apart."""
+
+
+class WorkerKilled(Crash):
+    """A signal ended the process, or an exit in code that it ran."""
+
+
+class OutOfMemory(Crash):
+    """The process took more memory than it was given."""
+
+
+class OutOfTime(Crash):
+    """The process took more time than it was given."""
+
+
+class Unforeseen(Crash):
+    """An error that nobody foresaw: a defect here, in an engine, or in code that it ran."""
+
+
+_OUTSIDE = ("ENOSPC", "EDQUOT", "EROFS", "EIO", "EMFILE", "ENFILE", "ENOLCK", "ESTALE", "ETIMEDOUT", "EINTR")
+
+
+def foreseen(error: BaseException) -> FeatureStoreError:
+    """The error, or what it means here if it is none of ours: the machine's trouble, or what nobody foresaw.
+
+    >>> type(foreseen(OSError(28, "No space left on device"))).__name__, foreseen(KeyError("a")).got
+    ('StorageError', "KeyError: 'a'")
+    """
+    if isinstance(error, FeatureStoreError):
+        return error
+    place = traceback.extract_tb(error.__traceback__)[-1:]
+    where = f"{os.path.basename(place[0].filename)}, line {place[0].lineno}" if place else ""
+    got = f"{type(error).__name__}: {error}".rstrip(": ")
+    if isinstance(error, MemoryError):
+        return OutOfMemory("memory was refused", where=where, got=got, hint="Raise spec.resources.memory")
+    if isinstance(error, OSError) and errno.errorcode.get(error.errno or 0) in _OUTSIDE:
+        return StorageError("the machine cannot do it now", where=error.filename or where, got=got)
+    return Unforeseen("an error that nobody foresaw", where=where, got=got, hint="The log has the traceback")
 
 
 def did_you_mean(got: str, known: Iterable[str]) -> str:

@@ -13,6 +13,10 @@ from typing import Literal
 
 Step = Literal[
     "after-manifest",
+    "before-part",
+    "after-part",
+    "before-crash",
+    "after-crash",
     "after-quarantine-commit",
     "after-dataset-commit",
     "after-result",

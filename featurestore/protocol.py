@@ -10,20 +10,24 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from featurestore.arrivals.result import BatchResult
+from featurestore.arrivals.result import BatchResult, PartResult
 from featurestore.resources.model import Model
 from featurestore.resources.rule import exactly_one
 from featurestore.views.builds import BuildResult, PublishResult
 
 
 class BatchRequest(Model):
-    """Run batch ``number`` of a pipeline: manifest in, commit out. ``base``: where relative sources begin."""
+    """Run batch ``number`` of a pipeline: manifest in, commit out. ``base``: where relative sources begin.
+
+    ``turn``: which attempt at it, see :mod:`featurestore.arrivals.isolation`.
+    """
 
     kind: Literal["batch"] = "batch"
     root: str
     base: str = "/"
     pipeline: str
     number: int
+    turn: int = 0
 
 
 class BuildRequest(Model):
@@ -50,13 +54,16 @@ class JobRequest(Model):
     """What one Job in a cluster does: one batch and the views that keep up with it, or one view alone.
 
     ``number``: run this batch, then bring on the views that :func:`covered` says. ``view``: bring on this one.
+    ``turn``: which attempt at the batch. ``time_limit_s``: a Job that takes longer ends itself.
     """
 
     kind: Literal["job"] = "job"
     root: str
     pipeline: str
     number: int | None = None
+    turn: int = 0
     view: str | None = None
+    time_limit_s: float | None = None
     rules = (exactly_one("number", "view"),)
 
 
@@ -86,4 +93,4 @@ class Progress(Model):
     unit: Literal["rows", "files"] = "rows"
 
 
-EngineResult = Annotated[BatchResult | BuildResult | PublishResult, Field(discriminator="kind")]
+EngineResult = Annotated[BatchResult | PartResult | BuildResult | PublishResult, Field(discriminator="kind")]

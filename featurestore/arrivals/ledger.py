@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from featurestore.arrivals.arrival import Arrival
 from featurestore.arrivals.checkpoint import Checkpoint, KnownArrival, pack, parse, version_of
+from featurestore.arrivals.isolation import Isolation, Trial, Trials, isolate
 from featurestore.arrivals.manifest import Action, Entry, Manifest
 from featurestore.arrivals.result import BatchResult
 from featurestore.arrivals.source import Decide
@@ -46,6 +47,8 @@ class Ledger:
         self._later: dict[str, list[KnownArrival]] = {}
         self._later_entries = 0
         self._later_manifests = 0
+        self._trials = Trials(storage, pipeline)
+        self._sizes: tuple[int, list[int]] = (0, [])
 
     def uid(self) -> str:
         """The ledger's identity: the application id of all commits made from it."""
@@ -121,6 +124,28 @@ class Ledger:
         """What batch ``n`` became; None while it has not landed."""
         data = self._storage.find(paths.result(self._pipeline, n))
         return None if data is None else BatchResult.model_validate_json(data)
+
+    def isolation(self, n: int) -> Isolation:
+        """How far the search in batch ``n`` has come for what ends the process that reads it.
+
+        Raises:
+            NotFound: there is no such batch.
+        """
+        return isolate(len(self.sizes(n)), self._trials.read(n))
+
+    def sizes(self, n: int) -> list[int]:
+        """The bytes of each file of batch ``n``.
+
+        Raises:
+            NotFound: there is no such batch.
+        """
+        if self._sizes[0] != n:
+            self._sizes = (n, [entry.arrival.size_bytes for entry in self.manifest(n).entries])
+        return self._sizes[1]
+
+    def try_trial(self, n: int, turn: int, trial: Trial) -> bool:
+        """Whether this is how attempt ``turn`` at batch ``n`` ended; False if another trial says so."""
+        return self._trials.append(n, turn, trial)
 
     def try_append(self, manifest: Manifest) -> bool:
         """True if the manifest is written now; False if another was first, or has taken one of its arrivals.

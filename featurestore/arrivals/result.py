@@ -1,4 +1,4 @@
-"""What a batch became."""
+"""What a batch became, or a part of it."""
 
 from __future__ import annotations
 
@@ -49,6 +49,18 @@ class BatchResult(Model):
     def took_nothing(self) -> bool:
         """Whether something was refused, and no row was taken."""
         return bool(self.caught) and self.rows_committed == 0
+
+
+class PartResult(Model):
+    """Entries ``first`` … ``stop - 1`` of a batch that was halved are read; what they came to is kept for its commit."""
+
+    kind: Literal["part"] = "part"
+    pipeline: str
+    number: int
+    first: int
+    stop: int
+    rows_read: int
+    finished_us: int
 
 
 def is_drift(rule: str) -> bool:

@@ -21,6 +21,9 @@ from featurestore.resources.data_pipeline import DataPipelineSpec
 from featurestore.storage.credentials import source_environ
 from featurestore.storage.objects import Storage
 
+ISOLATED = ("file:killed", "file:timeout", "file:unforeseen")
+"""Rules of files that were given up: nothing could be seen of what is in them."""
+
 
 def replay(
     storage: Storage,
@@ -105,6 +108,9 @@ def _part(
                 ready.append(_again(item, now, decided.replaces))
         elif item.rows is not None and (_renumbers(spec) or _renumbers(_then(storage, manifest(item.batch)))):
             # The numbers of its quarantined rows may not be the source's: all of it is taken anew.
+            ready.append(_again(item, now, ((item.batch, item.file),)))
+        elif item.rule in ISOLATED:
+            # A run that began before it was given up may have read it after all, and been the first to commit.
             ready.append(_again(item, now, ((item.batch, item.file),)))
         else:
             ready.append(_again(item, now, ()))

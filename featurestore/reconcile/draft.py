@@ -54,9 +54,12 @@ class PlanDraft:
                     messages.append(message)
         return matches
 
-    def add_step(self, step: Step) -> bool:
-        """Plan the step, unless it is under way, or failed and its next attempt is not due; then False."""
-        attempt = self.observed.attempts.get(step.key)
+    def add_step(self, step: Step, failed: FailureStreak | None = None) -> bool:
+        """Plan the step, unless it is under way, or failed and its next attempt is not due; then False.
+
+        ``failed``: what storage knows of its failures.
+        """
+        attempt = self.observed.attempts.get(step.key, failed)
         if attempt is not None:
             self.failing, self._failing_key = attempt, step.key
         if self.is_under_way(step.key):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 
 from featurestore.arrivals.backlog import Backlog
+from featurestore.arrivals.isolation import Isolation
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.result import BatchResult
 from featurestore.online.index import OnlineIndex
@@ -28,10 +29,12 @@ def observe_pipeline(ledger: Ledger, result: BatchResult | None, backlog: Backlo
     Raises:
         StorageError: storage did not answer.
     """
+    head, done = ledger.last_batch(), result.number if result else 0
     return ObservedPipeline(
         uid=ledger.uid(),
-        head=ledger.last_batch(),
-        done=result.number if result else 0,
+        head=head,
+        done=done,
+        isolation=ledger.isolation(done + 1) if head > done else Isolation(),
         dataset_version=result.dataset_version if result else None,
         checkpoint_is_due=backlog is not None and ledger.checkpoint_is_due(),
         open=backlog.open if backlog else None,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from featurestore.arrivals.manifest import OpenBatch, should_close
 from featurestore.arrivals.result import is_drift
-from featurestore.humanize import count
+from featurestore.humanize import count, sentence
 from featurestore.reconcile.conditions import Condition, ConditionType, false, true, unknown
 from featurestore.reconcile.draft import PlanDraft
 from featurestore.reconcile.reasons import Reason
@@ -99,10 +99,30 @@ class _PipelinePlan:
             part.add_step(WriteCheckpoint(self.name))
         if there.head == there.done:
             return self._close()
-        step = RunBatch(self.name, there.done + 1, self.accepted.digest)
-        part.add_step(step)
+        found = there.isolation
+        step = RunBatch(self.name, there.done + 1, self.accepted.digest, found.turn)
+        part.add_step(step, found.streak)
+        if found.halved and found.last_crash is not None:
+            return self._isolating(step.number)
         state = "is being run" if part.is_under_way(step.key) else "is to be run"
         return part.unready(Reason.BATCH_PENDING, f"Batch {step.number} of {there.head} {state}.")
+
+    def _isolating(self, number: int) -> Condition:
+        """``Ready`` while the file is looked for that ends the process that reads it."""
+        found = self.there.isolation
+        assert found.last_crash is not None
+        caught = f"{count(len(found.killers), 'file')} found" if found.killers else "none found yet"
+        at = (
+            f"files {found.first} to {found.stop - 1} are next"
+            if found.first < found.stop
+            else "it is committed next"
+        )
+        return false(
+            "Ready",
+            Reason.ISOLATING,
+            f"Batch {number} ended the process that read it, and is halved until the file is found that does: "
+            f"{caught}, {at}. Last: {sentence(found.last_crash)}.",
+        )
 
     def _close(self) -> Condition:
         """Close the open batch if it is time; the ``Ready`` condition of a pipeline that has no batch to run."""

@@ -21,6 +21,7 @@ class Reason(StrEnum):
     FAILED = "Failed"
     IDLE = "Idle"
     IN_QUARANTINE = "InQuarantine"
+    ISOLATING = "Isolating"
     LISTED = "Listed"
     NOTHING_FAILS = "NothingFails"
     NOTHING_TAKEN = "NothingTaken"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from featurestore.arrivals.isolation import Isolation
 from featurestore.arrivals.manifest import OpenBatch
 from featurestore.quarantine.tally import OpenQuarantine
 from featurestore.registry.registry import Accepted
@@ -31,6 +32,7 @@ class ObservedPipeline:
     ledger. ``open``: what the next batch would take; ``full``: nothing more fits into it.
     ``source``: why the source cannot be listed. ``files_refused``, ``rows_refused``: what batch ``done`` refused,
     rule to number. ``took_nothing``: whether that batch took no row, and refused some. ``quarantine``: what is open.
+    ``isolation``: which attempt at batch ``done + 1`` is due.
     """
 
     uid: str
@@ -45,6 +47,7 @@ class ObservedPipeline:
     took_nothing: bool = False
     quarantine: OpenQuarantine = field(default_factory=OpenQuarantine)
     rows_refused: Mapping[str, int] = field(default_factory=dict)
+    isolation: Isolation = field(default_factory=Isolation)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,15 +28,19 @@ class CloseBatch:
 
 @dataclass(frozen=True, slots=True)
 class RunBatch:
-    """Run batch ``number``. ``spec_digest`` is the accepted spec: after a change of it, failures are forgotten."""
+    """Run batch ``number``. ``spec_digest`` is the accepted spec: after a change of it, failures are forgotten.
+
+    ``turn``: which attempt at it is due, see :mod:`featurestore.arrivals.isolation`.
+    """
 
     pipeline: str
     number: int
     spec_digest: str
+    turn: int = 0
 
     @property
     def key(self) -> str:
-        return f"batch/{self.pipeline}/{self.number}/{self.spec_digest}"
+        return f"batch/{self.pipeline}/{self.number}/{self.spec_digest}/{self.turn}"
 
 
 @dataclass(frozen=True, slots=True)

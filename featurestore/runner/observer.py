@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TypeVar
 
 from featurestore.arrivals.backlog import Backlog
+from featurestore.arrivals.isolation import Isolation
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.source_kinds import open_source
 from featurestore.errors import FeatureStoreError
@@ -19,6 +20,7 @@ from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline, FeatureStoreSpec, FeatureView
 from featurestore.resources.data_pipeline import Suspend
 from featurestore.retry import FailureStreak
+from featurestore.runner.guard import Limits, laptop_memory
 from featurestore.storage.credentials import source_environ
 
 T = TypeVar("T")
@@ -37,6 +39,7 @@ class Observer:
         self._failed: dict[str, FailureStreak] = {}
         self.begun_anew: set[str] = set()
         """Pipelines that were deleted with their data and created again, as the last look found."""
+        self._desired = Desired({}, {})
 
     def desired(self, *, draining: bool = False) -> Desired:
         """The resources as accepted now.
@@ -45,7 +48,8 @@ class Observer:
             StorageError: storage did not answer.
         """
         registry = self._project.registry
-        return Desired(registry.all(DataPipeline), registry.all(FeatureView), draining)
+        self._desired = Desired(registry.all(DataPipeline), registry.all(FeatureView), draining)
+        return self._desired
 
     def observe(
         self,
@@ -78,6 +82,29 @@ class Observer:
     def ledger(self, pipeline: str) -> Ledger:
         """The ledger of a pipeline."""
         return self._ledgers.setdefault(pipeline, Ledger(self._storage, pipeline))
+
+    def batch_limits(self, pipeline: str, number: int, isolation: Isolation) -> Limits:
+        """What the attempt at a batch may take that is due.
+
+        Raises:
+            StorageError: storage did not answer.
+        """
+        spec = self._desired.pipelines[pipeline].resource.spec
+        limit_s = spec.job.active_deadline.total_seconds()
+        limit_s = isolation.time_limit_s(limit_s, self.ledger(pipeline).sizes(number))
+        return Limits(laptop_memory(spec.resources, isolation.out_of_memory), limit_s)
+
+    def may_grow(self, pipeline: str, limits: Limits) -> bool:
+        """Whether an attempt that this was too little for may have more memory."""
+        most = self._desired.pipelines[pipeline].resource.spec.resources.memory_limit
+        return most is not None and limits.memory_bytes is not None and limits.memory_bytes < most
+
+    def limits(self, view: str) -> Limits:
+        """What a step for a view may take."""
+        spec = self._desired.views[view].resource.spec
+        source = self._desired.pipelines.get(spec.source.pipeline)
+        limit_s = source.resource.spec.job.active_deadline.total_seconds() if source else None
+        return Limits(laptop_memory(spec.resources, 0), limit_s)
 
     def index(self) -> OnlineIndex:
         """The index of the online store of the FeatureStore as accepted now.

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from featurestore.arrivals.manifest import Manifest
-from featurestore.arrivals.result import BatchResult
+from featurestore.arrivals.result import BatchResult, PartResult
 from featurestore.humanize import count, format_time, sentence, size
 from featurestore.reconcile.steps import CloseBatch, Promote, Publish, RunBatch, Step, WriteCheckpoint
 from featurestore.retry import FailureStreak
 from featurestore.runner.journal import Event, Subject
 from featurestore.views.builds import BuildResult, PublishResult
 
-StepOutcome = Manifest | BatchResult | BuildResult | PublishResult | None
+StepOutcome = Manifest | BatchResult | PartResult | BuildResult | PublishResult | None
 
 
 def subject_of(step: Step) -> tuple[Subject, str]:
@@ -31,6 +31,12 @@ def outcome_event(step: Step, outcome: StepOutcome, now_us: int) -> Event | None
             if outcome.caught and not outcome.took_nothing:
                 what = "BatchPartlyRefused"
             message = _batch(outcome)
+        case PartResult():
+            files = count(outcome.stop - outcome.first, "file")
+            what, message = (
+                "PartRead",
+                f"batch {outcome.number}, halved: {files} read, {count(outcome.rows_read, 'row')}",
+            )
         case BuildResult():
             rows = count(outcome.rows, "row")
             what, message = "Built", f"offline commit {outcome.source_version}: {rows}{_quarantined(outcome)}"

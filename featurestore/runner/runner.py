@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from featurestore.arrivals.isolation import CRASHES_FROM_OUTSIDE, is_crash
 from featurestore.errors import Refused, StorageError
 from featurestore.failure import Failure, as_error, as_failure
 from featurestore.humanize import count
@@ -172,7 +173,7 @@ class Runner:
         """Whether waiting would help nothing that is to be done now."""
         if self._observer.unsettled:
             return False
-        return all(a.count >= TRIES or not a.failure.retryable for a in plan.failing.values())
+        return all(_gives_up(a) for a in plan.failing.values())
 
     def raise_refused(self) -> None:
         """Raises Refused if files went to quarantine, or nothing of a pipeline's last batch was taken."""
@@ -198,6 +199,12 @@ class Runner:
                         type="TransientError", problem=condition.message, where=name, retryable=True
                     )
                     raise as_error(failure)
+
+
+def _gives_up(attempt: FailureStreak) -> bool:
+    """Whether a drain waits no longer; a search for the file that ends the worker comes to an end by itself."""
+    tries = CRASHES_FROM_OUTSIDE if is_crash(attempt.failure) else TRIES
+    return attempt.count >= tries or not attempt.failure.retryable
 
 
 def _active_sources(desired: Desired) -> dict[str, Source]:

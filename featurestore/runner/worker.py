@@ -12,18 +12,25 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
-from featurestore.errors import CodeError, TransientError
+from featurestore.errors import CodeError, FeatureStoreError, OutOfMemory, TransientError, WorkerKilled
 from featurestore.failure import Failure, as_error
+from featurestore.humanize import size
 from featurestore.protocol import EngineResult, Request
+from featurestore.runner.guard import NO_LIMITS, Guard, Limits, held_bytes, kernel_kills, volunteer
 
 _RESULT: TypeAdapter[EngineResult] = TypeAdapter(EngineResult)
-_TAIL_BYTES = 2000
+_TAIL_BYTES = 16_000
+_SAID, _PLACES = 500, 3
+_KEPT = 4
+"""A process that keeps more than this part of its memory after a request is ended."""
+_NO_MEMORY = "memory allocation of"
+"""What Rust's allocator says when it is refused."""
 
 
 class Worker:
@@ -38,32 +45,42 @@ class Worker:
         self._process: subprocess.Popen[str] | None = None
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115
 
-    def run(self, request: Request, progress: Callable[[dict[str, Any]], None]) -> EngineResult:
+    def run(
+        self, request: Request, progress: Callable[[dict[str, Any]], None], limits: Limits = NO_LIMITS
+    ) -> EngineResult:
         """The result of the request.
 
         Raises:
             FeatureStoreError: what the request failed with, of the class that it failed with.
-            TransientError: the process died before it answered.
+            Crash: the process died before it answered, or took more than its limits.
+            TransientError: it died before it began.
         """
         process = self._started()
         assert process.stdin is not None
         assert process.stdout is not None
         self._stderr.seek(0)
         self._stderr.truncate()
-        try:
-            process.stdin.write(request.model_dump_json() + "\n")
-            process.stdin.flush()
-        except OSError as error:
-            raise self._died(process) from error
-        for line in process.stdout:
-            answer = _answer(line)
-            if "progress" in answer:
-                progress(answer["progress"])
-            elif "result" in answer:
-                return _RESULT.validate_python(answer["result"])
-            elif "failure" in answer:
-                raise as_error(Failure.model_validate(answer["failure"]))
-        raise self._died(process)
+        kills, heard = kernel_kills(), _Heard(progress)
+        with Guard(process.pid, limits) as guard:
+            try:
+                process.stdin.write(request.model_dump_json() + "\n")
+                process.stdin.flush()
+                answer = heard.answer(process.stdout)
+            except OSError:
+                answer = None
+        if answer is None:
+            raise self._died(process, heard, guard, kernel_kills() > kills)
+        if limits.memory_bytes and held_bytes(process.pid) > limits.memory_bytes // _KEPT:
+            # What an allocator keeps for later counts: the next request would have less.
+            self._end(process)
+        if "failure" in answer:
+            raise as_error(Failure.model_validate(answer["failure"]))
+        return _RESULT.validate_python(answer["result"])
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process that does the next request; None if it is to be started."""
+        return self._process.pid if self._process is not None else None
 
     def warm(self) -> None:
         """Start the process now, so that the first request finds it ready."""
@@ -95,6 +112,7 @@ class Worker:
             # Ctrl-C in the terminal is for the runner, which lets the request under way end.
             start_new_session=True,
         )
+        volunteer(self._process.pid)
         return self._process
 
     def _end(self, process: subprocess.Popen[str]) -> None:
@@ -107,18 +125,80 @@ class Worker:
         process.wait()
         self._process = None
 
-    def _died(self, process: subprocess.Popen[str]) -> TransientError:
+    def _died(
+        self, process: subprocess.Popen[str], heard: _Heard, guard: Guard, by_kernel: bool
+    ) -> FeatureStoreError:
         code = process.wait()
         self._end(process)
         self._stderr.seek(0, os.SEEK_END)
         self._stderr.seek(max(0, self._stderr.tell() - _TAIL_BYTES))
-        said = self._stderr.read().decode(errors="replace").strip()
-        return TransientError(
+        said = last_words(self._stderr.read().decode(errors="replace"))
+        last = f"; last step: {heard.step}" if heard.step else ""
+        where = f"process {process.pid}"
+        if guard.exceeded is not None:
+            over = guard.exceeded
+            return type(over)(
+                over.problem, where=where, wanted=over.wanted, got=over.got + last, hint=over.hint
+            )
+        got = _cause(code) + last + (f"; its last words: {said}" if said else "")
+        held = f"; it held {size(guard.peak_bytes)} at most" if guard.peak_bytes else ""
+        if not heard.began:
+            return TransientError(
+                "the worker process died before it began", where=where, got=got, hint=_remedy(code)
+            )
+        if by_kernel or _NO_MEMORY in said:
+            return OutOfMemory(
+                "the worker process ran out of memory",
+                where=where,
+                got=got + held,
+                hint="Give the machine more memory, or make batches smaller: spec.trigger.arrivals.maxBytes",
+            )
+        return WorkerKilled(
             "the worker process died before it answered",
-            where=f"process {process.pid}",
-            got=_cause(code) + (f"; its last words: {said}" if said else ""),
+            where=where,
+            got=got + held,
             hint=_remedy(code),
         )
+
+
+class _Heard:
+    """What a process said on its way to an answer."""
+
+    def __init__(self, progress: Callable[[dict[str, Any]], None]) -> None:
+        self._progress = progress
+        self.began = False
+        self.step = ""
+
+    def answer(self, lines: Iterable[str]) -> dict[str, Any] | None:
+        """The answer; None if the process ended without one."""
+        for line in lines:
+            said = _parse(line)
+            if "progress" in said:
+                self.step = str(said["progress"].get("step", ""))
+                self._progress(said["progress"])
+            elif "result" in said or "failure" in said:
+                return said
+            self.began = self.began or "begun" in said or "progress" in said
+        return None
+
+
+def last_words(stderr: str) -> str:
+    """What a process said before it died, in one line; of a traceback of its end, the places that it was at.
+
+    >>> last_words("Fatal Python error: Aborted\\n\\nThread 0x1 (most recent call first):\\n  File \\"a/b.py\\", line 4 in f")
+    'Fatal Python error: Aborted, in b.py line 4 in f'
+    """
+    fatal = stderr.rfind("Fatal Python error: ")
+    if fatal < 0:
+        return " ".join(stderr[-_SAID:].split())
+    words = stderr[max(0, fatal - _SAID) : fatal].split()
+    lines = stderr[fatal:].splitlines()
+    places = [
+        line.strip().replace('"', "").rpartition("/")[2].replace(", line", " line")
+        for line in lines
+        if line.startswith("  File ")
+    ]
+    return " ".join([*words, lines[0]]) + (f", in {', '.join(places[:_PLACES])}" if places else "")
 
 
 def check_engine() -> None:
@@ -138,7 +218,7 @@ def check_engine() -> None:
         )
 
 
-def _answer(line: str) -> dict[str, Any]:
+def _parse(line: str) -> dict[str, Any]:
     """The line as an answer; {} for what a user's code printed."""
     try:
         answer = json.loads(line)

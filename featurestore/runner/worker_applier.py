@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from featurestore.arrivals.isolation import Trial, is_from_outside
 from featurestore.arrivals.manifest import Manifest
 from featurestore.arrivals.result import BatchResult
-from featurestore.errors import Conflict, FeatureStoreError
+from featurestore.errors import Conflict, Crash, FeatureStoreError, OutOfMemory
+from featurestore.failpoint import hit
 from featurestore.failure import as_failure
 from featurestore.protocol import BatchRequest, BuildRequest, EngineResult, PublishRequest, Request
 from featurestore.reconcile.steps import (
@@ -58,12 +60,7 @@ class WorkerApplier:
         return self._try(step, lambda: self._close(step))
 
     def run(self, step: RunBatch) -> bool:
-        return self._ask(
-            step,
-            BatchRequest(
-                root=self._storage.root, base=self._folder, pipeline=step.pipeline, number=step.number
-            ),
-        )
+        return self._try(step, lambda: self._run(step))
 
     def checkpoint(self, step: WriteCheckpoint) -> bool:
         return self._try(step, self._observer.ledger(step.pipeline).checkpoint)
@@ -93,9 +90,40 @@ class WorkerApplier:
             raise Conflict("the open batch is gone", where=step.pipeline)
         return backlog.close(step.number, step.spec_digest, self._clock(), step.lookups)
 
-    def _ask(self, step: Step, request: Request) -> bool:
+    def _run(self, step: RunBatch) -> EngineResult:
+        """Run the batch, or the part of it that is due; a crash is recorded, and decides what is attempted next."""
+        ledger = self._observer.ledger(step.pipeline)
+        isolation = ledger.isolation(step.number)
+        limits = self._observer.batch_limits(step.pipeline, step.number, isolation)
+        request = BatchRequest(
+            root=self._storage.root,
+            base=self._folder,
+            pipeline=step.pipeline,
+            number=step.number,
+            turn=step.turn,
+        )
+        try:
+            return self._worker.run(request, lambda progress: self._listener.progress(step, progress), limits)
+        except Crash as crash:
+            if isolation.turn == step.turn and isolation.first < isolation.stop:
+                hit("before-crash")
+                grows = isinstance(crash, OutOfMemory) and self._observer.may_grow(step.pipeline, limits)
+                trial = Trial(
+                    first=isolation.first,
+                    stop=isolation.stop,
+                    ended_us=self._clock(),
+                    crash=as_failure(crash),
+                    outside=is_from_outside(as_failure(crash)),
+                    wants_memory=grows,
+                )
+                ledger.try_trial(step.number, step.turn, trial)
+                hit("after-crash")
+            raise
+
+    def _ask(self, step: BuildView | Publish, request: Request) -> bool:
         def ask() -> EngineResult:
-            return self._worker.run(request, lambda progress: self._listener.progress(step, progress))
+            limits = self._observer.limits(step.view)
+            return self._worker.run(request, lambda progress: self._listener.progress(step, progress), limits)
 
         return self._try(step, ask)
 

@@ -9,6 +9,7 @@ registry/{pipelines,views}/<name>/status.json      its conditions, as a runner l
 ledger/<pipeline>/ledger.json                      the ledger's uid: the application id of every commit
 ledger/<pipeline>/manifests/<n div 1000>/<n>.json  the intent of batch n; never changes
 ledger/<pipeline>/results/<n div 1000>/<n>.json    what batch n became, for those who load no data engine
+ledger/<pipeline>/trials/<n>/<turn>.json           how an attempt at batch n or a part of it ended, if one crashed
 ledger/<pipeline>/schemas/<n>.json                 what source files look like since batch n, if it changed that
 ledger/<pipeline>/checkpoints/<n>.tsv.gz           arrivals of batches 1 … n, sorted by URI
 datasets/<pipeline>/                               Delta table: cleaned rows
@@ -78,6 +79,10 @@ def manifest(pipeline: str, n: int) -> str:
 
 def result(pipeline: str, n: int) -> str:
     return f"ledger/{pipeline}/results/{shelf(n)}/{number(n)}.json"
+
+
+def trial(pipeline: str, n: int, turn: int) -> str:
+    return f"ledger/{pipeline}/trials/{number(n)}/{turn:06d}.json"
 
 
 def schemas(pipeline: str) -> str:

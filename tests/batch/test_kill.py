@@ -97,7 +97,7 @@ def test_two_processes_that_run_a_batch_at_once_commit_it_once(
 def test_progress_and_result_come_as_json_lines(pipeline: Make, run_python: Any, command: Any) -> None:
     p = _filled(pipeline)
     lines = [json.loads(line) for line in run_python(*command(p.request(2))).stdout.splitlines()]
-    assert [list(line) for line in lines[:-1]] == [["progress"]] * (len(lines) - 1)
+    assert [list(line) for line in lines[:-1]] == [["begun"], *[["progress"]] * (len(lines) - 2)]
     assert lines[-1]["result"]["rowsCommitted"] == 2
 
 
@@ -106,7 +106,7 @@ def test_a_request_that_fails_says_why_and_ends_with_the_errors_code(pipeline: M
     with (tmp_path / "answers").open("w+") as answers:
         code = answer(p.request(7).model_dump_json(), answers)
         answers.seek(0)
-        said = json.loads(answers.read())
+        said = json.loads(answers.read().splitlines()[-1])
     assert code == 3
     assert said["failure"]["problem"] == "no such batch"
 

@@ -81,7 +81,11 @@ def test_a_crash_leaves_its_traceback_in_the_log_and_a_failure_that_is_tried_aga
     number = site.arrive("1", {"a": 1})
     site.storage.replace(paths.manifest("events", number), b"no manifest")
     ended = site.job(number=number)
-    assert (ended.code, ended.failure.problem, ended.failure.retryable) == (1, "the Job crashed", True)
+    assert (ended.code, ended.failure.problem, ended.failure.retryable) == (
+        1,
+        "an error that nobody foresaw",
+        True,
+    )
     assert "JSONDecodeError" in ended.failure.got
     assert "Traceback (most recent call last)" in ended.log
 

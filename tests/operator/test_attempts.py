@@ -71,7 +71,7 @@ def test_the_failure_is_the_one_that_the_process_left_behind() -> None:
 def test_a_process_that_said_nothing_is_told_by_its_exit_code_and_last_words() -> None:
     found = failure(job(**ended("Failed")), pod(terminated(139, message="Segmentation fault")))
     assert found.retryable
-    assert found.got == "exit code 139; its last words: Segmentation fault"
+    assert found.got == "exit code 139, signal SIGSEGV; its last words: Segmentation fault"
 
 
 def test_a_job_whose_pod_is_gone_has_failed_all_the_same() -> None:

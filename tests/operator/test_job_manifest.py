@@ -57,7 +57,7 @@ def test_the_pod_is_asked_to_do_exactly_the_batch() -> None:
     flag, text = container(manifest)["args"]
     assert flag == "--job"
     assert JobRequest.model_validate_json(text) == JobRequest(
-        root="s3://features/prod", pipeline="flights", number=12
+        root="s3://features/prod", pipeline="flights", number=12, turn=0, time_limit_s=3600
     )
 
 

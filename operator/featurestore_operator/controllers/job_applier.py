@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from featurestore.arrivals.backlog import Backlog
 from featurestore.arrivals.ledger import Ledger
@@ -69,7 +70,11 @@ class JobApplier:
         if self._ledger is None:
             return False
         ledger = self._ledger
-        return self._start(step, lambda: ledger.manifest(step.number).size_bytes)
+        return self._start(
+            step,
+            lambda: ledger.manifest(step.number).size_bytes,
+            lambda: ledger.isolation(step.number).out_of_memory,
+        )
 
     def checkpoint(self, step: WriteCheckpoint) -> bool:
         if self._ledger is None:
@@ -91,8 +96,13 @@ class JobApplier:
         self._store.index.delete(step.view, step.digest)
         return True
 
-    def _start(self, work: Work, bytes_in: Callable[[], int] = lambda: 0) -> bool:
-        """Have the work done by a Job, or note the failure after which it is not due yet."""
+    def _start(
+        self, work: Work, bytes_in: Callable[[], int] = lambda: 0, killed: Callable[[], int] = lambda: 0
+    ) -> bool:
+        """Have the work done by a Job, or note the failure after which it is not due yet.
+
+        ``killed``: how often other attempts at the same ran out of memory.
+        """
         if self._pipeline is None:
             return False
         begun: str | FailureStreak
@@ -100,6 +110,7 @@ class JobApplier:
         if isinstance(due, FailureStreak):
             begun = due
         else:
+            due = replace(due, killed=max(due.killed, killed()))
             begun = self._launcher.start(
                 work, due, self._pipeline(), self._owner, self._store.place, self._learned, bytes_in()
             )

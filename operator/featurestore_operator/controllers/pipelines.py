@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from featurestore.arrivals.backlog import Backlog
+from featurestore.arrivals.isolation import Trial, is_crash, is_from_outside
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.result import BatchResult
 from featurestore.arrivals.source_kinds import open_source
@@ -26,7 +27,7 @@ from featurestore_operator.controllers.job_applier import JobApplier
 from featurestore_operator.controllers.status_fields import facts_of, time_of
 from featurestore_operator.jobs.attempts import JobAttempts
 from featurestore_operator.jobs.job_manifest import BATCH, Owner
-from featurestore_operator.jobs.job_outcome import Running
+from featurestore_operator.jobs.job_outcome import Failed, Running, batch_of, memory_limit, turn_of
 from featurestore_operator.jobs.launcher import Launcher
 from featurestore_operator.jobs.memory import Learned
 from featurestore_operator.kube.object_key import Key
@@ -128,6 +129,7 @@ class Pipelines:
         seen = self._open(namespace, name, store)
         records = self._launcher.records(namespace, [it for it in jobs if BATCH in it["metadata"]["labels"]])
         records = self._launcher.withdraw(namespace, records, accepted.digest)
+        self._record_crashes(seen.ledger, records, accepted)
         looked_up = self._looked_up(namespace, accepted, store)
         now_us = self._clock()
         try:
@@ -143,12 +145,12 @@ class Pipelines:
             records,
             lambda: accepted,
             now_us,
-            running=_under_way(records, accepted, waiting=False),
+            running=_under_way(records, accepted, seen.ledger, waiting=False),
             ledger=seen.ledger,
             backlog=backlog,
             learned=learned(found),
         )
-        waiting = _under_way(records, accepted, waiting=True)
+        waiting = _under_way(records, accepted, seen.ledger, waiting=True)
 
         def observe() -> Observed:
             result = seen.ledger.last_result(seen.result)
@@ -160,7 +162,7 @@ class Pipelines:
         plan = converge(Desired({name: accepted}, {}), observe, applier, lambda: now_us, _ROUNDS)
         observed = seen.observed
         assert observed is not None
-        pending = {RunBatch(name, observed.done + 1, accepted.digest).key}
+        pending = {RunBatch(name, observed.done + 1, accepted.digest, observed.isolation.turn).key}
         self._launcher.settle(namespace, records, pending if observed.head > observed.done else ())
         looks = [us for us in (plan.wake_us, backlog.next_us if backlog else None) if us is not None]
         return ReconcileResult(
@@ -170,6 +172,26 @@ class Pipelines:
             min(looks, default=None),
             rests=not (plan.steps or plan.failing or applier.running or waiting or plan.wake_us),
         )
+
+    def _record_crashes(self, ledger: Ledger, records: JobAttempts, accepted: Accepted[DataPipeline]) -> None:
+        """Record how Jobs ended that did not end by themselves: it decides what is attempted next."""
+        number = ledger.committed_batch() + 1
+        for it in records.all:
+            if batch_of(it.job) != number or not isinstance(it.verdict, Failed):
+                continue
+            failure, found = it.verdict.attempt.failure, ledger.isolation(number)
+            if not is_crash(failure) or turn_of(it.job) != found.turn or found.first == found.stop:
+                continue
+            limit, most = memory_limit(it.job), accepted.resource.spec.resources.most_memory
+            trial = Trial(
+                first=found.first,
+                stop=found.stop,
+                ended_us=it.verdict.attempt.last_us,
+                crash=failure,
+                outside=is_from_outside(failure),
+                wants_memory=failure.type == "OutOfMemory" and limit is not None and limit < most,
+            )
+            ledger.try_trial(number, found.turn, trial)
 
     def _open(self, namespace: str, name: str, store: OpenStore) -> Seen:
         with self._lock:
@@ -234,14 +256,19 @@ def _without_secret(found: dict[str, Any], why: str, now_us: int) -> ReconcileRe
     return ReconcileResult(said, facts_of(found.get("status") or {}), None, now_us + SECRET_US)
 
 
-def _under_way(records: JobAttempts, accepted: Accepted[DataPipeline], *, waiting: bool) -> dict[str, str]:
+def _under_way(
+    records: JobAttempts, accepted: Accepted[DataPipeline], ledger: Ledger, *, waiting: bool
+) -> dict[str, str]:
     """Key of a batch to what its Job does. A batch keeps the spec that it was closed under, and its Job runs on."""
     name = accepted.resource.metadata.name
-    return {
-        RunBatch(name, int(it.job["metadata"]["labels"][BATCH]), accepted.digest).key: it.verdict.sentence
-        for it in records.all
-        if isinstance(it.verdict, Running) and it.verdict.waiting is waiting
-    }
+    found = {}
+    for it in records.all:
+        if isinstance(it.verdict, Running) and it.verdict.waiting is waiting:
+            number = batch_of(it.job)
+            found[RunBatch(name, number, accepted.digest, ledger.isolation(number).turn).key] = (
+                it.verdict.sentence
+            )
+    return found
 
 
 def learned(found: dict[str, Any]) -> Learned | None:

@@ -23,6 +23,8 @@ BATCH = "featurestore.dev/batch"
 STEP, WORK = "featurestore.dev/step", "featurestore.dev/work"
 SPEC = "featurestore.dev/spec"
 """Digest of the pipeline that says how the Job's pod is to be."""
+TURN = "featurestore.dev/turn"
+"""Which attempt at its batch, or a part of it, the Job makes."""
 ATTEMPT, KILLED = "featurestore.dev/attempt", "featurestore.dev/oom-kills"
 QUEUE = "kueue.x-k8s.io/queue-name"
 PERMANENT = (2, 3, 5)
@@ -86,6 +88,7 @@ def job(
                 STEP: work.key,
                 WORK: work_digest(work),
                 SPEC: pipeline.digest,
+                **({TURN: str(work.turn)} if isinstance(work, RunBatch) else {}),
                 ATTEMPT: str(attempt.number),
                 KILLED: str(attempt.killed),
             },
@@ -162,6 +165,8 @@ def _request(work: Work, pipeline: Accepted[DataPipeline], place: JobContext) ->
         root=place.root,
         pipeline=pipeline.resource.metadata.name,
         number=work.number if isinstance(work, RunBatch) else None,
+        turn=work.turn if isinstance(work, RunBatch) else 0,
+        time_limit_s=pipeline.resource.spec.job.active_deadline.total_seconds(),
         view=work.view if not isinstance(work, RunBatch) else None,
     )
     return request.model_dump_json()

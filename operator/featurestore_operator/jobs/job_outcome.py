@@ -6,6 +6,8 @@ that starts anew backs off where the last one stopped.
 
 from __future__ import annotations
 
+import signal
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +17,7 @@ from featurestore.failure import Failure
 from featurestore.humanize import count, size
 from featurestore.retry import FailureStreak
 from featurestore.timestamps import parse_us
-from featurestore_operator.jobs.job_manifest import ATTEMPT, CONTAINER, KILLED, STEP
+from featurestore_operator.jobs.job_manifest import ATTEMPT, BATCH, CONTAINER, KILLED, STEP, TURN
 
 _OUT_OF_MEMORY = "OOMKilled"
 
@@ -71,6 +73,24 @@ def attempt_of(job: dict[str, Any]) -> int:
     return _whole(annotation(job, ATTEMPT), 1)
 
 
+def batch_of(job: dict[str, Any]) -> int:
+    """Number of the batch that the Job runs; 0 if it runs none."""
+    return _whole(job["metadata"]["labels"].get(BATCH), 0)
+
+
+def turn_of(job: dict[str, Any]) -> int:
+    """Which attempt at its batch it makes, see :mod:`featurestore.arrivals.isolation`."""
+    return _whole(annotation(job, TURN), 0)
+
+
+def memory_limit(job: dict[str, Any]) -> int | None:
+    """The bytes that its container may hold; None if the Job does not say so in bytes."""
+    limit = (
+        job["spec"]["template"]["spec"]["containers"][0].get("resources", {}).get("limits", {}).get("memory")
+    )
+    return int(limit) if limit and limit.isdigit() else None
+
+
 def lost(job: dict[str, Any], now_us: int) -> Failed:
     """A Job that ended well and left no result: someone removed it, or the Job wrote elsewhere. It is run again."""
     failure = Failure(
@@ -102,7 +122,7 @@ def _failure(job: dict[str, Any], condition: dict[str, Any], ended: dict[str, An
     limit = _limit(job)
     if ended.get("reason") == _OUT_OF_MEMORY:
         return Failure(
-            type="TransientError",
+            type="OutOfMemory",
             problem="the Job ran out of memory and was killed",
             where=where,
             wanted=f"at most {limit}",
@@ -113,7 +133,8 @@ def _failure(job: dict[str, Any], condition: dict[str, Any], ended: dict[str, An
         )
     if condition.get("reason") == "DeadlineExceeded":
         return Failure(
-            type="TransientError",
+            # A Job that waited for a node or an image until then has not run.
+            type="OutOfTime" if ended else "TransientError",
             problem="the Job did not end in time",
             where=where,
             wanted=f"an end within {job['spec'].get('activeDeadlineSeconds')} s (spec.job.activeDeadline)",
@@ -124,16 +145,27 @@ def _failure(job: dict[str, Any], condition: dict[str, Any], ended: dict[str, An
     said = _said(ended)
     if said is not None:
         return said
-    got = f"exit code {ended['exitCode']}" if "exitCode" in ended else str(condition.get("reason", "no pod"))
+    got = _exit(ended["exitCode"]) if "exitCode" in ended else str(condition.get("reason", "no pod"))
     words = str(ended.get("message", "") or condition.get("message", "")).strip()
     return Failure(
-        type="TransientError",
+        type="WorkerKilled" if "exitCode" in ended else "TransientError",
         problem="the Job died before it said why",
         where=where,
         got=got + (f"; its last words: {words[-1000:]}" if words else ""),
         hint=f"kubectl logs job/{job['metadata']['name']} says more while its pod is kept",
         retryable=True,
     )
+
+
+def _exit(code: int) -> str:
+    """The exit code, and the signal that it stands for.
+
+    >>> _exit(139), _exit(1)
+    ('exit code 139, signal SIGSEGV', 'exit code 1')
+    """
+    with suppress(ValueError):
+        return f"exit code {code}, signal {signal.Signals(code - 128).name}"
+    return f"exit code {code}"
 
 
 def _said(ended: dict[str, Any]) -> Failure | None:

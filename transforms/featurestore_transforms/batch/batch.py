@@ -16,10 +16,12 @@ from typing import Literal
 
 import polars as pl
 
+from featurestore.arrivals.isolation import Isolation, Trial, refusal
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.manifest import Action, Entry, Manifest
-from featurestore.arrivals.result import BatchResult
+from featurestore.arrivals.result import BatchResult, PartResult
 from featurestore.errors import CodeError, Conflict, FeatureStoreError, SpecError, StorageError
+from featurestore.failpoint import hit
 from featurestore.protocol import BatchRequest, Progress
 from featurestore.registry.registry import Registry
 from featurestore.resources import DataPipeline
@@ -39,6 +41,7 @@ from featurestore_transforms.batch.commit import (
 )
 from featurestore_transforms.batch.conform import BatchFile
 from featurestore_transforms.batch.group import BatchPlan, WrittenFiles
+from featurestore_transforms.batch.part import BatchPart, discard, together
 from featurestore_transforms.batch.quarantined import Earlier, Quarantine, read_earlier, rows_before
 from featurestore_transforms.sources.column_use import ColumnUse
 from featurestore_transforms.sources.reader import DECODING, ArrivalReader, UnreadableFile
@@ -59,18 +62,25 @@ _AT_ONCE = 8
 """Files that are looked at at the same time: in object storage each takes some round trips."""
 
 
-def run_batch(storage: Storage, request: BatchRequest, progress: Callable[[Progress], None]) -> BatchResult:
-    """What the batch became. A batch that is committed is not run again.
+def run_batch(
+    storage: Storage, request: BatchRequest, progress: Callable[[Progress], None]
+) -> BatchResult | PartResult:
+    """What the batch became; or, while it is halved, which part of it was read. What was done is not done again.
 
     Raises:
         NotFound: there is no such batch.
+        Conflict: its next attempt is another one by now.
         TransientError: an earlier batch is not committed yet, or storage did not answer.
         CodeError: a callable cannot be imported. Nothing was read.
     """
-    manifest = Ledger(storage, request.pipeline).manifest(request.number)
-    dataset = open_dataset(storage, request.pipeline)
-    if is_done(dataset, manifest):
+    ledger = Ledger(storage, request.pipeline)
+    manifest = ledger.manifest(request.number)
+    if is_done(open_dataset(storage, request.pipeline), manifest):
         return finished(storage, manifest)
+    found = ledger.isolation(request.number)
+    if found.turn != request.turn:
+        where = f"batch {request.number} of {request.pipeline!r}"
+        raise Conflict("another attempt is due", where=where, wanted=str(found.turn), got=str(request.turn))
     spec = Registry(storage).get(DataPipeline, request.pipeline, manifest.spec_digest).spec
     for transform in spec.transforms:
         if transform.python is not None:
@@ -78,13 +88,12 @@ def run_batch(storage: Storage, request: BatchRequest, progress: Callable[[Progr
     plan = BatchPlan(
         storage, paths.dataset(request.pipeline), request.number, spec, _lookups(storage, manifest)
     )
+    run = _Run(storage, manifest, request.base, spec, plan, progress)
+    if found.halved and found.first < found.stop:
+        return run.keep(found, ledger)
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            # A sink may still be writing when another one has failed.
-            with tempfile.TemporaryDirectory(prefix="featurestore-", ignore_cleanup_errors=True) as scratch:
-                run = _Run(storage, manifest, request.base, spec, plan, Path(scratch), progress)
-                outcome = run.outcome(user_types(open_dataset(storage, request.pipeline)))
-            return commit(storage, manifest, spec, outcome)
+            return commit(storage, manifest, spec, run.outcome(found))
         except Conflict:
             if attempt == _ATTEMPTS:
                 raise
@@ -93,46 +102,93 @@ def run_batch(storage: Storage, request: BatchRequest, progress: Callable[[Progr
 
 @dataclass
 class _Run:
-    """The batch while its files are read. Nothing that it writes counts before it is committed.
-
-    ``types``: of the dataset's columns until now.
-    """
+    """One attempt at a batch. Nothing that it writes counts before it is committed."""
 
     storage: Storage
     manifest: Manifest
     base: str
     spec: DataPipelineSpec
     plan: BatchPlan
-    scratch: Path
     progress: Callable[[Progress], None]
+
+    def outcome(self, found: Isolation) -> BatchOutcome:
+        """What is to be committed: of all entries, read now, or of the parts that were read before."""
+        before, earlier = self._before(), self._earlier()
+        if found.halved:
+            parts = [BatchPart.from_json(trial.part) for trial in found.parts]
+        else:
+            parts = [self._part(range(len(self.manifest.entries)), before, earlier)]
+        killers = {index: UnreadableFile(*refusal(crash)) for index, crash in found.killers.items()}
+        now_us = current_us()
+        return together(self.storage, self.manifest, parts, killers, before, earlier, now_us)
+
+    def keep(self, found: Isolation, ledger: Ledger) -> PartResult:
+        """Read the part that is due, and keep what it came to.
+
+        Raises:
+            Conflict: another run was first.
+        """
+        after = BatchPart.from_json(found.parts[-1].part) if found.parts else self._before()
+        hit("before-part")
+        part = self._part(range(found.first, found.stop), after, self._earlier())
+        hit("after-part")
+        ended_us = current_us()
+        trial = Trial(first=found.first, stop=found.stop, ended_us=ended_us, part=part.to_json())
+        if not ledger.try_trial(self.manifest.number, found.turn, trial):
+            where = f"batch {self.manifest.number} of {self.manifest.pipeline!r}"
+            raise Conflict("another run attempted this part", where=where, got=f"turn {found.turn}")
+        return PartResult(
+            pipeline=self.manifest.pipeline,
+            number=self.manifest.number,
+            first=found.first,
+            stop=found.stop,
+            rows_read=part.rows_read,
+            finished_us=ended_us,
+        )
+
+    def _before(self) -> BatchPart:
+        """Nothing, and what the batch finds: the dataset's columns and the schema of source files."""
+        types = user_types(open_dataset(self.storage, self.manifest.pipeline))
+        return BatchPart(types, read_schema(self.storage, self.manifest.pipeline, self.manifest.number))
+
+    def _earlier(self) -> Earlier:
+        path = paths.quarantine("pipelines", self.manifest.pipeline)
+        return read_earlier(Table.open(self.storage, path), self.manifest)
+
+    def _part(self, indexes: range, before: BatchPart, earlier: Earlier) -> BatchPart:
+        # A sink may still be writing when another one has failed.
+        with tempfile.TemporaryDirectory(prefix="featurestore-", ignore_cleanup_errors=True) as scratch:
+            return _Reading(**vars(self), scratch=Path(scratch), indexes=indexes).part(before, earlier)
+
+
+@dataclass
+class _Reading(_Run):
+    """Some files of a batch while they are read. ``types``: of the dataset's columns until now."""
+
+    scratch: Path
+    indexes: range
     refused: dict[int, UnreadableFile] = field(default_factory=dict)
     done: list[tuple[list[BatchFile], WrittenFiles]] = field(default_factory=list)
     types: Mapping[str, pl.DataType] = field(default_factory=dict)
-    rows: int = 0
 
-    def outcome(self, types: Mapping[str, pl.DataType]) -> BatchOutcome:
-        """What is to be committed. ``types``: of the dataset's columns until now."""
-        path = paths.quarantine("pipelines", self.manifest.pipeline)
-        earlier = read_earlier(Table.open(self.storage, path), self.manifest)
-        self.refused.update(earlier.refused)
-        held = read_schema(self.storage, self.manifest.pipeline, self.manifest.number)
-        schema = held
-        self.types = types
+    def part(self, before: BatchPart, earlier: Earlier) -> BatchPart:
+        """What the files came to. ``before``: what was read of the batch before them."""
+        self.refused.update({index: why for index, why in earlier.refused.items() if index in self.indexes})
+        self.types = before.types
         try:
-            schema = self._take(first_schema(self.spec.columns, held))
+            schema = self._take(first_schema(self.spec.columns, before.schema))
         except FailBatch as failed:
-            self._fail(failed)
-            self.types = types
-            schema = held
+            for _, done in self.done:
+                discard(self.storage, self.plan.table, done.files)
+            return BatchPart(before.types, before.schema, refused=self.refused, failed=failed)
         members = [member for group, _ in self.done for member in group]
         broken = self._broken()
-        return BatchOutcome(
+        return BatchPart(
             files=tuple(file for _, done in self.done for file in done.files),
             types=self.types,
-            schema=schema if schema != held else None,
-            earlier=earlier,
-            quarantine=tuple(self._quarantine(earlier)),
-            refused={index: refusal.rule for index, refusal in self.refused.items()},
+            schema=schema,
+            quarantine=() if earlier.runs else tuple(self._quarantine()),
+            refused=self.refused,
             rows_read=sum(member.rows for member in members),
             broken={rule.name: count for rule, count in broken.items()},
             caught=self._caught(),
@@ -170,7 +226,8 @@ class _Run:
     def _opened(self) -> Iterator[tuple[int, ArrivalReader]]:
         entries = self.manifest.entries
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            for index, file in enumerate(pool.map(self._open, range(len(entries)))):
+            opened = pool.map(self._open, self.indexes)
+            for index, file in zip(self.indexes, opened, strict=True):
                 self._tell("look at files", index + 1, len(entries), "files")
                 if isinstance(file, UnreadableFile):
                     self.refused[index] = file
@@ -215,7 +272,7 @@ class _Run:
             return False
         changed = {member.index: found for member in group if (found := _changed(member)) is not None}
         if changed:
-            self.plan.discard(done.files)
+            discard(self.storage, self.plan.table, done.files)
             self.refused.update(changed)
             rest = [member for member in group if member.index not in changed]
             return bool(rest) and self._read(rest)
@@ -224,8 +281,8 @@ class _Run:
             self.types = done.types
         self.done.append((group, done))
         self._require_batch(done)
-        self.rows += sum(member.rows for member in group)
-        self._tell("read rows", self.rows, None, "rows")
+        rows = sum(member.rows for group, _ in self.done for member in group)
+        self._tell("read rows", rows, None, "rows")
         return good
 
     def _blame(
@@ -272,14 +329,6 @@ class _Run:
             reason = f"{failing.height:,} rows broke it; the first is row {row} of {uri}"
             raise FailBatch(done.rules[code].name, reason)
 
-    def _fail(self, failed: FailBatch) -> None:
-        """Take no row: every file that is not refused already goes to quarantine."""
-        for _, done in self.done:
-            self.plan.discard(done.files)
-        self.done.clear()
-        for index in range(len(self.manifest.entries)):
-            self.refused.setdefault(index, UnreadableFile(f"batch:{failed.rule}", failed.reason))
-
     def _caught(self) -> dict[int, int]:
         """Index of a file to the number of its rows that go to quarantine."""
         counts: Counter[int] = Counter()
@@ -297,16 +346,12 @@ class _Run:
                 counts[done.rules[code]] += count
         return dict(sorted(counts.items(), key=lambda item: item[0].name))
 
-    def _quarantine(self, earlier: Earlier) -> Iterator[DataFile]:
-        """What is to be added to the quarantine; after an earlier run, only files that are refused since."""
+    def _quarantine(self) -> Iterator[DataFile]:
+        """The rows that are to be quarantined."""
         table = paths.quarantine("pipelines", self.manifest.pipeline)
         quarantine = Quarantine(self.storage, table, self.manifest, current_us())
-        if not earlier.runs:
-            for members, done in self.done:
-                yield from quarantine.rows(self.plan, members, done)
-        refused = {index: why for index, why in self.refused.items() if index not in earlier.refused}
-        if refused:
-            yield quarantine.files((index, why.rule, why.reason) for index, why in sorted(refused.items()))
+        for members, done in self.done:
+            yield from quarantine.rows(self.plan, members, done)
 
     def _tell(self, step: str, done: int, total: int | None, unit: Literal["rows", "files"]) -> None:
         self.progress(Progress(step=f"{step} of {self.manifest.pipeline}", done=done, total=total, unit=unit))

@@ -69,6 +69,7 @@ class BatchOutcome:
     rule that each broke.
     ``caught``: index of a file to how many of its rows are quarantined.
     ``earlier``: what runs of this batch that were killed had put into the quarantine, which ``quarantine`` adds to.
+    ``late``: files of which that was not known when their rows were written: the rows are left out.
     """
 
     earlier: Earlier
@@ -77,6 +78,7 @@ class BatchOutcome:
     schema: SourceSchema | None
     quarantine: tuple[DataFile, ...]
     refused: Mapping[int, str]
+    late: frozenset[int]
     rows_read: int
     broken: Mapping[str, int]
     caught: Mapping[int, int]
@@ -223,6 +225,9 @@ def _settled(
 ) -> tuple[list[DataFile], list[DataFile]]:
     """Data files to add and to remove, after Replace and the dataset's own ``deduplicate``."""
     new = list(outcome.files)
+    if outcome.late:
+        late = [(manifest.number, file) for file in outcome.late]
+        new = without(dataset, new, NO_ROWS, late).after(new)
     sources = [pair for entry in manifest.entries for pair in entry.replaces]
     if not sources and spec.deduplicate is None:
         return new, []

@@ -122,11 +122,6 @@ class BatchPlan:
         files = [describe(self.storage, self.table, path) for path in paths]
         return WrittenFiles(tuple(file for file in files if file.rows), after, found, tuple(rules.found))
 
-    def discard(self, files: Sequence[DataFile]) -> None:
-        """Remove data files that no commit will name."""
-        for file in files:
-            self.storage.delete(f"{self.table}/{file.path}")
-
 
 _NO_MARKS = pl.DataFrame(schema={FILE: pl.Int32, ROW: pl.Int64, RULE: pl.Int16})
 

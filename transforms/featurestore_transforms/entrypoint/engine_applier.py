@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from featurestore.arrivals.ledger import Ledger
-from featurestore.arrivals.result import BatchResult
+from featurestore.arrivals.result import BatchResult, PartResult
 from featurestore.humanize import count
 from featurestore.online.index import OnlineIndex
 from featurestore.online.publish import run_publish
@@ -44,7 +44,7 @@ class EngineApplier:
         return False
 
     def run(self, step: RunBatch) -> bool:
-        run_one_batch(self._storage, step.pipeline, step.number, self._say, self._progress)
+        run_one_batch(self._storage, step.pipeline, step.number, step.turn, self._say, self._progress)
         return True
 
     def checkpoint(self, step: WriteCheckpoint) -> bool:
@@ -85,15 +85,19 @@ class EngineApplier:
 
 
 def run_one_batch(
-    storage: Storage, pipeline: str, number: int, say: Say, progress: Callable[[Progress], None]
-) -> BatchResult:
-    """What the batch became; ``say`` is told when it begins and ends.
+    storage: Storage, pipeline: str, number: int, turn: int, say: Say, progress: Callable[[Progress], None]
+) -> BatchResult | PartResult:
+    """What the batch became, or the part of it that was due; ``say`` is told when it begins and ends.
 
     Raises:
         FeatureStoreError: it failed.
     """
     say(f"runs batch {number} of {pipeline}")
-    result = run_batch(storage, BatchRequest(root=storage.root, pipeline=pipeline, number=number), progress)
+    request = BatchRequest(root=storage.root, pipeline=pipeline, number=number, turn=turn)
+    result = run_batch(storage, request, progress)
+    if isinstance(result, PartResult):
+        say(f"read files {result.first} to {result.stop - 1} of batch {result.number}, which is being halved")
+        return result
     say(
         f"batch {result.number} is commit {result.dataset_version}: {count(result.rows_committed, 'row')}, "
         f"{count(result.rows_quarantined, 'row')} and {count(result.files_quarantined, 'file')} in quarantine"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 
 from featurestore.arrivals.ledger import Ledger
-from featurestore.arrivals.result import BatchResult
+from featurestore.arrivals.result import BatchResult, PartResult
 from featurestore.errors import FeatureStoreError, NotFound, StorageError
 from featurestore.failure import as_failure
 from featurestore.online.index import OnlineIndex, open_index
@@ -34,7 +34,7 @@ _ROUNDS = 20
 
 def run_job(
     storage: Storage, request: JobRequest, say: Say, progress: Callable[[Progress], None]
-) -> BatchResult | BuildResult | None:
+) -> BatchResult | PartResult | BuildResult | None:
     """What the batch, or the view's build, became; None for a view of a pipeline that has no dataset yet.
 
     ``say`` is told each step, for the log.
@@ -49,7 +49,9 @@ def run_job(
             raise NotFound(f"no view {request.view!r}", where=storage.root, hint="It was deleted meanwhile")
         return _Views(storage, registry, request.pipeline, say, progress).bring_on(accepted)
     assert request.number is not None
-    result = run_one_batch(storage, request.pipeline, request.number, say, progress)
+    result = run_one_batch(storage, request.pipeline, request.number, request.turn, say, progress)
+    if isinstance(result, PartResult):
+        return result
     views = _Views(storage, registry, request.pipeline, say, progress)
     before = views.before(request.number)
     for name, accepted in registry.all(FeatureView).items():

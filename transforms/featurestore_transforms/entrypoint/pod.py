@@ -7,11 +7,11 @@ https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-fa
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import sys
 import time
-import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Thread
@@ -20,7 +20,7 @@ from typing import TextIO
 
 from pydantic import ValidationError
 
-from featurestore.errors import FeatureStoreError, RequestError, TransientError
+from featurestore.errors import FeatureStoreError, RequestError, TransientError, foreseen
 from featurestore.failure import Failure, as_failure
 from featurestore.protocol import JobRequest, Progress
 from featurestore.storage.objects import Storage
@@ -39,15 +39,21 @@ def main(text: str, results: TextIO) -> int:
     What nobody foresaw ends it with Python's own 1, and is tried again.
     """
     sys.excepthook = _crashed
+    faulthandler.enable()
     _end_when_told()
     try:
         request = _parse(text)
         # The engine is loaded here, so that an error in the request is told at once.
         from featurestore_transforms.entrypoint.job import run_job
 
+        if request.time_limit_s is not None:
+            # Also while an engine holds the interpreter: the traceback says where it is.
+            faulthandler.dump_traceback_later(request.time_limit_s, exit=True)
         result = run_job(Storage(request.root), request, say, _Log())
     except FeatureStoreError as error:
         return _failed(error, error.exit_code)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
     if result is not None:
         results.write(f'{{"result": {result.model_dump_json(by_alias=True)}}}\n')
     say("done")
@@ -92,10 +98,7 @@ def _end_when_told() -> None:
 def _crashed(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Print the traceback, and leave the failure where Kubernetes keeps it."""
     sys.__excepthook__(kind, error, trace)
-    place = traceback.extract_tb(trace)[-1:]
-    where = f"{Path(place[0].filename).name}, line {place[0].lineno}" if place else ""
-    hint = "The log of the Job has the traceback"
-    _failed(TransientError("the Job crashed", where=where, got=f"{kind.__name__}: {error}", hint=hint), 1)
+    _failed(foreseen(error), 1)
 
 
 def _failed(error: FeatureStoreError, exit_code: int) -> int:

@@ -1,20 +1,23 @@
 """Requests and answers as JSON lines: how a runner talks to this process.
 
-A line in is a request. Lines out are any number of ``{"progress": …}``, then ``{"result": …}`` or ``{"failure": …}``.
+A line in is a request. Lines out are ``{"begun": true}``, any number of ``{"progress": …}``, then ``{"result": …}`` or
+``{"failure": …}``. A signal that ends the process leaves a traceback on standard error.
 What users' functions print goes to standard error, so that it never gets between the lines.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from typing import TextIO
 
 from pydantic import TypeAdapter, ValidationError
 
-from featurestore.errors import FeatureStoreError, RequestError
+from featurestore.errors import RequestError, foreseen
 from featurestore.failure import as_failure
 from featurestore.protocol import BatchRequest, BuildRequest, EngineResult, Progress, PublishRequest, Request
 from featurestore.storage.objects import Storage
@@ -35,6 +38,7 @@ def own_stdout() -> TextIO:
 
 def serve(requests: TextIO, answers: TextIO) -> None:
     """Answer every request, until there are no more."""
+    faulthandler.enable()
     # The engine is loaded while the first request is still on its way.
     import featurestore_transforms.batch.batch
     import featurestore_transforms.views.build  # noqa: F401
@@ -46,20 +50,27 @@ def serve(requests: TextIO, answers: TextIO) -> None:
 
 def answer(request: str, answers: TextIO) -> int:
     """The exit code of the request, after its answer was written."""
-    told_s = 0.0
+    told_s, told = 0.0, ""
 
     def progress(how_far: Progress) -> None:
-        nonlocal told_s
-        if time.monotonic() - told_s >= _BETWEEN_S:
-            told_s = time.monotonic()
+        nonlocal told_s, told
+        # A new step is told at once: it may be the last one.
+        if time.monotonic() - told_s >= _BETWEEN_S or how_far.step != told:
+            told_s, told = time.monotonic(), how_far.step
             answers.write(f'{{"progress": {how_far.model_dump_json(by_alias=True)}}}\n')
 
     try:
-        result = run(_parse(request), progress)
-    except FeatureStoreError as error:
-        failure = as_failure(error)
-        answers.write(f'{{"failure": {failure.model_dump_json(by_alias=True)}}}\n')
-        return error.exit_code
+        asked = _parse(request)
+        answers.write('{"begun": true}\n')
+        result = run(asked, progress)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - panics of engines and exits of callables are answers, too
+        known = foreseen(error)
+        if known is not error:
+            traceback.print_exception(error)
+        answers.write(f'{{"failure": {as_failure(known).model_dump_json(by_alias=True)}}}\n')
+        return known.exit_code
     answers.write(f'{{"result": {result.model_dump_json(by_alias=True)}}}\n')
     return 0
 
