@@ -10,6 +10,7 @@
         ├── Conflict         another writer was first
         ├── Busy             a server asks to be left alone for a while
         ├── StorageError     storage or the online store did not answer, or answered nonsense
+        │   └── Damaged      an object in storage is not what this software wrote
         └── Crash            the process with the data engine did not end by itself
             ├── WorkerKilled a signal or an exit of its own ended it
             ├── OutOfMemory  it took more memory than it was given
@@ -142,6 +143,10 @@ class Busy(TransientError):
 
 class StorageError(TransientError):
     """Storage or the online store did not answer, or answered nonsense."""
+
+
+class Damaged(StorageError):
+    """An object in storage is not what this software wrote. What belongs to others is not touched by it."""
 
 
 class Crash(TransientError):

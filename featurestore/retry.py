@@ -1,11 +1,22 @@
-"""When a failed step is tried again: exponentially later, and much later if the same attempt cannot help."""
+"""When a failed step is tried again: exponentially later, within a minute if its cause lies outside."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 
 from featurestore.failure import Failure
 from featurestore.timestamps import MINUTE_US, SECOND_US
+
+
+class Cause(Enum):
+    """Where the cause of a failure lies, which says how soon another attempt is worth it."""
+
+    OUTSIDE = "a server, a network, a package, a permission: it may heal at any time, and within a minute it is noticed"
+    WORK = (
+        "the work takes more than it is given, or meets a defect: each attempt costs as much as the last one"
+    )
+    SPEC = "a spec or data: it repeats itself until one of them is changed, and then it is tried at once"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,19 +35,32 @@ class FailureStreak:
     @property
     def next_us(self) -> int:
         """Time of the next attempt, UTC microseconds."""
-        return self.last_us + delay_us(self.count, self.failure.retryable)
+        return self.last_us + delay_us(self.count, cause_of(self.failure))
 
 
-def delay_us(count: int, retryable: bool) -> int:
-    """Wait after the ``count``-th failure: 1 s, 2 s, 4 s … 45 s: within a minute of healing, it is noticed.
+def cause_of(failure: Failure) -> Cause:
+    """Where the cause of a failure lies."""
+    if failure.type in ("OutOfMemory", "OutOfTime", "WorkerKilled", "Unforeseen"):
+        return Cause.WORK
+    # Drains do not wait for a package or for what is not there yet, but it may come at any time.
+    heals = failure.retryable or failure.type in ("CodeError", "NotFound")
+    return Cause.OUTSIDE if heals else Cause.SPEC
 
-    A failure of the spec, the data or the code will repeat itself, and a changed spec is tried at once
-    anyway; so it waits 10 min, 20 min … 6 h, for what may heal outside: a package that gets installed.
 
-    >>> [delay_us(n, True) // SECOND_US for n in (1, 2, 3, 99)]
+def delay_us(count: int, cause: Cause) -> int:
+    """Wait after the ``count``-th failure: 1 s, 2 s, 4 s … as long as is worth it.
+
+    >>> [delay_us(n, Cause.OUTSIDE) // SECOND_US for n in (1, 2, 3, 99)]
     [1, 2, 4, 45]
-    >>> [delay_us(n, False) // MINUTE_US for n in (1, 2, 99)]
+    >>> [delay_us(n, Cause.SPEC) // MINUTE_US for n in (1, 2, 99)]
     [10, 20, 360]
     """
-    first, most = (SECOND_US, 45 * SECOND_US) if retryable else (10 * MINUTE_US, 360 * MINUTE_US)
+    first, most = _WAITS_US[cause]
     return min(most, first << min(count - 1, 30))
+
+
+_WAITS_US = {
+    Cause.OUTSIDE: (SECOND_US, 45 * SECOND_US),
+    Cause.WORK: (SECOND_US, 10 * MINUTE_US),
+    Cause.SPEC: (10 * MINUTE_US, 360 * MINUTE_US),
+}

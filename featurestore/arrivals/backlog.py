@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.manifest import BACKLOG, Entry, Manifest, OpenBatch, oldest, split
 from featurestore.arrivals.source import ArrivalSource
-from featurestore.errors import Conflict, FeatureStoreError
+from featurestore.errors import Conflict, FeatureStoreError, foreseen
 from featurestore.failpoint import hit
 from featurestore.failure import as_failure
 from featurestore.resources.data_pipeline import ArrivalTrigger
@@ -72,8 +72,8 @@ class Backlog:
                 self._list(now_us)
             else:
                 self._look_at([*hinted, *self._source.due(now_us)], now_us)
-        except FeatureStoreError as error:
-            self.failure = FailureStreak.after(self.failure, now_us, as_failure(error))
+        except Exception as error:  # noqa: BLE001 - whatever a file system raises is this source's trouble
+            self.failure = FailureStreak.after(self.failure, now_us, as_failure(foreseen(error)))
             self._list_us = self.failure.next_us
 
     def rests(self, now_us: int) -> bool:

@@ -16,15 +16,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from featurestore.errors import Crash, StorageError
+from featurestore.errors import Crash
 from featurestore.failure import Failure, as_error
 from featurestore.humanize import sentence
 from featurestore.resources.model import Model
 from featurestore.retry import FailureStreak
 from featurestore.storage import paths
-from featurestore.storage.objects import Storage
+from featurestore.storage.objects import Storage, understanding
 
 CRASHES = 2
 """So often must the batch, and then the file alone, have crashed: once may be chance."""
@@ -180,16 +180,11 @@ class Trials:
             data = self._storage.find(path)
             if data is None:
                 return tuple(self._known)
-            try:
+            where = self._storage.uri(path)
+            folder = where.rpartition("/")[0]
+            hint = f"Delete the folder {folder}: the batch is then attempted from the start"
+            with understanding("the record of an attempt at a batch", where, hint):
                 self._known.append(Trial.model_validate_json(data))
-            except ValidationError as error:
-                raise StorageError(
-                    "the record of an attempt at a batch cannot be read",
-                    where=self._storage.uri(path),
-                    got=str(error.errors()[0]["msg"]),
-                    hint=f"Delete the folder {self._storage.uri(path).rpartition('/')[0]}: "
-                    "the batch is then attempted from the start",
-                ) from error
 
     def append(self, number: int, turn: int, trial: Trial) -> bool:
         """Whether this is the trial of that turn now; False if another one is."""

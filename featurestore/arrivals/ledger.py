@@ -22,7 +22,7 @@ from featurestore.digest import canonical_json
 from featurestore.errors import NotFound, RequestError, StorageError
 from featurestore.failpoint import hit
 from featurestore.storage import paths
-from featurestore.storage.objects import Storage
+from featurestore.storage.objects import Storage, understanding
 
 # A start reads every manifest after the last checkpoint, and holds their entries in memory.
 CHECKPOINT_MANIFESTS = 100
@@ -57,7 +57,7 @@ class Ledger:
         if self._uid is None:
             path = paths.identity(self._pipeline)
             self._storage.put_if_absent(path, canonical_json({"uid": uuid.uuid4().hex}))
-            self._uid = str(json.loads(self._storage.read(path))["uid"])
+            self._uid = self._uid_in(self._storage.read(path))
         return self._uid
 
     @property
@@ -83,7 +83,12 @@ class Ledger:
 
     def _stored_uid(self) -> str | None:
         data = self._storage.find(paths.identity(self._pipeline))
-        return None if data is None else str(json.loads(data)["uid"])
+        return None if data is None else self._uid_in(data)
+
+    def _uid_in(self, data: bytes) -> str:
+        path = self._storage.uri(paths.identity(self._pipeline))
+        with understanding("the identity of a ledger", path, self._restore()):
+            return str(json.loads(data)["uid"])
 
     def last_batch(self) -> int:
         """The greatest number of a manifest; 0 if there is none."""
@@ -118,12 +123,17 @@ class Ledger:
         data = self._storage.find(paths.manifest(self._pipeline, n))
         if data is None:
             raise NotFound("no such batch", where=f"the ledger of {self._pipeline!r}", got=str(n))
-        return Manifest.from_json(data)
+        return self._manifest(n, data)
 
     def result(self, n: int) -> BatchResult | None:
         """What batch ``n`` became; None while it has not landed."""
         data = self._storage.find(paths.result(self._pipeline, n))
-        return None if data is None else BatchResult.model_validate_json(data)
+        if data is None:
+            return None
+        path = self._storage.uri(paths.result(self._pipeline, n))
+        hint = f"Delete {path}: `featurestore run` writes it again, from the commit of the batch"
+        with understanding("the result of a batch", path, hint):
+            return BatchResult.model_validate_json(data)
 
     def isolation(self, n: int) -> Isolation:
         """How far the search in batch ``n`` has come for what ends the process that reads it.
@@ -272,7 +282,22 @@ class Ledger:
 
     def _catch_up(self) -> None:
         while data := self._storage.find(paths.manifest(self._pipeline, self._head + 1)):
-            self._remember(Manifest.from_json(data))
+            self._remember(self._manifest(self._head + 1, data))
+
+    def _manifest(self, n: int, data: bytes) -> Manifest:
+        path = paths.manifest(self._pipeline, n)
+        with understanding("the manifest of a batch", self._storage.uri(path), self._restore()):
+            manifest = Manifest.from_json(data)
+            if (manifest.pipeline, manifest.number) != (self._pipeline, n):
+                raise ValueError(f"it is of batch {manifest.number} of {manifest.pipeline!r}")
+            return manifest
+
+    def _restore(self) -> str:
+        """What to do about an object of the ledger that cannot be made again from anything else."""
+        return (
+            "Restore it from a backup, or from the versions that the bucket keeps. Without one: `featurestore delete "
+            f"pipeline {self._pipeline} --data`, then apply it again, and all files are read again"
+        )
 
     def _remember(self, manifest: Manifest) -> None:
         for file, entry in enumerate(manifest.entries):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from featurestore.cli.kind import find_kind
 from featurestore.cli.summary import accepted_resource
-from featurestore.errors import RequestError
+from featurestore.errors import Damaged, RequestError, SpecError
 from featurestore.online.index import open_index
 from featurestore.registry.project import Project
 from featurestore.resources import FeatureView
@@ -20,7 +22,9 @@ def check_delete(project: Project, word: str, name: str) -> None:
         RequestError: others read it.
     """
     kind = find_kind(word)
-    accepted_resource(project, kind, name)
+    # One that cannot be read can be deleted.
+    with suppress(Damaged, SpecError):
+        accepted_resource(project, kind, name)
     readers = _readers(project, kind, name)
     if readers:
         raise RequestError(

@@ -16,7 +16,7 @@ from rich.text import Text
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.source_kinds import open_source
 from featurestore.cli.output import OutputFormat, dump, listing
-from featurestore.errors import FeatureStoreError
+from featurestore.errors import foreseen
 from featurestore.humanize import count
 from featurestore.online.index import open_index, redis_url
 from featurestore.printable import printable
@@ -25,6 +25,7 @@ from featurestore.registry.project import Project
 from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline, FeatureView
 from featurestore.resources.feature_view import OnlineEnabled
+from featurestore.resources.kinds import kind_of
 from featurestore.storage.credentials import source_environ
 from featurestore.views.builds import read_active_build, read_build
 
@@ -73,6 +74,9 @@ def examine(project: Project) -> Iterator[Finding]:
     if not storage.works:
         return
     pipelines, views = project.registry.all(DataPipeline), project.registry.all(FeatureView)
+    for model in (DataPipeline, FeatureView):
+        for name, error in project.registry.unreadable(model).items():
+            yield Finding(f"{kind_of(model).noun} {name}", False, str(error), error.hint)
     if not pipelines:
         yield Finding("registry", True, "nothing is applied yet", "`featurestore apply -f .` does it")
     for name, pipeline in pipelines.items():
@@ -97,8 +101,9 @@ def _troubles(project: Project, kind: str, name: str, digest: str) -> Iterator[F
 def _finding(what: str, look: Callable[[], tuple[bool | None, str, str]]) -> Finding:
     try:
         works, message, hint = look()
-    except FeatureStoreError as error:
-        return Finding(what, False, str(error), error.hint)
+    except Exception as error:  # noqa: BLE001 - whatever does not work is a finding
+        known = foreseen(error)
+        return Finding(what, False, str(known), known.hint)
     return Finding(what, works, message, hint)
 
 
@@ -148,11 +153,7 @@ def _ledger(project: Project, name: str) -> tuple[bool, str, str]:
     ledger = Ledger(project.storage, name)
     head, done = ledger.last_batch(), ledger.committed_batch()
     for number in range(max(1, done), head + 1):
-        try:
-            ledger.manifest(number)
-        except (ValueError, KeyError, TypeError) as error:
-            message = f"the manifest of batch {number} cannot be read: {error}"
-            return False, message, "Bring the object back from a copy of the storage root"
+        ledger.manifest(number)
     return True, f"{count(done, 'batch')} committed, {head - done} to be run".replace("batchs", "batches"), ""
 
 

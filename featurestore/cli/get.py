@@ -8,7 +8,7 @@ from typing import Any
 from featurestore.cli.kind import find_kind
 from featurestore.cli.output import OutputFormat, age, columns, dump, listing, screen_width
 from featurestore.cli.summary import ListSummary, PipelineSummary, Summary, summary
-from featurestore.errors import NotFound
+from featurestore.errors import Damaged, NotFound, SpecError
 from featurestore.registry.project import Project
 from featurestore.registry.registry import document
 from featurestore.resources.kinds import KINDS, ResourceKind
@@ -28,21 +28,38 @@ def get(project: Project, word: str, name: str | None, form: OutputFormat | None
     kind = find_kind(word, among=lambda kind: True, more=["all"])
     if kind.only_one:
         return _stores(project, name, form)
-    return _shown(kind, _summaries(project, kind, name), name, form, now_us, prefix=False)
+    if name:
+        return _shown(kind, [summary(project, kind, name)], name, form, now_us, prefix=False)
+    items, unreadable = _summaries(project, kind)
+    shown = _shown(kind, items, None, form, now_us, prefix=False) if items or not unreadable else ""
+    return "\n".join(filter(None, [shown, *_lines(unreadable, form)]))
 
 
-def _summaries(project: Project, kind: ResourceKind, name: str | None) -> list[Summary]:
-    names = [name] if name else project.registry.names(kind.model)
-    return [summary(project, kind, each) for each in names]
+def _summaries(project: Project, kind: ResourceKind) -> tuple[list[Summary], list[str]]:
+    """Summaries of the resources of a kind, and a line about each that cannot be read."""
+    items: list[Summary] = []
+    unreadable: list[str] = []
+    for name in project.registry.names(kind.model):
+        try:
+            items.append(summary(project, kind, name))
+        except (Damaged, SpecError, NotFound) as error:
+            unreadable.append(f"✗ {kind.noun} {name}: {error}")
+    return items, unreadable
+
+
+def _lines(unreadable: list[str], form: OutputFormat | None) -> list[str]:
+    """What is said below a table for people; other forms are for machines."""
+    return unreadable if form in (None, OutputFormat.WIDE) else []
 
 
 def _all(project: Project, form: OutputFormat | None, now_us: int) -> str:
-    every = [(kind, _summaries(project, kind, None)) for kind in KINDS.values() if not kind.only_one]
+    every = [(kind, *_summaries(project, kind)) for kind in KINDS.values() if not kind.only_one]
     if form in (OutputFormat.JSON, OutputFormat.YAML):
-        return dump(listing([item.to_dict() for _, items in every for item in items]), form)
-    shown = [_shown(kind, items, None, form, now_us, prefix=True) for kind, items in every if items]
+        return dump(listing([item.to_dict() for _, items, _ in every for item in items]), form)
+    shown = [_shown(kind, items, None, form, now_us, prefix=True) for kind, items, _ in every if items]
     separator = "\n" if form is OutputFormat.NAME else "\n\n"
-    return separator.join(shown) or NOTHING
+    lines = _lines([line for _, _, unreadable in every for line in unreadable], form)
+    return separator.join([*shown, *(["\n".join(lines)] if lines else [])]) or NOTHING
 
 
 def _shown(

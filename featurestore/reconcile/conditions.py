@@ -9,15 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
-from pydantic import ValidationError
-
-from featurestore.errors import StorageError
 from featurestore.failure import Failure
 from featurestore.reconcile.reasons import Reason
 from featurestore.resources.model import Model
 from featurestore.resources.status import ConditionStatus
 from featurestore.storage import paths
-from featurestore.storage.objects import Storage
+from featurestore.storage.objects import Storage, understanding
 
 ConditionType = Literal[
     "Ready",
@@ -105,16 +102,9 @@ def read_status(storage: Storage, kind: str, name: str) -> ResourceStatus | None
     data = storage.find(paths.status(kind, name))
     if data is None:
         return None
-    try:
+    hint = "`featurestore run` of this version writes it again"
+    with understanding("the status of a resource", storage.uri(paths.status(kind, name)), hint):
         return ResourceStatus.model_validate_json(data)
-    except ValidationError as error:
-        raise StorageError(
-            "a status is not readable",
-            where=storage.uri(paths.status(kind, name)),
-            wanted="what `featurestore run` writes",
-            got=str(error.errors()[0]["msg"]),
-            hint="`featurestore run` of this version writes it anew",
-        ) from error
 
 
 def record_status(storage: Storage, kind: str, name: str, status: ResourceStatus) -> None:

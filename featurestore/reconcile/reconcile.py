@@ -14,9 +14,11 @@ them: of a view its source, of a pipeline those that it looks up. What is under 
 from __future__ import annotations
 
 from featurestore.reconcile.draft import PlanDraft
+from featurestore.reconcile.pipeline import CONDITIONS as OF_PIPELINES
 from featurestore.reconcile.pipeline import plan_pipeline
 from featurestore.reconcile.state import Desired, Observed
 from featurestore.reconcile.steps import Plan
+from featurestore.reconcile.view import CONDITIONS as OF_VIEWS
 from featurestore.reconcile.view import plan_view
 
 
@@ -28,10 +30,17 @@ def reconcile(desired: Desired, observed: Observed, now_us: int) -> Plan:
         plan_pipeline(name, desired.pipelines[name], part, draining=desired.draining)
     for name, part in views.items():
         plan_view(name, desired.views[name], part)
+    for key, failure in desired.unreadable.items():
+        kind, _, name = key.partition("/")
+        drafts, conditions = (pipelines, OF_PIPELINES) if kind == "pipelines" else (views, OF_VIEWS)
+        drafts[name] = part = PlanDraft(f"{kind.removesuffix('s')}/{name}", observed, now_us)
+        part.conditions = part.unobserved(failure, conditions)
     every = [*views.values(), *(pipelines[name] for name in _lookups_first(desired))]
     return Plan(
         steps=tuple(step for part in every for step in part.steps),
-        wake_us=min((us for part in every for us in part.wakes), default=None),
+        wake_us=min(
+            (us for part in (*pipelines.values(), *views.values()) for us in part.wakes), default=None
+        ),
         pipelines={name: part.conditions for name, part in pipelines.items()},
         views={name: part.conditions for name, part in views.items()},
         failing={

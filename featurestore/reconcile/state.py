@@ -16,11 +16,15 @@ from featurestore.views.builds import ActiveBuild, BuildResult
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """The accepted resources by name. ``draining``: an open batch is closed at once, however small."""
+    """The accepted resources by name. ``draining``: an open batch is closed at once, however small.
+
+    ``unreadable``: ``pipelines/<name>`` or ``views/<name>`` to why what was accepted cannot be read.
+    """
 
     pipelines: Mapping[str, Accepted[DataPipeline]]
     views: Mapping[str, Accepted[FeatureView]]
     draining: bool = False
+    unreadable: Mapping[str, FailureStreak] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,19 +7,21 @@ manifest that names a digest finds its resource for ever, also after it was chan
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
 from featurestore.digest import canonical_json, digest
-from featurestore.errors import NotFound, SpecError, StorageError, did_you_mean
+from featurestore.errors import Damaged, FeatureStoreError, NotFound, SpecError, did_you_mean
 from featurestore.failpoint import hit
 from featurestore.resources import DataPipeline, FeatureStore, Resource
 from featurestore.resources.kinds import kind_of
 from featurestore.storage import paths
-from featurestore.storage.objects import Storage
+from featurestore.storage.objects import Storage, understanding
 
+_APPLY = "`featurestore apply -f FILE`, with the file of this resource, writes it again"
 R = TypeVar("R", bound=Resource)
 R_co = TypeVar("R_co", bound=Resource, covariant=True)
 
@@ -82,12 +84,23 @@ class Registry:
                 self._storage.replace(paths.STORE, data)
             return named
         folder, name = kind_of(resource).folder, resource.metadata.name
-        if self.accepted_digest(type(resource), name) != named:
+        path = paths.accepted(folder, name, named)
+        if not self.is_accepted(type(resource), name, named):
             if self._storage.find(paths.deleting(folder, name)) is not None:
                 self.delete_data(type(resource), name)
-            self._storage.put_if_absent(paths.accepted(folder, name, named), data)
+            if not self._storage.put_if_absent(path, data) and self._storage.find(path) != data:
+                # Somebody damaged it: what has this digest is known.
+                self._storage.replace(path, data)
             self._storage.replace(paths.pointer(folder, name), canonical_json({"digest": named}))
         return named
+
+    def is_accepted(self, model: type[Resource], name: str, named: str) -> bool:
+        """Whether this is the accepted resource, and can be read."""
+        try:
+            accepted = self.current(model, name)
+        except (Damaged, SpecError, NotFound):
+            return False
+        return accepted is not None and accepted.digest == named
 
     def current(self, model: type[R], name: str) -> Accepted[R] | None:
         """The accepted resource; None if there is none.
@@ -116,17 +129,29 @@ class Registry:
         return self._parse(model, data, path)
 
     def names(self, model: type[Resource]) -> list[str]:
-        """Names of the accepted resources of a kind, sorted."""
-        found = self._storage.names(f"registry/{kind_of(model).folder}")
-        return [name for name in found if self.accepted_digest(model, name) is not None]
+        """Names of the accepted resources of a kind, sorted; also of those that cannot be read."""
+        folder = kind_of(model).folder
+        found = self._storage.names(f"registry/{folder}")
+        return [name for name in found if self._storage.find(paths.pointer(folder, name)) is not None]
 
     def all(self, model: type[R]) -> dict[str, Accepted[R]]:
-        """All accepted resources of a kind, by name."""
-        found = (
-            (name, self.current(model, name))
-            for name in self._storage.names(f"registry/{kind_of(model).folder}")
-        )
-        return {name: accepted for name, accepted in found if accepted is not None}
+        """All accepted resources of a kind that can be read, by name. :meth:`unreadable` has the others."""
+        return {name: found for name, found in self._each(model) if isinstance(found, Accepted)}
+
+    def unreadable(self, model: type[Resource]) -> dict[str, FeatureStoreError]:
+        """Why accepted resources of a kind cannot be read, by name."""
+        return {name: found for name, found in self._each(model) if isinstance(found, FeatureStoreError)}
+
+    def _each(self, model: type[R]) -> Iterator[tuple[str, Accepted[R] | FeatureStoreError]]:
+        """One that cannot be read keeps no other from being read."""
+        for name in self._storage.names(f"registry/{kind_of(model).folder}"):
+            try:
+                found = self.current(model, name)
+            except (Damaged, SpecError, NotFound) as error:
+                yield name, error
+            else:
+                if found is not None:
+                    yield name, found
 
     def accepted_digest(self, model: type[Resource], name: str) -> str | None:
         """Digest of the accepted resource; None if there is none.
@@ -138,15 +163,8 @@ class Registry:
         data = self._storage.find(path)
         if data is None:
             return None
-        try:
+        with understanding("the pointer to an accepted resource", self._storage.uri(path), _APPLY):
             return str(json.loads(data)["digest"])
-        except (ValueError, TypeError, KeyError) as error:
-            raise StorageError(
-                "the pointer to an accepted resource cannot be read",
-                where=self._storage.uri(path),
-                wanted='{"digest": …}',
-                got=repr(data[:80]),
-            ) from error
 
     def remove(self, model: type[Resource], name: str) -> None:
         """The resource is accepted no more. Its past definitions stay readable by digest."""
@@ -178,5 +196,5 @@ class Registry:
                 "an accepted resource cannot be read by this version",
                 where=f"{self._storage.uri(path)}: {'.'.join(map(str, first['loc']))}",
                 got=first["msg"],
-                hint="Use a version at least as new as the one that accepted it, or apply the resource again",
+                hint=f"Use a version at least as new as the one that accepted it. Else: {_APPLY}",
             ) from error

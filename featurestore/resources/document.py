@@ -20,6 +20,7 @@ from featurestore.resources.problem import problems_of
 from featurestore.resources.resource import Resource
 
 STDIN = Path("-")
+MORE_THAN_ONE = "there is more than one "
 MAX_BYTES = 4 * 1024**2
 _OF_THE_SERVER = frozenset(
     """creationTimestamp deletionGracePeriodSeconds deletionTimestamp finalizers generateName generation
@@ -200,7 +201,7 @@ def _twice(one: Declared, other: Declared) -> SpecError:
     first = f"the first is in {other.document.where(())}"
     if one.resource.metadata.name != other.resource.metadata.name:
         return SpecError(
-            f"there is more than one {one.resource.kind}", where=one.where("metadata", "name"), got=first
+            f"{MORE_THAN_ONE}{one.resource.kind}", where=one.where("metadata", "name"), got=first
         )
     return SpecError(f"{one.name} stands twice", where=one.where("metadata", "name"), got=first)
 

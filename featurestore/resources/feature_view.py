@@ -157,6 +157,17 @@ class FeatureViewSpec(Model):
     tags: Tags = Field({}, description="Names and values to find it by.")
     rules = (
         SpecRule(
+            message="features and join keys must differ by more than upper and lower case: "
+            "no table could tell their columns apart",
+            holds=lambda spec: (
+                not repeated(
+                    name.lower()
+                    for name in _names(spec.features) | {key.name for key in spec.entity.join_keys}
+                )
+            ),
+            field="features",
+        ),
+        SpecRule(
             message="a feature must not have the name of a join key",
             holds=lambda spec: not _names(spec.features) & {key.name for key in spec.entity.join_keys},
             cel="self.features.all(f, !self.entity.joinKeys.exists(k, k.name == f.name))",

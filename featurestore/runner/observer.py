@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
 from typing import TypeVar
 
 from featurestore.arrivals.backlog import Backlog
 from featurestore.arrivals.isolation import Isolation
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.source_kinds import open_source
-from featurestore.errors import FeatureStoreError
+from featurestore.errors import FeatureStoreError, foreseen
 from featurestore.failure import as_failure
 from featurestore.online.index import OnlineIndex, open_index
 from featurestore.online.versions import OnlineVersion
@@ -21,6 +22,7 @@ from featurestore.resources import DataPipeline, FeatureStoreSpec, FeatureView
 from featurestore.resources.data_pipeline import Suspend
 from featurestore.retry import FailureStreak
 from featurestore.runner.guard import Limits, laptop_memory
+from featurestore.runner.patience import Patience
 from featurestore.storage.credentials import source_environ
 
 T = TypeVar("T")
@@ -39,16 +41,21 @@ class Observer:
         self._failed: dict[str, FailureStreak] = {}
         self.begun_anew: set[str] = set()
         """Pipelines that were deleted with their data and created again, as the last look found."""
+        self._patience = Patience()
         self._desired = Desired({}, {})
 
-    def desired(self, *, draining: bool = False) -> Desired:
-        """The resources as accepted now.
+    def desired(self, now_us: int, *, draining: bool = False) -> Desired:
+        """The resources as accepted now; those that cannot be read keep no other from being read.
 
         Raises:
             StorageError: storage did not answer.
         """
         registry = self._project.registry
-        self._desired = Desired(registry.all(DataPipeline), registry.all(FeatureView), draining)
+        unreadable: dict[str, FailureStreak] = {}
+        for kind, model in (("pipelines", DataPipeline), ("views", FeatureView)):
+            for name, error in registry.unreadable(model).items():
+                unreadable[f"{kind}/{name}"] = self._failure(f"{kind}/{name}", error, now_us)
+        self._desired = Desired(registry.all(DataPipeline), registry.all(FeatureView), draining, unreadable)
         return self._desired
 
     def observe(
@@ -67,6 +74,11 @@ class Observer:
         for name, accepted in desired.pipelines.items():
             look = self._pipeline(name, accepted, now_us, hinted.get(name, ()))
             pipelines[name] = self._try(f"pipeline/{name}", look, now_us)
+        # One that cannot be read is not one that is not there.
+        for key, failure in desired.unreadable.items():
+            kind, _, name = key.partition("/")
+            if kind == "pipelines":
+                pipelines[name] = failure
         views: dict[str, ObservedView | FailureStreak] = {}
         for name, view in desired.views.items():
             source = pipelines.get(view.resource.spec.source.pipeline)
@@ -120,7 +132,11 @@ class Observer:
     @property
     def next_us(self) -> int | None:
         """When a source is to be looked at again, if no hint comes before."""
-        return min((backlog.next_us for _, backlog in self._backlogs.values()), default=None)
+        looks = []
+        for name, (_, backlog) in self._backlogs.items():
+            failed = self._failed.get(f"pipeline/{name}")
+            looks.append(backlog.next_us if failed is None else failed.next_us)
+        return min(looks, default=None)
 
     @property
     def unsettled(self) -> bool:
@@ -143,12 +159,17 @@ class Observer:
             return before
         try:
             seen = look()
-        except FeatureStoreError as error:
-            failed = FailureStreak.after(before, now_us, as_failure(error))
-            self._failed[key] = failed
-            return failed
+        except Exception as error:  # noqa: BLE001 - what nobody foresaw is told by the resource that met it
+            return self._failure(key, foreseen(error), now_us)
         self._failed.pop(key, None)
         return seen
+
+    def _failure(self, key: str, error: FeatureStoreError, now_us: int) -> FailureStreak:
+        """One more failure of a look, or the one that stands until the next is due."""
+        before = self._failed.get(key)
+        if before is None or now_us >= before.next_us:
+            before = self._failed[key] = FailureStreak.after(before, now_us, as_failure(error))
+        return before
 
     def _pipeline(
         self, name: str, accepted: Accepted[DataPipeline], now_us: int, hinted: Iterable[str]
@@ -157,15 +178,19 @@ class Observer:
             if not self.ledger(name).is_current():
                 self.begun_anew.add(name)
                 self._drop(name)
-            ledger, spec = self.ledger(name), accepted.resource.spec
+            spec = accepted.resource.spec
             digest, backlog = self._backlogs.get(name, ("", None))
             if backlog is None or digest != accepted.digest:
+                # A look at the old source may still be under way, and goes on with the old ledger.
+                self._ledgers.pop(name, None)
                 source = open_source(spec.source, str(self._project.folder), source_environ())
-                backlog = Backlog(ledger, source, spec.trigger.arrivals)
+                backlog = Backlog(self.ledger(name), source, spec.trigger.arrivals)
                 self._backlogs[name] = (accepted.digest, backlog)
+            ledger = self.ledger(name)
             active = spec.suspend is Suspend.ACTIVE
             if active:
-                backlog.look(now_us, hinted)
+                begin = partial(backlog.look, now_us, hinted)
+                self._patience.wait(f"{name}/{accepted.digest}", begin, "the source")
             return observe_pipeline(ledger, ledger.last_result(), backlog if active else None)
 
         return look

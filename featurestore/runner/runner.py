@@ -6,9 +6,10 @@ Any number of runners may run on one store: the ledger and Delta decide who was 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from featurestore.arrivals.isolation import CRASHES_FROM_OUTSIDE, is_crash
-from featurestore.errors import Refused, StorageError
+from featurestore.errors import Damaged, FeatureStoreError, Refused, StorageError, foreseen
 from featurestore.failure import Failure, as_error, as_failure
 from featurestore.humanize import count
 from featurestore.reconcile.apply import apply
@@ -18,6 +19,7 @@ from featurestore.reconcile.reconcile import reconcile
 from featurestore.reconcile.state import Desired, Observed, ObservedView
 from featurestore.reconcile.steps import Plan
 from featurestore.registry.project import Project
+from featurestore.registry.registry import Accepted
 from featurestore.resources.data_pipeline import Source, Suspend
 from featurestore.retry import FailureStreak
 from featurestore.runner.journal import Subject
@@ -55,6 +57,7 @@ class Runner:
         self._applier = WorkerApplier(project, self._observer, worker, listener, clock)
         self._statuses: dict[tuple[str, str], ResourceStatus | None] = {}
         self._unrecorded: set[tuple[str, str]] = set()
+        self._unreadable: set[str] = set()
         self._stopping = False
         self._unreachable: FailureStreak | None = None
 
@@ -73,19 +76,21 @@ class Runner:
         while not self._stopping:
             now_us = self._clock()
             try:
-                desired = self._observer.desired(draining=draining)
+                desired = self._observer.desired(now_us, draining=draining)
                 # Before the listing: a file that lands after it is heard of.
                 self._watcher.attend({} if draining else _active_sources(desired))
                 observed = self._observer.observe(desired, self._applier.attempts, now_us, hints)
                 self._forget(desired)
+                plan = reconcile(desired, observed, now_us)
+                self._record(desired, observed, plan, now_us)
+                self._tell_unreadable(desired)
                 self._unreachable = None
-            except StorageError as error:
+            except Exception as error:
+                known = foreseen(error)
                 if draining:
-                    raise
-                hints = self._wait_unreachable(error, now_us)
+                    raise known from error
+                hints = self._wait_unreachable(known, now_us)
                 continue
-            plan = reconcile(desired, observed, now_us)
-            self._record(desired, observed, plan, now_us)
             for step in plan.steps:
                 if not self._stopping:
                     apply(step, self._applier)
@@ -107,6 +112,7 @@ class Runner:
             self._statuses.pop(("pipelines", name), None)
         wanted = {("pipelines", name) for name in desired.pipelines}
         wanted |= {("views", name) for name in desired.views}
+        wanted |= {(kind, name) for kind, _, name in (key.partition("/") for key in desired.unreadable)}
         for gone in self._statuses.keys() - wanted:
             del self._statuses[gone]
 
@@ -114,19 +120,18 @@ class Runner:
         """Record how things stand, for those who look while nobody runs."""
         now_us = self._clock()
         try:
-            desired = self._observer.desired()
+            desired = self._observer.desired(now_us)
             observed = self._observer.observe(desired, self._applier.attempts, now_us, {})
-        except StorageError:
-            # What was recorded last stands; the next runner looks again.
+            self._record(desired, observed, reconcile(desired, observed, now_us), now_us)
+        except Exception:  # noqa: BLE001 - what was recorded last stands; the next runner looks again
             return
-        self._record(desired, observed, reconcile(desired, observed, now_us), now_us)
 
     def _wait(self, plan: Plan, now_us: int) -> dict[str, set[str]]:
         looks = [now_us + TICK_US[self._project.storage.is_local]]
         looks += [us for us in (plan.wake_us, self._observer.next_us) if us is not None]
         return self._watcher.wait((min(looks) - self._clock()) / SECOND_US)
 
-    def _wait_unreachable(self, error: StorageError, now_us: int) -> dict[str, set[str]]:
+    def _wait_unreachable(self, error: FeatureStoreError, now_us: int) -> dict[str, set[str]]:
         """The storage root itself does not answer: nothing can be known or done, so try again later."""
         self._unreachable = FailureStreak.after(self._unreachable, now_us, as_failure(error))
         self._listener.happened(failure_event("storage cannot be observed", "runner", "", self._unreachable))
@@ -143,7 +148,7 @@ class Runner:
                 try:
                     before = self._status(kind, name)
                     status = ResourceStatus(
-                        observed_digest=resources[name].digest,
+                        observed_digest=_digest(resources.get(name), before),
                         conditions=since(conditions, before, now_us),
                         failure=failing.failure if failing else None,
                         next_attempt_us=failing.next_us if failing else None,
@@ -164,9 +169,23 @@ class Runner:
                         failure_event("its status could not be recorded", subject, name, attempt)
                     )
 
+    def _tell_unreadable(self, desired: Desired) -> None:
+        """Say once of each resource that it cannot be read."""
+        for key in desired.unreadable.keys() - self._unreadable:
+            kind, _, name = key.partition("/")
+            subject: Subject = "view" if kind == "views" else "pipeline"
+            self._listener.happened(
+                failure_event("it cannot be read", subject, name, desired.unreadable[key])
+            )
+        self._unreadable = set(desired.unreadable)
+
     def _status(self, kind: str, name: str) -> ResourceStatus | None:
         if (kind, name) not in self._statuses:
-            self._statuses[kind, name] = read_status(self._project.storage, kind, name)
+            try:
+                self._statuses[kind, name] = read_status(self._project.storage, kind, name)
+            except Damaged:
+                # It is written again.
+                self._statuses[kind, name] = None
         return self._statuses[kind, name]
 
     def _is_drained(self, plan: Plan) -> bool:
@@ -205,6 +224,13 @@ def _gives_up(attempt: FailureStreak) -> bool:
     """Whether a drain waits no longer; a search for the file that ends the worker comes to an end by itself."""
     tries = CRASHES_FROM_OUTSIDE if is_crash(attempt.failure) else TRIES
     return attempt.count >= tries or not attempt.failure.retryable
+
+
+def _digest(accepted: Accepted[Any] | None, before: ResourceStatus | None) -> str:
+    """Digest of the resource that conditions are about; if it cannot be read, as it was before."""
+    if accepted is not None:
+        return accepted.digest
+    return before.observed_digest if before is not None else ""
 
 
 def _active_sources(desired: Desired) -> dict[str, Source]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Mapping
 from threading import Condition, Event, Thread
 
 from featurestore.arrivals.source_kinds import open_source
 from featurestore.resources.data_pipeline import Source
+
+logger = logging.getLogger(__name__)
 
 
 class SourceWatcher:
@@ -56,10 +59,13 @@ class SourceWatcher:
         thread.start()
 
     def _watch(self, name: str, source: Source, stop: Event) -> None:
-        for uris in open_source(source, self._base).watch(stop):
-            with self._rung:
-                self._hints[name] |= uris
-                self._rung.notify_all()
+        try:
+            for uris in open_source(source, self._base).watch(stop):
+                with self._rung:
+                    self._hints[name] |= uris
+                    self._rung.notify_all()
+        except Exception as error:  # noqa: BLE001 - hints make it fast; why a source cannot be listed its listing says
+            logger.warning("no hints for %s, files are found by listing alone: %s", source.uri, error)
 
     def _notify(self) -> None:
         with self._rung:

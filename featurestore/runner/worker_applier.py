@@ -7,7 +7,7 @@ from collections.abc import Callable
 from featurestore.arrivals.isolation import Trial, is_from_outside
 from featurestore.arrivals.manifest import Manifest
 from featurestore.arrivals.result import BatchResult
-from featurestore.errors import Conflict, Crash, FeatureStoreError, OutOfMemory
+from featurestore.errors import Conflict, Crash, OutOfMemory, foreseen
 from featurestore.failpoint import hit
 from featurestore.failure import as_failure
 from featurestore.protocol import BatchRequest, BuildRequest, EngineResult, PublishRequest, Request
@@ -138,9 +138,9 @@ class WorkerApplier:
                 before = self.attempts.get(step.key)
                 count = min(before.count + 1, TRIES) if before else 1
                 self.attempts[step.key] = FailureStreak(count, self._clock(), as_failure(error))
-        except FeatureStoreError as error:
+        except Exception as error:  # noqa: BLE001 - what nobody foresaw is told by the resource that met it
             before = self.attempts.get(step.key)
-            attempt = FailureStreak.after(before, self._clock(), as_failure(error))
+            attempt = FailureStreak.after(before, self._clock(), as_failure(foreseen(error)))
             self.attempts[step.key] = attempt
             self._listener.happened(failure_event(f"could not {describe(step)}", *subject_of(step), attempt))
         else:

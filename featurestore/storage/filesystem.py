@@ -37,9 +37,12 @@ def filesystem(url: str, environ: Mapping[str, str] | None = None) -> tuple[Any,
     except ImportError as error:
         hint = "pip install 'featurestore[s3]'" if is_s3(url) else ""
         raise CodeError("storage needs a package", where=url, got=str(error), hint=hint) from error
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         wanted = "a path, or a URL such as s3://bucket/prefix or file:///srv/store"
         raise SpecError("this is no place for data", where=url, wanted=wanted, got=str(error)) from error
+    except Exception as error:
+        # Each file system reads its URLs by itself, and some connect at once.
+        raise unreachable("this place for data cannot be opened", url, error) from error
     if is_s3(url):
         fs.retries = _S3_ATTEMPTS
     return fs, path
@@ -65,8 +68,13 @@ def answering(problem: str, where: str) -> Iterator[None]:
     except Exception as error:
         if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] not in _CLIENTS:
             raise
-        hint = NO_CREDENTIALS if type(error).__name__ == "NoCredentialsError" else ""
-        raise StorageError(problem, where=where, got=str(error) or type(error).__name__, hint=hint) from error
+        raise unreachable(problem, where, error) from error
+
+
+def unreachable(problem: str, where: str, error: BaseException) -> StorageError:
+    """What storage or its client raised, as a StorageError."""
+    hint = NO_CREDENTIALS if type(error).__name__ == "NoCredentialsError" else ""
+    return StorageError(problem, where=where, got=str(error) or type(error).__name__, hint=hint)
 
 
 def require_bucket(error: FileNotFoundError) -> None:

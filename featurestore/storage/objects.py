@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from featurestore.errors import NotFound, SpecError
+from featurestore.errors import Damaged, FeatureStoreError, NotFound, SpecError
 from featurestore.storage.bucket import Bucket
 from featurestore.storage.credentials import object_store_options
 from featurestore.storage.filesystem import answering
@@ -122,6 +122,18 @@ class Storage:
         """
         with answering("storage cannot be written", self.uri(path)):
             self._objects.delete(path)
+
+
+@contextmanager
+def understanding(what: str, where: str, hint: str) -> Iterator[None]:
+    """What is raised over bytes that are not what was written becomes :class:`Damaged`. ``hint``: what to type."""
+    try:
+        yield
+    except FeatureStoreError:
+        raise
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        got = " ".join(str(error).split())[:200] or type(error).__name__
+        raise Damaged(f"{what} cannot be read", where=where, got=got, hint=hint) from error
 
 
 _LOST = re.compile(r"[#?\\\x00-\x1f\x7f]|%[0-9A-Fa-f]{2}|(?<=.)//")

@@ -19,7 +19,9 @@ from featurestore.resources.feature_view import FeatureView
 from featurestore.resources.model import Model
 from featurestore.resources.outputs import build_digest
 from featurestore.storage import paths
-from featurestore.storage.objects import Storage
+from featurestore.storage.objects import Storage, understanding
+
+_AGAIN = "`featurestore run` writes it again"
 
 
 class BuildResult(Model):
@@ -71,8 +73,10 @@ def read_active_build(storage: Storage, view: str) -> ActiveBuild | None:
     data = storage.find(paths.serving(view))
     if data is None:
         return None
-    pointer = json.loads(data)
-    return ActiveBuild(pointer["digest"], pointer["spec"])
+    path = storage.uri(paths.serving(view))
+    with understanding("the pointer to the build that serves", path, f"Delete {path}: {_AGAIN}"):
+        pointer = json.loads(data)
+        return ActiveBuild(str(pointer["digest"]), str(pointer["spec"]))
 
 
 def promote(storage: Storage, view: str, serving: ActiveBuild) -> None:
@@ -94,7 +98,11 @@ def read_build(storage: Storage, view: str, digest: str) -> BuildResult | None:
         StorageError: storage did not answer.
     """
     data = storage.find(paths.build(view, digest))
-    return None if data is None else BuildResult.model_validate_json(data)
+    if data is None:
+        return None
+    path = storage.uri(paths.build(view, digest))
+    with understanding("the record of a build", path, f"Delete {path}: {_AGAIN}"):
+        return BuildResult.model_validate_json(data)
 
 
 def record_build(storage: Storage, result: BuildResult) -> None:

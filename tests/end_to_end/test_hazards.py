@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -144,26 +146,38 @@ def test_the_next_batch_is_not_held_up_by_a_killer(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "step",
-    [
-        "before-crash",
-        "after-crash",
-        "before-part",
-        "after-part",
-        "after-quarantine-commit",
-        "after-dataset-commit",
-    ],
-)
-def test_a_search_that_is_killed_at_any_step_is_finished_by_the_next_run(tmp_path: Path, step: str) -> None:
+@pytest.mark.parametrize("step", ["before-crash", "after-crash"])
+def test_a_runner_that_is_killed_when_it_records_a_crash_is_gone_on_from(tmp_path: Path, step: str) -> None:
     place = Place(tmp_path)
     for number in range(4):
         place.arrive(number, "segv" if number == 2 else "good")
     killed = place.command("run", "--once", FEATURESTORE_KILL_AT=step)
-    assert killed.returncode == -signal.SIGKILL or "SIGKILL" in killed.stdout, killed.stdout + killed.stderr
+    assert killed.returncode == -signal.SIGKILL, killed.stdout + killed.stderr
     place.command("run", "--once")
     assert place.committed() == [0, 1, 3]
     assert [(it.file, it.rule) for it in place.refused()] == [(2, "file:killed")]
+
+
+@pytest.mark.slow
+def test_a_search_goes_on_whenever_its_runner_and_its_worker_are_killed(tmp_path: Path) -> None:
+    place, chance = Place(tmp_path), random.Random(8)
+    for number in range(6):
+        place.arrive(number, "segv" if number == 4 else "good")
+    for _ in range(12):
+        runner = subprocess.Popen(
+            [sys.executable, "-m", "featurestore.cli", "run", "--once"],
+            cwd=tmp_path,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        with suppress(subprocess.TimeoutExpired):
+            runner.wait(chance.uniform(0.5, 4))
+        runner.kill()
+        runner.wait()
+    place.command("run", "--once")
+    assert place.committed() == [0, 1, 2, 3, 5]
+    assert [(it.file, it.rule) for it in place.refused()] == [(4, "file:killed")]
 
 
 @pytest.mark.slow

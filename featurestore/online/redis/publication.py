@@ -164,5 +164,6 @@ def _require_memory(server: RedisServer) -> None:
             where=server.url,
             wanted="maxmemory-policy noeviction, or one that evicts only keys that expire",
             got=policy,
-            hint="A forgotten value could not be told from an entity that is not known",
+            hint="A forgotten value could not be told from an entity that is not known: "
+            "`redis-cli CONFIG SET maxmemory-policy noeviction`, and in its configuration",
         )

@@ -65,7 +65,7 @@ def _accepted(given: R, registry: Registry, columns: Columns) -> Accepted[R]:
         SpecError: something that it says of others is wrong.
     """
     digest = resource_digest(given)
-    if registry.accepted_digest(type(given), given.metadata.name) != digest:
+    if not registry.is_accepted(type(given), given.metadata.name, digest):
         _check(given, _named(registry, given), columns)
         registry.accept(given)
     return Accepted(digest, given)
