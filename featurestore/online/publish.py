@@ -9,6 +9,7 @@ A store that was lost, is of another layout, or holds a version that is not know
 
 from __future__ import annotations
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from featurestore.errors import NotFound, StorageError
@@ -28,6 +29,9 @@ from featurestore.storage import paths
 from featurestore.storage.delta import Table
 from featurestore.storage.objects import Storage
 from featurestore.views.builds import PublishResult, definition
+
+_TIMELINE_BYTES, _TEXT_BYTES = 96, 48
+"""What finding the newest rows takes of each, and a text in it, more or less."""
 
 
 def run_publish(storage: Storage, request: PublishRequest, now_us: int) -> PublishResult:
@@ -50,13 +54,19 @@ def run_publish(storage: Storage, request: PublishRequest, now_us: int) -> Publi
         )
     accepted = definition(storage, request.view, request.digest)
     form = Form.of(accepted.resource.spec)
-    return publish(storage, open_online(storage, resource.spec), request, form, now_us)
+    memory_bytes = accepted.resource.spec.resources.memory
+    return publish(storage, open_online(storage, resource.spec), request, form, now_us, memory_bytes)
 
 
 def publish(
-    storage: Storage, online: OnlineStore, request: PublishRequest, form: Form, now_us: int
+    storage: Storage,
+    online: OnlineStore,
+    request: PublishRequest,
+    form: Form,
+    now_us: int,
+    memory_bytes: int = 2 << 30,
 ) -> PublishResult:
-    """:func:`run_publish` into a given store."""
+    """:func:`run_publish` into a given store, with so much memory."""
     view, digest = request.view, request.digest
     held = online.index.version(view, digest)
     if held is None or held.version < request.to_version:
@@ -64,14 +74,16 @@ def publish(
         if table is None:
             raise StorageError("the view's table is gone", where=storage.uri(paths.features(view, digest)))
         publication = online.publication(view, digest, form, request.to_version)
-        held = _bring_up(publication, FeatureRows(table, form), now_us)
+        held = _bring_up(publication, FeatureRows(table, form), now_us, memory_bytes)
         hit("after-publish")
     return PublishResult(
         view=view, digest=digest, version=held.version, entities=held.entities, finished_us=now_us
     )
 
 
-def _bring_up(publication: Publication, offline: FeatureRows, now_us: int) -> OnlineVersion:
+def _bring_up(
+    publication: Publication, offline: FeatureRows, now_us: int, memory_bytes: int
+) -> OnlineVersion:
     changed = None if publication.bases is None else delta(offline, publication.bases)
     if changed is not None:
         try:
@@ -79,8 +91,31 @@ def _bring_up(publication: Publication, offline: FeatureRows, now_us: int) -> On
             return publication.finish(rebuilt=False)
         except UnreadableValue:
             pass  # what is stored cannot be gone on from; all of it is made anew
-    publication.put(offline.stored(offline.entities(), now_us, every=True))
+    parts = _parts(offline, memory_bytes)
+    entities = offline.entities()
+    if parts > 1:
+        # Neighbours: the files are sorted by key, so that few row groups hold the entities of a part.
+        entities = entities.sort_by([(name, "ascending") for name in entities.column_names])
+    size = max(1, -(-entities.num_rows // parts))
+    for first in range(0, max(1, entities.num_rows), size):
+        publication.put(offline.stored(entities.slice(first, size), now_us, every=parts == 1))
     return publication.finish(rebuilt=True)
+
+
+def _parts(offline: FeatureRows, memory_bytes: int) -> int:
+    """In how many parts all entities are to be published, so that the rows of one take a quarter of the memory."""
+    row_bytes = _TIMELINE_BYTES + sum(
+        _bytes(field.type) for section in offline.form.sections for field in section
+    )
+    rows = sum(file.rows for file in offline.table.files())
+    return 1 + rows * row_bytes // max(1, memory_bytes // 4)
+
+
+def _bytes(kind: pa.DataType) -> int:
+    try:
+        return max(1, int(kind.bit_width) // 8)
+    except ValueError:
+        return _TEXT_BYTES
 
 
 def _put_changed(publication: Publication, offline: FeatureRows, changed: Delta, now_us: int) -> None:
