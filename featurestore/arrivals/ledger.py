@@ -281,7 +281,7 @@ class Ledger:
         self._catch_up()
 
     def _catch_up(self) -> None:
-        while data := self._storage.find(paths.manifest(self._pipeline, self._head + 1)):
+        while (data := self._storage.find(paths.manifest(self._pipeline, self._head + 1))) is not None:
             self._remember(self._manifest(self._head + 1, data))
 
     def _manifest(self, n: int, data: bytes) -> Manifest:

@@ -164,7 +164,10 @@ class Registry:
         if data is None:
             return None
         with understanding("the pointer to an accepted resource", self._storage.uri(path), _APPLY):
-            return str(json.loads(data)["digest"])
+            named = json.loads(data)["digest"]
+            if not isinstance(named, str):
+                raise TypeError(f"wanted a digest, got {named!r}")
+            return named
 
     def remove(self, model: type[Resource], name: str) -> None:
         """The resource is accepted no more. Its past definitions stay readable by digest."""
