@@ -18,8 +18,7 @@ from typing import Any
 
 from pydantic import Field
 
-from featurestore.errors import Crash
-from featurestore.failure import Failure, as_error
+from featurestore.failure import Failure
 from featurestore.humanize import sentence
 from featurestore.resources.model import Model
 from featurestore.retry import FailureStreak
@@ -31,7 +30,6 @@ CRASHES = 2
 CRASHES_FROM_OUTSIDE = 6
 """For crashes that may be somebody's doing (``kill -9``): so many in a row are not chance any more."""
 _RULES = {"OutOfTime": "file:timeout", "Unforeseen": "file:unforeseen"}
-_OUTSIDE = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP")
 _SHARE, _LEAST = 4, 6
 """A part may take four times its share of the batch's time, and a sixth of all of it at least."""
 
@@ -140,16 +138,6 @@ def _is_enough(crashes: Sequence[Trial], *, whole: bool, alone: bool) -> bool:
         surely = sum(not crash.outside for crash in crashes)
         return surely >= CRASHES or len(crashes) >= CRASHES_FROM_OUTSIDE
     return len(crashes) >= (CRASHES if whole else 1)
-
-
-def is_crash(failure: Failure) -> bool:
-    """Whether the process with the data engine did not end by itself."""
-    return isinstance(as_error(failure), Crash)
-
-
-def is_from_outside(failure: Failure) -> bool:
-    """Whether somebody may have ended the process: by a signal that people and systems send, and engines do not."""
-    return failure.type == "WorkerKilled" and any(f"signal {name}" in failure.got for name in _OUTSIDE)
 
 
 def refusal(crash: Failure) -> tuple[str, str]:

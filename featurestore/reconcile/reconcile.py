@@ -17,7 +17,7 @@ from featurestore.reconcile.draft import PlanDraft
 from featurestore.reconcile.pipeline import CONDITIONS as OF_PIPELINES
 from featurestore.reconcile.pipeline import plan_pipeline
 from featurestore.reconcile.state import Desired, Observed
-from featurestore.reconcile.steps import Plan
+from featurestore.reconcile.steps import Plan, RunBatch, Step
 from featurestore.reconcile.view import CONDITIONS as OF_VIEWS
 from featurestore.reconcile.view import plan_view
 
@@ -37,7 +37,8 @@ def reconcile(desired: Desired, observed: Observed, now_us: int) -> Plan:
         part.conditions = part.unobserved(failure, conditions)
     every = [*views.values(), *(pipelines[name] for name in _lookups_first(desired))]
     return Plan(
-        steps=tuple(step for part in every for step in part.steps),
+        # What crashed before comes last: it may take all of its time again.
+        steps=tuple(sorted((step for part in every for step in part.steps), key=_has_crashed)),
         wake_us=min(
             (us for part in (*pipelines.values(), *views.values()) for us in part.wakes), default=None
         ),
@@ -50,6 +51,10 @@ def reconcile(desired: Desired, observed: Observed, now_us: int) -> Plan:
             if part.failure is not None
         },
     )
+
+
+def _has_crashed(step: Step) -> bool:
+    return isinstance(step, RunBatch) and step.turn > 0
 
 
 def _lookups_first(desired: Desired) -> list[str]:

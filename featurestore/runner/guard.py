@@ -116,15 +116,6 @@ def held_bytes(pid: int) -> int:
     return int(found.stdout) * 1024 if found.stdout.strip() else 0
 
 
-def kernel_kills() -> int:
-    """How many processes the kernel has ended for want of memory since it began; 0 where it does not say."""
-    with suppress(OSError, ValueError):
-        for line in Path("/proc/vmstat").read_text().splitlines():
-            if line.startswith("oom_kill "):
-                return int(line.split()[1])
-    return 0
-
-
 def volunteer(pid: int) -> None:
     """Let the kernel, if memory ends, end this process rather than any other."""
     with suppress(OSError):

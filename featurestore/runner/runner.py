@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from featurestore.arrivals.isolation import CRASHES_FROM_OUTSIDE, is_crash
+from featurestore.arrivals.crash import is_crash
+from featurestore.arrivals.isolation import CRASHES_FROM_OUTSIDE
 from featurestore.errors import Damaged, FeatureStoreError, Refused, StorageError, foreseen
 from featurestore.failure import Failure, as_error, as_failure
 from featurestore.humanize import count

@@ -18,19 +18,17 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from featurestore.errors import CodeError, FeatureStoreError, OutOfMemory, TransientError, WorkerKilled
+from featurestore.arrivals.crash import died, kernel_kills, last_words, signal_name
+from featurestore.errors import CodeError, FeatureStoreError, TransientError
 from featurestore.failure import Failure, as_error
 from featurestore.humanize import size
 from featurestore.protocol import EngineResult, Request
-from featurestore.runner.guard import NO_LIMITS, Guard, Limits, held_bytes, kernel_kills, volunteer
+from featurestore.runner.guard import NO_LIMITS, Guard, Limits, held_bytes, volunteer
 
 _RESULT: TypeAdapter[EngineResult] = TypeAdapter(EngineResult)
 _TAIL_BYTES = 16_000
-_SAID, _PLACES = 500, 3
 _KEPT = 4
 """A process that keeps more than this part of its memory after a request is ended."""
-_NO_MEMORY = "memory allocation of"
-"""What Rust's allocator says when it is refused."""
 
 
 class Worker:
@@ -146,19 +144,7 @@ class Worker:
             return TransientError(
                 "the worker process died before it began", where=where, got=got, hint=_remedy(code)
             )
-        if by_kernel or _NO_MEMORY in said:
-            return OutOfMemory(
-                "the worker process ran out of memory",
-                where=where,
-                got=got + held,
-                hint="Give the machine more memory, or make batches smaller: spec.trigger.arrivals.maxBytes",
-            )
-        return WorkerKilled(
-            "the worker process died before it answered",
-            where=where,
-            got=got + held,
-            hint=_remedy(code),
-        )
+        return died("the worker process", where, got + held, said, _remedy(code), by_kernel=by_kernel)
 
 
 class _Heard:
@@ -180,25 +166,6 @@ class _Heard:
                 return said
             self.began = self.began or "begun" in said or "progress" in said
         return None
-
-
-def last_words(stderr: str) -> str:
-    """What a process said before it died, in one line; of a traceback of its end, the places that it was at.
-
-    >>> last_words("Fatal Python error: Aborted\\n\\nThread 0x1 (most recent call first):\\n  File \\"a/b.py\\", line 4 in f")
-    'Fatal Python error: Aborted, in b.py line 4 in f'
-    """
-    fatal = stderr.rfind("Fatal Python error: ")
-    if fatal < 0:
-        return " ".join(stderr[-_SAID:].split())
-    words = stderr[max(0, fatal - _SAID) : fatal].split()
-    lines = stderr[fatal:].splitlines()
-    places = [
-        line.strip().replace('"', "").rpartition("/")[2].replace(", line", " line")
-        for line in lines
-        if line.startswith("  File ")
-    ]
-    return " ".join([*words, lines[0]]) + (f", in {', '.join(places[:_PLACES])}" if places else "")
 
 
 def check_engine() -> None:
@@ -228,12 +195,7 @@ def _parse(line: str) -> dict[str, Any]:
 
 
 def _cause(code: int) -> str:
-    if code >= 0:
-        return f"exit code {code}"
-    try:
-        return f"signal {signal.Signals(-code).name}"
-    except ValueError:
-        return f"signal {-code}"
+    return f"exit code {code}" if code >= 0 else signal_name(-code)
 
 
 def _remedy(code: int) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from featurestore.arrivals.isolation import Trial, is_from_outside
+from featurestore.arrivals.crash import is_from_outside
+from featurestore.arrivals.isolation import Trial
 from featurestore.arrivals.manifest import Manifest
 from featurestore.arrivals.result import BatchResult
 from featurestore.errors import Conflict, Crash, OutOfMemory, foreseen

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from featurestore.arrivals.crash import is_from_outside
 from featurestore.arrivals.isolation import (
     CRASHES_FROM_OUTSIDE,
     Isolation,
     Trial,
     Trials,
-    is_from_outside,
     isolate,
     refusal,
 )

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import featurestore
-from featurestore.errors import NotFound, RequestError, TransientError
+from featurestore.errors import NotFound, RequestError, SpecError, TransientError
 
 SECOND = 1_000_000
 
@@ -111,3 +111,27 @@ def test_connecting_loads_no_frame_library_and_importing_no_engine(place: Any) -
         "assert 'polars' not in sys.modules\n"  # pyarrow itself looks for pandas
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_wrong_view_in_the_projects_file_keeps_nobody_from_reading_what_was_accepted(
+    place: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    project = tmp_path_factory.mktemp("project")
+    (project / "store.yaml").write_text(
+        f"kind: FeatureStore\nmetadata: {{name: default}}\nspec: {{offline: {{uri: '{place.root}'}}}}\n"
+        "---\nkind: FeatureView\nmetadata: {name: delays}\nspec: {entity: 7, nonsense: [1]}\n"
+        "---\nkind: Nonsense\n"
+    )
+    assert featurestore.connect(project).list_views() == ["delays", "routes"]
+
+
+def test_two_feature_stores_in_one_file_are_told_and_none_is_chosen(
+    place: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    project = tmp_path_factory.mktemp("project")
+    store = "kind: FeatureStore\nmetadata: {name: NAME}\nspec: {offline: {uri: 'ROOT'}}\n".replace(
+        "ROOT", str(place.root)
+    )
+    (project / "store.yaml").write_text(f"{store.replace('NAME', 'a')}---\n{store.replace('NAME', 'b')}")
+    with pytest.raises(SpecError, match="there is more than one FeatureStore"):
+        featurestore.connect(project)

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from featurestore.failure import Failure
 from featurestore.protocol import JobRequest
-from featurestore.storage import paths
 from featurestore_transforms.entrypoint.pod import termination_message
 
 # A function that is busy in the engine for minutes, without ever coming back to Python.
@@ -78,15 +77,15 @@ def test_storage_that_does_not_answer_is_worth_another_attempt(site: Any) -> Non
 
 
 def test_a_crash_leaves_its_traceback_in_the_log_and_a_failure_that_is_tried_again(site: Any) -> None:
-    number = site.arrive("1", {"a": 1})
-    site.storage.replace(paths.manifest("events", number), b"no manifest")
-    ended = site.job(number=number)
+    (site.folder / "mine.py").write_text("def clean(rows):\n    raise SystemExit('no more')\n")
+    site.pipeline(**PYTHON)
+    ended = site.job(number=site.arrive("1", {"a": 1}))
     assert (ended.code, ended.failure.problem, ended.failure.retryable) == (
         1,
         "an error that nobody foresaw",
         True,
     )
-    assert "JSONDecodeError" in ended.failure.got
+    assert ended.failure.got == "SystemExit: no more"
     assert "Traceback (most recent call last)" in ended.log
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from featurestore.arrivals.files.file_source import FileSource
 from featurestore.errors import Damaged, FeatureStoreError, SpecError
 from featurestore.reconcile.conditions import read_status
 from featurestore.registry.registry import document
@@ -186,17 +187,17 @@ def test_what_a_look_raises_is_raised_where_it_is_waited_for() -> None:
 def test_an_error_that_nobody_foresaw_is_the_condition_of_the_resource_that_met_it(
     place: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from featurestore.arrivals import backlog
-
     beside_a_good_one(place)
-    listed = backlog.list_arrivals
+    (place.folder / "raw" / "bad").rename(place.folder / "odd")
+    listed = FileSource.arrivals
 
-    def odd(source: Any, *rest: Any) -> Any:
-        if "bad" in source.uri:
+    def odd(source: FileSource) -> Any:
+        found = list(listed(source))
+        if not found:
             raise ZeroDivisionError("odd")
-        return listed(source, *rest)
+        return iter(found)
 
-    monkeypatch.setattr(backlog, "list_arrivals", odd)
+    monkeypatch.setattr(FileSource, "arrivals", odd)
     error = drained(place)
     assert "ZeroDivisionError: odd" in error.got
     assert place.ledger("good").committed_batch() == 1

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from featurestore.arrivals.backlog import Backlog
-from featurestore.arrivals.isolation import Trial, is_crash, is_from_outside
+from featurestore.arrivals.crash import is_crash, is_from_outside
+from featurestore.arrivals.isolation import Trial
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.result import BatchResult
 from featurestore.arrivals.source_kinds import open_source

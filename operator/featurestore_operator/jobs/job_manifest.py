@@ -30,6 +30,8 @@ QUEUE = "kueue.x-k8s.io/queue-name"
 PERMANENT = (2, 3, 5)
 """Exit codes after which the same attempt cannot help; see ``featurestore.errors``."""
 CONTAINER = "job"
+START_S = 60
+"""So long may a pod take to find its node and its image, besides the time that its work may take."""
 
 Work = RunBatch | BuildView | Publish
 """Steps that need a data engine."""
@@ -108,7 +110,8 @@ def job(
             "parallelism": 1,
             # Whoever manages the queue lets it start.
             **({"suspend": True} if queued else {}),
-            "activeDeadlineSeconds": max(1, spec.job.active_deadline // timedelta(seconds=1)),
+            # The process ends itself in time, and says where it was; this is for one that never began.
+            "activeDeadlineSeconds": max(1, spec.job.active_deadline // timedelta(seconds=1)) + START_S,
             "podFailurePolicy": {
                 "rules": [
                     {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},

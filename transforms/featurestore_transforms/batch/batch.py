@@ -20,7 +20,7 @@ from featurestore.arrivals.isolation import Isolation, Trial, refusal
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.manifest import Action, Entry, Manifest
 from featurestore.arrivals.result import BatchResult, PartResult
-from featurestore.errors import CodeError, Conflict, FeatureStoreError, SpecError, StorageError
+from featurestore.errors import CodeError, Conflict, FeatureStoreError, SpecError, StorageError, foreseen
 from featurestore.failpoint import hit
 from featurestore.protocol import BatchRequest, Progress
 from featurestore.registry.registry import Registry
@@ -58,6 +58,8 @@ from featurestore_transforms.steps.rules import RULE, RowRule, RowRules
 from featurestore_transforms.tables.row_changes import scan
 
 _ATTEMPTS = 3
+_WRITING = ("os error", "i/o error", "object store", "object-store", "generic", "connection", "timed out")
+"""What is said where storage does not take a data file."""
 _AT_ONCE = 8
 """Files that are looked at at the same time: in object storage each takes some round trips."""
 
@@ -293,6 +295,7 @@ class _Reading(_Run):
         Raises:
             CodeError: a callable cannot be imported.
             StorageError: the file and its plan are fine, so it was writing that failed.
+            Unforeseen: nothing of that is wrong.
         """
         if isinstance(error, CodeError) and not isinstance(error, CallableRaised):
             raise error
@@ -312,6 +315,8 @@ class _Reading(_Run):
             )
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as failed:
             return UnreadableFile("spec:transforms", (str(failed) or type(failed).__name__).splitlines()[0])
+        if not isinstance(error, OSError) and not any(word in str(error).lower() for word in _WRITING):
+            raise foreseen(error)
         where = self.storage.uri(self.plan.table)
         raise StorageError("data files cannot be written", where=where, got=str(error)) from error
 

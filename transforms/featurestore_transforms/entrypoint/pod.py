@@ -7,23 +7,23 @@ https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-fa
 
 from __future__ import annotations
 
-import faulthandler
 import os
 import signal
 import sys
 import time
+import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Thread
-from types import TracebackType
 from typing import TextIO
 
 from pydantic import ValidationError
 
-from featurestore.errors import FeatureStoreError, RequestError, TransientError, foreseen
+from featurestore.errors import Crash, FeatureStoreError, RequestError, TransientError, Unforeseen, foreseen
 from featurestore.failure import Failure, as_failure
 from featurestore.protocol import JobRequest, Progress
 from featurestore.storage.objects import Storage
+from featurestore_transforms.entrypoint.supervisor import supervised
 
 TERMINATION_LOG = "FEATURESTORE_TERMINATION_LOG"
 _KUBERNETES_LOG = Path("/dev/termination-log")
@@ -38,22 +38,27 @@ def main(text: str, results: TextIO) -> int:
 
     What nobody foresaw ends it with Python's own 1, and is tried again.
     """
-    sys.excepthook = _crashed
-    faulthandler.enable()
-    _end_when_told()
     try:
         request = _parse(text)
+    except RequestError as error:
+        return _failed(error, error.exit_code)
+    return supervised(lambda: _run(request, results), request.time_limit_s, _tell)
+
+
+def _run(request: JobRequest, results: TextIO) -> int:
+    _end_when_told()
+    try:
         # The engine is loaded here, so that an error in the request is told at once.
         from featurestore_transforms.entrypoint.job import run_job
 
-        if request.time_limit_s is not None:
-            # Also while an engine holds the interpreter: the traceback says where it is.
-            faulthandler.dump_traceback_later(request.time_limit_s, exit=True)
         result = run_job(Storage(request.root), request, say, _Log())
-    except FeatureStoreError as error:
-        return _failed(error, error.exit_code)
-    finally:
-        faulthandler.cancel_dump_traceback_later()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - panics of engines and exits of callables are failures, too
+        known = foreseen(error)
+        if known is not error:
+            traceback.print_exception(error)
+        return _failed(known, 1 if isinstance(known, Unforeseen) else known.exit_code)
     if result is not None:
         results.write(f'{{"result": {result.model_dump_json(by_alias=True)}}}\n')
     say("done")
@@ -95,10 +100,8 @@ def _end_when_told() -> None:
     Thread(target=wait, name="termination", daemon=True).start()
 
 
-def _crashed(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Print the traceback, and leave the failure where Kubernetes keeps it."""
-    sys.__excepthook__(kind, error, trace)
-    _failed(foreseen(error), 1)
+def _tell(crash: Crash) -> None:
+    _failed(crash, crash.exit_code)
 
 
 def _failed(error: FeatureStoreError, exit_code: int) -> int:

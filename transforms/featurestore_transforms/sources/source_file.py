@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from featurestore.arrivals.arrival import Arrival
 from featurestore.arrivals.files.listing import find_arrival
+from featurestore.errors import StorageError
 from featurestore.resources.data_pipeline import Compression
 from featurestore.storage.credentials import source_environ
 from featurestore.storage.filesystem import answering, filesystem
@@ -58,7 +59,8 @@ def require_pinned(arrival: Arrival) -> None:
         UnreadableFile: it is gone, or was changed.
         StorageError: storage did not answer.
     """
-    now = find_arrival(arrival.uri, source_environ())
+    with sparing_others(arrival):
+        now = find_arrival(arrival.uri, source_environ())
     if now is None:
         raise UnreadableFile("file:gone", "the file was deleted before it was read")
     if now.version != arrival.version:
@@ -127,10 +129,17 @@ def blame(arrival: Arrival, error: BaseException) -> UnreadableFile:
         require_pinned(arrival)
     except UnreadableFile as changed:
         return changed
-    with answering("the source cannot be read", arrival.uri), open_bytes(arrival.uri) as file:
-        size = 0
-        while chunk := file.read(_CHUNK_BYTES):
-            size += len(chunk)
+    size = 0
+    try:
+        with (
+            sparing_others(arrival),
+            answering("the source cannot be read", arrival.uri),
+            open_bytes(arrival.uri) as file,
+        ):
+            while chunk := file.read(_CHUNK_BYTES):
+                size += len(chunk)
+    except UnreadableFile as denied:
+        return denied
     if size != arrival.size_bytes:
         return UnreadableFile("file:changed", f"wanted {arrival.size_bytes} bytes as listed, got {size}")
     if isinstance(error, UnreadableFile):
@@ -145,3 +154,21 @@ def _rule(error: BaseException, text: str) -> str:
     if isinstance(error, NotImplementedError) or any(word in text for word in _UNSUPPORTED):
         return "file:unsupported"
     return "file:truncated" if any(word in text for word in _CUT) else "file:corrupt"
+
+
+@contextmanager
+def sparing_others(arrival: Arrival) -> Iterator[None]:
+    """A file that must not be read, in a folder that answers, becomes ``UnreadableFile``: no other waits for it.
+
+    If the folder does not answer either, the credentials are wrong or gone, and that may heal.
+    """
+    try:
+        yield
+    except StorageError as error:
+        if not isinstance(error.__cause__, PermissionError):
+            raise
+        fs, path = filesystem(arrival.uri, source_environ())
+        with answering("the source cannot be listed", arrival.uri):
+            fs.ls(path.rpartition("/")[0] or "/", detail=False, refresh=True)
+        reason = f"this file must not be read: {error.__cause__}"
+        raise UnreadableFile("file:permission", reason) from error

@@ -24,7 +24,7 @@ from featurestore.digest import canonical_json, digest
 from featurestore.expressions.run.cast import polars_type
 from featurestore.resources.data_pipeline import DriftPolicy, SchemaPolicy, SourceColumn
 from featurestore.storage import paths
-from featurestore.storage.objects import Storage
+from featurestore.storage.objects import Storage, understanding
 from featurestore_transforms.casting.delta_types import storable, whole
 from featurestore_transforms.casting.struct_fields import NewFields, known_parts, same_fields, with_fields
 from featurestore_transforms.sources.column_use import ColumnUse
@@ -93,7 +93,15 @@ def read_schema(storage: Storage, pipeline: str, number: int) -> SourceSchema | 
     """The schema that batch ``number`` finds: as the batches before it left it; None if they left none."""
     folder = paths.schemas(pipeline)
     before = [name for name in storage.names(folder) if int(name.partition(".")[0]) < number]
-    return SourceSchema.from_json(storage.read(f"{folder}/{before[-1]}")) if before else None
+    if not before:
+        return None
+    path = f"{folder}/{before[-1]}"
+    hint = (
+        "Restore it from a backup, or from the versions that the bucket keeps. Without one: delete it, and the schema "
+        "that the pipeline had before holds"
+    )
+    with understanding("the schema of a pipeline's source", storage.uri(path), hint):
+        return SourceSchema.from_json(storage.read(path))
 
 
 def write_schema(storage: Storage, pipeline: str, number: int, schema: SourceSchema) -> None:
