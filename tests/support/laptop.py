@@ -26,6 +26,7 @@ from featurestore.protocol import BatchRequest, BuildRequest, EngineResult, Requ
 from featurestore.registry.project import open_project
 from featurestore.resources import DataPipeline, FeatureView
 from featurestore.resources.outputs import build_digest
+from featurestore.runner.guard import NO_LIMITS, Limits
 from featurestore.runner.runner import Runner
 from featurestore.storage.delta import Table
 from featurestore.storage.objects import Storage
@@ -62,7 +63,9 @@ class _Here:
     def __init__(self, storage: Storage, clock: Clock) -> None:
         self._storage, self._clock = storage, clock
 
-    def run(self, request: Request, progress: Callable[[dict[str, Any]], None]) -> EngineResult:
+    def run(
+        self, request: Request, progress: Callable[[dict[str, Any]], None], limits: Limits = NO_LIMITS
+    ) -> EngineResult:
         def report(_: object) -> None:
             progress({})
 
