@@ -172,11 +172,29 @@ class Unforeseen(Crash):
 _OUTSIDE = ("ENOSPC", "EDQUOT", "EROFS", "EIO", "EMFILE", "ENFILE", "ENOLCK", "ESTALE", "ETIMEDOUT", "EINTR")
 
 
+_CLIENTS = ("aiobotocore", "aiohttp", "botocore", "deltalake", "obstore", "redis", "requests", "urllib3")
+_STORAGE = (
+    "object store",
+    "object-store",
+    "generic s3",
+    "error performing",
+    "error sending request",
+    "os error 28",
+)
+
+
+def _says_storage(message: str) -> bool:
+    """Whether an engine says that it could not reach storage: a good file is not blamed for that."""
+    return any(words in message.lower() for words in _STORAGE)
+
+
 def foreseen(error: BaseException) -> FeatureStoreError:
     """The error, or what it means here if it is none of ours: the machine's trouble, or what nobody foresaw.
 
     >>> type(foreseen(OSError(28, "No space left on device"))).__name__, foreseen(KeyError("a")).got
     ('StorageError', "KeyError: 'a'")
+    >>> type(foreseen(ValueError("Generic S3 error: Error performing PUT"))).__name__
+    'StorageError'
     """
     if isinstance(error, FeatureStoreError):
         return error
@@ -187,6 +205,9 @@ def foreseen(error: BaseException) -> FeatureStoreError:
         return OutOfMemory("memory was refused", where=where, got=got, hint="Raise spec.resources.memory")
     if isinstance(error, OSError) and errno.errorcode.get(error.errno or 0) in _OUTSIDE:
         return StorageError("the machine cannot do it now", where=error.filename or where, got=got)
+    client = type(error).__module__.partition(".")[0] in _CLIENTS
+    if client or isinstance(error, ConnectionError | TimeoutError) or _says_storage(str(error)):
+        return StorageError("storage or a network does not answer", where=where, got=got)
     return Unforeseen("an error that nobody foresaw", where=where, got=got, hint="The log has the traceback")
 
 
