@@ -77,7 +77,7 @@ def test_storage_that_does_not_answer_is_worth_another_attempt(site: Any) -> Non
 
 
 def test_a_crash_leaves_its_traceback_in_the_log_and_a_failure_that_is_tried_again(site: Any) -> None:
-    (site.folder / "mine.py").write_text("def clean(rows):\n    raise SystemExit('no more')\n")
+    (site.folder / "mine.py").write_text("def clean(rows):\n    raise GeneratorExit('no more')\n")
     site.pipeline(**PYTHON)
     ended = site.job(number=site.arrive("1", {"a": 1}))
     assert (ended.code, ended.failure.problem, ended.failure.retryable) == (
@@ -85,7 +85,7 @@ def test_a_crash_leaves_its_traceback_in_the_log_and_a_failure_that_is_tried_aga
         "an error that nobody foresaw",
         True,
     )
-    assert ended.failure.got == "SystemExit: no more"
+    assert ended.failure.got == "GeneratorExit: no more"
     assert "Traceback (most recent call last)" in ended.log
 
 
