@@ -15,7 +15,7 @@ import pytest
 from featurestore.arrivals.isolation import Trial
 from featurestore.errors import Conflict
 from featurestore.failure import Failure
-from featurestore.quarantine.entries import replay
+from featurestore.quarantine.replay import replay
 from featurestore_transforms.batch.batch import run_batch
 
 Make = Callable[..., Any]

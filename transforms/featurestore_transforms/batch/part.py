@@ -30,7 +30,8 @@ class BatchPart:
     """``types``: of the dataset's columns after it. ``schema``: of source files after it.
 
     ``files``: with the good rows. ``quarantine``: with the rows that broke a rule. ``refused``: files that are to go
-    to quarantine as files. ``caught``: index of a file to how many of its rows go there. ``failed``: why no row of the batch is to be taken.
+    to quarantine as files. ``caught``: index of a file to how many of its rows go there. ``failed``: why no row of the
+    batch is to be taken.
     """
 
     types: Mapping[str, pl.DataType]
