@@ -69,7 +69,7 @@ def test_a_key_that_becomes_due_while_it_is_under_way_is_handled_afterwards() ->
 def test_a_key_that_fails_is_tried_again_exponentially_later_until_it_succeeds() -> None:
     schedule = Schedule(8)
     assert [schedule.failed(key("x"), 0) for _ in range(12)][:4] == [1, 2, 4, 8]
-    assert schedule.failed(key("x"), 0) == 60
+    assert schedule.failed(key("x"), 0) == 45
     schedule.succeeded(key("x"))
     assert schedule.failed(key("x"), 0) == 1
 

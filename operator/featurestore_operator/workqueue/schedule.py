@@ -72,7 +72,7 @@ class Schedule:
             self._append(key)
 
     def failed(self, key: Key, now_s: float, at_least_s: float = 0.0) -> float:
-        """Handle the key again after 1 s, 2 s, 4 s … 1 min, but not before ``at_least_s``. Returns the wait."""
+        """Handle the key again after 1 s, 2 s, 4 s … 45 s, but not before ``at_least_s``. Returns the wait."""
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         wait_s = max(at_least_s, delay_us(failures, Cause.OUTSIDE) / SECOND_US)
         self.add(key, now_s + wait_s)

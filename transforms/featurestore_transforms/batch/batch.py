@@ -31,6 +31,7 @@ from featurestore.storage import paths
 from featurestore.storage.delta import FILE, ROW, DataFile, Table
 from featurestore.storage.objects import Storage
 from featurestore.timestamps import current_us
+from featurestore_transforms.batch.batch_part import BatchPart, discard, together
 from featurestore_transforms.batch.commit import (
     BatchOutcome,
     commit,
@@ -41,7 +42,6 @@ from featurestore_transforms.batch.commit import (
 )
 from featurestore_transforms.batch.conform import BatchFile
 from featurestore_transforms.batch.group import BatchPlan, WrittenFiles
-from featurestore_transforms.batch.part import BatchPart, discard, together
 from featurestore_transforms.batch.quarantined import Earlier, Quarantine, read_earlier, rows_before
 from featurestore_transforms.sources.column_use import ColumnUse
 from featurestore_transforms.sources.reader import DECODING, ArrivalReader, UnreadableFile
