@@ -61,4 +61,4 @@ def test_a_manifest_that_cannot_be_read_is_found(featurestore: Any, project: Pro
     project.storage.put_if_absent(paths.manifest("flights", 1), b"{cut o")
     said = featurestore("doctor")
     assert said.code == 1
-    assert "✗ ledger of pipeline flights: the manifest of batch 1 cannot be read" in said.out
+    assert "✗ ledger of pipeline flights: the manifest of a batch cannot be read" in said.out
