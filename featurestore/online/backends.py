@@ -35,7 +35,7 @@ class OnlineStore(Protocol):
         ...
 
     def publication(self, view: str, digest: str, form: Form, to_version: int) -> Publication:
-        """A publication that brings the store to this version. It ends any other that goes on."""
+        """A publication that brings the store to this version. It ends any other in progress."""
         ...
 
 

@@ -17,20 +17,20 @@ from featurestore.storage.row_groups import RowGroups
 from featurestore.views.schema import SYSTEM_FIELDS
 
 _ROWS_AT_HAND = 2_000_000
-"""More new rows than that are not worth reading: what is kept of their entities is found faster anew."""
+"""With more new rows than this, rebuilding their entities is faster than merging."""
 _IDENTITY = pa.schema(SYSTEM_FIELDS)
 
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """``rows``: new rows, columns of the view's table. ``anew``: entities whose values have to be made anew.
+    """``rows``: new rows, columns of the view's table. ``stale``: entities whose values have to be rebuilt.
 
-    ``anew``, ``table[<join keys>]``, are the entities that lost rows, or got too many; their rows are not in
+    ``stale``, ``table[<join keys>]``, are the entities that lost rows, or got too many; their rows are not in
     ``rows``.
     """
 
     rows: pa.Table
-    anew: pa.Table
+    stale: pa.Table
 
 
 def delta(offline: FeatureRows, bases: Sequence[int]) -> Delta | None:
@@ -40,23 +40,23 @@ def delta(offline: FeatureRows, bases: Sequence[int]) -> Delta | None:
     """
     schema = offline.table.schema
     whole: dict[str, DataFile] = {}
-    anew = [offline.form.keys.empty_table()]
+    stale = [offline.form.keys.empty_table()]
     try:
         for base in bases:
             changes = offline.table.changes(base)
             if changes.removed:
-                anew += _differing(offline, changes.added, changes.removed)
+                stale += _differing(offline, changes.added, changes.removed)
             else:
                 whole |= {file.path: file for file in changes.added}
         files = list(whole.values())
         if sum(file.rows for file in files) > _ROWS_AT_HAND:
-            anew.append(offline.entities(files))
+            stale.append(offline.entities(files))
             files = []
         rows = _rows(offline, files, schema)
     except StorageError:
-        # Whoever asked makes all anew; if it is storage that does not answer, that will say so.
+        # The caller rebuilds everything then; if storage does not answer, that will say so.
         return None
-    return _apart(rows, unique(pa.concat_tables(anew)))
+    return _apart(rows, unique(pa.concat_tables(stale)))
 
 
 def _differing(
@@ -80,8 +80,8 @@ def _rows(offline: FeatureRows, files: Sequence[DataFile], columns: pa.Schema) -
     return groups.fetch(columns, np.arange(groups.rows))
 
 
-def _apart(rows: pa.Table, anew: pa.Table) -> Delta:
-    if anew.num_rows and rows.num_rows:
-        away = pc.is_in(key_texts(rows.select(anew.column_names)), value_set=key_texts(anew))
+def _apart(rows: pa.Table, stale: pa.Table) -> Delta:
+    if stale.num_rows and rows.num_rows:
+        away = pc.is_in(key_texts(rows.select(stale.column_names)), value_set=key_texts(stale))
         rows = rows.filter(pc.invert(away))
-    return Delta(rows, anew)
+    return Delta(rows, stale)

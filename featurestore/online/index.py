@@ -1,6 +1,6 @@
-"""What an online store says of itself without a data engine: what it holds of each build, and whether it is there.
+"""What an online store says of itself without a data engine: what it holds of each build, and whether it is still the same store.
 
-Whoever decides what is to be done next goes by this index, and never by the values.
+The code that decides what to do next goes by this index, and never by the values.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class OnlineIndex(Protocol):
         ...
 
     def instance_id(self) -> str:
-        """What tells this store from one that has started anew and lost all."""
+        """Identifies this store: another value means that it was restarted and lost everything."""
         ...
 
 
@@ -57,7 +57,7 @@ def redis_url(store: FeatureStoreSpec) -> str:
     if redis is not None and redis.url is not None:
         return redis.url
     raise SpecError(
-        "the operator keeps this Redis, and there is none outside of its cluster",
+        "a managed Redis is reachable only inside its cluster",
         where="FeatureStore spec.online.redis.managed",
         wanted="a url",
         got="managed",

@@ -2,9 +2,9 @@
 
                  ┌ new rows ────────── merged with what is stored of their entities ──┐
     n ── changed ┤                                                                    ├── m
-                 └ rows that went ──── their entities made anew from offline ─────────┘
+                 └ rows that went ──── their entities rebuilt from offline ───────────┘
 
-A store that was lost, is of another layout, or holds a version that is not known any more is made anew.
+A store that was lost, is of another layout, or holds a version that is no longer known is rebuilt.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def _bring_up(
             _put_changed(publication, offline, changed, now_us)
             return publication.finish(rebuilt=False)
         except UnreadableValue:
-            pass  # what is stored cannot be gone on from; all of it is made anew
+            pass  # what is stored cannot be gone on from; all of it is rebuilt
     parts = _parts(offline, memory_bytes)
     entities = offline.entities()
     if parts > 1:
@@ -119,10 +119,10 @@ def _bytes(kind: pa.DataType) -> int:
 
 
 def _put_changed(publication: Publication, offline: FeatureRows, changed: Delta, now_us: int) -> None:
-    if changed.anew.num_rows:
-        stored = offline.stored(changed.anew, now_us)
+    if changed.stale.num_rows:
+        stored = offline.stored(changed.stale, now_us)
         publication.put(stored)
-        keys = key_texts(changed.anew)
+        keys = key_texts(changed.stale)
         publication.remove(keys.filter(pc.invert(pc.is_in(keys, value_set=stored.keys))))
     if changed.rows.num_rows:
         new = NewRows.of(offline.form, changed.rows)

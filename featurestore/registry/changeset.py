@@ -78,7 +78,7 @@ class Change:
         """What computing the rows reads, in words; "" if they need not be computed, or there is nothing to read yet."""
         if not self.rebuild or self.rows is None:
             return ""
-        why = "builds" if self.rebuild == "new" else "builds again, beside what serves"
+        why = "builds" if self.rebuild == "new" else "rebuilds beside the build that serves"
         return f"{why}: reads {count(self.rows, 'row')}, {size(self.size_bytes or 0)}"
 
     def to_dict(self) -> dict[str, Any]:
@@ -261,16 +261,14 @@ def _pipeline(pipeline: DataPipeline, before: Before) -> Change:
     notes = []
     if changed & set(_STEPS):
         said = ", ".join(field for field in _STEPS if field in changed)
-        notes.append(f"{said}: for new batches only; rows that are committed stay as they are")
+        notes.append(f"{said}: for new batches only; committed rows stay as they are")
         notes.append(f"To run what is in quarantine again: featurestore quarantine replay {name}")
     if "deduplicate" in changed:
-        notes.append(
-            "Rows that are there already are compared with new ones of the same key, not with each other"
-        )
+        notes.append("Existing rows are compared with new ones of the same key, not with each other")
     dataset = before.datasets.get(name)
     lost = gone(accepted.spec, pipeline.spec, dataset.columns) if accepted and dataset else ()
     if lost:
-        notes.append("Columns that go away are null in new rows; rows that are committed keep them")
+        notes.append("Removed columns are null in new rows; committed rows keep them")
         notes += _readers(lost, name, before)
     if any(difference.path[:3] == ("spec", "source", "uri") for difference in found):
         notes.append("Files that were taken from the old place stay taken")
@@ -328,7 +326,7 @@ def _view(view: FeatureView, before: Before) -> Change:
 
 
 def _why(view: FeatureView, old: FeatureView | None, found: tuple[Difference, ...]) -> str:
-    """Why the view's rows must be computed; "" if those that are there serve."""
+    """Why the view's rows must be computed; "" if the existing ones will do."""
     if old is None:
         return "new"
     if build_digest(view.spec, "") == build_digest(old.spec, ""):

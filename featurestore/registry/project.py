@@ -66,7 +66,7 @@ def open_project(where: str | Path | None, environ: Mapping[str, str], folder: P
             )
         if path.is_file():
             raise NotFound(
-                "a feature store is no file",
+                "a feature store is a folder, not a file",
                 where=str(path),
                 wanted=f"a folder with a {STORE_FILE}, or a storage root",
                 hint=f"Name its folder: {path.parent}",

@@ -170,7 +170,7 @@ class Registry:
             return named
 
     def remove(self, model: type[Resource], name: str) -> None:
-        """The resource is accepted no more. Its past definitions stay readable by digest."""
+        """The resource is no longer accepted. Its past definitions stay readable by digest."""
         self._storage.delete(paths.pointer(kind_of(model).folder, name))
 
     def delete_data(self, model: type[Resource], name: str) -> None:

@@ -15,7 +15,7 @@ from featurestore.errors import SpecError, did_you_mean
 
 
 def check_callable(text: str, folders: Sequence[Path], *, where: str) -> None:
-    """Nothing, if the function can be found in the folders or among the installed packages.
+    """Raise SpecError unless the function is in one of the folders or an installed package.
 
     What is made at import time only (by ``setattr``, by star imports, in compiled modules) is taken for there.
 

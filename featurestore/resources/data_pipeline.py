@@ -57,7 +57,7 @@ class Suspend(StrEnum):
 
 
 class PartitionType(StrEnum):
-    """Types that a text of a path may have."""
+    """Types that a value in a path may have."""
 
     STRING = "string"
     BOOL = "bool"

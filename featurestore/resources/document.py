@@ -62,7 +62,7 @@ class Loaded:
         return tuple(one.resource for one in self.declared)
 
     def check(self, more: Iterable[SpecError] = ()) -> None:
-        """Nothing, if all is right.
+        """Raise SpecError unless everything is right.
 
         Raises:
             SpecError: something is wrong; ``problems`` holds all of it.
@@ -149,9 +149,7 @@ def _resource(document: Document, problems: list[SpecError]) -> Resource | None:
     value = document.value(wrong)
     problems += wrong
     if not isinstance(value, dict):
-        problems.append(
-            SpecError("this is no resource", where=document.where(()), wanted="kind, metadata, spec")
-        )
+        problems.append(SpecError("not a resource", where=document.where(()), wanted="kind, metadata, spec"))
         return None
     kind = value.get("kind")
     if kind is None:
@@ -203,7 +201,7 @@ def _twice(one: Declared, other: Declared) -> SpecError:
         return SpecError(
             f"{MORE_THAN_ONE}{one.resource.kind}", where=one.where("metadata", "name"), got=first
         )
-    return SpecError(f"{one.name} stands twice", where=one.where("metadata", "name"), got=first)
+    return SpecError(f"{one.name} is defined twice", where=one.where("metadata", "name"), got=first)
 
 
 def _kinds() -> str:

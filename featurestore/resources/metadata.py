@@ -26,7 +26,7 @@ Annotations = Annotated[
 
 
 def resource_name(text: str) -> str:
-    """The name of a resource that a text means: ``_``, as Feast's names have it, stands for ``-``.
+    """The name of a resource that a string means: ``_``, as in Feast's names, stands for ``-``.
 
     No name of a resource has a ``_``, so no two names become one.
 

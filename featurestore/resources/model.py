@@ -33,7 +33,7 @@ class Model(BaseModel):
     @model_validator(mode="after")
     def _rules_hold(self) -> Self:
         broken = [(rule.field, rule.message) for rule in self.rules if not rule.holds(self)]
-        broken += [(field, f"{', '.join(twice)} stands here twice") for field, twice in self._repeated()]
+        broken += [(field, f"{', '.join(twice)} is repeated") for field, twice in self._repeated()]
         if broken:
             text = "; ".join(message for _, message in broken)
             raise PydanticCustomError("rules", "{text}", {"text": text, "broken": broken})

@@ -74,7 +74,7 @@ def documents(file: str, text: str) -> Iterator[Document]:
     """The documents of a file that are not empty.
 
     Raises:
-        SpecError: this is no YAML.
+        SpecError: not YAML.
     """
     try:
         for root in yaml.compose_all(text, Loader=_Loader):
@@ -84,7 +84,7 @@ def documents(file: str, text: str) -> Iterator[Document]:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or str(error).split("\n")[0]
         raise SpecError(
-            "this is no YAML",
+            "not YAML",
             where=f"{file}:{mark.line + 1}" if mark else file,
             got=problem,
             hint="Indent with spaces, not with tabs" if "\\t" in problem else "",
@@ -132,10 +132,12 @@ class _Values:
             if name is None or key.tag != _TEXT:
                 line = key.start_mark.line + 1
                 got = repr(name) if name is not None else "a list or a mapping"
-                self._problem(path, "the name of a field is a text", got=got, hint=f"Quote it in line {line}")
+                self._problem(
+                    path, "the name of a field must be a string", got=got, hint=f"Quote it in line {line}"
+                )
             elif name in found:
                 line = key.start_mark.line + 1
-                self._problem((*path, name), "this field stands twice", got=f"again in line {line}")
+                self._problem((*path, name), "this field is set twice", got=f"again in line {line}")
             else:
                 found[name] = self.of(item, (*path, name))
         return found

@@ -23,7 +23,7 @@ from featurestore.resources.transform import CALLABLE_PATTERN
 from featurestore.resources.value import COLUMN_PATTERN, FEATURE_PATTERN
 from featurestore.resources.volume import MOUNT_PATTERN
 
-_WRONG = "this is not what is wanted here"
+_WRONG = "invalid value"
 _UNIONS = (Union, types.UnionType)
 _PATTERNS = {
     NAME_PATTERN: "a name of a-z, 0-9 and '-', with a letter or digit at both ends",
@@ -39,7 +39,7 @@ _PATTERNS = {
     MOUNT_PATTERN: "an absolute path without ':'",
 }
 _TYPES = {
-    "string_type": "a text",
+    "string_type": "a string",
     "int_type": "a whole number",
     "int_from_float": "a whole number",
     "int_parsing": "a whole number",
@@ -92,7 +92,7 @@ def _problems(
     elif kind == "too_short" and details["input"]:
         return  # its items are wrong, each has its own problem
     elif get_origin(_annotation(model, path)) in _UNIONS:
-        yield SpecError(_WRONG, where=where, wanted="a text, a number, true or false", got=got)
+        yield SpecError(_WRONG, where=where, wanted="a string, a number, true or false", got=got)
     elif kind == "missing":
         yield SpecError("a field is missing", where=where, wanted=_description(model, path))
     elif kind == "extra_forbidden":

@@ -42,7 +42,7 @@ def parse_duration(value: object) -> timedelta:
     """A duration from text such as ``10s``, ``1h30m`` or ``30d``.
 
     Raises:
-        ValueError: the text is no duration.
+        ValueError: the text is not a duration.
 
     >>> parse_duration("1h30m")
     datetime.timedelta(seconds=5400)
@@ -90,7 +90,7 @@ def parse_bytes(value: object) -> int:
     """A number of bytes from text such as ``500M`` or ``2Gi``, Kubernetes' quantities without fractions.
 
     Raises:
-        ValueError: the text is no size.
+        ValueError: the text is not a size.
 
     >>> parse_bytes("2Gi")
     2147483648
@@ -121,7 +121,7 @@ def parse_cpu(value: object) -> int:
     """Thousandths of a CPU from text such as ``500m`` or ``2``.
 
     Raises:
-        ValueError: the text is no number of CPUs.
+        ValueError: the text is not a number of CPUs.
 
     >>> parse_cpu("500m"), parse_cpu(2)
     (500, 2000)

@@ -46,7 +46,7 @@ class KnownResources:
     ``resources``: those accepted before. ``schemas``: pipeline to the columns of its dataset, where there is
     one. ``folders``: where the modules of callables are looked for; None where they cannot be seen, as in a
     cluster, whose Jobs bring their own. ``growing``: things are applied in any order, so what is named and not
-    there is waited for, and is no problem. ``broken``: kind and name of resources whose own document is wrong.
+    there is waited for, and is not a problem. ``broken``: kind and name of resources whose own document is wrong.
     """
 
     resources: Collection[Resource] = ()
@@ -219,9 +219,7 @@ class _References:
             yield from _column(at, (*where, "columns", column), column, there, of=step.pipeline)
             if columns is not None and name in columns:
                 place = at.where(*where, "columns", column)
-                yield SpecError(
-                    f"there is a column {name!r} already", where=place, hint="Give it another name"
-                )
+                yield SpecError(f"column {name!r} exists already", where=place, hint="Give it another name")
 
     def _way(self, start: str, end: str) -> tuple[str, ...]:
         """From one pipeline by lookups to another; empty if there is no way."""

@@ -16,7 +16,7 @@ SOURCES = (
     *("configMap", "secret", "emptyDir", "persistentVolumeClaim"),
     *("projected", "downwardAPI", "csi", "ephemeral"),
 )
-"""Kinds of volumes, in the words of a PodSpec."""
+"""Kinds of volumes, as a PodSpec names them."""
 
 MOUNT_PATTERN = r"^/[^:\n]*$"
 _NAMES = [to_snake(source) for source in SOURCES]

@@ -42,7 +42,7 @@ class Bucket:
         parts = urlsplit(url)
         if parts.scheme not in PROTOCOLS or not parts.netloc:
             wanted = "a path, or a URL such as s3://bucket/prefix or file:///srv/store"
-            raise SpecError("this is not a place for data", where=url, wanted=wanted)
+            raise SpecError("not a storage location", where=url, wanted=wanted)
         bucket, _, self._prefix = url.partition("://")[2].rstrip("/").partition("/")
         self._url, self._environ = f"{parts.scheme}://{bucket}", environ
         self._options = object_store_options(url, environ) or {}

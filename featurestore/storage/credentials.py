@@ -62,7 +62,7 @@ class Credentials:
 
     @classmethod
     def of(cls, environ: Mapping[str, str], where: str) -> Credentials:
-        """Those that are named. ``where``: what they are for, for the message.
+        """The credentials that are named. ``where``: what they are for, for the message.
 
         Raises:
             StorageError: the keys are not named.

@@ -47,7 +47,7 @@ class DataFile:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Data files that came and went between two versions. A row that is in both has not changed."""
+    """Data files that were added and removed between two versions. A row that is in both has not changed."""
 
     added: tuple[DataFile, ...]
     removed: tuple[DataFile, ...]
@@ -112,7 +112,7 @@ class Table:
                 ) from error
             table = cls.open(storage, path)
         if table is None:
-            raise StorageError("the table was created and is not there", where=storage.uri(path))
+            raise StorageError("the table was created, but it cannot be found", where=storage.uri(path))
         return table
 
     @property

@@ -39,10 +39,10 @@ def filesystem(url: str, environ: Mapping[str, str] | None = None) -> tuple[Any,
         raise CodeError("storage needs a package", where=url, got=str(error), hint=hint) from error
     except (ValueError, TypeError) as error:
         wanted = "a path, or a URL such as s3://bucket/prefix or file:///srv/store"
-        raise SpecError("this is no place for data", where=url, wanted=wanted, got=str(error)) from error
+        raise SpecError("not a storage location", where=url, wanted=wanted, got=str(error)) from error
     except Exception as error:
         # Each file system reads its URLs by itself, and some connect at once.
-        raise unreachable("this place for data cannot be opened", url, error) from error
+        raise unreachable("the storage location cannot be opened", url, error) from error
     if is_s3(url):
         fs.retries = _S3_ATTEMPTS
     return fs, path

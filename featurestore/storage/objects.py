@@ -145,7 +145,7 @@ def _require_findable(root: str, path: str) -> None:
         raise SpecError(
             "data in this storage root would not be found again",
             where=repr(root),
-            wanted="a path without # ? \\ and control characters, codes such as %20 and empty parts",
+            wanted="a path without #, ?, \\, control characters, codes such as %20 or empty parts",
             got=repr(lost.group()),
-            hint="Let spec.offline.uri name another place, or give the folder another name",
+            hint="Choose another spec.offline.uri, or rename the folder",
         )

@@ -15,7 +15,7 @@ def test_a_name_that_plans_can_have_is_kept(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("__row", "two underscores are ours"),
+        ("__row", "two underscores are reserved"),
         ("^a.*$", r"pattern of names: '^a.*$'"),
         ("*", "pattern of names"),
         ("", "empty name"),

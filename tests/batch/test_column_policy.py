@@ -153,7 +153,7 @@ def test_new_fields_refuse_a_file_where_new_columns_do(pipeline: Make) -> None:
     p = nested(pipeline, "Quarantine")
     assert [row["id"] for row in p.rows("id")] == [1, 1]
     [row] = p.quarantine("rule", "reason")
-    assert row == {"rule": "schema:newColumn", "reason": "fields that are not known: u.city, l.y"}
+    assert row == {"rule": "schema:newColumn", "reason": "unknown fields: u.city, l.y"}
 
 
 def test_some_columns_can_be_declared_and_the_others_learned(pipeline: Make) -> None:

@@ -199,7 +199,7 @@ def test_a_time_of_96_bits_with_nanoseconds_goes_to_quarantine_and_its_neighbour
     taken, quarantined = take(parquet_bytes(rows, use_deprecated_int96_timestamps=True))
     assert [row["id"] for row in taken] == [2]
     assert [(row, rule) for _, row, rule, _ in quarantined] == [(0, "row:malformed")]
-    assert quarantined[0][3] == "at: a time that no whole number of microseconds tells"
+    assert quarantined[0][3] == "at: a time finer than microseconds, or beyond their range"
 
 
 def test_a_page_that_has_no_room_in_memory_is_refused_before_it_is_unpacked(take: Make) -> None:

@@ -83,7 +83,7 @@ ROWS: dict[str, tuple[int, list[tuple[int, str, str]]]] = {
 WHOLE: dict[str, tuple[str, str]] = {
     "drift/missing_column.parquet": (
         "schema:missingColumn",
-        "no column 'amount'; there is 'id', 'name', 'at'",
+        "no column 'amount'; the file has 'id', 'name', 'at'",
     ),
     "corrupt/empty.parquet": ("file:empty", "no bytes"),
     "corrupt/empty.csv": ("file:empty", "no bytes"),

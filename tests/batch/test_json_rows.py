@@ -63,7 +63,7 @@ def test_an_array_that_does_not_end_where_it_should_is_told(pipeline: Make, data
         (b'[\n{"id": 1}\n]', "a JSON array, wanted one object a line"),
         (b'{\n  "id": 1\n}', "an object over several lines, wanted one object a line"),
         (b"<html><body>404", "not JSON: it is an HTML page"),
-        (b"\x1f\x8b\x08\x00", "packed with gzip"),
+        (b"\x1f\x8b\x08\x00", "compressed with gzip"),
         ('{"id": 1}'.encode("utf-16"), "UTF-16"),
     ],
 )
@@ -101,7 +101,7 @@ def test_lines_are_told_where_an_array_is_declared(pipeline: Make) -> None:
         (b'{"id": 2} {"id": 3}', "not JSON: Extra data"),
         (b'{"id": 2,}', "not JSON"),
         (b'{"id": ' + b"9" * 5000 + b"}", "more digits than any type holds"),
-        (b'"text"', "wanted an object, got a text"),
+        (b'"text"', "wanted an object, got a string"),
         (b"null", "wanted an object, got null"),
         (b'{"id": 123456789012345678901}', "id: wanted int64, got '123456789012345678901'"),
         (b'{"id": 2.5}', "id: wanted int64, got '2.5'"),

@@ -115,5 +115,5 @@ def test_a_managed_redis_has_no_place_outside_of_its_cluster(tmp_path: Path) -> 
         "metadata": {"name": "s"},
         "spec": {"offline": {"uri": "/srv"}, "online": {"redis": {"managed": {}}}},
     }
-    with pytest.raises(SpecError, match="none outside of its cluster"):
+    with pytest.raises(SpecError, match="reachable only inside its cluster"):
         open_index(Storage(str(tmp_path)), FeatureStore.model_validate(value).spec)

@@ -114,7 +114,7 @@ def test_a_path_that_is_relative_is_refused_with_where_and_what_to_do(uri: str) 
     answer = created(changed(PIPELINE, source={"uri": uri, "format": "Parquet"}))
     assert not answer.allowed
     assert answer.message == (
-        "a relative path names no place in a cluster: in spec.source.uri, wanted a URL such as "
+        "a relative path does not name a place in a cluster: in spec.source.uri, wanted a URL such as "
         f"s3://bucket/folder/*.parquet, or an absolute path on a volume that all pods mount, got {uri!r}. "
         "On a laptop it begins at the folder of store.yaml; no pod has that folder"
     )
@@ -142,7 +142,7 @@ def test_a_view_that_is_built_again_says_what_that_reads() -> None:
     answer = updated(changed(VIEW, filter="distance > 100"), VIEW)
     assert answer.allowed
     assert answer.warnings[0] == (
-        "FeatureView 'delays' builds again, beside what serves: reads 1,200 rows, 3.0 MiB"
+        "FeatureView 'delays' rebuilds beside the build that serves: reads 1,200 rows, 3.0 MiB"
     )
     assert "keeps serving until the new one is complete" in answer.warnings[1]
 
@@ -150,7 +150,7 @@ def test_a_view_that_is_built_again_says_what_that_reads() -> None:
 def test_features_that_go_away_are_said() -> None:
     other = [{"name": "distance", "type": "float64", "column": "distance"}]
     answer = updated(changed(VIEW, features=other), VIEW)
-    assert answer.warnings[0] == "FeatureView 'delays' loses delay: whoever reads that finds it no more"
+    assert answer.warnings[0] == "FeatureView 'delays' loses delay: its readers will not find it"
 
 
 def test_a_changed_pipeline_says_who_reads_it_and_what_breaks() -> None:
@@ -162,19 +162,17 @@ def test_a_changed_pipeline_says_who_reads_it_and_what_breaks() -> None:
     answer = updated(changed(before, transforms=[{"drop": {"columns": ["delay"]}}]), before, known)
     assert answer.allowed
     assert "DataPipeline 'weather' is read by FeatureView 'delays'" in answer.warnings
-    assert answer.warnings[-1].startswith(
-        "FeatureView 'delays' is wrong from then on: unknown column 'delay'"
-    )
+    assert answer.warnings[-1].startswith("FeatureView 'delays' becomes invalid: unknown column 'delay'")
 
 
 def test_deleting_what_others_read_is_a_warning_and_never_refused() -> None:
     assert deleted(PIPELINE) == Review(
         True,
         "",
-        ("DataPipeline 'flights' is read by FeatureView 'delays': without it no new rows come there",),
+        ("DataPipeline 'flights' is read by FeatureView 'delays': without it, it gets no new rows",),
     )
     assert deleted(STORE).warnings == (
-        "1 DataPipeline and 1 FeatureView stand still without a FeatureStore; what is in storage stays",
+        "1 DataPipeline and 1 FeatureView stop without a FeatureStore; the data in storage stays",
     )
     assert deleted(VIEW) == Review(True)
 

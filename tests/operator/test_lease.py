@@ -75,7 +75,7 @@ def test_a_leader_that_cannot_renew_stops_to_work_and_goes_on_when_it_can(
 ) -> None:
     first, second = pair(control_plane, namespace, start)
     control_plane.kill_api_server()
-    eventually(lambda: "leads no more" in first.log())
+    eventually(lambda: "no longer leads" in first.log())
     control_plane.start_api_server()
     eventually(lambda: elected(control_plane, namespace) != "")
     change = text(pipeline(namespace, "flights", "changed"))

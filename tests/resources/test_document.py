@@ -93,9 +93,9 @@ def test_nothing_wrong_is_no_error(tmp_path: Path) -> None:
         ("large.yaml", b"#" * (4 * 1024**2 + 1), "the file is too large"),
         ("deep.yaml", b"kind: " + b"[" * 40 + b"]" * 40, "the document is too large"),
         ("loop.yaml", b"kind: FeatureStore\nspec: &a {b: *a}\n", "the document is too large"),
-        ("nul.yaml", b"kind: \x00", "this is no YAML"),
-        ("control.yaml", b"kind: 'a\n", "this is no YAML"),
-        ("complex.yaml", b"? [a]\n: b\nkind: FeatureStore\n", "the name of a field is a text"),
+        ("nul.yaml", b"kind: \x00", "not YAML"),
+        ("control.yaml", b"kind: 'a\n", "not YAML"),
+        ("complex.yaml", b"? [a]\n: b\nkind: FeatureStore\n", "the name of a field must be a string"),
     ],
 )
 def test_files_that_cannot_be_read_are_problems_and_not_crashes(

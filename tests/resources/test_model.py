@@ -146,7 +146,7 @@ def test_aggregates_give_the_types_that_are_right_for_them(
 
 
 def test_windows_that_are_equal_are_one_however_they_are_written() -> None:
-    with pytest.raises(ValidationError, match="1d stands here twice"):
+    with pytest.raises(ValidationError, match="1d is repeated"):
         Aggregate.model_validate({"function": "Count", "column": "a", "windows": ["1d", "24h"]})
 
 

@@ -32,7 +32,7 @@ def test_a_status_is_what_kubernetes_shows() -> None:
 
 
 def test_a_condition_of_a_type_stands_once() -> None:
-    with pytest.raises(ValidationError, match="Ready stands here twice"):
+    with pytest.raises(ValidationError, match="Ready is repeated"):
         DataPipelineStatus.model_validate({"conditions": [READY, READY]})
 
 

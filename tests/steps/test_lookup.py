@@ -75,7 +75,7 @@ def test_a_key_itself_can_be_fetched(steps: Any) -> None:
 
 def test_a_name_that_is_taken_is_refused(steps: Any) -> None:
     step = {"lookup": {"pipeline": "other", "keys": {"k": "key"}, "columns": {"value": "k"}}}
-    with pytest.raises(SpecError, match="there already: in transforms\\[0\\], got 'k'"):
+    with pytest.raises(SpecError, match="exists already: in transforms\\[0\\], got 'k'"):
         steps([step], {"k": ["a"]}, lookups={"other": table(["a"], [1])})
 
 

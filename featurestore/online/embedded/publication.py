@@ -37,7 +37,7 @@ class DuckDBPublication:
             try:
                 old = load(shelf.storage, shelf.folder, shelf.newest, form)
             except (NotFound, StorageError):
-                old = None  # lost or damaged: all is made anew
+                old = None  # lost or damaged: everything is rebuilt
         return cls(shelf, form, to_version, old)
 
     @property

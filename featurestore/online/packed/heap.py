@@ -15,7 +15,7 @@ from featurestore.errors import StorageError
 
 
 class UnreadableValue(StorageError):
-    """A stored value is of another layout, or damaged: it has to be made anew."""
+    """A stored value is of another layout, or damaged: it has to be rebuilt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Heap:
         self._at = self._end - sizes
 
     def records(self, dtype: np.dtype[Any], counts: Ints) -> npt.NDArray[Any]:
-        """So many records of each entity.
+        """Take this many records of each entity.
 
         Raises:
             Unreadable: a value is shorter than it says.
@@ -71,7 +71,7 @@ class Heap:
         self._advance(_by_entity(sizes, ends))
 
     def pass_over(self, sizes: Ints) -> None:
-        """Pass over so many bytes of each entity."""
+        """Pass over this many bytes of each entity."""
         self._advance(sizes)
 
     def require_end(self) -> None:
@@ -93,6 +93,6 @@ def _by_entity(sizes: Ints, ends: Ints) -> Ints:
 
 def _damaged(how: str) -> UnreadableValue:
     return UnreadableValue(
-        f"a value in the online store is {how} than it says",
+        f"a value in the online store is {how} than its lengths say",
         hint="Does something else write to the same keys?",
     )

@@ -95,7 +95,7 @@ class Packing:
             where=(self._prefix + keys[places[0]].as_py()).decode(errors="replace"),
             wanted=f"layout {PACKED_LAYOUT}, with a checksum of key and value",
             got=(f"layout {value[0]}" if foreign else f"{len(value):,} bytes") if value else "an empty value",
-            hint="Does something else write to the same keys? The next publication makes all of them again",
+            hint="Does something else write to the same keys? The next publication rebuilds all of them",
         )
 
 

@@ -74,7 +74,7 @@ class RedisPublication:
 
     @classmethod
     def begin(cls, server: RedisServer, keys: Keys, form: Form, to_version: int) -> RedisPublication:
-        """A publication; those that go on end.
+        """Begin a publication; any other in progress ends.
 
         Raises:
             StorageError: the server is set up to forget values when its memory is full.
@@ -160,10 +160,10 @@ def _require_memory(server: RedisServer) -> None:
     if memory.get("maxmemory") and policy.startswith("allkeys"):
         # Of the world outside, and no mistake of the spec: whoever sets it right is noticed within a minute.
         raise StorageError(
-            "the Redis server would forget values when its memory is full",
+            "the Redis server would evict values when its memory is full",
             where=server.url,
             wanted="maxmemory-policy noeviction, or one that evicts only keys that expire",
             got=policy,
-            hint="A forgotten value could not be told from an entity that is not known: "
+            hint="An evicted value would look like an unknown entity: "
             "`redis-cli CONFIG SET maxmemory-policy noeviction`, and in its configuration",
         )

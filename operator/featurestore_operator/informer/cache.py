@@ -161,7 +161,7 @@ class Cache:
         entry = _entry(resource, item)
         with self._lock:
             old = self._entries.get(place)
-            # Whatever its uid: versions grow over all objects of a kind, and one that was made anew is newer.
+            # Whatever its uid: versions grow over all objects of a kind, and one that was created again is newer.
             if old and old.version >= entry.version:
                 return
             self._remove(place)

@@ -1,4 +1,4 @@
-"""The cache kept up to date: kopf watches, a census sees to it that nothing was missed.
+"""The cache kept up to date: kopf watches, and relisting makes sure that nothing was missed.
 
 Kopf does what it is best at: lists, watches, reconnects, renews credentials. Its handlers decide nothing
 and write nothing: no annotation, no finalizer, no event; what they hear goes into the cache.
@@ -32,20 +32,20 @@ from featurestore_operator.kube.api_resources import WATCHED, ApiResource
 logger = logging.getLogger(__name__)
 
 CENSUS_S = 60.0
-"""So often is the cache compared with what there is: a watch that is cut in a bad moment may never say another word."""
+"""How often the cache is compared with the API server: a watch that breaks at the wrong moment may stay silent."""
 END_S = 5.0
 MOST_BACKOFF_S = 10.0
 _IDENTITY = Identity("featurestore-operator")
 POLL_S = 0.05
 RELIST_S = 5.0
 PATIENCE_S = 5.0
-"""How long a watch may bring nothing of what it owes, before that is fetched."""
+"""How long a watch may fail to deliver a change before that is fetched."""
 
 
 class Informer:
     """Keeps ``cache`` as the API server is, from ``start`` to ``stop``.
 
-    ``namespaces``: names, or ``[None]`` for all. ``resync_s``: all keys are woken, and a census is taken, that often.
+    ``namespaces``: names, or ``[None]`` for all. ``resync_s``: how often all keys are woken and all names are listed.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Informer:
             while kopf_.is_alive() and not (self._deaf.is_set() or self._stopping.is_set()):
                 kopf_.join(POLL_S)
             self._end_kopf()
-            # One that does not end is left to itself: what it may still hear is no less true.
+            # One that does not end is left to itself: what it may still hear is true all the same.
             kopf_.join(END_S)
             if self._stopping.wait(delay_s):
                 return
@@ -111,7 +111,7 @@ class Informer:
             logger.error("%s", error)
         except Exception:
             # Whatever ends kopf, such as a kind that is deleted: an operator without watches is none.
-            logger.exception("the watches ended; they start again")
+            logger.exception("the watches ended and are restarted")
 
     async def _kopf(self) -> None:
         namespaces = [it for it in self._namespaces if it is not None]
@@ -204,7 +204,7 @@ class Informer:
                 if self._settle():
                     self._deaf.set()
             except FeatureStoreError as error:
-                logger.error("what was missed is not known: %s", _why(error))
+                logger.error("cannot tell what the watches missed: %s", _why(error))
                 self._stopping.wait(MOST_BACKOFF_S)
                 # It is owed still, and a minute is long for who waits for what was missed.
                 self._relisted.set()
@@ -223,14 +223,14 @@ class Informer:
                 if self._stopping.wait(delay_s):
                     return
         self._cache.mark_synced()
-        logger.info("all is known that is there: %d resources", len(self._cache.all_keys()))
+        logger.info("the cache is complete: %d resources", len(self._cache.all_keys()))
 
     def _after(self, seconds: float) -> float:
         """Not all operators of a cluster at once."""
         return seconds * random.uniform(0.9, 1.1)
 
     def _settle(self) -> bool:
-        """Know what was missed; whether the watches still owe it, though they had time to tell."""
+        """Find out what the watches missed. True if they still have not delivered it, though they had time."""
         census = Relist(self._api, self._cache, self._namespaces)
         gone = census.drop_what_is_gone()
         missed = census.missed()

@@ -45,7 +45,7 @@ class Relist:
                     self._gone.append(((resource, namespace, name), uid))
 
     def drop_what_is_gone(self) -> int:
-        """Take out of the cache what was deleted unheard. Returns how many."""
+        """Remove from the cache what was deleted while no watch listened. Returns how many."""
         for (resource, namespace, name), uid in self._gone:
             self._cache.drop(resource, namespace, name, uid)
         return len(self._gone)

@@ -9,7 +9,7 @@ from featurestore.timestamps import SECOND_US, parse_us
 
 
 class StatusSummary(NamedTuple):
-    """Moments are UTC seconds; None is what a status does not say."""
+    """Times are UTC seconds; None where the status does not say."""
 
     ready: bool
     watermark_s: float | None = None
@@ -22,7 +22,7 @@ class StatusSummary(NamedTuple):
 
     @classmethod
     def of(cls, item: Mapping[str, Any]) -> StatusSummary:
-        """The standing of one of our resources, as the API server has it.
+        """The status of one of our resources, as the API server has it.
 
         >>> StatusSummary.of({"status": {"rows": 7, "watermark": "1970-01-01T00:01:00Z"}})[:3]
         (False, 60.0, 7)

@@ -33,7 +33,7 @@ _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=
 
 
 class Meter(Protocol):
-    """Is told of each call. ``code``: the HTTP status, or 0 where there was no answer."""
+    """Observes each call. ``code``: the HTTP status, or 0 where there was no answer."""
 
     def called(self, verb: str, resource: str, code: int, seconds: float) -> None: ...
 
@@ -43,11 +43,11 @@ class Forbidden(SpecError):
 
 
 class Exists(Conflict):
-    """An object of this name is there already."""
+    """An object of this name exists already."""
 
 
 class Terminating(TransientError):
-    """The namespace is being deleted: what is there can be changed, and nothing new is let in."""
+    """The namespace is being deleted: what exists can be changed, but nothing can be created."""
 
 
 class Api:
@@ -83,7 +83,7 @@ class Api:
     def each(
         self, resource: ApiResource, namespace: str | None, labels: Mapping[str, str] | None = None
     ) -> Iterator[Object]:
-        """As ``list``, one by one, and as the API server remembers them, which may be a moment old.
+        """As ``list``, one by one, and as the API server remembers them, which may be slightly stale.
 
         That takes a tenth of its time: it reads and decodes nothing of its database.
         """
@@ -98,7 +98,7 @@ class Api:
     def apply(self, resource: ApiResource, manifest: Object) -> Object:
         """Server-side apply: the object with the manifest's fields in it, which are ours from here on.
 
-        Applied again, the same manifest is no write, unless ``labels`` or ``annotations`` are there and empty.
+        Applied again, the same manifest writes nothing, unless ``labels`` or ``annotations`` are there and empty.
         """
         return self._apply(resource, manifest, "")
 
@@ -114,7 +114,7 @@ class Api:
         """The new object.
 
         Raises:
-            Exists: it is there already.
+            Exists: it exists already.
         """
         return self._call("create", resource, manifest["metadata"]["namespace"], "", body=manifest)
 
@@ -310,7 +310,7 @@ def _raise(
             f"there is no {kind} {name!r} in {place}" if name else f"{where} are not served", got=message
         )
     elif code == 403 and _TERMINATING in _causes(refusal):
-        error = Terminating(f"namespace {namespace} is being deleted: nothing new is let in", where=at)
+        error = Terminating(f"namespace {namespace} is being deleted: nothing can be created in it", where=at)
     elif code in (401, 403):
         error = Forbidden(
             f"the operator may not {verb} {where} in {place}",
@@ -326,7 +326,7 @@ def _raise(
     elif code == 429:
         wait = refusal.headers.get("Retry-After") if refusal.headers else None
         error = Busy(
-            "the API server asks to wait",
+            "the API server asks the client to wait",
             retry_after_s=float(wait) if wait and wait.isdigit() else 1.0,
             where=at,
         )

@@ -87,7 +87,7 @@ class Lease:
         self._thread.start()
 
     def stop(self, *, hand_over: bool) -> None:
-        """Lead no more. ``hand_over``: no work is under way, so another one may take over at once."""
+        """Stop leading. ``hand_over``: no work is under way, so another one may take over at once."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -99,7 +99,7 @@ class Lease:
                 lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
                 self._api.replace(LEASE, lease)
         except FeatureStoreError as error:
-            logger.warning("the lease runs out by itself: %s", error)
+            logger.warning("the lease was not released and will expire by itself: %s", error)
         self._leads = False
 
     def _run(self) -> None:
@@ -123,7 +123,7 @@ class Lease:
             self._leads = True
             self._gained()
         elif self._leads and not leads:
-            logger.warning("leads no more")
+            logger.warning("no longer leads")
             self._leads = False
             self._lost()
 

@@ -70,7 +70,7 @@ def has_place(resource: Resource) -> bool:
 
 
 def _check_place(resource: Resource) -> None:
-    """Nothing, if operator, Jobs and readers mean the same by the URI that the resource has.
+    """Raise SpecError unless operator, Jobs and readers mean the same by the URI of the resource.
 
     Raises:
         SpecError: each of them would look in another folder.
@@ -93,7 +93,7 @@ def _check_place(resource: Resource) -> None:
         )
     if is_relative(uri):
         raise SpecError(
-            "a relative path names no place in a cluster",
+            "a relative path does not name a place in a cluster",
             where=where,
             wanted=f"a URL such as {like}, or an absolute path on a volume that all pods mount",
             got=repr(uri),

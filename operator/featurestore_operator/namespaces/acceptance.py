@@ -1,7 +1,7 @@
 """Which spec runs: the given one if it is right, else the last good one, and what is wrong with the given one.
 
 What an object says about itself was checked by the API server. Here is what needs others: columns of a dataset,
-tables that are looked up, expressions. What is named and is not there yet is no mistake in a cluster, where things
+tables that are looked up, expressions. What is named and is not there yet is not a mistake in a cluster, where things
 are applied in any order; ``reconcile`` says that it is waited for.
 """
 
@@ -83,7 +83,7 @@ def _check(
     named: Collection[Resource],
     columns: Columns,
 ) -> None:
-    """Nothing, if all that it names is right.
+    """Raise SpecError unless all that it names is right.
 
     Raises:
         SpecError: something is wrong; all of it is said.

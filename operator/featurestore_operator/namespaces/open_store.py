@@ -31,9 +31,9 @@ from featurestore_operator.settings import Settings
 
 DEFAULT = "default"
 SECRET_US = 10 * SECOND_US
-"""So often is a Secret looked for that is not there: Secrets are not watched."""
+"""How often a missing Secret is looked for: Secrets are not watched."""
 _KEPT_US = 300 * SECOND_US
-"""So long are credentials used before their Secret is read again; a failure of storage ends it at once."""
+"""How long credentials are used before their Secret is read again; a failure of storage ends it at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ class Stores:
         return store
 
     def forget(self, namespace: str) -> None:
-        """Read its credentials anew next time: it may have failed because they were changed."""
+        """Read its credentials again next time: it may have failed because they were changed."""
         with self._lock:
             kept = self._kept.get(namespace)
             if kept is not None:

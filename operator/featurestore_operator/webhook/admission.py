@@ -23,7 +23,7 @@ from featurestore_operator.kube.parse import parse
 from featurestore_operator.namespaces.acceptance import Given
 
 NAMED = 5
-"""So many names are listed; the API server cuts warnings that are long."""
+"""How many names a warning lists; the API server cuts long warnings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Review:
     warnings: tuple[str, ...] = ()
 
     def to_dict(self, uid: str) -> dict[str, Any]:
-        """As the API server wants it, for the request of this uid."""
+        """The AdmissionReview that the API server expects, for the request of this uid."""
         response: dict[str, Any] = {"uid": uid, "allowed": self.allowed}
         if self.message:
             response["status"] = {"code": 422, "reason": "Invalid", "message": self.message}
@@ -45,7 +45,7 @@ class Review:
 
 
 def review(request: Mapping[str, Any], known: Before | None) -> Review:
-    """The answer to the ``request`` of an AdmissionReview. Changes nothing, so that a dry run is no other thing.
+    """The answer to the ``request`` of an AdmissionReview. Changes nothing, so a dry run gets the same answer.
 
     ``known``: of the request's namespace; None if it cannot be told now (no store yet, or storage does not answer),
     and then nothing is refused.
@@ -87,7 +87,7 @@ def _follows(resource: Resource, known: Before) -> Iterator[str]:
     if change.action is not ChangeAction.UPDATE:
         return
     if change.gone:
-        yield f"{name} loses {_list(change.gone)}: whoever reads that finds it no more"
+        yield f"{name} loses {_list(change.gone)}: its readers will not find it"
     if change.reads:
         yield f"{name} {change.reads}"
     for note in change.notes:
@@ -98,7 +98,7 @@ def _follows(resource: Resource, known: Before) -> Iterator[str]:
     for reader, problems in check_each(given, _references(known)):
         for problem in problems if reader.resource is not resource else ():
             found = reader.resource
-            yield f"{found.kind} {found.metadata.name!r} is wrong from then on: {problem}"
+            yield f"{found.kind} {found.metadata.name!r} becomes invalid: {problem}"
 
 
 def _without(found: Mapping[str, Any], known: Before) -> Iterator[str]:
@@ -106,11 +106,9 @@ def _without(found: Mapping[str, Any], known: Before) -> Iterator[str]:
     kind, name = found["kind"], found["metadata"]["name"]
     stuck = [count(len(known.all(it.model)), it.name) for it in KINDS.values() if it.has_data]
     if KINDS[kind].only_one and any(known.all(it.model) for it in KINDS.values() if it.has_data):
-        yield f"{' and '.join(stuck)} stand still without a {kind}; what is in storage stays"
+        yield f"{' and '.join(stuck)} stop without a {kind}; the data in storage stays"
     if readers := known.readers(kind, name):
-        then = (
-            "without it no new rows come there" if kind == "DataPipeline" else "it is not there for them then"
-        )
+        then = "without it, it gets no new rows" if kind == "DataPipeline" else "they will not find it"
         yield f"{kind} {name!r} is read by {_list(_shown(readers))}: {then}"
     if (found.get("spec") or {}).get("deletionPolicy") == "Delete":
         yield f"The data of {kind} {name!r} is deleted with it (spec.deletionPolicy: Delete)"

@@ -29,7 +29,7 @@ SECRET_NAME = SERVICE
 CONFIGURATION = "featurestore-operator"
 VALID = timedelta(days=90)
 RENEWED = timedelta(days=30)
-"""So long before its end is a certificate renewed."""
+"""How long before its end a certificate is renewed."""
 _AUTHORITY, _CERTIFICATE, _KEY = "ca.crt", "tls.crt", "tls.key"
 _FOREIGN = "cert-manager.io/certificate-name"
 # Clocks of other machines may be behind.
@@ -38,7 +38,7 @@ _LEEWAY = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class ServingCertificate:
-    """All PEM. ``authority``: the certificates by which ``certificate`` is believed, and the ones before it."""
+    """All PEM. ``authority``: the certificates that make clients trust ``certificate``, and the ones before it."""
 
     authority: bytes
     certificate: bytes
@@ -55,7 +55,7 @@ def host(namespace: str) -> str:
 
 
 def make(name: str, now: datetime, before: bytes = b"") -> ServingCertificate:
-    """A new certificate for the host ``name``. ``before``: the authorities that are believed now."""
+    """A new certificate for the host ``name``. ``before``: the authorities that are trusted now."""
     authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     usage = {
         "content_commitment": False,
@@ -114,7 +114,7 @@ def is_due(serving: ServingCertificate, name: str, now: datetime) -> bool:
 
 
 def keep(api: Api, namespace: str, now: datetime) -> ServingCertificate:
-    """What to serve with, from now until this is called again: made or renewed if need be, and told to the API server.
+    """What to serve with, from now until this is called again: made or renewed if necessary, and registered with the API server.
 
     Replicas may call it at the same time: all get the same.
 
@@ -141,7 +141,7 @@ def keep(api: Api, namespace: str, now: datetime) -> ServingCertificate:
 
 
 def _tell(api: Api, authority: bytes) -> None:
-    """Have the API server believe certificates of this authority; nothing is written if it does."""
+    """Have the API server trust certificates of this authority; nothing is written if it does."""
     bundle = base64.b64encode(authority).decode()
     found = api.get(WEBHOOK_CONFIGURATION, "", CONFIGURATION)
     webhooks = found.get("webhooks") or []

@@ -123,7 +123,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self.server.answer(request)
         except Exception:
             # A defect of ours must not keep people from their objects; conditions say what is wrong with them.
-            logger.exception("a review failed by a defect")
+            logger.exception("a review failed because of a bug")
             return Review(True, warnings=("It was not checked: see the operator's log",))
 
     def _send(self, status: HTTPStatus, body: bytes) -> None:
@@ -134,4 +134,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *_: object) -> None:  # noqa: A002
-        """Reviews are no news."""
+        """Log nothing: reviews are routine."""

@@ -62,7 +62,7 @@ class Schedule:
         return None
 
     def done(self, key: Key) -> None:
-        """The key is no more under way."""
+        """The key is no longer under way."""
         self._under_way.discard(key)
         self._held[key.namespace] -= 1
         if not self._held[key.namespace]:

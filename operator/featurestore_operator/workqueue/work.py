@@ -28,7 +28,7 @@ class Handler(Protocol):
 
 
 class WorkObserver(Protocol):
-    """Is told of each key that was handled, in ``seconds``; ``error`` is what was raised."""
+    """Observes each key that was handled, in ``seconds``; ``error`` is what was raised."""
 
     def handled(self, key: Key, seconds: float, error: BaseException | None) -> None: ...
 
@@ -65,7 +65,7 @@ class Work:
                 self._changed.notify()
 
     def hold(self) -> None:
-        """Hand out nothing more; what is under way goes on to its end."""
+        """Hand out nothing more; what is under way goes on until it ends."""
         with self._changed:
             self._held = True
 
@@ -84,7 +84,7 @@ class Work:
             thread.start()
 
     def stop(self, within_s: float) -> bool:
-        """Hand out nothing more, and wait for what is under way. Whether it came to its end in time."""
+        """Hand out nothing more, and wait for what is under way. True if it ended in time."""
         deadline = time.monotonic() + within_s
         with self._changed:
             self._ended = True
@@ -123,10 +123,10 @@ class Work:
                 again_s = handler.handle(key)
             except FeatureStoreError as failure:
                 error = failure
-                logger.warning("failed, and is tried again: %s", failure)
+                logger.warning("failed, will be retried: %s", failure)
             except Exception as failure:
                 # A defect of ours must neither end the worker nor be retried in a hot loop.
-                logger.exception("failed by a defect, and is tried again")
+                logger.exception("failed because of a bug, will be retried")
                 error = failure
         with self._changed:
             self._schedule.done(key)

@@ -38,7 +38,7 @@ def known_parts(dtype: pl.DataType) -> pl.DataType | None:
 
 
 def same_fields(dtype: pl.DataType, path: str) -> str | None:
-    """Two fields of a struct whose names differ only in upper and lower case, for people; None if there are none."""
+    """Two fields of a struct whose names differ only in upper and lower case, as a message shows them; None if there are none."""
     if isinstance(dtype, pl.List | pl.Array):
         return same_fields(whole(dtype.inner), path)
     if not isinstance(dtype, pl.Struct):

@@ -37,7 +37,7 @@ class ArrowFile(SourceFile):
         self._is_stream = start.startswith(_STREAM_MARK) or 0 < length < arrival.size_bytes
         if not self._is_stream and start != _FILE_MARK:
             raise UnreadableFile(
-                "file:format", "no Arrow file: it begins with neither ARROW1 nor a stream's message"
+                "file:format", "not an Arrow file: it begins with neither ARROW1 nor a stream's message"
             )
         if not self._is_stream and end != _FILE_MARK:
             raise UnreadableFile("file:truncated", "the Arrow file does not end with ARROW1")

@@ -28,7 +28,7 @@ _OF_VALUES = (
     "whole number of days",
     "acceptable range",
     "out of bounds timestamp",
-    "stands twice in a map",
+    "occurs twice in a map",
 )
 """What is said of a value. All else is said of how a column is laid out, and then none of its values counts."""
 _SHOWN = 200
@@ -94,7 +94,7 @@ class ColumnTypes:
                 columns.append(pl.Series(name, values))
                 why = {**odd, **why}
         for name, lost in odd_times.items():
-            reason = f"{name}: a time that no whole number of microseconds tells"
+            reason = f"{name}: a time finer than microseconds, or beyond their range"
             why = {**dict.fromkeys(np.flatnonzero(lost).tolist(), reason), **why}
         reasons: list[str | None] = [None] * batch.num_rows
         for row, reason in why.items():
@@ -195,7 +195,7 @@ def _map(array: pa.MapArray, wanted: pa.MapType, room_bytes: int) -> pa.Array:
     place = np.repeat(np.arange(len(lengths)), lengths)
     twice = pl.DataFrame([pl.Series("row", place), pl.Series("key", keys)]).is_duplicated()
     if twice.any():
-        raise pa.ArrowInvalid(f"the key {keys[twice.arg_true()[0]].as_py()!r} stands twice in a map")
+        raise pa.ArrowInvalid(f"the key {keys[twice.arg_true()[0]].as_py()!r} occurs twice in a map")
     return pa.MapArray.from_arrays(_offsets(lengths).cast(pa.int32()), keys, items, mask=_mask(array))
 
 

@@ -20,7 +20,7 @@ def read_struct(data: bytes, at: int = 0, depth: int = 0) -> tuple[dict[int, Any
 
     Raises:
         IndexError: the bytes end before it does.
-        ValueError: it is no struct.
+        ValueError: it is not a struct.
     """
     if depth > _DEPTH:
         raise ValueError("structs within structs, too deep")

@@ -21,7 +21,7 @@ _NEWLINE = re.compile(rb"\r\n|\n|\r")
 
 @dataclass(frozen=True, slots=True)
 class BrokenRecord:
-    """``row``: its number among all records, from 0. ``line``: its bytes. ``why``: what it breaks, for people."""
+    """``row``: its number among all records, from 0. ``line``: its bytes. ``why``: a human-readable reason."""
 
     row: int
     line: bytes
@@ -77,7 +77,7 @@ class CsvGrammar:
 
     @cached_property
     def _record(self) -> re.Pattern[bytes]:
-        # Empty lines and comments are no records.
+        # Empty lines and comments are not records.
         comment = re.escape(self.options.comment.encode())
         start = b"(?![\\r\\n" + comment + b"])"
         return re.compile(start + self._line + b"(?:\\r\\n|\\n|\\r)")

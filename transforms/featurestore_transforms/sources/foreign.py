@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 _PACKED = (
-    (b"\x1f\x8b", "it is packed with gzip. Set spec.source.compression: Gzip"),
-    (b"\x28\xb5\x2f\xfd", "it is packed with zstd. Set spec.source.compression: Zstd"),
+    (b"\x1f\x8b", "it is compressed with gzip. Set spec.source.compression: Gzip"),
+    (b"\x28\xb5\x2f\xfd", "it is compressed with zstd. Set spec.source.compression: Zstd"),
     (b"PK\x03\x04", "it is a zip archive (or an Office document). Unpack it first"),
-    (b"BZh", "it is packed with bzip2. Unpack it first, or pack it with gzip or zstd"),
-    (b"\xfd7zXZ\x00", "it is packed with xz. Unpack it first, or pack it with gzip or zstd"),
-    (b"\x04\x22\x4d\x18", "it is packed with lz4. Unpack it first, or pack it with gzip or zstd"),
+    (b"BZh", "it is compressed with bzip2. Decompress it first, or compress it with gzip or zstd"),
+    (b"\xfd7zXZ\x00", "it is compressed with xz. Decompress it first, or compress it with gzip or zstd"),
+    (b"\x04\x22\x4d\x18", "it is compressed with lz4. Decompress it first, or compress it with gzip or zstd"),
     (b"PAR1", "it is a Parquet file. Set spec.source.format: Parquet"),
     (b"ARROW1", "it is an Arrow file. Set spec.source.format: Arrow"),
     (b"\xff\xff\xff\xff", "it is an Arrow stream. Set spec.source.format: Arrow"),
@@ -25,16 +25,16 @@ _HTML = (b"<!doctype html", b"<html", b"<head", b"<body")
 
 
 def packed(start: bytes) -> str | None:
-    """What a file is whose first bytes are no text; None if they may be one.
+    """What kind of binary file begins with these bytes; None if they may be text.
 
     >>> packed(bytes([0x1f, 0x8b, 8, 0]))
-    'it is packed with gzip. Set spec.source.compression: Gzip'
+    'it is compressed with gzip. Set spec.source.compression: Gzip'
     """
     return next((what for mark, what in _PACKED if start.startswith(mark)), None)
 
 
 def foreign(text: bytes) -> str | None:
-    """What a text is that is another format; None if it may be any.
+    """Which other format the text is in; None if that cannot be told.
 
     >>> foreign(b"<!DOCTYPE html><title>404")
     'it is an HTML page, maybe of an error'

@@ -19,7 +19,7 @@ def open_file(arrival: Arrival, source: Source, memory_bytes: int) -> ArrivalRea
     """The file, looked at from outside. ``memory_bytes``: what a run may take.
 
     Raises:
-        UnreadableFile: it is gone, was changed, is empty, or is no such file.
+        UnreadableFile: it is gone, was changed, is empty, or is not a file of that format.
         StorageError: storage did not answer.
     """
     require_pinned(arrival)

@@ -1,4 +1,4 @@
-"""A JSON file as a source: one object a line, or one array of objects. What is no object is a malformed row.
+"""A JSON file as a source: one object a line, or one array of objects. Anything but an object is a malformed row.
 
 Numbers, texts and true or false are read as texts, so that no number loses a digit on the way to its type;
 lists and objects are read as such. Of a key that an object has twice the last value counts, as in most readers. A key
@@ -35,7 +35,7 @@ _DEEPEST = 32
 _MOST_KEYS = 10_000
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _DECODER = json.JSONDecoder(parse_float=Fraction, parse_constant=Fraction)
-_NAMES = {list: "an array", str: "a text", int: "a number", Fraction: "a number", bool: "true or false"}
+_NAMES = {list: "an array", str: "a string", int: "a number", Fraction: "a number", bool: "true or false"}
 
 
 class JsonFile(SourceFile):
@@ -156,7 +156,7 @@ class JsonFile(SourceFile):
 
 
 def _parsed(record: bytes) -> dict[str, Any] | str:
-    """The object; else why it is none, for people."""
+    """The object, or a human-readable reason why the line is not one."""
     if nesting(record, _DEEPEST):
         return f"nested deeper than {_DEEPEST} levels"
     try:

@@ -152,7 +152,7 @@ def arrow_type(dtype: pl.DataType) -> pa.DataType:
 
 
 def as_text(value: Any) -> str | None:
-    """A value as a text; numbers as their type would write them, if no digit is lost by that.
+    """A value as a string; numbers as their type would write them, if no digit is lost by that.
 
     >>> as_text(Fraction("1.10")), as_text(Fraction("1e2")), as_text(True), as_text([Fraction("1.0"), None])
     ('1.1', '100.0', 'true', '[1.0, null]')

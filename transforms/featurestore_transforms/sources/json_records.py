@@ -32,7 +32,7 @@ def json_records(text: TextStream, layout: Layout) -> Iterator[list[bytes]]:
 
 
 def require_layout(text: TextStream, layout: Layout) -> None:
-    """Nothing, unless the text is another format, or JSON of another layout.
+    """Raise UnreadableFile if the text is another format, or JSON of another layout.
 
     Raises:
         UnreadableFile: it is; the reason says what it is and how to declare it.
@@ -60,9 +60,7 @@ def require_layout(text: TextStream, layout: Layout) -> None:
             "one object a line, wanted an array (spec.source.json.layout). Set it to Lines",
         )
     elif not start.startswith((b"{", b"[")):
-        raise UnreadableFile(
-            "file:format", f"wanted a JSON array, got a text that begins with {first[:60]!r}"
-        )
+        raise UnreadableFile("file:format", f"wanted a JSON array, got text that begins with {first[:60]!r}")
 
 
 def nesting(record: bytes, limit: int) -> bool:

@@ -35,7 +35,7 @@ _UNFOLDING = 1000
 """A file whose values take so many times its bytes, and more than the memory, is a bomb or as good as one."""
 _BUFFER_BYTES = 1 << 20
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 16, "FLOAT": 4, "DOUBLE": 8, "BYTE_ARRAY": 16}
-"""Bytes of a value in memory, of a text without its characters."""
+"""Bytes of a value in memory, of a string without its characters."""
 
 
 class ParquetFile(SourceFile):
@@ -52,7 +52,7 @@ class ParquetFile(SourceFile):
             if _ENCRYPTED_MARK in (start, end):
                 raise UnreadableFile("file:unsupported", "the Parquet file is encrypted")
             if start != _MARK:
-                raise UnreadableFile("file:format", "no Parquet file: it does not begin with PAR1")
+                raise UnreadableFile("file:format", "not a Parquet file: it does not begin with PAR1")
             if end != _MARK:
                 raise UnreadableFile("file:truncated", "the Parquet file does not end with PAR1")
             _, self._groups = read_row_groups(file.read_at, arrival.size_bytes, memory_bytes // _ROOM)

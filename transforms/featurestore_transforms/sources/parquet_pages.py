@@ -73,7 +73,7 @@ def read_row_groups(read_at: ReadAt, size_bytes: int, room_bytes: int) -> tuple[
         groups = tuple(_row_group(place, group, size_bytes) for place, group in enumerate(footer.get(4, [])))
         rows = int(footer[3])
     except (IndexError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UnreadableFile("file:corrupt", "the footer is no Thrift struct of Parquet's") from error
+        raise UnreadableFile("file:corrupt", "the footer is not a Thrift struct of Parquet's") from error
     total = sum(group.rows for group in groups)
     # Some writers leave it 0.
     if rows not in (0, total):

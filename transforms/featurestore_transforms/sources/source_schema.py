@@ -39,7 +39,7 @@ NEW_COLUMN, MISSING_COLUMN, TYPE_CHANGED = (
 
 
 class FailBatch(Exception):
-    """No row of the batch is to be taken: the ``rule`` that says so, and the ``reason`` for people."""
+    """No row of the batch is to be taken: the ``rule`` that says so, and a human-readable ``reason``."""
 
     def __init__(self, rule: str, reason: str) -> None:
         super().__init__(f"{rule}: {reason}")
@@ -112,7 +112,7 @@ def write_schema(storage: Storage, pipeline: str, number: int, schema: SourceSch
 def first_schema(columns: Sequence[SourceColumn] | None, held: SourceSchema | None) -> SourceSchema | None:
     """The schema that a batch begins with; None if the first file is to be learned from.
 
-    What was held gives way to columns that are declared anew.
+    A new declaration of columns replaces the schema that was held.
     """
     if columns is None:
         return held and replace(held, declared="", pinned=frozenset())
@@ -144,13 +144,13 @@ def match_schema(
     new, odd, seen = _new(known, file, use, taken)
     if new or odd:
         named = ", ".join(map(short, [*new.values(), *odd]))
-        _judge(policy.new_column, held, NEW_COLUMN, f"columns that are not known: {named}")
+        _judge(policy.new_column, held, NEW_COLUMN, f"unknown columns: {named}")
     missing = sorted(
         name for name in known.required - columns.keys() - use.partitions if not use.unused(name)
     )
     if missing:
         has = ", ".join(map(short, file.names.plain.values()))
-        reason = f"no column {', '.join(map(repr, missing))}; there is {has}"
+        reason = f"no column {', '.join(map(repr, missing))}; the file has {has}"
         _judge(policy.missing_column, held, MISSING_COLUMN, reason)
     if policy.new_column is DriftPolicy.IGNORE:
         odd = {}
@@ -169,7 +169,7 @@ def match_schema(
     }
     fields = _evolved(types, {name: column for name, column in columns.items() if name not in unknown}, file)
     if fields.paths:
-        _judge(policy.new_column, held, NEW_COLUMN, f"fields that are not known: {', '.join(fields.paths)}")
+        _judge(policy.new_column, held, NEW_COLUMN, f"unknown fields: {', '.join(fields.paths)}")
     if policy.new_column is DriftPolicy.EVOLVE:
         types |= fields.types
     schema = replace(known, types=types)
@@ -284,7 +284,7 @@ def _wide(dtype: pl.DataType) -> pl.DataType:
 
 
 def _require_apart(dtype: pl.DataType, column: str) -> None:
-    """Nothing, unless two fields of a struct could be taken for one."""
+    """Raise UnreadableFile if two fields of a struct could be taken for one."""
     if alike := same_fields(dtype, column):
         raise UnreadableFile("file:format", f"two fields differ in upper and lower case only: {alike}")
 

@@ -63,7 +63,7 @@ def scan_streams(streams: Sequence[tuple[int, FrameStream]], judged: Collection[
 
 
 def _noted(stream: FrameStream, columns: Collection[str]) -> Iterator[pl.DataFrame]:
-    """The stream's frames. Of what is raised, Polars passes on no more than a text."""
+    """The stream's frames. Of an exception that is raised here, Polars passes on only the message."""
     try:
         yield from stream.frames(columns)
     except Exception as error:

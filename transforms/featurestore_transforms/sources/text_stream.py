@@ -38,7 +38,7 @@ class TextStream:
         """The first bytes of the text, ``size`` of them if there are so many, and whether that is all of it.
 
         Raises:
-            UnreadableFile: it is empty, or another kind of file than a text.
+            UnreadableFile: it is empty, or not a text file.
         """
         data, whole = b"", True
         for chunk, last in self.chunks(0, min(size, _BLOCK_BYTES)):
@@ -109,7 +109,7 @@ class TextStream:
                 "Set spec.source.csv.encoding: UTF-16 if it is CSV; JSON is UTF-8",
             )
         if (what := packed(start)) is not None:
-            raise UnreadableFile("file:format", f"not a text: {what}")
+            raise UnreadableFile("file:format", f"not text: {what}")
 
     def _require_text(self, start: bytes) -> None:
         line = start[:4096].split(b"\n", 1)[0]
@@ -118,4 +118,4 @@ class TextStream:
         hint = (
             ". It may be UTF-16: see spec.source.csv.encoding" if line.count(b"\x00") * 3 > len(line) else ""
         )
-        raise UnreadableFile("file:format", f"not a text: it holds a byte 0{hint}")
+        raise UnreadableFile("file:format", f"not text: it holds a byte 0{hint}")

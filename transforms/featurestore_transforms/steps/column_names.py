@@ -53,10 +53,10 @@ def short(name: str) -> str:
 
 def _odd(name: str) -> str | None:
     if name.startswith("__"):
-        return f"names that begin with two underscores are ours: column {short(name)}"
+        return f"names that begin with two underscores are reserved: column {short(name)}"
     if name == "*" or (name.startswith("^") and name.endswith("$")):
         # Polars would take it for a pattern, and other columns for this one.
-        return f"the name of a column would be a pattern of names: {short(name)}"
+        return f"the name of a column would be read as a pattern of names: {short(name)}"
     if not name:
         return "a column has an empty name"
     if len(name) > _LONGEST:

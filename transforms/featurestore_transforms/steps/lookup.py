@@ -14,7 +14,7 @@ from featurestore_transforms.steps.rules import user_columns
 def look_up(frame: pl.LazyFrame, step: Lookup, table: pl.LazyFrame, where: str) -> pl.LazyFrame:
     """The rows with columns of the newest row of ``table`` that has their key; null if there is none.
 
-    Null is no key. ``table``: ``frame[<columns of the dataset>, __batch, __file, __row]``. Its keys are compared
+    A null key matches nothing. ``table``: ``frame[<columns of the dataset>, __batch, __file, __row]``. Its keys are compared
     in the types of ``frame``'s; a key that does not fit there has no equal there.
 
     Raises:
@@ -31,7 +31,7 @@ def look_up(frame: pl.LazyFrame, step: Lookup, table: pl.LazyFrame, where: str) 
     taken = sorted(set(step.columns.values()) & set(here))
     if taken:
         raise SpecError(
-            "the column is there already",
+            "the column exists already",
             where=where,
             got=", ".join(map(repr, taken)),
             hint="Give it another name in `columns`, or drop the old one before",

@@ -21,7 +21,7 @@ _seen_ns: dict[str, int] = {}
 
 
 class CallableRaised(CodeError):
-    """The function ran and raised, or gave something that is no table: the same rows will do it again."""
+    """The function ran and raised, or did not return a table: the same rows would fail again."""
 
 
 def load(reference: str) -> Callable[[Any], Any]:
@@ -74,14 +74,14 @@ def call(reference: str, rows: pl.LazyFrame) -> pl.DataFrame:
     if isinstance(made, pl.DataFrame):
         return made
     raise CallableRaised(
-        f"{reference} returned no table",
+        f"{reference} did not return a table",
         wanted="a polars.LazyFrame or a pyarrow.Table",
         got=f"{type(made).__module__}.{type(made).__qualname__}".removeprefix("builtins."),
     )
 
 
 def _looked_for() -> str:
-    """Where modules are looked for, in the words of whoever can put one there."""
+    """Where modules are looked for, for the message to whoever can put one there."""
     folder = os.getcwd()
     if os.path.exists(os.path.join(folder, STORE_FILE)):
         return f"It is looked for beside {STORE_FILE} ({folder}) and among installed packages"

@@ -31,7 +31,7 @@ def answer(
     names = [name.lower() for name in rows.columns]
     twice = sorted({name for name in rows.columns if names.count(name.lower()) > 1})
     if twice:
-        hint = "A query does not tell capital letters apart: rename one before"
+        hint = "Names in a query do not distinguish upper from lower case: rename one before it"
         raise SpecError("columns differ only in case", where=where, got=", ".join(twice), hint=hint)
     wanted = _WANTED.format(size(max_bytes), max_s)
     config: dict[str, str | bool | int | float | list[str]] = {

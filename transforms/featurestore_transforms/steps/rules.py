@@ -1,4 +1,4 @@
-"""Rules that rows may break, and how a plan index those that do.
+"""Rules that rows may break, and how a plan marks those that do.
 
 A plan carries one number per row, ``__rule``: null while the row is good, else the first rule that it broke. Why it
 broke it is worked out only in a second pass, with ``explain``, over the few files that need it.

@@ -1,4 +1,4 @@
-"""Values as texts, for the reasons why a row broke a rule. Whatever the value is, saying it does not raise."""
+"""Values as strings, for the reasons why a row broke a rule. No value makes this raise."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def run_query(frame: pl.LazyFrame, query: str, where: str) -> pl.LazyFrame:
 def traced(before: pl.LazyFrame, made: pl.LazyFrame, where: str) -> pl.LazyFrame:
     """What a step made of the good rows of a file, with the marked rows, which it did not see.
 
-    Rows keep their number if it is still there and tells them apart, else they are numbered anew. A step that gets
+    Rows keep their number if it is still there and tells them apart, else they are renumbered. A step that gets
     no rows gives none.
 
     Raises:
@@ -66,16 +66,18 @@ def traced(before: pl.LazyFrame, made: pl.LazyFrame, where: str) -> pl.LazyFrame
 
 
 def check_names(frame: pl.LazyFrame, where: str) -> None:
-    """Nothing, if all columns have names that users may give.
+    """Raise SpecError unless all columns have names that users may give.
 
     Raises:
         SpecError: one begins with two underscores, or Polars would take it for a pattern of names.
     """
     for name in user_columns(frame):
         if name.startswith("__"):
-            raise SpecError("names that begin with two underscores are ours", where=where, got=repr(name))
+            raise SpecError("names that begin with two underscores are reserved", where=where, got=repr(name))
         if name == "*" or (name.startswith("^") and name.endswith("$")):
-            raise SpecError("the name of a column would be a pattern of names", where=where, got=repr(name))
+            raise SpecError(
+                "the name of a column would be read as a pattern of names", where=where, got=repr(name)
+            )
 
 
 def _is_ordered(query: str) -> bool:

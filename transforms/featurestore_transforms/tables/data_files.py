@@ -21,7 +21,7 @@ ROW_GROUP_ROWS = 131_072
 ROW_GROUP_BYTES = 64 * 2**20
 """Readers hold some row groups at once as they are in memory: rows with hundreds of columns need smaller ones."""
 _TEXT_BYTES = 32
-"""What a text, a list or bytes take, more or less."""
+"""Roughly what a string, a list or bytes take."""
 
 
 def write_data_file(storage: Storage, table: str, frame: pl.DataFrame | pl.LazyFrame) -> DataFile:

@@ -1,4 +1,4 @@
-"""A row as JSON text, for people and for replay: nothing that the row says is lost."""
+"""A row as JSON text, human-readable and fit for replay: nothing that the row says is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of a dataset that came and went between two of its versions.
+"""Rows of a dataset that were added and removed between two of its versions.
 
 Data files come and go more often than rows do: a compaction rewrites files and changes no row, a
 deduplicating batch rewrites a file to leave out one row. A row is ``(__batch, __file, __row)`` for ever, so

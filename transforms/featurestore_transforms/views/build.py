@@ -205,7 +205,7 @@ class _Build:
         return dataset if dataset and are_there(dataset, dataset.files()) else None
 
     def _changed(self, dataset: Table, done: int) -> Rows | None:
-        """Rows that came and went since version ``done``; None if it is better, or the only way, to start anew."""
+        """Rows that came and went since version ``done``; None if starting over is better or the only way."""
         if done == 0:
             return None
         try:

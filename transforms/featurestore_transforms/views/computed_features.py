@@ -169,9 +169,9 @@ def _fits(columns: tuple[_Column, ...], types: pl.Schema) -> list[Fit]:
         source = types[_source(index)]
         found = fit(pl.col(_source(index)), source, column.type)
         if column.type is KeyType.STRING and isinstance(source, pl.Datetime):
-            hint = "A moment has many texts: declare the column as string in the pipeline"
+            hint = "A timestamp can be written in many ways: declare the column as string in the pipeline"
             problems.append(
-                SpecError("a timestamp is not a text key", where=column.rule, got=str(source), hint=hint)
+                SpecError("a timestamp cannot be a string key", where=column.rule, got=str(source), hint=hint)
             )
             continue
         if found is not None:
@@ -179,7 +179,7 @@ def _fits(columns: tuple[_Column, ...], types: pl.Schema) -> list[Fit]:
             continue
         hint = "Derive a column of that type in the pipeline, or declare another type"
         if column.type is ColumnType.TIMESTAMP and source.is_numeric():
-            hint = "A number has no unit of time: make a timestamp of it in the pipeline"
+            hint = "A number has no unit of time: convert it to a timestamp in the pipeline"
         wanted = column.type.value
         problems.append(
             SpecError("types do not fit", where=column.rule, wanted=wanted, got=str(source), hint=hint)
