@@ -398,7 +398,7 @@ def test_a_map_with_a_key_twice_goes_to_quarantine_as_its_row(take: Make) -> Non
     names = pa.array([[("a", 1), ("a", 2)], [("b", 3)]], pa.map_(pa.string(), pa.int64()))
     rows, [(_, row, rule, reason)] = take(arrow_bytes(pa.table({"names": names})), form="Arrow")
     assert ([each["names"] for each in rows], row, rule) == ([{"b": 3}], 0, "row:malformed")
-    assert reason == "names: the key 'a' stands twice in a map"
+    assert reason == "names: the key 'a' occurs twice in a map"
 
 
 def test_a_quarantined_row_with_a_time_beyond_9999_is_kept_with_its_number(pipeline: Make) -> None:
