@@ -118,13 +118,13 @@ class Laptop:
         self.project.registry.accept(self.project.store)
 
     def drop(self, name: str, rows: tuple[Row, ...]) -> tuple[str, str]:
-        """Put or overwrite a file; its URI and version. Each is an hour old, and a microsecond younger than the last."""
+        """Put or overwrite a file; its relative URI and version. Each is an hour old, and a microsecond younger."""
         path = self.folder / "raw" / name
         write(path, rows)
         self._dropped += 1
         modified_ns = (self.clock() - 3_600_000_000 + self._dropped) * 1000
         os.utime(path, ns=(modified_ns, modified_ns))
-        return str(path), f"{modified_ns}-{path.stat().st_size}"
+        return f"raw/{name}", f"{modified_ns}-{path.stat().st_size}"
 
     def remove(self, name: str) -> None:
         (self.folder / "raw" / name).unlink(missing_ok=True)
