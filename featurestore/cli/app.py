@@ -409,11 +409,15 @@ def quarantine_replay(name: Name, batch: Batch = None, file: File = None) -> Non
 @quarantine_app.command("dismiss")
 def quarantine_dismiss(
     name: Name,
-    because: Annotated[str, typer.Option("--because", help="Why it may be left aside; it is recorded.")],
+    because: Annotated[
+        str | None, typer.Option("--because", help="Why it may be left aside; it is recorded. Required.")
+    ] = None,
     batch: Batch = None,
     file: File = None,
 ) -> None:
     """Close what is in quarantine without running it again: it is counted as open no more."""
     from featurestore.cli.quarantine import dismiss
 
+    if because is None:
+        raise typer.BadParameter("say why it may be left aside", param_hint="--because")
     _print(dismiss(settings.project(), name, because=because, batch=batch, file=file, now_us=current_us()))

@@ -50,6 +50,7 @@ def read_frame(frame: Any) -> pa.Table:
         table = _from_records(frame)
     else:
         hint = "Call .collect() first" if hasattr(frame, "collect") else ""
+        hint = _ONE_COLUMN if hasattr(frame, "to_frame") else hint
         raise RequestError(
             "this is not a data frame",
             where="entities",
@@ -94,6 +95,9 @@ def key_column(table: pa.Table, name: str, kind: KeyType, view: str) -> pa.Chunk
     raise _wrong_type(view, name, kind, str(given))
 
 
+_ONE_COLUMN = "A single column becomes a data frame by .to_frame()"
+
+
 def _from_stream(frame: Any) -> pa.Table:
     try:
         return pa.table(frame)
@@ -103,7 +107,7 @@ def _from_stream(frame: Any) -> pa.Table:
             where="entities",
             wanted=_ACCEPTED,
             got=f"{type(frame).__name__}: {error}",
-            hint="A single column becomes a data frame by .to_frame()",
+            hint=_ONE_COLUMN,
         ) from error
 
 

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from html import unescape
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -46,9 +45,11 @@ class Bucket:
         bucket, _, self._prefix = url.partition("://")[2].rstrip("/").partition("/")
         self._url, self._environ = f"{parts.scheme}://{bucket}", environ
         self._options = object_store_options(url, environ) or {}
-        if find_spec("obstore") is None:
+        try:
+            import obstore  # noqa: F401
+        except ImportError as error:
             hint = "pip install 'featurestore[s3]'"
-            raise CodeError("storage needs a package", where=url, got="no package obstore", hint=hint)
+            raise CodeError("storage needs a package", where=url, got=str(error), hint=hint) from error
 
     @cached_property
     def _store(self) -> ObjectStore:

@@ -69,5 +69,5 @@ def test_the_first_interrupt_lets_the_step_end_a_second_one_stops_at_once_and_th
         runner.kill()
     assert runner.returncode == 130, said
     assert "Traceback" not in said
-    assert "what was under way is done again by the next run" in said
+    assert "What was under way is done again by the next run" in said
     assert "pending" in featurestore("history", "pipeline", "slow").out

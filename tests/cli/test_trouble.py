@@ -46,7 +46,7 @@ def test_object_storage_without_credentials_fails_and_says_which_to_set(
 def test_object_storage_without_its_package_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "store.yaml").write_text(STORE.format(uri="s3://bucket/prefix"))
     code = (
-        "import sys; sys.modules['s3fs'] = None; sys.argv = ['featurestore', 'get', 'views']\n"
+        "import sys; sys.modules['obstore'] = None; sys.argv = ['featurestore', 'get', 'views']\n"
         "from featurestore.cli.__main__ import main; main()"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
