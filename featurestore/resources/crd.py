@@ -30,10 +30,10 @@ _KEPT = (
 )
 
 
-_FIRST = (PrinterColumn("Ready", "string", f"{_READY}.status", "Whether all is as wanted."),)
+_FIRST = (PrinterColumn("Ready", "string", f"{_READY}.status", "Whether everything is as the spec asks."),)
 # The sentence is the last: only it may be wider than the screen, and one that is moves no other column out of sight.
 _LAST = (
-    PrinterColumn("Age", "date", ".metadata.creationTimestamp", "Since when there is this object."),
+    PrinterColumn("Age", "date", ".metadata.creationTimestamp", "When the object was created."),
     PrinterColumn("Reason", "string", f"{_READY}.reason", "Why it is ready or not."),
     PrinterColumn("Message", "string", f"{_READY}.message", "What is wrong."),
 )

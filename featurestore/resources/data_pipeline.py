@@ -190,7 +190,7 @@ class DatasetDeduplicate(Model):
 class Resources(Model):
     memory: Bytes = Field(2 * 1024**3, description="Memory that one run may use, whatever the batch's size.")
     memory_limit: Bytes | None = Field(
-        None, description="Most memory that a Job gets after one was killed for want of it. Else 4 × memory."
+        None, description="Most memory that a Job gets after one was killed for lack of it. Else 4 × memory."
     )
     rules = (
         SpecRule(
@@ -236,7 +236,7 @@ class DataPipelineSpec(Model):
         description="Whether deleting the resource in a cluster deletes its dataset, quarantine and ledger.",
     )
     suspend: Suspend = Field(Suspend.ACTIVE, description="Suspended: nothing is taken or run; reads go on.")
-    description: Description = Field("", description="What it is for, in words of its owner.")
+    description: Description = Field("", description="What it is for, in its owner's words.")
     owner: Owner = Field("", description="Who is responsible for it.")
     tags: Tags = Field({}, description="Names and values to find it by.")
 

@@ -52,7 +52,7 @@ class Redis(Model):
     url: Annotated[str, StringConstraints(pattern=REDIS_PATTERN, min_length=1, max_length=1024)] | None = (
         Field(None, description="redis:// or rediss:// URL without credentials.")
     )
-    managed: ManagedRedis | None = Field(None, description="The operator keeps a server. Not on a laptop.")
+    managed: ManagedRedis | None = Field(None, description="The operator runs a server. Not on a laptop.")
     secret_ref: SecretRef | None = Field(None, description="Secret with the credentials of Redis.")
     rules = (
         exactly_one("url", "managed"),
@@ -82,7 +82,7 @@ class Online(Model):
 class FeatureStoreSpec(Model):
     offline: Offline = Field(description="Where all data lives.")
     online: Online = Field(Online(duckdb=DuckDB()), description="Where values for inference live.")
-    description: Description = Field("", description="What it is for, in words of its owner.")
+    description: Description = Field("", description="What it is for, in its owner's words.")
     owner: Owner = Field("", description="Who is responsible for it.")
     tags: Tags = Field({}, description="Names and values to find it by.")
     transitions = (

@@ -91,7 +91,7 @@ class Feature(Model):
         None, description="Expression over the dataset's columns that gives it."
     )
     aggregate: Aggregate | None = Field(None, description="Aggregation over windows that gives it.")
-    description: Description = Field("", description="What it is for, in words of its owner.")
+    description: Description = Field("", description="What it is for, in its owner's words.")
     rules = (
         at_most_one("column", "expression", "aggregate"),
         _NOT_RESERVED,
@@ -152,7 +152,7 @@ class FeatureViewSpec(Model):
     suspend: Suspend = Field(
         Suspend.ACTIVE, description="Suspended: nothing is computed or published; reads go on."
     )
-    description: Description = Field("", description="What it is for, in words of its owner.")
+    description: Description = Field("", description="What it is for, in its owner's words.")
     owner: Owner = Field("", description="Who is responsible for it.")
     tags: Tags = Field({}, description="Names and values to find it by.")
     rules = (

@@ -85,8 +85,10 @@ class JobTemplate(Model):
     node_selector: Annotated[dict[LabelName, LabelValue], Field(max_length=32)] = Field(
         {}, description="Labels of the nodes that it may run on."
     )
-    tolerations: tuple[Toleration, ...] = Field((), max_length=32, description="Taints that it bears.")
-    affinity: Freeform | None = Field(None, description="Which nodes, and the company of which pods.")
+    tolerations: tuple[Toleration, ...] = Field((), max_length=32, description="Taints that it tolerates.")
+    affinity: Freeform | None = Field(
+        None, description="Which nodes it runs on, and beside or apart from which pods."
+    )
     priority_class_name: ObjectName | None = Field(None, description="PriorityClass of the pod.")
     env: Annotated[tuple[EnvVar, ...], Unique("name")] = Field(
         (), max_length=64, description="Variables of its environment."
@@ -123,5 +125,5 @@ class JobTemplate(Model):
 class Job(Model):
     template: JobTemplate = Field(JobTemplate(), description="What its pods are like.")
     active_deadline: PositiveDuration = Field(
-        timedelta(hours=1), description="A Job that runs longer is ended, and tried again."
+        timedelta(hours=1), description="A Job that runs longer is ended and retried."
     )

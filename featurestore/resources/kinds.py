@@ -119,7 +119,7 @@ class ResourceKind:
                 yield reference.kind, path, name
 
 
-_NEXT = PrinterColumn("Next attempt", "string", ".status.nextAttemptTime", "When what failed is tried again.")
+_NEXT = PrinterColumn("Next attempt", "string", ".status.nextAttemptTime", "When what failed is retried.")
 
 KINDS: dict[str, ResourceKind] = {
     kind.name: kind

@@ -40,7 +40,7 @@ class KubernetesCondition(Model):
         description="Why, in one word for machines."
     )
     message: Annotated[str, StringConstraints(max_length=4096)] = Field(
-        description="Why, in a sentence for people: where, what was wanted, what was got, when it is tried again."
+        description="Why, as a human-readable sentence: where, what was wanted, what was got, when it is retried."
     )
     last_transition_time: Time = Field(description="When the status last changed.")
     observed_generation: Count = Field(0, description="Generation of the spec that it is about.")
@@ -54,7 +54,7 @@ class KindStatus(Model):
 
     observed_generation: Count = Field(0, description="Generation of the spec that was last looked at.")
     conditions: Conditions = Field(
-        (), max_length=16, description="What is so, by type. Ready sums up the others."
+        (), max_length=16, description="Conditions, one per type. Ready sums up the others."
     )
 
 
@@ -69,7 +69,7 @@ class FeatureStoreStatus(KindStatus):
     pipelines: Count | None = Field(None, description="Number of its DataPipelines.")
     views: Count | None = Field(None, description="Number of its FeatureViews.")
     next_attempt_time: Time | None = Field(
-        None, description="When what failed is tried again. Null if nothing fails."
+        None, description="When what failed is retried. Null if nothing fails."
     )
 
 
@@ -85,10 +85,10 @@ class DataPipelineStatus(KindStatus):
     last_commit_time: Time | None = Field(None, description="When the last batch was committed.")
     pending_files: Count | None = Field(None, description="Files seen that no committed batch holds yet.")
     oldest_pending_time: Time | None = Field(
-        None, description="Since when the oldest pending file waits. Null if none does."
+        None, description="Since when the oldest pending file has been waiting. Null if none is."
     )
     next_attempt_time: Time | None = Field(
-        None, description="When what failed is tried again. Null if nothing fails."
+        None, description="When what failed is retried. Null if nothing fails."
     )
     memory: MemoryStatus | None = Field(None, description="What earlier batches needed.")
 
@@ -112,5 +112,5 @@ class FeatureViewStatus(KindStatus):
     )
     watermark: Time | None = Field(None, description="Greatest event time. Freshness is its age.")
     next_attempt_time: Time | None = Field(
-        None, description="When what failed is tried again. Null if nothing fails."
+        None, description="When what failed is retried. Null if nothing fails."
     )

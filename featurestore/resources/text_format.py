@@ -47,7 +47,7 @@ class CsvOptions(Model):
     delimiter: Mark = Field(",", min_length=1, description="One character between fields.")
     header: Header = Field(Header.PRESENT, description="Whether the first line names the columns.")
     null_values: tuple[NullText, ...] = Field(
-        ("",), max_length=32, description="Texts that are read as null."
+        ("",), max_length=32, description="Strings that are read as null."
     )
     skip_lines: int = Field(
         0, ge=0, le=10_000, description="Lines before the header (or the first row) that are not read."
