@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
+import hypothesis
 import pytest
 import storage_server
 from cluster.binaries import MissingError
@@ -23,6 +24,10 @@ from featurestore.storage.filesystem import filesystem
 from featurestore.storage.objects import Storage
 
 pytest_plugins = ["cluster.fixtures"]
+
+# An example may take as long as it likes: on a busy machine the first one loads libraries for more than 0.2 s.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 
 class RunPython(Protocol):

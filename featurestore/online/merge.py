@@ -129,21 +129,21 @@ class _TileChange:
         at_hand = start_us >= raw_from_us[events.entity]
         valid = events.rows.column(form.column).is_valid().to_numpy(zero_copy_only=False)
         late = wanted & came & ~at_hand & valid
-        place, there = _places(old, events.entity, start_us)
-        self._whole = wanted & (at_hand | (late & ~there))
+        place, has_tile = _places(old, events.entity, start_us)
+        self._whole = wanted & (at_hand | (late & ~has_tile))
         kept = old.start_us >= form.tail_us(published_us)[old.entity]
         kept &= old.start_us < raw_from_us[old.entity]
-        kept[place[late & there]] = False
+        kept[place[late & has_tile]] = False
         self._kept = _chosen(old, np.flatnonzero(kept))
-        self.broken = _chosen(old, np.unique(place[late & there]))
+        self.broken = _chosen(old, np.unique(place[late & has_tile]))
 
     def tiles(self, back: Section) -> Tiles:
         """The tiles after. ``back``: at least all events of the hops whose tiles are broken."""
         parts = [self._kept, tiles_of(self.form, self._events, self._whole)]
         if len(self.broken):
             again = tiles_of(self.form, back, np.ones(len(back.entity), np.bool_))
-            place, there = _places(again, self.broken.entity, self.broken.start_us)
-            parts.append(_chosen(again, place[there]))
+            place, has_tile = _places(again, self.broken.entity, self.broken.start_us)
+            parts.append(_chosen(again, place[has_tile]))
         return merge_tiles(parts)
 
 
@@ -163,9 +163,9 @@ def _places(tiles: Tiles, entity: Codes, start_us: Ints) -> tuple[Ints, Flags]:
     """The place of the tile of each entity and start, and whether there is one."""
     low, high = entity_spans(tiles.entity, entity)
     place = first_not_before(tiles.start_us, low, high, start_us)
-    there = place < high
-    there[there] = tiles.start_us[place[there]] == start_us[there]
-    return place, there
+    has_tile = place < high
+    has_tile[has_tile] = tiles.start_us[place[has_tile]] == start_us[has_tile]
+    return place, has_tile
 
 
 def _chosen(tiles: Tiles, index: Ints) -> Tiles:

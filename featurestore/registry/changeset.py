@@ -219,8 +219,8 @@ def apply(changeset: Changeset, registry: Registry) -> None:
 def _compared(resource: Resource, old: Resource | None) -> tuple[ChangeAction, tuple[Difference, ...]]:
     if old is None:
         return ChangeAction.CREATE, ()
-    found = differences(document(old), document(resource))
-    return (ChangeAction.UPDATE if found else ChangeAction.UNCHANGED), found
+    differing = differences(document(old), document(resource))
+    return (ChangeAction.UPDATE if differing else ChangeAction.UNCHANGED), differing
 
 
 def _change(resource: Resource, before: Before) -> Change:
@@ -232,14 +232,14 @@ def _change(resource: Resource, before: Before) -> Change:
         case FeatureView():
             return _view(resource, before)
     # A mere list: nothing is made of it, and it is read as it stands.
-    action, found = _compared(resource, before.all(type(resource)).get(resource.metadata.name))
-    return Change(resource, resource_digest(resource), action, found)
+    action, differing = _compared(resource, before.all(type(resource)).get(resource.metadata.name))
+    return Change(resource, resource_digest(resource), action, differing)
 
 
 def _store(store: FeatureStore, before: Before) -> Change:
     # There is one of them, whatever its name was.
     accepted = next(iter(before.all(FeatureStore).values()), None)
-    action, found = _compared(store, accepted)
+    action, differing = _compared(store, accepted)
     notes = []
     if accepted is not None:
         old, new = accepted.spec, store.spec
@@ -250,18 +250,18 @@ def _store(store: FeatureStore, before: Before) -> Change:
                 "All views are published to the new online store by the next run, from the offline store; "
                 "what the old one holds stays there"
             )
-    return Change(store, resource_digest(store), action, found, notes=tuple(notes))
+    return Change(store, resource_digest(store), action, differing, notes=tuple(notes))
 
 
 def _pipeline(pipeline: DataPipeline, before: Before) -> Change:
     name = pipeline.metadata.name
     accepted = before.all(DataPipeline).get(name)
-    action, found = _compared(pipeline, accepted)
-    changed = {difference.path[1] for difference in found if difference.path[0] == "spec"}
+    action, differing = _compared(pipeline, accepted)
+    changed = {difference.path[1] for difference in differing if difference.path[0] == "spec"}
     notes = []
     if changed & set(_STEPS):
-        said = ", ".join(field for field in _STEPS if field in changed)
-        notes.append(f"{said}: for new batches only; committed rows stay as they are")
+        steps = ", ".join(field for field in _STEPS if field in changed)
+        notes.append(f"{steps}: for new batches only; committed rows stay as they are")
         notes.append(f"To run what is in quarantine again: featurestore quarantine replay {name}")
     if "deduplicate" in changed:
         notes.append("Existing rows are compared with new ones of the same key, not with each other")
@@ -270,11 +270,11 @@ def _pipeline(pipeline: DataPipeline, before: Before) -> Change:
     if lost:
         notes.append("Removed columns are null in new rows; committed rows keep them")
         notes += _readers(lost, name, before)
-    if any(difference.path[:3] == ("spec", "source", "uri") for difference in found):
+    if any(difference.path[:3] == ("spec", "source", "uri") for difference in differing):
         notes.append("Files that were taken from the old place stay taken")
     if action is ChangeAction.UPDATE and changed & _SETTINGS:
         notes.append(f"{', '.join(sorted(changed & _SETTINGS))}: at once")
-    return Change(pipeline, resource_digest(pipeline), action, found, gone=lost, notes=tuple(notes))
+    return Change(pipeline, resource_digest(pipeline), action, differing, gone=lost, notes=tuple(notes))
 
 
 def _readers(columns: Iterable[str], pipeline: str, before: Before) -> list[str]:
@@ -297,8 +297,8 @@ def _readers(columns: Iterable[str], pipeline: str, before: Before) -> list[str]
 
 def _view(view: FeatureView, before: Before) -> Change:
     old = before.all(FeatureView).get(view.metadata.name)
-    action, found = _compared(view, old)
-    rebuild = _why(view, old, found)
+    action, differing = _compared(view, old)
+    rebuild = _why(view, old, differing)
     dataset = before.datasets.get(view.spec.source.pipeline)
     notes = []
     if rebuild and old is not None:
@@ -307,7 +307,7 @@ def _view(view: FeatureView, before: Before) -> Change:
         notes.append(
             f"Pipeline {view.spec.source.pipeline!r} has no dataset yet: it is built as batches arrive"
         )
-    changed = {difference.path[1] for difference in found if difference.path[0] == "spec"}
+    changed = {difference.path[1] for difference in differing if difference.path[0] == "spec"}
     if old is not None and changed & _READING:
         notes.append(f"{', '.join(sorted(changed & _READING))}: at once, nothing is computed again")
     if old is not None and old.spec.online.enabled != view.spec.online.enabled:
@@ -316,7 +316,7 @@ def _view(view: FeatureView, before: Before) -> Change:
         view,
         resource_digest(view),
         action,
-        found,
+        differing,
         rebuild=rebuild,
         rows=dataset.rows if rebuild and dataset else None,
         size_bytes=dataset.size_bytes if rebuild and dataset else None,
@@ -325,13 +325,13 @@ def _view(view: FeatureView, before: Before) -> Change:
     )
 
 
-def _why(view: FeatureView, old: FeatureView | None, found: tuple[Difference, ...]) -> str:
+def _why(view: FeatureView, old: FeatureView | None, differing: tuple[Difference, ...]) -> str:
     """Why the view's rows must be computed; "" if the existing ones will do."""
     if old is None:
         return "new"
     if build_digest(view.spec, "") == build_digest(old.spec, ""):
         return ""
-    reasons = [str(it) for it in found if it.path[0] == "spec" and it.path[1] in DEFINITION]
+    reasons = [str(it) for it in differing if it.path[0] == "spec" and it.path[1] in DEFINITION]
     return "; ".join(reasons)
 
 

@@ -40,15 +40,15 @@ def document(resource: Resource) -> dict[str, Any]:
     Namespace and annotations are left out: they belong to the Kubernetes object, not to the definition. Defaults
     are left out so that a field which a later version adds does not make every resource look changed.
     """
-    said = resource.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    given = resource.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     metadata = {"name": resource.metadata.name}
     if resource.metadata.labels:
-        metadata["labels"] = said["metadata"]["labels"]
+        metadata["labels"] = given["metadata"]["labels"]
     return {
         "apiVersion": resource.api_version,
         "kind": resource.kind,
         "metadata": metadata,
-        "spec": said["spec"],
+        "spec": given["spec"],
     }
 
 

@@ -124,9 +124,9 @@ def _object(model: type[Model]) -> dict[str, Any]:
 
 
 def _field(name: str, field: FieldInfo, model: type[Model]) -> dict[str, Any]:
-    said = model.model_json_schema(by_alias=True)
-    property_ = said["properties"][field.alias]
-    schema = {"description": field.description or "", **_schema(field.annotation, property_, said)}
+    described = model.model_json_schema(by_alias=True)
+    property_ = described["properties"][field.alias]
+    schema = {"description": field.description or "", **_schema(field.annotation, property_, described)}
     if schema.get("type") == "array":
         unique = next((it for it in field.metadata if isinstance(it, Unique)), None)
         schema["x-kubernetes-list-type"] = "atomic" if unique is None else "map" if unique.key else "set"
@@ -152,37 +152,37 @@ def _default(name: str, field: FieldInfo, model: type[Model]) -> Any:
     return only.model_dump(mode="json", by_alias=True, include={name})[str(field.alias)]
 
 
-def _schema(annotation: Any, said: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
+def _schema(annotation: Any, described: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
     """The structural schema of what pydantic says about a type."""
     annotation = plain(annotation)
-    if "$ref" in said:
-        said = {**root["$defs"][said["$ref"].rsplit("/", 1)[-1]], **said}
+    if "$ref" in described:
+        described = {**root["$defs"][described["$ref"].rsplit("/", 1)[-1]], **described}
     if isinstance(annotation, type) and issubclass(annotation, Model):
         return _object(annotation)
-    if said.get("x-kubernetes-int-or-string"):
+    if described.get("x-kubernetes-int-or-string"):
         whole_or_text = [{"type": "integer"}, {"type": "string"}]
-        return {"anyOf": whole_or_text, "pattern": said["pattern"], "x-kubernetes-int-or-string": True}
-    if said.get("x-kubernetes-preserve-unknown-fields"):
-        kept = {key: said[key] for key in _KEPT if key in said}
+        return {"anyOf": whole_or_text, "pattern": described["pattern"], "x-kubernetes-int-or-string": True}
+    if described.get("x-kubernetes-preserve-unknown-fields"):
+        kept = {key: described[key] for key in _KEPT if key in described}
         return {**kept, "x-kubernetes-preserve-unknown-fields": True}
-    if "anyOf" in said:
-        members = [member for member in said["anyOf"] if member.get("type") != "null"]
+    if "anyOf" in described:
+        members = [member for member in described["anyOf"] if member.get("type") != "null"]
         if len(members) > 1:
             return {"x-kubernetes-preserve-unknown-fields": True}
-        outer = {key: value for key, value in said.items() if key != "anyOf"}
+        outer = {key: value for key, value in described.items() if key != "anyOf"}
         return _schema(annotation, {**outer, **members[0]}, root)
-    schema = {key: said[key] for key in _KEPT if key in said}
-    if "const" in said:
-        schema["enum"] = [said["const"]]
+    schema = {key: described[key] for key in _KEPT if key in described}
+    if "const" in described:
+        schema["enum"] = [described["const"]]
     if "enum" in schema:
         # So that the cost of rules about it can be estimated.
         schema["maxLength"] = max(map(len, schema["enum"]))
     if get_origin(annotation) is tuple:
-        schema["items"] = _schema(get_args(annotation)[0], said["items"], root)
+        schema["items"] = _schema(get_args(annotation)[0], described["items"], root)
     if get_origin(annotation) is dict:
         # Names cannot be bound in a structural schema: pydantic's pattern for them stays behind.
-        patterns = list(said.get("patternProperties", {}).values())
-        item = patterns[0] if patterns else said["additionalProperties"]
+        patterns = list(described.get("patternProperties", {}).values())
+        item = patterns[0] if patterns else described["additionalProperties"]
         schema["additionalProperties"] = _schema(get_args(annotation)[1], item, root)
     if schema.get("type") == "integer":
         schema["format"] = "int64"

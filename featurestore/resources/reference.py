@@ -211,12 +211,12 @@ class _References:
                 got=" → ".join((pipeline, *way)),
                 hint="Each would wait for the dataset of the next",
             )
-        there = self._dataset(step.pipeline)
+        dataset_columns = self._dataset(step.pipeline)
         for here, key in step.keys.items():
             yield from _column(at, (*where, "keys", here), here, columns)
-            yield from _column(at, (*where, "keys", here), key, there, of=step.pipeline)
+            yield from _column(at, (*where, "keys", here), key, dataset_columns, of=step.pipeline)
         for column, name in step.columns.items():
-            yield from _column(at, (*where, "columns", column), column, there, of=step.pipeline)
+            yield from _column(at, (*where, "columns", column), column, dataset_columns, of=step.pipeline)
             if columns is not None and name in columns:
                 place = at.where(*where, "columns", column)
                 yield SpecError(f"column {name!r} exists already", where=place, hint="Give it another name")
@@ -231,17 +231,17 @@ class _References:
                 return way
             last = self._pipeline(way[-1])
             if last is not None:
-                found = last.spec.looked_up
-                ways += [(*way, name) for name in found if name not in seen]
-                seen.update(found)
+                looked_up = last.spec.looked_up
+                ways += [(*way, name) for name in looked_up if name not in seen]
+                seen.update(looked_up)
         return ()
 
     def _there(self, at: Placed, path: tuple[str | int, ...], kind: str, name: str) -> Iterator[SpecError]:
         if self._known.growing:
             return
-        there = {*self._resources, *self._known.broken}
-        if (kind, name) not in there:
-            hint = did_you_mean(name, {other for its_kind, other in there if its_kind == kind})
+        existing = {*self._resources, *self._known.broken}
+        if (kind, name) not in existing:
+            hint = did_you_mean(name, {other for its_kind, other in existing if its_kind == kind})
             yield SpecError(f"unknown {kind} {name!r}", where=at.where(*path), hint=hint)
 
     def _dataset(self, name: str) -> Columns:

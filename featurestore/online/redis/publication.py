@@ -97,15 +97,15 @@ class RedisPublication:
         return self._bases
 
     def fetch(self, keys: pa.Array) -> Stored:
-        found: list[bytes] = []
-        there: list[int] = []
+        packed: list[bytes] = []
+        places: list[int] = []
         for first in range(0, len(keys), _WRITTEN_AT_ONCE):
             names = self._names(keys.slice(first, _WRITTEN_AT_ONCE))
             with self._server.answering() as client:
                 values = client.mget(names)
-            found += [value for value in values if value is not None]
-            there += [first + place for place, value in enumerate(values) if value is not None]
-        return self._packing.unpack(keys.take(pa.array(there, pa.int64())), found)
+            packed += [value for value in values if value is not None]
+            places += [first + place for place, value in enumerate(values) if value is not None]
+        return self._packing.unpack(keys.take(pa.array(places, pa.int64())), packed)
 
     def put(self, stored: Stored) -> None:
         for first in range(0, len(stored), _PACKED_AT_ONCE):

@@ -19,14 +19,14 @@ def configuration(kubeconfig: str | None) -> Configuration:
     Raises:
         SpecError: there are none, or they cannot be read.
     """
-    found = Configuration()
+    config = Configuration()
     try:
         if kubeconfig is not None:
-            load_kube_config(kubeconfig, client_configuration=found)  # type: ignore[no-untyped-call]
+            load_kube_config(kubeconfig, client_configuration=config)  # type: ignore[no-untyped-call]
         elif Path(SERVICE_TOKEN_FILENAME).exists():
-            load_incluster_config(client_configuration=found)  # type: ignore[no-untyped-call]
+            load_incluster_config(client_configuration=config)  # type: ignore[no-untyped-call]
         else:
-            load_kube_config(client_configuration=found)  # type: ignore[no-untyped-call]
+            load_kube_config(client_configuration=config)  # type: ignore[no-untyped-call]
     except (ConfigException, OSError) as error:
         raise SpecError(
             "the API server cannot be reached",
@@ -36,14 +36,14 @@ def configuration(kubeconfig: str | None) -> Configuration:
             hint="Set KUBECONFIG",
         ) from error
     # A failed request is told at once: the queue retries, and knows how often.
-    found.retries = False
-    return found
+    config.retries = False
+    return config
 
 
-def authorization(found: Configuration) -> str | None:
+def authorization(config: Configuration) -> str | None:
     """The header of that name, with a token that is renewed when it must be; None: by certificate."""
     for name in ("authorization", "BearerToken"):
-        if value := found.get_api_key_with_prefix(name):
+        if value := config.get_api_key_with_prefix(name):
             return str(value)
     return None
 

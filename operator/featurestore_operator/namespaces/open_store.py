@@ -98,22 +98,22 @@ class Stores:
             StorageError: storage cannot be opened.
             TransientError: the API server did not answer.
         """
-        found = self.find(namespace)
-        if isinstance(found, Condition):
-            return found
-        version = f"{found['metadata']['uid']}/{found['metadata'].get('generation', 0)}"
+        feature_store = self.find(namespace)
+        if isinstance(feature_store, Condition):
+            return feature_store
+        version = f"{feature_store['metadata']['uid']}/{feature_store['metadata'].get('generation', 0)}"
         with self._lock:
             kept = self._kept.get(namespace)
         if kept is not None and kept.version == version and self._clock() - kept.read_us < _KEPT_US:
             return kept.store
         try:
-            resource = resolved(parse(FeatureStore, found), namespace)
+            resource = resolved(parse(FeatureStore, feature_store), namespace)
             secrets = self._secrets(namespace, resource)
             if kept is not None and (kept.version, kept.secrets) == (version, secrets):
                 # The same one: whatever was remembered of it holds.
                 store = kept.store
             else:
-                store = self._opened(namespace, found["metadata"]["uid"], resource, secrets)
+                store = self._opened(namespace, feature_store["metadata"]["uid"], resource, secrets)
         except (SpecError, CodeError) as error:
             return false("Ready", Reason.STORE_INVALID, str(error))
         except NotFound as error:

@@ -108,16 +108,16 @@ def store(value: pl.Expr, source: pl.DataType, target: pl.DataType, *, declared:
     if isinstance(source, pl.Struct) and isinstance(target, pl.Struct):
         return _fields(value, source, target, declared)
     if isinstance(source, pl.Map) and isinstance(target, pl.Map):
-        found = items(value.map.entries(), _entries(source), _entries(target), each)
-        return Fit(found.value.cast(target), found.fits) if found else _null_only(value, target)
+        fit = items(value.map.entries(), _entries(source), _entries(target), each)
+        return Fit(fit.value.cast(target), fit.fits) if fit else _null_only(value, target)
     if isinstance(target, pl.List):
         return items(value, source, target, each) or _null_only(value, target)
-    found = fit_to(value, source, target, exact=not declared)
-    if found is None:
+    fit = fit_to(value, source, target, exact=not declared)
+    if fit is None:
         return _null_only(value, target)
     if isinstance(source, pl.Datetime):
-        return _both(Fit(value, _whole_microseconds(value, source)), found)
-    return found
+        return _both(Fit(value, _whole_microseconds(value, source)), fit)
+    return fit
 
 
 def _null_only(value: pl.Expr, target: pl.DataType) -> Fit:
@@ -155,19 +155,19 @@ def _both(first: Fit, second: Fit) -> Fit:
 
 def _fields(value: pl.Expr, source: pl.Struct, target: pl.Struct, declared: bool) -> Fit:
     """Field by field. A field that the target does not have must be null."""
-    there = {field.name: whole(field.dtype) for field in source.fields}
+    source_types = {field.name: whole(field.dtype) for field in source.fields}
     values, fits = [], [value.is_null() | True]
     for field in target.fields:
         wanted = whole(field.dtype)
-        if field.name not in there:
+        if field.name not in source_types:
             values.append(pl.lit(None, wanted).alias(field.name))
             continue
-        found = store(value.struct.field(field.name), there[field.name], wanted, declared=declared)
-        values.append(found.value.alias(field.name))
-        if found.fits is not None:
-            fits.append(found.fits.fill_null(True))
+        fit = store(value.struct.field(field.name), source_types[field.name], wanted, declared=declared)
+        values.append(fit.value.alias(field.name))
+        if fit.fits is not None:
+            fits.append(fit.fits.fill_null(True))
     names = {field.name for field in target.fields}
-    fits += [value.struct.field(name).is_null() for name in there if name not in names]
+    fits += [value.struct.field(name).is_null() for name in source_types if name not in names]
     return Fit(pl.when(value.is_not_null()).then(pl.struct(values)), pl.all_horizontal(fits))
 
 

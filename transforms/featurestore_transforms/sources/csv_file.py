@@ -93,14 +93,14 @@ class CsvFile(SourceFile):
         first = 0
         rest = b""
         for chunk, final in self._text.chunks(self._skip_bytes):
-            found = self._grammar.read(rest + chunk, final=final)
-            rest = found.rest
-            broken = {one.row for one in found.broken}
-            numbers = np.array([row for row in range(found.rows) if row not in broken]) if broken else None
-            yield from self._parsed(found.good, first, numbers)
-            if found.broken:
-                yield self._malformed(found.broken, first)
-            first += found.rows
+            records = self._grammar.read(rest + chunk, final=final)
+            rest = records.rest
+            broken = {one.row for one in records.broken}
+            numbers = np.array([row for row in range(records.rows) if row not in broken]) if broken else None
+            yield from self._parsed(records.good, first, numbers)
+            if records.broken:
+                yield self._malformed(records.broken, first)
+            first += records.rows
 
     def _parsed(
         self, lines: bytes, first: int, numbers: np.ndarray[tuple[int], np.dtype[np.int64]] | None

@@ -20,13 +20,13 @@ def look_up(frame: pl.LazyFrame, step: Lookup, table: pl.LazyFrame, where: str) 
     Raises:
         SpecError: a column is not there, is there already, or keys have types that are never equal.
     """
-    here, there = user_columns(frame), table.collect_schema()
+    here, dataset_columns = user_columns(frame), table.collect_schema()
     for name in [*step.keys.values(), *step.columns]:
-        if name not in there or name in SYSTEM_COLUMNS:
+        if name not in dataset_columns or name in SYSTEM_COLUMNS:
             raise SpecError(
                 f"pipeline {step.pipeline!r} has no column {name!r}",
                 where=where,
-                hint=did_you_mean(name, [known for known in there if known not in SYSTEM_COLUMNS]),
+                hint=did_you_mean(name, [known for known in dataset_columns if known not in SYSTEM_COLUMNS]),
             )
     taken = sorted(set(step.columns.values()) & set(here))
     if taken:
@@ -37,30 +37,33 @@ def look_up(frame: pl.LazyFrame, step: Lookup, table: pl.LazyFrame, where: str) 
             hint="Give it another name in `columns`, or drop the old one before",
         )
     keys = [
-        _key(mine, here[mine], theirs, there[theirs], where).alias(f"__key_{index}")
+        _key(mine, here[mine], theirs, dataset_columns[theirs], where).alias(f"__key_{index}")
         for index, (mine, theirs) in enumerate(step.keys.items())
     ]
     names = [f"__key_{index}" for index in range(len(keys))]
     newest = (
         table.sort(BATCH, FILE, ROW)
-        .select(*keys, *(pl.col(there).alias(here) for there, here in step.columns.items()))
+        .select(
+            *keys,
+            *(pl.col(their_column).alias(our_column) for their_column, our_column in step.columns.items()),
+        )
         .drop_nulls(names)
         .unique(subset=names, keep="last", maintain_order=True)
     )
     return frame.join(newest, left_on=list(step.keys), right_on=names, how="left", maintain_order="left")
 
 
-def _key(mine: str, here: pl.DataType, theirs: str, there: pl.DataType, where: str) -> pl.Expr:
-    found = fit_to(pl.col(theirs), there, here, exact=True)
-    if found is None:
+def _key(mine: str, our_type: pl.DataType, theirs: str, their_type: pl.DataType, where: str) -> pl.Expr:
+    fit = fit_to(pl.col(theirs), their_type, our_type, exact=True)
+    if fit is None:
         raise SpecError(
             "keys of a lookup have different types",
             where=where,
-            wanted=f"{theirs}: {here}, as {mine} is",
-            got=str(there),
+            wanted=f"{theirs}: {our_type}, as {mine} is",
+            got=str(their_type),
             hint="A `cast` step before makes them the same",
         )
-    if there.is_float() and here.is_float():
+    if their_type.is_float() and our_type.is_float():
         # Rounded to fewer digits, keys that differ would be equal.
-        return pl.when(found.value.cast(there) == pl.col(theirs)).then(found.value)
-    return found.value
+        return pl.when(fit.value.cast(their_type) == pl.col(theirs)).then(fit.value)
+    return fit.value
