@@ -62,7 +62,8 @@ def answers(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> Iter
     answers = Answers()
     webhook = Webhook(0, answers, lambda: SERVING)
     webhook.start()
-    manifest = yaml.safe_load((ROOT / "operator/deploy/webhook.yaml").read_text())
+    everything = yaml.safe_load_all((ROOT / "operator/deploy/operator.yaml").read_text())
+    [manifest] = [it for it in everything if it["kind"] == "ValidatingWebhookConfiguration"]
     for one in manifest["webhooks"]:
         one["namespaceSelector"] = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
         one["clientConfig"] = {
