@@ -62,7 +62,7 @@ def rendered(value: Any) -> set[str]:
     if isinstance(value, bool):
         return {str(value).lower()}
     if isinstance(value, float):
-        if value.is_integer() and abs(value) <= 2**53:
+        if value.is_integer() and abs(value) < 10**16:
             return {repr(value), str(int(value)), "-0"} if value == 0 else {repr(value), str(int(value))}
         return {repr(value), "NaN" if value != value else repr(value), f"{Decimal(repr(value)):f}"}
     if isinstance(value, int):

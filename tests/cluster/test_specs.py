@@ -25,6 +25,7 @@ COST = "CEL would compare all pairs, beyond its cost budget"
 YAML = "kubectl's YAML drops the first of two fields, makes names text, and knows tags"
 UNSEEN = {
     "duration-too-long": DURATION,
+    "expression-types": SQL,
     "expression-wrong": SQL,
     "fill-with-list": "a value of any type is one that the schema does not look into",
     "hop-longer-than-window": DURATION,

@@ -130,5 +130,5 @@ def test_a_newer_version_takes_over_while_a_job_waits_and_nothing_is_done_twice(
     eventually(lambda: online(it) == [3, 4], 60)
     it.until("featureview", "things", "UpToDate", rows=4)
     [newest] = [job for job in it.jobs() if job["metadata"]["uid"] not in jobs]
-    assert (image(newest), newest["spec"]["activeDeadlineSeconds"]) == ("job:2", 7200)
+    assert (image(newest), newest["spec"]["activeDeadlineSeconds"]) == ("job:2", 7260)
     assert it.get("featureview", "things")["status"]["build"] == built
