@@ -189,10 +189,18 @@ def learn(store: featurestore.Store, staged: Staged) -> Outcome:
     return outcome
 
 
+INFERRED = ["last_arr_delay", "arr_delay_mean_7d", "dep_delay_mean_1h", "temp"]
+
+
 def infer(store: featurestore.Store, outcome: Outcome) -> None:
     known = outcome.frame.filter(pl.col("last_arr_delay").is_not_null())
-    last = known.tail(200).unique("tailnum", keep="last", maintain_order=True).tail(4)
-    entities = last.select("tailnum", "carrier", "origin", "dest").to_dicts()
+    keys = ["tailnum", "carrier", "origin", "dest"]
+    last = known.tail(400).unique("tailnum", keep="last", maintain_order=True)
+    # Those of which all is known now: a flight that was diverted since then brought no delay.
+    everything = store.get_features(FEATURES, last.select(keys).to_dicts()).to_polars()
+    entities = (
+        everything.filter(pl.all_horizontal(pl.col(INFERRED).is_not_null())).tail(4).select(keys).to_dicts()
+    )
     say("  [cyan]store.get_features(features, entities=[{'tailnum': …, 'origin': …}, …])[/]\n")
     online = store.get_features(FEATURES, entities)
     taken = []
@@ -200,10 +208,7 @@ def infer(store: featurestore.Store, outcome: Outcome) -> None:
         begin = time.perf_counter()
         online = store.get_features(FEATURES, entities)
         taken.append(time.perf_counter() - begin)
-    show(
-        online.to_polars(),
-        ["tailnum", "origin", "last_arr_delay", "arr_delay_mean_7d", "dep_delay_mean_1h", "temp"],
-    )
+    show(online.to_polars(), ["tailnum", "origin", *INFERRED])
     statuses = online.statuses()
     table = Table("feature", "status of the first")
     for name in ("last_arr_delay", "dep_delay_mean_1h", "temp"):
