@@ -97,35 +97,31 @@ def _write(path: Path, stored: Stored, view: str) -> None:
 
 
 def _views(stored: Stored, view: str) -> Iterator[str]:
-    """Statements that create the human-readable views."""
+    """Statements that make the views for people."""
     for place, section in enumerate(stored.sections):
         name = {ROWS: "rows", EVENTS: "events"}.get(place, f"tiles_{place - TILES}")
-        taken = {"key"}
-        columns = ", ".join(
-            f"{_shown(f's.c{n}', column.name, column.type)} AS {_quoted(_free(_label(column.name), taken))}"
-            for n, column in enumerate(section.rows.schema)
-        )
-        yield (
-            f"CREATE VIEW {_quoted(name)} AS SELECT decode(k.key) AS key, {columns} "
-            f"FROM section_{place} s JOIN keys k ON k.rowid = s.entity"
-        )
+        yield f"CREATE VIEW {_quoted(name)} AS {_select(section, place, {'key'})}"
     # Rows of an entity stand in the order of events, so its last one is the newest.
-    taken = {"key", "published_at"}
-    newest = ", ".join(
-        f"{_shown(f's.c{n}', column.name, column.type)} AS {_quoted(_free(_label(column.name), taken))}"
-        for n, column in enumerate(stored.sections[ROWS].rows.schema)
-    )
-    name = view if view.lower() not in _TABLES else f"view {view}"
+    published = ", make_timestamp(k.published_us) AS published_at"
+    newest = _select(stored.sections[ROWS], ROWS, {"key", "published_at"}, published)
+    name = view if view not in _NAMES else f"view {view}"
     yield (
-        f"CREATE VIEW {_quoted(name)} AS SELECT decode(k.key) AS key, {newest}, "
-        f"make_timestamp(k.published_us) AS published_at FROM section_{ROWS} s JOIN keys k ON k.rowid = s.entity "
+        f"CREATE VIEW {_quoted(name)} AS {newest} "
         "QUALIFY row_number() OVER (PARTITION BY s.entity ORDER BY s.rowid DESC) = 1"
     )
 
 
-_TABLES = frozenset(
-    {"keys", "rows", "events", *(f"{word}_{n}" for word in ("section", "tiles") for n in range(999))}
-)
+_NAMES = ("keys", "rows", "events")
+"""Of tables and views of each generation, those that a FeatureView may have, too."""
+
+
+def _select(section: Section, place: int, taken: set[str], more: str = "") -> str:
+    """Rows of a section with their keys as text. ``taken``: names that its columns may not have."""
+    columns = ", ".join(
+        f"{_shown(f's.c{n}', column.name, column.type)} AS {_quoted(_free(_label(column.name), taken))}"
+        for n, column in enumerate(section.rows.schema)
+    )
+    return f"SELECT decode(k.key) AS key, {columns}{more} FROM section_{place} s JOIN keys k ON k.rowid = s.entity"
 
 
 def _label(name: str) -> str:

@@ -32,16 +32,16 @@ class ArrowFile(SourceFile):
             start = file.read(len(_FILE_MARK))
             file.seek(max(0, arrival.size_bytes - len(_FILE_MARK)))
             end = file.read()
-        # Before Arrow 0.15 a stream began with the length of its first message.
-        length = int.from_bytes(start[:4], "little")
-        self._is_stream = start.startswith(_STREAM_MARK) or 0 < length < arrival.size_bytes
-        if not self._is_stream and start != _FILE_MARK:
-            raise UnreadableFile(
-                "file:format", "not an Arrow file: it begins with neither ARROW1 nor a stream's message"
-            )
-        if not self._is_stream and end != _FILE_MARK:
-            raise UnreadableFile("file:truncated", "the Arrow file does not end with ARROW1")
-        with open_bytes(arrival.uri) as file:
+            # Before Arrow 0.15 a stream began with the length of its first message.
+            length = int.from_bytes(start[:4], "little")
+            self._is_stream = start.startswith(_STREAM_MARK) or 0 < length < arrival.size_bytes
+            if not self._is_stream and start != _FILE_MARK:
+                raise UnreadableFile(
+                    "file:format", "not an Arrow file: it begins with neither ARROW1 nor a stream's message"
+                )
+            if not self._is_stream and end != _FILE_MARK:
+                raise UnreadableFile("file:truncated", "the Arrow file does not end with ARROW1")
+            file.seek(0)
             schema = self._open(file, None).schema
         self._fields: list[str] = schema.names
         self.names = ColumnNames.of([name for name in schema.names if not is_index(name)])
