@@ -56,8 +56,8 @@ FILES: dict[str, tuple[bytes, dict[str, Any]]] = {
     "a.csv": (CSV, {"format": "CSV", **DIALECT}),
     "bom.csv": (b"\xef\xbb\xbf" + CSV, {"format": "CSV", **DIALECT}),
     "crlf.csv": (CSV.replace(b"\n", b"\r\n"), {"format": "CSV", **DIALECT}),
-    "a.csv.gz": (gzip.compress(CSV), {"format": "CSV", **DIALECT}),
-    "packed": (gzip.compress(CSV), {"format": "CSV", "compression": "Gzip", **DIALECT}),
+    "a.csv.gz": (gzip.compress(CSV, mtime=0), {"format": "CSV", **DIALECT}),
+    "packed": (gzip.compress(CSV, mtime=0), {"format": "CSV", "compression": "Gzip", **DIALECT}),
     "headless.csv": (CSV[4:], {"format": "CSV", **HEADLESS}),
 }
 HEADLESS_NAMES = [{"rename": {"columns": {"column_1": "k", "column_2": "v"}}}]
