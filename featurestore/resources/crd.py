@@ -8,6 +8,9 @@ https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resou
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from copy import copy
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -124,7 +127,7 @@ def _object(model: type[Model]) -> dict[str, Any]:
 
 
 def _field(name: str, field: FieldInfo, model: type[Model]) -> dict[str, Any]:
-    described = model.model_json_schema(by_alias=True)
+    described = _described(model)
     property_ = described["properties"][field.alias]
     schema = {"description": field.description or "", **_schema(field.annotation, property_, described)}
     if schema.get("type") == "array":
@@ -137,6 +140,12 @@ def _field(name: str, field: FieldInfo, model: type[Model]) -> dict[str, Any]:
     if not field.is_required() and field.default not in (None, (), {}) and not _is_choice(field):
         schema["default"] = _default(name, field, model)
     return schema
+
+
+@cache
+def _described(model: type[Model]) -> Mapping[str, Any]:
+    """What pydantic says of a model: of all of it, however many of its fields are asked for."""
+    return model.model_json_schema(by_alias=True)
 
 
 def _is_choice(field: FieldInfo) -> bool:
@@ -152,7 +161,7 @@ def _default(name: str, field: FieldInfo, model: type[Model]) -> Any:
     return only.model_dump(mode="json", by_alias=True, include={name})[str(field.alias)]
 
 
-def _schema(annotation: Any, described: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
+def _schema(annotation: Any, described: Mapping[str, Any], root: Mapping[str, Any]) -> dict[str, Any]:
     """The structural schema of what pydantic says about a type."""
     annotation = plain(annotation)
     if "$ref" in described:
@@ -163,15 +172,14 @@ def _schema(annotation: Any, described: dict[str, Any], root: dict[str, Any]) ->
         whole_or_text = [{"type": "integer"}, {"type": "string"}]
         return {"anyOf": whole_or_text, "pattern": described["pattern"], "x-kubernetes-int-or-string": True}
     if described.get("x-kubernetes-preserve-unknown-fields"):
-        kept = {key: described[key] for key in _KEPT if key in described}
-        return {**kept, "x-kubernetes-preserve-unknown-fields": True}
+        return {**_kept(described), "x-kubernetes-preserve-unknown-fields": True}
     if "anyOf" in described:
         members = [member for member in described["anyOf"] if member.get("type") != "null"]
         if len(members) > 1:
             return {"x-kubernetes-preserve-unknown-fields": True}
         outer = {key: value for key, value in described.items() if key != "anyOf"}
         return _schema(annotation, {**outer, **members[0]}, root)
-    schema = {key: described[key] for key in _KEPT if key in described}
+    schema = _kept(described)
     if "const" in described:
         schema["enum"] = [described["const"]]
     if "enum" in schema:
@@ -190,6 +198,11 @@ def _schema(annotation: Any, described: dict[str, Any], root: dict[str, Any]) ->
             # The format says it; as a bound the API server reads it as a float, and is one off.
             del schema["maximum"]
     return schema
+
+
+def _kept(described: Mapping[str, Any]) -> dict[str, Any]:
+    # Copied, since YAML writes a list that stands twice as a reference to its first place.
+    return {key: copy(described[key]) for key in _KEPT if key in described}
 
 
 def _summary(model: type[Model]) -> str:

@@ -13,13 +13,14 @@ from featurestore.expressions.run.operations import OPERATIONS
 from featurestore.expressions.run.program import compile_expression
 
 ROOT = Path(__file__).parents[2]
+EXAMPLES = list(examples())
 
 
 def test_the_page_is_as_the_table_says() -> None:
     assert (ROOT / "docs/expressions.md").read_text() == page(), "run `make expressions`"
 
 
-@pytest.mark.parametrize(("example", "result"), examples(), ids=[example for example, _ in examples()])
+@pytest.mark.parametrize(("example", "result"), EXAMPLES, ids=[example for example, _ in EXAMPLES])
 def test_each_example_gives_its_result(example: str, result: str) -> None:
     rows = pl.LazyFrame({"": [None]})
     answers = []
