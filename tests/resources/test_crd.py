@@ -40,7 +40,7 @@ def walk(node: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, 
 
 
 ALL = [(f"{kind.short}{path}", node) for kind in KINDS.values() for path, node in walk(schema(kind))]
-every_node = pytest.mark.parametrize("node", [node for _, node in ALL], ids=[path for path, _ in ALL])
+"""Of all kinds every field, by its path."""
 
 
 @pytest.mark.parametrize("folder", ["chart/templates", "chart/definitions"])
@@ -59,85 +59,69 @@ def test_the_files_are_those_that_the_models_make() -> None:
     assert {path.name: path.read_text() for path in CRDS.glob("*.yaml")} == files(), "run `make crds`"
 
 
-@every_node
-def test_the_schema_is_structural(node: dict[str, Any]) -> None:
+def test_the_schema_is_structural() -> None:
     # https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/
     forbidden = {
-        "$ref",
-        "$defs",
-        "definitions",
-        "deprecated",
-        "discriminator",
-        "id",
-        "oneOf",
-        "allOf",
-        "const",
+        *("$ref", "$defs", "definitions", "deprecated", "discriminator", "id", "oneOf", "allOf", "const"),
+        *("patternProperties", "propertyNames", "readOnly", "writeOnly", "xml", "uniqueItems", "title"),
     }
-    forbidden |= {
-        "patternProperties",
-        "propertyNames",
-        "readOnly",
-        "writeOnly",
-        "xml",
-        "uniqueItems",
-        "title",
-    }
-    assert not forbidden & node.keys()
-    whole_or_text = node.get("x-kubernetes-int-or-string", False)
-    anything = node.get("x-kubernetes-preserve-unknown-fields", False)
-    if whole_or_text:
-        assert node["anyOf"] == [{"type": "integer"}, {"type": "string"}]
-        assert "type" not in node
-    elif anything:
-        # One type of several, or an object of Kubernetes' own whose size is bounded.
-        assert node.get("type", "object") == "object"
-        assert ("type" in node) == ("maxProperties" in node)
-    else:
-        assert node["type"] in ("object", "array", "string", "integer", "number", "boolean")
-        assert "anyOf" not in node
-    assert not ("properties" in node and "additionalProperties" in node)
-    assert node.get("additionalProperties") is not False
-    assert set(node.get("required", ())) <= node.get("properties", {}).keys()
+    for path, node in ALL:
+        assert not forbidden & node.keys(), path
+        whole_or_text = node.get("x-kubernetes-int-or-string", False)
+        anything = node.get("x-kubernetes-preserve-unknown-fields", False)
+        if whole_or_text:
+            assert node["anyOf"] == [{"type": "integer"}, {"type": "string"}], path
+            assert "type" not in node, path
+        elif anything:
+            # One type of several, or an object of Kubernetes' own whose size is bounded.
+            assert node.get("type", "object") == "object", path
+            assert ("type" in node) == ("maxProperties" in node), path
+        else:
+            assert node["type"] in ("object", "array", "string", "integer", "number", "boolean"), path
+            assert "anyOf" not in node, path
+        assert not ("properties" in node and "additionalProperties" in node), path
+        assert node.get("additionalProperties") is not False, path
+        assert set(node.get("required", ())) <= node.get("properties", {}).keys(), path
 
 
-@every_node
-def test_every_string_list_and_mapping_is_bounded(node: dict[str, Any]) -> None:
-    match node.get("type"):
-        case "string" if "enum" not in node and node.get("description") not in KUBERNETES_OWN:
-            assert 0 < node["maxLength"] <= 262_144
-        case "array":
-            assert 0 < node["maxItems"] <= 2000
-        case "object" if "additionalProperties" in node:
-            assert 0 < node["maxProperties"] <= 1000
+def test_every_string_list_and_mapping_is_bounded() -> None:
+    for path, node in ALL:
+        match node.get("type"):
+            case "string" if "enum" not in node and node.get("description") not in KUBERNETES_OWN:
+                assert 0 < node["maxLength"] <= 262_144, path
+            case "array":
+                assert 0 < node["maxItems"] <= 2000, path
+            case "object" if "additionalProperties" in node:
+                assert 0 < node["maxProperties"] <= 1000, path
 
 
 KUBERNETES_OWN = {"featurestore.dev/v1alpha1", *(kind.model.__name__ for kind in KINDS.values())}
 
 
-@every_node
-def test_every_field_is_described(node: dict[str, Any]) -> None:
-    for name, child in node.get("properties", {}).items():
-        if name != "metadata":  # Which the API server describes itself.
-            assert child.get("description", "").strip(), name
+def test_every_field_is_described() -> None:
+    for path, node in ALL:
+        for name, child in node.get("properties", {}).items():
+            if name != "metadata":  # Which the API server describes itself.
+                assert child.get("description", "").strip(), f"{path}.{name}"
 
 
-@every_node
-def test_lists_say_how_they_are_merged(node: dict[str, Any]) -> None:
-    if node.get("type") != "array":
-        return
-    match node["x-kubernetes-list-type"]:
-        case "map":
-            assert set(node["x-kubernetes-list-map-keys"]) <= set(node["items"]["required"])
-        case "set":
-            assert node["items"]["type"] in ("string", "integer", "boolean")
-        case other:
-            assert other == "atomic"
+def test_lists_say_how_they_are_merged() -> None:
+    for path, node in ALL:
+        if node.get("type") != "array":
+            continue
+        match node["x-kubernetes-list-type"]:
+            case "map":
+                assert set(node["x-kubernetes-list-map-keys"]) <= set(node["items"]["required"]), path
+            case "set":
+                assert node["items"]["type"] in ("string", "integer", "boolean"), path
+            case other:
+                assert other == "atomic", path
 
 
-@every_node
-def test_a_default_fits_its_schema(node: dict[str, Any]) -> None:
-    if "default" in node:
-        assert fits(node["default"], node)
+def test_a_default_fits_its_schema() -> None:
+    for path, node in ALL:
+        if "default" in node:
+            assert fits(node["default"], node), path
 
 
 def fits(value: Any, node: dict[str, Any]) -> bool:
@@ -157,14 +141,18 @@ def fits(value: Any, node: dict[str, Any]) -> bool:
     return re.search(node["pattern"], value) is not None
 
 
-@every_node
-def test_rules_name_fields_that_there_are(node: dict[str, Any]) -> None:
-    known = node.get("properties", {})
-    for rule in node.get("x-kubernetes-validations", ()):
+@pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.short)
+def test_rules_name_fields_that_there_are(kind: ResourceKind) -> None:
+    rules = [
+        (node, rule) for _, node in walk(schema(kind)) for rule in node.get("x-kubernetes-validations", ())
+    ]
+    assert rules
+    for node, rule in rules:
+        known = node.get("properties", {})
         assert 0 < len(rule["message"]) <= 2048
         assert "\n" not in rule["message"]
         if "fieldPath" in rule:
-            assert rule["fieldPath"].split(".")[1] in known
+            assert rule["fieldPath"].split(".")[1] in known, rule
         for name in re.findall(r"(?:self|oldSelf)\.(\w+)(?!\w*\()", rule["rule"]):
             plain = re.sub(r"^__(\w+)__$", r"\1", name)
             assert plain in known or plain in ("size", "matches", "contains", "startsWith"), name
