@@ -53,10 +53,7 @@ def test_a_killed_session_leaves_no_container_no_mount_and_no_bridge(
 
 def left() -> list[str]:
     """What there is of a node on this machine."""
-    programs = [
-        path.read_text(errors="replace") for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()
-    ]
-    found = [program for program in programs if f"-address\0{STATE}/containerd.sock\0" in program]
+    found = [it for _, it in remains.processes() if f"-address\0{STATE}/containerd.sock\0" in it]
     found += [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if f"{STATE}/" in line]
     places = [STATE, Path(f"/sys/class/net/{network.BRIDGE}")]
     places += [root / remains.CGROUP for root in remains.cgroup_roots()]

@@ -73,8 +73,8 @@ def cgroup_roots() -> list[Path]:
 
 def _end_containers(socket: Path) -> None:
     """Kill each container's first process, with which all of it ends, and its shim."""
-    shims = [pid for pid, command in _processes() if f"-address\0{socket}\0" in command]
-    ours = [*(pid for pid, _ in _processes() if _stat(pid)[1] in shims), *shims]
+    shims = [pid for pid, command in processes() if f"-address\0{socket}\0" in command]
+    ours = [*(pid for pid, _ in processes() if _stat(pid)[1] in shims), *shims]
     for pid in ours:
         _kill(pid)
     deadline = time.monotonic() + END_S
@@ -82,7 +82,8 @@ def _end_containers(socket: Path) -> None:
         time.sleep(0.02)
 
 
-def _processes() -> Iterator[tuple[int, str]]:
+def processes() -> Iterator[tuple[int, str]]:
+    """Number and command line, its arguments ended by zeros, of all processes of this machine."""
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
