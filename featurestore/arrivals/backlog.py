@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.manifest import BACKLOG, Entry, Manifest, OpenBatch, oldest, split
@@ -110,13 +110,16 @@ class Backlog:
         where = f"batch {number} of {self._ledger.pipeline}"
         if not self._batches:
             raise Conflict("the open batch is gone", where=where)
+        entries = self._pinned(now_us)
+        if not entries:
+            raise Conflict(f"no {self._source.noun} of this batch is as it was seen any more", where=where)
         manifest = Manifest(
             pipeline=self._ledger.pipeline,
             uid=self._ledger.uid(),
             number=number,
             spec_digest=spec_digest,
             created_us=now_us,
-            entries=self._batches[0],
+            entries=entries,
             lookups=lookups,
         )
         if not self._ledger.try_append(manifest):
@@ -125,6 +128,16 @@ class Backlog:
         hit("after-manifest")
         self._took(manifest, now_us)
         return manifest
+
+    def _pinned(self, now_us: int) -> tuple[Entry, ...]:
+        """What of the open batch still is as it was seen; the source is listed again for the rest."""
+        entries = tuple(self._source.pin(self._batches[0]))
+        for uri in {entry.arrival.uri for entry in self._batches[0]} - {it.arrival.uri for it in entries}:
+            del self._backlog[uri]
+            self._list_us = now_us
+        if not entries:
+            self._set(self._backlog, now_us)
+        return entries
 
     def _took(self, manifest: Manifest, now_us: int) -> None:
         for entry in manifest.entries:
@@ -138,7 +151,8 @@ class Backlog:
     def _list(self, now_us: int) -> None:
         source = self._source
         new = self._ledger.new_entries(source.arrivals(), source.decide)
-        admitted = oldest(source.admit(new, now_us))
+        admitted = oldest(self._changed(source.admit(new, now_us)))
+        self._ledger.retimed.save()
         self._left_out = len(admitted) >= BACKLOG
         self._set({entry.arrival.uri: entry for entry in admitted}, now_us)
         self._list_us = now_us + duration_us(self._trigger.poll_interval)
@@ -152,7 +166,18 @@ class Backlog:
         admitted = source.admit((entry for entry in new if entry is not None), now_us)
         # What was seen before of these may not be true any more.
         rest = {uri: entry for uri, entry in self._backlog.items() if uri not in looked_at}
-        self._set({**rest, **{entry.arrival.uri: entry for entry in admitted}}, now_us)
+        found = {entry.arrival.uri: entry for entry in self._changed(admitted)}
+        self._set({**rest, **found}, now_us)
+
+    def _changed(self, entries: Iterable[Entry]) -> Iterator[Entry]:
+        """Those that bring something new; the ledger remembers the others."""
+        for entry in entries:
+            arrival = entry.arrival
+            # Asked of what has settled: until then, what is in it may still change.
+            if entry.follows and self._source.is_same(arrival, self._ledger.known(arrival.uri)):
+                self._ledger.retimed.add(arrival)
+            else:
+                yield entry
 
     def _set(self, backlog: dict[str, Entry], now_us: int) -> None:
         if backlog and not self._batches:

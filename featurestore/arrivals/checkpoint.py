@@ -1,7 +1,7 @@
 """All arrivals of batches 1 … n in one object: sorted, compressed, read in constant memory.
 
-The object is gzip (``zcat`` shows it) of tab-separated lines ``uri batch file version action``, sorted by URI,
-then batch and file. It is made of gzip members of a thousand lines each, so that one URI is found by unpacking
+The object is gzip (``zcat`` shows it) of tab-separated lines ``uri batch file version action content``, sorted by
+URI, then batch and file. It is made of gzip members of a thousand lines each, so that one URI is found by unpacking
 one member. In URIs and versions, ``%``, tab and newline are percent-encoded; sorting is by the plain URI.
 """
 
@@ -15,13 +15,16 @@ from typing import NamedTuple
 from featurestore.arrivals.manifest import Action, Entry
 from featurestore.errors import StorageError
 
-_HEADER = "uri\tbatch\tfile\tversion\taction\n"
+_HEADER = "uri\tbatch\tfile\tversion\taction\tcontent\n"
 _LINES = 1000
 _CHUNK = 1 << 16
 
 
 class KnownArrival(NamedTuple):
-    """One entry of one manifest, as the ledger remembers it. ``replays`` as in :class:`Entry`."""
+    """One entry of one manifest, as the ledger remembers it.
+
+    ``replays`` as in :class:`Entry`, ``content`` as in :class:`Arrival`.
+    """
 
     uri: str
     batch: int
@@ -29,6 +32,7 @@ class KnownArrival(NamedTuple):
     version: str
     action: Action
     replays: tuple[int, int] | None = None
+    content: str = ""
 
     @property
     def place(self) -> tuple[int, int]:
@@ -37,7 +41,8 @@ class KnownArrival(NamedTuple):
 
     @classmethod
     def of(cls, entry: Entry, batch: int, file: int) -> KnownArrival:
-        return cls(entry.arrival.uri, batch, file, entry.arrival.version, entry.action, entry.replays)
+        arrival = entry.arrival
+        return cls(arrival.uri, batch, file, arrival.version, entry.action, entry.replays, arrival.content)
 
 
 class Checkpoint:
@@ -157,23 +162,24 @@ def _format(row: KnownArrival) -> str:
     action = (
         row.action.value if row.replays is None else f"{row.action.value}:{row.replays[0]}:{row.replays[1]}"
     )
-    return f"{escape(row.uri)}\t{row.batch}\t{row.file}\t{escape(row.version)}\t{action}\n"
+    return f"{escape(row.uri)}\t{row.batch}\t{row.file}\t{escape(row.version)}\t{action}\t{row.content}\n"
 
 
 def parse(line: str) -> KnownArrival:
     """What a line says."""
-    uri, batch, file, version, action = line.split("\t")
+    uri, batch, file, version, action, content = line.split("\t")
+    uri, version = _unescape(uri), _unescape(version)
     if action == "Take":
-        return KnownArrival(_unescape(uri), int(batch), int(file), _unescape(version), Action.TAKE)
+        return KnownArrival(uri, int(batch), int(file), version, Action.TAKE, None, content)
     name, *target = action.split(":")
     replays = (int(target[0]), int(target[1])) if target else None
-    return KnownArrival(_unescape(uri), int(batch), int(file), _unescape(version), Action(name), replays)
+    return KnownArrival(uri, int(batch), int(file), version, Action(name), replays, content)
 
 
 def version_of(line: str) -> str:
     """The version in a line.
 
-    >>> version_of("s3://raw/a.csv\\t1\\t0\\tv1\\tTake")
+    >>> version_of("s3://raw/a.csv\\t1\\t0\\tv1\\tTake\\t")
     'v1'
     """
     return _unescape(line.split("\t", 4)[3])

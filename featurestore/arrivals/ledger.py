@@ -17,6 +17,7 @@ from featurestore.arrivals.checkpoint import Checkpoint, KnownArrival, pack, par
 from featurestore.arrivals.isolation import Isolation, Trial, Trials, isolate
 from featurestore.arrivals.manifest import Action, Entry, Manifest
 from featurestore.arrivals.result import BatchResult
+from featurestore.arrivals.retimed import Retimed
 from featurestore.arrivals.source import Decide
 from featurestore.digest import canonical_json
 from featurestore.errors import NotFound, RequestError, StorageError
@@ -48,6 +49,8 @@ class Ledger:
         self._later_entries = 0
         self._later_manifests = 0
         self._trials = Trials(storage, pipeline)
+        self.retimed = Retimed(storage, pipeline)
+        """Versions that bring nothing new."""
         self._sizes: tuple[int, list[int]] = (0, [])
 
     def uid(self) -> str:
@@ -207,6 +210,7 @@ class Ledger:
         lines = self._base.lines()
         at, line = next(lines, _END)
         last = ""
+        retimed = self.retimed.in_order()
         for arrival in listing:
             uri = arrival.uri
             if uri <= last:
@@ -221,6 +225,8 @@ class Ledger:
             if any(version_of(one) == arrival.version for one in here):
                 continue
             known = [*map(parse, here), *self._later.get(uri, ())]
+            if known and retimed(arrival):
+                continue
             entry = decide(arrival, known)
             if entry is not None:
                 yield entry
@@ -230,7 +236,8 @@ class Ledger:
 
         As of the last :meth:`last_batch` or :meth:`new_entries`: this one does not look at storage again.
         """
-        return decide(arrival, self.known(arrival.uri))
+        known = self.known(arrival.uri)
+        return None if known and arrival in self.retimed else decide(arrival, known)
 
     def known(self, uri: str) -> list[KnownArrival]:
         """All entries of all manifests that name this file, by batch; as fresh as :meth:`entry`."""

@@ -43,6 +43,12 @@ class ArrivalSource(Protocol):
     def find(self, arrival: Arrival) -> Arrival | None:
         """The arrival as it is now: with another version if it was changed; None if it is gone."""
 
+    def is_same(self, arrival: Arrival, known: Sequence[KnownArrival]) -> bool:
+        """Whether an arrival brings what is known of its URI already, though its version is another."""
+
+    def pin(self, entries: Sequence[Entry]) -> Iterable[Entry]:
+        """Those that still are as they were seen, with what tells it later: a batch is made of them now."""
+
     def decide(self, arrival: Arrival, known: Sequence[KnownArrival]) -> Entry | None:
         """What to do with an arrival; None if nothing of it is new.
 

@@ -12,6 +12,7 @@ ledger/<pipeline>/results/<n div 1000>/<n>.json    what batch n became, for thos
 ledger/<pipeline>/trials/<n>/<turn>.json           how an attempt at batch n or a part of it ended, if one crashed
 ledger/<pipeline>/schemas/<n>.json                 what source files look like since batch n, if it changed that
 ledger/<pipeline>/checkpoints/<n>.tsv.gz           arrivals of batches 1 … n, sorted by URI
+ledger/<pipeline>/retimed.tsv.gz                   local files with another time and the same bytes; may be lost
 datasets/<pipeline>/                               Delta table: cleaned rows
 quarantine/pipelines/<name>/                       Delta table: what broke which rule
 quarantine/views/<name>/<digest>/                  Delta table: rows that one definition has no place for
@@ -91,6 +92,10 @@ def schemas(pipeline: str) -> str:
 
 def checkpoint(pipeline: str, n: int) -> str:
     return f"ledger/{pipeline}/checkpoints/{number(n)}.tsv.gz"
+
+
+def retimed(pipeline: str) -> str:
+    return f"ledger/{pipeline}/retimed.tsv.gz"
 
 
 def dataset(pipeline: str) -> str:

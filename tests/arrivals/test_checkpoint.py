@@ -22,6 +22,7 @@ rows = st.builds(
     file=st.integers(0, 99),
     version=texts,
     action=st.sampled_from([Action.TAKE, Action.REPLACE, Action.REJECT]),
+    content=st.sampled_from(["", "0f"]),
 ) | st.builds(
     KnownArrival,
     uri=texts,
@@ -30,6 +31,7 @@ rows = st.builds(
     version=texts,
     action=st.just(Action.REPLAY),
     replays=st.tuples(st.integers(1, 99), st.integers(0, 99)),
+    content=st.sampled_from(["", "0f"]),
 )
 
 
@@ -76,9 +78,9 @@ def test_the_rows_of_one_uri_are_found_over_several_members() -> None:
 def test_a_person_reads_it_with_zcat() -> None:
     known = [take("s3://raw/a b.csv"), KnownArrival("s3://raw/c.csv", 2, 3, "v2", Action.REPLAY, (1, 0))]
     assert gzip.decompress(pack(known)).decode() == (
-        "uri\tbatch\tfile\tversion\taction\n"
-        "s3://raw/a b.csv\t1\t0\tv1\tTake\n"
-        "s3://raw/c.csv\t2\t3\tv2\tReplay:1:0\n"
+        "uri\tbatch\tfile\tversion\taction\tcontent\n"
+        "s3://raw/a b.csv\t1\t0\tv1\tTake\t\n"
+        "s3://raw/c.csv\t2\t3\tv2\tReplay:1:0\t\n"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from laptop import Laptop
 
 from featurestore.cli.delete import delete
+from featurestore.quarantine.replay import replay
 from featurestore.registry.project import open_project
 from featurestore.resources import DataPipeline, FeatureView
 from featurestore.storage import paths
@@ -86,6 +88,111 @@ def test_a_copied_project_keeps_its_files(laptop: Laptop, tmp_path: Path) -> Non
     copied.run()
     assert rows(copied) == [1]
     assert value(copied) == 1
+
+
+POLICIES = ["Reject", "Append", "Replace"]
+
+
+def touch(laptop: Laptop, name: str) -> None:
+    """Another time, the same bytes."""
+    path = laptop.folder / "raw" / name
+    modified_ns = path.stat().st_mtime_ns + 1_000_000
+    os.utime(path, ns=(modified_ns, modified_ns))
+
+
+def versions(laptop: Laptop) -> list[str]:
+    """What each batch did with what."""
+    ledger = laptop.ledger("p")
+    manifests = (ledger.manifest(n + 1) for n in range(ledger.last_batch()))
+    return [f"{entry.action} {entry.arrival.uri}" for manifest in manifests for entry in manifest.entries]
+
+
+@pytest.mark.parametrize("on_overwrite", POLICIES)
+def test_a_copy_whose_files_have_new_times_keeps_them_and_takes_only_new_and_changed_ones(
+    laptop: Laptop, tmp_path: Path, on_overwrite: str
+) -> None:
+    laptop.drop("b.parquet", MORE)
+    laptop.apply(pipeline(onOverwrite=on_overwrite), view())
+    laptop.run()
+    folder = shutil.copytree(laptop.folder, tmp_path / "copied", copy_function=shutil.copyfile)
+    copied = again(laptop, Path(folder))
+    for name in ("a.parquet", "b.parquet"):
+        touch(copied, name)
+    copied.run()
+    assert len(versions(copied)) == 2
+    copied.drop("c.parquet", ({**ROWS[0], "v": 3},))
+    copied.drop("b.parquet", ({**MORE[0], "v": 4},))
+    copied.run()
+    assert rows(copied) == {"Reject": [1, 2, 3], "Append": [1, 2, 3, 4], "Replace": [1, 3, 4]}[on_overwrite]
+    assert versions(copied)[2:] == ["Take raw/c.parquet", f"{TAKEN[on_overwrite]} raw/b.parquet"]
+    assert rows(laptop) == [1, 2]
+
+
+TAKEN = {"Reject": "Reject", "Append": "Take", "Replace": "Replace"}
+
+
+@pytest.mark.parametrize("on_overwrite", POLICIES)
+def test_a_file_of_the_same_size_with_other_content_is_overwritten(laptop: Laptop, on_overwrite: str) -> None:
+    laptop.apply(pipeline(source="raw/*.csv", format="CSV", onOverwrite=on_overwrite))
+    laptop.remove("a.parquet")
+    sizes = set()
+    for number in range(1, 4):
+        laptop.drop("a.csv", ({**ROWS[0], "v": number},))
+        touch(laptop, "a.csv")
+        sizes.add((laptop.folder / "raw" / "a.csv").stat().st_size)
+        laptop.run()
+        touch(laptop, "a.csv")
+        laptop.run()
+    assert len(sizes) == 1
+    assert versions(laptop) == ["Take raw/a.csv", *2 * [f"{TAKEN[on_overwrite]} raw/a.csv"]]
+    assert rows(laptop) == {"Reject": [1], "Append": [1, 2, 3], "Replace": [3]}[on_overwrite]
+
+
+def test_content_that_was_replaced_and_comes_back_with_a_new_time_replaces(laptop: Laptop) -> None:
+    laptop.apply(pipeline(onOverwrite="Replace"))
+    for number in (1, 2, 1):
+        laptop.drop("a.parquet", ({**ROWS[0], "v": number},))
+        laptop.run()
+        assert rows(laptop) == [number]
+
+
+def test_content_that_was_taken_and_is_put_back_over_a_refused_one_needs_nothing(laptop: Laptop) -> None:
+    laptop.apply(pipeline(onOverwrite="Reject"))
+    for number in (1, 2, 1):
+        laptop.drop("a.parquet", ({**ROWS[0], "v": number},))
+        laptop.run()
+    assert versions(laptop) == ["Take raw/a.parquet", "Reject raw/a.parquet"]
+
+
+@pytest.mark.parametrize("on_overwrite", POLICIES)
+@pytest.mark.parametrize("step", ["after-manifest", "after-dataset-commit", "after-result"])
+def test_a_file_touched_while_its_batch_is_under_way_is_taken_once(
+    laptop: Laptop, on_overwrite: str, step: str
+) -> None:
+    laptop.apply(pipeline(onOverwrite=on_overwrite))
+    with laptop.killed_at(step):
+        laptop.run()
+    touch(laptop, "a.parquet")
+    laptop.run()
+    assert rows(laptop) == [1]
+    assert versions(laptop) == ["Take raw/a.parquet"]
+
+
+def test_what_waits_in_quarantine_is_run_again_though_its_file_was_copied(laptop: Laptop) -> None:
+    rule = {"name": "small", "that": "v < 1"}
+    spec = pipeline()
+    spec["spec"]["expectations"] = [rule]
+    laptop.apply(spec)
+    laptop.run()
+    assert rows(laptop) == []
+    touch(laptop, "a.parquet")
+    laptop.apply(pipeline())
+    replay(laptop.storage, "p", now_us=laptop.clock(), base=str(laptop.folder))
+    laptop.run()
+    assert rows(laptop) == [1]
+    touch(laptop, "a.parquet")
+    laptop.run()
+    assert versions(laptop) == ["Take raw/a.parquet", "Replay raw/a.parquet"]
 
 
 def test_the_files_of_a_source_beside_the_project_are_known_by_their_way_there(

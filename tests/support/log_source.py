@@ -66,6 +66,12 @@ class LogSource:
         _, end = range_of(arrival.version)
         return arrival if _size(path_of(arrival.uri)) >= end else None
 
+    def is_same(self, arrival: Arrival, known: Sequence[KnownArrival]) -> bool:
+        return False
+
+    def pin(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        return entries
+
     def decide(self, arrival: Arrival, known: Sequence[KnownArrival]) -> Entry | None:
         taken = max((range_of(row.version)[1] for row in known), default=0)
         start, end = range_of(arrival.version)

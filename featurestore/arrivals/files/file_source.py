@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from threading import Event
 
 from featurestore.arrivals.arrival import Arrival
 from featurestore.arrivals.checkpoint import KnownArrival
-from featurestore.arrivals.files.listing import explain_empty, find_arrival, list_arrivals, look
+from featurestore.arrivals.files.content import content_digest, standing_digests
+from featurestore.arrivals.files.glob import Pattern
+from featurestore.arrivals.files.listing import explain_empty, find_pinned, list_arrivals, look
 from featurestore.arrivals.files.overwrites import decide
 from featurestore.arrivals.files.settling import StableFiles, ends_whole
 from featurestore.arrivals.files.watch import watch
 from featurestore.arrivals.manifest import Entry
 from featurestore.resources.data_pipeline import Source
+from featurestore.resources.location import locate
 from featurestore.resources.model import shared
+
+# Threads that read a batch's files before it is closed: reading and hashing wait for no interpreter.
+_HASHING = 2
 
 
 class FileSource:
@@ -41,7 +49,24 @@ class FileSource:
         return look(self._source, self._base, uris)
 
     def find(self, arrival: Arrival) -> Arrival | None:
-        return find_arrival(arrival.uri, self._environ, self._base)
+        return find_pinned(arrival, self._environ, self._base)
+
+    def is_same(self, arrival: Arrival, known: Sequence[KnownArrival]) -> bool:
+        standing = standing_digests(known, arrival.version)
+        return bool(standing) and self._content(arrival) in standing
+
+    def pin(self, entries: Sequence[Entry]) -> Iterator[Entry]:
+        if Pattern.of(self._source, self._base).is_local:
+            with ThreadPoolExecutor(_HASHING) as pool:
+                contents = pool.map(self._content, (entry.arrival for entry in entries))
+                for entry, content in zip(entries, contents, strict=True):
+                    if content is not None:
+                        yield replace(entry, arrival=replace(entry.arrival, content=content))
+        else:
+            yield from entries
+
+    def _content(self, arrival: Arrival) -> str | None:
+        return content_digest(locate(arrival.uri, self._base), arrival.version)
 
     def decide(self, arrival: Arrival, known: Sequence[KnownArrival]) -> Entry | None:
         return decide(arrival, known, self._source.on_overwrite)

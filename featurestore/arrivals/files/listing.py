@@ -18,6 +18,7 @@ from functools import cache
 from typing import Any
 
 from featurestore.arrivals.arrival import Arrival
+from featurestore.arrivals.files.content import content_digest, local_version
 from featurestore.arrivals.files.glob import Pattern, has_magic
 from featurestore.resources.data_pipeline import Source
 from featurestore.resources.location import locate
@@ -91,6 +92,27 @@ def find_arrival(
     return _arrival(uri, item)
 
 
+def find_pinned(
+    arrival: Arrival, environ: Mapping[str, str] | None = None, base: str | None = None
+) -> Arrival | None:
+    """The arrival if its file still is as a manifest pins it; if it was changed, as it is now; None if it is not there.
+
+    A local file of which only the time was changed is as it was. Arguments as of :func:`find_arrival`.
+
+    Raises:
+        StorageError: storage did not answer.
+    """
+    now = find_arrival(arrival.uri, environ, base)
+    if now is None or now.version == arrival.version:
+        return arrival if now else None
+    is_same = (
+        arrival.content
+        and now.size_bytes == arrival.size_bytes
+        and content_digest(locate(arrival.uri, base), now.version) == arrival.content
+    )
+    return arrival if is_same else now
+
+
 def explain_empty(source: Source, base: str | None = None, environ: Mapping[str, str] | None = None) -> str:
     """Why a listing that succeeded may have been empty, for people. Arguments as of :func:`list_arrivals`."""
     pattern = Pattern.of(source, base)
@@ -145,8 +167,7 @@ def _local(path: str, uri: str) -> Arrival | None:
     status = _status(path)
     if status is None or not stat.S_ISREG(status.st_mode) or not _is_text(path):
         return None
-    version = f"{status.st_mtime_ns}-{status.st_size}"
-    return Arrival(uri, version, status.st_size, status.st_mtime_ns // 1000)
+    return Arrival(uri, local_version(status), status.st_size, status.st_mtime_ns // 1000)
 
 
 def _status(path: str) -> os.stat_result | None:

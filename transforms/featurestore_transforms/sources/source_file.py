@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 
 from featurestore.arrivals.arrival import Arrival
-from featurestore.arrivals.files.listing import find_arrival
+from featurestore.arrivals.files.listing import find_pinned
 from featurestore.errors import StorageError
 from featurestore.resources.data_pipeline import Compression
 from featurestore.storage.credentials import source_environ
@@ -60,7 +60,7 @@ def require_pinned(arrival: Arrival) -> None:
         StorageError: storage did not answer.
     """
     with sparing_others(arrival):
-        now = find_arrival(arrival.uri, source_environ())
+        now = find_pinned(arrival, source_environ())
     if now is None:
         raise UnreadableFile("file:gone", "the file was deleted before it was read")
     if now.version != arrival.version:
