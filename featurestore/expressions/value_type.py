@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -110,3 +111,12 @@ def declared(column: str) -> ValueType:
     'int'
     """
     return _DECLARED[column]
+
+
+def known_types(columns: Mapping[str, str]) -> dict[str, ValueType]:
+    """Column to type, where the name of its type is one that resources may declare.
+
+    >>> {name: str(kind) for name, kind in known_types({"a": "int8", "b": "struct<x: int64>", "c": ""}).items()}
+    {'a': 'int'}
+    """
+    return {name: _DECLARED[kind] for name, kind in columns.items() if kind in _DECLARED}

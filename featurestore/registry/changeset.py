@@ -42,16 +42,19 @@ class ChangeAction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """What is known of a pipeline's dataset. ``size_bytes``: of its files as they lie in storage."""
+    """What is known of a pipeline's dataset. ``size_bytes``: of its files as they lie in storage.
+
+    ``columns``: name to the name of its type.
+    """
 
     rows: int
     size_bytes: int
-    columns: tuple[str, ...] = ()
+    columns: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def after(cls, result: BatchResult) -> Dataset:
         """As the batch left it, which is told without a data engine."""
-        return cls(result.dataset_rows, result.dataset_bytes, tuple(result.dataset_columns))
+        return cls(result.dataset_rows, result.dataset_bytes, result.dataset_columns)
 
 
 @dataclass(frozen=True, slots=True)

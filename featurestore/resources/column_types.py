@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from featurestore.errors import SpecError
 from featurestore.expressions.check import checked
-from featurestore.expressions.value_type import Kind, ValueType, declared
+from featurestore.expressions.value_type import Kind, ValueType, declared, known_types
 from featurestore.resources.data_pipeline import DataPipelineSpec
 from featurestore.resources.transform import Cast, Derive, Drop, Lookup, Python, Rename, Select, Sql, Step
 
@@ -14,14 +14,14 @@ Types = Mapping[str, ValueType]
 """Columns whose types are known."""
 
 
-def source_types(spec: DataPipelineSpec) -> Types:
-    """Before the first step."""
-    return {column.name: declared(column.type) for column in spec.columns or ()}
+def source_types(spec: DataPipelineSpec, found: Mapping[str, str] | None = None) -> Types:
+    """Before the first step. ``found``: columns that files were seen to have, to the names of their types."""
+    return {**known_types(found or {}), **{one.name: declared(one.type) for one in spec.columns or ()}}
 
 
-def dataset_types(spec: DataPipelineSpec) -> Types:
-    """After the last step."""
-    types = source_types(spec)
+def dataset_types(spec: DataPipelineSpec, found: Mapping[str, str] | None = None) -> Types:
+    """After the last step. ``found``: as in :func:`source_types`."""
+    types = source_types(spec, found)
     for transform in spec.transforms:
         types = types_after(transform.step, types)
     return types
@@ -53,6 +53,30 @@ def types_after(step: Step, types: Types) -> Types:
             kept = {name: kind for name, kind in types.items() if name not in made}
             return {**kept, **{name: kind for name, kind in made.items() if kind is not None}}
     return types
+
+
+_NUMBERS = ("int8", "int16", "int32", "int64", "float32", "float64")
+_BECOMES = {
+    "string": frozenset((*_NUMBERS, "bool", "date", "timestamp", "bytes")),
+    **dict.fromkeys((*_NUMBERS, "bool"), frozenset((*_NUMBERS, "bool", "string"))),
+    "date": frozenset(("timestamp", "string")),
+    "timestamp": frozenset(("date", "string")),
+    "bytes": frozenset(),
+}
+
+
+def may_become(source: str, wanted: str) -> bool:
+    """Whether values of one type can be had in another, as ``expressions/run/cast.py`` has it; True where that is not known.
+
+    >>> may_become("string", "int64"), may_become("int64", "timestamp"), may_become("decimal(9, 2)", "date")
+    (True, False, True)
+    """
+    if source.startswith("list<") and wanted.startswith("list<"):
+        inner = source[5:-1]
+        return inner == "" or may_become(inner, wanted[5:-1])
+    if source.startswith("list<"):
+        return False
+    return source == wanted or source not in _BECOMES or wanted in _BECOMES[source]
 
 
 def _type(text: str, types: Types) -> ValueType | None:

@@ -6,6 +6,7 @@ a ``select``. After ``sql`` and ``python`` they are not.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,11 +15,15 @@ from typing import Protocol
 from featurestore.errors import SpecError, did_you_mean
 from featurestore.expressions.check import check_condition, check_expression
 from featurestore.expressions.query_text import query_text
+from featurestore.expressions.value_type import known_types
 from featurestore.resources import DataPipeline, FeatureView, Resource
+from featurestore.resources.aggregate_functions import TYPES
 from featurestore.resources.callable import check_callable
-from featurestore.resources.column_types import Types, dataset_types, source_types, types_after
+from featurestore.resources.column_types import Types, dataset_types, may_become, source_types, types_after
 from featurestore.resources.columns import Shape
+from featurestore.resources.feature_view import FeatureViewSpec
 from featurestore.resources.kinds import references
+from featurestore.resources.outputs import aggregate_input_type
 from featurestore.resources.transform import (
     Cast,
     Deduplicate,
@@ -34,6 +39,7 @@ from featurestore.resources.transform import (
     Sql,
     Transform,
 )
+from featurestore.resources.value import COLUMN_PATTERN, ColumnType
 
 Columns = frozenset[str] | None
 """Names of columns; None if they are not known."""
@@ -44,16 +50,20 @@ class KnownResources:
     """What there is besides the files.
 
     ``resources``: those accepted before. ``schemas``: pipeline to the columns of its dataset, where there is
-    one. ``folders``: where the modules of callables are looked for; None where they cannot be seen, as in a
+    one, with the names of their types. ``sources``: pipeline to the columns that its files were seen to have, in
+    the same way; "" where the type is not known. ``tried``: pipelines whose ``schemas`` are what the spec that is
+    given made of files. ``folders``: where the modules of callables are looked for; None where they cannot be seen, as in a
     cluster, whose Jobs bring their own. ``growing``: things are applied in any order, so what is named and not
     there is waited for, and is not a problem. ``broken``: kind and name of resources whose own document is wrong.
     """
 
     resources: Collection[Resource] = ()
-    schemas: Mapping[str, Collection[str]] = field(default_factory=dict)
+    schemas: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     folders: Sequence[Path] | None = None
     growing: bool = False
     broken: Collection[tuple[str, str]] = ()
+    sources: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    tried: Collection[str] = ()
 
 
 class Placed(Protocol):
@@ -105,7 +115,8 @@ class _References:
 
     def pipeline(self, at: Placed, pipeline: DataPipeline) -> Iterator[SpecError]:
         spec = pipeline.spec
-        shape, types = Shape.of_source(spec), source_types(spec)
+        found = self._known.sources.get(pipeline.metadata.name)
+        shape, types = Shape.of_source(spec, found), source_types(spec, found)
         for n, transform in enumerate(spec.transforms):
             where = ("spec", "transforms", n, _field(transform))
             yield from self._step(at, where, transform, shape.names, types, pipeline.metadata.name)
@@ -128,11 +139,11 @@ class _References:
         yield from self.named(at)
         columns = self._dataset(name)
         source = self._pipeline(name)
-        types = (
-            {}
-            if source is None or ("DataPipeline", name) in self._known.broken
-            else dataset_types(source.spec)
-        )
+        had = self._known.schemas.get(name, {})
+        types: Types = {}
+        if source is not None and ("DataPipeline", name) not in self._known.broken:
+            # A column of the dataset keeps its type, whatever later specs make of it.
+            types = {**dataset_types(source.spec, self._known.sources.get(name)), **known_types(had)}
         named: dict[tuple[str | int, ...], str | None] = {
             ("timestampField",): spec.timestamp_field,
             ("createdTimestampField",): spec.created_timestamp_field,
@@ -144,6 +155,7 @@ class _References:
                 yield from _column(at, ("spec", *path), column, columns)
         if spec.filter is not None:
             yield from _condition(at, ("spec", "filter"), spec.filter, columns, types)
+        yield from _misfits(at, spec, had)
         for n, feature in enumerate(spec.features):
             where = ("spec", "features", n)
             if feature.column is not None:
@@ -184,6 +196,8 @@ class _References:
                     yield from _column(at, (*where, "columns", name), name, columns)
             case Select() | Drop():
                 for n, name in enumerate(step.columns):
+                    if isinstance(step, Drop) and not re.match(COLUMN_PATTERN, name):
+                        continue  # Of a name that no later step could use; it is left out where files are read.
                     yield from _column(at, (*where, "columns", n), name, columns)
             case Sort():
                 for n, key in enumerate(step.by):
@@ -252,9 +266,41 @@ class _References:
         columns = Shape.of_dataset(pipeline.spec).names
         had = self._known.schemas.get(name)
         if columns is None:
-            same = self._before.get(("DataPipeline", name)) == pipeline
+            same = name in self._known.tried or self._before.get(("DataPipeline", name)) == pipeline
             return frozenset(had) if had is not None and same else None
         return columns | frozenset(had or ())
+
+
+def _misfits(at: Placed, spec: FeatureViewSpec, had: Mapping[str, str]) -> Iterator[SpecError]:
+    """Columns of the dataset whose values never become what the view wants of them."""
+    wanted: list[tuple[tuple[str | int, ...], str, str]] = [
+        (("entity", "joinKeys", n, "type"), key.name, key.type.value)
+        for n, key in enumerate(spec.entity.join_keys)
+    ]
+    wanted.append((("timestampField",), spec.timestamp_field, ColumnType.TIMESTAMP.value))
+    if spec.created_timestamp_field is not None:
+        wanted.append((("createdTimestampField",), spec.created_timestamp_field, ColumnType.TIMESTAMP.value))
+    for n, feature in enumerate(spec.features):
+        if feature.column is not None:
+            wanted.append((("features", n, "type"), feature.column, feature.type.value))
+        elif feature.aggregate is not None and not TYPES[feature.aggregate.function].counts:
+            kept = aggregate_input_type(feature).value
+            wanted.append((("features", n, "aggregate", "column"), feature.aggregate.column, kept))
+    for path, column, kind in wanted:
+        got = had.get(column, "")
+        where = at.where("spec", *path)
+        if path[0] == "entity" and kind == "string" and got == "timestamp":
+            hint = "A timestamp can be written in many ways: declare the column as string in the pipeline"
+            yield SpecError(
+                "a timestamp cannot be a string key", where=where, got=f"column {column!r}", hint=hint
+            )
+        elif not may_become(got, kind):
+            hint = "Derive a column of that type in the pipeline, or declare another type"
+            if kind == "timestamp" and got.startswith(("int", "float")):
+                hint = "A number has no unit of time: convert it to a timestamp in the pipeline"
+            yield SpecError(
+                f"the values of column {column!r} do not fit", where=where, wanted=kind, got=got, hint=hint
+            )
 
 
 def _field(transform: Transform) -> str:

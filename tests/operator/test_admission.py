@@ -35,7 +35,7 @@ VIEW: dict[str, Any] = {
         "features": [{"name": "delay", "type": "float64", "column": "delay"}],
     },
 }
-COLUMNS = ("tailnum", "landed", "delay", "distance")
+COLUMNS = {"tailnum": "string", "landed": "timestamp", "delay": "float64", "distance": "int64"}
 STORED = FeatureStore.model_validate(STORE)
 FLIGHTS = DataPipeline.model_validate(PIPELINE)
 DELAYS = FeatureView.model_validate(VIEW)

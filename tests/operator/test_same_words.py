@@ -36,7 +36,7 @@ VIEW = {
         "features": [{"name": "delay", "type": "float64", "column": "delay"}],
     },
 }
-COLUMNS = ("tailnum", "landed", "delay")
+COLUMNS = {"tailnum": "string", "landed": "timestamp", "delay": "float64"}
 
 
 def with_spec(resource: dict[str, Any], **spec: Any) -> dict[str, Any]:

@@ -36,7 +36,11 @@ VIEW: dict[str, Any] = {
         ],
     },
 }
-DATASETS = {"flights": Dataset(rows=1000, size_bytes=64_000, columns=("tailnum", "delay", "arrived_at"))}
+DATASETS = {
+    "flights": Dataset(
+        rows=1000, size_bytes=64_000, columns=dict.fromkeys(("tailnum", "delay", "arrived_at"), "")
+    )
+}
 
 
 def changed(value: dict[str, Any], **spec: Any) -> dict[str, Any]:

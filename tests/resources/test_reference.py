@@ -10,10 +10,12 @@ import pytest
 from featurestore.errors import SpecError
 from featurestore.resources import FeatureView, Resource
 from featurestore.resources.callable import check_callable
+from featurestore.resources.column_types import may_become
 from featurestore.resources.columns import Shape
 from featurestore.resources.document import load
 from featurestore.resources.reference import KnownResources, check_references
 from featurestore.resources.transform import Transform
+from featurestore.resources.value import ColumnType
 
 PIPELINE = "kind: DataPipeline\nmetadata: {name: flights}\nspec:\n  source: {uri: raw/*.csv, format: CSV}\n"
 VIEW = """kind: FeatureView
@@ -52,21 +54,23 @@ def test_an_absent_pipeline_lists_those_there_are(tmp_path: Path) -> None:
 
 
 def test_columns_of_the_dataset_are_compared_while_the_pipeline_stays(tmp_path: Path) -> None:
-    known = KnownResources(accepted(PIPELINE, tmp_path), {"flights": ["tailnum", "landed", "dep_delay"]})
+    known = KnownResources(
+        accepted(PIPELINE, tmp_path), {"flights": dict.fromkeys(["tailnum", "landed", "dep_delay"], "")}
+    )
     assert problems(VIEW, tmp_path, known) == [
         "unknown column 'delay': in spec.yaml:7: spec.features[0].column. Did you mean 'dep_delay'?"
     ]
 
 
 def test_columns_of_the_dataset_are_not_compared_when_the_pipeline_changes(tmp_path: Path) -> None:
-    known = KnownResources(accepted(PIPELINE, tmp_path), {"flights": ["tailnum"]})
+    known = KnownResources(accepted(PIPELINE, tmp_path), {"flights": {"tailnum": "string"}})
     steps = "  transforms: [{derive: {columns: {delay: a - b, landed: c}}}]\n"
     assert problems(PIPELINE + steps + "---\n" + VIEW, tmp_path, known) == []
 
 
 def test_columns_that_came_later_are_known_beside_those_declared(tmp_path: Path) -> None:
     columns = "  columns: [{name: tailnum, type: string}, {name: landed, type: timestamp}]\n"
-    known = KnownResources((), {"flights": ["delay"]})
+    known = KnownResources((), {"flights": {"delay": "float64"}})
     assert problems(PIPELINE + columns + "---\n" + VIEW, tmp_path, known) == []
 
 
@@ -172,3 +176,86 @@ def test_a_callable_that_is_not_there_lists_what_is(text: str, said: str, projec
     with pytest.raises(SpecError) as caught:
         check_callable(text, [project], where="spec")
     assert said in str(caught.value)
+
+
+STORED = {"tailnum": "string", "landed": "timestamp", "delay": "float64", "note": "string", "day": "date"}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("filter: x", "filter: note > 5"), "types do not fit: in spec.yaml:8: spec.filter, wanted"),
+        (
+            ("column: delay}", "expression: 'note * 2'}"),
+            "types do not fit: in spec.yaml:7: spec.features[0].expression, wanted",
+        ),
+        (
+            ("type: float64, column: delay", "type: date, column: delay"),
+            "the values of column 'delay' do not fit: in spec.yaml:7: spec.features[0].type, wanted date, got float64",
+        ),
+        (
+            ("timestampField: landed", "timestampField: delay"),
+            "the values of column 'delay' do not fit: in spec.yaml:6: spec.timestampField, wanted timestamp, got float64. "
+            "A number has no unit of time",
+        ),
+        (
+            ("name: tailnum, type: string", "name: landed, type: string"),
+            "a timestamp cannot be a string key: in spec.yaml:4: spec.entity.joinKeys[0].type",
+        ),
+        (
+            ("name: tailnum, type: string", "name: day, type: int64"),
+            "the values of column 'day' do not fit: in spec.yaml:4: spec.entity.joinKeys[0].type, wanted int64, got date",
+        ),
+        (
+            ("column: delay}", "aggregate: {function: Mean, column: day, windows: [1d]}}"),
+            "the values of column 'day' do not fit: in spec.yaml:7: spec.features[0].aggregate.column, "
+            "wanted float64, got date",
+        ),
+    ],
+    ids=["filter", "expression", "type of a feature", "time", "time as a key", "key", "aggregate"],
+)
+def test_a_view_is_checked_against_the_types_that_its_dataset_has(
+    tmp_path: Path, change: tuple[str, str], said: str
+) -> None:
+    known = KnownResources(accepted(PIPELINE, tmp_path), {"flights": STORED})
+    right = VIEW + "  filter: x\n".replace("x", "delay > 0")
+    assert problems(right, tmp_path, known) == []
+    [problem] = problems(
+        (VIEW + "  filter: x\n").replace(*change).replace("filter: x", "filter: delay > 0"), tmp_path, known
+    )
+    assert problem.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        ("rename: {columns: {dely: late}}", "unknown column 'dely'"),
+        ("filter: {where: dely > 0}", "unknown column 'dely'"),
+        ("filter: {where: note > 5}", "types do not fit"),
+        ("derive: {columns: {x: note * 2}}", "types do not fit"),
+    ],
+)
+def test_steps_are_checked_against_the_columns_that_files_were_seen_to_have(
+    tmp_path: Path, step: str, said: str
+) -> None:
+    known = KnownResources(sources={"flights": STORED})
+    [problem] = problems(PIPELINE + f"  transforms: [{{{step}}}]\n", tmp_path, known)
+    assert problem.startswith(said)
+    assert "spec.yaml:5: spec.transforms[0]" in problem
+    assert problems(PIPELINE + f"  transforms: [{{{step}}}]\n", tmp_path, KnownResources()) == []
+
+
+def test_a_column_whose_name_no_step_could_use_may_be_dropped(tmp_path: Path) -> None:
+    known = KnownResources(sources={"flights": STORED})
+    assert problems(PIPELINE + "  transforms: [{drop: {columns: [__deleted]}}]\n", tmp_path, known) == []
+
+
+def test_whether_a_type_may_become_another_is_what_casts_say() -> None:
+    import polars as pl
+
+    from featurestore.expressions.run.cast import fit, polars_type
+
+    for source in ColumnType:
+        for wanted in ColumnType:
+            found = fit(pl.col("a"), polars_type(source), wanted.value)
+            assert may_become(source.value, wanted.value) == (found is not None), (source, wanted)

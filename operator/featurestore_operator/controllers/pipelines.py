@@ -278,8 +278,8 @@ def learned(found: dict[str, Any]) -> Learned | None:
     return Learned(kept["bytesIn"], kept["peakBytes"]) if kept else None
 
 
-def columns(store: OpenStore, pipeline: str) -> Collection[str] | None:
-    """Columns of the pipeline's dataset; None before its first commit.
+def columns(store: OpenStore, pipeline: str) -> Mapping[str, str] | None:
+    """Columns of the pipeline's dataset, with the names of their types; None before its first commit.
 
     Raises:
         StorageError: storage did not answer.

@@ -7,7 +7,7 @@ are applied in any order; ``reconcile`` says that it is waited for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -21,8 +21,8 @@ from featurestore.resources.reference import KnownResources, check_references
 from featurestore_operator.kube.parse import has_place, parse
 
 R = TypeVar("R", bound=Resource)
-Columns = Callable[[str], Collection[str] | None]
-"""Columns of a pipeline's dataset; None before its first commit. Asked only if a spec is new."""
+Columns = Callable[[str], Mapping[str, str] | None]
+"""Columns of a pipeline's dataset, with the names of their types; None before its first commit. Asked only if a spec is new."""
 
 
 @dataclass(frozen=True, slots=True)
