@@ -65,7 +65,8 @@ _QUERIES = """## Queries
 An `sql` step is one SELECT over the table `self`: the good rows of one file. It runs in DuckDB with one thread, which
 reads, groups, adds and joins the rows in one order: so the same rows give the same rows, in the same order, with the same
 bits, in each run, also where ORDER BY leaves ties, with LIMIT, and in sums of floats. A query that says no order has its
-rows sorted. It may take 1 GiB of memory and 300 seconds: a file whose query takes more goes to quarantine and says so.
+rows sorted. It may take half of `spec.resources.memory` and 300 seconds: a file whose query takes more goes to quarantine and
+says so.
 
 Literals, `/`, `//`, `%` and times are as in expressions. A whole number that leaves int64, and a value outside of what a
 function takes, such as `SQRT(-1)`, sends its file to quarantine: a query has no row of its own to blame. Names are not told

@@ -21,7 +21,7 @@ from featurestore.resources.metadata import (
 from featurestore.resources.model import Model
 from featurestore.resources.quantity import Bytes, Duration, PositiveDuration
 from featurestore.resources.resource import Resource
-from featurestore.resources.rule import SpecRule, Unique
+from featurestore.resources.rule import MOST_EXPRESSIONS, SpecRule, Unique, bounded_text
 from featurestore.resources.text_format import CsvOptions, JsonOptions
 from featurestore.resources.transform import SortKey, Transform
 from featurestore.resources.value import ColumnName, ColumnType, Expression, SourceName
@@ -241,6 +241,17 @@ class DataPipelineSpec(Model):
     tags: Tags = Field({}, description="Names and values to find it by.")
 
     @property
+    def expressions(self) -> tuple[str, ...]:
+        """The texts of all its expressions."""
+        found: list[str] = []
+        for transform in self.transforms:
+            if transform.derive is not None:
+                found += transform.derive.columns.values()
+            if transform.filter is not None:
+                found.append(transform.filter.where)
+        return (*found, *(expectation.that for expectation in self.expectations))
+
+    @property
     def looked_up(self) -> tuple[str, ...]:
         """The pipelines whose datasets its steps join, each once."""
         return tuple(dict.fromkeys(step.lookup.pipeline for step in self.transforms if step.lookup))
@@ -264,6 +275,16 @@ class DataPipelineSpec(Model):
             ),
             field="columns",
         ),
+        SpecRule(
+            message=f"a pipeline must not derive more than {MOST_EXPRESSIONS:,} columns",
+            holds=lambda spec: (
+                sum(len(step.derive.columns) for step in spec.transforms if step.derive) <= MOST_EXPRESSIONS
+            ),
+            cel="!has(self.transforms) || self.transforms.map(t, has(t.derive) ? t.derive.columns.size() : 0).sum()"
+            f" <= {MOST_EXPRESSIONS}",
+            field="transforms",
+        ),
+        bounded_text(lambda spec: spec.expressions, "transforms"),
     )
 
 

@@ -11,9 +11,9 @@ from featurestore.resources.aggregate_functions import AggregateFunction, type_r
 from featurestore.resources.data_pipeline import Resources, Suspend
 from featurestore.resources.metadata import DeletionPolicy, Description, Name, Owner, Tags
 from featurestore.resources.model import Model
-from featurestore.resources.quantity import Duration, PositiveDuration, format_duration
+from featurestore.resources.quantity import PositiveDuration, format_duration
 from featurestore.resources.resource import Resource
-from featurestore.resources.rule import SpecRule, Unique, at_most_one, repeated
+from featurestore.resources.rule import SpecRule, Unique, at_most_one, bounded_text, repeated
 from featurestore.resources.value import ColumnName, ColumnType, Expression, FeatureName, KeyType
 
 RESERVED = ("event_timestamp", "created_timestamp")
@@ -135,7 +135,7 @@ class FeatureViewSpec(Model):
     created_timestamp_field: ColumnName | None = Field(
         None, description="Column with the time a row became known. Else the time its batch was planned."
     )
-    ttl: Duration | None = Field(
+    ttl: PositiveDuration | None = Field(
         None,
         description="Age past which a value must not be used, offline and online. Else values never age.",
     )
@@ -183,6 +183,10 @@ class FeatureViewSpec(Model):
                 )
             ),
             field="features",
+        ),
+        bounded_text(
+            lambda spec: [spec.filter or "", *(feature.expression or "" for feature in spec.features)],
+            "features",
         ),
     )
 

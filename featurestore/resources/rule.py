@@ -52,6 +52,20 @@ class Unique:
     key: str = ""
 
 
+MOST_EXPRESSIONS = 1000
+MOST_CHARACTERS = 100_000
+"""Of all expressions of one resource together. Reading and planning take seconds then, and with ten times as many minutes."""
+
+
+def bounded_text(texts: Callable[[Any], Iterable[str]], field: str) -> SpecRule:
+    """All expressions of a resource together are not longer than what is read and planned in seconds."""
+    return SpecRule(
+        message=f"all expressions together must not have more than {MOST_CHARACTERS:,} characters",
+        holds=lambda spec: sum(map(len, texts(spec))) <= MOST_CHARACTERS,
+        field=field,
+    )
+
+
 def repeated(values: Iterable[Hashable]) -> list[str]:
     """The values that occur more than once, as text.
 

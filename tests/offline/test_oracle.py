@@ -57,7 +57,7 @@ def tables(draw: st.DrawFn) -> dict[str, Any]:
         "keys": {"k": "string", "n": "int32"} if composite else {"k": "string"},
         "files": draw(st.lists(st.lists(rows(composite), min_size=1, max_size=8), max_size=4)),
         "labels": draw(st.lists(st.tuples(key, st.none() | st.integers(-30, 50)), max_size=10)),
-        "ttl": draw(st.sampled_from([None, "0s", "3us", "20us"])),
+        "ttl": draw(st.sampled_from([None, "1us", "3us", "20us"])),
         "as_of": draw(st.none() | st.integers(-1, 3)),
         "row_group_rows": draw(st.integers(1, 5)),
         "sorted": draw(st.booleans()),

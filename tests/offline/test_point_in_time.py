@@ -32,10 +32,13 @@ def test_without_a_ttl_values_never_age(case: MakeCase, row: MakeRow) -> None:
     assert view.ask([(("a",), 4 * 10**15)])["x"] == [(7, "PRESENT")]
 
 
-def test_a_ttl_of_zero_takes_values_of_the_very_moment_only(case: MakeCase, row: MakeRow) -> None:
-    view = case(ttl="0s")
+def test_the_shortest_ttl_takes_values_of_the_very_moment_and_the_one_before(
+    case: MakeCase, row: MakeRow
+) -> None:
+    view = case(ttl="1us")
     view.add(row(("a",), 5, {"x": 7}))
-    assert [status for _, status in view.ask([(("a",), 5), (("a",), 6)])["x"]] == [
+    assert [status for _, status in view.ask([(("a",), 5), (("a",), 6), (("a",), 7)])["x"]] == [
+        "PRESENT",
         "PRESENT",
         "OUTSIDE_MAX_AGE",
     ]

@@ -216,3 +216,26 @@ def test_a_feature_that_leaves_out_its_column_needs_no_other_build() -> None:
     long = {**spec, "features": [{"name": "v", "type": "int64", "column": "v"}]}
     digests = {build_digest(FeatureViewSpec.model_validate(it), "uid") for it in (short, long)}
     assert len(digests) == 1
+
+
+@pytest.mark.parametrize("kind", ["DataPipeline", "FeatureView"])
+def test_all_expressions_of_a_resource_together_are_bounded(kind: str) -> None:
+    def given(expressions: int) -> dict[str, Any]:
+        text = "a" * 4000
+        names = [f"c{n}" for n in range(expressions)]
+        spec: dict[str, Any] = {
+            "source": {"uri": "raw/*.csv", "format": "CSV"},
+            "transforms": [{"derive": {"columns": dict.fromkeys(names, text)}}],
+        }
+        if kind == "FeatureView":
+            spec = {
+                "entity": {"name": "e", "joinKeys": [{"name": "k", "type": "string"}]},
+                "source": {"pipeline": "p"},
+                "timestampField": "t",
+                "features": [{"name": name, "type": "float64", "expression": text} for name in names],
+            }
+        return {"kind": kind, "metadata": {"name": "x"}, "spec": spec}
+
+    KINDS[kind].model.model_validate(given(25))
+    with pytest.raises(ValidationError, match="must not have more than 100,000 characters"):
+        KINDS[kind].model.model_validate(given(26))

@@ -52,6 +52,7 @@ def steps() -> Steps:
             [Transform.model_validate(transform) for transform in transforms],
             lookups or {},
             rules,
+            1 << 30,
         )
         wanted = [Expectation.model_validate(expectation) for expectation in expectations]
         marked = mark_broken(frame, wanted, rules).collect()

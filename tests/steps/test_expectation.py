@@ -81,7 +81,7 @@ def test_files_give_the_same_rows_together_and_one_by_one(
 
     def run(frame: pl.DataFrame) -> pl.DataFrame:
         rules = RowRules()
-        out = apply_transforms(rules.begin(frame.lazy()), transforms, {}, rules)
+        out = apply_transforms(rules.begin(frame.lazy()), transforms, {}, rules, 1 << 30)
         return mark_broken(out, wanted, rules).collect()
 
     together = run(pl.concat(frames))

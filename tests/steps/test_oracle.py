@@ -130,7 +130,7 @@ def ours(rows: list[Row], steps: list[str], expectations: list[dict[str, str]]) 
     rules = RowRules()
     frame = rules.begin(pl.LazyFrame([{name: row[name] for name in SCHEMA} for row in rows], schema=SCHEMA))
     transforms = [Transform.model_validate(STEPS[step][0]) for step in steps]
-    frame = apply_transforms(frame, transforms, {"planes": planes()}, rules)
+    frame = apply_transforms(frame, transforms, {"planes": planes()}, rules, 1 << 30)
     frame = mark_broken(frame, [Expectation.model_validate(one) for one in expectations], rules)
     made = frame.collect(engine="streaming").rows(named=True)
     return [{**row, RULE: None if row[RULE] is None else rules.found[row[RULE]].name} for row in made]

@@ -42,7 +42,7 @@ def plan(
 ) -> pl.LazyFrame:
     rules = RowRules()
     frame = apply_transforms(
-        rules.begin(file), [Transform.model_validate(step) for step in steps], lookups, rules
+        rules.begin(file), [Transform.model_validate(step) for step in steps], lookups, rules, 1 << 30
     )
     return mark_broken(frame, [Expectation.model_validate(one) for one in expectations], rules)
 

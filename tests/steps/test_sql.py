@@ -13,7 +13,10 @@ import pytest
 
 from featurestore.errors import SpecError
 from featurestore.expressions.query_text import query_text
+from featurestore.storage.delta import FILE, ROW
 from featurestore_transforms.steps.query_engine import answer
+from featurestore_transforms.steps.rules import RULE
+from featurestore_transforms.steps.sql import run_query
 
 FLIGHTS = {"tailnum": ["N1", "N2", None], "distance": [100, 2000, 30]}
 
@@ -89,7 +92,7 @@ frame = pl.DataFrame({"k": [f"key {i * 7919 % 5000}" for i in range(20000)], "__
 frame = frame.with_columns(x=1.0 / (pl.col("__row") + 3), y=pl.col("__row") % 7)
 frame = frame.with_columns(pl.lit(0, pl.Int32).alias("__file"), pl.lit(None, pl.Int16).alias("__rule"))
 for query in sys.argv[1:]:
-    made = run_query(frame.lazy(), query, "spec").collect(engine="streaming")
+    made = run_query(frame.lazy(), query, "spec", 1 << 30).collect(engine="streaming")
     print(hashlib.sha256(repr(made.rows()).encode()).hexdigest(), made.height, made["__row"].max())
 """
 _QUERIES = [
@@ -150,6 +153,16 @@ def test_a_query_that_takes_too_much_is_ended_with_the_reason(query: str, reason
         SpecError, match=rf"the query takes {reason}: in spec, wanted at most .* and {max_s} s"
     ):
         answer(rows, query_text(query, where="spec"), "spec", max_bytes=128 << 20, max_s=max_s)
+
+
+def test_a_query_may_use_half_of_the_memory_that_the_run_has() -> None:
+    rows = pl.DataFrame({"k": range(2000), "s": ["x" * 1000] * 2000}).with_columns(
+        pl.lit(0, pl.Int32).alias(FILE), pl.col("k").alias(ROW), pl.lit(None, pl.Int16).alias(RULE)
+    )
+    query = "SELECT ARRAY_AGG(s || k) AS s FROM self"
+    assert run_query(rows.lazy(), query, "spec", 256 << 20).collect().height == 1
+    with pytest.raises(SpecError, match=r"too much memory.*at most 2.0 MiB.*Raise spec.resources.memory"):
+        run_query(rows.lazy(), query, "spec", 4 << 20)
 
 
 def test_times_of_a_query_are_utc(steps: Any) -> None:

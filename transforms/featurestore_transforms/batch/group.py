@@ -74,7 +74,7 @@ class BatchPlan:
         """All rows after the transforms and expectations; good ones have no mark."""
         policy = self.spec.schema_policy
         rows = conform(members, policy, rules)
-        rows = apply_transforms(rows, self.spec.transforms, self.lookups, rules)
+        rows = apply_transforms(rows, self.spec.transforms, self.lookups, rules, self.spec.resources.memory)
         rows = mark_broken(rows, self.spec.expectations, rules)
         for member in members:
             if member.only is not None:

@@ -14,16 +14,16 @@ import polars as pl
 from featurestore.errors import SpecError
 from featurestore.humanize import size
 
-MAX_BYTES = 1 << 30
-"""What a query may keep while it runs, and what it may give."""
 MAX_S = 300.0
 _WANTED = "at most {} and {:.0f} s for the rows of one file"
 
 
 def answer(
-    rows: pl.DataFrame, text: str, where: str, *, max_bytes: int = MAX_BYTES, max_s: float = MAX_S
+    rows: pl.DataFrame, text: str, where: str, *, max_bytes: int, max_s: float = MAX_S
 ) -> pl.DataFrame:
     """What a query for DuckDB gives. Its table ``self`` has the rows.
+
+    ``max_bytes``: what it may keep while it runs, and what it may give.
 
     Raises:
         SpecError: it does not fit the rows, or takes more than it may.
@@ -55,7 +55,11 @@ def answer(
             raise SpecError("the query takes too long", where=where, wanted=wanted, got="more") from error
         except duckdb.OutOfMemoryException as error:
             raise SpecError(
-                "the query takes too much memory", where=where, wanted=wanted, got="more"
+                "the query takes too much memory",
+                where=where,
+                wanted=wanted,
+                got="more",
+                hint="Raise spec.resources.memory: a query may use half of it",
             ) from error
         except duckdb.Error as error:
             hint = ""

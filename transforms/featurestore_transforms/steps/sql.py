@@ -20,17 +20,18 @@ def seen(frame: pl.LazyFrame) -> pl.LazyFrame:
     return frame.filter(is_good()).select(*user_columns(frame), ROW)
 
 
-def run_query(frame: pl.LazyFrame, query: str, where: str) -> pl.LazyFrame:
+def run_query(frame: pl.LazyFrame, query: str, where: str, memory_bytes: int) -> pl.LazyFrame:
     """What the query makes of the good rows of one file, with the marked rows.
 
     The same rows give the same rows with the same numbers again, even if the query says nothing of their order.
+    ``memory_bytes``: what the run may take. The query may use half of it: the rows themselves need some.
 
     Raises:
         SpecError: the query is refused, does not fit the columns, or takes more time or memory than it may.
     """
     text = query_text(query, where=where)
     frame = frame.collect(engine="streaming").lazy()
-    answered = answer(seen(frame).collect(), text, where)
+    answered = answer(seen(frame).collect(), text, where, max_bytes=memory_bytes // 2)
     if not _is_ordered(query):
         kept = [ROW] if answered.schema.get(ROW) == pl.Int64 else []
         answered = answered.sort(

@@ -56,8 +56,9 @@ def apply_transforms(
     transforms: Sequence[Transform],
     lookups: Mapping[str, pl.LazyFrame],
     rules: RowRules,
+    memory_bytes: int,
 ) -> pl.LazyFrame:
-    """The rows after all steps; ``rules`` collects what they may break.
+    """The rows after all steps; ``rules`` collects what they may break. ``memory_bytes``: what the run may take.
 
     Raises:
         SpecError: a step does not fit the columns that it gets.
@@ -97,7 +98,7 @@ def apply_transforms(
                 _require(frame, step.keys, where)
                 frame = look_up(frame, step, lookups[step.pipeline], where)
             case Sql():
-                frame = run_query(frame, step.query, where)
+                frame = run_query(frame, step.query, where, memory_bytes)
             case Python():
                 frame = traced(frame, call(step.callable, seen(frame)).lazy(), where)
         check_names(frame, where)
