@@ -1,7 +1,7 @@
 """Fixtures with a real Kubernetes: an API server alone, or a cluster with a node.
 
-Each worker of pytest-xdist has an API server of its own. There is one node on a machine: tests that ask for it are
-marked ``node`` and run by one process, `pytest -m node`. A namespace isolates each test.
+Tests that ask for them are marked ``api_server`` and ``node``. One process runs all of a mark (`pytest -m api_server`),
+so that there is one API server for all tests, and since a machine can have one node. A namespace isolates each test.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from featurestore.resources.kinds import KINDS
 CRDS = Path(__file__).parents[3] / "crds"
 PLURALS = [kind.plural for kind in reversed(KINDS.values())]
 """What names others goes before what is named."""
-ESTABLISHED_S = 20.0
+ESTABLISHED_S = 120.0
 
 
 @pytest.fixture(scope="session")
@@ -104,6 +104,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if {"cluster", "no_cluster"} & _fixtures(item):
             item.add_marker(pytest.mark.node)
+        elif "control_plane" in _fixtures(item):
+            item.add_marker(pytest.mark.api_server)
     items.sort(key=lambda item: "no_cluster" not in _fixtures(item))
 
 
