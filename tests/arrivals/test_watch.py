@@ -14,7 +14,7 @@ import pytest
 from featurestore.arrivals.files.watch import watch
 from featurestore.resources.data_pipeline import Source
 
-PATIENCE_S = 10.0
+PATIENCE_S = 90.0
 
 
 @contextmanager

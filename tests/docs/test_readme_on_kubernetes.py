@@ -20,7 +20,7 @@ from unavailable import unavailable
 
 from featurestore.storage.filesystem import filesystem
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("controllers")]
+pytestmark = pytest.mark.slow
 INSTALL, USE = (block for block in blocks("") if "kubectl apply" in block)
 _, FEATURES, POD = blocks("yaml")
 READ = (

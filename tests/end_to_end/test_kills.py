@@ -214,6 +214,6 @@ def test_two_runners_at_once_do_the_work_of_one(project: Path) -> None:
             time.sleep(0.1)
     for runner in runners:
         runner.send_signal(signal.SIGINT)
-    assert [runner.wait(30) for runner in runners] == [0, 0]
+    assert [runner.wait(300) for runner in runners] == [0, 0]
     drain(project)
     check(project, len(arrived))

@@ -101,9 +101,9 @@ class Site:
             text=True,
         )
 
-    def end(self, process: subprocess.Popen[str], timeout_s: float = 180) -> Ended:
+    def end(self, process: subprocess.Popen[str]) -> Ended:
         try:
-            out, log = process.communicate(timeout=timeout_s)
+            out, log = process.communicate(timeout=600)
         finally:
             process.kill()
         left = self._termination_log.read_bytes() if self._termination_log.exists() else None

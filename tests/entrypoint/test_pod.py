@@ -41,7 +41,7 @@ def test_a_pod_that_is_told_to_end_ends_at_once_also_in_the_midst_of_a_query_and
     process = site.start(request)
     eventually((site.folder / "begun").exists, timeout_s=120)
     process.send_signal(signal.SIGTERM)
-    ended = site.end(process, timeout_s=30)
+    ended = site.end(process)
     assert (ended.code, ended.failure.type, ended.failure.retryable) == (75, "TransientError", True)
     assert "the Job was told to end" in ended.log
     (site.folder / "busy").unlink()

@@ -173,7 +173,7 @@ def test_the_definitions_are_those_of_the_crds() -> None:
     )
 
 
-def wait_until(holds: Callable[[], bool], within_s: float = 30) -> None:
+def wait_until(holds: Callable[[], bool], within_s: float = 180) -> None:
     deadline = time.monotonic() + within_s
     while not holds():
         assert time.monotonic() < deadline

@@ -20,7 +20,7 @@ from featurestore.resources.kinds import API_VERSION, ResourceKind
 from featurestore.storage.objects import Storage
 from featurestore_operator.kube.api_resources import ApiResource
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("controllers")]
+pytestmark = pytest.mark.slow
 OPERATOR = f"""
 import sys
 sys.path.append({str(Path(made_up_kind.__file__).parent)!r})

@@ -19,7 +19,7 @@ from featurestore.storage.objects import Storage
 from featurestore_operator.kube.api_resources import JOB, POD, SECRET
 from featurestore_operator.webhook.admission import review
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("controllers")]
+pytestmark = pytest.mark.slow
 COLUMN_V = {"name": "v", "type": "int64", "column": "v"}
 
 

@@ -25,8 +25,8 @@ from featurestore_operator.kube.api import Api
 from featurestore_operator.kube.api_resources import DATA_PIPELINE, SECRET
 from featurestore_operator.kube.object_key import Key
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("controllers")]
-GOING_S = 60
+pytestmark = pytest.mark.slow
+GOING_S = 300
 
 
 @pytest.fixture

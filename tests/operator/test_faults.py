@@ -14,7 +14,7 @@ from cluster.proxy import Proxy, proxy
 from cluster_story import Story, story
 from eventually import eventually
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("controllers")]
+pytestmark = pytest.mark.slow
 WITHIN_S = 180.0
 """Who is refused again and again waits twice as long each time."""
 FAULTS: dict[str, Callable[[Proxy], Refusals | Delays | FirstConflicts | OldReads | CutWatches]] = {

@@ -14,7 +14,7 @@ from cluster_story import Story, story
 
 from featurestore_operator.kube.api_resources import JOB, POD
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("controllers")]
+pytestmark = pytest.mark.slow
 STEPS = 14
 MOST_PAUSE_S = 1.0
 FEATURES = [{"name": "v", "type": "int64", "column": "v"}, {"name": "w", "type": "int64", "column": "v"}]

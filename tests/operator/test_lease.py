@@ -57,7 +57,7 @@ def test_of_two_operators_one_works_and_the_other_takes_over_at_once_when_it_end
     first.server.stop()
     assert "has ended" in first.log()
     assert elected(control_plane, namespace) in ("", "second")
-    eventually(lambda: second.looks_at("DataPipeline", "flights") != [], timeout_s=3)
+    eventually(lambda: second.looks_at("DataPipeline", "flights") != [])
     assert elected(control_plane, namespace) == "second"
 
 

@@ -60,13 +60,13 @@ def test_importing_it_starts_nothing() -> None:
     assert done.stdout.strip() == "1"
 
 
-def test_it_ends_cleanly_and_soon_when_told_to(
+def test_it_ends_cleanly_before_a_pod_would_be_killed_when_told_to(
     control_plane: ControlPlane, namespace: str, start: Start
 ) -> None:
     operator = start()
     began = time.monotonic()
     operator.server.stop()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     assert operator.log().rstrip().endswith("has ended")
     assert "Traceback" not in operator.log()
 

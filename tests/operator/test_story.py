@@ -10,7 +10,7 @@ from cluster.control_plane import ControlPlane
 from cluster_story import Story, story
 from eventually import eventually
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("controllers")]
+pytestmark = pytest.mark.slow
 ROWS = {"k": ["a", "b"], "ts": ["2024-01-01T00:00:00", "2024-01-01T01:00:00"], "v": [1, 2]}
 MORE = {"k": ["a"], "ts": ["2024-01-02T00:00:00"], "v": [3]}
 

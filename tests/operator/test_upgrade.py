@@ -20,7 +20,7 @@ from cluster_story import Story, story
 from eventually import eventually
 from unavailable import unavailable
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("controllers")]
+pytestmark = pytest.mark.slow
 
 NEW_FIELDS = {
     "datapipelines": ("job", "deletionPolicy", "resources.memoryLimit", "source.secretRef"),

@@ -21,7 +21,7 @@ from featurestore_operator.webhook.certificate import ServingCertificate, make
 from featurestore_operator.webhook.webhook import PATH, Webhook
 
 ROOT = Path(__file__).parents[2]
-READY_S = 20.0
+READY_S = 90.0
 SERVING = make("localhost", datetime.now(UTC))
 STORE = {
     "apiVersion": "featurestore.dev/v1alpha1",

@@ -15,7 +15,7 @@ from featurestore_operator.workqueue.work import Work
 
 X = Key("FeatureView", "a", "x")
 Y = Key("FeatureView", "b", "y")
-SOON_S = 5.0
+SOON_S = 60.0
 
 
 class Handler:

@@ -15,7 +15,7 @@ from installation import DEPLOY, NAMESPACE
 
 OPERATOR = f"system:serviceaccount:{NAMESPACE}:featurestore-operator"
 PODS = "--selector=app.kubernetes.io/name=featurestore-operator"
-READY_S = 180
+READY_S = 600
 
 
 @dataclass(frozen=True)

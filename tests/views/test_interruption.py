@@ -47,7 +47,7 @@ def start(request: BuildRequest, kill_at: str = "") -> subprocess.Popen[bytes]:
 
 
 def kill(request: BuildRequest, step: str) -> None:
-    assert start(request, step).wait(60) == -signal.SIGKILL
+    assert start(request, step).wait(600) == -signal.SIGKILL
 
 
 def holds(lake: Any, view: FeatureView, good: list[int], bad: list[int]) -> bool:
@@ -239,6 +239,6 @@ def test_two_builders_at_once_build_once(lake: Any, view: View) -> None:
     for day in range(3):
         lake.append(delays(*range(day, 120), 1000 + day))
     builders = [start(lake.request(typed)) for _ in range(2)]
-    assert [builder.wait(60) for builder in builders] == [0, 0]
+    assert [builder.wait(600) for builder in builders] == [0, 0]
     assert holds(lake, typed, [*range(120), *range(1, 120), *range(2, 120)], [1000, 1001, 1002])
     assert len(commits(lake, typed)) == 1

@@ -19,7 +19,7 @@ from cluster.binaries import built, installed
 from cluster.certificate import Authority, Certificate, signing_key
 from server import Server, accepts, free_port
 
-START_S = 60.0
+START_S = 180.0
 SERVICES = "10.96.0.0/16"
 KUBERNETES_SERVICE = "10.96.0.1"
 CONTROLLERS, SCHEDULER = "system:kube-controller-manager", "system:kube-scheduler"

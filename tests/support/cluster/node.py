@@ -27,7 +27,7 @@ from server import Server, free_port
 
 STATE = Path("/var/lib/featurestore-tests")
 NAME, DOMAIN = "node", "cluster.local"
-READY_S, CLEARED_S = 60.0, 30.0
+READY_S, CLEARED_S = 180.0, 90.0
 PROGRAMS = ("containerd", "ctr", "runc", "iptables", "conntrack", "ip", "mount", "umount")
 
 
