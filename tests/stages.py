@@ -3,10 +3,12 @@
     python tests/stages.py          what `make test` runs: every test, of what is exhaustive a sample
     python tests/stages.py --all    what `make test-all` runs: everything
 
-Beside the tests that take the processors run those that wait for servers: two lanes, each of them one stage after
-another. All stages run, whatever became of those before. A test that fails is tried again, alone and once: if it
-passes then it is counted as unsteady and named at the end, so that one flake costs nobody a run and is still seen.
-The exit code is 1 if a test failed twice, or if more than a few failed at first.
+Beside the tests that take the processors run those that mostly wait, for pods and for an API server: lanes, each of
+them one stage after another. All stages run, whatever became of those before.
+
+A test that fails is tried again, alone and once. If it passes then, it is counted as unsteady and named at the end, so
+that one flake costs nobody a run and is still seen. The exit code is 1 if a test failed twice, or if more than a few
+failed at first.
 """
 
 from __future__ import annotations
@@ -111,8 +113,8 @@ def lanes(everything: bool) -> list[list[Stage]]:
             Stage("lowest", LOWEST, ("-m", "not slow and not node and not api_server", *with_lowest), few, 2),
         ],
         # One process each, so that there is one node and one API server, which the tests share.
+        [Stage("node", NEWEST, ("-m", "node", "tests"), deep)],
         [
-            Stage("node", NEWEST, ("-m", "node", "tests"), deep),
             Stage("api-server", NEWEST, ("-m", "api_server", "tests"), deep),
             Stage("api-lowest", LOWEST, ("-m", "api_server", *paths(KUBERNETES)), few),
         ],
