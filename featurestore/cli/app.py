@@ -252,6 +252,21 @@ def run(
 
 
 @app.command()
+def rebuild(
+    kind: Kind,
+    name: Name,
+    plan: Annotated[bool, typer.Option("--plan", help="Say what it reads, and change nothing.")] = False,
+    output: Output = None,
+) -> None:
+    """Compute a view's rows again from its dataset, beside what serves. A runner does it, and promotes it at once."""
+    from featurestore.cli.kind import find_kind
+    from featurestore.cli.rebuild_view import rebuild_view
+
+    find_kind(kind, among=lambda it: it.noun == "view")
+    _print(rebuild_view(settings.project(), name, output, current_us(), record=not plan))
+
+
+@app.command()
 def delete(
     kind: Kind,
     name: Name,

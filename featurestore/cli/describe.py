@@ -106,6 +106,9 @@ def _view(project: Project, item: ViewSummary, now_us: int) -> str:
         ("Serving", f"build {item.serving.digest}" if item.serving else "nothing yet"),
         *_bounds(spec.resources, spec.deletion_policy),
     ]
+    if item.rebuild is not None:
+        asked = f"{item.rebuild.number}, asked for at {format_time(item.rebuild.requested_us)}"
+        facts.append(("Rebuild", f"{asked}: {item.rebuild_progress}"))
     if build is not None:
         watermark = format_time(build.watermark_us) if build.watermark_us is not None else "none"
         facts += [

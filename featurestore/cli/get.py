@@ -7,7 +7,7 @@ from typing import Any
 
 from featurestore.cli.kind import find_kind
 from featurestore.cli.output import OutputFormat, age, columns, dump, listing, screen_width
-from featurestore.cli.summary import ListSummary, PipelineSummary, Summary, summary
+from featurestore.cli.summary import ListSummary, PipelineSummary, Summary, ViewSummary, summary
 from featurestore.errors import Damaged, NotFound, SpecError
 from featurestore.registry.project import Project
 from featurestore.registry.registry import document
@@ -90,6 +90,7 @@ def _shown(
 def _table(kind: ResourceKind, items: Sequence[Summary], now_us: int) -> tuple[list[str], list[list[Any]]]:
     rows: list[list[Any]] = []
     header: list[str] = []
+    rebuilt = any(isinstance(item, ViewSummary) and not item.is_rebuilt for item in items)
     for item in items:
         if isinstance(item, PipelineSummary):
             header = [
@@ -117,6 +118,7 @@ def _table(kind: ResourceKind, items: Sequence[Summary], now_us: int) -> tuple[l
             rows.append([item.name, item.ready.status.value, *(_at(said, it.path) for it in kind.columns)])
         else:
             header = ["NAME", "READY", "FRESHNESS", "ROWS", "COMMIT", "ONLINE", "ROWS REFUSED", "ERRORS"]
+            header += ["REBUILD"] if rebuilt else []
             build = item.build
             rows.append(
                 [
@@ -128,6 +130,7 @@ def _table(kind: ResourceKind, items: Sequence[Summary], now_us: int) -> tuple[l
                     item.online,
                     item.quarantine.rows,
                     item.errors,
+                    *([item.rebuild_progress or None] if rebuilt else []),
                 ]
             )
     return header, rows

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.result import BatchResult
 from featurestore.errors import NotFound, did_you_mean
-from featurestore.humanize import format_time
+from featurestore.humanize import count, format_time
 from featurestore.quarantine.tally import OpenQuarantine, open_of_pipeline, open_of_view
 from featurestore.reconcile.conditions import Condition, ResourceStatus, read_status, unknown
 from featurestore.reconcile.listed import listed_condition
@@ -17,8 +17,10 @@ from featurestore.registry.project import Project
 from featurestore.registry.registry import Accepted, document
 from featurestore.resources import DataPipeline, FeatureView, Resource
 from featurestore.resources.kinds import KINDS, ResourceKind, kind_of, references
+from featurestore.resources.outputs import build_digest
 from featurestore.timestamps import SECOND_US
 from featurestore.views.builds import ActiveBuild, BuildResult, read_active_build, read_build
+from featurestore.views.rebuilds import ViewRebuild, last_rebuild
 
 R = TypeVar("R", bound=Resource)
 
@@ -70,7 +72,10 @@ class PipelineSummary:
 
 @dataclass(frozen=True)
 class ViewSummary:
-    """``build``: how far the build that serves has come. ``quarantine``: what is open of it."""
+    """``build``: how far the build that serves has come. ``quarantine``: what is open of it.
+
+    ``rebuild``: the last request to rebuild it, which the build ``rebuilding`` of the digest ``wanted`` does.
+    """
 
     name: str
     accepted: Accepted[FeatureView]
@@ -78,10 +83,28 @@ class ViewSummary:
     serving: ActiveBuild | None
     build: BuildResult | None
     quarantine: OpenQuarantine
+    rebuild: ViewRebuild | None = None
+    wanted: str = ""
+    rebuilding: BuildResult | None = None
 
     @property
     def ready(self) -> Condition:
         return _ready(self.status, self.accepted.digest)
+
+    @property
+    def is_rebuilt(self) -> bool:
+        """Whether readers find what the last rebuild made, if there is one."""
+        return self.rebuild is None or (self.serving is not None and self.serving.digest == self.wanted)
+
+    @property
+    def rebuild_progress(self) -> str:
+        """How far the last rebuild has come; "" if there is none."""
+        if self.rebuild is None or self.is_rebuilt:
+            return "" if self.rebuild is None else "done"
+        made = self.rebuilding
+        return (
+            f"holds commit {made.source_version}, {count(made.rows, 'row')}" if made else "holds nothing yet"
+        )
 
     def freshness_s(self, now_us: int) -> float | None:
         """How far behind now the newest event is, in seconds."""
@@ -124,6 +147,10 @@ class ViewSummary:
                 "watermark": None if watermark_us is None else format_time(watermark_us),
                 "onlineCommit": self.online_commit,
             }
+        if self.rebuild is not None:
+            serving, made = self.serving.digest if self.serving else None, self.rebuilding
+            commit, rows = (made.source_version, made.rows) if made else (None, None)
+            facts["rebuild"] = self.rebuild.facts(self.wanted, serving, commit, rows)
         return {
             **document(self.accepted.resource),
             "status": {**facts, **_conditions(self.status, self.ready)},
@@ -191,7 +218,14 @@ def view_summary(project: Project, name: str) -> ViewSummary:
     serving = read_active_build(project.storage, name)
     build = read_build(project.storage, name, serving.digest) if serving else None
     status = read_status(project.storage, "views", name)
-    return ViewSummary(name, accepted, status, serving, build, open_of_view(project.storage, build))
+    found = ViewSummary(name, accepted, status, serving, build, open_of_view(project.storage, build))
+    rebuild = last_rebuild(project.storage, name)
+    if rebuild is None:
+        return found
+    uid = Ledger(project.storage, accepted.resource.spec.source.pipeline).uid()
+    wanted = build_digest(accepted.resource.spec, uid, rebuild.number)
+    rebuilding = read_build(project.storage, name, wanted)
+    return replace(found, rebuild=rebuild, wanted=wanted, rebuilding=rebuilding)
 
 
 def list_summary(project: Project, kind: ResourceKind, name: str) -> ListSummary:

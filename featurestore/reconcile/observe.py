@@ -19,6 +19,7 @@ from featurestore.retry import FailureStreak
 from featurestore.storage import paths
 from featurestore.storage.objects import Storage
 from featurestore.views.builds import BuildResult, read_active_build, read_build
+from featurestore.views.rebuilds import last_rebuild
 
 
 def observe_pipeline(ledger: Ledger, result: BatchResult | None, backlog: Backlog | None) -> ObservedPipeline:
@@ -90,7 +91,9 @@ def observe_view(
     """
     name = accepted.resource.metadata.name
     serving = read_active_build(storage, name)
-    digests = {build_digest(accepted.resource.spec, uid)}
+    rebuild = last_rebuild(storage, name)
+    wanted = build_digest(accepted.resource.spec, uid, rebuild.number if rebuild else 0)
+    digests = {wanted}
     spec: FeatureViewSpec | None = None
     if serving is not None:
         digests.add(serving.digest)
@@ -102,11 +105,11 @@ def observe_view(
         build = read_build(storage, name, digest)
         if build is not None:
             builds[digest] = build
-    read = builds.get(serving.digest if serving else build_digest(accepted.resource.spec, uid))
+    read = builds.get(serving.digest if serving else wanted)
     quarantine = open_of_view(storage, read)
     held = published(name, digests)
     if isinstance(held, FailureStreak):
-        return ObservedView(serving, spec, builds, online=held, quarantine=quarantine)
+        return ObservedView(serving, spec, builds, online=held, quarantine=quarantine, rebuild=rebuild)
     versions = {digest: it.version for digest, it in held.items()}
     entities = {digest: it.entities for digest, it in held.items()}
-    return ObservedView(serving, spec, builds, versions, entities, quarantine=quarantine)
+    return ObservedView(serving, spec, builds, versions, entities, quarantine=quarantine, rebuild=rebuild)

@@ -10,8 +10,10 @@ from featurestore.arrivals.manifest import OpenBatch
 from featurestore.quarantine.tally import OpenQuarantine
 from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline, FeatureView, FeatureViewSpec
+from featurestore.resources.outputs import build_digest
 from featurestore.retry import FailureStreak
 from featurestore.views.builds import ActiveBuild, BuildResult
+from featurestore.views.rebuilds import ViewRebuild
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ class ObservedView:
     that serve or are wanted. ``published``: digest to the version that the online store holds.
     ``entities``: digest to how many it holds of it. ``online``: why the online store cannot be asked;
     ``published`` then says nothing. ``quarantine``: what is open of the build that serves, else of the wanted one.
+    ``rebuild``: the last request to rebuild it.
     """
 
     serving: ActiveBuild | None = None
@@ -71,6 +74,11 @@ class ObservedView:
     entities: Mapping[str, int] = field(default_factory=dict)
     online: FailureStreak | None = None
     quarantine: OpenQuarantine = field(default_factory=OpenQuarantine)
+    rebuild: ViewRebuild | None = None
+
+    def wanted(self, spec: FeatureViewSpec, uid: str) -> str:
+        """Digest of the build that the view is to be read from. ``uid``: of its pipeline's ledger."""
+        return build_digest(spec, uid, self.rebuild.number if self.rebuild else 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from featurestore.humanize import format_time
 from featurestore.reconcile.conditions import Condition, ConditionType, false, true, unknown
 from featurestore.reconcile.draft import PlanDraft
 from featurestore.reconcile.reasons import Reason
@@ -14,8 +15,9 @@ from featurestore.registry.registry import Accepted
 from featurestore.resources import FeatureView
 from featurestore.resources.data_pipeline import Suspend
 from featurestore.resources.feature_view import OnlineEnabled
-from featurestore.resources.outputs import build_digest
+from featurestore.resources.outputs import build_digest, without_rebuild
 from featurestore.retry import FailureStreak
+from featurestore.views.rebuilds import ViewRebuild
 
 CONDITIONS: tuple[ConditionType, ...] = (
     *("Ready", "Progressing", "Materialized"),
@@ -57,14 +59,23 @@ class _ViewPlan:
 
     def __post_init__(self) -> None:
         spec = self.accepted.resource.spec
-        self.wanted = build_digest(spec, self.source.uid)
+        self.wanted = self.observed.wanted(spec, self.source.uid)
         self.online = spec.online.enabled is OnlineEnabled.ALWAYS
         self.serving = self.observed.serving.digest if self.observed.serving else None
         self.to_version = self.source.dataset_version
         old = self.observed.serving_spec
         # Commits of two datasets are not to be compared: the view may have been pointed at another pipeline, or its
         # pipeline deleted and created again.
-        self.same_dataset = old is not None and build_digest(old, self.source.uid) == self.serving
+        self.same_dataset = (
+            self.serving is not None
+            and old is not None
+            and build_digest(old, self.source.uid) == without_rebuild(self.serving)
+        )
+        # What readers find is right while it is rebuilt: how it fares is told apart.
+        rebuilding = self.serving is not None and without_rebuild(self.serving) == without_rebuild(
+            self.wanted
+        )
+        self.shown = self.serving if rebuilding and self.serving is not None else self.wanted
 
     def make(self) -> tuple[Condition, ...]:
         """Plan the steps; the view's conditions."""
@@ -75,12 +86,16 @@ class _ViewPlan:
             draft.blocked = false("Progressing", Reason.SUSPENDED, message)
         if observed.online is not None and self.online and not suspended:
             draft.note_failed_look(observed.online)
-        if self._promotable():
-            draft.add_step(Promote(self.name, self.wanted, self.accepted.digest))
+        for digest in dict.fromkeys((self.wanted, self.shown)):
+            if self._promotable(digest):
+                draft.add_step(Promote(self.name, digest, self.accepted.digest))
+                break
         self._retire()
         if not suspended and self.to_version is not None:
             old = observed.serving_spec
-            if (
+            if self.shown != self.wanted:
+                self._advance(self.shown, self.online)
+            elif (
                 self.serving is not None
                 and self.serving != self.wanted
                 and old is not None
@@ -90,7 +105,7 @@ class _ViewPlan:
             self._advance(self.wanted, self.online)
         materialized, synced = self._materialized(), self._synced()
         ready, degraded = self._ready(materialized, synced, suspended), draft.degraded()
-        build = observed.builds.get(self.wanted)
+        build = observed.builds.get(self.shown)
         if build is not None and not build.rows and observed.quarantine:
             message = (
                 f"No row of its dataset fits: {observed.quarantine} in quarantine. "
@@ -98,7 +113,8 @@ class _ViewPlan:
             )
             ready, degraded = told(ready, degraded, message)
         quarantine = quarantine_condition(self.name, observed.quarantine)
-        return (ready, draft.progressing(), materialized, synced, quarantine, degraded)
+        rebuilt = () if observed.rebuild is None else (self._rebuilt(observed.rebuild, suspended),)
+        return (ready, draft.progressing(), materialized, synced, quarantine, *rebuilt, degraded)
 
     def _advance(self, digest: str, online: bool) -> None:
         """One step nearer to a build that holds all of the dataset, and is online."""
@@ -115,12 +131,12 @@ class _ViewPlan:
         if unpublished:
             self.draft.add_step(Publish(self.name, digest, build.version, build.source_version))
 
-    def _promotable(self) -> bool:
-        """Whether readers lose nothing by a promotion, and there is something to promote."""
+    def _promotable(self, digest: str) -> bool:
+        """Whether readers lose nothing by a promotion of the build, and there is something to promote."""
         now = self.observed.serving
-        if now is not None and (now.digest, now.spec_digest) == (self.wanted, self.accepted.digest):
+        if now is not None and (now.digest, now.spec_digest) == (digest, self.accepted.digest):
             return False
-        build = self.observed.builds.get(self.wanted)
+        build = self.observed.builds.get(digest)
         if build is None:
             return False
         before = self.observed.builds.get(now.digest) if now is not None and self.same_dataset else None
@@ -130,7 +146,7 @@ class _ViewPlan:
             enough = before.source_version if before is not None else None
         if enough is not None and build.source_version < enough:
             return False
-        return not self.online or self._holds(self.wanted, build.version)
+        return not self.online or self._holds(digest, build.version)
 
     def _holds(self, digest: str, version: int) -> bool:
         return self.observed.online is None and self.observed.published.get(digest, -1) >= version
@@ -141,12 +157,39 @@ class _ViewPlan:
         served = self.observed.serving
         for digest in sorted(self.observed.published):
             settled = served is not None and served.spec_digest == self.accepted.digest
-            unread = digest == self.wanted and settled and not self.online
+            unread = settled and not self.online
             if unread or digest not in (self.wanted, self.serving):
                 self.draft.add_step(Retire(self.name, digest))
 
-    def _materialized(self) -> Condition:
+    def _rebuilt(self, rebuild: ViewRebuild, suspended: bool) -> Condition:
+        """Whether readers find what the last rebuild made, else how far it has come."""
+        asked = f"Rebuild {rebuild.number}, asked for at {format_time(rebuild.requested_us)},"
+        if self.serving == self.wanted:
+            return true("Rebuilt", Reason.UP_TO_DATE, f"{asked} is what readers find.")
+        if suspended:
+            return false("Rebuilt", Reason.SUSPENDED, f"{asked} waits while the view is suspended.")
+        if self.to_version is None:
+            return false("Rebuilt", Reason.WAITING_FOR_DATA, f"{asked} waits for a first commit.")
         build = self.observed.builds.get(self.wanted)
+        keys = [BuildView(self.name, self.wanted, self.to_version, self.accepted.digest).key]
+        if build is not None:
+            keys.append(Publish(self.name, self.wanted, build.version, build.source_version).key)
+        for key in keys:
+            attempt = self.draft.observed.attempts.get(key)
+            if attempt is not None:
+                return false("Rebuilt", *self.draft.explain(attempt, key))
+        meanwhile = " Readers find the build before meanwhile." if self.serving is not None else ""
+        if build is None or build.source_version < self.to_version:
+            at = "nothing yet" if build is None else f"commit {build.source_version}"
+            message = f"{asked} holds {at} of the dataset, which is at commit {self.to_version}."
+            return false("Rebuilt", Reason.BUILDING, message + meanwhile)
+        holds = f"{asked} holds commit {build.source_version}"
+        if self.online and not self._holds(self.wanted, build.version):
+            return false("Rebuilt", Reason.PUBLISHING, f"{holds}, and is to be published.{meanwhile}")
+        return false("Rebuilt", Reason.PROMOTING, f"{holds}, and is about to be read.")
+
+    def _materialized(self) -> Condition:
+        build = self.observed.builds.get(self.shown)
         if self.to_version is None:
             pipeline = self.accepted.resource.spec.source.pipeline
             message = f"Pipeline {pipeline!r} has no commit yet."
@@ -155,7 +198,7 @@ class _ViewPlan:
         if build is not None and build.source_version >= self.to_version:
             message = f"Holds commit {build.source_version} of its dataset."
             return true("Materialized", Reason.UP_TO_DATE, message)
-        key = BuildView(self.name, self.wanted, self.to_version, self.accepted.digest).key
+        key = BuildView(self.name, self.shown, self.to_version, self.accepted.digest).key
         attempt = self.draft.observed.attempts.get(key)
         if attempt is not None:
             return false("Materialized", *self.draft.explain(attempt, key))
@@ -169,13 +212,13 @@ class _ViewPlan:
         if self.observed.online is not None:
             message = self.draft.explain(self.observed.online)[1]
             return unknown("OnlineSynced", Reason.ONLINE_UNAVAILABLE, message)
-        build = self.observed.builds.get(self.wanted)
+        build = self.observed.builds.get(self.shown)
         if build is None:
             return false("OnlineSynced", Reason.NOT_BUILT, "There is nothing to publish yet.")
-        if self._holds(self.wanted, build.version):
+        if self._holds(self.shown, build.version):
             message = f"The online store holds commit {build.source_version}."
             return true("OnlineSynced", Reason.UP_TO_DATE, message)
-        key = Publish(self.name, self.wanted, build.version, build.source_version).key
+        key = Publish(self.name, self.shown, build.version, build.source_version).key
         attempt = self.draft.observed.attempts.get(key)
         if attempt is not None:
             return false("OnlineSynced", *self.draft.explain(attempt, key))
@@ -188,11 +231,11 @@ class _ViewPlan:
             return false("Ready", Reason.SUSPENDED, message)
         for condition in (materialized, synced):
             if condition.status != "True":
-                keeps = self.serving is not None and self.serving != self.wanted
+                keeps = self.serving is not None and self.serving != self.shown
                 more = " Readers use the previous definition meanwhile." if keeps else ""
                 return condition.model_copy(update={"type": "Ready", "message": condition.message + more})
-        if self._promotable() or self.serving != self.wanted:
+        if self._promotable(self.shown) or self.serving != self.shown:
             return self.draft.unready(Reason.PROMOTING, "Readers are about to read the new definition.")
-        build = self.observed.builds[self.wanted]
+        build = self.observed.builds[self.shown]
         where = "Offline and online hold" if self.online else "Offline holds"
         return true("Ready", Reason.UP_TO_DATE, f"{where} commit {build.source_version}.")

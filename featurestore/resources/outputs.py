@@ -76,10 +76,11 @@ def aggregate_input_type(feature: Feature) -> ColumnType:
     return TYPES[feature.aggregate.function].keeps or feature.type
 
 
-def build_digest(spec: FeatureViewSpec, uid: str) -> str:
+def build_digest(spec: FeatureViewSpec, uid: str, rebuild: int = 0) -> str:
     """Names the build of a definition over the dataset of the ledger ``uid``.
 
     Only what changes stored rows counts: not ttl, tags, owner, descriptions, ``online`` or ``suspend``.
+    ``rebuild``: number of the rebuild that was last asked for; 0 before the first.
     """
     definition = spec.model_dump(
         mode="json",
@@ -88,4 +89,14 @@ def build_digest(spec: FeatureViewSpec, uid: str) -> str:
     )
     for feature in definition["features"]:
         del feature["description"]
-    return digest({"definition": definition, "uid": uid})
+    named = digest({"definition": definition, "uid": uid})
+    return f"{named}-{rebuild}" if rebuild else named
+
+
+def without_rebuild(build: str) -> str:
+    """What all builds of the same definition over the same dataset have in common.
+
+    >>> without_rebuild("015abd7f5cc57a2d-3"), without_rebuild("015abd7f5cc57a2d")
+    ('015abd7f5cc57a2d', '015abd7f5cc57a2d')
+    """
+    return build.partition("-")[0]

@@ -18,6 +18,7 @@ quarantine/pipelines/<name>/                       Delta table: what broke which
 quarantine/views/<name>/<digest>/                  Delta table: rows that one definition has no place for
 features/<view>/current.json                       which build serves
 features/<view>/builds/<digest>.json               how far a build has come
+features/<view>/rebuilds/<n>.json                  the n-th request to rebuild the view; never changes
 features/<view>/<digest>/                          Delta table: feature rows of one definition
 online/<view>/                                     DuckDB generations
 ```
@@ -126,6 +127,14 @@ def builds(view: str) -> str:
 
 def build(view: str, digest: str) -> str:
     return f"features/{view}/builds/{digest}.json"
+
+
+def view_rebuilds(view: str) -> str:
+    return f"features/{view}/rebuilds"
+
+
+def view_rebuild(view: str, n: int) -> str:
+    return f"{view_rebuilds(view)}/{number(n)}.json"
 
 
 def features(view: str, digest: str) -> str:

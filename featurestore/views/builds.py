@@ -17,9 +17,10 @@ from featurestore.failpoint import hit
 from featurestore.registry.registry import Accepted, Registry
 from featurestore.resources.feature_view import FeatureView
 from featurestore.resources.model import Model
-from featurestore.resources.outputs import build_digest
+from featurestore.resources.outputs import build_digest, without_rebuild
 from featurestore.storage import paths
 from featurestore.storage.objects import Storage, understanding
+from featurestore.views.rebuilds import last_rebuild
 
 _AGAIN = "`featurestore run` writes it again"
 
@@ -28,7 +29,8 @@ class BuildResult(Model):
     """How far a build has come. Also stored at ``layout.build``.
 
     ``source_version``: version of the dataset it holds. ``version``: version of its own table.
-    ``watermark_us``: greatest event time, UTC microseconds; None while it has no row.
+    ``watermark_us``: greatest event time, UTC microseconds; None while it has no row. ``rows_read``, ``took_us``:
+    of its commit that read most rows of the dataset, how many, and how long it took.
     """
 
     kind: Literal["build"] = "build"
@@ -39,6 +41,8 @@ class BuildResult(Model):
     rows: int
     rows_quarantined: int
     watermark_us: int | None
+    rows_read: int = 0
+    took_us: int = 0
     finished_us: int
 
 
@@ -114,6 +118,20 @@ def record_build(storage: Storage, result: BuildResult) -> None:
     storage.replace(paths.build(result.view, result.digest), result.model_dump_json().encode())
 
 
+def wanted_build(storage: Storage, accepted: Accepted[FeatureView], uid: str) -> str:
+    """Digest of the build that the view is to be read from. ``uid``: of its pipeline's ledger.
+
+    Raises:
+        StorageError: storage did not answer.
+    """
+    rebuild = last_rebuild(storage, accepted.resource.metadata.name)
+    return build_digest(accepted.resource.spec, uid, rebuild.number if rebuild else 0)
+
+
+def _uid(storage: Storage, accepted: Accepted[FeatureView]) -> str:
+    return Ledger(storage, accepted.resource.spec.source.pipeline).uid()
+
+
 def definition(storage: Storage, view: str, digest: str) -> Accepted[FeatureView]:
     """The resource that a build is made of: the accepted one, or the one that serves until its successor does.
 
@@ -123,15 +141,16 @@ def definition(storage: Storage, view: str, digest: str) -> Accepted[FeatureView
     """
     registry = Registry(storage)
     accepted, serving = registry.current(FeatureView, view), read_active_build(storage, view)
-    candidates = [] if accepted is None else [accepted]
-    if serving is not None and serving.digest == digest:
-        candidates.append(Accepted(serving.spec_digest, registry.get(FeatureView, view, serving.spec_digest)))
     digests = []
-    for candidate in candidates:
-        spec = candidate.resource.spec
-        digests.append(build_digest(spec, Ledger(storage, spec.source.pipeline).uid()))
+    if accepted is not None:
+        digests.append(wanted_build(storage, accepted, _uid(storage, accepted)))
         if digests[-1] == digest:
-            return candidate
+            return accepted
+    if serving is not None and serving.digest == digest:
+        served = Accepted(serving.spec_digest, registry.get(FeatureView, view, serving.spec_digest))
+        digests.append(build_digest(served.resource.spec, _uid(storage, served)))
+        if digests[-1] == without_rebuild(digest):
+            return served
     raise NotFound(
         f"no definition of the view {view!r} has this digest",
         where=storage.uri(paths.features(view, digest)),

@@ -27,7 +27,6 @@ from featurestore.reconcile.steps import (
 )
 from featurestore.registry.registry import Accepted, resource_digest
 from featurestore.resources import DataPipeline, FeatureView
-from featurestore.resources.outputs import build_digest
 from featurestore.retry import FailureStreak
 from featurestore.views.builds import ActiveBuild
 
@@ -100,7 +99,7 @@ class World:
 
     def wanted(self, name: str) -> str:
         spec = self.views[name].resource.spec
-        return build_digest(spec, self.ledgers[spec.source.pipeline].uid)
+        return self.shown[name].wanted(spec, self.ledgers[spec.source.pipeline].uid)
 
     def fail(self, step: Step, failure: Failure = BROKEN) -> None:
         before = self.attempts.get(step.key)

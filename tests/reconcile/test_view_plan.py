@@ -9,6 +9,7 @@ import pytest
 
 from featurestore.reconcile.steps import BuildView, Promote, Publish, Retire
 from featurestore.retry import FailureStreak
+from featurestore.views.rebuilds import ViewRebuild
 
 HOUR_US = 3_600_000_000
 
@@ -220,3 +221,95 @@ def test_a_view_that_cannot_be_observed_is_left_alone(filled: Any, make_view: An
     plan = filled.plan()
     assert plan.steps == ()
     assert conditions(plan)["Ready"].reason == "NotObserved"
+
+
+def rebuild(world: Any, number: int = 1) -> str:
+    """A request to rebuild the view; the build that is wanted then."""
+    request = ViewRebuild(number=number, request="again", requested_us=0)
+    world.shown["delays"] = replace(world.shown["delays"], rebuild=request)
+    return str(world.wanted("delays"))
+
+
+def test_a_rebuild_is_made_beside_what_serves_and_promoted_when_it_is_complete(
+    filled: Any, make_view: Any
+) -> None:
+    filled.accept(make_view()).settle()
+    old, digest = filled.wanted("delays"), filled.views["delays"].digest
+    filled.done.clear()
+    new = rebuild(filled)
+    said = conditions(filled.plan())
+    assert (said["Ready"].status, said["Materialized"].status) == ("True", "True")
+    assert (said["Rebuilt"].status, said["Rebuilt"].reason) == ("False", "Building")
+    plan = filled.settle()
+    assert filled.done == [
+        BuildView("delays", new, 3, digest),
+        Publish("delays", new, 1, 3),
+        Promote("delays", new, digest),
+        Retire("delays", old),
+    ]
+    assert conditions(plan)["Rebuilt"].status == "True"
+    assert filled.plan().steps == ()
+
+
+def test_what_serves_goes_on_with_new_commits_while_it_is_rebuilt(filled: Any, make_view: Any) -> None:
+    filled.accept(make_view()).settle()
+    old = filled.wanted("delays")
+    new = rebuild(filled)
+    (build,) = filled.plan().steps
+    filled.fail(build)
+    filled.done.clear()
+    filled.arrive("flights")
+    filled.now_us += 1_000
+    for _ in range(4):
+        for step in filled.plan().steps:
+            filled.apply(step)
+    assert kinds(filled) == ["CloseBatch", "RunBatch", "BuildView", "Publish"]
+    assert {step.digest for step in filled.done[2:]} == {old}
+    said = conditions(filled.plan())
+    assert said["Ready"].message == "Offline and online hold commit 4."
+    assert (said["Rebuilt"].reason, said["Degraded"].status) == ("Retrying", "True")
+    filled.settle()
+    assert filled.shown["delays"].serving.digest == new
+
+
+def test_a_change_that_leaves_the_rows_as_they_are_is_read_at_once_while_it_is_rebuilt(
+    filled: Any, make_view: Any, wrong: Any
+) -> None:
+    filled.accept(make_view()).settle()
+    old = filled.wanted("delays")
+    rebuild(filled)
+    filled.accept(make_view(ttl="30d"))
+    digest = filled.views["delays"].digest
+    promote, build = filled.plan().steps
+    assert promote == Promote("delays", old, digest)
+    filled.apply(promote)
+    assert filled.plan().steps == (build,)
+    assert conditions(filled.plan())["Ready"].status == "True"
+
+
+def test_a_rebuild_waits_while_its_view_is_suspended(filled: Any, make_view: Any) -> None:
+    filled.accept(make_view()).settle()
+    filled.accept(make_view(suspend="Suspended")).settle()
+    rebuild(filled)
+    plan = filled.plan()
+    assert plan.steps == ()
+    assert conditions(plan)["Rebuilt"].reason == "Suspended"
+
+
+def test_a_second_request_while_the_first_is_under_way_begins_again(filled: Any, make_view: Any) -> None:
+    filled.accept(make_view()).settle()
+    first = rebuild(filled)
+    (build,) = filled.plan().steps
+    filled.apply(build)
+    second = rebuild(filled, 2)
+    filled.settle()
+    assert filled.shown["delays"].serving.digest == second != first
+    assert set(filled.shown["delays"].published) == {second}
+
+
+def test_a_view_that_never_had_a_build_is_built_once_by_a_request(filled: Any, make_view: Any) -> None:
+    filled.accept(make_view())
+    new = rebuild(filled)
+    filled.settle()
+    assert kinds(filled) == ["BuildView", "Publish", "Promote"]
+    assert filled.shown["delays"].serving.digest == new

@@ -17,7 +17,6 @@ from featurestore.reconcile.reconcile import reconcile
 from featurestore.reconcile.state import Desired, Observed, ObservedPipeline, ObservedView
 from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline, FeatureView
-from featurestore.resources.outputs import build_digest
 from featurestore.retry import FailureStreak
 from featurestore_operator.controllers.job_applier import JobApplier
 from featurestore_operator.controllers.pipelines import Pipelines, ReconcileResult, columns
@@ -148,7 +147,7 @@ def _covering(
     if view is None or not isinstance(source, ObservedPipeline):
         return {}
     ledger = Ledger(store.storage, accepted.resource.spec.source.pipeline)
-    digest = build_digest(accepted.resource.spec, source.uid)
+    digest = view.wanted(accepted.resource.spec, source.uid)
     build = view.builds.get(digest)
     for record in batches.all:
         if isinstance(record.verdict, Running):
@@ -170,7 +169,7 @@ def _facts(
     if view is None or not isinstance(source, ObservedPipeline):
         return {}
     serving = view.serving.digest if view.serving else None
-    digest = serving or build_digest(accepted.resource.spec, source.uid)
+    digest = serving or view.wanted(accepted.resource.spec, source.uid)
     build = view.builds.get(digest)
     if build is None:
         return {}

@@ -20,12 +20,11 @@ from featurestore.reconcile.observe import OnlineVersions, observe_pipeline, obs
 from featurestore.reconcile.state import Desired, Observed
 from featurestore.registry.registry import Accepted, Registry
 from featurestore.resources import FeatureView
-from featurestore.resources.outputs import build_digest
 from featurestore.retry import FailureStreak
 from featurestore.storage import paths
 from featurestore.storage.objects import Storage
 from featurestore.timestamps import current_us
-from featurestore.views.builds import BuildResult, read_build
+from featurestore.views.builds import BuildResult, read_build, wanted_build
 from featurestore_transforms.entrypoint.engine_applier import EngineApplier, Say, run_one_batch
 
 _ROUNDS = 20
@@ -115,7 +114,7 @@ class _Views:
         return self._build(accepted)
 
     def _build(self, accepted: Accepted[FeatureView]) -> BuildResult | None:
-        digest = build_digest(accepted.resource.spec, self._observed.uid)
+        digest = wanted_build(self._storage, accepted, self._observed.uid)
         return read_build(self._storage, accepted.resource.metadata.name, digest)
 
     def _index(self) -> OnlineIndex:

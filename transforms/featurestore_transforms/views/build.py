@@ -10,8 +10,10 @@ and those in its quarantine.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
+from typing import Any
 
 import polars as pl
 
@@ -112,6 +114,8 @@ class _Build:
         """What the table and its quarantine hold, from their commits alone."""
         rejected = Table.open(self._storage, self._rejected)
         files = table.files()
+        [newest] = table.history(1)
+        rows_read, took_us = _measured(newest)
         return BuildResult(
             view=self._view,
             digest=self._digest,
@@ -120,11 +124,14 @@ class _Build:
             rows=_rows(files),
             rows_quarantined=_rows(rejected.files()) if rejected else 0,
             watermark_us=_watermark_us(table, files),
-            finished_us=_finished_us(table),
+            rows_read=rows_read,
+            took_us=took_us,
+            finished_us=int(newest.get("finished_us", newest["timestamp"] * 1000)),
         )
 
     def _advance(self, table: Table, rejected: Table | None, dataset: Table, done: int) -> Table:
         """The table after the commit that brings it from version ``done`` of the dataset to ``dataset``."""
+        began_ns = time.monotonic_ns()
         rows = self._changed(dataset, done)
         afresh = rows is None
         if rows is None:
@@ -136,6 +143,8 @@ class _Build:
         hit("after-quarantine-commit")
         # Deleted meanwhile, it must not come back.
         definition(self._storage, self._view, self._digest)
+        took = _rows(rows.files), (time.monotonic_ns() - began_ns) // 1000
+        most_read, took_us = max(_measured(table.history(1)[0]), took)
         table = table.commit(
             app_id=self._digest,
             number=dataset.version,
@@ -146,6 +155,8 @@ class _Build:
                 "rows_added": str(_rows(filled.files)),
                 "rows_removed": str(_rows(old.remove) - _rows(old.add)),
                 "rows_quarantined": str(filled.broken),
+                "most_rows_read": str(most_read),
+                "took_us": str(took_us),
                 "watermark_us": str(_watermark_us(table, filled.files)),
             },
         )
@@ -264,7 +275,6 @@ def _watermark_us(table: Table, files: Iterable[DataFile]) -> int | None:
     return max(known, default=None)
 
 
-def _finished_us(table: Table) -> int:
-    """When the newest commit was made."""
-    [newest] = table.history(1)
-    return int(newest.get("finished_us", newest["timestamp"] * 1000))
+def _measured(commit: Mapping[str, Any]) -> tuple[int, int]:
+    """Of the commit that read most up to this one: its rows, and how long it took in microseconds."""
+    return int(commit.get("most_rows_read", 0)), int(commit.get("took_us", 0))
