@@ -53,7 +53,8 @@ class PublishRequest(Model):
 class JobRequest(Model):
     """What one Job in a cluster does: one batch and the views that keep up with it, or one view alone.
 
-    ``number``: run this batch, then bring on the views that :func:`covered` says. ``view``: bring on this one.
+    ``number``: run this batch, then bring on the views that :func:`covered` says. ``view``: bring on its build
+    ``digest``: others are made by Jobs of their own, so that what serves does not wait for what is made beside it.
     ``turn``: which attempt at the batch. ``time_limit_s``: a Job that takes longer ends itself.
     """
 
@@ -63,6 +64,7 @@ class JobRequest(Model):
     number: int | None = None
     turn: int = 0
     view: str | None = None
+    digest: str | None = None
     time_limit_s: float | None = None
     rules = (exactly_one("number", "view"),)
 

@@ -65,6 +65,21 @@ class MemoryStatus(Model):
     peak_bytes: Count = Field(description="Memory that this batch needed at its peak.")
 
 
+class ViewRebuildStatus(Model):
+    """The last rebuild that was asked for, and how far it has come."""
+
+    request: Annotated[str, StringConstraints(max_length=256)] = Field(
+        description="What asked for it: a value of the annotation featurestore.dev/rebuild."
+    )
+    requested_time: Time = Field(description="When it was first seen.")
+    promoted: Annotated[str, StringConstraints(max_length=256)] | None = Field(
+        None, description="The same as request, once readers find what it made."
+    )
+    build: Digest = Field(description="The build that it makes.")
+    commit: Count | None = Field(None, description="Commit of the dataset that this build holds.")
+    rows: Count | None = Field(None, description="Feature rows that this build holds.")
+
+
 class FeatureStoreStatus(KindStatus):
     pipelines: Count | None = Field(None, description="Number of its DataPipelines.")
     views: Count | None = Field(None, description="Number of its FeatureViews.")
@@ -111,6 +126,9 @@ class FeatureViewStatus(KindStatus):
         None, description="Rows that did not fit, and are open in quarantine."
     )
     watermark: Time | None = Field(None, description="Greatest event time. Freshness is its age.")
+    rebuild: ViewRebuildStatus | None = Field(
+        None, description="The last rebuild that was asked for. Null if none ever was."
+    )
     next_attempt_time: Time | None = Field(
         None, description="When what failed is retried. Null if nothing fails."
     )

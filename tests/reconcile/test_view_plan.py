@@ -258,13 +258,12 @@ def test_what_serves_goes_on_with_new_commits_while_it_is_rebuilt(filled: Any, m
     (build,) = filled.plan().steps
     filled.fail(build)
     filled.done.clear()
-    filled.arrive("flights")
-    filled.now_us += 1_000
-    for _ in range(4):
+    filled.ledgers["flights"] = replace(filled.ledgers["flights"], head=4, done=4, dataset_version=4)
+    for _ in range(2):
         for step in filled.plan().steps:
             filled.apply(step)
-    assert kinds(filled) == ["CloseBatch", "RunBatch", "BuildView", "Publish"]
-    assert {step.digest for step in filled.done[2:]} == {old}
+    assert kinds(filled) == ["BuildView", "Publish"]
+    assert {step.digest for step in filled.done} == {old}
     said = conditions(filled.plan())
     assert said["Ready"].message == "Offline and online hold commit 4."
     assert (said["Rebuilt"].reason, said["Degraded"].status) == ("Retrying", "True")

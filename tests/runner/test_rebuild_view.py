@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,11 +12,14 @@ import polars as pl
 import pytest
 from laptop import Laptop
 
+from featurestore.cli.describe import describe
+from featurestore.cli.get import get
+from featurestore.cli.output import OutputFormat
 from featurestore.cli.rebuild_view import rebuild_view
 from featurestore.resources import FeatureView
 from featurestore.storage import paths
 from featurestore.storage.delta import Table
-from featurestore.views.builds import read_active_build, wanted_build
+from featurestore.views.builds import read_active_build, read_build, record_build, wanted_build
 from featurestore.views.rebuilds import last_rebuild, request_rebuild
 
 START = datetime(2024, 3, 30, 9, tzinfo=UTC)
@@ -197,3 +202,66 @@ def test_a_view_that_is_deleted_with_its_data_forgets_its_rebuilds(laptop: Lapto
     laptop.run()
     assert last_rebuild(laptop.storage, "view") is None
     assert found(laptop) == (((3, 3), (6, 6)),) * 2
+
+
+def test_the_plan_says_rows_bytes_and_minutes_and_changes_nothing(laptop: Laptop) -> None:
+    served = read_active_build(laptop.storage, "view")
+    assert served is not None
+    build = read_build(laptop.storage, "view", served.digest)
+    result = laptop.ledger("p").last_result()
+    assert build is not None
+    assert result is not None
+    assert build.rows_read == 3
+    assert build.took_us > 0
+    record_build(laptop.storage, build.model_copy(update={"took_us": 60_000_000}))
+    said = rebuild_view(laptop.project, "view", None, laptop.clock(), record=False)
+    # Nine rows at the pace of three a minute.
+    assert "reads 9 rows, " in said
+    assert "about 3 minutes" in said
+    plan = json.loads(rebuild_view(laptop.project, "view", OutputFormat.JSON, 0, record=False))
+    assert plan == {
+        "kind": "FeatureView",
+        "name": "view",
+        "commit": result.dataset_version,
+        "rowsToRead": 9,
+        "bytesToRead": result.dataset_bytes,
+        "seconds": 180.0,
+        "underWay": False,
+    }
+    assert last_rebuild(laptop.storage, "view") is None
+
+
+def test_one_that_is_under_way_is_told_and_not_begun_again(laptop: Laptop) -> None:
+    assert "`featurestore run` does it" in request(laptop)
+    with laptop.killed_at("after-build-commit"):
+        laptop.run()
+    assert "not begun again" in request(laptop)
+    last = last_rebuild(laptop.storage, "view")
+    assert last is not None
+    assert last.number == 1
+    laptop.run()
+    assert "`featurestore run` does it" in request(laptop)
+
+
+def test_get_and_describe_tell_how_far_it_has_come(laptop: Laptop) -> None:
+    def shown(form: OutputFormat | None = None) -> str:
+        return get(laptop.project, "views", "view", form, laptop.clock())
+
+    assert "REBUILD" not in shown()
+    request(laptop)
+    assert shown().splitlines()[0].endswith("REBUILD")
+    assert shown().endswith("holds nothing yet")
+    with laptop.killed_at("before-promote"):
+        laptop.run()
+    commit = laptop.ledger("p").last_result().dataset_version  # type: ignore[union-attr]
+    assert shown().endswith(f"holds commit {commit}, 6 rows")
+    under_way = json.loads(shown(OutputFormat.JSON))["status"]["rebuild"]
+    assert (under_way["commit"], under_way["rows"], "promoted" in under_way) == (commit, 6, False)
+    laptop.run()
+    done = json.loads(shown(OutputFormat.JSON))["status"]
+    assert done["rebuild"]["promoted"] == done["rebuild"]["request"]
+    assert done["rebuild"]["build"] == done["serving"]["build"]
+    [condition] = [it for it in done["conditions"] if it["type"] == "Rebuilt"]
+    assert condition["status"] == "True"
+    page = describe(laptop.project, "view", "view", None, laptop.clock())
+    assert re.search(r"^Rebuild: +1, asked for at .*: done$", page, re.MULTILINE)

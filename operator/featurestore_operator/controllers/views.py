@@ -18,8 +18,10 @@ from featurestore.reconcile.state import Desired, Observed, ObservedPipeline, Ob
 from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline, FeatureView
 from featurestore.retry import FailureStreak
+from featurestore.views.rebuilds import request_rebuild
 from featurestore_operator.controllers.job_applier import JobApplier
 from featurestore_operator.controllers.pipelines import Pipelines, ReconcileResult, columns
+from featurestore_operator.controllers.rebuild_request import requested
 from featurestore_operator.controllers.status_fields import time_of
 from featurestore_operator.jobs.attempts import JobAttempts
 from featurestore_operator.jobs.job_manifest import BATCH, Owner
@@ -70,6 +72,8 @@ class Views:
         if spec is not None:
             records = self._launcher.withdraw(namespace, records, spec)
         now_us = self._clock()
+        if requested(found):
+            request_rebuild(store.storage, name, requested(found), now_us)
         sources: dict[str, ObservedPipeline | FailureStreak] = {}
         if spec is not None:
             sources[source] = self._pipelines.observed(namespace, source, store)
@@ -80,7 +84,7 @@ class Views:
             records,
             None if spec is None else lambda: Accepted(spec, store.registry.get(DataPipeline, source, spec)),
             now_us,
-            running=records.running,
+            running=_under_way(records),
         )
         desired = Desired({}, {name: accepted})
         view: ObservedView | None = None
@@ -136,6 +140,16 @@ class Views:
         return ask
 
 
+def _under_way(records: JobAttempts) -> dict[str, str]:
+    """Key of a step to what its Job does. One that brings on a build also publishes it."""
+    found = records.running
+    for key, said in records.running.items():
+        kind, view, digest, *_ = key.split("/")
+        if kind == "build":
+            found.setdefault(f"publish/{view}/{digest}", said)
+    return found
+
+
 def _covering(
     view: ObservedView | None,
     accepted: Accepted[FeatureView],
@@ -160,6 +174,17 @@ def _covering(
     return {}
 
 
+def _rebuild(
+    accepted: Accepted[FeatureView], source: ObservedPipeline, view: ObservedView
+) -> dict[str, Any] | None:
+    if view.rebuild is None:
+        return None
+    digest = view.wanted(accepted.resource.spec, source.uid)
+    build = view.builds.get(digest)
+    commit, rows = (build.source_version, build.rows) if build else (None, None)
+    return view.rebuild.facts(digest, view.serving.digest if view.serving else None, commit, rows)
+
+
 def _facts(
     accepted: Accepted[FeatureView],
     source: ObservedPipeline | FailureStreak | None,
@@ -168,12 +193,14 @@ def _facts(
     """What readers find now: of the build that serves, else of the one that is wanted."""
     if view is None or not isinstance(source, ObservedPipeline):
         return {}
+    facts = {"rebuild": _rebuild(accepted, source, view)}
     serving = view.serving.digest if view.serving else None
     digest = serving or view.wanted(accepted.resource.spec, source.uid)
     build = view.builds.get(digest)
     if build is None:
-        return {}
+        return facts
     return {
+        **facts,
         "build": serving,
         "offlineCommit": build.source_version,
         "onlineCommit": build.source_version if view.published.get(digest) == build.version else None,

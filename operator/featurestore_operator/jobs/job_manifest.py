@@ -171,6 +171,7 @@ def _request(work: Work, pipeline: Accepted[DataPipeline], place: JobContext) ->
         turn=work.turn if isinstance(work, RunBatch) else 0,
         time_limit_s=pipeline.resource.spec.job.active_deadline.total_seconds(),
         view=work.view if not isinstance(work, RunBatch) else None,
+        digest=work.digest if not isinstance(work, RunBatch) else None,
     )
     return request.model_dump_json()
 

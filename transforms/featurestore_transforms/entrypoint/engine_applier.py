@@ -31,13 +31,26 @@ Say = Callable[[str], None]
 
 
 class EngineApplier:
-    """Each step raises what it fails with. ``say`` is told of each, for the log."""
+    """Each step raises what it fails with. ``say`` is told of each, for the log.
+
+    ``digest``: other builds are left to others; None if none is.
+    """
 
     def __init__(
-        self, storage: Storage, index: OnlineIndex, say: Say, progress: Callable[[Progress], None]
+        self,
+        storage: Storage,
+        index: OnlineIndex,
+        say: Say,
+        progress: Callable[[Progress], None],
+        digest: str | None = None,
     ) -> None:
         self._storage, self._index = storage, index
         self._say, self._progress = say, progress
+        self._digest = digest
+
+    def is_asked(self, step: Step) -> bool:
+        """Whether the step is not left to others."""
+        return not isinstance(step, BuildView | Publish) or self._digest in (None, step.digest)
 
     def close(self, step: CloseBatch) -> bool:
         """Left to whoever watches the source."""
@@ -53,6 +66,8 @@ class EngineApplier:
         return True
 
     def build(self, step: BuildView) -> bool:
+        if not self.is_asked(step):
+            return False
         self._begin(step)
         request = BuildRequest(
             root=self._storage.root, view=step.view, digest=step.digest, to_version=step.to_version
@@ -62,6 +77,8 @@ class EngineApplier:
         return True
 
     def publish(self, step: Publish) -> bool:
+        if not self.is_asked(step):
+            return False
         self._begin(step)
         request = PublishRequest(
             root=self._storage.root, view=step.view, digest=step.digest, to_version=step.to_version

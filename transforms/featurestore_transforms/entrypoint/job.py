@@ -46,7 +46,7 @@ def run_job(
         accepted = registry.current(FeatureView, request.view)
         if accepted is None:
             raise NotFound(f"no view {request.view!r}", where=storage.root, hint="It was deleted meanwhile")
-        return _Views(storage, registry, request.pipeline, say, progress).bring_on(accepted)
+        return _Views(storage, registry, request.pipeline, say, progress).bring_on(accepted, request.digest)
     assert request.number is not None
     result = run_one_batch(storage, request.pipeline, request.number, request.turn, say, progress)
     if isinstance(result, PartResult):
@@ -90,8 +90,10 @@ class _Views:
         build = self._build(accepted)
         return build.source_version if build else None
 
-    def bring_on(self, accepted: Accepted[FeatureView]) -> BuildResult | None:
+    def bring_on(self, accepted: Accepted[FeatureView], digest: str | None = None) -> BuildResult | None:
         """Build, publish, promote, retire, until nothing is left to be done; how far the build has come then.
+
+        ``digest``: of the build that is meant; None for all of the view.
 
         Raises:
             FeatureStoreError: a step failed, or the online store did not answer.
@@ -105,9 +107,9 @@ class _Views:
             view = observe_view(self._storage, accepted, self._observed.uid, online)
             return Observed({self._pipeline: self._observed}, {name: view}, {})
 
-        applier = EngineApplier(self._storage, index, self._say, self._progress)
+        applier = EngineApplier(self._storage, index, self._say, self._progress, digest)
         plan = converge(Desired({}, {name: accepted}), observe, applier, current_us, _ROUNDS)
-        if plan.steps:
+        if any(applier.is_asked(step) for step in plan.steps):
             raise AssertionError(f"{name} does not come to rest: {plan.steps}")
         if online.failure is not None:
             raise online.failure

@@ -1,0 +1,20 @@
+"""What an annotation asks for: to run history again, once for each new value.
+
+Annotations, unlike fields of a spec, say what is to be done once and not how something is to be: a GitOps tool that
+applies the same value for ever asks for nothing more.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+REBUILD = "featurestore.dev/rebuild"
+
+
+def requested(found: dict[str, Any]) -> str:
+    """The value of the annotation; "" if there is none.
+
+    >>> requested({"metadata": {"annotations": {"featurestore.dev/rebuild": "2026-02-01"}}})
+    '2026-02-01'
+    """
+    return str(found["metadata"].get("annotations", {}).get(REBUILD, ""))
