@@ -183,6 +183,12 @@ def statuses(cache: Cache, now_s: float) -> Iterator[Metric]:
             (((key.namespace, key.kind, key.name), getattr(it, f"quarantined_{what}")) for key, it in all_),
         )
     yield _family(
+        "rebuild_left",
+        "Pieces of the last rebuild that are to be run; 0 once readers find what it made.",
+        labels,
+        (((key.namespace, key.kind, key.name), it.rebuild_left) for key, it in all_),
+    )
+    yield _family(
         "ready",
         "1 if the resource is Ready.",
         ["namespace", "kind", "name"],

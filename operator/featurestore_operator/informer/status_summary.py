@@ -9,7 +9,7 @@ from featurestore.timestamps import SECOND_US, parse_us
 
 
 class StatusSummary(NamedTuple):
-    """Times are UTC seconds; None where the status does not say."""
+    """Times are UTC seconds; None where the status does not say. ``rebuild_left``: pieces of the last rebuild."""
 
     ready: bool
     watermark_s: float | None = None
@@ -19,6 +19,7 @@ class StatusSummary(NamedTuple):
     batch: int | None = None
     quarantined_files: int | None = None
     quarantined_rows: int | None = None
+    rebuild_left: int | None = None
 
     @classmethod
     def of(cls, item: Mapping[str, Any]) -> StatusSummary:
@@ -38,7 +39,17 @@ class StatusSummary(NamedTuple):
             status.get("batch"),
             status.get("quarantinedFiles"),
             status.get("quarantinedRows"),
+            _left(status.get("rebuild")),
         )
+
+
+def _left(rebuild: Mapping[str, Any] | None) -> int | None:
+    """Pieces that are to be run, and 0 only once readers find what it made."""
+    if rebuild is None:
+        return None
+    if rebuild.get("promoted") is not None:
+        return 0
+    return max(1, int(rebuild.get("pieces", 1)) - int(rebuild.get("piecesDone", 0)))
 
 
 def _seconds(moment: str | None) -> float | None:
