@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import polars as pl
 import pytest
@@ -13,6 +12,7 @@ from cluster.fixtures import namespace_of
 from cluster.proxy import proxy
 from cluster_story import LOOK_S, Object, Story, story
 from eventually import eventually
+from operating import Operator
 
 from featurestore.storage import paths
 from featurestore.storage.delta import Table
@@ -79,6 +79,16 @@ def value_then(it: Story) -> object:
     return it.reader().get_features(["things:v"], frame).to_dict()["v"][0]
 
 
+def start_killed(it: Story, plane: ControlPlane, *, unheard: bool) -> None:
+    """An operator that is killed as it starts its first Job. ``unheard``: the Job is there then."""
+    started: list[Operator] = []
+    fault = Kill(lambda: started[0].server.pid, lambda call: call.what == "POST jobs", unheard=unheard)
+    with proxy(plane, f"{it.namespace}-{len(it.operators)}") as way:
+        way.begin(fault)
+        started.append(it.start(by=way, wait=False))
+        eventually(fault.done.is_set, WITHIN_S, it.told, each_s=LOOK_S)
+
+
 def test_each_new_value_rebuilds_a_view_once_and_the_next_operator_finds_it_done(it: Story) -> None:
     spoil(it)
     assert value_then(it) == it.files + 100
@@ -120,12 +130,8 @@ def test_operators_that_are_killed_around_the_start_of_its_job_leave_it_to_the_n
     it.operators[-1].server.kill()
     before = view_jobs(it)
     annotate(it, "featureview", "things", "three")
-    for number, unheard in enumerate((False, True)):
-        with proxy(controllers, f"{it.namespace}-{number}") as way:
-            fault = Kill(lambda: killed[0].server.pid, lambda call: call.what == "POST jobs", unheard=unheard)
-            way.begin(fault)
-            killed = [it.start(by=way, wait=False)]
-            assert fault.done.wait(WITHIN_S), it.told()
+    for unheard in (False, True):
+        start_killed(it, controllers, unheard=unheard)
     it.start()
     await_promoted(it, "featureview", "things", "three")
     it.settle()
