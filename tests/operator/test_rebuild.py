@@ -20,7 +20,7 @@ from featurestore.storage.objects import Storage
 from featurestore_operator.controllers.rebuild_request import REBUILD
 from featurestore_operator.kube.api_resources import VIEW_LABEL
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("controllers")]
+pytestmark = pytest.mark.slow
 WITHIN_S = 120.0
 
 
