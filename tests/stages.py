@@ -153,7 +153,7 @@ def run_pytest(stage: Stage, arguments: Sequence[str], printer: Printer) -> tupl
         assert process.stdout is not None
         for line in process.stdout:
             printer.say(line)
-            last = line if re.search(r"\d+ (passed|failed|error)", line) else last
+            last = line if re.search(r"\d+ (passed|failed|error|skipped)", line) else last
     return process.returncode, counts(last)
 
 

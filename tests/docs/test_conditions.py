@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 from typing import get_args
 
@@ -43,6 +44,7 @@ def used() -> set[str]:
     }
 
 
+@cache
 def given() -> dict[str, set[str]]:
     """Type of condition to the reasons that stand beside it in calls of true, false and unknown."""
     found: dict[str, set[str]] = defaultdict(set)

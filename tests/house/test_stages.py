@@ -65,6 +65,11 @@ def test_a_test_that_fails_twice_fails_its_stage(stages: Any, tmp_path: Path) ->
     assert (it.passed, it.failed, it.unsteady) == (1, 1, ("test_it.py::test_b",))
 
 
+def test_a_stage_of_which_a_machine_can_run_nothing_did_not_fail(stages: Any, tmp_path: Path) -> None:
+    it = outcome(stages, tmp_path, "import pytest\ndef test_a(): pytest.skip('no root')\n")
+    assert (it.passed, it.failed) == (0, 0)
+
+
 @pytest.mark.parametrize(
     "source",
     ["import nothing_of_that_name\n", "", "import os\nos._exit(0)\n"],
