@@ -18,7 +18,7 @@ from featurestore.arrivals.source_kinds import open_source
 from featurestore.cli.output import OutputFormat, dump, listing
 from featurestore.errors import foreseen
 from featurestore.humanize import count
-from featurestore.online.index import open_index, redis_url
+from featurestore.online.index import open_index
 from featurestore.printable import printable
 from featurestore.reconcile.conditions import read_status
 from featurestore.registry.project import Project
@@ -159,8 +159,9 @@ def _ledger(project: Project, name: str) -> tuple[bool, str, str]:
 
 def _online(project: Project) -> tuple[bool, str, str]:
     store = (project.registry.store() or project.store).spec
-    open_index(project.storage, store).instance_id()
-    return True, redis_url(store) if store.online.redis else "embedded DuckDB", ""
+    index = open_index(project.storage, store)
+    index.instance_id()
+    return True, index.address, ""
 
 
 def _view(project: Project, name: str, view: Accepted[FeatureView]) -> tuple[bool, str, str]:

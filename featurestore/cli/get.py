@@ -156,5 +156,5 @@ def _stores(project: Project, name: str | None, form: OutputFormat | None) -> st
     if form is OutputFormat.NAME:
         return f"featurestore/{store.metadata.name}"
     redis = store.spec.online.redis
-    online = "duckdb" if redis is None else redis.url or "managed redis"
+    online = store.spec.online.room if redis is None else redis.url or "managed redis"
     return columns(["NAME", "OFFLINE", "ONLINE"], [[store.metadata.name, project.storage.root, online]])

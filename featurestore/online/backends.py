@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
 
 from featurestore.resources.feature_store import FeatureStoreSpec
@@ -40,18 +41,14 @@ class OnlineStore(Protocol):
 
 
 def open_online(storage: Storage, store: FeatureStoreSpec) -> OnlineStore:
-    """The online store of a FeatureStore. Keep it for the life of a process: it caches and pools connections.
+    """The online store of a FeatureStore, from the room that is named like the field of the spec that is set.
+
+    Keep it for the life of a process: it caches, and pools connections.
 
     Raises:
         SpecError: a managed Redis outside of its cluster.
         CodeError: it needs a package that is not installed.
     """
-    if store.online.redis is not None:
-        from featurestore.online.index import redis_url
-        from featurestore.online.redis.server import RedisServer
-        from featurestore.online.redis.store import RedisStore
-
-        return RedisStore(RedisServer.connect(redis_url(store)))
-    from featurestore.online.embedded.store import DuckDBStore
-
-    return DuckDBStore(storage)
+    room = import_module(f"featurestore.online.{store.online.room}.store")
+    online: OnlineStore = room.open_store(storage, store)
+    return online

@@ -6,19 +6,21 @@ The code that decides what to do next goes by this index, and never by the value
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Protocol
 
-from featurestore.errors import SpecError
-from featurestore.online.embedded.index import EmbeddedIndex
-from featurestore.online.redis.index import RedisIndex
-from featurestore.online.redis.server import RedisServer
 from featurestore.online.versions import OnlineVersion
 from featurestore.resources.feature_store import FeatureStoreSpec
 from featurestore.storage.objects import Storage
 
 
 class OnlineIndex(Protocol):
-    """Everything raises StorageError if the store does not answer. Safe to use from several threads."""
+    """Everything raises StorageError if the store does not answer. Safe to use from several threads.
+
+    ``address``: where the store is, for messages, without credentials.
+    """
+
+    address: str
 
     def version(self, view: str, digest: str) -> OnlineVersion | None:
         """What the store holds of the build; None if it is nothing that can be read."""
@@ -36,30 +38,14 @@ class OnlineIndex(Protocol):
 def open_index(
     storage: Storage, store: FeatureStoreSpec, environ: Mapping[str, str] | None = None
 ) -> OnlineIndex:
-    """The index of a FeatureStore's online store. ``environ``: has its credentials; None for the process's own.
+    """The index of a FeatureStore's online store, from the room that is named like the field of the spec that is set.
+
+    ``environ``: has the store's credentials; None for the process's own environment.
 
     Raises:
         SpecError: a managed Redis outside of its cluster.
         CodeError: it needs a package that is not installed.
     """
-    if store.online.redis is None:
-        return EmbeddedIndex(storage)
-    return RedisIndex(RedisServer.connect(redis_url(store), environ))
-
-
-def redis_url(store: FeatureStoreSpec) -> str:
-    """Where its Redis is.
-
-    Raises:
-        SpecError: it is kept by an operator, and this is the spec as its author wrote it: see the accepted one.
-    """
-    redis = store.online.redis
-    if redis is not None and redis.url is not None:
-        return redis.url
-    raise SpecError(
-        "a managed Redis is reachable only inside its cluster",
-        where="FeatureStore spec.online.redis.managed",
-        wanted="a url",
-        got="managed",
-        hint="On a laptop, use {duckdb: {}} or the url of a Redis",
-    )
+    room = import_module(f"featurestore.online.{store.online.room}.index")
+    index: OnlineIndex = room.open_index(storage, store, environ)
+    return index

@@ -78,6 +78,21 @@ class Online(Model):
     redis: Redis | None = Field(None, description="A Redis server.")
     rules = (exactly_one("duckdb", "redis"),)
 
+    @property
+    def room(self) -> str:
+        """The name of the field that is set, which is the folder in ``featurestore/online`` that implements the store.
+
+        >>> Online(redis=Redis(url="redis://cache:6379")).room
+        'redis'
+        """
+        return next(name for name in type(self).model_fields if getattr(self, name) is not None)
+
+    @property
+    def secret_ref(self) -> SecretRef | None:
+        """The Secret with the credentials of the store that is set, if it names one."""
+        ref: SecretRef | None = getattr(getattr(self, self.room), "secret_ref", None)
+        return ref
+
 
 class FeatureStoreSpec(Model):
     offline: Offline = Field(description="Where all data lives.")

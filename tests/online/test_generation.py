@@ -13,9 +13,9 @@ import pyarrow as pa
 import pytest
 
 from featurestore.errors import StorageError
-from featurestore.online.embedded.generation_file import add
-from featurestore.online.embedded.generations import KEPT, GenerationIndex
-from featurestore.online.embedded.store import DuckDBPublication, DuckDBStore
+from featurestore.online.duckdb.generation_file import add
+from featurestore.online.duckdb.generations import KEPT, GenerationIndex
+from featurestore.online.duckdb.store import DuckDBPublication, DuckDBStore
 from featurestore.online.entities import Section, Stored
 from featurestore.online.layout import Form
 from featurestore.online.versions import OnlineVersion

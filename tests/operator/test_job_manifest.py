@@ -11,7 +11,7 @@ from featurestore.resources import DataPipeline
 from featurestore_operator.jobs.job_manifest import Attempt, JobContext, Owner, job, job_name
 from featurestore_operator.jobs.memory import MemoryRequest
 
-PLACE = JobContext("prod", "s3://features/prod", "jobs:1", "jobs", secret="s3", redis_secret="redis")
+PLACE = JobContext("prod", "s3://features/prod", "jobs:1", "jobs", secret="s3", online_secret="redis")
 OWNER = Owner("DataPipeline", "flights", "uid-1")
 MEMORY = MemoryRequest(2**29, 2**30)
 FIRST = Attempt(1, 0, MEMORY)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from featurestore.online.index import OnlineIndex
 from featurestore.online.redis.server import Keys, RedisServer, read_held
 from featurestore.online.versions import OnlineVersion
+from featurestore.resources.feature_store import FeatureStoreSpec
+from featurestore.storage.objects import Storage
 
 
 class RedisIndex:
@@ -11,6 +16,7 @@ class RedisIndex:
 
     def __init__(self, server: RedisServer) -> None:
         self._server = server
+        self.address = server.url
 
     def version(self, view: str, digest: str) -> OnlineVersion | None:
         """See :class:`featurestore.online.index.OnlineIndex`."""
@@ -31,3 +37,10 @@ class RedisIndex:
         """See :class:`featurestore.online.index.OnlineIndex`."""
         with self._server.answering() as client:
             return str(client.info("server")["run_id"])
+
+
+def open_index(
+    storage: Storage, store: FeatureStoreSpec, environ: Mapping[str, str] | None = None
+) -> OnlineIndex:
+    """See :func:`featurestore.online.index.open_index`."""
+    return RedisIndex(RedisServer.of(store, environ))

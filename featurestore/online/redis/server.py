@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from featurestore.errors import CodeError, StorageError
+from featurestore.errors import CodeError, SpecError, StorageError
 from featurestore.online.versions import PACKED_LAYOUT, OnlineVersion
+from featurestore.resources.feature_store import FeatureStoreSpec
 
 USERNAME, PASSWORD = "REDIS_USERNAME", "REDIS_PASSWORD"
 _TIMEOUT_S = 5.0
@@ -41,6 +42,25 @@ class RedisServer:
 
     def __init__(self, client: Any, url: str) -> None:
         self.client, self.url = client, url
+
+    @classmethod
+    def of(cls, store: FeatureStoreSpec, environ: Mapping[str, str] | None = None) -> RedisServer:
+        """The Redis of a FeatureStore.
+
+        Raises:
+            SpecError: an operator keeps it, and this is the spec as its author wrote it: see the accepted one.
+            CodeError: redis-py is not installed.
+        """
+        redis = store.online.redis
+        if redis is None or redis.url is None:
+            raise SpecError(
+                "a managed Redis is reachable only inside its cluster",
+                where="FeatureStore spec.online.redis.managed",
+                wanted="a url",
+                got="managed",
+                hint="On a laptop, use {duckdb: {}} or the url of a Redis",
+            )
+        return cls.connect(redis.url, environ)
 
     @classmethod
     def connect(cls, url: str, environ: Mapping[str, str] | None = None) -> RedisServer:

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from featurestore.errors import StorageError
 from featurestore.online.answer import answer
+from featurestore.online.backends import OnlineStore
 from featurestore.online.entity_keys import key_texts
 from featurestore.online.layout import Form
 from featurestore.online.packed.packing import Packing
@@ -16,6 +17,8 @@ from featurestore.online.redis.index import RedisIndex
 from featurestore.online.redis.publication import RedisPublication
 from featurestore.online.redis.server import Keys, RedisServer, read_held
 from featurestore.online.versions import PACKED_LAYOUT
+from featurestore.resources.feature_store import FeatureStoreSpec
+from featurestore.storage.objects import Storage
 from featurestore.views.feature_query import FeatureQuery, FeatureValues
 
 _READ_AT_ONCE = 10_000
@@ -89,3 +92,8 @@ class RedisStore:
                 Packing(form, Keys.of(lookup.view, lookup.digest).prefix),
             )
         return known
+
+
+def open_store(storage: Storage, store: FeatureStoreSpec) -> OnlineStore:
+    """See :func:`featurestore.online.backends.open_online`."""
+    return RedisStore(RedisServer.of(store))

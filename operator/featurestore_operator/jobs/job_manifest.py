@@ -50,7 +50,7 @@ class Attempt:
 class JobContext:
     """What is the same for all Jobs of a store.
 
-    ``root``: the storage root. ``secret``: with the store's credentials. ``redis_secret``: with those of its
+    ``root``: the storage root. ``secret``: with the store's credentials. ``online_secret``: with those of its
     online store. ``image``, ``service_account``: of Jobs whose pipeline names none.
     """
 
@@ -59,7 +59,7 @@ class JobContext:
     image: str
     service_account: str
     secret: str | None = None
-    redis_secret: str | None = None
+    online_secret: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +182,7 @@ def _pod(
     """The pod, by the restricted Pod Security Standard."""
     extras = template.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
     sources: list[dict[str, Any]] = [
-        {"secretRef": {"name": name}} for name in (place.secret, place.redis_secret) if name
+        {"secretRef": {"name": name}} for name in (place.secret, place.online_secret) if name
     ]
     if source_secret is not None:
         sources.append({"prefix": "FEATURESTORE_SOURCE_", "secretRef": {"name": source_secret.name}})

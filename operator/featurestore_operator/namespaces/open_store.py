@@ -150,14 +150,13 @@ class Stores:
         return {key: base64.b64decode(value).decode() for key, value in (secret.get("data") or {}).items()}
 
     def _secrets(self, namespace: str, resource: FeatureStore) -> Secrets:
-        redis = resource.spec.online.redis
         return (
             self.credentials(namespace, resource.spec.offline.secret_ref),
-            self.credentials(namespace, redis.secret_ref) if redis is not None else None,
+            self.credentials(namespace, resource.spec.online.secret_ref),
         )
 
     def _opened(self, namespace: str, uid: str, resource: FeatureStore, secrets: Secrets) -> OpenStore:
-        offline, redis = resource.spec.offline, resource.spec.online.redis
+        offline, online_secret = resource.spec.offline, resource.spec.online.secret_ref
         storage = Storage(offline.uri, secrets[0])
         index = open_index(storage, resource.spec, secrets[1])
         return OpenStore(
@@ -174,6 +173,6 @@ class Stores:
                 image=self._settings.job_image,
                 service_account=self._settings.job_service_account,
                 secret=offline.secret_ref.name if offline.secret_ref else None,
-                redis_secret=redis.secret_ref.name if redis is not None and redis.secret_ref else None,
+                online_secret=online_secret.name if online_secret else None,
             ),
         )

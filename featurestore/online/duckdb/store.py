@@ -1,7 +1,7 @@
 """The embedded online store: a generation's columns in memory, read by key; the next one beside it, on storage.
 
 Readers look for the next generation at every read (in object storage at most once a second), load it when it is
-whole, and never see half of one. See :mod:`featurestore.online.embedded.generations` for what stands where.
+whole, and never see half of one. See :mod:`featurestore.online.duckdb.generations` for what stands where.
 """
 
 from __future__ import annotations
@@ -15,19 +15,21 @@ import numpy as np
 
 from featurestore.errors import NotFound, StorageError
 from featurestore.online.answer import answer
-from featurestore.online.embedded.generation_file import load
-from featurestore.online.embedded.generations import (
+from featurestore.online.backends import OnlineStore
+from featurestore.online.duckdb.generation_file import load
+from featurestore.online.duckdb.generations import (
     KEPT,
     Generation,
     GenerationIndex,
     folder_of,
     pointer_path,
 )
-from featurestore.online.embedded.index import EmbeddedIndex
-from featurestore.online.embedded.publication import DuckDBPublication
+from featurestore.online.duckdb.index import EmbeddedIndex
+from featurestore.online.duckdb.publication import DuckDBPublication
 from featurestore.online.entities import Stored
 from featurestore.online.entity_keys import KeyIndex, key_texts
 from featurestore.online.layout import Form
+from featurestore.resources.feature_store import FeatureStoreSpec
 from featurestore.storage.objects import Storage
 from featurestore.views.feature_query import FeatureQuery, FeatureValues
 
@@ -119,3 +121,8 @@ class DuckDBStore:
             pointer_path(folder, loaded.generation.number + 1),
         )
         return os.path.exists(self._storage.uri(own)) and not os.path.exists(self._storage.uri(following))
+
+
+def open_store(storage: Storage, store: FeatureStoreSpec) -> OnlineStore:
+    """See :func:`featurestore.online.backends.open_online`."""
+    return DuckDBStore(storage)

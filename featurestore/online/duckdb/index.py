@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from featurestore.online.embedded.generations import GenerationIndex, folder_of
+from collections.abc import Mapping
+
+from featurestore.online.duckdb.generations import GenerationIndex, folder_of
+from featurestore.online.index import OnlineIndex
 from featurestore.online.versions import OnlineVersion
+from featurestore.resources.feature_store import FeatureStoreSpec
 from featurestore.storage.objects import Storage
 
 
 class EmbeddedIndex:
     """What the embedded store holds, read off the pointers in the storage root."""
+
+    address = "embedded DuckDB"
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
@@ -26,3 +32,10 @@ class EmbeddedIndex:
         """See :class:`featurestore.online.index.OnlineIndex`. It is as lasting as the storage root, which is looked at."""
         self._storage.names("online")
         return self._storage.root
+
+
+def open_index(
+    storage: Storage, store: FeatureStoreSpec, environ: Mapping[str, str] | None = None
+) -> OnlineIndex:
+    """See :func:`featurestore.online.index.open_index`."""
+    return EmbeddedIndex(storage)

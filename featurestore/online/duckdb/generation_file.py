@@ -19,7 +19,7 @@ import duckdb
 import pyarrow as pa
 
 from featurestore.errors import NotFound, StorageError
-from featurestore.online.embedded.generations import Generation, GenerationIndex
+from featurestore.online.duckdb.generations import Generation, GenerationIndex
 from featurestore.online.entities import Section, Stored
 from featurestore.online.layout import CREATED_US, EVENT_US, EVENTS, ROWS, START_US, TILES, Form
 from featurestore.storage.objects import Storage

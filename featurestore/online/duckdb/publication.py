@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 
 from featurestore.errors import Conflict, NotFound, StorageError
 from featurestore.failpoint import hit
-from featurestore.online.embedded.generation_file import add, load
-from featurestore.online.embedded.generations import GenerationIndex
+from featurestore.online.duckdb.generation_file import add, load
+from featurestore.online.duckdb.generations import GenerationIndex
 from featurestore.online.entities import Stored
 from featurestore.online.entity_keys import KeyIndex
 from featurestore.online.layout import Form
