@@ -11,14 +11,24 @@ from featurestore.resources.data_pipeline import Source
 
 
 class SourceKind(NamedTuple):
-    """``serves``: whether a spec is of this kind. ``open``: makes its source, without looking at it yet."""
+    """A row of the table.
+
+    ``serves``: whether a spec is of this kind. ``open``: makes its source, without looking at it yet. ``reader``: the
+    module with the ``open_reader`` of its arrivals, loaded where there is a data engine.
+    """
 
     serves: Callable[[Source], bool]
     open: Callable[[Source, str | None, Mapping[str, str] | None], ArrivalSource]
+    reader: str
 
 
-SOURCE_KINDS = (SourceKind(lambda source: True, FileSource),)
+SOURCE_KINDS = (SourceKind(lambda source: True, FileSource, "featurestore_transforms.sources.file_reader"),)
 """The first that serves is taken."""
+
+
+def source_kind(source: Source) -> SourceKind:
+    """The kind of source that a spec asks for."""
+    return next(kind for kind in SOURCE_KINDS if kind.serves(source))
 
 
 def open_source(
@@ -29,5 +39,4 @@ def open_source(
     ``base``: what relative paths are relative to; None for the working folder. ``environ``: has the credentials;
     None for the process's own environment.
     """
-    kind = next(kind for kind in SOURCE_KINDS if kind.serves(source))
-    return kind.open(source, base, environ)
+    return source_kind(source).open(source, base, environ)

@@ -11,21 +11,19 @@ from typing import Any
 
 import pytest
 from laptop import Laptop
-from log_source import LogReader, LogSource, is_log
+from log_source import LOGS
 
 from featurestore.arrivals import source_kinds
 from featurestore.arrivals.backlog import Backlog
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.manifest import Action
-from featurestore.arrivals.source_kinds import SourceKind, open_source
+from featurestore.arrivals.source_kinds import open_source
 from featurestore.cli.doctor import examine
 from featurestore.errors import Conflict, RequestError
 from featurestore.quarantine import entries
 from featurestore.quarantine.replay import replay
 from featurestore.resources import DataPipeline
 from featurestore.storage import paths
-from featurestore_transforms.sources import reader_kinds
-from featurestore_transforms.sources.reader_kinds import ReaderKind
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 NAME = "events"
@@ -101,10 +99,7 @@ class Logs:
 
 @pytest.fixture
 def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Logs:
-    kinds = (SourceKind(is_log, LogSource), *source_kinds.SOURCE_KINDS)
-    readers = (ReaderKind(is_log, LogReader), *reader_kinds.READER_KINDS)
-    monkeypatch.setattr(source_kinds, "SOURCE_KINDS", kinds)
-    monkeypatch.setattr(reader_kinds, "READER_KINDS", readers)
+    monkeypatch.setattr(source_kinds, "SOURCE_KINDS", (LOGS, *source_kinds.SOURCE_KINDS))
     return Logs(tmp_path)
 
 

@@ -15,7 +15,6 @@ GENERIC = {
     for name in (
         "column_use",
         "reader",
-        "reader_kinds",
         "source_schema",
         "stream",
         "text_types",

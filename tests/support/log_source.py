@@ -19,9 +19,10 @@ import polars as pl
 from featurestore.arrivals.arrival import Arrival
 from featurestore.arrivals.checkpoint import KnownArrival
 from featurestore.arrivals.manifest import Entry
+from featurestore.arrivals.source_kinds import SourceKind
 from featurestore.resources.data_pipeline import Source
 from featurestore.storage.delta import ROW
-from featurestore_transforms.sources.reader import DECODING, UnreadableFile
+from featurestore_transforms.sources.reader import DECODING, ArrivalReader, UnreadableFile
 from featurestore_transforms.sources.stream import LINE, MALFORMED, FrameStream
 from featurestore_transforms.sources.text_types import kinds
 from featurestore_transforms.steps.column_names import ColumnNames
@@ -111,7 +112,7 @@ class LogReader:
     partitions: Mapping[str, pl.Series] = MappingProxyType({})
     refused: Mapping[str, str] = MappingProxyType({})
 
-    def __init__(self, arrival: Arrival, source: Source, memory_bytes: int) -> None:
+    def __init__(self, arrival: Arrival) -> None:
         self.arrival = arrival
         self.schema: Mapping[str, pl.DataType] = dict.fromkeys(COLUMNS, pl.String())
         texts = {ROW: pl.Int64(), MALFORMED: pl.String(), LINE: pl.String()}
@@ -166,3 +167,12 @@ def _size(path: str) -> int:
         return os.stat(path).st_size
     except FileNotFoundError:
         return 0
+
+
+def open_reader(arrival: Arrival, source: Source, memory_bytes: int, base: str) -> ArrivalReader:
+    """See :func:`featurestore_transforms.sources.reader.open_reader`."""
+    return LogReader(arrival)
+
+
+LOGS = SourceKind(is_log, LogSource, "log_source")
+"""The row of the table."""

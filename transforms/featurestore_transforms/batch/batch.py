@@ -10,7 +10,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -26,7 +26,6 @@ from featurestore.protocol import BatchRequest, Progress
 from featurestore.registry.registry import Registry
 from featurestore.resources import DataPipeline
 from featurestore.resources.data_pipeline import DataPipelineSpec, Otherwise
-from featurestore.resources.location import locate
 from featurestore.storage import paths
 from featurestore.storage.delta import FILE, ROW, DataFile, Table
 from featurestore.storage.objects import Storage
@@ -44,8 +43,7 @@ from featurestore_transforms.batch.conform import BatchFile
 from featurestore_transforms.batch.group import BatchPlan, WrittenFiles
 from featurestore_transforms.batch.quarantined import Earlier, Quarantine, read_earlier, rows_before
 from featurestore_transforms.sources.column_use import ColumnUse
-from featurestore_transforms.sources.reader import DECODING, ArrivalReader, UnreadableFile
-from featurestore_transforms.sources.reader_kinds import open_reader
+from featurestore_transforms.sources.reader import DECODING, ArrivalReader, UnreadableFile, open_reader
 from featurestore_transforms.sources.source_schema import (
     FailBatch,
     SourceSchema,
@@ -247,8 +245,7 @@ class _Reading(_Run):
         if entry.action is Action.REJECT:
             return UnreadableFile(entry.rule, entry.reason)
         try:
-            where = replace(entry.arrival, uri=locate(entry.arrival.uri, self.base))
-            return open_reader(where, self.spec.source, self.spec.resources.memory)
+            return open_reader(entry.arrival, self.spec.source, self.spec.resources.memory, self.base)
         except UnreadableFile as refusal:
             return refusal
 

@@ -1,4 +1,4 @@
 """Source files of each format as lazy frames, and the schema that a pipeline holds of them.
 
-Start at ``formats.py``, then ``source_file.py``.
+Start at ``file_reader.py``, then ``source_file.py``.
 """

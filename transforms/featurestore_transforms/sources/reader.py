@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
+from importlib import import_module
 from typing import Protocol
 
 import polars as pl
 import pyarrow as pa
 
 from featurestore.arrivals.arrival import Arrival
+from featurestore.arrivals.source_kinds import source_kind
+from featurestore.resources.data_pipeline import Source
 from featurestore_transforms.sources.stream import FrameStream
 from featurestore_transforms.steps.column_names import ColumnNames
 
@@ -81,6 +84,21 @@ class ArrivalReader(Protocol):
 
     def explaining(self) -> AbstractContextManager[None]:
         """What goes wrong inside becomes ``UnreadableFile``, or StorageError if it is not the arrival's fault."""
+
+
+def open_reader(arrival: Arrival, source: Source, memory_bytes: int, base: str) -> ArrivalReader:
+    """A reader of the arrival's rows, from the module that the table of source kinds names.
+
+    ``memory_bytes``: what a run may take. ``base``: what relative URIs are relative to.
+
+    Raises:
+        UnreadableFile: the arrival is gone, was changed, is empty, or is not what the source says.
+        StorageError: storage did not answer.
+    """
+    reader: ArrivalReader = import_module(source_kind(source).reader).open_reader(
+        arrival, source, memory_bytes, base
+    )
+    return reader
 
 
 def require_taken(reader: ArrivalReader, columns: Iterable[str]) -> None:

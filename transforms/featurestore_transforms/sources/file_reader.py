@@ -1,11 +1,13 @@
-"""The file of an arrival, opened as what its pipeline says it is."""
+"""The file of an arrival, opened in the format that its pipeline names."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from featurestore.arrivals.arrival import Arrival
 from featurestore.resources.data_pipeline import Format, Source
+from featurestore.resources.location import locate
 from featurestore_transforms.sources.arrow_file import ArrowFile
 from featurestore_transforms.sources.csv_file import CsvFile
 from featurestore_transforms.sources.json_file import JsonFile
@@ -15,13 +17,14 @@ from featurestore_transforms.sources.reader import ArrivalReader, UnreadableFile
 from featurestore_transforms.sources.source_file import codec, explaining, require_pinned
 
 
-def open_file(arrival: Arrival, source: Source, memory_bytes: int) -> ArrivalReader:
-    """The file, looked at from outside. ``memory_bytes``: what a run may take.
+def open_reader(arrival: Arrival, source: Source, memory_bytes: int, base: str) -> ArrivalReader:
+    """See :func:`featurestore_transforms.sources.reader.open_reader`. Nothing but the outside of the file is looked at.
 
     Raises:
-        UnreadableFile: it is gone, was changed, is empty, or is not a file of that format.
+        UnreadableFile: the file is gone, was changed, is empty, or has another format.
         StorageError: storage did not answer.
     """
+    arrival = replace(arrival, uri=locate(arrival.uri, base))
     require_pinned(arrival)
     if arrival.size_bytes == 0:
         raise UnreadableFile("file:empty", "the file has no bytes")
