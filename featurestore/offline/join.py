@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from featurestore.aggregates.aggregates import AggregateFunction
 from featurestore.arrays import Codes, Flags, Ints, Statuses
 from featurestore.offline.entity_codes import EntityCodes
 from featurestore.offline.timeline import Timeline
-from featurestore.resources.aggregate_functions import AggregateFunction
 from featurestore.resources.outputs import CREATED_TIME, EVENT_TIME, Output
 from featurestore.storage import paths
 from featurestore.storage.delta import Table

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from featurestore.aggregates.aggregates import AggregateFunction
 from featurestore.arrays import Ints
-from featurestore.resources.aggregate_functions import AggregateFunction
 from featurestore.resources.feature_view import FeatureViewSpec
 from featurestore.resources.outputs import (
     CREATED_TIME,

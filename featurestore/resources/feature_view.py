@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from featurestore.resources.aggregate_functions import AggregateFunction, type_rule
+from featurestore.aggregates.aggregates import AggregateFunction
+from featurestore.resources.aggregate_rule import type_rule
 from featurestore.resources.data_pipeline import Resources, Suspend
 from featurestore.resources.metadata import DeletionPolicy, Description, Name, Owner, Tags
 from featurestore.resources.model import Model

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+from featurestore.aggregates.aggregates import AGGREGATES
 from featurestore.digest import digest
-from featurestore.resources.aggregate_functions import TYPES
 from featurestore.resources.feature_view import Feature, FeatureViewSpec
 from featurestore.resources.quantity import format_duration
 from featurestore.resources.value import ColumnType
@@ -73,7 +73,7 @@ def aggregate_input(feature: Feature) -> str:
 def aggregate_input_type(feature: Feature) -> ColumnType:
     """Type of that column: all that the function needs of a value, and no more."""
     assert feature.aggregate is not None
-    return TYPES[feature.aggregate.function].keeps or feature.type
+    return ColumnType(AGGREGATES[feature.aggregate.function].keeps or feature.type)
 
 
 def build_digest(spec: FeatureViewSpec, uid: str, rebuild: int = 0) -> str:

@@ -16,9 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from featurestore.aggregates.aggregates import AGGREGATES, AggregateFunction, Grouped
 from featurestore.arrays import Codes, Ints
-from featurestore.resources.aggregate_functions import AggregateFunction
-from featurestore.windows.aggregates import AGGREGATES, Grouped
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ class Events:
 
 @dataclass(frozen=True, slots=True)
 class Tiles:
-    """Tiles of many entities, sorted by entity and start. ``state``: see :mod:`featurestore.windows.aggregates`."""
+    """Tiles of many entities, sorted by entity and start. ``state``: see :mod:`featurestore.aggregates.aggregates`."""
 
     entity: Codes
     start_us: Ints
@@ -90,7 +89,7 @@ def event_order(
 
 def state_schema(function: AggregateFunction, value_type: pa.DataType) -> pa.Schema:
     """Columns of the state of a tile; ``value_type`` is the type of the aggregated column."""
-    return AGGREGATES[function].schema(value_type)
+    return AGGREGATES[function].compute.schema(value_type)
 
 
 def build_tiles(function: AggregateFunction, events: Events, hop_us: int) -> Tiles:
@@ -101,7 +100,9 @@ def build_tiles(function: AggregateFunction, events: Events, hop_us: int) -> Til
     first = np.flatnonzero(fresh)
     tile = np.cumsum(fresh) - 1
     return Tiles(
-        events.entity[first], start_us[first], AGGREGATES[function].state(Grouped(events.values, first, tile))
+        events.entity[first],
+        start_us[first],
+        AGGREGATES[function].compute.state(Grouped(events.values, first, tile)),
     )
 
 

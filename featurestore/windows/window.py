@@ -12,17 +12,16 @@ head's events in order; with floats the order of additions is part of the defini
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from featurestore.aggregates.aggregates import AGGREGATES, Terms
 from featurestore.arrays import Codes, Floats, Ints, running_sums
 from featurestore.resources.outputs import Output
 from featurestore.views.schema import arrow_type
-from featurestore.windows.aggregates import AGGREGATES
 from featurestore.windows.intervals import entity_spans, expand, first_not_before
 from featurestore.windows.tile import Events, Tiles, floor_to_hop
 
@@ -38,27 +37,20 @@ def evaluate(output: Output, tiles: Tiles, events: Events, at_entity: Codes, at_
     has Count 0 and null for the rest; whether it is known at all is for the caller to say.
     """
     window = Window(output, tiles, events, at_entity, at_us)
-    return _declared(AGGREGATES[window.aggregate.function].value(window), arrow_type(output.type))
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """Terms of the places ``low … high - 1``: ``at``: whose, counted from ``low``; ``row``: of tiles and events."""
-
-    low: int
-    high: int
-    at: Ints
-    row: Ints
+    return _declared(AGGREGATES[window.function].compute.value(window), arrow_type(output.type))
 
 
 class Window:
-    """Spans of tiles and of head events for each place ``(entity, time)`` where a window ends."""
+    """Spans of tiles and of head events for each place ``(entity, time)`` where a window ends.
+
+    See :class:`featurestore.aggregates.aggregates.WindowTerms`.
+    """
 
     def __init__(self, output: Output, tiles: Tiles, events: Events, at_entity: Codes, at_us: Ints) -> None:
         assert output.feature.aggregate is not None
         assert output.window_us is not None
         assert output.hop_us is not None
-        self.aggregate = output.feature.aggregate
+        self.function, self.quantile = output.feature.aggregate.function, output.feature.aggregate.quantile
         self.tiles, self.events = tiles, events
         self.places = len(at_us)
         hop_us = output.hop_us
@@ -93,6 +85,18 @@ class Window:
                 low, high, np.concatenate([place, event_place]), np.concatenate([tile, tiles + event])
             )
             low = high
+
+    @property
+    def state(self) -> Mapping[str, pa.Array]:
+        return self.tiles.state
+
+    @property
+    def values(self) -> pa.Array:
+        return self.events.values
+
+    def spread(self, rows: Ints, offsets: Ints) -> tuple[Ints, Ints]:
+        """All items of the lists of these rows: which row each is of, and where it stands."""
+        return expand(offsets[rows], offsets[rows + 1])
 
     def both(self) -> pa.Array:
         return pa.concat_arrays([self.tiles.state["value"], self.events.values])

@@ -24,6 +24,7 @@ PACKAGES = {
 GROUND = {
     "printable",
     "arrays",
+    "deferred",
     "digest",
     "errors",
     "redaction",

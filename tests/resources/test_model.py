@@ -11,7 +11,7 @@ from typing import Any, get_args
 import pytest
 from pydantic import ValidationError
 
-from featurestore.resources.aggregate_functions import AggregateFunction
+from featurestore.aggregates.aggregates import AggregateFunction
 from featurestore.resources.feature_view import Aggregate, Feature, FeatureViewSpec
 from featurestore.resources.kinds import KINDS
 from featurestore.resources.model import Model

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from featurestore.resources.aggregate_functions import AggregateFunction
+from featurestore.aggregates.aggregates import AggregateFunction
 from featurestore.resources.feature_view import Aggregate, Feature
 from featurestore.resources.outputs import Output, aggregate_input, aggregate_input_type
 from featurestore.resources.value import ColumnType

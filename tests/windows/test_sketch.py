@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featurestore.windows.sketch import (
+from featurestore.aggregates.sketch import (
     bucket_middle,
     distinct_codes,
     estimate_distinct,

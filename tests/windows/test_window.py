@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featurestore.resources.aggregate_functions import AggregateFunction
+from featurestore.aggregates.aggregates import AggregateFunction
 from featurestore.resources.outputs import Output
 from featurestore.resources.value import ColumnType
 from featurestore.views.schema import arrow_type

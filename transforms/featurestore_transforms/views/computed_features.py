@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from featurestore.aggregates.aggregates import AGGREGATES
 from featurestore.errors import SpecError, did_you_mean
 from featurestore.expressions.run.cast import Fit, fit, polars_type
 from featurestore.expressions.run.program import Program, compile_condition, compile_expression
-from featurestore.resources.aggregate_functions import TYPES
 from featurestore.resources.feature_view import FeatureViewSpec
 from featurestore.resources.outputs import CREATED_TIME, EVENT_TIME, aggregate_input, aggregate_input_type
 from featurestore.resources.value import ColumnType, KeyType
@@ -89,7 +89,7 @@ def _columns(spec: FeatureViewSpec) -> Iterator[_Column]:
                 f"feature:{feature.name}",
                 aggregate_input_type(feature),
                 feature.aggregate.column,
-                counts=TYPES[feature.aggregate.function].counts,
+                counts=AGGREGATES[feature.aggregate.function].counts,
             )
 
 

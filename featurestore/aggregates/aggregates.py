@@ -1,4 +1,4 @@
-"""The aggregates: what a tile keeps of each, and the value of a window made of tiles and of the events of its head.
+"""The aggregates over windows: the types of each, what a tile keeps, and the value of a window.
 
 ========================  =====================================================  =========================
 function                  state of a tile                                        value of a window
@@ -10,33 +10,56 @@ Mean                      ``n``, ``sum``                                        
 Variance, StdDev          ``n``, ``sum``, ``m2`` (squared distances from mean)   of the sample, null for n = 1
 Min, Max                  ``value``                                              NaN is above all numbers
 First, Last               ``value``                                              by the order of events
-ApproxDistinct            ``code`` (list)                                        :mod:`featurestore.windows.sketch`
-ApproxQuantile            ``bucket``, ``count`` (lists)                          :mod:`featurestore.windows.sketch`
+ApproxDistinct            ``code`` (list)                                        ``sketch.py``
+ApproxQuantile            ``bucket``, ``count`` (lists)                          ``sketch.py``
 ========================  =====================================================  =========================
 
-A new one is a class here and a member with its types in ``featurestore/resources/aggregate_functions.py``. States are mergeable:
-a window's value is the same however its events were cut into tiles. What is summed in floats is summed in order.
+The value of a window is made of the tiles in it and of the events of its head. States are mergeable: the value is the
+same however its events were cut into tiles. What is summed in floats is summed in order.
+
+A new aggregate is a member of :class:`AggregateFunction`, a class, and a row of :data:`AGGREGATES`, all of them here.
+Specs are checked against this file where there is no data engine, so numpy and Arrow are loaded by the first use.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from featurestore.arrays import Floats, Ints, running_sums
-from featurestore.resources.aggregate_functions import AggregateFunction
-from featurestore.windows import sketch
-from featurestore.windows.intervals import expand
+from featurestore.deferred import Deferred
 
 if TYPE_CHECKING:
-    from featurestore.windows.window import Window
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from featurestore import arrays
+    from featurestore.aggregates import sketch
+    from featurestore.arrays import Floats, Ints
+else:
+    np, pa, pc = Deferred("numpy"), Deferred("pyarrow"), Deferred("pyarrow.compute")
+    arrays, sketch = Deferred("featurestore.arrays"), Deferred("featurestore.aggregates.sketch")
 
 _SKETCHES = 1 << 15
+
+
+class AggregateFunction(StrEnum):
+    """Aggregations over windows; all are sums of mergeable tiles."""
+
+    SUM = "Sum"
+    COUNT = "Count"
+    MEAN = "Mean"
+    MIN = "Min"
+    MAX = "Max"
+    VARIANCE = "Variance"
+    STDDEV = "StdDev"
+    FIRST = "First"
+    LAST = "Last"
+    APPROX_DISTINCT = "ApproxDistinct"
+    APPROX_QUANTILE = "ApproxQuantile"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +79,53 @@ class Grouped:
         return np.diff(self.first, append=len(self.values)).astype(np.int64)
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Terms of the places ``low … high - 1``: ``at``: whose, counted from ``low``; ``row``: of tiles and events."""
+
+    low: int
+    high: int
+    at: Ints
+    row: Ints
+
+
+class WindowTerms(Protocol):
+    """What a value is computed from: for each place where a window ends, spans of tiles and of head events.
+
+    ``quantile``: of the aggregate, if it has one. ``state``: of all tiles; ``values``: of all events. ``filled``:
+    whether there is a value at a place.
+    """
+
+    quantile: float | None
+    places: int
+    tile_low: Ints
+    tile_high: Ints
+    event_low: Ints
+    event_high: Ints
+    filled: npt.NDArray[np.bool_]
+
+    @property
+    def state(self) -> Mapping[str, pa.Array]: ...
+
+    @property
+    def values(self) -> pa.Array: ...
+
+    def parts(self, costs: Ints | None = None, places: int = ...) -> Iterator[Terms]:
+        """All terms of all places, some millions at a time: whole tiles first, then the head's events."""
+
+    def spread(self, rows: Ints, offsets: Ints) -> tuple[Ints, Ints]:
+        """All items of the lists of these rows: which row each is of, and where it stands."""
+
+    def both(self) -> pa.Array:
+        """The state ``value`` of the tiles, then the values of the events."""
+
+    def integers(self, name: str) -> Ints:
+        """A state of the tiles."""
+
+    def numbers(self, name: str) -> Floats:
+        """A state of the tiles."""
+
+
 class WindowAggregate(Protocol):
     """One aggregate. ``value_type``: of what is kept of each value."""
 
@@ -65,7 +135,7 @@ class WindowAggregate(Protocol):
     def state(self, tiles: Grouped) -> dict[str, pa.Array]:
         """The state of each tile, of its values; each has one at least."""
 
-    def value(self, window: Window) -> pa.Array:
+    def value(self, window: WindowTerms) -> pa.Array:
         """The value of the window at each of its places; null where it has none."""
 
 
@@ -76,7 +146,7 @@ class Count:
     def state(self, tiles: Grouped) -> dict[str, pa.Array]:
         return {"n": pa.array(tiles.sizes)}
 
-    def value(self, window: Window) -> pa.Array:
+    def value(self, window: WindowTerms) -> pa.Array:
         return pa.array(count(window))
 
 
@@ -97,13 +167,13 @@ class Sum:
             }
         return {"sum": pa.array(ordered_sums(tiles.group, floats(tiles.values), tiles.count))}
 
-    def value(self, window: Window) -> pa.Array:
-        if not pa.types.is_integer(window.events.values.type):
+    def value(self, window: WindowTerms) -> pa.Array:
+        if not pa.types.is_integer(window.values.type):
             return pa.array(fold(window), mask=~window.filled)
         # Differences of running sums are exact in integers, whatever the length of the window.
         sums = []
-        for name, half in zip(("high", "low"), halves(window.events.values), strict=True):
-            tiles, events = running_sums(window.integers(name)), running_sums(half)
+        for name, half in zip(("high", "low"), halves(window.values), strict=True):
+            tiles, events = arrays.running_sums(window.integers(name)), arrays.running_sums(half)
             sums.append(
                 tiles[window.tile_high]
                 - tiles[window.tile_low]
@@ -124,7 +194,7 @@ class Mean:
         total = ordered_sums(tiles.group, floats(tiles.values), tiles.count)
         return {"n": pa.array(tiles.sizes), "sum": pa.array(total)}
 
-    def value(self, window: Window) -> pa.Array:
+    def value(self, window: WindowTerms) -> pa.Array:
         return pa.array(mean(window), mask=~window.filled)
 
 
@@ -144,13 +214,13 @@ class Variance:
             m2 = ordered_sums(tiles.group, (numbers - (total / n)[tiles.group]) ** 2, tiles.count)
         return {"n": pa.array(n), "sum": pa.array(total), "m2": pa.array(m2)}
 
-    def value(self, window: Window) -> pa.Array:
+    def value(self, window: WindowTerms) -> pa.Array:
         # Squared distances from the window's mean: within each tile (m2), and of the tile's mean from it.
         number, center_of_all = count(window), mean(window)
-        n = np.concatenate([window.integers("n"), np.ones(len(window.events), np.int64)])
+        n = np.concatenate([window.integers("n"), np.ones(len(window.values), np.int64)])
         with np.errstate(invalid="ignore", over="ignore"):
-            center = np.concatenate([window.numbers("sum"), floats(window.events.values)]) / n
-        within = np.concatenate([window.numbers("m2"), np.zeros(len(window.events))])
+            center = np.concatenate([window.numbers("sum"), floats(window.values)]) / n
+        within = np.concatenate([window.numbers("m2"), np.zeros(len(window.values))])
         squares = np.zeros(window.places)
         for part in window.parts():
             row = part.row
@@ -175,7 +245,7 @@ class Extreme:
         found = extreme(self.least, sortable(tiles.values), tiles.first)
         return {"value": tiles.values.take(pa.array(found))}
 
-    def value(self, window: Window) -> pa.Array:
+    def value(self, window: WindowTerms) -> pa.Array:
         values = window.both()
         keys = sortable(values)
         index = np.zeros(window.places, np.int64)
@@ -200,9 +270,9 @@ class End:
         at = tiles.first if self.first else tiles.first + tiles.sizes - 1
         return {"value": tiles.values.take(pa.array(at))}
 
-    def value(self, window: Window) -> pa.Array:
+    def value(self, window: WindowTerms) -> pa.Array:
         """An end of the tiles or, if there are none there, of the head's events."""
-        tiles = len(window.tiles)
+        tiles = len(window.state["value"])
         if self.first:
             index = np.where(window.tile_high > window.tile_low, window.tile_low, tiles + window.event_low)
         else:
@@ -223,13 +293,13 @@ class ApproxDistinct:
         )
         return {"code": _lists(whose, pa.array(codes), tiles.count)}
 
-    def value(self, window: Window) -> pa.Array:
-        tiled, fresh = window.tiles.state["code"], sketch.distinct_codes(window.events.values)
+    def value(self, window: WindowTerms) -> pa.Array:
+        tiled, fresh = window.state["code"], sketch.distinct_codes(window.values)
         offsets = np.concatenate([tiled.offsets.to_numpy(), len(tiled.values) + np.arange(1, len(fresh) + 1)])
         codes = np.concatenate([tiled.values.to_numpy(), fresh])
         estimate = np.zeros(window.places, np.int64)
         for part in window.parts(np.diff(offsets), places=_SKETCHES):
-            span, item = expand(offsets[part.row], offsets[part.row + 1])
+            span, item = window.spread(part.row, offsets)
             found = sketch.estimate_distinct(part.at[span], codes[item], part.high - part.low)
             estimate[part.low : part.high] = found
         return pa.array(estimate, mask=~window.filled)
@@ -248,18 +318,16 @@ class ApproxQuantile:
             "count": _lists(whose, pa.array(counts), tiles.count),
         }
 
-    def value(self, window: Window) -> pa.Array:
-        quantile = window.aggregate.quantile
+    def value(self, window: WindowTerms) -> pa.Array:
+        quantile = window.quantile
         assert quantile is not None
-        tiled, fresh = window.tiles.state["bucket"], sketch.quantile_buckets(floats(window.events.values))
+        tiled, fresh = window.state["bucket"], sketch.quantile_buckets(floats(window.values))
         offsets = np.concatenate([tiled.offsets.to_numpy(), len(tiled.values) + np.arange(1, len(fresh) + 1)])
         buckets = np.concatenate([tiled.values.to_numpy(), fresh])
-        counts = np.concatenate(
-            [window.tiles.state["count"].values.to_numpy(), np.ones(len(fresh), np.int64)]
-        )
+        counts = np.concatenate([window.state["count"].values.to_numpy(), np.ones(len(fresh), np.int64)])
         value = np.zeros(window.places)
         for part in window.parts(np.diff(offsets), places=_SKETCHES):
-            span, item = expand(offsets[part.row], offsets[part.row + 1])
+            span, item = window.spread(part.row, offsets)
             found = sketch.estimate_quantile(
                 part.at[span], buckets[item], counts[item], part.high - part.low, quantile
             )
@@ -267,37 +335,51 @@ class ApproxQuantile:
         return pa.array(value, mask=~window.filled)
 
 
-AGGREGATES: dict[AggregateFunction, WindowAggregate] = {
-    AggregateFunction.SUM: Sum(),
-    AggregateFunction.COUNT: Count(),
-    AggregateFunction.MEAN: Mean(),
-    AggregateFunction.MIN: Extreme(least=True),
-    AggregateFunction.MAX: Extreme(least=False),
-    AggregateFunction.VARIANCE: Variance(root=False),
-    AggregateFunction.STDDEV: Variance(root=True),
-    AggregateFunction.FIRST: End(first=True),
-    AggregateFunction.LAST: End(first=False),
-    AggregateFunction.APPROX_DISTINCT: ApproxDistinct(),
-    AggregateFunction.APPROX_QUANTILE: ApproxQuantile(),
+class AggregateDefinition(NamedTuple):
+    """A row of the table.
+
+    ``gives``: types that a feature of it may have, as a spec writes them; None for all but lists. ``keeps``: type of
+    what the view's table keeps of each value for it: all that it needs, and no more; None for the feature's own.
+    ``counts``: it needs to know only whether there is a value.
+    """
+
+    compute: WindowAggregate
+    gives: tuple[str, ...] | None = None
+    keeps: str | None = None
+    counts: bool = False
+
+
+AGGREGATES = {
+    AggregateFunction.SUM: AggregateDefinition(Sum(), ("int64", "float64")),
+    AggregateFunction.COUNT: AggregateDefinition(Count(), ("int64",), "bool", counts=True),
+    AggregateFunction.MEAN: AggregateDefinition(Mean(), ("float64",), "float64"),
+    AggregateFunction.MIN: AggregateDefinition(Extreme(least=True)),
+    AggregateFunction.MAX: AggregateDefinition(Extreme(least=False)),
+    AggregateFunction.VARIANCE: AggregateDefinition(Variance(root=False), ("float64",), "float64"),
+    AggregateFunction.STDDEV: AggregateDefinition(Variance(root=True), ("float64",), "float64"),
+    AggregateFunction.FIRST: AggregateDefinition(End(first=True)),
+    AggregateFunction.LAST: AggregateDefinition(End(first=False)),
+    AggregateFunction.APPROX_DISTINCT: AggregateDefinition(ApproxDistinct(), ("int64",), "string"),
+    AggregateFunction.APPROX_QUANTILE: AggregateDefinition(ApproxQuantile(), ("float64",), "float64"),
 }
 
 
-def count(window: Window) -> Ints:
+def count(window: WindowTerms) -> Ints:
     """Number of values at each place."""
-    upto = running_sums(window.integers("n"))
+    upto = arrays.running_sums(window.integers("n"))
     return upto[window.tile_high] - upto[window.tile_low] + window.event_high - window.event_low
 
 
-def fold(window: Window) -> Floats:
+def fold(window: WindowTerms) -> Floats:
     """Sum of floats at each place: tiles in order, then events in order."""
-    terms = np.concatenate([window.numbers("sum"), floats(window.events.values)])
+    terms = np.concatenate([window.numbers("sum"), floats(window.values)])
     total = np.zeros(window.places)
     for part in window.parts():
         total[part.low : part.high] = ordered_sums(part.at, terms[part.row], part.high - part.low)
     return total
 
 
-def mean(window: Window) -> Floats:
+def mean(window: WindowTerms) -> Floats:
     """Mean at each place; 0 where there is no value."""
     return fold(window) / np.maximum(count(window), 1)
 
