@@ -1,0 +1,90 @@
+"""The counts of docs/extending.md: how many files a usual change touches."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MODULES = {
+    path.relative_to(ROOT).as_posix(): ast.parse(path.read_text())
+    for folder in ("featurestore", "transforms/featurestore_transforms", "operator/featurestore_operator")
+    for path in (ROOT / folder).rglob("*.py")
+}
+AGGREGATES = "featurestore/aggregates/aggregates.py"
+PARAMETER = {("featurestore/resources/feature_view.py", "APPROX_QUANTILE")}
+"""Its parameter is a field of the spec."""
+
+
+class Change(NamedTuple):
+    new: str
+    touched: str
+    in_all: int
+    goal: int
+
+
+def changes() -> dict[str, Change]:
+    page = (ROOT / "docs" / "extending.md").read_text()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.split("\n") if line[:2] == "| "]
+    return {
+        re.sub(r"\[(.*)\].*", r"\1", what): Change(new, touched, int(in_all), int(goal))
+        for what, new, touched, in_all, goal in rows
+        if in_all.isdigit()
+    }
+
+
+def names(cell: str) -> list[str]:
+    """What a cell lists, but for what is generated."""
+    return [name for name in cell.split(", ") if name != "–" and "make crds" not in name]
+
+
+@pytest.mark.parametrize(
+    "what", ["an online store", "a source", "an aggregate", "a kind that is a mere list"]
+)
+def test_the_files_of_a_change_are_as_many_as_the_page_says_and_no_more_than_its_goal(what: str) -> None:
+    change = changes()[what]
+    assert len(names(change.new)) + len(names(change.touched)) == change.in_all <= change.goal
+
+
+def test_the_page_counts_what_it_lists_of_a_kind_with_jobs() -> None:
+    page = (ROOT / "docs" / "extending.md").read_text()
+    section = page.partition("## A kind with Jobs")[2].partition("\n## ")[0]
+    touched = re.findall(r"\[`\w+\.py`\]", section.partition("Touched are")[2])
+    change = changes()["a kind with Jobs"]
+    assert len(names(change.new)) + len(touched) == change.in_all
+
+
+def test_each_touched_file_is_one_of_the_product() -> None:
+    for change in changes().values():
+        for name in re.findall(r"`(\w+\.py)`", change.touched):
+            assert [place for place in MODULES if place.endswith(f"/{name}")], name
+
+
+def test_no_module_but_the_one_of_the_aggregates_names_one_of_them() -> None:
+    named = {
+        (place, node.attr)
+        for place, tree in MODULES.items()
+        if place != AGGREGATES
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "AggregateFunction"
+    }
+    assert named == PARAMETER
+
+
+@pytest.mark.parametrize("room", ["redis", "duckdb"])
+def test_no_module_imports_an_online_store_but_those_of_its_room(room: str) -> None:
+    package = f"featurestore.online.{room}"
+    importers = {
+        place
+        for place, tree in MODULES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(package)
+    }
+    assert {place for place in importers if not place.startswith(f"featurestore/online/{room}/")} == set()
+    assert importers
