@@ -15,7 +15,7 @@
             ├── WorkerKilled a signal or an exit of its own ended it
             ├── OutOfMemory  it took more memory than it was given
             ├── OutOfTime    it took more time than it was given
-            └── Unforeseen   it met an error that nobody foresaw
+            └── Unforeseen   it met an unexpected error
 
 Each error says *where*, what was *wanted*, what was *got* and what to do (*hint*), and keeps these parts
 as attributes, without the credentials that a URL in them may hold. ``retryable`` tells a runner or a Job whether
@@ -202,13 +202,15 @@ def foreseen(error: BaseException) -> FeatureStoreError:
     where = f"{os.path.basename(place[0].filename)}, line {place[0].lineno}" if place else ""
     got = f"{type(error).__name__}: {error}".rstrip(": ")
     if isinstance(error, MemoryError):
-        return OutOfMemory("memory was refused", where=where, got=got, hint="Raise spec.resources.memory")
+        return OutOfMemory(
+            "there is not enough memory", where=where, got=got, hint="Raise spec.resources.memory"
+        )
     if isinstance(error, OSError) and errno.errorcode.get(error.errno or 0) in _OUTSIDE:
-        return StorageError("the machine cannot do it now", where=error.filename or where, got=got)
+        return StorageError("this machine cannot do it right now", where=error.filename or where, got=got)
     client = type(error).__module__.partition(".")[0] in _CLIENTS
     if client or isinstance(error, ConnectionError | TimeoutError) or _says_storage(str(error)):
-        return StorageError("storage or a network does not answer", where=where, got=got)
-    return Unforeseen("an error that nobody foresaw", where=where, got=got, hint="The log has the traceback")
+        return StorageError("storage or the network does not answer", where=where, got=got)
+    return Unforeseen("an unexpected error", where=where, got=got, hint="The log has the traceback")
 
 
 def did_you_mean(got: str, known: Iterable[str]) -> str:

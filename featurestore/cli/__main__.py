@@ -30,7 +30,7 @@ def _told(error: Exception) -> FeatureStoreError:
         where = str(error.filename or "")
         return StorageError("a file cannot be used", where=where, got=error.strerror or str(error))
     return FeatureStoreError(
-        "this was not foreseen",
+        "an unexpected error",
         got=f"{type(error).__name__}: {error}",
         hint="`featurestore --debug …` shows where in the code it comes from",
     )

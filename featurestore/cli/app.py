@@ -434,5 +434,5 @@ def quarantine_dismiss(
     from featurestore.cli.quarantine import dismiss
 
     if because is None:
-        raise typer.BadParameter("say why it may be left aside", param_hint="--because")
+        raise typer.BadParameter("say why it can be set aside", param_hint="--because")
     _print(dismiss(settings.project(), name, because=because, batch=batch, file=file, now_us=current_us()))

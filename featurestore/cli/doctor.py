@@ -78,7 +78,7 @@ def examine(project: Project) -> Iterator[Finding]:
         for name, error in project.registry.unreadable(model).items():
             yield Finding(f"{kind_of(model).noun} {name}", False, str(error), error.hint)
     if not pipelines:
-        yield Finding("registry", True, "nothing is applied yet", "`featurestore apply -f .` does it")
+        yield Finding("registry", True, "nothing has been applied yet", "`featurestore apply -f .` does it")
     for name, pipeline in pipelines.items():
         yield _finding(f"source of pipeline {name}", partial(_source, project, pipeline))
         yield _finding(f"ledger of pipeline {name}", partial(_ledger, project, name))

@@ -93,7 +93,7 @@ def _of_json(text: str) -> list[tuple[str, str]]:
     except ValueError as error:
         raise RequestError("this is not JSON", where="--entity", got=f"{text}: {error}") from error
     if not all(isinstance(it, str | int) and not isinstance(it, bool) for it in value.values()):
-        raise RequestError("a key is not a text or an integer", where="--entity", got=text)
+        raise RequestError("a key is not a string or an integer", where="--entity", got=text)
     return [(key, str(it)) for key, it in value.items()]
 
 

@@ -91,7 +91,7 @@ def run(project: Project, *, once: bool) -> None:
     Raises:
         FeatureStoreError: with ``once``, the first thing that could not be done.
         NotFound: with ``once``, nothing was applied.
-        Refused: with ``once``, all was done, and not all was taken.
+        Refused: with ``once``, all was done, and some input was refused.
         KeyboardInterrupt: after the second signal.
     """
     check_engine()
@@ -102,7 +102,7 @@ def run(project: Project, *, once: bool) -> None:
         if not project.registry.names(DataPipeline):
             if once:
                 raise NotFound(
-                    "nothing is applied yet",
+                    "nothing has been applied yet",
                     where=project.storage.root,
                     hint="`featurestore apply -f .` does it",
                 )

@@ -259,7 +259,7 @@ class Store:
                 return
             if self._clock_us() >= end_us:
                 raise TransientError(
-                    f"the view {view!r} is not fresh in time",
+                    f"the view {view!r} did not become fresh in time",
                     where=f"wait_fresh, {timeout:g} s",
                     wanted=f"data up to {_time(least)}" if by_time else f"commit {least} of its dataset",
                     got="no complete build"
@@ -322,7 +322,7 @@ class Store:
 
         if timestamp_column not in table.column_names:
             raise RequestError(
-                "the timestamp column is not there",
+                "there is no such timestamp column",
                 where="entities",
                 wanted=f"a column {timestamp_column!r}",
                 got=f"columns {table.column_names}",

@@ -75,7 +75,7 @@ def key_column(table: pa.Table, name: str, kind: KeyType, view: str) -> pa.Chunk
     """
     if name not in table.column_names:
         raise RequestError(
-            f"the view {view!r} needs a join key that is not there",
+            f"the view {view!r} needs a join key that is missing",
             where="entities",
             wanted=f"a column {name!r} of type {kind.value}",
             got=f"columns {table.column_names}",

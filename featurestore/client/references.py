@@ -36,7 +36,7 @@ class Reference:
         view, colon, feature = text.partition(":") if isinstance(text, str) else ("", "", "")
         if not view or bool(colon) != bool(feature) or ":" in feature:
             raise RequestError(
-                "this does not name a feature",
+                "this is not the name of a feature",
                 where="features",
                 wanted="view:feature, or view (or view:*) for all features of a view",
                 got=repr(text),
@@ -76,7 +76,7 @@ def parse_references(features: object) -> list[Reference]:
         )
     references = list(dict.fromkeys(Reference.parse(text) for text in features))
     if not references:
-        raise RequestError("no feature is asked for", where="features", wanted="at least one view:feature")
+        raise RequestError("no features were requested", where="features", wanted="at least one view:feature")
     return references
 
 

@@ -179,7 +179,7 @@ def _parsed(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
     try:
         return words.cast(pa.timestamp("us", tz="UTC" if kinds == [True] else None))
     except pa.ArrowInvalid as error:
-        raise RequestError("a text is not a time", where=where, wanted=_WANTED, got=str(error)) from error
+        raise RequestError("a string is not a time", where=where, wanted=_WANTED, got=str(error)) from error
 
 
 def _first(words: pa.ChunkedArray, mask: pa.ChunkedArray) -> str:

@@ -1,6 +1,6 @@
 """Expressions of specs, checked before anything runs them: what comes out is the tree that runs.
 
-An expression is row-wise: its answer depends on the row alone. So the order of files, how they are cut into
+An expression is row-wise: its value depends on the row alone. So the order of files, how they are cut into
 batches, and a rerun never change a result, and nothing can be read but the row. Types that are known are checked;
 whole numbers in the spec are computed exactly, and what leaves int64 is refused.
 """
@@ -57,7 +57,7 @@ def check_condition(
     """Raises SpecError unless the text is an expression that is true or false."""
     found = checked(text, where=where, columns=columns, types=types).tree.type
     if found.kind not in (Kind.BOOL, Kind.ANY):
-        raise SpecError("a condition is true or false", where=where, got=f"{text}, which is {found}")
+        raise SpecError("a condition must be true or false", where=where, got=f"{text}, which is {found}")
 
 
 def checked(
@@ -76,7 +76,7 @@ def checked(
     tree = reader.read(parse_expression(text, where))
     if any(_months(one) for one in (tree, *_values(tree))):
         hint = "Add it to a time, or write it in days"
-        raise SpecError("months and years have no certain length", where=where, got=text, hint=hint)
+        raise SpecError("months and years have no fixed length", where=where, got=text, hint=hint)
     return CheckedExpression(text, where, tree, frozenset(reader.used))
 
 

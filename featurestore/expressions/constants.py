@@ -155,30 +155,30 @@ def check_call(name: str, arguments: Sequence[Node]) -> DialectError | None:
         times = (Kind.TIMESTAMP, Kind.DATE, Kind.ANY, Kind.NULL)
         if name not in ("+", "-") or not beside or beside[0].type.kind not in times:
             return DialectError(
-                "months and years have no certain length",
+                "months and years have no fixed length",
                 "an interval of months",
                 "Add it to a time, or write it in days",
             )
     if name in ("LPAD", "RPAD"):
         width, fill = values[1], values[2] if len(values) > 2 else " "
         if isinstance(width, int) and not 0 <= width <= MAX_PAD:
-            return DialectError(f"{name} fills up to 0 to {MAX_PAD} characters", str(width))
+            return DialectError(f"{name} takes a length of 0 to {MAX_PAD}", str(width))
         if isinstance(fill, str) and len(fill) != 1:
-            return DialectError(f"{name} fills with one character", repr(fill))
+            return DialectError(f"{name} pads with a single character", repr(fill))
     if name in ("ROUND", "TRUNC") and len(values) > 1:
         digits = values[1]
         if isinstance(digits, int) and not 0 <= digits <= MAX_DIGITS:
-            return DialectError(f"{name} takes 0 to {MAX_DIGITS} places", str(digits))
+            return DialectError(f"{name} takes 0 to {MAX_DIGITS} decimal places", str(digits))
     if name in _BOUNDED:
         for value in values[_BOUNDED[name] :]:
             if isinstance(value, str) and len(value) > MAX_CONSTANT:
                 return DialectError(
-                    f"{name} takes texts of at most {MAX_CONSTANT} characters", f"{len(value)} characters"
+                    f"{name} takes strings of at most {MAX_CONSTANT} characters", f"{len(value)} characters"
                 )
     if name in ("SUBSTR", "LEFT", "RIGHT"):
         for value in values[1:]:
             if isinstance(value, int) and abs(value) >= 2**31:
-                return DialectError(f"{name} takes places up to {2**31 - 1}", str(value))
+                return DialectError(f"{name} takes positions up to {2**31 - 1}", str(value))
     if name == "SUBSTR" and len(values) > 2 and isinstance(values[2], int) and values[2] < 0:
         return DialectError("SUBSTR takes a length of 0 or more", str(values[2]))
     if name == "SPLIT_PART" and values[2] == 0:
@@ -193,7 +193,7 @@ def check_call(name: str, arguments: Sequence[Node]) -> DialectError | None:
         return DialectError(f"{name} takes a separator", "''")
     if name == "TRY_STRPTIME" and not _holds_a_day(str(values[1])):
         return DialectError(
-            "the format names no day", repr(values[1]), "It wants a year, a month and a day: %Y-%m-%d"
+            "the format has no complete date", repr(values[1]), "It needs a year, a month and a day: %Y-%m-%d"
         )
     if name in ("STRFTIME", "TRY_STRPTIME") and not _FORMAT.fullmatch(str(values[1])):
         return DialectError(
@@ -229,7 +229,7 @@ def _check_pattern(pattern: str) -> DialectError | None:
         re.compile(pattern)
     except re.error as error:
         if error.msg.startswith(_WRONG_IN_EVERY_DIALECT):
-            return DialectError("this is no regular expression", repr(pattern), error.msg)
+            return DialectError("this is not a regular expression", repr(pattern), error.msg)
     return None
 
 

@@ -46,7 +46,7 @@ _INSTEAD = {
     "!": "Write NOT",
     "^": "Write POW(x, y)",
     "&": "Write BIT_AND(x, y)",
-    "|": "Write BIT_OR(x, y), or || to join texts",
+    "|": "Write BIT_OR(x, y), or || to join strings",
     "`": "Quote names with double quotes",
     ";": "Write one expression, without a semicolon",
     "~~": "Write LIKE",
@@ -58,12 +58,12 @@ _WORDS_INSTEAD = {
     "NOTNULL": "Write IS NOT NULL",
     "XOR": "Write a <> b",
     "ESCAPE": "LIKE has no ESCAPE here; write a pattern with ~",
-    "COLLATE": "Texts are compared by their code points",
+    "COLLATE": "Strings are compared by their code points",
     "SIMILAR": "Write a pattern with ~",
     "GLOB": "Write LIKE, or a pattern with ~",
     "RLIKE": "Write a pattern with ~",
     "REGEXP": "Write a pattern with ~",
-    "SYMMETRIC": "Write the lesser bound first",
+    "SYMMETRIC": "Write the lower bound first",
     "UNKNOWN": "Write IS NULL",
     "DIV": "Write DIV(x, y) or x // y",
     "MOD": "Write MOD(x, y) or x % y",
@@ -91,12 +91,10 @@ def _query_only(names: str, least: int, most: int, instead: str) -> dict[str, Qu
     return {name: QueryFunction(least, most, instead) for name in names.split()}
 
 
-_OTHER_ROWS = "It needs other rows, an expression sees one. In a pipeline, use an `sql` step"
-_MANY_ROWS = (
-    "It needs other rows, an expression sees one. In a view, use `aggregate`; in a pipeline, an `sql` step"
-)
+_OTHER_ROWS = "It needs other rows, and an expression sees only its own. In a pipeline, use an `sql` step"
+_MANY_ROWS = "It needs other rows, and an expression sees only its own. In a view, use `aggregate`; in a pipeline, an `sql` step"
 _RAISES = (
-    "One value that does not fit would stop the good rows of its file. TRY_CAST gives null for it, "
+    "One value that does not fit would fail the whole file. TRY_CAST gives null for it; "
     "a `cast` step sends its row to quarantine"
 )
 QUERY_ONLY: dict[str, QueryFunction] = {
@@ -194,30 +192,34 @@ def tokens(text: str) -> list[Token]:
             continue
         if kind == "comment":
             raise DialectError(
-                "comments are not allowed in expressions", part, "Put it into the YAML, after a '#'"
+                "comments are not allowed in expressions", part, "Put it in the YAML, after a '#'"
             )
         if kind == "other":
             hint = _INSTEAD.get(part, "")
             if part in "'\"":
                 hint = "A quote is not closed"
             elif part.isalpha():
-                hint = "Put names with other letters than a-z into double quotes"
-            raise DialectError("this character has no meaning here", repr(part), hint)
+                hint = "Put names with letters other than a-z in double quotes"
+            raise DialectError("unexpected character", repr(part), hint)
         if kind == "operator" and not _known_operator(part):
             raise DialectError(
-                "this operator is not known", repr(part), _INSTEAD.get(part, "Put spaces between operators")
+                "unknown operator", repr(part), _INSTEAD.get(part, "Put spaces between operators")
             )
         token = Token(kind, part)
         before = found[-1] if found else Token("mark", "(")
         literals = ("string", "quoted", "number", "word")
         if glued and kind in literals and before.kind in literals:
             raise DialectError(
-                "two words without a space", before.text + part, "Put a space or an operator between them"
+                "a space is missing between two words",
+                before.text + part,
+                "Put a space or an operator between them",
             )
         if {"number"} < {kind, before.kind} and "." in (part, before.text):
-            raise DialectError("a number needs digits on both sides of its point", part, "Write 0.5, not .5")
+            raise DialectError(
+                "a number needs digits on both sides of its decimal point", part, "Write 0.5, not .5"
+            )
         if kind == "string" and before.kind == "string":
-            raise DialectError("two texts without an operator", part, "Join texts with ||")
+            raise DialectError("two strings without an operator between them", part, "Join strings with ||")
         found.append(token)
         glued = True
     for token, after in pairwise([Token("mark", "("), *found, Token("mark", ")")]):
@@ -228,14 +230,14 @@ def tokens(text: str) -> list[Token]:
         if token.kind == "operator" and token.text != "*" and after.text in (")", "]"):
             raise DialectError("an operator without a value after it", repr(text))
         if token.text == "+" and after.kind == "string":
-            raise DialectError("a text is not added", repr(after.text), "Join texts with ||")
+            raise DialectError("strings are not added", repr(after.text), "Join strings with ||")
         if token.text == "." and (after.kind == "number" or after.word in ("TRUE", "FALSE", "NULL")):
-            raise DialectError("a point without a name after it", repr(text), "Write 0.5, not .5")
+            raise DialectError("a dot without a name after it", repr(text), "Write 0.5, not .5")
         if token.word in _WORDS_INSTEAD and after.text != "(":
             raise DialectError(
-                "this word is not known",
+                "unknown word",
                 token.text,
-                f'{_WORDS_INSTEAD[token.word]}. A column of this name: "{token.text}"',
+                f'{_WORDS_INSTEAD[token.word]}. To name a column, quote it: "{token.text}"',
             )
     _check_brackets(found)
     if len(found) > MAX_TOKENS:
@@ -266,12 +268,12 @@ def _check_brackets(found: list[Token]) -> None:
         if mark in _CLOSED_BY:
             opened.append(mark)
         elif mark in _CLOSED_BY.values() and (not opened or _CLOSED_BY[opened.pop()] != mark):
-            raise DialectError("nothing is open that this could close", repr(token.text))
+            raise DialectError("this closes nothing", repr(token.text))
         prefixes = prefixes + 1 if token.word == "NOT" or token.text in ("-", "+") else 0
         if len(opened) + prefixes > MAX_DEPTH:
             hint = "Compute a part of it in a `derive` step before"
-            raise DialectError("too deep", f"more than {MAX_DEPTH} levels", hint)
+            raise DialectError("nested too deeply", f"more than {MAX_DEPTH} levels", hint)
     if opened:
         raise DialectError(
-            "something is open to the end", repr(opened[-1]), f"Close it with {_CLOSED_BY[opened[-1]]}"
+            "this is never closed", repr(opened[-1]), f"Close it with {_CLOSED_BY[opened[-1]]}"
         )

@@ -29,21 +29,21 @@ def parse_expression(text: str, where: str) -> exp.Expr:
         value for key, value in select.args.items() if key != "expressions"
     ):
         raise SpecError(
-            "an expression is one value of a row", where=where, got="clauses of a query", hint=STEP
+            "an expression computes one value of a row", where=where, got="clauses of a query", hint=STEP
         )
     (root,) = select.expressions
     if isinstance(root, exp.Tuple):
         raise SpecError("an expression gives one value", where=where, got=f"{len(root.expressions)} values")
     if isinstance(root.this, exp.Alias):
-        hint = "The name stands in the YAML; the operator before it may be unknown"
+        hint = "The name belongs in the YAML. Or the operator before it is unknown"
         got = f"the name {root.this.alias!r} after it"
-        raise SpecError("an expression has no alias", where=where, got=got, hint=hint)
+        raise SpecError("an expression cannot have an alias", where=where, got=got, hint=hint)
     # Each AND and AS has its place: sqlglot passes over some that have none.
     words = [token.word for token in ours]
     casts = words.count("CAST") + words.count("TRY_CAST")
     ands = sum(1 for _ in root.find_all(exp.And, exp.Between))
     if words.count("AND") != ands or words.count("AS") > casts:
-        hint = "An AND or an AS is missing or too many"
+        hint = "There is an AND or an AS too many or too few"
         raise SpecError("this cannot be parsed", where=where, got=repr(text), hint=hint)
     _check_depth(root, where)
     tree: exp.Expr = root.this
@@ -85,14 +85,14 @@ def _parse(sql: str, text: str, where: str, ours: list[Token], *, query: bool) -
     except (SqlglotError, RecursionError, ValueError) as error:
         if not query and any(token.word in CLAUSES for token in ours):
             raise SpecError(
-                "an expression is one value of a row", where=where, got="clauses of a query", hint=STEP
+                "an expression computes one value of a row", where=where, got="clauses of a query", hint=STEP
             ) from error
         wanted = "one SELECT over the table `self`" if query else "an expression"
         raise SpecError(
             "this cannot be parsed", where=where, wanted=wanted, got=repr(text), hint=_first_line(error)
         ) from error
     if root is None:
-        raise SpecError("there is nothing", where=where, got=repr(text))
+        raise SpecError("the text is empty", where=where, got=repr(text))
     return root
 
 
@@ -105,7 +105,7 @@ def _check_depth(root: exp.Expr, where: str) -> None:
         node, depth = waiting.pop()
         if depth > 4 * MAX_DEPTH:
             hint = "Compute a part of it in a `derive` step before"
-            raise SpecError("too deep", where=where, got=f"more than {MAX_DEPTH} levels", hint=hint)
+            raise SpecError("nested too deeply", where=where, got=f"more than {MAX_DEPTH} levels", hint=hint)
         chain = isinstance(node, (exp.Binary, exp.Connector))
         waiting.extend(
             (child, depth if chain and child is node.this else depth + 1) for child in node.iter_expressions()

@@ -46,11 +46,11 @@ class _Check:
 
         root = parse_query(self._text, self._where)
         if root.args.get("into"):
-            raise self._refuse("a query writes nothing", root.args["into"].sql().strip())
+            raise self._refuse("a query cannot write", root.args["into"].sql().strip())
         names = {cte.alias for cte in root.find_all(exp.CTE)}
         for name in names:
             if name.lower() == SELF:
-                raise self._refuse("the table `self` cannot be given another meaning", f"WITH {name}")
+                raise self._refuse("the name `self` is reserved for the input table", f"WITH {name}")
         for table in root.find_all(exp.Table):
             self._table(table, names | {SELF})
         self._walk(root)
@@ -76,9 +76,7 @@ class _Check:
             if bare.upper() in REFUSED:
                 raise self._refuse(f"{bare} is not allowed here", bare, f"Because {REFUSED[bare.upper()]}")
             if bare.upper() in RESERVED:
-                raise self._refuse(
-                    "this word has a meaning of its own", bare, f'A column of this name: "{bare}"'
-                )
+                raise self._refuse("this is a reserved word", bare, f'To name a column, quote it: "{bare}"')
 
     def _function(self, node: exp.Anonymous) -> None:
         name = str(node.this).upper()
@@ -87,7 +85,7 @@ class _Check:
             raise self._refuse(f"{name} is not allowed here", self._text, f"Because {REFUSED[name]}")
         if READERS.search(name):
             raise self._refuse(
-                f"{name} is not allowed: it reads what is not in the row",
+                f"{name} is not allowed: it reads more than the row",
                 self._text,
                 "Name the files in `source`, or join another pipeline with a `lookup` step",
             )
@@ -116,7 +114,7 @@ class _Check:
         literal = _text(node.this) and TYPES[to] in (DATE, TIMESTAMP)
         if literal and not isinstance(node, exp.TryCast) and not time_literal(node.this.name, to):
             raise self._refuse(
-                f"this is no {to}", repr(node.this.name), "Write 2013-01-31, 2013-01-31 10:00:00"
+                f"this is not a {to}", repr(node.this.name), "Write 2013-01-31 or 2013-01-31 10:00:00"
             )
 
     def _details(self, node: exp.Expr) -> None:
@@ -128,22 +126,30 @@ class _Check:
             raise self._refuse("unknown part of a time", node.this.name, hint)
         patterns = (exp.Like, exp.ILike, exp.RegexpLike, exp.RegexpILike)
         if isinstance(node, patterns) and not _text(node.expression):
-            raise self._refuse("a pattern is a text", node.expression.sql(), "It stands in the spec")
+            raise self._refuse(
+                "a pattern must be a string literal",
+                node.expression.sql(),
+                "Write it in the spec: it cannot come from a column",
+            )
         if isinstance(node, exp.Interval) and not _interval(node):
             raise self._refuse(
-                "unknown interval", node.sql(), "Write INTERVAL '90 minutes'; there are weeks … microseconds"
+                "unknown interval",
+                node.sql(),
+                "Write INTERVAL '90 minutes'; units go from microseconds to years",
             )
         if isinstance(node, exp.In) and not node.expressions and not node.args.get("query"):
-            raise self._refuse("IN wants values in parentheses", node.sql())
+            raise self._refuse("IN needs values in parentheses", node.sql())
         if isinstance(node, exp.Identifier) and not node.args.get("quoted") and not WORD.fullmatch(node.name):
             raise self._refuse(
-                "this cannot be parsed", repr(self._text), f"{node.name!r} wants a value on each side"
+                "this cannot be parsed", repr(self._text), f"{node.name!r} needs a value on each side"
             )
         if isinstance(node, exp.Is) and not isinstance(node.expression, (exp.Null, exp.Boolean)):
-            raise self._refuse("IS wants NULL, TRUE or FALSE", node.sql())
+            raise self._refuse("IS must be followed by NULL, TRUE or FALSE", node.sql())
         if isinstance(node, (exp.Array, exp.Bracket)) and not all(map(_literal, node.expressions)):
             raise self._refuse(
-                "here stand only numbers and texts", node.sql(), "See ARRAY_GET for places that vary"
+                "only numbers and strings are allowed here",
+                node.sql(),
+                "Use ARRAY_GET for an index that varies",
             )
         if isinstance(node, exp.With) and node.args.get("recursive"):
             raise self._refuse("recursion is not allowed", "WITH RECURSIVE")
@@ -153,7 +159,7 @@ class _Check:
 
         if not isinstance(table.this, exp.Identifier):
             raise self._refuse(
-                "functions that give tables are not allowed",
+                "table functions are not allowed",
                 table.sql(),
                 "Read from the table `self`; join another pipeline with a `lookup` step",
             )

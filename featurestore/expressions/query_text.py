@@ -97,11 +97,11 @@ def _number(node: exp.Expr, where: str) -> exp.Expr:
     negative = isinstance(node.parent, exp.Neg)
     if not FIRST_INTEGER <= (-value if negative else value) <= LAST_INTEGER:
         raise SpecError(
-            "a whole number leaves int64",
+            "an integer is out of the range of int64",
             where=where,
             wanted=f"{FIRST_INTEGER} to {LAST_INTEGER}",
             got=str(value),
-            hint="Write it with a point for a float64: 1.0",
+            hint="Write it with a decimal point for a float64: 1.0",
         )
     places = (exp.Anonymous, exp.Limit, exp.Offset, exp.Ordered, exp.Group, exp.Bracket, exp.Interval)
     if isinstance(node.parent, places) or value > LAST_INTEGER:

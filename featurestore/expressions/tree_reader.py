@@ -91,24 +91,24 @@ class TreeReader:
         if bare.upper() in REFUSED:
             raise self._refuse(f"{bare} is not allowed here", bare, f"Because {REFUSED[bare.upper()]}")
         if bare.upper() in RESERVED:
-            raise self._refuse("this word has a meaning of its own", bare, f'A column of this name: "{bare}"')
+            raise self._refuse("this is a reserved word", bare, f'To name a column, quote it: "{bare}"')
         if bare and not WORD.fullmatch(bare):
             raise self._refuse(
-                "this cannot be parsed", repr(self._text), f"{bare!r} wants a value on each side"
+                "this cannot be parsed", repr(self._text), f"{bare!r} needs a value on each side"
             )
 
     def _dot(self, node: exp.Expr) -> Node:
         from sqlglot import exp
 
         if not isinstance(node.expression, exp.Identifier):
-            raise self._refuse("a point wants the name of a field after it", self._text)
+            raise self._refuse("the name of a field must follow the dot", self._text)
         return self._field(self.read(node.this), str(node.expression.name))
 
     def _field(self, struct: Node, name: str) -> Node:
         if struct.type.kind is Kind.ANY:
             return Call("FIELD", (struct,), ANY, name)
         if struct.type.kind is not Kind.STRUCT:
-            raise self._mismatch("a struct before the point", struct)
+            raise self._mismatch("a struct before the dot", struct)
         fields = dict(struct.type.fields)
         if name not in fields:
             raise self._refuse(f"unknown field {name!r}", self._text, did_you_mean(name, fields))
@@ -124,13 +124,13 @@ class TreeReader:
         value = constant.value
         if constant.type is INT and isinstance(value, int) and not FIRST_INTEGER <= value <= LAST_INTEGER:
             raise self._refuse(
-                "a whole number leaves int64",
-                f"{self._text}, where {value} stands or comes out",
-                "Write it with a point for a float64: 1.0",
+                "an integer is out of the range of int64",
+                f"{self._text}, which contains or computes {value}",
+                "Write it with a decimal point for a float64: 1.0",
                 wanted=f"{FIRST_INTEGER} to {LAST_INTEGER}",
             )
         if isinstance(value, float) and value in (float("inf"), float("-inf")):
-            raise self._refuse("a number leaves float64", self._text)
+            raise self._refuse("a number is out of the range of float64", self._text)
         return constant
 
     def _negative(self, node: exp.Expr) -> Node:
@@ -148,7 +148,9 @@ class TreeReader:
         items = [self.read(item) for item in node.expressions]
         if not all(isinstance(item, Constant) for item in items):
             raise self._refuse(
-                "here stand only numbers and texts", node.sql(), "See ARRAY_GET for places that vary"
+                "only numbers and strings are allowed here",
+                node.sql(),
+                "Use ARRAY_GET for an index that varies",
             )
         inner = NULL
         for item in items:
@@ -160,7 +162,9 @@ class TreeReader:
         value = interval(f"{node.this.name}{unit}".lower()) if _is_text(node.this) else None
         if value is None:
             raise self._refuse(
-                "unknown interval", node.sql(), "Write INTERVAL '90 minutes'; there are weeks … microseconds"
+                "unknown interval",
+                node.sql(),
+                "Write INTERVAL '90 minutes'; units go from microseconds to years",
             )
         return Constant(value, INTERVAL)
 
@@ -183,9 +187,7 @@ class TreeReader:
 
         name = _chains()[type(node)]
         if name in _COMPARISONS and isinstance(_inside_not(node.expression), _ranges()):
-            raise self._refuse(
-                "this can be read in two ways", repr(self._text), "Put parentheses around a part"
-            )
+            raise self._refuse("this is ambiguous", repr(self._text), "Put parentheses around one part")
         right = self.read(node.expression)
         if name in ("AND", "OR", "||"):
             if name == "||":
@@ -230,11 +232,11 @@ class TreeReader:
             call = self._call("IS_TRUE", self.read(node.this))
             assert isinstance(call, Call)
             return Call("IS_TRUE", call.arguments, BOOL, "TRUE" if node.expression.this else "FALSE")
-        raise self._refuse("IS wants NULL, TRUE or FALSE", node.sql())
+        raise self._refuse("IS must be followed by NULL, TRUE or FALSE", node.sql())
 
     def _between(self, node: exp.Expr) -> Node:
         if node.args.get("symmetric"):
-            raise self._refuse("this word is not known", "SYMMETRIC", "Write the lesser bound first")
+            raise self._refuse("unknown word", "SYMMETRIC", "Write the lower bound first")
         value, low, high = self.read(node.this), self.read(node.args["low"]), self.read(node.args["high"])
         self._resolve(BY_NAME["BETWEEN"], (value, low, high))
         return self._call("AND", self._call(">=", value, low), self._call("<=", value, high))
@@ -243,14 +245,18 @@ class TreeReader:
         if node.args.get("query"):
             raise self._refuse(_REASONS["subquery"], self._text, STEP)
         if not node.expressions:
-            raise self._refuse("IN wants values in parentheses", node.sql())
+            raise self._refuse("IN needs values in parentheses", node.sql())
         return self._call("IN", self.read(node.this), *(self.read(item) for item in node.expressions))
 
     def _matches(self, node: exp.Expr) -> Node:
         from sqlglot import exp
 
         if not _is_text(node.expression):
-            raise self._refuse("a pattern is a text", node.expression.sql(), "It stands in the spec")
+            raise self._refuse(
+                "a pattern must be a string literal",
+                node.expression.sql(),
+                "Write it in the spec: it cannot come from a column",
+            )
         name = "LIKE" if isinstance(node, (exp.Like, exp.ILike)) else "~"
         call = self._call(name, self.read(node.this), self.read(node.expression))
         assert isinstance(call, Call)
@@ -279,11 +285,13 @@ class TreeReader:
 
     def _bracket(self, node: exp.Expr) -> Node:
         if len(node.expressions) != 1:
-            raise self._refuse("a list has one place in brackets", node.sql())
+            raise self._refuse("a list takes one index in brackets", node.sql())
         place = self.read(node.expressions[0])
         if not isinstance(place, Constant):
             raise self._refuse(
-                "here stand only numbers and texts", node.sql(), "See ARRAY_GET for places that vary"
+                "only numbers and strings are allowed here",
+                node.sql(),
+                "Use ARRAY_GET for an index that varies",
             )
         return self._call("ARRAY_GET", self.read(node.this), place)
 
@@ -303,14 +311,14 @@ class TreeReader:
             moment = time_literal(node.this.name, to)
             if moment is None:
                 raise self._refuse(
-                    f"this is no {to}", repr(node.this.name), "Write 2013-01-31, 2013-01-31 10:00:00"
+                    f"this is not a {to}", repr(node.this.name), "Write 2013-01-31 or 2013-01-31 10:00:00"
                 )
             return Constant(moment, TYPES[to])
         raise self._refuse(
             "CAST is not allowed in an expression",
             self._text,
-            "One value that does not fit would stop the good rows of its file. TRY_CAST gives null for it, "
-            "a `cast` step sends its row to quarantine: write TRY_CAST",
+            "One value that does not fit would fail the whole file. TRY_CAST gives null for it; "
+            "a `cast` step sends its row to quarantine",
         )
 
     # --- calls
@@ -332,7 +340,7 @@ class TreeReader:
             raise self._refuse(f"{name} is not allowed here", self._text, f"Because {REFUSED[name]}")
         if READERS.search(name):
             raise self._refuse(
-                f"{name} is not allowed: it reads what is not in the row",
+                f"{name} is not allowed: it reads more than the row",
                 self._text,
                 "Name the files in `source`, or join another pipeline with a `lookup` step",
             )
@@ -400,9 +408,9 @@ class TreeReader:
 
     def _not_literal(self, name: str, place: int) -> SpecError:
         return self._refuse(
-            f"{name} takes only a text or a number as argument {place + 1}",
+            f"{name} takes only a string or a number as argument {place + 1}",
             self._text,
-            "It stands in the spec, and is no column",
+            "Write it in the spec: it cannot come from a column",
         )
 
     def _mismatch(self, wanted: str, *got: Node) -> SpecError:
@@ -417,10 +425,10 @@ class TreeReader:
 
 
 _REASONS = {
-    "window": "window functions are not allowed in an expression: its answer depends on the row alone",
-    "subquery": "subqueries are not allowed in an expression: its answer depends on the row alone",
-    "exists": "subqueries are not allowed in an expression: its answer depends on the row alone",
-    "select": "subqueries are not allowed in an expression: its answer depends on the row alone",
+    "window": "window functions are not allowed in an expression: its value depends on the row alone",
+    "subquery": "subqueries are not allowed in an expression: its value depends on the row alone",
+    "exists": "subqueries are not allowed in an expression: its value depends on the row alone",
+    "select": "subqueries are not allowed in an expression: its value depends on the row alone",
     "attimezone": "AT TIME ZONE is not allowed here: all times are UTC",
     "bitwisexor": "the operator ^ is not allowed here: write POW(x, y)",
     "star": "an expression names its columns",

@@ -28,7 +28,7 @@ def dismiss(
         StorageError: storage did not answer.
     """
     if not because.strip():
-        raise RequestError("a dismissal needs a reason", where="--because", wanted="why it may be left aside")
+        raise RequestError("a dismissal needs a reason", where="--because", wanted="why it can be set aside")
     table = table_of(storage, kind, name)
     while table is not None:
         number = len(dismissals(storage, table)) + 1

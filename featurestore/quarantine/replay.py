@@ -135,6 +135,6 @@ def _lookups(storage: Storage, spec: DataPipelineSpec) -> tuple[tuple[str, int],
     for name in spec.looked_up:
         result = Ledger(storage, name).last_result()
         if result is None:
-            raise TransientError("the dataset to look up is not there yet", got=name)
+            raise TransientError("the dataset to look up does not exist yet", got=name)
         versions[name] = result.dataset_version
     return tuple(sorted(versions.items()))

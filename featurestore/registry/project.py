@@ -49,10 +49,10 @@ def open_project(where: str | Path | None, environ: Mapping[str, str], folder: P
     wanted = str(where) if where is not None else environ.get("FEATURESTORE_URI") or str(folder)
     if has_credentials(wanted):
         raise RequestError(
-            "the URI of a store holds credentials",
+            "the URI of a store contains credentials",
             where="FEATURESTORE_URI, or the folder that is named",
             got=wanted,
-            hint="Put them into the environment: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, for instance",
+            hint="Put them in the environment, for example as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
         )
     if "://" not in wanted or wanted.startswith("file://"):
         path = Path(wanted.removeprefix("file://")).expanduser()

@@ -60,7 +60,7 @@ def parse_duration(value: object) -> timedelta:
 
 def _positive(value: timedelta) -> timedelta:
     if value <= timedelta():
-        raise ValueError("wanted a duration longer than nothing")
+        raise ValueError("wanted a duration longer than zero")
     return value
 
 

@@ -220,7 +220,7 @@ class _References:
         yield from self._there(at, (*where, "pipeline"), "DataPipeline", step.pipeline)
         if way := self._way(step.pipeline, pipeline):
             yield SpecError(
-                "pipelines look each other up",
+                "pipelines look up each other in a circle",
                 where=at.where(*where, "pipeline"),
                 got=" → ".join((pipeline, *way)),
                 hint="Each would wait for the dataset of the next",

@@ -89,7 +89,7 @@ class Guard:
         most, limit_s = self._limits.memory_bytes, self._limits.time_s
         if most is not None and self.peak_bytes > most:
             return OutOfMemory(
-                "the worker process was ended: it took more memory than it was given",
+                "the worker process was stopped: it used more memory than it may",
                 wanted=f"at most {size(most)}",
                 got=size(self.peak_bytes),
                 hint="Raise spec.resources.memory, or make batches smaller: spec.trigger.arrivals.maxBytes",

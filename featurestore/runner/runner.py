@@ -204,7 +204,7 @@ class Runner:
                 wrong[name] = degraded.message
         if wrong:
             raise Refused(
-                "not all was taken",
+                "some input was refused",
                 got="; ".join(f"{name}: {what}" for name, what in sorted(wrong.items())),
                 hint=f"See `featurestore quarantine ls {min(wrong)}`",
             )

@@ -142,7 +142,7 @@ class Worker:
         held = f"; it held {size(guard.peak_bytes)} at most" if guard.peak_bytes else ""
         if not heard.began:
             return TransientError(
-                "the worker process died before it began", where=where, got=got, hint=_remedy(code)
+                "the worker process died before it started", where=where, got=got, hint=_remedy(code)
             )
         return died("the worker process", where, got + held, said, _remedy(code), by_kernel=by_kernel)
 

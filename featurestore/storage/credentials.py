@@ -70,7 +70,7 @@ class Credentials:
         missing = [name for name in (KEY, SECRET) if not environ.get(name)]
         if missing:
             raise StorageError(
-                "the credentials lack a key",
+                "the credentials are incomplete",
                 where=where,
                 wanted=" and ".join(missing),
                 got=", ".join(sorted(environ)) or "nothing",

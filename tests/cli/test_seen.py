@@ -70,7 +70,7 @@ def test_a_spec_that_refuses_all_is_not_ready_says_so_and_ends_with_its_own_code
     assert said.code == 4
     assert "✗ pipeline/p: batch 1" in said.out
     assert "featurestore quarantine ls p" in said.out
-    assert "not all was taken" in said.err
+    assert "some input was refused" in said.err
     ready, degraded = place.condition("Ready"), place.condition("Degraded")
     assert (ready.status, ready.reason) == ("False", "NothingTaken")
     assert (degraded.status, degraded.reason) == ("True", "NothingTaken")

@@ -157,7 +157,7 @@ def test_waiting_for_a_published_view_ends_when_it_is_published(online: Any) -> 
     store = online.connect()
     store.wait_fresh("delays", 3, timeout=0)
     online.build("delays", [], 4, 2000 * SECOND)
-    with pytest.raises(TransientError, match="is not fresh in time"):
+    with pytest.raises(TransientError, match="did not become fresh in time"):
         store.wait_fresh("delays", 4, timeout=0.2)
     online.clock.then = [lambda: online.publish("delays")]
     store.wait_fresh("delays", 4, timeout=1)

@@ -53,7 +53,9 @@ def test_a_string_is_a_request_of_one() -> None:
 
 @pytest.mark.parametrize("text", ["v:", ":last", ":", "v:a:b", "", 7, None])
 def test_a_malformed_reference_is_shown_the_form(text: Any) -> None:
-    with pytest.raises(RequestError, match="this does not name a feature: in features, wanted view:feature"):
+    with pytest.raises(
+        RequestError, match="this is not the name of a feature: in features, wanted view:feature"
+    ):
         Reference.parse(text)
 
 

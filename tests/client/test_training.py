@@ -163,7 +163,7 @@ def test_no_labels_give_no_rows_with_typed_columns(place: Any) -> None:
             {"tailnum": ["a"]},
             {},
             RequestError,
-            "the timestamp column is not there.*wanted a column 't'",
+            "there is no such timestamp column.*wanted a column 't'",
         ),
         (
             ["delays:delay"],

@@ -43,7 +43,7 @@ def test_a_pod_that_is_told_to_end_ends_at_once_also_in_the_midst_of_a_query_and
     process.send_signal(signal.SIGTERM)
     ended = site.end(process)
     assert (ended.code, ended.failure.type, ended.failure.retryable) == (75, "TransientError", True)
-    assert "the Job was told to end" in ended.log
+    assert "the Job was told to stop" in ended.log
     (site.folder / "busy").unlink()
     assert site.rows() == 0
     assert site.job(number=1).code == 0
@@ -82,7 +82,7 @@ def test_a_crash_leaves_its_traceback_in_the_log_and_a_failure_that_is_tried_aga
     ended = site.job(number=site.arrive("1", {"a": 1}))
     assert (ended.code, ended.failure.problem, ended.failure.retryable) == (
         1,
-        "an error that nobody foresaw",
+        "an unexpected error",
         True,
     )
     assert ended.failure.got == "GeneratorExit: no more"

@@ -33,7 +33,7 @@ GOOD = {
 REFUSED = {
     "SELECT LPAD(s, 2000000000) AS a FROM self": "LPAD is not allowed in a query",
     "SELECT REPLACE(REPLACE(s, 'a', 'b'), 'b', 'c') AS a FROM self": "REPLACE is not allowed in a query",
-    "SELECT 9223372036854775808 AS a FROM self": "a whole number leaves int64",
+    "SELECT 9223372036854775808 AS a FROM self": "an integer is out of the range of int64",
     "SELECT " + " + ".join(["i"] * 8000) + " AS a FROM self": "more than 2000 words",
     "": "cannot be parsed|there is nothing|only one SELECT",
     "i + 1": "only one SELECT|cannot be parsed",

@@ -70,7 +70,7 @@ def test_it_waits_for_what_it_names_and_is_ready_once_that_is_there(it: Story) -
     it.until("featurelist", "favourites", "StoreMissing")
     it.apply(it.store())
     missing = it.until("featurelist", "favourites", "ResourceMissing")
-    assert missing["message"] == "It names what is not there: view 'things'."
+    assert missing["message"] == "It refers to resources that do not exist: view 'things'."
     it.apply(it.pipeline(), it.view())
     it.until("featurelist", "favourites", "UpToDate")
     digest = it.get("featurelist", "favourites")["status"]["acceptedDigest"]

@@ -89,7 +89,7 @@ def test_it_is_recorded_shown_and_described(project: Project) -> None:
     assert shown["status"]["conditions"][0]["reason"] == "UpToDate"
     page = describe(project, "list", "favourites", None, 0)
     assert re.search(r"Description: +good ones", page)
-    assert "All that it names is there." in page
+    assert "All that it refers to exists." in page
 
 
 def test_a_change_of_it_is_seen(project: Project) -> None:
@@ -113,7 +113,7 @@ def test_one_that_names_what_is_gone_says_so(project: Project) -> None:
         0
     ]
     assert (condition["status"], condition["reason"]) == ("False", "ResourceMissing")
-    assert condition["message"] == "It names what is not there: view 'aircraft-delays'."
+    assert condition["message"] == "It refers to resources that do not exist: view 'aircraft-delays'."
 
 
 def test_it_has_a_definition_and_its_place_in_roles() -> None:

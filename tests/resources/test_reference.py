@@ -82,7 +82,7 @@ def test_pipelines_do_not_look_each_other_up(tmp_path: Path) -> None:
     [first, second] = problems(
         looking_up("a", "b") + "---\n" + looking_up("b", "a"), tmp_path, KnownResources((), {})
     )
-    assert "pipelines look each other up" in first
+    assert "pipelines look up each other in a circle" in first
     assert "got a → b → a" in first
     assert "got b → a → b" in second
 

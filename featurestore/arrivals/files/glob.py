@@ -55,7 +55,7 @@ class Pattern:
         """The pattern of a source. A path that is not absolute begins at ``base``, else at the working folder.
 
         Raises:
-            SpecError: the glob has no meaning.
+            SpecError: the glob is not valid.
         """
         url = source.uri.removeprefix("file://")
         protocol, separator, path = url.partition("://")
@@ -71,7 +71,7 @@ class Pattern:
         if any("**" in part and part != "**" for part in parts):
             wanted = "'**' as a whole part of the path, as in folder/**/*.parquet"
             raise SpecError(
-                "the glob has no meaning", where="spec.source.uri", wanted=wanted, got=repr(source.uri)
+                "the glob is not valid", where="spec.source.uri", wanted=wanted, got=repr(source.uri)
             )
         if separator and fixed == 0:
             wanted = "a bucket and a path, as in s3://bucket/folder/*.parquet"

@@ -32,7 +32,7 @@ UTC = pl.Datetime("us", "UTC")
 MICROSECONDS = pl.Duration("us")
 FIRST_US, LAST_US = -62_135_596_800_000_000, 253_402_300_799_999_999
 """Microseconds of the years 1 to 9999, which every part of the project can write."""
-INTEGER_FAULT = "a whole number leaves int64"
+INTEGER_FAULT = "an integer is out of the range of int64"
 TIME_FAULT = "a time leaves the years 1 to 9999"
 TEXT_FAULT = "a text grows beyond its bound"
 

@@ -88,7 +88,9 @@ def compile_condition(
     """
     found = compile_expression(text, columns, where, prefix=prefix)
     if found.type != pl.Boolean():
-        raise SpecError("a condition is true or false", where=where, got=f"{text}, which is {found.type}")
+        raise SpecError(
+            "a condition must be true or false", where=where, got=f"{text}, which is {found.type}"
+        )
     return Program(
         found.stages, found.value.fill_null(False), found.type, found.columns, found.fault, found.reason
     )

@@ -73,7 +73,7 @@ class RedisServer:
             import redis
         except ImportError as error:
             raise CodeError(
-                "the online store in Redis needs a package",
+                "the online store in Redis needs a package that is not installed",
                 where="FeatureStore spec.online.redis",
                 got=str(error),
                 hint="pip install 'featurestore[redis]'",

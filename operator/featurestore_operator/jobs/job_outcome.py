@@ -95,7 +95,7 @@ def lost(job: dict[str, Any], now_us: int) -> Failed:
     """A Job that ended well and left no result: someone removed it, or the Job wrote elsewhere. It is run again."""
     failure = Failure(
         type="TransientError",
-        problem="the Job ended well, and its result is not in storage",
+        problem="the Job succeeded, but its result is not in storage",
         where=f"Job {job['metadata']['name']}",
         wanted="what its commit left below ledger/ or features/",
         got="nothing",
@@ -135,7 +135,7 @@ def _failure(job: dict[str, Any], condition: dict[str, Any], ended: dict[str, An
         return Failure(
             # A Job that waited for a node or an image until then has not run.
             type="OutOfTime" if ended else "TransientError",
-            problem="the Job did not end in time",
+            problem="the Job did not finish in time",
             where=where,
             wanted=f"an end within {job['spec'].get('activeDeadlineSeconds')} s (spec.job.activeDeadline)",
             got=str(condition.get("message", "")),
@@ -149,7 +149,7 @@ def _failure(job: dict[str, Any], condition: dict[str, Any], ended: dict[str, An
     words = str(ended.get("message", "") or condition.get("message", "")).strip()
     return Failure(
         type="WorkerKilled" if "exitCode" in ended else "TransientError",
-        problem="the Job died before it said why",
+        problem="the Job died without saying why",
         where=where,
         got=got + (f"; its last words: {words[-1000:]}" if words else ""),
         hint=f"kubectl logs job/{job['metadata']['name']} says more while its pod is kept",

@@ -110,10 +110,10 @@ def dataset_types(rows: pl.LazyFrame, known: Mapping[str, pl.DataType]) -> dict[
         if stored is None:
             raise SpecError(f"no table holds the type of column {name!r}", got=str(dtype))
         if name.startswith("__"):
-            raise SpecError(f"names that begin with two underscores are ours: column {name!r}")
+            raise SpecError(f"names that begin with two underscores are reserved: column {name!r}")
         other = folded.setdefault(name.lower(), name)
         if other != name:
-            raise SpecError("two columns differ in upper and lower case only", got=f"{other!r} and {name!r}")
+            raise SpecError("two columns differ only in case", got=f"{other!r} and {name!r}")
         if name not in types:
             if stored != pl.Null():
                 types[name] = stored

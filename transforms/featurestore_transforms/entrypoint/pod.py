@@ -93,7 +93,7 @@ def _end_when_told() -> None:
 
     def wait() -> None:
         number = signal.sigwait({signal.SIGTERM})
-        told = TransientError("the Job was told to end", where="its pod", got=signal.Signals(number).name)
+        told = TransientError("the Job was told to stop", where="its pod", got=signal.Signals(number).name)
         os._exit(_failed(told, told.exit_code))
 
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
