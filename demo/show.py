@@ -48,6 +48,6 @@ def cli(*arguments: str) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """The same width and colours as the story's own."""
-    colours = {"FORCE_COLOR": "1"} if console.is_terminal else {}
-    return {**os.environ, **colours, "COLUMNS": str(console.width)}
+    """The same width and colors as the story's own."""
+    colors = {"FORCE_COLOR": "1"} if console.is_terminal else {}
+    return {**os.environ, **colors, "COLUMNS": str(console.width)}

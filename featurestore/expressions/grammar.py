@@ -113,7 +113,7 @@ def _check_depth(root: exp.Expr, where: str) -> None:
 
 
 def _first_line(error: Exception) -> str:
-    """What the parser said, without the colours that it puts around the place."""
+    """What the parser said, without the colors that it puts around the place."""
     return str(error).replace("\x1b[4m", "").replace("\x1b[0m", "").split("\n")[0].split(". Line ")[0]
 
 

@@ -72,7 +72,7 @@ def point_in_time(
 
 @dataclass(frozen=True, slots=True)
 class _Labels:
-    """The labels that can match, sorted by entity and time, so that neighbours find their rows nearby.
+    """The labels that can match, sorted by entity and time, so that neighbors find their rows nearby.
 
     ``place``: of the label in the request. ``count``: how many labels the request has in all.
     """

@@ -94,7 +94,7 @@ def _bring_up(
     parts = _parts(offline, memory_bytes)
     entities = offline.entities()
     if parts > 1:
-        # Neighbours: the files are sorted by key, so that few row groups hold the entities of a part.
+        # Neighbors: the files are sorted by key, so that few row groups hold the entities of a part.
         entities = entities.sort_by([(name, "ascending") for name in entities.column_names])
     size = max(1, -(-entities.num_rows // parts))
     for first in range(0, max(1, entities.num_rows), size):

@@ -194,7 +194,7 @@ def test_times_of_96_bits_are_those_that_were_written(take: Make) -> None:
     assert [row["all"] for row in taken] == [[time, None] for time in wanted]
 
 
-def test_a_time_of_96_bits_with_nanoseconds_goes_to_quarantine_and_its_neighbours_do_not(take: Make) -> None:
+def test_a_time_of_96_bits_with_nanoseconds_goes_to_quarantine_and_its_neighbors_do_not(take: Make) -> None:
     rows = pa.table({"id": [1, 2], "at": pa.array([1_000_000_000_000_001, 1_000], pa.timestamp("ns"))})
     taken, quarantined = take(parquet_bytes(rows, use_deprecated_int96_timestamps=True))
     assert [row["id"] for row in taken] == [2]

@@ -120,7 +120,7 @@ def test_without_any_store_it_says_how_to_get_one(featurestore: Any, tmp_path: P
     assert "featurestore init NAME" in said.err
 
 
-def test_a_pipe_gets_no_colour_codes(featurestore: Any, folder: Path) -> None:
+def test_a_pipe_gets_no_color_codes(featurestore: Any, folder: Path) -> None:
     assert "\x1b" not in featurestore("plan", "-f", ".").out
 
 

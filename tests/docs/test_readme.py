@@ -84,7 +84,7 @@ def test_make_demo_tells_its_story_to_the_end(shell: Shell) -> None:
     made = subprocess.run(["make", "-n", "-C", ROOT, "demo"], capture_output=True, text=True, check=True)
     [recipe] = re.findall(r"^\.venv/bin/(python -m .+)$", made.stdout, re.MULTILINE)
     said = shell.run(recipe)
-    assert "\x1b" not in said, "a pipe gets no colour codes"
+    assert "\x1b" not in said, "a pipe gets no color codes"
     assert re.search(r"files done     ━{40} (36\d)/\1 ", said)
     # Flights that are still in the air land later: their views' newest event is ahead.
     views = re.findall(

@@ -2,7 +2,7 @@
 
 The schema is that of ``grafana-foundation-sdk``, made from Grafana's source. It drops what it does not know, and takes
 any value: so what went in must come out again, and each value must be of the type that is declared. What it leaves
-open is not checked: the query of a variable, words without a list of their own, as names of colours, and how it looks.
+open is not checked: the query of a variable, words without a list of their own, as names of colors, and how it looks.
 """
 
 from __future__ import annotations

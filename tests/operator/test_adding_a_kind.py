@@ -61,20 +61,20 @@ def it(
 
 def features(it: Story, *names: str, view: str = "things") -> Object:
     spec = {"features": [f"{view}:{name}" for name in names]}
-    metadata = {"name": "favourites", "namespace": it.namespace}
+    metadata = {"name": "favorites", "namespace": it.namespace}
     return {"apiVersion": API_VERSION, "kind": "FeatureList", "metadata": metadata, "spec": spec}
 
 
 def test_it_waits_for_what_it_names_and_is_ready_once_that_is_there(it: Story) -> None:
     it.apply(features(it, "v"))
-    it.until("featurelist", "favourites", "StoreMissing")
+    it.until("featurelist", "favorites", "StoreMissing")
     it.apply(it.store())
-    missing = it.until("featurelist", "favourites", "ResourceMissing")
+    missing = it.until("featurelist", "favorites", "ResourceMissing")
     assert missing["message"] == "It refers to resources that do not exist: view 'things'."
     it.apply(it.pipeline(), it.view())
-    it.until("featurelist", "favourites", "UpToDate")
-    digest = it.get("featurelist", "favourites")["status"]["acceptedDigest"]
-    assert Storage(it.root).find(f"registry/lists/favourites/{digest}.json") is not None
+    it.until("featurelist", "favorites", "UpToDate")
+    digest = it.get("featurelist", "favorites")["status"]["acceptedDigest"]
+    assert Storage(it.root).find(f"registry/lists/favorites/{digest}.json") is not None
 
 
 def test_the_definition_refuses_what_the_model_refuses(it: Story) -> None:
@@ -84,14 +84,14 @@ def test_the_definition_refuses_what_the_model_refuses(it: Story) -> None:
 
 def test_it_notices_that_what_it_names_is_deleted(it: Story) -> None:
     it.apply(it.store(), it.pipeline(), it.view(), features(it, "v"))
-    it.until("featurelist", "favourites", "UpToDate")
+    it.until("featurelist", "favorites", "UpToDate")
     it.delete("featureview", "things")
-    it.until("featurelist", "favourites", "ResourceMissing")
+    it.until("featurelist", "favorites", "ResourceMissing")
 
 
 def test_one_that_is_deleted_is_accepted_no_more(it: Story) -> None:
     it.apply(it.store(), features(it, "v"))
     storage = Storage(it.root)
-    eventually(lambda: storage.find("registry/lists/favourites/current.json") is not None)
-    it.delete("featurelist", "favourites")
-    eventually(lambda: storage.find("registry/lists/favourites/current.json") is None)
+    eventually(lambda: storage.find("registry/lists/favorites/current.json") is not None)
+    it.delete("featurelist", "favorites")
+    eventually(lambda: storage.find("registry/lists/favorites/current.json") is None)

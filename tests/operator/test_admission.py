@@ -182,11 +182,11 @@ def test_deleting_data_with_the_object_is_said() -> None:
     assert warning == "The data of FeatureView 'delays' is deleted with it (spec.deletionPolicy: Delete)"
 
 
-def test_what_was_wrong_before_can_still_be_labelled_released_and_deleted() -> None:
+def test_what_was_wrong_before_can_still_be_labeled_released_and_deleted() -> None:
     wrong = changed(VIEW, timestampField="nowhere")
     assert not created(wrong).allowed
-    labelled = {**wrong, "metadata": {"name": "delays", "labels": {"a": "b"}}}
-    assert updated(labelled, wrong) == Review(True)
+    labeled = {**wrong, "metadata": {"name": "delays", "labels": {"a": "b"}}}
+    assert updated(labeled, wrong) == Review(True)
     released = {**wrong, "metadata": {"name": "delays", "deletionTimestamp": "2013-01-01T00:00:00Z"}}
     assert updated(released, changed(VIEW)) == Review(True)
     assert deleted(wrong).allowed

@@ -24,7 +24,7 @@ from featurestore.resources.crd import definition, files
 from featurestore.resources.document import load
 from featurestore.resources.kinds import KINDS
 
-LIST = "kind: FeatureList\nmetadata: {name: favourites}\nspec: {features: ['aircraft-delays:flights'], description: good ones}\n"
+LIST = "kind: FeatureList\nmetadata: {name: favorites}\nspec: {features: ['aircraft-delays:flights'], description: good ones}\n"
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +36,7 @@ def kind(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     init(tmp_path / "project")
-    (tmp_path / "project" / "favourites.yaml").write_text(LIST)
+    (tmp_path / "project" / "favorites.yaml").write_text(LIST)
     return tmp_path / "project"
 
 
@@ -63,16 +63,16 @@ def test_it_is_planned_after_what_it_names(folder: Path) -> None:
         "FeatureView",
         "FeatureList",
     ]
-    assert [str(line) for line in lines(found)][-1] == "+ FeatureList 'favourites'"
+    assert [str(line) for line in lines(found)][-1] == "+ FeatureList 'favorites'"
 
 
 def test_what_is_wrong_with_it_is_said_with_place_and_nearest_word(folder: Path) -> None:
-    (folder / "favourites.yaml").write_text(LIST.replace("aircraft-delays", "aircraft-delay"))
+    (folder / "favorites.yaml").write_text(LIST.replace("aircraft-delays", "aircraft-delay"))
     with pytest.raises(SpecError) as said:
         change([folder], lambda: project_of(folder), None, prune=False, record=True)
     assert "unknown FeatureView 'aircraft-delay'" in str(said.value)
-    assert "favourites.yaml:3: spec.features[0]. Did you mean 'aircraft-delays'?" in str(said.value)
-    (folder / "favourites.yaml").write_text(LIST.replace("features:", "featuers:"))
+    assert "favorites.yaml:3: spec.features[0]. Did you mean 'aircraft-delays'?" in str(said.value)
+    (folder / "favorites.yaml").write_text(LIST.replace("features:", "featuers:"))
     with pytest.raises(SpecError, match=r"unknown field 'featuers'.*Did you mean 'features'"):
         change([folder], lambda: project_of(folder), None, prune=False, record=True)
 
@@ -81,35 +81,35 @@ def test_it_is_recorded_shown_and_described(project: Project) -> None:
     header, row = get(project, "fl", None, None, 0).splitlines()
     assert (header.split(), row.split()) == (
         ["NAME", "READY", "ABOUT"],
-        ["favourites", "True", "good", "ones"],
+        ["favorites", "True", "good", "ones"],
     )
-    assert "featurelist/favourites" in get(project, "all", None, OutputFormat.NAME, 0)
-    shown: dict[str, Any] = json.loads(get(project, "lists", "favourites", OutputFormat.JSON, 0))
+    assert "featurelist/favorites" in get(project, "all", None, OutputFormat.NAME, 0)
+    shown: dict[str, Any] = json.loads(get(project, "lists", "favorites", OutputFormat.JSON, 0))
     assert shown["spec"]["features"] == ["aircraft-delays:flights"]
     assert shown["status"]["conditions"][0]["reason"] == "UpToDate"
-    page = describe(project, "list", "favourites", None, 0)
+    page = describe(project, "list", "favorites", None, 0)
     assert re.search(r"Description: +good ones", page)
     assert "All that it refers to exists." in page
 
 
 def test_a_change_of_it_is_seen(project: Project) -> None:
-    (project.folder / "favourites.yaml").write_text(LIST.replace("good", "better"))
+    (project.folder / "favorites.yaml").write_text(LIST.replace("good", "better"))
     change_ = plan(load([project.folder]).resources, Before.of(project.registry, {})).changes[-1]
     assert (change_.action, len(change_.differences)) == ("Update", 1)
 
 
 def test_what_it_names_is_not_deleted_before_it(project: Project) -> None:
-    with pytest.raises(RequestError, match="list 'favourites'"):
+    with pytest.raises(RequestError, match="list 'favorites'"):
         delete(project, "view", "aircraft-delays", data=False)
-    assert delete(project, "list", "favourites", data=False) == "list 'favourites' deleted"
+    assert delete(project, "list", "favorites", data=False) == "list 'favorites' deleted"
     with pytest.raises(NotFound):
-        describe(project, "list", "favourites", None, 0)
+        describe(project, "list", "favorites", None, 0)
     delete(project, "view", "aircraft-delays", data=False)
 
 
 def test_one_that_names_what_is_gone_says_so(project: Project) -> None:
     project.registry.remove(KINDS["FeatureView"].model, "aircraft-delays")
-    condition = json.loads(get(project, "lists", "favourites", OutputFormat.JSON, 0))["status"]["conditions"][
+    condition = json.loads(get(project, "lists", "favorites", OutputFormat.JSON, 0))["status"]["conditions"][
         0
     ]
     assert (condition["status"], condition["reason"]) == ("False", "ResourceMissing")

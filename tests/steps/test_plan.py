@@ -48,7 +48,7 @@ def plan(
 
 
 def physical(frame: pl.LazyFrame) -> str:
-    """The nodes that run, coloured by what they hold."""
+    """The nodes that run, colored by what they hold."""
     graph = frame.show_graph(engine="streaming", plan_stage="physical", raw_output=True)
     assert graph is not None
     return graph

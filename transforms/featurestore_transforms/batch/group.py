@@ -50,7 +50,7 @@ class BatchPlan:
     lookups: Mapping[str, pl.LazyFrame]
 
     def groups(self, members: Sequence[BatchFile]) -> Iterator[list[BatchFile]]:
-        """Files that one plan may read together: neighbours that have the same columns."""
+        """Files that one plan may read together: neighbors that have the same columns."""
         alone = needs_one_file(self.spec.transforms)
         holding = any(isinstance(t.step, Deduplicate | Sort) for t in self.spec.transforms)
         limit = self.spec.resources.memory // (32 if holding else 4)

@@ -35,7 +35,7 @@ class RangeFile:
         return pa.OSFile(self._uri) if self.is_local else pa.PythonFile(self, mode="r")
 
     def fetch(self, ranges: Sequence[tuple[int, int]]) -> None:
-        """Read these ranges, ``(start, end)``, ahead; overlapping and neighbouring ones in one request."""
+        """Read these ranges, ``(start, end)``, ahead; overlapping and neighboring ones in one request."""
         if self.is_local:
             return
         merged: list[tuple[int, int]] = []
