@@ -82,18 +82,18 @@ def examine(project: Project) -> Iterator[Finding]:
     for name, pipeline in pipelines.items():
         yield _finding(f"source of pipeline {name}", partial(_source, project, pipeline))
         yield _finding(f"ledger of pipeline {name}", partial(_ledger, project, name))
-        yield from _troubles(project, "pipelines", name, pipeline.digest)
+        yield from _problems(project, "pipelines", name, pipeline.digest)
     yield _finding("online store", partial(_online, project))
     for name, view in views.items():
         yield _finding(f"view {name}", partial(_view, project, name, view))
-        yield from _troubles(project, "views", name, view.digest)
+        yield from _problems(project, "views", name, view.digest)
 
 
-def _troubles(project: Project, kind: str, name: str, digest: str) -> Iterator[Finding]:
+def _problems(project: Project, kind: str, name: str, digest: str) -> Iterator[Finding]:
     """What a runner last found wrong with the resource as it is accepted now."""
     status = read_status(project.storage, kind, name)
     if status is not None and status.observed_digest == digest:
-        for found in status.troubles:
+        for found in status.problems:
             works = None if found.type == "QuarantineEmpty" else False
             yield Finding(f"{kind.removesuffix('s')} {name}: {found.type}", works, found.message)
 

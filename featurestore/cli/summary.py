@@ -277,7 +277,7 @@ def _wrong(status: ResourceStatus | None) -> list[str]:
     """Reasons of the conditions that are wrong in themselves, and not only not yet right."""
     if status is None:
         return []
-    return [found.reason for found in status.troubles]
+    return [found.reason for found in status.problems]
 
 
 def _conditions(status: ResourceStatus | None, ready: Condition) -> dict[str, Any]:

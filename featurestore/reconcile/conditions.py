@@ -60,8 +60,8 @@ class ResourceStatus(Model):
         return next((condition for condition in self.conditions if condition.type == kind), None)
 
     @property
-    def troubles(self) -> tuple[Condition, ...]:
-        """The conditions that call for somebody: a failure stands, the last batch met drift, or quarantine is open."""
+    def problems(self) -> tuple[Condition, ...]:
+        """The conditions that need attention: a step fails, the last batch met drift, or quarantine is open."""
         wrong = {
             "Degraded": ConditionStatus.TRUE,
             "SchemaAccepted": ConditionStatus.FALSE,

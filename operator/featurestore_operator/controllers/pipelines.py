@@ -178,16 +178,16 @@ class Pipelines:
         """Record how Jobs ended that did not end by themselves: it decides what is attempted next."""
         number = ledger.committed_batch() + 1
         for it in records.all:
-            if batch_of(it.job) != number or not isinstance(it.verdict, Failed):
+            if batch_of(it.job) != number or not isinstance(it.outcome, Failed):
                 continue
-            failure, found = it.verdict.attempt.failure, ledger.isolation(number)
+            failure, found = it.outcome.attempt.failure, ledger.isolation(number)
             if not is_crash(failure) or turn_of(it.job) != found.turn or found.first == found.stop:
                 continue
             limit, most = memory_limit(it.job), accepted.resource.spec.resources.most_memory
             trial = Trial(
                 first=found.first,
                 stop=found.stop,
-                ended_us=it.verdict.attempt.last_us,
+                ended_us=it.outcome.attempt.last_us,
                 crash=failure,
                 outside=is_from_outside(failure),
                 wants_memory=failure.type == "OutOfMemory" and limit is not None and limit < most,
@@ -264,10 +264,10 @@ def _under_way(
     name = accepted.resource.metadata.name
     found = {}
     for it in records.all:
-        if isinstance(it.verdict, Running) and it.verdict.waiting is waiting:
+        if isinstance(it.outcome, Running) and it.outcome.waiting is waiting:
             number = batch_of(it.job)
             found[RunBatch(name, number, accepted.digest, ledger.isolation(number).turn).key] = (
-                it.verdict.sentence
+                it.outcome.sentence
             )
     return found
 

@@ -164,7 +164,7 @@ def _covering(
     digest = view.wanted(accepted.resource.spec, source.uid)
     build = view.builds.get(digest)
     for record in batches.all:
-        if isinstance(record.verdict, Running):
+        if isinstance(record.outcome, Running):
             number = int(record.job["metadata"]["labels"][BATCH])
             before = ledger.result(number - 1) if number > 1 else None
             at = build.source_version if build else None

@@ -12,7 +12,7 @@ from featurestore_operator.jobs.job_outcome import (
     Failed,
     Running,
     Succeeded,
-    Verdict,
+    JobOutcome,
     annotation,
     attempt_of,
     lost,
@@ -35,7 +35,7 @@ class JobAttempt:
     """One Job and what became of it."""
 
     job: dict[str, Any]
-    verdict: Verdict
+    outcome: JobOutcome
 
     @property
     def name(self) -> str:
@@ -43,12 +43,12 @@ class JobAttempt:
 
     @property
     def is_over(self) -> bool:
-        return not isinstance(self.verdict, Running)
+        return not isinstance(self.outcome, Running)
 
     @property
     def waits(self) -> bool:
         """Whether its container has not begun."""
-        return isinstance(self.verdict, Running) and self.verdict.waiting
+        return isinstance(self.outcome, Running) and self.outcome.waiting
 
     @property
     def step(self) -> str:
@@ -67,7 +67,7 @@ class JobAttempt:
     @property
     def outcome(self) -> str:
         """``succeeded``, ``failed``, ``out-of-memory`` or ``running``, for metrics."""
-        match self.verdict:
+        match self.outcome:
             case Succeeded():
                 return "succeeded"
             case Failed(killed=killed):
@@ -90,9 +90,9 @@ class JobAttempts:
     def attempts(self) -> dict[str, FailureStreak]:
         """Step key to its failures in a row."""
         return {
-            step: record.verdict.attempt
+            step: record.outcome.attempt
             for step, record in self._newest().items()
-            if isinstance(record.verdict, Failed)
+            if isinstance(record.outcome, Failed)
         }
 
     @property
@@ -112,7 +112,7 @@ class JobAttempts:
         last = exact[-1] if exact else self._newest().get(work.key)
         if last is None:
             return NextAttempt(1, 0)
-        failed = last.verdict
+        failed = last.outcome
         if isinstance(failed, Succeeded):
             if not exact:
                 return NextAttempt(1, 0)
@@ -132,15 +132,15 @@ class JobAttempts:
             for record in self.all
             if record.is_over
             and not (
-                isinstance(record.verdict, Failed) and record.step in wanted and newest[record.step] is record
+                isinstance(record.outcome, Failed) and record.step in wanted and newest[record.step] is record
             )
         ]
 
     def _under_way(self, *, waiting: bool) -> dict[str, str]:
         return {
-            record.step: record.verdict.sentence
+            record.step: record.outcome.sentence
             for record in self.all
-            if isinstance(record.verdict, Running) and record.verdict.waiting is waiting
+            if isinstance(record.outcome, Running) and record.outcome.waiting is waiting
         }
 
     def _newest(self) -> dict[str, JobAttempt]:

@@ -1,7 +1,7 @@
 """What became of a Job, from what the API server says of it and of its pods.
 
 The last failed Job of a step is the record of its attempts: count, time and failure are read off it, so an operator
-that starts anew backs off where the last one stopped.
+that restarts backs off where the last one stopped.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _OUT_OF_MEMORY = "OOMKilled"
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """It is under way. ``sentence``: for people. ``waiting``: its pod does not run, and the sentence says why."""
+    """The Job is under way. ``sentence``: human-readable. ``waiting``: its pod does not run, and the sentence says why."""
 
     sentence: str
     waiting: bool
@@ -32,21 +32,21 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Succeeded:
-    """It ended well."""
+    """The Job completed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """It failed. ``killed``: OOM kills in a row up to now, this one included if it is one."""
+    """The Job failed. ``killed``: OOM kills in a row up to now, this one included if it is one."""
 
     attempt: FailureStreak
     killed: int
 
 
-Verdict = Running | Succeeded | Failed
+JobOutcome = Running | Succeeded | Failed
 
 
-def job_outcome(job: dict[str, Any], pods: list[dict[str, Any]], now_us: int) -> Verdict:
+def job_outcome(job: dict[str, Any], pods: list[dict[str, Any]], now_us: int) -> JobOutcome:
     """What became of the Job."""
     conditions = {
         it["type"]: it for it in job.get("status", {}).get("conditions", ()) if it.get("status") == "True"
