@@ -8,18 +8,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
 from featurestore.expressions.constants import FIRST_INTEGER, LAST_INTEGER
-from featurestore.expressions.run.part import INTEGER_FAULT, WIDE, Compiler, Part, constant
+from featurestore.expressions.run.part import INTEGER_FAULT, WIDE, Compiler, Operation, Part, constant
 from featurestore.expressions.run.time_operations import shifted, stretched
 from featurestore.expressions.tree import Call, Constant
 from featurestore.expressions.value_type import FLOAT, INT, Kind
-
-if TYPE_CHECKING:
-    from featurestore.expressions.run.operations import Operation
 
 
 def _sum(to: Compiler, call: Call, parts: list[Part]) -> Part:

@@ -19,6 +19,7 @@ from featurestore.expressions.run.part import (
     INTEGER_FAULT,
     WIDE,
     Compiler,
+    Operation,
     Part,
     combined,
     load,
@@ -27,9 +28,6 @@ from featurestore.expressions.run.text_operations import TEXT_OPERATIONS
 from featurestore.expressions.run.time_operations import TIME_OPERATIONS
 from featurestore.expressions.tree import Call
 from featurestore.expressions.value_type import BOOL, FLOAT, INT, Kind, ValueType, common
-
-Operation = Callable[[Compiler, Call, list[Part]], Part]
-
 
 # --- comparisons
 

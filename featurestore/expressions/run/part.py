@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC as _UTC
 from datetime import date, datetime
@@ -11,7 +11,7 @@ from typing import ClassVar
 import polars as pl
 
 from featurestore.expressions.constants import FIRST_INTEGER, LAST_INTEGER
-from featurestore.expressions.tree import Constant, Interval
+from featurestore.expressions.tree import Call, Constant, Interval
 from featurestore.expressions.value_type import (
     BOOL,
     DATE,
@@ -154,6 +154,10 @@ class Compiler:
         if part.type.kind is Kind.LIST and wanted.kind is Kind.LIST:
             return self.make(part.expression.cast(polars_type_of(wanted)), wanted, [part])
         return replace(part, type=wanted)
+
+
+Operation = Callable[[Compiler, Call, list[Part]], Part]
+"""Computes a call from its parts."""
 
 
 def combined(conditions: Sequence[pl.Expr]) -> pl.Expr:

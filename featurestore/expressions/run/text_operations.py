@@ -9,18 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
 from featurestore.expressions.run.cast import UTC, fit_to
-from featurestore.expressions.run.part import TEXT_FAULT, Compiler, Part, polars_type_of
+from featurestore.expressions.run.part import TEXT_FAULT, Compiler, Operation, Part, polars_type_of
 from featurestore.expressions.run.time_operations import in_years
 from featurestore.expressions.tree import Call
 from featurestore.expressions.value_type import BOOL, INT, TEXT, TIMESTAMP, Kind, list_of
-
-if TYPE_CHECKING:
-    from featurestore.expressions.run.operations import Operation
 
 MAX_FACTOR = 8
 MAX_PLUS = 4096

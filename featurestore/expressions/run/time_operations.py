@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
@@ -17,13 +17,11 @@ from featurestore.expressions.run.part import (
     UTC,
     WIDE,
     Compiler,
+    Operation,
     Part,
 )
 from featurestore.expressions.tree import Call, Interval
 from featurestore.expressions.value_type import FLOAT, INT, INTERVAL, TEXT, TIMESTAMP, Kind
-
-if TYPE_CHECKING:
-    from featurestore.expressions.run.operations import Operation
 
 
 def shifted(to: Compiler, call: Call, parts: list[Part]) -> Part:

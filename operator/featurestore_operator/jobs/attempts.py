@@ -10,9 +10,9 @@ from featurestore.retry import FailureStreak
 from featurestore_operator.jobs.job_manifest import WORK, Work, work_digest
 from featurestore_operator.jobs.job_outcome import (
     Failed,
+    JobOutcome,
     Running,
     Succeeded,
-    JobOutcome,
     annotation,
     attempt_of,
     lost,
@@ -65,7 +65,7 @@ class JobAttempt:
         return Key("DataPipeline", metadata["namespace"], metadata["labels"][PIPELINE_LABEL])
 
     @property
-    def outcome(self) -> str:
+    def outcome_label(self) -> str:
         """``succeeded``, ``failed``, ``out-of-memory`` or ``running``, for metrics."""
         match self.outcome:
             case Succeeded():

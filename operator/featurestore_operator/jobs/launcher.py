@@ -105,4 +105,4 @@ class Launcher:
             if record.job["spec"].get("ttlSecondsAfterFinished") is None:
                 patch = {"spec": {"ttlSecondsAfterFinished": KEPT_S}}
                 self._api.patch(JOB, namespace, record.name, patch)
-                self._metrics.job_ended(record.subject, record.outcome)
+                self._metrics.job_ended(record.subject, record.outcome_label)
