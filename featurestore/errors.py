@@ -130,7 +130,7 @@ class TransientError(FeatureStoreError):
 
 
 class Conflict(TransientError):
-    """Another writer was first; look again and decide anew."""
+    """Another writer was first; look and decide again."""
 
 
 class Busy(TransientError):

@@ -1,4 +1,4 @@
-"""Numbers, times and failures in a person's words."""
+"""Numbers, times and failures in words."""
 
 from __future__ import annotations
 

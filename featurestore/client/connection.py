@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 _POLL_S = 0.05
 _POINTER_AGE_S = 1.0
-"""How long an online read goes by what it saw of a view's pointers: storage is slower than an online store."""
+"""How long an online read trusts what it saw of a view's pointers: storage is slower than an online store."""
 
 
 def connect(uri_or_folder: str | Path | None = None) -> Store:

@@ -1,4 +1,4 @@
-"""Features as asked for, in the form that is wanted."""
+"""The requested features, in the form that the user wants."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class Features:
         return values
 
     def statuses(self) -> dict[str, list[Status]]:
-        """Feature column to the status of each of its values."""
+        """The status of each value, by feature column."""
         return {name: [Status(number) for number in numbers] for name, numbers in self._statuses.items()}
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""Frames as people bring them: pandas, Polars, Arrow, a dict of lists or a list of dicts, taken as Arrow.
+"""Frames that a user passes (pandas, Polars, Arrow, a dict of lists, a list of dicts) as Arrow tables.
 
 Neither pandas nor Polars is imported: a pandas frame brings its own methods, everything else that is a frame
 speaks Arrow's PyCapsule interface.

@@ -44,7 +44,7 @@ class Reference:
         return cls(resource_name(view), feature or ALL, view)
 
     def outputs(self, known: Sequence[Output]) -> list[Output]:
-        """The outputs that are meant.
+        """The outputs that the reference means.
 
         Raises:
             NotFound: the view has no such feature.
@@ -60,7 +60,7 @@ class Reference:
 
 
 def parse_references(features: object) -> list[Reference]:
-    """All references of a request, each once, in their order. A string is a request of one.
+    """The references of a request, each once, in their order. A string is a request for one.
 
     Raises:
         RequestError: one is malformed, there is none, or this is not a list.

@@ -1,6 +1,6 @@
-"""Moments as people write them, as microseconds since 1970, UTC. A time without a zone is UTC.
+"""Times in a request as microseconds since 1970, UTC. A time without a zone is UTC.
 
-A time *and* a time without a zone in one column cannot both be meant: that is an error, not a guess.
+A column that mixes times with and without a zone is an error, not a guess.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Keys of entities as bytes, and finding many of them at once among many.
+"""Keys of entities as bytes, and an index that finds many of them at once.
 
 One join key is its text. Several are joined so that no two entities share a text: strings carry their length.
 

@@ -1,4 +1,4 @@
-"""What an online store says of itself without a data engine: what it holds of each build, and whether it is still the same store.
+"""What an online store holds of each build, and whether it is still the same store: known without a data engine.
 
 The code that decides what to do next goes by this index, and never by the values.
 """
@@ -23,15 +23,15 @@ class OnlineIndex(Protocol):
     address: str
 
     def version(self, view: str, digest: str) -> OnlineVersion | None:
-        """What the store holds of the build; None if it is nothing that can be read."""
+        """What the store holds of the build; None if there is nothing readable."""
         ...
 
     def delete(self, view: str, digest: str) -> None:
-        """Forget all that is held of the build; nothing happens if there is nothing."""
+        """Forget everything about the build; does nothing if there is nothing."""
         ...
 
     def instance_id(self) -> str:
-        """Identifies this store: another value means that it was restarted and lost everything."""
+        """The identity of this store: another value means that it was restarted and lost everything."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""What applying resources would change, said before it is done; then done.
+"""What applying resources would change: shown first, then done.
 
 Deciding is a function of values: the desired resources, those accepted before, and facts about datasets.
 """
@@ -101,7 +101,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Changeset:
-    """What becomes of all resources that were given, in the order of the table of kinds."""
+    """What becomes of the given resources, in the order of the table of kinds."""
 
     changes: tuple[Change, ...]
 
@@ -159,12 +159,12 @@ class Before:
         return cast("dict[str, R]", self._by_kind.get(model.__name__, {}))
 
     def missing(self, resource: Resource) -> list[tuple[str, str]]:
-        """Kind and name of what a resource refers to and is not there."""
+        """Kind and name of each missing resource that a resource refers to."""
         named = {(kind, name) for kind, _, name in references(resource)}
         return sorted(it for it in named if it[1] not in self._by_kind.get(it[0], {}))
 
     def readers(self, kind: str, name: str) -> list[Resource]:
-        """What refers to a resource, but for itself."""
+        """What refers to a resource, except itself."""
         return [
             it
             for it in self.resources
@@ -205,7 +205,7 @@ def _deleted(resource: Resource) -> Change:
 
 
 def apply(changeset: Changeset, registry: Registry) -> None:
-    """Record what the changeset says: nothing stands in the registry before what it names does.
+    """Record the changeset in the registry; nothing is recorded before what it refers to.
 
     Doing it twice, or after a part of it was done, ends in the same.
 

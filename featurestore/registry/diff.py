@@ -34,7 +34,7 @@ class Difference:
 
 
 def differences(old: Any, new: Any) -> tuple[Difference, ...]:
-    """Where two JSON values differ, as deep as they can be compared.
+    """Where two JSON values differ, compared as deeply as possible.
 
     >>> [str(it) for it in differences({"ttl": "30d", "a": [1, 2]}, {"ttl": "7d", "a": [1]})]
     ['a.1: removed 2', 'ttl: 30d → 7d']

@@ -1,4 +1,4 @@
-"""Where a person works: a folder with a ``store.yaml``, or a storage root by itself."""
+"""A project: a folder with a ``store.yaml``, or a storage root by itself."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from featurestore.storage.objects import Storage
 
 STORE_FILE = "store.yaml"
 STATE_FOLDER = ".featurestore"
-"""Below the project's folder: what is of this machine only, such as the runner's journal."""
+"""Below the project's folder: what belongs to this machine only, such as the runner's journal."""
 
 
 @dataclass(frozen=True)

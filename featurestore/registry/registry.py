@@ -35,7 +35,7 @@ class Accepted(Generic[R_co]):
 
 
 def document(resource: Resource) -> dict[str, Any]:
-    """What is stored of a resource, and shown: all that was said, without defaults.
+    """A resource as it is stored and shown: what its author wrote, without defaults.
 
     Namespace and annotations are left out: they belong to the Kubernetes object, not to the definition. Defaults
     are left out so that a field which a later version adds does not make every resource look changed.
@@ -143,7 +143,7 @@ class Registry:
         return {name: found for name, found in self._each(model) if isinstance(found, FeatureStoreError)}
 
     def _each(self, model: type[R]) -> Iterator[tuple[str, Accepted[R] | FeatureStoreError]]:
-        """One that cannot be read keeps no other from being read."""
+        """All that can be read; one that cannot does not hide the others."""
         for name in self._storage.names(f"registry/{kind_of(model).folder}"):
             try:
                 found = self.current(model, name)
@@ -174,7 +174,7 @@ class Registry:
         self._storage.delete(paths.pointer(kind_of(model).folder, name))
 
     def delete_data(self, model: type[Resource], name: str) -> None:
-        """Delete all that was made of a resource that was removed. What is cut off here, the next call does.
+        """Delete everything that was made from a removed resource. The next call finishes what is interrupted here.
 
         The ledger's identity goes first: whoever still works on a batch finds it gone, and commits nothing.
 

@@ -172,7 +172,7 @@ def _plainly() -> Iterator[None]:
 
 
 def _said(text: str) -> str:
-    """What happened, without how long it took and what it looked like inside.
+    """What happened, without durations and internal details.
 
     >>> _said("Generic S3 error: Error performing GET http://a/b in 7.2ms - HTTP error\\n\\nDebug source: X")
     'Generic S3 error: Error performing GET http://a/b - HTTP error'

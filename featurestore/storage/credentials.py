@@ -52,7 +52,7 @@ def source_environ(environ: Mapping[str, str] | None = None) -> Mapping[str, str
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Who reads and writes, and where. ``endpoint``: URL of the service; None for that of AWS."""
+    """The identity that reads and writes, and where. ``endpoint``: URL of the service; None for that of AWS."""
 
     key: str
     secret: str = field(repr=False)
@@ -173,7 +173,7 @@ def object_store_options(url: str, environ: Mapping[str, str] | None) -> dict[st
 
 
 def allow_http(endpoint: str) -> dict[str, str]:
-    """delta-rs asks whether plain HTTP was meant. An endpoint that says so was."""
+    """Whether plain HTTP is allowed, which delta-rs asks: an ``http://`` endpoint means it."""
     return {ALLOW_HTTP: "true"} if endpoint.startswith("http://") else {}
 
 

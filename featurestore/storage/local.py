@@ -1,4 +1,4 @@
-"""Objects in a folder of this machine: lasting when a write returns, and never seen in part."""
+"""Objects in a local folder: durable when a write returns, and never seen in part."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _temporary(target: str, data: bytes) -> str:
 
 
 def _sync_folder(target: str) -> None:
-    """Make the name as lasting as the bytes: a manifest must not vanish while its effect stays."""
+    """Make the name as durable as the bytes: a manifest must not vanish while its effect stays."""
     folder = os.open(os.path.dirname(target), os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -44,7 +44,7 @@ class Storage:
 
     @property
     def delta_options(self) -> dict[str, str] | None:
-        """What delta-rs has to be told to open tables with the credentials of this storage."""
+        """The options with which delta-rs opens tables with the credentials of this storage."""
         return object_store_options(self.root, self.environ)
 
     @contextmanager
@@ -115,7 +115,7 @@ class Storage:
         return sorted(name for name in names if not name.startswith(".tmp-"))
 
     def delete(self, path: str) -> None:
-        """Remove an object or a folder with all in it; nothing happens if it is not there.
+        """Remove an object, or a folder with everything in it; does nothing if it is absent.
 
         Raises:
             StorageError: storage did not answer.

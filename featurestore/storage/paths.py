@@ -1,4 +1,4 @@
-"""Where everything stands below a storage root. The only place that knows these paths.
+"""The paths of everything below a storage root. No other module knows them.
 
 ```
 registry/store.json                                the FeatureStore as last accepted

@@ -84,7 +84,7 @@ def read_active_build(storage: Storage, view: str) -> ActiveBuild | None:
 
 
 def promote(storage: Storage, view: str, serving: ActiveBuild) -> None:
-    """From now on readers open this build, described by this resource. Repeating it changes nothing.
+    """Make readers open this build, described by this resource, from now on. Repeating it changes nothing.
 
     Raises:
         StorageError: storage did not answer.

@@ -61,7 +61,7 @@ class ServedViews:
         return view
 
     def forget(self) -> None:
-        """Read all pointers again, however young they are."""
+        """Read all pointers again, however fresh they are."""
         self._seen.clear()
 
     def find(self, name: str) -> ServedView | None:

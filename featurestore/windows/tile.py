@@ -72,7 +72,7 @@ class Tiles:
 
 
 def floor_to_hop(time_us: Ints, hop_us: int) -> Ints:
-    """The start of the hop that each time is in; right before 1970, too.
+    """The start of the hop that each time is in, also before 1970.
 
     >>> floor_to_hop(np.array([-1, 0, 7]), 5)
     array([-5,  0,  5])
@@ -83,7 +83,7 @@ def floor_to_hop(time_us: Ints, hop_us: int) -> Ints:
 def event_order(
     entity: Codes, time_us: Ints, created_us: Ints, batch: Ints, file: npt.NDArray[np.integer], row: Ints
 ) -> npt.NDArray[np.intp]:
-    """The order of events: who, when, known when, then the row's identity. It is total."""
+    """The total order of events: entity, time, created time, then the row's identity."""
     return np.lexsort((row, file, batch, created_us, time_us, entity))
 
 

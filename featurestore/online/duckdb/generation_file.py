@@ -1,4 +1,4 @@
-"""A generation of the embedded store: one DuckDB file, whole. Which there are is said by ``generations.py``.
+"""A generation of the embedded store: one whole DuckDB file. ``generations.py`` lists them.
 
 The tables ``keys`` and ``section_<n>`` are what readers load. The SQL views are for a person who opens the file with any
 DuckDB: ``rows``, ``events`` and ``tiles_<n>`` name the columns of the sections, and a view named like the
@@ -97,7 +97,7 @@ def _write(path: Path, stored: Stored, view: str) -> None:
 
 
 def _views(stored: Stored, view: str) -> Iterator[str]:
-    """Statements that make the views for people."""
+    """The statements that create the readable views."""
     for place, section in enumerate(stored.sections):
         name = {ROWS: "rows", EVENTS: "events"}.get(place, f"tiles_{place - TILES}")
         yield f"CREATE VIEW {_quoted(name)} AS {_select(section, place, {'key'})}"

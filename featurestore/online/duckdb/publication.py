@@ -31,7 +31,7 @@ class DuckDBPublication:
 
     @classmethod
     def begin(cls, shelf: GenerationIndex, form: Form, to_version: int) -> DuckDBPublication:
-        """A publication into the generation after the shelf's last one."""
+        """A publication that writes the generation after the newest one."""
         old = None
         if shelf.newest is not None:
             try:

@@ -34,7 +34,7 @@ from featurestore.storage.objects import Storage
 from featurestore.views.feature_query import FeatureQuery, FeatureValues
 
 _REMOTE_AGE_S = 1.0
-"""How long readers go by what they saw in object storage, where each look takes a round trip."""
+"""How long readers trust what they saw in object storage, where each look takes a round trip."""
 
 
 @dataclass(slots=True)
@@ -49,7 +49,7 @@ class _Loaded:
 
 
 class DuckDBStore:
-    """``clock``: seconds from any beginning."""
+    """``clock``: seconds since any fixed moment."""
 
     def __init__(self, storage: Storage, clock: Callable[[], float] = time.monotonic) -> None:
         self._storage, self._clock = storage, clock

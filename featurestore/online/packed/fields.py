@@ -43,7 +43,7 @@ _NUMBERS = {
 
 
 def field_type(kind: pa.DataType) -> np.dtype[Any]:
-    """Type of the field of a column."""
+    """The type of a column's field."""
     return np.dtype(_NUMBERS[kind]) if kind in _NUMBERS else _LENGTH
 
 
@@ -98,7 +98,7 @@ def unpack(kind: pa.DataType, field: Field, null: Flags | None, heap: Heap, ends
 
 
 def skip(kind: pa.DataType, field: Field, heap: Heap, ends: Ints) -> None:
-    """Pass over the column's bytes in the heap."""
+    """Skip the column's bytes in the heap."""
     if kind in _NUMBERS:
         return
     if not pa.types.is_list(kind):

@@ -31,7 +31,7 @@ PERMANENT = (2, 3, 5)
 """Exit codes after which the same attempt cannot help; see ``featurestore.errors``."""
 CONTAINER = "job"
 START_S = 60
-"""So long may a pod take to find its node and its image, besides the time that its work may take."""
+"""How long a pod may take to find its node and its image, on top of the time for its work."""
 
 Work = RunBatch | BuildView | Publish
 """Steps that need a data engine."""

@@ -21,7 +21,7 @@ from featurestore_operator.kube.api_resources import JOB
 from featurestore_operator.metrics import Metrics
 
 KEPT_S = 600
-"""So long is a Job kept for people who look for its log, after its outcome stands in storage."""
+"""How long a Job is kept after its outcome is in storage, so that its log can be read."""
 
 
 class Launcher:
