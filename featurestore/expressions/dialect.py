@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
+from featurestore.expressions.signature import MANY
 from featurestore.expressions.value_type import BOOL, DATE, FLOAT, INT, TEXT, TIMESTAMP
 
 
@@ -155,11 +156,31 @@ CLAUSES = _words("SELECT FROM WHERE UNION INTERSECT EXCEPT INTO GROUP HAVING JOI
 
 
 class DialectError(Exception):
-    """A token that is refused: the reason and what to write instead."""
+    """A token or a call that is refused: the reason and what to write instead."""
 
-    def __init__(self, problem: str, got: str, hint: str = "") -> None:
+    def __init__(self, problem: str, got: str, hint: str = "", wanted: str = "") -> None:
         super().__init__(problem)
-        self.problem, self.got, self.hint = problem, got, hint
+        self.problem, self.got, self.hint, self.wanted = problem, got, hint, wanted
+
+
+def check_function(name: str, text: str) -> DialectError | None:
+    """Why no spec may call this function in ``text``; None if there is nothing against it."""
+    if name in REFUSED:
+        return DialectError(f"{name} is not allowed here", text, f"Because {REFUSED[name]}")
+    if READERS.search(name):
+        hint = "Name the files in `source`, or join another pipeline with a `lookup` step"
+        return DialectError(f"{name} is not allowed: it reads more than the row", text, hint)
+    return None
+
+
+def check_count(name: str, count: int, least: int, most: int) -> DialectError | None:
+    """Why a function does not take so many arguments; None if it does."""
+    if least <= count <= most:
+        return None
+    wanted = str(least)
+    if most != least:
+        wanted += f" to {most}" if most < MANY else " or more"
+    return DialectError(f"wrong number of arguments for {name}", f"{count} arguments", wanted=wanted)
 
 
 @dataclass(frozen=True, slots=True)

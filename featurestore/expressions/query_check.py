@@ -10,15 +10,16 @@ from featurestore.expressions.constants import interval, time_literal
 from featurestore.expressions.dialect import (
     DATE_PARTS,
     QUERY_ONLY,
-    READERS,
     REFUSED,
     RESERVED,
     TYPES,
     WORD,
+    DialectError,
+    check_count,
+    check_function,
 )
 from featurestore.expressions.functions import FUNCTIONS
 from featurestore.expressions.grammar import parse_query
-from featurestore.expressions.signature import MANY
 from featurestore.expressions.value_type import DATE, TIMESTAMP
 
 if TYPE_CHECKING:
@@ -81,15 +82,8 @@ class _Check:
     def _function(self, node: exp.Anonymous) -> None:
         name = str(node.this).upper()
         arguments = node.expressions
-        if name in REFUSED:
-            raise self._refuse(f"{name} is not allowed here", self._text, f"Because {REFUSED[name]}")
-        if READERS.search(name):
-            raise self._refuse(
-                f"{name} is not allowed: it reads more than the row",
-                self._text,
-                "Name the files in `source`, or join another pipeline with a `lookup` step",
-            )
-        most = MANY
+        if problem := check_function(name, self._text):
+            raise self._refused(problem)
         if name in FUNCTIONS:
             least, most = FUNCTIONS[name].least, FUNCTIONS[name].most
         elif name in QUERY_ONLY:
@@ -97,13 +91,8 @@ class _Check:
         else:
             hint = did_you_mean(name, [*FUNCTIONS, *QUERY_ONLY])
             raise self._refuse(f"unknown function {name}", self._text, hint)
-        if not least <= len(arguments) <= most:
-            wanted = str(least)
-            if most != least:
-                wanted += f" to {most}" if most < MANY else " or more"
-            raise self._refuse(
-                f"wrong number of arguments for {name}", f"{len(arguments)} arguments", wanted=wanted
-            )
+        if problem := check_count(name, len(arguments), least, most):
+            raise self._refused(problem)
 
     def _cast(self, node: exp.Cast) -> None:
         from sqlglot import exp
@@ -169,6 +158,9 @@ class _Check:
                 table.sql(),
                 did_you_mean(table.name, known) + ". Join another pipeline with a `lookup` step",
             )
+
+    def _refused(self, error: DialectError) -> SpecError:
+        return self._refuse(error.problem, error.got, error.hint, wanted=error.wanted)
 
     def _refuse(self, problem: str, got: str, hint: str = "", *, wanted: str = "") -> SpecError:
         return SpecError(problem, where=self._where, wanted=wanted, got=got, hint=hint)

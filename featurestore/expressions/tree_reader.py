@@ -16,11 +16,21 @@ from featurestore.expressions.constants import (
     number,
     time_literal,
 )
-from featurestore.expressions.dialect import DATE_PARTS, QUERY_ONLY, READERS, REFUSED, RESERVED, TYPES, WORD
+from featurestore.expressions.dialect import (
+    DATE_PARTS,
+    QUERY_ONLY,
+    REFUSED,
+    RESERVED,
+    TYPES,
+    WORD,
+    DialectError,
+    check_count,
+    check_function,
+)
 from featurestore.expressions.functions import BY_NAME, FUNCTIONS
 from featurestore.expressions.grammar import STEP
 from featurestore.expressions.overload import NoLiteral, NoSignature, castable, resolve
-from featurestore.expressions.signature import MANY, Signature, SqlFunction
+from featurestore.expressions.signature import Signature, SqlFunction
 from featurestore.expressions.tree import Call, Column, Constant, Node
 from featurestore.expressions.value_type import (
     ANY,
@@ -217,12 +227,6 @@ class TreeReader:
             return Call("TRY_CAST", (node,), TEXT, "VARCHAR")
         return node
 
-    def _not(self, node: exp.Expr) -> Node:
-        return self._call("NOT", self.read(node.this))
-
-    def _paren(self, node: exp.Expr) -> Node:
-        return self.read(node.this)
-
     def _is(self, node: exp.Expr) -> Node:
         from sqlglot import exp
 
@@ -336,14 +340,8 @@ class TreeReader:
 
     def _function(self, node: exp.Expr) -> Node:
         name = str(node.this).upper()
-        if name in REFUSED:
-            raise self._refuse(f"{name} is not allowed here", self._text, f"Because {REFUSED[name]}")
-        if READERS.search(name):
-            raise self._refuse(
-                f"{name} is not allowed: it reads more than the row",
-                self._text,
-                "Name the files in `source`, or join another pipeline with a `lookup` step",
-            )
+        if problem := check_function(name, self._text):
+            raise self._refused(problem)
         function = FUNCTIONS.get(name)
         if function is None:
             if name in QUERY_ONLY:
@@ -351,12 +349,8 @@ class TreeReader:
                     f"{name} is not allowed in an expression", self._text, QUERY_ONLY[name].instead
                 )
             raise self._refuse(f"unknown function {name}", self._text, did_you_mean(name, FUNCTIONS))
-        count = len(node.expressions)
-        if not function.least <= count <= function.most:
-            wanted = str(function.least)
-            if function.most != function.least:
-                wanted += f" to {function.most}" if function.most < MANY else " or more"
-            raise self._refuse(f"wrong number of arguments for {name}", f"{count} arguments", wanted=wanted)
+        if problem := check_count(name, len(node.expressions), function.least, function.most):
+            raise self._refused(problem)
         arguments = [self.read(argument) for argument in node.expressions]
         if function.name == "DATE_PART":
             part = arguments[0]
@@ -381,7 +375,7 @@ class TreeReader:
                 return self._fitting(folded)
         signature, result = self._resolve(BY_NAME[name], arguments, shown)
         if problem := check_call(name, arguments):
-            raise self._refuse(problem.problem, problem.got, problem.hint)
+            raise self._refused(problem)
         if name == "POW" and not (signature and signature.result.type == INT):
             result = FLOAT
         return Call(name, arguments, result)
@@ -418,6 +412,9 @@ class TreeReader:
             f"{node.name}: {node.type}" if isinstance(node, Column) else str(node.type) for node in got
         )
         return self._refuse("types do not fit", f"{self._text} ({types})", wanted=wanted)
+
+    def _refused(self, error: DialectError) -> SpecError:
+        return self._refuse(error.problem, error.got, error.hint, wanted=error.wanted)
 
     def _refuse(self, problem: str, got: str, hint: str = "", *, wanted: str = "") -> SpecError:
         got = got if len(got) <= _SHOWN else f"{got[:_SHOWN]}…"
@@ -481,8 +478,8 @@ def _readers() -> dict[type[exp.Expr], Callable[[TreeReader, Any], Node]]:
         exp.Neg: reader._negative,
         exp.Array: reader._array,
         exp.Interval: reader._interval,
-        exp.Not: reader._not,
-        exp.Paren: reader._paren,
+        exp.Not: lambda self, node: self._call("NOT", self.read(node.this)),
+        exp.Paren: lambda self, node: self.read(node.this),
         exp.Is: reader._is,
         exp.Between: reader._between,
         exp.In: reader._in,

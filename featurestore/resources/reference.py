@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from featurestore.aggregates.aggregates import AGGREGATES
 from featurestore.errors import SpecError, did_you_mean
 from featurestore.expressions.check import check_condition, check_expression
 from featurestore.expressions.query_text import query_text
 from featurestore.expressions.value_type import known_types
 from featurestore.resources import DataPipeline, FeatureView, Resource
-from featurestore.resources.aggregate_functions import TYPES
 from featurestore.resources.callable import check_callable
 from featurestore.resources.column_types import Types, dataset_types, may_become, source_types, types_after
 from featurestore.resources.columns import Shape
@@ -283,7 +283,7 @@ def _misfits(at: Placed, spec: FeatureViewSpec, had: Mapping[str, str]) -> Itera
     for n, feature in enumerate(spec.features):
         if feature.column is not None:
             wanted.append((("features", n, "type"), feature.column, feature.type.value))
-        elif feature.aggregate is not None and not TYPES[feature.aggregate.function].counts:
+        elif feature.aggregate is not None and not AGGREGATES[feature.aggregate.function].counts:
             kept = aggregate_input_type(feature).value
             wanted.append((("features", n, "aggregate", "column"), feature.aggregate.column, kept))
     for path, column, kind in wanted:
