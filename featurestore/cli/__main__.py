@@ -23,7 +23,7 @@ def main() -> None:
 
 
 def _told(error: Exception) -> FeatureStoreError:
-    """The error as people are told it: never as a traceback, unless they ask for one."""
+    """The error as a message, without a traceback unless ``--debug`` asks for one."""
     if isinstance(error, FeatureStoreError):
         return error
     if isinstance(error, OSError):

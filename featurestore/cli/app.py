@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from featurestore.registry.project import Project
 
 EXIT_CODES = """\
-Exit codes: 0 done; 1 an unforeseen error; 2 a resource or an argument is wrong; 3 what is asked for is not there;
-4 done, but files were refused, or nothing of a batch was taken;
-5 your code raised or is not installed; 75 the outside world failed, try again;
+Exit codes: 0 done; 1 an unexpected error; 2 a resource or an argument is wrong; 3 what was asked for does not exist;
+4 done, but files were refused, or a whole batch was;
+5 your code raised or is not installed; 75 something outside failed, try again;
 130 stopped at once by a second Ctrl-C.
 """
 
@@ -44,7 +44,7 @@ app.add_typer(quarantine_app, name="quarantine")
 
 @dataclass
 class CliOptions:
-    """Options that stand before the command."""
+    """Options before the command."""
 
     folder: Path = Path()
     debug: bool = False
@@ -61,7 +61,7 @@ settings = CliOptions()
 
 
 def _resource_name(text: str | None) -> str | None:
-    """The name as resources have it, however its writer is used to write it."""
+    """The name as resources have it, whichever way the user writes it."""
     if text is None:
         return None
     from featurestore.resources.metadata import resource_name
@@ -111,13 +111,13 @@ Name = Annotated[
 ]
 OptionalName = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Argument(help="Only of this resource.", callback=_resource_name, autocompletion=_names),
+    typer.Argument(help="Only this resource.", callback=_resource_name, autocompletion=_names),
 ]
 Output = Annotated[
     Optional[OutputFormat],  # noqa: UP045
-    typer.Option("--output", "-o", help="Form of the output.", callback=_not_names),
+    typer.Option("--output", "-o", help="Output format.", callback=_not_names),
 ]
-ResourceOutput = Annotated[Optional[OutputFormat], typer.Option("--output", "-o", help="Form of the output.")]  # noqa: UP045
+ResourceOutput = Annotated[Optional[OutputFormat], typer.Option("--output", "-o", help="Output format.")]  # noqa: UP045
 Files = Annotated[
     list[Path],
     typer.Option(
@@ -140,7 +140,7 @@ def _print(text: str) -> None:
 
 
 def _wait() -> bool:
-    """True after a second; False once a person has had enough."""
+    """True after a second; False once the user interrupts."""
     try:
         time.sleep(1)
     except KeyboardInterrupt:
@@ -161,7 +161,7 @@ def _options(
     folder: Annotated[
         Path,
         typer.Option(
-            "--folder", "-C", help="Folder with store.yaml, or a storage root. Else FEATURESTORE_URI."
+            "--folder", "-C", help="Folder with store.yaml, or a storage root. Without it: FEATURESTORE_URI."
         ),
     ] = Path(),
     debug: Annotated[
@@ -169,15 +169,15 @@ def _options(
     ] = False,
     version: Annotated[
         bool,
-        typer.Option("--version", help="Print the version and end.", is_eager=True, callback=_print_version),
+        typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version),
     ] = False,
 ) -> None:
     settings.folder, settings.debug = folder, debug
 
 
 @app.command()
-def init(name: Annotated[Path, typer.Argument(help="Folder to make.")]) -> None:
-    """Make a folder with a store, a pipeline and a view, ready to edit."""
+def init(name: Annotated[Path, typer.Argument(help="Folder to create.")]) -> None:
+    """Create a folder with a store, a pipeline and a view, ready to edit."""
     from featurestore.cli.init import init as write
 
     for path in write(settings.folder / name):
@@ -188,7 +188,7 @@ def init(name: Annotated[Path, typer.Argument(help="Folder to make.")]) -> None:
 
 @app.command()
 def plan(filename: Files, prune: Prune = False, output: Output = None) -> None:
-    """Say what apply would change, and change nothing."""
+    """Show what apply would change, without changing anything."""
     from featurestore.cli.change import change
 
     change(filename, settings.project, output, prune=prune, record=False)
@@ -196,7 +196,7 @@ def plan(filename: Files, prune: Prune = False, output: Output = None) -> None:
 
 @app.command()
 def apply(filename: Files, prune: Prune = False, output: Output = None) -> None:
-    """Check resources, say what changes, and record them. A runner does the rest."""
+    """Check resources, show what changes, and record them. A runner does the rest."""
     from featurestore.cli.change import change
 
     change(filename, settings.project, output, prune=prune, record=True)
@@ -210,11 +210,11 @@ def get(
     ],
     name: OptionalName = None,
     watch: Annotated[
-        bool, typer.Option("--watch", "-w", help="Go on, and show each line that changes.")
+        bool, typer.Option("--watch", "-w", help="Keep running, and print each line that changes.")
     ] = False,
     output: ResourceOutput = None,
 ) -> None:
-    """List resources: are they ready, how fresh, how many rows, what is wrong."""
+    """List resources: whether they are ready, how fresh, how many rows, what is wrong."""
     from featurestore.cli.get import get as show
 
     project = settings.project()
@@ -240,9 +240,9 @@ def describe(kind: Kind, name: Name, output: Output = None) -> None:
 
 @app.command()
 def run(
-    once: Annotated[bool, typer.Option("--once", help="End when nothing is left to be done.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Exit when nothing is left to do.")] = False,
 ) -> None:
-    """Wait for files and bring them all the way to features. Ctrl-C stops cleanly, a second one at once."""
+    """Wait for files and turn them into features. Ctrl-C stops cleanly, a second one at once."""
     from featurestore.cli.run import run as start
 
     try:
@@ -271,7 +271,7 @@ def delete(
     kind: Kind,
     name: Name,
     data: Annotated[bool, typer.Option("--data", help="Delete the data made from it as well.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> None:
     """Delete a pipeline or a view. Source files are never touched; data stays unless --data."""
     from featurestore.cli.delete import check_delete
@@ -302,7 +302,8 @@ def features(
     at: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
-            "--at", help="Time of a point-in-time read, such as 2013-01-02T10:00:00Z. Else online, now."
+            "--at",
+            help="Time of a point-in-time read, such as 2013-01-02T10:00:00Z. Without it: online, now.",
         ),
     ] = None,
     output: Output = None,
@@ -318,10 +319,10 @@ def history(
     kind: Kind,
     name: Name,
     batch: Annotated[Optional[int], typer.Option("--batch", help="Show the files of this batch.")] = None,  # noqa: UP045
-    limit: Annotated[int, typer.Option("--limit", help="How many commits.", min=1)] = 20,
+    limit: Annotated[int, typer.Option("--limit", help="Most commits to show.", min=1)] = 20,
     output: Output = None,
 ) -> None:
-    """Show the commits of a pipeline or a view, or from which files a batch's rows come."""
+    """Show the commits of a pipeline or a view, or the files that a batch's rows come from."""
     from featurestore.cli.history import history as show
 
     _print(show(settings.project(), kind, name, batch, limit, output))
@@ -331,9 +332,9 @@ def history(
 def logs(
     name: OptionalName = None,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on, and show each event as it comes.")
+        bool, typer.Option("--follow", "-f", help="Keep running, and print each event as it comes.")
     ] = False,
-    limit: Annotated[int, typer.Option("--limit", help="How many events.", min=1)] = 50,
+    limit: Annotated[int, typer.Option("--limit", help="Most events to show.", min=1)] = 50,
     output: Output = None,
 ) -> None:
     """Show what the runner of this folder did."""
@@ -348,7 +349,7 @@ def logs(
 
 @app.command()
 def doctor(output: Output = None) -> None:
-    """Check what has to work: extras, storage, online store, sources, serving versions; say what to do."""
+    """Check what has to work: extras, storage, online store, sources, serving versions. Say what to do."""
     from featurestore.cli.doctor import doctor as check
 
     if not check(settings.project(), output):
@@ -382,17 +383,17 @@ def schema() -> None:
     typer.echo(json_schema_text(), nl=False)
 
 
-Batch = Annotated[Optional[int], typer.Option("--batch", help="Only of this batch.")]  # noqa: UP045
-File = Annotated[Optional[int], typer.Option("--file", help="Only of this file of the batch.")]  # noqa: UP045
+Batch = Annotated[Optional[int], typer.Option("--batch", help="Only this batch.")]  # noqa: UP045
+File = Annotated[Optional[int], typer.Option("--file", help="Only this file of the batch.")]  # noqa: UP045
 
 
 @quarantine_app.command("ls")
 def quarantine_ls(
     name: OptionalName = None,
-    every: Annotated[bool, typer.Option("--all", help="Also what was run again.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Include entries that were run again.")] = False,
     output: Output = None,
 ) -> None:
-    """List what each rule caught of each file."""
+    """List what each rule caught in each file."""
     from featurestore.cli.quarantine import ls
 
     _print(ls(settings.project(), name, every, output))
@@ -403,8 +404,8 @@ def quarantine_show(
     name: Name,
     batch: Batch = None,
     file: File = None,
-    rule: Annotated[Optional[str], typer.Option("--rule", help="Only of this rule.")] = None,  # noqa: UP045
-    limit: Annotated[int, typer.Option("--limit", help="How many rows.", min=1)] = 20,
+    rule: Annotated[Optional[str], typer.Option("--rule", help="Only this rule.")] = None,  # noqa: UP045
+    limit: Annotated[int, typer.Option("--limit", help="Most rows to show.", min=1)] = 20,
     output: Output = None,
 ) -> None:
     """Show the rows that broke a rule, with the reason for each."""
@@ -415,7 +416,7 @@ def quarantine_show(
 
 @quarantine_app.command("replay")
 def quarantine_replay(name: Name, batch: Batch = None, file: File = None) -> None:
-    """Run what is in quarantine again, under the newest spec: exactly once, however often it is asked for."""
+    """Run quarantined files and rows again under the newest spec: exactly once, however often you ask."""
     from featurestore.cli.quarantine import replay
 
     _print(replay(settings.project(), name, batch=batch, file=file, now_us=current_us()))
@@ -425,12 +426,12 @@ def quarantine_replay(name: Name, batch: Batch = None, file: File = None) -> Non
 def quarantine_dismiss(
     name: Name,
     because: Annotated[
-        str | None, typer.Option("--because", help="Why it may be left aside; it is recorded. Required.")
+        str | None, typer.Option("--because", help="Why it can be set aside. Required, and recorded.")
     ] = None,
     batch: Batch = None,
     file: File = None,
 ) -> None:
-    """Close what is in quarantine without running it again: it is counted as open no more."""
+    """Close quarantine entries without running them again; they no longer count as open."""
     from featurestore.cli.quarantine import dismiss
 
     if because is None:

@@ -1,4 +1,4 @@
-"""``featurestore plan`` and ``featurestore apply``: what resources change, said and done by the same code."""
+"""``featurestore plan`` and ``featurestore apply``: what resources change, shown and done by the same code."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _project(loaded: Loaded, find: Callable[[], Project]) -> Project:
 
 
 def _unrecorded_store(loaded: Loaded, project: Project) -> Iterator[Resource]:
-    """The project's own store, if it was never applied: without it, what is applied is found by nobody."""
+    """The project's own store, if it was never applied: without it, nobody finds what is applied."""
     named = any(isinstance(resource, FeatureStore) for resource in loaded.resources)
     if not named and project.registry.store() is None:
         yield project.store
@@ -114,7 +114,7 @@ def _before(project: Project) -> Before:
 
 
 def lines(found: Changeset) -> Iterator[Text]:
-    """The changes as people read them: ``+`` is new, ``~`` changes, ``-`` is removed, ``=`` stays."""
+    """The changes as they are printed: ``+`` is new, ``~`` changes, ``-`` is removed, ``=`` stays."""
     for one in found.changes:
         mark, style = _MARKS[one.action]
         yield Text(f"{mark} {one.resource.kind} {one.resource.metadata.name!r}", style=style)

@@ -1,4 +1,4 @@
-"""What a shell offers while one types: kinds, names of resources, and features.
+"""What a shell offers while you type: kinds, names of resources, and features.
 
 A completion never fails and never prints: where there is no store, nothing is offered.
 """

@@ -185,7 +185,7 @@ def _batches(project: Project, item: PipelineSummary) -> str:
 
 
 def _inner_width() -> int | None:
-    """What sections have of the screen, within their margin."""
+    """The width of a section, within its margin."""
     width = screen_width()
     return None if width is None else width - len(_MARGIN)
 

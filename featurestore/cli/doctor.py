@@ -65,7 +65,7 @@ def doctor(project: Project, form: OutputFormat | None = None) -> bool:
 
 
 def examine(project: Project) -> Iterator[Finding]:
-    """Findings in the order of the way of the data. Without storage there is nothing more to look at."""
+    """Findings along the way of the data. Without storage there is nothing more to look at."""
     yield Finding("python", True, f"{sys.version.split()[0]} in {sys.prefix}")
     for extra in _EXTRAS:
         yield _extra(extra, project)

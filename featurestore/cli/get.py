@@ -48,7 +48,7 @@ def _summaries(project: Project, kind: ResourceKind) -> tuple[list[Summary], lis
 
 
 def _lines(unreadable: list[str], form: OutputFormat | None) -> list[str]:
-    """What is said below a table for people; other forms are for machines."""
+    """What is printed below a table; other formats are for machines."""
     return unreadable if form in (None, OutputFormat.WIDE) else []
 
 

@@ -127,7 +127,7 @@ def _view(project: Project, name: str, limit: int, form: OutputFormat | None) ->
 
 
 def _commit(commit: Mapping[str, Any]) -> dict[str, Any]:
-    """One commit of a view's table: what Delta keeps of it as text, in words of ours."""
+    """One commit of a view's table: what Delta keeps as text, in our words."""
     watermark = commit.get("watermark_us")
     return {
         "version": commit["version"],

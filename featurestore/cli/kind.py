@@ -1,4 +1,4 @@
-"""What people call the kinds of resources."""
+"""The names of the kinds of resources."""
 
 from __future__ import annotations
 

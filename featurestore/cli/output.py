@@ -26,7 +26,7 @@ class OutputFormat(StrEnum):
 
 
 def columns(header: Sequence[str], rows: Iterable[Sequence[object]], width: int | None = None) -> str:
-    """Rows in columns as wide as they need, with no lines between: as easy to read for ``awk`` as for a person.
+    """Rows in columns as wide as they need, with no lines between: as easy for ``awk`` to read as for you.
 
     ``width``: of the screen. What does not fit into it of the last column goes on below itself, where there is room.
 
@@ -50,7 +50,7 @@ def columns(header: Sequence[str], rows: Iterable[Sequence[object]], width: int 
 
 
 def screen_width() -> int | None:
-    """Columns of the terminal that standard output is; None in a pipe, where lines stay whole."""
+    """The width of the terminal; None in a pipe, where lines stay whole."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 

@@ -183,12 +183,12 @@ def _resources(project: Project, name: str | None) -> list[tuple[Literal["pipeli
 
 
 def _number(value: int | None) -> str | None:
-    """A number to be typed again, so without separators."""
+    """A number without separators, so that it can be typed again."""
     return None if value is None else str(value)
 
 
 def _short(uri: str) -> str:
-    """The last two parts of the URI: enough to know the file by."""
+    """The last two parts of the URI: enough to recognize the file."""
     parts = uri.rsplit("/", 2)
     return "/".join(parts[-2:]) if len(parts) == 3 else uri
 

@@ -44,7 +44,7 @@ def number(text: str) -> int | float:
 
 
 def interval(text: str) -> Interval | None:
-    """The interval of a text; None if it is none.
+    """The interval of a text; None if the text is not an interval.
 
     >>> interval("1 day 2 hours")
     Interval(months=0, microseconds=93600000000)
@@ -63,7 +63,7 @@ def interval(text: str) -> Interval | None:
 
 
 def time_literal(text: str, kind: str) -> date | datetime | None:
-    """The date or the UTC time of a literal; None if it is none. Without an offset it is UTC.
+    """The date or the UTC time of a literal; None if the text is neither. Without an offset it is UTC.
 
     >>> time_literal("2100-01-01 00:00:00", "TIMESTAMP")
     datetime.datetime(2100, 1, 1, 0, 0, tzinfo=datetime.timezone.utc)
@@ -81,7 +81,7 @@ def time_literal(text: str, kind: str) -> date | datetime | None:
 
 
 def fold(name: str, arguments: tuple[Constant, ...]) -> Constant | None:
-    """What whole numbers give, exactly and without a bound; None if it is for the engine to compute.
+    """The exact, unbounded result of integer constants; None if the engine has to compute it.
 
     >>> fold("*", (Constant(2**62, INT), Constant(4, INT))).value == 2**64
     True
@@ -117,7 +117,7 @@ def fold(name: str, arguments: tuple[Constant, ...]) -> Constant | None:
 
 
 def _fold_real(name: str, values: list[Value]) -> Constant | None:
-    """What numbers give of which one is a float64; None unless that is finite."""
+    """The result of constants of which one is a float64; None unless it is finite."""
     if name not in ("+", "-", "*", "/", "NEG") or not all(type(value) in (int, float) for value in values):
         return None
     try:

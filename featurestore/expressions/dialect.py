@@ -121,7 +121,7 @@ REFUSED: dict[str, str] = {
     "ARRAY_UNIQUE": "its answer has no certain order, so the same rows would not give the same result again",
     "COLUMNS": "it names columns by pattern; write their names",
 }
-"""Functions whose reason to be refused is worth saying."""
+"""Refused functions, and the reason that the error gives."""
 
 READERS = re.compile(
     r"^(READ|SCAN|SNIFF)_|_SCAN$|^(GLOB|PARQUET|CSV|IPC|DELTA|ICEBERG|LOAD|INSTALL|HTTP|S3|PG_|SYSTEM|SHELL|GETENV)"
@@ -152,7 +152,7 @@ RESERVED = _words(
 """Words that Polars or sqlglot takes for something else when they stand where a column could."""
 
 CLAUSES = _words("SELECT FROM WHERE UNION INTERSECT EXCEPT INTO GROUP HAVING JOIN LIMIT OFFSET DISTINCT")
-"""Words of queries: an expression with one of them wants to be a query."""
+"""Words of queries: an expression with one of them was meant as a query."""
 
 
 class DialectError(Exception):

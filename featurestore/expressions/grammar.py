@@ -1,4 +1,4 @@
-"""Text to syntax tree: the only reader of expressions and queries. sqlglot parses; what it would pass over is refused."""
+"""Text to syntax tree: the only parser of expressions and queries. sqlglot parses; what it would overlook is refused."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def _check_depth(root: exp.Expr, where: str) -> None:
 
 
 def _first_line(error: Exception) -> str:
-    """What the parser said, without the colors that it puts around the place."""
+    """The parser's message, without the colors that it puts around the place."""
     return str(error).replace("\x1b[4m", "").replace("\x1b[0m", "").split("\n")[0].split(". Line ")[0]
 
 

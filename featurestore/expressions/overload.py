@@ -21,7 +21,7 @@ class NoSignature(Exception):
 
 
 class NoLiteral(NoSignature):
-    """What stands at ``place`` is no constant of the spec, and should be."""
+    """The argument at ``place`` is not a constant of the spec, and should be."""
 
     def __init__(self, place: int) -> None:
         super().__init__(place)
@@ -77,7 +77,7 @@ def _result(function: SqlFunction, signature: Signature, arguments: tuple[Node, 
 
 
 def _inner(parameter: Parameter, got: ValueType) -> ValueType:
-    """What an argument says of the type ``T``."""
+    """The type ``T`` that an argument implies."""
     if parameter.type.kind is not Kind.LIST:
         return got
     if got.kind is Kind.LIST and got.inner is not None:

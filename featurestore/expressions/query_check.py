@@ -107,7 +107,7 @@ class _Check:
             )
 
     def _details(self, node: exp.Expr) -> None:
-        """What sqlglot knows and a query may not say, node by node."""
+        """Refuses, node by node, what sqlglot accepts and a query may not say."""
         from sqlglot import exp
 
         if isinstance(node, exp.Extract) and node.this.name.upper() not in DATE_PARTS:

@@ -25,12 +25,12 @@ from featurestore.expressions.value_type import (
 )
 
 MANY = 64
-"""Arguments that a function takes, at most."""
+"""The most arguments that a function takes."""
 _UNBOUNDED = 10_000
 MAX_PAD = 1024
-"""Characters that LPAD and RPAD fill up to, at most."""
+"""The most characters that LPAD and RPAD pad to."""
 MAX_DIGITS = 15
-"""Places of ROUND and TRUNC: a float64 has no more."""
+"""The most decimal places of ROUND and TRUNC: a float64 has no more."""
 
 _NULLS = "Null if an argument is null."
 

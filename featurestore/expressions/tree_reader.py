@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from sqlglot import exp
 
 _SHOWN = 500
-"""Characters of what was got that an error shows."""
+"""How many characters of the input an error shows."""
 
 
 class TreeReader:
@@ -447,7 +447,7 @@ def _inside_not(node: exp.Expr) -> exp.Expr:
 
 @cache
 def _ranges() -> tuple[type[exp.Expr], ...]:
-    """What binds less than a comparison in some SQL, and more in other."""
+    """Operators that bind less tightly than a comparison in some dialects, and more tightly in others."""
     from sqlglot import exp
 
     return (exp.Is, exp.In, exp.Between, exp.Like, exp.ILike, exp.RegexpLike, exp.RegexpILike)

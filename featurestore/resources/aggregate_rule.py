@@ -1,4 +1,4 @@
-"""That a feature has a type which its aggregate gives, as the table of aggregates says."""
+"""The rule that a feature has a type which its aggregate gives, by the table of aggregates."""
 
 from __future__ import annotations
 

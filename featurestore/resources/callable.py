@@ -55,7 +55,7 @@ def _find(module: str, path: Sequence[str]) -> ModuleSpec | None:
 
 
 def _names(module: ModuleSpec) -> set[str] | None:
-    """Names that the module's source gives a meaning to; None if that cannot be known from it."""
+    """Names that the module's source defines; None if the source does not tell."""
     if not module.origin or not module.origin.endswith(".py"):
         return None
     try:

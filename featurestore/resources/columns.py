@@ -85,7 +85,7 @@ class Shape:
 
 
 def gone(old: DataPipelineSpec, new: DataPipelineSpec, columns: Iterable[str]) -> tuple[str, ...]:
-    """Of the dataset's columns, those that rows under the old spec had and rows under the new one have not."""
+    """The dataset's columns that rows had under the old spec and no longer have under the new one."""
     before, after = Shape.of_dataset(old), Shape.of_dataset(new)
     if before.opaque or after.opaque:
         return ()

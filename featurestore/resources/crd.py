@@ -144,7 +144,7 @@ def _field(name: str, field: FieldInfo, model: type[Model]) -> dict[str, Any]:
 
 @cache
 def _described(model: type[Model]) -> Mapping[str, Any]:
-    """What pydantic says of a model: of all of it, however many of its fields are asked for."""
+    """What pydantic says of a whole model."""
     return model.model_json_schema(by_alias=True)
 
 

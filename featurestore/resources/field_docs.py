@@ -1,4 +1,4 @@
-"""The fields of a kind with types, defaults and descriptions, as people read them: for ``explain`` and the docs.
+"""The fields of a kind with types, defaults and descriptions, in human-readable form: for ``explain`` and the docs.
 
 They come from the schema of the CustomResourceDefinition, and so from the models.
 """

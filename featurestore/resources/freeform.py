@@ -1,4 +1,4 @@
-"""Parts of Kubernetes' own objects that are handed on as they are: the API server checks them when it gets them."""
+"""Parts of Kubernetes' own objects that are passed on as they are: the API server checks them."""
 
 from __future__ import annotations
 

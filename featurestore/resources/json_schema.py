@@ -1,4 +1,4 @@
-"""One JSON Schema of all kinds, for editors: names, types and descriptions of fields while one types.
+"""One JSON Schema of all kinds, for editors: names, types and descriptions of fields while you type.
 
 It is made from the schemas of the CustomResourceDefinitions. What only they can say (rules in CEL) is left to
 ``featurestore plan``. https://json-schema.org/draft/2020-12/schema

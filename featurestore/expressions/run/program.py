@@ -35,7 +35,7 @@ from featurestore.expressions.value_type import Kind
 __all__ = ["MICROSECONDS", "UTC", "Program", "compile_condition", "compile_expression"]
 
 _SHOWN = 300
-"""Characters of an expression that a reason shows."""
+"""How many characters of an expression a reason shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,5 +158,5 @@ def _part(node: Node, arguments: list[Part], dtypes: Mapping[str, pl.DataType], 
 
 
 def said(error: BaseException) -> str:
-    """What Polars said, without the plan that it puts after it."""
+    """Polars' message, without the plan that follows it."""
     return " ".join(str(error).split("\n\n")[0].split())
