@@ -16,7 +16,7 @@ Check = Callable[[], str | None]
 
 
 class Endpoint:
-    """Serves on ``port`` of all addresses; 0 is any free one. ``port`` says which."""
+    """Serves on ``port`` of all addresses; 0 means any free one. ``port`` says which."""
 
     def __init__(self, port: int, healthy: Check, ready: Check, registry: CollectorRegistry) -> None:
         self._checks = {"/healthz": healthy, "/readyz": ready}
@@ -56,4 +56,4 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 class _Quiet(WSGIRequestHandler):
     def log_message(self, format: str, *_: object) -> None:  # noqa: A002
-        """Probes are no news."""
+        """Log nothing: probes are routine."""

@@ -1,4 +1,4 @@
-"""What the operator tells Prometheus, all named ``featurestore_operator_*``.
+"""The operator's metrics for Prometheus, all named ``featurestore_operator_*``.
 
 How many series there can be: those with ``namespace`` and ``name`` have one for each resource (and outcome
 of its jobs), as kube-state-metrics has; all others have a fixed number of label values. Series of a deleted

@@ -1,4 +1,4 @@
-"""One look at one resource: observe, reconcile, apply, and say how it stands.
+"""One look at one resource: observe, reconcile, apply, and write its status.
 
 Start at ``controller.py``.
 """

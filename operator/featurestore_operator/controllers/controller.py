@@ -1,4 +1,4 @@
-"""One key: look at the resource and at what there is of it, do what is to be done, say how it stands.
+"""One key: look at the resource and its state, do what is due, write its status.
 
 Level-based: it never matters which event woke a key, only what is there now. What is remembered between looks saves
 work, and nothing else.
@@ -76,7 +76,7 @@ class Controller:
         return review(request, review_context(request, self._cache, self._stores))
 
     def _rests(self, key: Key) -> int | None:
-        """When to look again at a pipeline that rests: one listing instead of a look; None: it is to be looked at.
+        """When to look again at a pipeline that rests, after one listing instead of a look; None: look at it now.
 
         Thousands are polled. Whatever wakes the key, any change of its object (though it be the status that was
         just written), and each resync make it a whole look again.
@@ -135,7 +135,7 @@ class Controller:
     def _write_status(
         self, obj: dict[str, Any], decision: SpecDecision[Any], outcome: ReconcileResult | None
     ) -> int | None:
-        """Say how it stands; when to look again."""
+        """Write the status; returns when to look again."""
         conditions = outcome.conditions if outcome is not None else ()
         if decision.problem:
             conditions = (
@@ -156,7 +156,7 @@ class Controller:
         return self._cache.jobs(key.namespace, pipeline=obj["spec"]["source"]["pipeline"])
 
     def _forget(self, key: Key, store: OpenStore | Condition) -> None:
-        """The resource is gone: it is accepted no more. Its data stays."""
+        """Forget a resource that is gone: it is no longer accepted. Its data stays."""
         if key.kind == "DataPipeline":
             self._pipelines.forget(key.namespace, key.name)
         self._metrics.forget(key)
@@ -170,7 +170,7 @@ class Controller:
                     self._cache.wake(reader)
 
     def _is_gone(self, key: Key) -> bool:
-        """Whether the API server says so too: readers of a view that is there must not lose it to an old list."""
+        """Whether the API server confirms that it is gone: an old list must not take a view from its readers."""
         resource = OURS[key.kind]
         try:
             self._cache.put(resource, self._api.get(resource, key.namespace, key.name))
@@ -179,7 +179,7 @@ class Controller:
         return False
 
     def _look_failed(self, key: Key, obj: dict[str, Any] | None, error: StorageError) -> int | None:
-        """Storage does not answer: nothing can be known, so nothing is done, and that is said; when to look again."""
+        """Report that storage does not answer, so that nothing can be known or done; returns when to look again."""
         attempt = self._failed_looks[key] = FailureStreak.after(
             self._failed_looks.get(key), self._clock(), as_failure(error)
         )

@@ -36,9 +36,9 @@ FINALIZER = "featurestore.dev/delete-data"
 ABANDON = "featurestore.dev/abandon-data"
 _AGAIN_US = 2 * SECOND_US
 _AT_ONCE = 20
-"""Folders and files that are deleted before it is said how far it has come."""
+"""How many folders and files are deleted between two reports of progress."""
 PATIENCE_US = 60 * SECOND_US
-"""So long is storage that does not answer waited for in a namespace that is being deleted."""
+"""How long to wait for storage that does not answer in a namespace that is being deleted."""
 
 
 class Deletion:
@@ -47,7 +47,7 @@ class Deletion:
         self._places: dict[Key, OpenStore] = {}
 
     def guard(self, key: Key, obj: dict[str, Any], store: OpenStore) -> None:
-        """Set the finalizer if the resource is to be deleted with its data, else take it away.
+        """Set the finalizer if the resource is to be deleted with its data, otherwise remove it.
 
         ``store``: where its data is. It is remembered for as long.
         """
@@ -60,11 +60,11 @@ class Deletion:
             self._set(key, obj, [FINALIZER] if wanted else [])
 
     def forget(self, key: Key) -> None:
-        """The resource has gone, or is to leave its data."""
+        """Forget a resource that has gone, or that leaves its data."""
         self._places.pop(key, None)
 
     def abandon(self, key: Key, obj: dict[str, Any]) -> bool:
-        """Let the object go without a look at storage, if that is what its annotation says."""
+        """Let the object go without looking at storage, if its annotation says so."""
         asked = (obj["metadata"].get("annotations") or {}).get(ABANDON) == "true"
         if asked and FINALIZER in _finalizers(obj):
             self._set(key, obj, [])
@@ -192,7 +192,7 @@ class Deletion:
 
 
 def hindered(key: Key, why: str) -> Condition:
-    """That its data cannot be deleted now, and what to do if that does not change."""
+    """The condition that its data cannot be deleted now, and what to do if that does not change."""
     how = f"kubectl annotate {key.kind.lower()} {key.name} {ABANDON}=true leaves the data and lets it go."
     return false("Ready", Reason.DELETING, f"Its data cannot be deleted: {why} {how}")
 

@@ -57,7 +57,7 @@ class JobApplier:
         self.attempts = jobs.attempts
 
     def close(self, step: CloseBatch) -> bool:
-        """False as well if another operator was first, which is as good."""
+        """False also if another operator was first, which is just as good."""
         if self._backlog is None:
             return False
         try:

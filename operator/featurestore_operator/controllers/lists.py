@@ -23,7 +23,7 @@ def decide_list(kind: ResourceKind, found: dict[str, Any], store: OpenStore) -> 
 
 
 def look_at_list(accepted: Accepted[Resource], store: OpenStore) -> ReconcileResult:
-    """Look: nothing is ever to be done. Whatever it names wakes it.
+    """Look at the list; there is never anything to do. Whatever it names wakes it.
 
     Raises:
         StorageError: storage did not answer.

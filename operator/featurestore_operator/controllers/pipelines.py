@@ -37,7 +37,7 @@ from featurestore_operator.namespaces.acceptance import SpecDecision, decide
 from featurestore_operator.namespaces.open_store import SECRET_US, OpenStore, Stores
 
 _ROUNDS = 4
-"""A batch that is closed is run at once; a fixed point is reached long before."""
+"""A closed batch runs at once; a fixed point is reached long before this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class ReconcileResult:
     failing: FailureStreak | None
     next_us: int | None
     rests: bool = False
-    """Nothing is to be done or waited for but new files: until then, a look would come to the same."""
+    """There is nothing to do or to wait for but new files: until then, another look would change nothing."""
 
 
 class Pipelines:
@@ -99,7 +99,7 @@ class Pipelines:
         return observe_pipeline(ledger, ledger.last_result(), None)
 
     def rests(self, namespace: str, name: str) -> int | None:
-        """When to look at the source of a pipeline that rests again; None: it rests no more."""
+        """When to look again at the source of a pipeline that rests; None: it no longer rests."""
         seen = self._seen.get((namespace, name))
         if seen is None or seen.backlog is None:
             return None
@@ -175,7 +175,7 @@ class Pipelines:
         )
 
     def _record_crashes(self, ledger: Ledger, records: JobAttempts, accepted: Accepted[DataPipeline]) -> None:
-        """Record how Jobs ended that did not end by themselves: it decides what is attempted next."""
+        """Record how Jobs crashed: it decides what is attempted next."""
         number = ledger.committed_batch() + 1
         for it in records.all:
             if batch_of(it.job) != number or not isinstance(it.outcome, Failed):
@@ -247,7 +247,7 @@ class Pipelines:
 
 
 def _without_secret(found: dict[str, Any], why: str, now_us: int) -> ReconcileResult:
-    """Nothing can be listed, and no Job can start; what was known before stands."""
+    """The result without credentials: nothing can be listed, no Job can start, and earlier facts stay."""
     said = (
         false("Ready", Reason.SECRET_MISSING, why),
         false("Progressing", Reason.SECRET_MISSING, why),

@@ -1,4 +1,4 @@
-"""What the operator says of a resource: the status as the API server keeps it, and whether it differs from what stands.
+"""The status of a resource as the API server keeps it, and whether it differs from the current one.
 
 Nothing is written at rest: a status holds no time of the last look, and no number that changes by itself.
 """
@@ -69,7 +69,7 @@ def time_of(us: int | None) -> str | None:
 
 
 def ready(status: dict[str, Any]) -> tuple[str, str, str]:
-    """Status, reason and message of ``Ready``; empty texts if it was never said."""
+    """Status, reason and message of ``Ready``; empty strings if it was never written."""
     for condition in status.get("conditions", ()):
         if condition["type"] == "Ready":
             return condition["status"], condition["reason"], condition["message"]

@@ -1,4 +1,4 @@
-"""Tells people how a resource stands: its status, and an Event when it becomes ready or ceases to be."""
+"""Writes the status of a resource, and an Event when it becomes ready or stops being ready."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CALM = frozenset(
         *(Reason.WAITING_FOR_DATA, Reason.BUILDING, Reason.NOT_BUILT, Reason.PUBLISHING, Reason.PROMOTING),
     }
 )
-"""Reasons for not being ready that need nobody's attention."""
+"""Reasons for not being ready that need no attention."""
 
 
 class StatusWriter:
@@ -36,7 +36,7 @@ class StatusWriter:
         facts: dict[str, Any],
         failing: FailureStreak | None = None,
     ) -> None:
-        """Write the status, if it differs from what stands.
+        """Write the status if it differs from the current one.
 
         ``facts``: the fields of the status besides its conditions; None leaves one out.
 
@@ -59,7 +59,7 @@ class StatusWriter:
     def write_unknown(
         self, obj: dict[str, Any], conditions: Sequence[Condition], failing: FailureStreak
     ) -> None:
-        """Say that nothing can be known now; what was known before stands, but for what is said."""
+        """Report that nothing can be known now; everything else in the status stays."""
         kept, types = obj.get("status") or {}, {condition.type for condition in conditions}
         others = [
             Condition.model_validate(condition) for condition in _ours(kept) if condition["type"] not in types

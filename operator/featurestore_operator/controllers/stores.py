@@ -41,9 +41,9 @@ from featurestore_operator.settings import Settings
 _LOOK_US = 30 * SECOND_US
 """How often an online store is asked whether it is there, and the same as before."""
 _UNREACHABLE_US = 5 * SECOND_US
-"""How often one that is unreachable is: a managed one has just been started."""
+"""How often an unreachable one is asked: a managed one has just been started."""
 APPLIED = "featurestore.dev/applied"
-"""Annotation: digest of the manifest that was applied. What is there has the server's defaults in it besides."""
+"""Annotation: digest of the manifest that was applied. The object also has the server's defaults in it."""
 _BESIDE = {
     resource_kind.kind: resource_kind
     for resource_kind in (SERVICE, STATEFUL_SET, POD_DISRUPTION_BUDGET, CONFIG_MAP)
@@ -131,7 +131,7 @@ class StoreController:
                 self._api.create(SECRET, password)
 
     def _keep(self, obj: dict[str, Any], store: OpenStore) -> None:
-        """Apply what is to stand beside the store and does not, whoever removed or changed it."""
+        """Apply the objects beside the store that are missing or differ, whoever removed or changed them."""
         for manifest in beside(obj, store, self._settings.redis_image):
             resource = _BESIDE[manifest["kind"]]
             existing = self._there(resource, manifest)
@@ -152,7 +152,7 @@ class StoreController:
             return None
 
     def _online(self, key: Key, store: OpenStore) -> Condition:
-        """Whether the online store answers. If it is not the one from before, all views are looked at anew."""
+        """Whether the online store answers. If it is not the same as before, all views are looked at again."""
         try:
             server = store.index.instance_id()
         except StorageError as error:
@@ -165,7 +165,7 @@ class StoreController:
         return true("OnlineReachable", Reason.ANSWERS, "The online store answers.")
 
     def _wake_removed(self, namespace: str, store: OpenStore) -> None:
-        """Resources that are accepted and are not in the cluster any more: they were deleted while nobody looked."""
+        """Accepted resources that are no longer in the cluster: they were deleted while nobody looked."""
         for kind in KINDS.values():
             if not kind.only_one:
                 existing = self._cache.names(kind.name, namespace)
@@ -174,7 +174,7 @@ class StoreController:
 
 
 def owner(obj: dict[str, Any]) -> dict[str, Any]:
-    """The reference by which what stands beside a store is removed with it."""
+    """The owner reference by which the objects beside a store are removed with it."""
     metadata = obj["metadata"]
     return {
         "apiVersion": API_VERSION,
@@ -186,7 +186,7 @@ def owner(obj: dict[str, Any]) -> dict[str, Any]:
 
 
 def beside(obj: dict[str, Any], store: OpenStore, redis_image: str) -> list[dict[str, Any]]:
-    """What stands beside a store: a ConfigMap for ``envFrom``, and the parts of a managed Redis."""
+    """The objects beside a store: a ConfigMap for ``envFrom``, and the parts of a managed Redis."""
     metadata = obj["metadata"]
     config = {
         "apiVersion": "v1",

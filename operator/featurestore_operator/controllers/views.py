@@ -157,7 +157,7 @@ def _covering(
     batches: JobAttempts,
     store: OpenStore,
 ) -> dict[str, str]:
-    """That a running Job of its pipeline brings the view on, as it does with every view that kept up."""
+    """The running Job of its pipeline that brings the view up to date, as it does with every view that kept up."""
     if view is None or not isinstance(source, ObservedPipeline):
         return {}
     ledger = Ledger(store.storage, accepted.resource.spec.source.pipeline)
@@ -190,7 +190,7 @@ def _facts(
     source: ObservedPipeline | FailureStreak | None,
     view: ObservedView | None,
 ) -> dict[str, Any]:
-    """What readers find now: of the build that serves, else of the one that is wanted."""
+    """What readers find now, in the build that serves, else in the wanted one."""
     if view is None or not isinstance(source, ObservedPipeline):
         return {}
     facts = {"rebuild": _rebuild(accepted, source, view)}

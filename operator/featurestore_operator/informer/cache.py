@@ -1,4 +1,4 @@
-"""Copies of what the API server has, small and indexed, and whom a change of one of them concerns.
+"""Copies of what the API server has, small and indexed, and the keys that a change concerns.
 
 An object is kept as packed JSON without ``managedFields`` and parsed on each use, because few of
 many are ever looked at. Who works on a key is woken (``wake``) by every change that may matter to it:
@@ -74,7 +74,7 @@ class Cache:
 
     @property
     def synced(self) -> bool:
-        """Whether all is here that there was at the start. Before that, what is absent may well exist."""
+        """Whether everything that existed at the start is here. Before that, an absent object may exist."""
         return self._synced.is_set()
 
     def wait_until_synced(self, timeout_s: float) -> bool:
@@ -128,7 +128,7 @@ class Cache:
             ]
 
     def wake(self, key: Key, after_s: float = 0.0) -> None:
-        """Have the key looked at, whether it is here or not."""
+        """Wake the key, whether its object is here or not."""
         with self._lock:
             self._woken.add(key)
         self._wake(key, after_s)
@@ -156,7 +156,7 @@ class Cache:
             }
 
     def put(self, resource: ApiResource, item: Object) -> None:
-        """The object exists and is so, unless a newer version of it is here."""
+        """Put this version of the object in, unless a newer one is here."""
         place = (resource.kind, *_named(item))
         entry = _entry(resource, item)
         with self._lock:
@@ -172,7 +172,7 @@ class Cache:
         self._tell(resource, item, before)
 
     def drop(self, resource: ApiResource, namespace: str, name: str, uid: str) -> None:
-        """The object with that uid exists no more."""
+        """Remove the object with that uid."""
         place = (resource.kind, namespace, name)
         with self._lock:
             entry = self._entries.get(place)
@@ -295,7 +295,7 @@ def _named(item: Object) -> tuple[str, str]:
 
 
 def _told(kind: ResourceKind, item: Object) -> list[Any]:
-    """What those who name the resource go by, of its status."""
+    """The part of its status that the resources which name it depend on."""
     status = item.get("status") or {}
     return [status.get(field) for field in kind.tells]
 

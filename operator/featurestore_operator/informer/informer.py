@@ -84,7 +84,7 @@ class Informer:
 
     @property
     def alive(self) -> bool:
-        """Whether it still does its work."""
+        """Whether it still works."""
         return all(thread.is_alive() for thread in self._threads)
 
     def _watch(self) -> None:
@@ -226,7 +226,7 @@ class Informer:
         logger.info("the cache is complete: %d resources", len(self._cache.all_keys()))
 
     def _after(self, seconds: float) -> float:
-        """Not all operators of a cluster at once."""
+        """Spread out, so that not all operators of a cluster list at once."""
         return seconds * random.uniform(0.9, 1.1)
 
     def _settle(self) -> bool:

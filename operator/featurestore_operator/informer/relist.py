@@ -1,4 +1,4 @@
-"""What really is there, held against the cache: what a watch that was cut or has died never told.
+"""What the API server really has, compared with the cache: finds what a watch that broke never delivered.
 
 A watch that starts again tells of what is there, and nothing of what went meanwhile. So all names are
 listed, at the start, now and then, and when a watch has started again.
@@ -56,7 +56,7 @@ class Relist:
         return [place for place, it in self._there.items() if not _reaches(here[place[0]].get(place[1:]), it)]
 
     def fetch(self, places: Sequence[Place]) -> int:
-        """Put these into the cache as they are now. Returns how many there are: of late, some may have gone."""
+        """Put these into the cache as they are now. Returns how many still exist."""
         fetched = 0
         for resource, namespace, name in places:
             try:

@@ -1,4 +1,4 @@
-"""What the Jobs of a resource tell of its steps: which are under way, which failed how often, what is tried next."""
+"""What the Jobs of a resource say about its steps: which are under way, which failed how often, what is tried next."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ class JobAttempts:
         return NextAttempt(failed.attempt.count + 1, failed.killed)
 
     def settled(self, planned: Iterable[str]) -> list[JobAttempt]:
-        """Jobs that are over and tell nothing that is still needed: all but the last failed one of each planned step."""
+        """Jobs that are over and no longer needed: all but the last failed one of each planned step."""
         wanted = set(planned)
         newest = self._newest()
         return [

@@ -139,7 +139,7 @@ def job(
 
 
 def job_name(work: Work, attempt: Attempt, owner: Owner) -> str:
-    """At most 63 characters: whose, which, and a digest of all that makes it another Job."""
+    """The Job's name, at most 63 characters: whose, which, and a digest of everything that would make it another Job."""
     number = f"-{work.number}" if isinstance(work, RunBatch) else ""
     said = {
         "work": work_digest(work),

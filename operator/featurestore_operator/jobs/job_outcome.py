@@ -92,7 +92,7 @@ def memory_limit(job: dict[str, Any]) -> int | None:
 
 
 def lost(job: dict[str, Any], now_us: int) -> Failed:
-    """A Job that ended well and left no result: someone removed it, or the Job wrote elsewhere. It is run again."""
+    """The failure of a Job that completed and left no result: somebody removed it, or the Job wrote elsewhere."""
     failure = Failure(
         type="TransientError",
         problem="the Job succeeded, but its result is not in storage",
@@ -169,7 +169,7 @@ def _exit(code: int) -> str:
 
 
 def _said(ended: dict[str, Any]) -> Failure | None:
-    """What the process wrote to its termination log; None if that is no failure of ours."""
+    """The failure that the process wrote to its termination log; None if it wrote something else."""
     try:
         return Failure.model_validate_json(ended.get("message", ""))
     except ValidationError:
@@ -204,7 +204,7 @@ def _running(job: dict[str, Any], pods: list[dict[str, Any]]) -> Running:
 
 
 def _disruption(pods: list[dict[str, Any]]) -> str:
-    """Why Kubernetes ends a pod that does nothing wrong: eviction, a drained node, preemption; "" if it does not."""
+    """Why Kubernetes ended a pod that did nothing wrong: eviction, a drained node, preemption; "" if it did not."""
     for pod in pods:
         for condition in pod.get("status", {}).get("conditions", ()):
             if condition["type"] == "DisruptionTarget" and condition["status"] == "True":
@@ -213,7 +213,7 @@ def _disruption(pods: list[dict[str, Any]]) -> str:
 
 
 def _terminated(pods: list[dict[str, Any]]) -> dict[str, Any]:
-    """How the last container ended; {} if no pod tells."""
+    """How the last container ended; {} if no pod says."""
     ends = [
         container["state"]["terminated"]
         for pod in pods

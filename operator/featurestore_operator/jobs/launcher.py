@@ -1,4 +1,4 @@
-"""Starts Jobs, and lets those go whose outcome is known from elsewhere."""
+"""Starts Jobs, and lets Jobs go whose outcome is recorded elsewhere."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Launcher:
         self._refused: dict[tuple[str, str], FailureStreak] = {}
 
     def records(self, namespace: str, jobs: Iterable[dict[str, Any]]) -> JobAttempts:
-        """What these Jobs tell."""
+        """What these Jobs say."""
         now_us = self._clock()
         return JobAttempts(
             JobAttempt(
@@ -83,7 +83,7 @@ class Launcher:
             return self._api.get(JOB, wanted["metadata"]["namespace"], wanted["metadata"]["name"])
 
     def withdraw(self, namespace: str, records: JobAttempts, spec: str) -> JobAttempts:
-        """What is left without the Jobs that wait as an older spec of the pipeline had them, for which they go.
+        """What is left after deleting the Jobs that still wait under an older spec of the pipeline.
 
         ``spec``: digest of the accepted one.
 

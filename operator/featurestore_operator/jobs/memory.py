@@ -13,7 +13,7 @@ from featurestore.resources.data_pipeline import Resources
 FLOOR_BYTES = 256 * 2**20
 """Python with the data engine, before it reads anything."""
 SLACK = 1.25
-"""Over what was measured: batches of the same size differ."""
+"""The margin over what was measured: batches of the same size differ."""
 
 
 @dataclass(frozen=True, slots=True)

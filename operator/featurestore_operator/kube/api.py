@@ -39,7 +39,7 @@ class Meter(Protocol):
 
 
 class Forbidden(SpecError):
-    """The API server does not let the operator do what it must."""
+    """The API server does not let the operator do something that it must do."""
 
 
 class Exists(Conflict):
@@ -96,7 +96,7 @@ class Api:
         return Listing(resource, self._remembered(resource, namespace, labels, _METADATA_ONLY))
 
     def apply(self, resource: ApiResource, manifest: Object) -> Object:
-        """Server-side apply: the object with the manifest's fields in it, which are ours from here on.
+        """The object after server-side apply of the manifest, whose fields are ours from now on.
 
         Applied again, the same manifest writes nothing, unless ``labels`` or ``annotations`` are there and empty.
         """
@@ -297,7 +297,7 @@ def _raise(
     namespace: str | None,
     name: str,
 ) -> NoReturn:
-    """Raise what the API server's refusal means for us.
+    """Raise the error that the API server's refusal means.
 
     https://kubernetes.io/docs/reference/using-api/api-concepts/#api-responses
     """

@@ -28,7 +28,7 @@ Object = dict[str, Any]
 
 class Move(Enum):
     WAIT = "wait"
-    """Another one holds it."""
+    """Another operator holds it."""
     RENEW = "renew"
     TAKE = "take"
 

@@ -17,7 +17,7 @@ R = TypeVar("R", bound=Resource)
 
 
 def parse(model: type[R], found: dict[str, Any]) -> R:
-    """The resource that the object says. What the server adds to it is left out.
+    """The resource that the object describes, without what the server adds.
 
     Raises:
         SpecError: something in it is wrong that the API server let through (all of it is said), or has no meaning

@@ -1,4 +1,4 @@
-"""Which spec runs: the given one if it is right, else the last good one, and what is wrong with the given one.
+"""Which spec runs: the given one if it is valid, else the last good one; and what is wrong with the given one.
 
 What an object says about itself was checked by the API server. Here is what needs others: columns of a dataset,
 tables that are looked up, expressions. What is named and is not there yet is not a mistake in a cluster, where things
@@ -72,7 +72,7 @@ def _accepted(given: R, registry: Registry, columns: Columns) -> Accepted[R]:
 
 
 def _named(registry: Registry, given: Resource) -> list[Resource]:
-    """What the resource names and is there."""
+    """The resources that it names and that exist."""
     named = {(kind, name) for kind, _, name in references(given)}
     found = [registry.current(KINDS[kind].model, name) for kind, name in sorted(named)]
     return [accepted.resource for accepted in found if accepted is not None]
@@ -83,7 +83,7 @@ def _check(
     named: Collection[Resource],
     columns: Columns,
 ) -> None:
-    """Raise SpecError unless all that it names is right.
+    """Raise SpecError unless everything that it names is right.
 
     Raises:
         SpecError: something is wrong; all of it is said.

@@ -1,4 +1,4 @@
-"""What the webhook answers: whether an object may be written, and what follows if it is.
+"""What the webhook answers: whether an object may be written, and what happens if it is.
 
 A function of the request and of what is known. It refuses only what is wrong for a reason that several objects give
 and that waiting cannot heal; the CRDs refuse what one object gives. What follows (what is built again, who reads it)
@@ -79,7 +79,7 @@ def _references(known: Before) -> KnownResources:
 
 
 def _follows(resource: Resource, known: Before) -> Iterator[str]:
-    """What writing the resource brings about."""
+    """What happens if the resource is written."""
     name = f"{resource.kind} {resource.metadata.name!r}"
     for kind, other in known.missing(resource):
         yield f"{name} waits: there is no {kind} {other!r} yet"
@@ -102,7 +102,7 @@ def _follows(resource: Resource, known: Before) -> Iterator[str]:
 
 
 def _without(found: Mapping[str, Any], known: Before) -> Iterator[str]:
-    """What deleting the object brings about."""
+    """What happens if the object is deleted."""
     kind, name = found["kind"], found["metadata"]["name"]
     stuck = [count(len(known.all(it.model)), it.name) for it in KINDS.values() if it.has_data]
     if KINDS[kind].only_one and any(known.all(it.model) for it in KINDS.values() if it.has_data):
@@ -121,7 +121,7 @@ def _shown(resources: Iterable[Resource]) -> list[str]:
 
 
 def _list(names: Collection[str]) -> str:
-    """The names, the first of them if they are many.
+    """The names, or the first of them if there are many.
 
     >>> _list(["a", "b"]), _list(["a", "b", "c", "d", "e", "f", "g"])
     ('a, b', 'a, b, c, d, e and 2 more')

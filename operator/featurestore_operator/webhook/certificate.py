@@ -98,7 +98,7 @@ def make(name: str, now: datetime, before: bytes = b"") -> ServingCertificate:
 
 
 def is_due(serving: ServingCertificate, name: str, now: datetime) -> bool:
-    """Whether another certificate is needed: it ends soon, is for another host, or is not whole."""
+    """Whether a new certificate is needed: the old one expires soon, is for another host, or is damaged."""
     try:
         certificate = x509.load_pem_x509_certificate(serving.certificate)
         key = serialization.load_pem_private_key(serving.key, None)
@@ -141,7 +141,7 @@ def keep(api: Api, namespace: str, now: datetime) -> ServingCertificate:
 
 
 def _tell(api: Api, authority: bytes) -> None:
-    """Have the API server trust certificates of this authority; nothing is written if it does."""
+    """Make the API server trust certificates of this authority; writes nothing if it does already."""
     bundle = base64.b64encode(authority).decode()
     found = api.get(WEBHOOK_CONFIGURATION, "", CONFIGURATION)
     webhooks = found.get("webhooks") or []

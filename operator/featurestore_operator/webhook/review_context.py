@@ -1,4 +1,4 @@
-"""What is known around an object under review: what it names, and what names it.
+"""The context of an object under review: what it names, and what names it.
 
 From the cache, which has every object of the cluster; only the facts of datasets come from storage.
 """
@@ -70,7 +70,7 @@ def _closure(cache: Cache, keys: Iterable[Key]) -> set[Key]:
 
 
 def _parsed(cache: Cache, key: Key) -> Resource | None:
-    """The resource, if it is there and right: nobody can rely on one that is wrong."""
+    """The resource, if it exists and is valid: nobody can rely on an invalid one."""
     found = cache.get(key)
     try:
         return parse(key.row.model, found) if found else None

@@ -38,7 +38,7 @@ class Schedule:
         self._failures: dict[Key, int] = {}
 
     def add(self, key: Key, at_s: float) -> None:
-        """Handle the key once ``at_s`` has come, or earlier if it waits for that."""
+        """Handle the key at ``at_s``, or earlier if it already waits for an earlier time."""
         if key in self._is_ready or self._later.get(key, float("inf")) <= at_s:
             return
         self._later[key] = at_s
@@ -79,7 +79,7 @@ class Schedule:
         return wait_s
 
     def succeeded(self, key: Key) -> None:
-        """Forget that the key ever failed."""
+        """Forget the key's failures."""
         self._failures.pop(key, None)
 
     def next_s(self) -> float | None:

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 class Handler(Protocol):
-    """Brings one resource nearer to what is wanted."""
+    """Brings one resource closer to its spec."""
 
     def handle(self, key: Key) -> float | None:
         """Seconds until the key should be looked at again, if nothing happens; None: never.
@@ -65,12 +65,12 @@ class Work:
                 self._changed.notify()
 
     def hold(self) -> None:
-        """Hand out nothing more; what is under way goes on until it ends."""
+        """Hand out no more keys; what is under way continues until it ends."""
         with self._changed:
             self._held = True
 
     def release(self) -> None:
-        """Hand out what has come together."""
+        """Hand out the keys that have come in."""
         with self._changed:
             self._held = False
             self._changed.notify_all()
@@ -84,7 +84,7 @@ class Work:
             thread.start()
 
     def stop(self, within_s: float) -> bool:
-        """Hand out nothing more, and wait for what is under way. True if it ended in time."""
+        """Hand out no more keys, and wait for what is under way. True if it ended in time."""
         deadline = time.monotonic() + within_s
         with self._changed:
             self._ended = True
