@@ -1,4 +1,4 @@
-"""What makes two things the same: canonical JSON and its digest."""
+"""Canonical JSON and its digest: two things with the same digest are the same."""
 
 from __future__ import annotations
 

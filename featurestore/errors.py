@@ -2,16 +2,16 @@
 
     FeatureStoreError
     ├── SpecError            a resource is wrong: its YAML, a field, an expression, a reference      exit 2
-    ├── NotFound             a view, feature, pipeline, store or file that is asked for is absent    exit 3
+    ├── NotFound             the view, feature, pipeline, store or file does not exist               exit 3
     ├── RequestError         a call's arguments are wrong: entities, times, feature names            exit 2
-    ├── Refused              files were refused, or nothing of a batch was taken: see quarantine     exit 4
+    ├── Refused              files, or a whole batch, were refused: see quarantine                   exit 4
     ├── CodeError            the user's own code raised or could not be imported                     exit 5
-    └── TransientError       the outside world failed; the same call may succeed later               exit 75
+    └── TransientError       something outside failed; the same call may succeed later             exit 75
         ├── Conflict         another writer was first
-        ├── Busy             a server asks to be left alone for a while
+        ├── Busy             a server asks to wait for a while
         ├── StorageError     storage or the online store did not answer, or answered nonsense
         │   └── Damaged      an object in storage is not what this software wrote
-        └── Crash            the process with the data engine did not end by itself
+        └── Crash            the process with the data engine crashed or was stopped
             ├── WorkerKilled a signal or an exit of its own ended it
             ├── OutOfMemory  it took more memory than it was given
             ├── OutOfTime    it took more time than it was given
@@ -99,7 +99,7 @@ class SpecError(FeatureStoreError):
 
 
 class NotFound(FeatureStoreError):
-    """What is asked for is not there; the message lists what is."""
+    """What was asked for does not exist; the message lists what does."""
 
     exit_code = 3
 
@@ -111,7 +111,7 @@ class RequestError(FeatureStoreError, ValueError):
 
 
 class Refused(FeatureStoreError):
-    """All was done, and files are in quarantine, or nothing of a batch was taken."""
+    """Everything was done, but files are in quarantine, or a whole batch was refused."""
 
     exit_code = 4
 
@@ -123,7 +123,7 @@ class CodeError(FeatureStoreError):
 
 
 class TransientError(FeatureStoreError):
-    """The outside world failed; the same call may succeed later."""
+    """Something outside failed; the same call may succeed later."""
 
     retryable = True
     exit_code = 75
@@ -134,7 +134,7 @@ class Conflict(TransientError):
 
 
 class Busy(TransientError):
-    """A server asks to be left alone for ``retry_after_s`` seconds."""
+    """A server asks to wait for ``retry_after_s`` seconds."""
 
     def __init__(self, problem: str, *, retry_after_s: float, where: str = "", hint: str = "") -> None:
         super().__init__(problem, where=where, hint=hint)
@@ -150,7 +150,7 @@ class Damaged(StorageError):
 
 
 class Crash(TransientError):
-    """The process with the data engine did not end by itself. A batch that causes it again is taken apart."""
+    """The process with the data engine crashed or was stopped. A batch that causes it again is halved."""
 
 
 class WorkerKilled(Crash):
@@ -166,7 +166,7 @@ class OutOfTime(Crash):
 
 
 class Unforeseen(Crash):
-    """An error that nobody foresaw: a defect here, in an engine, or in code that it ran."""
+    """An unexpected error: a defect here, in an engine, or in code that it ran."""
 
 
 _OUTSIDE = ("ENOSPC", "EDQUOT", "EROFS", "EIO", "EMFILE", "ENFILE", "ENOLCK", "ESTALE", "ETIMEDOUT", "EINTR")

@@ -23,7 +23,7 @@ class Failure(BaseModel):
 
 
 def as_error(failure: Failure) -> FeatureStoreError:
-    """The failure as the error it was in the other process; of an unknown class, as its nearest kin."""
+    """The failure as the error that it was in the other process; an unknown class becomes its nearest relative."""
     kind = getattr(errors, failure.type, None)
     if not (isinstance(kind, type) and issubclass(kind, FeatureStoreError)):
         kind = TransientError if failure.retryable else FeatureStoreError

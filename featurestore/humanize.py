@@ -19,7 +19,7 @@ def format_time(us: int) -> str:
 
 
 _FIRST_US, _END_US = -62_135_596_800_000_000, 253_402_300_800_000_000
-"""The years 1 to 9999, which Python's times have."""
+"""The years 1 to 9999, which are those of Python's times."""
 _CYCLE_US = 146_097 * 86_400_000_000
 """400 years, after which the calendar repeats itself."""
 

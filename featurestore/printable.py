@@ -1,4 +1,4 @@
-"""Text as it may reach a terminal: names, values and messages of others cannot steer it."""
+"""Text that is safe to print: names, values and messages from outside cannot control a terminal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 
 def printable(text: str) -> str:
-    """The text without what a terminal would obey: control characters and marks of direction are spelled out.
+    """The text with control characters and direction marks spelled out, so that a terminal does not obey them.
 
     >>> printable("a\\x1b[2Jb"), printable("two\\nlines")
     ('a\\\\x1b[2Jb', 'two\\nlines')

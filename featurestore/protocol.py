@@ -1,4 +1,4 @@
-"""What a runner asks of the data engine, and what it hears back. JSON in, JSON out.
+"""What a runner asks of the data engine, and what that answers. JSON in, JSON out.
 
 A Job in a cluster, and a worker process on a laptop, get one request and answer with one result or one
 error. Every request may be repeated: what is done already is found done.

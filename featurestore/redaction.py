@@ -12,7 +12,7 @@ import re
 PASSWORD_PATTERN = r"(?is)(^|::)[a-z][a-z0-9+.-]*://[^/?#]*(:|%3a).*(@|%40)"
 USER_PATTERN = r"(?is)(^|::)[a-z][a-z0-9+.-]*://[^/?#]*(@|%40)"
 CONTAINER_PATTERN = r"(?is)^(az|abfss?)://[^/?#:@%]+@[^@:]*$"
-"""Azure names a container so: ``abfss://container@account.dfs.core.windows.net/path``."""
+"""How Azure names a container: ``abfss://container@account.dfs.core.windows.net/path``."""
 QUERY_PATTERN = (
     r"(?is)[?&;#]([a-z0-9_.-]*(token|secret|passw|pwd|signature|credential|authorization|api_?key|api-key|access_?key|"
     r"access-key)[a-z0-9_.-]*|sig|key|auth|code)="

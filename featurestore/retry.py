@@ -10,7 +10,7 @@ from featurestore.timestamps import MINUTE_US, SECOND_US
 
 
 class Cause(Enum):
-    """Where the cause of a failure lies, which says how soon another attempt is worth it."""
+    """Where the cause of a failure lies, which says how soon another attempt makes sense."""
 
     OUTSIDE = "a server, a network, a package, a permission: it may heal at any time, and within a minute it is noticed"
     WORK = (
@@ -48,7 +48,7 @@ def cause_of(failure: Failure) -> Cause:
 
 
 def delay_us(count: int, cause: Cause) -> int:
-    """Wait after the ``count``-th failure: 1 s, 2 s, 4 s … as long as is worth it.
+    """The wait after the ``count``-th failure: 1 s, 2 s, 4 s … up to a limit.
 
     >>> [delay_us(n, Cause.OUTSIDE) // SECOND_US for n in (1, 2, 3, 99)]
     [1, 2, 4, 45]

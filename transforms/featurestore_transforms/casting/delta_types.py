@@ -65,7 +65,7 @@ _WIDTH: dict[Any, int] = {
     pl.Float32: 32,
     pl.Float64: 64,
 }
-"""Bits that a value needs, at most, in a signed type."""
+"""The most bits that a value needs in a signed type."""
 
 
 def storable(dtype: pl.DataType) -> pl.DataType | None:
@@ -131,7 +131,7 @@ def _entries(dtype: pl.Map) -> pl.List:
 
 
 def _widens(source: pl.DataType, target: pl.DataType) -> bool:
-    """Whether every number of a type is one of the other, so that none needs to be looked at."""
+    """Whether every number of one type fits the other, so that none needs to be checked."""
     low, high = _WIDTH.get(type(source)), _WIDTH.get(type(target))
     if low is None or high is None or (source.is_float() and target.is_integer()):
         return False
@@ -172,12 +172,12 @@ def _fields(value: pl.Expr, source: pl.Struct, target: pl.Struct, declared: bool
 
 
 def _inside(dtype: pl.DataType | None) -> pl.DataType | None:
-    """What no value was seen of has no place inside another type: texts hold anything."""
+    """A type of which no value was seen becomes string inside another type: strings hold anything."""
     return pl.String() if dtype == pl.Null() else dtype
 
 
 def type_name(dtype: pl.DataType) -> str:
-    """What people call a type: its name in resources if it has one.
+    """The name of a type: as in resources if it has one there.
 
     >>> type_name(pl.Datetime("us", "UTC")), type_name(pl.Map(pl.String(), pl.List(pl.Int64())))
     ('timestamp', 'map<string, list<int64>>')

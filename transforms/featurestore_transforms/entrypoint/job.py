@@ -28,7 +28,7 @@ from featurestore.views.builds import BuildResult, read_build, wanted_build
 from featurestore_transforms.entrypoint.engine_applier import EngineApplier, Say, run_one_batch
 
 _ROUNDS = 20
-"""A view is done long before: build, publish, promote, retire."""
+"""A view is done long before this: build, publish, promote, retire."""
 
 
 def run_job(
@@ -127,7 +127,7 @@ class _Views:
 
 
 class _Online:
-    """What the online store holds. One that is unreachable keeps no view from being built for training."""
+    """What the online store holds. An unreachable one does not stop views from being built for training."""
 
     def __init__(self, published: OnlineVersions) -> None:
         self._published = published

@@ -1,4 +1,4 @@
-"""What a Job's process says and how it ends.
+"""What a Job's process writes, and how it ends.
 
 Its log for people goes to standard error, its result as one line of JSON to standard output, and its failure to the
 termination log, which is what Kubernetes keeps of a container that has ended: the controller reads there why.
@@ -28,9 +28,9 @@ from featurestore_transforms.entrypoint.supervisor import supervised
 TERMINATION_LOG = "FEATURESTORE_TERMINATION_LOG"
 _KUBERNETES_LOG = Path("/dev/termination-log")
 _TERMINATION_BYTES = 4096
-"""Kubernetes cuts what is longer, and a cut failure cannot be read."""
+"""Kubernetes cuts anything longer, and a cut failure cannot be read."""
 _BETWEEN_S = 10.0
-"""Progress is logged no more often than people read."""
+"""How often progress is logged at most."""
 
 
 def main(text: str, results: TextIO) -> int:
@@ -105,7 +105,7 @@ def _tell(crash: Crash) -> None:
 
 
 def _failed(error: FeatureStoreError, exit_code: int) -> int:
-    """The exit code, after the failure was told to people and to Kubernetes."""
+    """The exit code, once the failure is logged and left for Kubernetes."""
     say(f"failed: {error}")
     named = os.environ.get(TERMINATION_LOG)
     # Outside of a pod there is no such file, and none is to be made.

@@ -26,7 +26,7 @@ from featurestore_transforms.batch.peak import forget_peak
 
 _REQUEST: TypeAdapter[Request] = TypeAdapter(Request)
 _BETWEEN_S = 0.1
-"""Progress is told no more often than people can see."""
+"""How often progress is reported at most."""
 
 
 def own_stdout() -> TextIO:

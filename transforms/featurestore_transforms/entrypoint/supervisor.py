@@ -1,4 +1,4 @@
-"""A process around the one with the engine: it sees how that one ends, and ends it when its time is over.
+"""A process around the one with the engine: it sees how that one ends, and stops it when its time is over.
 
 A process that a signal ends cannot say why, one that an engine holds cannot look at the clock, and the first process
 of a container cannot be ended from within it. So the work is done by a child, and the parent has nothing to do but
@@ -23,13 +23,13 @@ from featurestore.humanize import size
 
 _LOOK_S = 0.05
 _TO_TELL_S = 0.5
-"""So long has a process to say where it is, which a signal handler in C does at once."""
+"""How long a process has to print where it is, which a signal handler in C does at once."""
 _TRACE_BYTES = 16_000
 _PDEATHSIG = 1
 
 
 def supervised(work: Callable[[], int], time_limit_s: float | None, tell: Callable[[Crash], None]) -> int:
-    """The exit code of ``work``, which runs in a child process; how that crashed, if it did, is told.
+    """The exit code of ``work``, which runs in a child process; a crash of it is reported.
 
     It returns in the child, when the work is done, and in the parent, when the child has ended. If a signal ended the
     child, the same one ends the parent, unless it is the first process of a container.
@@ -93,7 +93,7 @@ def _wait(child: int, time_limit_s: float | None) -> tuple[int, int, bool]:
 
 
 def _end_with(parent: int) -> None:
-    """Let the kernel end this process when its parent ends, however that is."""
+    """Let the kernel end this process when its parent ends, in whatever way."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != parent:

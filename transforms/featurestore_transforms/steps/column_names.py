@@ -1,4 +1,4 @@
-"""Names of the columns of a file, and which of them no table could tell apart from others or from ours."""
+"""Names of the columns of a file, and which of them a table could confuse with others or with ours."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ColumnNames:
 
     @classmethod
     def of(cls, names: Sequence[str]) -> ColumnNames:
-        """What these names of a file are.
+        """The names of a file's columns.
 
         >>> found = ColumnNames.of(["id", "__deleted", "v", "v"])
         >>> found.plain, list(found.odd), list(found.twice)
@@ -42,7 +42,7 @@ class ColumnNames:
 
 
 def is_index(name: str) -> bool:
-    """Whether a column is the index of a pandas frame, which says nothing: it is left out."""
+    """Whether a column is the index of a pandas frame, which has no meaning and is left out."""
     return name.startswith("__index_level_")
 
 

@@ -21,7 +21,7 @@ _seen_ns: dict[str, int] = {}
 
 
 class CallableRaised(CodeError):
-    """The function ran and raised, or did not return a table: the same rows would fail again."""
+    """The function raised, or did not return a table: the same rows would fail again."""
 
 
 def load(reference: str) -> Callable[[Any], Any]:
@@ -51,7 +51,7 @@ def load(reference: str) -> Callable[[Any], Any]:
 
 
 def call(reference: str, rows: pl.LazyFrame) -> pl.DataFrame:
-    """What the function makes of the rows.
+    """The function's result for the rows.
 
     It gets a ``polars.LazyFrame``, or a ``pyarrow.Table`` if its first argument is annotated so, and may
     return either, or a ``polars.DataFrame``.
@@ -81,7 +81,7 @@ def call(reference: str, rows: pl.LazyFrame) -> pl.DataFrame:
 
 
 def _looked_for() -> str:
-    """Where modules are looked for, for the message to whoever can put one there."""
+    """The folders that modules are looked for in, for the message."""
     folder = os.getcwd()
     if os.path.exists(os.path.join(folder, STORE_FILE)):
         return f"It is looked for beside {STORE_FILE} ({folder}) and among installed packages"
@@ -97,7 +97,7 @@ def _arrow(rows: pl.LazyFrame) -> pa.Table:
 
 
 def _place(function: Callable[[Any], Any], error: BaseException) -> str:
-    """The last line of the user's own that led to the error: where it was raised may be deep in a library."""
+    """The last line of the user's own code that led to the error, which may have been raised deep in a library."""
     frames = traceback.extract_tb(error.__traceback__)[1:]
     code = getattr(function, "__code__", None)
     mine = [frame for frame in frames if code is not None and frame.filename == code.co_filename]

@@ -12,7 +12,7 @@ from featurestore_transforms.steps.query_engine import answer
 from featurestore_transforms.steps.rules import MARKS, REASON, RULE, is_good, user_columns
 
 _UNORDERED = frozenset(("GROUP", "DISTINCT", "JOIN", "IN", "EXISTS", "OVER"))
-"""Words of queries whose answers have no order of their own."""
+"""Words of queries whose results have no order."""
 
 
 def seen(frame: pl.LazyFrame) -> pl.LazyFrame:
@@ -21,7 +21,7 @@ def seen(frame: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def run_query(frame: pl.LazyFrame, query: str, where: str, memory_bytes: int) -> pl.LazyFrame:
-    """What the query makes of the good rows of one file, with the marked rows.
+    """The query's result for the good rows of one file, with the marked rows.
 
     The same rows give the same rows with the same numbers again, even if the query says nothing of their order.
     ``memory_bytes``: what the run may take. The query may use half of it: the rows themselves need some.
@@ -42,7 +42,7 @@ def run_query(frame: pl.LazyFrame, query: str, where: str, memory_bytes: int) ->
 
 
 def traced(before: pl.LazyFrame, made: pl.LazyFrame, where: str) -> pl.LazyFrame:
-    """What a step made of the good rows of a file, with the marked rows, which it did not see.
+    """A step's result for the good rows of a file, with the marked rows, which it did not see.
 
     Rows keep their number if it is still there and tells them apart, else they are renumbered. A step that gets
     no rows gives none.
@@ -82,7 +82,7 @@ def check_names(frame: pl.LazyFrame, where: str) -> None:
 
 
 def _is_ordered(query: str) -> bool:
-    """Whether the query says the order of its rows, or leaves them in the order that they have."""
+    """Whether the query orders its rows, or leaves them in the order that they have."""
     depth = 0
     words = []
     for token in tokens(query):

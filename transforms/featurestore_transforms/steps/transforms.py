@@ -47,7 +47,7 @@ _INTEGER_BITS = 64
 
 
 def needs_one_file(transforms: Iterable[Transform]) -> bool:
-    """Whether a step must be given the rows of one file at a time."""
+    """Whether a step must get the rows of one file at a time."""
     return any(isinstance(transform.step, Sql | Python) for transform in transforms)
 
 
@@ -142,7 +142,7 @@ def _derive(frame: pl.LazyFrame, step: Derive, where: str, rules: RowRules) -> p
 
 
 def _computed(frame: pl.LazyFrame, programs: Mapping[str, Program], rules: RowRules) -> pl.LazyFrame:
-    """The frame prepared for the programs, rows marked whose values cannot be had."""
+    """The frame prepared for the programs, with the rows marked whose values cannot be computed."""
     types = user_columns(frame)
     broken = []
     for rule, program in programs.items():
@@ -153,7 +153,7 @@ def _computed(frame: pl.LazyFrame, programs: Mapping[str, Program], rules: RowRu
 
 
 def _because(program: Program, types: Mapping[str, pl.DataType]) -> pl.Expr:
-    """Why a row's value cannot be had, with what it was to be computed from."""
+    """Why a row's value cannot be computed, with its inputs."""
     values = _values(program, types)
     return program.reason if values is None else pl.concat_str(program.reason, pl.lit(", with "), values)
 

@@ -17,11 +17,11 @@ from featurestore.timestamps import from_us, parse_us, to_us
 from featurestore_transforms.tables.polars_credentials import access
 
 ROW_GROUP_ROWS = 131_072
-"""Small enough to skip what a read does not need, large enough to read fast."""
+"""Small enough to skip what a read does not need, large enough to read quickly."""
 ROW_GROUP_BYTES = 64 * 2**20
 """Readers hold some row groups at once as they are in memory: rows with hundreds of columns need smaller ones."""
 _TEXT_BYTES = 32
-"""Roughly what a string, a list or bytes take."""
+"""Roughly the bytes that a string, a list or bytes take."""
 
 
 def write_data_file(storage: Storage, table: str, frame: pl.DataFrame | pl.LazyFrame) -> DataFile:

@@ -43,7 +43,7 @@ def pieces(
     memory_bytes: int,
     advanced: Callable[[int], None],
 ) -> Iterator[pl.DataFrame]:
-    """What a plan makes of the inserted rows, in frames that are small beside ``memory_bytes``, and few.
+    """A plan's results for the inserted rows, in few frames that are small compared with ``memory_bytes``.
 
     The plan works row by row. ``advanced`` hears of rows of the files when they were looked at.
     """
@@ -89,7 +89,7 @@ def take(left: Piece, limit: int) -> tuple[Piece, Piece]:
 
 
 def _fixed_bytes(schema: pl.Schema) -> int | None:
-    """What a row takes in memory, if that is the same for all rows."""
+    """The bytes that a row takes in memory, if that is the same for all rows."""
     if all(dtype.is_numeric() or dtype.is_temporal() or dtype == pl.Boolean for dtype in schema.dtypes()):
         return 8 * len(schema)
     return None

@@ -34,7 +34,7 @@ def to_json(rows: pl.DataFrame) -> pl.Series:
 
 
 def _spelled(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    """The values with their times as texts: ISO 8601, and beyond the years 1 to 9999 as the number that they are."""
+    """The values with times as ISO 8601 strings, or as their number beyond the years 1 to 9999."""
     if isinstance(dtype, pl.List):
         return value.list.eval(_spelled(pl.element(), whole(dtype.inner)))
     if isinstance(dtype, pl.Array):

@@ -15,7 +15,7 @@ from featurestore_transforms.tables.data_files import write_data_file
 from featurestore_transforms.tables.row_changes import GROUP, IDENTITY, NO_ROWS, scan
 
 _ROW_BYTES = 256
-"""Room that the key of a row takes while winners are sought, all in all."""
+"""Bytes that the key of a row takes in all while winners are sought."""
 
 
 @dataclass(frozen=True, slots=True)

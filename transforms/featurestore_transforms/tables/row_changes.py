@@ -19,7 +19,7 @@ GROUP = [BATCH, FILE]
 IDENTITY = list(SYSTEM_COLUMNS)
 NO_ROWS = pl.DataFrame(schema={BATCH: pl.Int64, FILE: pl.Int32, ROW: pl.Int64})
 _BYTES_PER_ROW = 256
-"""Room that one identity takes in a join of two sides, all in all."""
+"""Bytes that one identity takes in all in a join of two sides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Rows:
 
 
 class TooManyChanged(Exception):
-    """The identities of the rows that went would not fit into the memory that the caller allows."""
+    """The identities of removed rows would not fit into the memory that the caller allows."""
 
 
 def scan(table: Table, files: Sequence[DataFile], path_column: str | None = None) -> pl.LazyFrame:

@@ -1,4 +1,4 @@
-"""Feature rows: what a view's definition makes of the rows of its dataset, and which of them break a rule.
+"""Feature rows: computed from a dataset's rows by a view's definition; and which of them break a rule.
 
 Each row is worked out from one row alone, so it does not matter which rows are looked at together.
 """

@@ -1,4 +1,4 @@
-"""Rows that a view's definition has no place for, as data files of the build's quarantine table."""
+"""Rows that break a rule of a view, as data files of the build's quarantine table."""
 
 from __future__ import annotations
 
