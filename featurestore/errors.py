@@ -6,7 +6,7 @@
     ├── RequestError         a call's arguments are wrong: entities, times, feature names            exit 2
     ├── Refused              files, or a whole batch, were refused: see quarantine                   exit 4
     ├── CodeError            the user's own code raised or could not be imported                     exit 5
-    └── TransientError       something outside failed; the same call may succeed later             exit 75
+    └── TransientError       something outside failed; the same call may succeed later              exit 75
         ├── Conflict         another writer was first
         ├── Busy             a server asks to wait for a while
         ├── StorageError     storage or the online store did not answer, or answered nonsense
