@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
 
 from featurestore.arrivals.arrival import Arrival
-from featurestore_transforms.sources.arrow_values import MARKS, ColumnTypes
+from featurestore_transforms.sources.arrow_values import ColumnTypes
+from featurestore_transforms.sources.columnar_file import ColumnarFile
 from featurestore_transforms.sources.reader import UnreadableFile
-from featurestore_transforms.sources.source_file import SourceFile, open_bytes
-from featurestore_transforms.sources.stream import FrameStream
+from featurestore_transforms.sources.source_file import open_bytes
 from featurestore_transforms.steps.column_names import ColumnNames, is_index
 
 _FILE_MARK = b"ARROW1"
@@ -22,7 +22,7 @@ _ROOM = 4
 _PIECE_ROWS = 65_536
 
 
-class ArrowFile(SourceFile):
+class ArrowFile(ColumnarFile):
     """Record batches are read one after the other, and only the columns that are asked for."""
 
     def __init__(self, arrival: Arrival, memory_bytes: int) -> None:
@@ -45,20 +45,7 @@ class ArrowFile(SourceFile):
             schema = self._open(file, None).schema
         self._fields: list[str] = schema.names
         self.names = ColumnNames.of([name for name in schema.names if not is_index(name)])
-        self._types = ColumnTypes.of(schema, self.names.plain, {})
-        self.refused = self._types.refused
-        self.schema: Mapping[str, pl.DataType] = self._types.polars
-        taken = {name: dtype for name, dtype in self.schema.items() if name not in self.refused}
-        self.stream = FrameStream({**taken, **MARKS}, self._frames)
-
-    def types(self, columns: Collection[str]) -> Mapping[str, pl.DataType]:
-        return {name: self.schema[name] for name in columns}
-
-    def scan(self) -> pl.LazyFrame:
-        return self.stream.scan()
-
-    def rows(self) -> int:
-        return self.stream.rows
+        self._take(ColumnTypes.of(schema, self.names.plain, {}))
 
     def _frames(self, columns: Collection[str]) -> Iterator[pl.DataFrame]:
         first = 0

@@ -16,13 +16,12 @@ import pyarrow.parquet as pq
 
 from featurestore.arrivals.arrival import Arrival
 from featurestore_transforms.sources.arrow_types import UntakenType
-from featurestore_transforms.sources.arrow_values import MARKS, ColumnTypes
+from featurestore_transforms.sources.arrow_values import ColumnTypes
+from featurestore_transforms.sources.columnar_file import ColumnarFile
 from featurestore_transforms.sources.int96 import joined, micros_type
 from featurestore_transforms.sources.parquet_pages import RowGroup, read_row_groups, unfolded_bytes
 from featurestore_transforms.sources.range_file import RangeFile
 from featurestore_transforms.sources.reader import UnreadableFile
-from featurestore_transforms.sources.source_file import SourceFile
-from featurestore_transforms.sources.stream import FrameStream
 from featurestore_transforms.steps.column_names import ColumnNames, is_index
 
 Flags = npt.NDArray[np.bool_]
@@ -38,7 +37,7 @@ _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 16, "FLOAT": 4, "DOUBL
 """Bytes of a value in memory, of a string without its characters."""
 
 
-class ParquetFile(SourceFile):
+class ParquetFile(ColumnarFile):
     """Rows and types come from the footer."""
 
     def __init__(self, arrival: Arrival, memory_bytes: int) -> None:
@@ -66,20 +65,7 @@ class ParquetFile(SourceFile):
             if any(self._footer.schema.column(leaf).physical_type == "INT96" for leaf in leaves)
         ]
         plain, refused = _plain_times(schema, _intervals(self._footer, self._leaves))
-        self._types = ColumnTypes.of(plain, self.names.plain, refused)
-        self.refused = self._types.refused
-        self.schema: Mapping[str, pl.DataType] = self._types.polars
-        taken = {name: dtype for name, dtype in self.schema.items() if name not in self.refused}
-        self.stream = FrameStream({**taken, **MARKS}, self._frames)
-
-    def types(self, columns: Collection[str]) -> Mapping[str, pl.DataType]:
-        return {name: self.schema[name] for name in columns}
-
-    def scan(self) -> pl.LazyFrame:
-        return self.stream.scan()
-
-    def rows(self) -> int:
-        return self.stream.rows
+        self._take(ColumnTypes.of(plain, self.names.plain, refused))
 
     def _frames(self, columns: Collection[str]) -> Iterator[pl.DataFrame]:
         wanted = [self.names.plain[name] for name in self._types.taken if name in columns]
