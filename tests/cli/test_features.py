@@ -52,7 +52,7 @@ def test_one_option_names_one_or_several_entities(text: str, specs: Any, entitie
         ("origin=JFK", TWO, "lacks a key"),
         ("origin=JFK,LGA,number=7", TWO, "not an entity"),
         ("origin=JFK,origin=LGA,number=7", TWO, "lacks a key"),
-        ('{"id": null}', ONE, "not a text or an integer"),
+        ('{"id": null}', ONE, "not a string or an integer"),
         ('{"id": 1', ONE, "not JSON"),
         ("id=1.5", ONE, "another type"),
     ],

@@ -376,8 +376,8 @@ def test_null_is_unknown_and_not_false() -> None:
         ("RPAD(s, 2000000000, 'x')", "0 to 1024 characters"),
         ("s ~ '(a{100}){100}'", "at most 1000 times"),
         (f"REPLACE(s, 'a', '{'b' * 2000}')", "at most 1024 characters"),
-        ("INTERVAL '1 month'", "no certain length"),
-        ("CASE WHEN yes THEN INTERVAL '1 month' END", "no certain length"),
+        ("INTERVAL '1 month'", "no fixed length"),
+        ("CASE WHEN yes THEN INTERVAL '1 month' END", "no fixed length"),
         ("POW(" * 40 + "n" + ", 2)" * 40, "nested too deeply"),
     ],
 )

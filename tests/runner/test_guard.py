@@ -130,7 +130,7 @@ def test_how_a_process_died_is_told(speak: Speak, body: str, kind: type[Crash], 
 
 def test_a_process_that_died_before_it_began_says_nothing_of_its_request(tmp_path: Path) -> None:
     worker = Worker(tmp_path, [sys.executable, "-c", "import os; os.abort()"])
-    with pytest.raises(TransientError, match="died before it began") as caught:
+    with pytest.raises(TransientError, match="died before it started") as caught:
         worker.run(REQUEST, lambda progress: None)
     worker.close()
     assert not isinstance(caught.value, Crash)

@@ -169,7 +169,7 @@ def test_a_token_that_is_given_goes_with_its_key(keys: dict[str, str], listener:
 def test_credentials_without_a_key_say_which_one_is_missing(keys: dict[str, str], lacking: str) -> None:
     given = {name: text for name, text in keys.items() if name != lacking} | {"access-key": "x"}
     with pytest.raises(
-        StorageError, match=rf"lack a key: in s3://b/r.*wanted {lacking}.*access-key"
+        StorageError, match=rf"are incomplete: in s3://b/r.*wanted {lacking}.*access-key"
     ) as raised:
         Storage("s3://b/r", given)
     assert "tests-only" not in str(raised.value)

@@ -113,7 +113,7 @@ def dataset_types(rows: pl.LazyFrame, known: Mapping[str, pl.DataType]) -> dict[
             raise SpecError(f"names that begin with two underscores are reserved: column {name!r}")
         other = folded.setdefault(name.lower(), name)
         if other != name:
-            raise SpecError("two columns differ only in case", got=f"{other!r} and {name!r}")
+            raise SpecError("two columns differ in upper and lower case only", got=f"{other!r} and {name!r}")
         if name not in types:
             if stored != pl.Null():
                 types[name] = stored

@@ -243,7 +243,7 @@ def _new(
 
 
 def _alike(names: Sequence[str]) -> str:
-    return f"two columns differ only in case: {' and '.join(map(short, names[:2]))}"
+    return f"two columns differ in upper and lower case only: {' and '.join(map(short, names[:2]))}"
 
 
 def _plain(name: str) -> bool:
