@@ -372,8 +372,8 @@ def test_null_is_unknown_and_not_false() -> None:
     [
         (" + ".join(["n"] * 2000), "more than 2000 words"),
         (" + ".join(["n"] * 8000), "more than 2000 words"),
-        ("LPAD(s, 2000000000)", "0 to 1024 characters"),
-        ("RPAD(s, 2000000000, 'x')", "0 to 1024 characters"),
+        ("LPAD(s, 2000000000)", "length of 0 to 1024"),
+        ("RPAD(s, 2000000000, 'x')", "length of 0 to 1024"),
         ("s ~ '(a{100}){100}'", "at most 1000 times"),
         (f"REPLACE(s, 'a', '{'b' * 2000}')", "at most 1024 characters"),
         ("INTERVAL '1 month'", "no fixed length"),
