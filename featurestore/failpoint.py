@@ -13,6 +13,7 @@ from typing import Literal
 
 Step = Literal[
     "after-manifest",
+    "after-intent",
     "before-part",
     "after-part",
     "before-crash",
@@ -26,6 +27,13 @@ Step = Literal[
     "before-checkpoint",
     "before-delete",
     "after-checkpoint",
+    "before-piece",
+    "after-piece",
+    "after-decision",
+    "after-rebuild-quarantine",
+    "after-rebuild-dataset",
+    "after-rebuild-schema",
+    "after-rebuild",
     "before-promote",
     "after-promote",
 ]

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from featurestore.arrivals.result import BatchResult, PartResult
+from featurestore.arrivals.result import BatchResult, PartResult, PieceResult, RebuildResult
 from featurestore.resources.model import Model
 from featurestore.resources.rule import exactly_one
 from featurestore.views.builds import BuildResult, PublishResult
@@ -28,6 +28,27 @@ class BatchRequest(Model):
     pipeline: str
     number: int
     turn: int = 0
+
+
+class RebuildRequest(Model):
+    """Run a piece of rebuild ``rebuild`` of a pipeline, which begins with batch ``number``; else as a batch."""
+
+    kind: Literal["rebuild"] = "rebuild"
+    root: str
+    base: str = "/"
+    pipeline: str
+    rebuild: int
+    number: int
+    turn: int = 0
+
+
+class PromoteRebuildRequest(Model):
+    """Put what a rebuild came to in the place of the history that it ran again."""
+
+    kind: Literal["promoteRebuild"] = "promoteRebuild"
+    root: str
+    pipeline: str
+    rebuild: int
 
 
 class BuildRequest(Model):
@@ -83,7 +104,10 @@ def covered(build_at: int | None, number: int, before: int | None) -> bool:
     return build_at is not None and before is not None and build_at >= before
 
 
-Request = Annotated[BatchRequest | BuildRequest | PublishRequest, Field(discriminator="kind")]
+Request = Annotated[
+    BatchRequest | RebuildRequest | PromoteRebuildRequest | BuildRequest | PublishRequest,
+    Field(discriminator="kind"),
+]
 
 
 class Progress(Model):
@@ -95,4 +119,7 @@ class Progress(Model):
     unit: Literal["rows", "files"] = "rows"
 
 
-EngineResult = Annotated[BatchResult | PartResult | BuildResult | PublishResult, Field(discriminator="kind")]
+EngineResult = Annotated[
+    BatchResult | PartResult | PieceResult | RebuildResult | BuildResult | PublishResult,
+    Field(discriminator="kind"),
+]

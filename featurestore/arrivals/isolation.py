@@ -5,7 +5,7 @@ goes to quarantine after its second crash. What passes is kept, so the commit ta
 
     whole ✗ ✗ ─► [0, 4) ✓ ─► [4, 8) ✗ ─► [4, 6) ✓ ─► [6, 8) ✗ ─► [6, 7) ✗ ✗ ─► [7, 8) ✓ ─► commit all but 6
 
-An attempt that ended is a trial: the object ``trials/<n>/<turn>.json`` of the ledger, put if absent, turn after turn.
+An attempt that ended is a trial: the object ``<n>/<turn>.json`` in a folder of the ledger, put if absent, turn after turn.
 What is attempted next is a function of the trials, so that after any kill, and for any number of runners, there is one
 answer. The manifest never changes. A batch whose first attempt commits has no trial.
 """
@@ -147,11 +147,11 @@ def refusal(crash: Failure) -> tuple[str, str]:
 
 
 class Trials:
-    """The trials of the batches of one pipeline. Any number of processes may add to them at once."""
+    """The trials of batches in one folder. Any number of processes may add to them at once."""
 
-    def __init__(self, storage: Storage, pipeline: str) -> None:
+    def __init__(self, storage: Storage, folder: str) -> None:
         self._storage = storage
-        self._pipeline = pipeline
+        self._folder = folder
         self._number = 0
         self._known: list[Trial] = []
 
@@ -164,7 +164,7 @@ class Trials:
         if number != self._number:
             self._number, self._known = number, []
         while True:
-            path = paths.trial(self._pipeline, number, len(self._known))
+            path = paths.trial(self._folder, number, len(self._known))
             data = self._storage.find(path)
             if data is None:
                 return tuple(self._known)
@@ -177,4 +177,4 @@ class Trials:
     def append(self, number: int, turn: int, trial: Trial) -> bool:
         """Whether this is the trial of that turn now; False if another one is."""
         data = trial.model_dump_json(by_alias=True).encode()
-        return self._storage.put_if_absent(paths.trial(self._pipeline, number, turn), data)
+        return self._storage.put_if_absent(paths.trial(self._folder, number, turn), data)

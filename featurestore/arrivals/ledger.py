@@ -10,12 +10,13 @@ from __future__ import annotations
 import heapq
 import json
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from featurestore.arrivals.arrival import Arrival
 from featurestore.arrivals.checkpoint import Checkpoint, KnownArrival, pack, parse, version_of
 from featurestore.arrivals.isolation import Isolation, Trial, Trials, isolate
 from featurestore.arrivals.manifest import Action, Entry, Manifest
+from featurestore.arrivals.rebuild import RebuildProgress, Rebuilds
 from featurestore.arrivals.result import BatchResult
 from featurestore.arrivals.retimed import Retimed
 from featurestore.arrivals.source import Decide
@@ -48,9 +49,11 @@ class Ledger:
         self._later: dict[str, list[KnownArrival]] = {}
         self._later_entries = 0
         self._later_manifests = 0
-        self._trials = Trials(storage, pipeline)
         self.retimed = Retimed(storage, pipeline)
         """Versions that bring nothing new."""
+        self._trials = (0, Trials(storage, paths.trials(pipeline, 0)))
+        self.rebuilds = Rebuilds(storage, pipeline)
+        self._rebuild_trials: tuple[int, Trials] | None = None
         self._sizes: tuple[int, list[int]] = (0, [])
 
     def uid(self) -> str:
@@ -62,6 +65,11 @@ class Ledger:
             self._storage.put_if_absent(path, canonical_json({"uid": uuid.uuid4().hex}))
             self._uid = self._uid_in(self._storage.read(path))
         return self._uid
+
+    def dataset_id(self) -> str:
+        """The identity of the dataset: of the ledger, and of the last rebuild that replaced its history."""
+        generation = self.rebuilds.generation()
+        return f"{self.uid()}/{generation}" if generation else self.uid()
 
     @property
     def storage(self) -> Storage:
@@ -109,13 +117,29 @@ class Ledger:
     def last_result(self, known: BatchResult | None = None) -> BatchResult | None:
         """The result of :meth:`committed_batch`; None before the first. ``known``: an earlier answer, which is not read again.
 
+        If a rebuild was promoted since, it is what that made of it.
+
         Raises:
             StorageError: storage did not answer.
         """
         done = self.committed_batch()
+        promoted = self.rebuilds.promoted()
+        if promoted is not None and promoted.last == done:
+            return promoted.result
         if known is not None and known.number == done:
             return known
         return self.result(done) if done else None
+
+    def counted(self, n: int) -> BatchResult | None:
+        """The result of batch ``n``; if a rebuild was promoted after it and before the next one, what that made of it."""
+        promoted = self.rebuilds.promoted()
+        return promoted.result if promoted is not None and promoted.last == n else self.result(n)
+
+    def caught(self, n: int) -> Mapping[int, int]:
+        """What is in quarantine of batch ``n``: index of a file to its rows there, 0 for the file as a whole."""
+        promoted = self.rebuilds.rebuilt_in(n)
+        found = self.result(n) if promoted is None else self.rebuilds.batch(promoted.number, n)
+        return found.caught if found is not None else {}
 
     def manifest(self, n: int) -> Manifest:
         """The intent of batch ``n``.
@@ -144,7 +168,29 @@ class Ledger:
         Raises:
             NotFound: there is no such batch.
         """
-        return isolate(len(self.sizes(n)), self._trials.read(n))
+        generation = self.rebuilds.generation()
+        if self._trials[0] != generation:
+            # What parts of a batch came to is of no use once history was replaced.
+            folder = paths.trials(self._pipeline, generation)
+            self._trials = (generation, Trials(self._storage, folder))
+        return isolate(len(self.sizes(n)), self._trials[1].read(n))
+
+    def rebuild_progress(self) -> RebuildProgress | None:
+        """How far the rebuild has come that is under way; None if none is.
+
+        Raises:
+            StorageError: storage did not answer.
+        """
+        rebuild = self.rebuilds.open()
+        if rebuild is None:
+            return None
+        due, done = self.rebuilds.due(rebuild, self.committed_batch())
+        if due is None:
+            return RebuildProgress(rebuild, None, done)
+        if self._rebuild_trials is None or self._rebuild_trials[0] != rebuild.number:
+            self._rebuild_trials = (rebuild.number, self.rebuilds.trials(rebuild.number))
+        isolation = isolate(len(self.sizes(due)), self._rebuild_trials[1].read(due))
+        return RebuildProgress(rebuild, due, done, isolation)
 
     def sizes(self, n: int) -> list[int]:
         """The bytes of each file of batch ``n``.
@@ -158,7 +204,7 @@ class Ledger:
 
     def try_trial(self, n: int, turn: int, trial: Trial) -> bool:
         """Whether this is how attempt ``turn`` at batch ``n`` ended; False if another trial says so."""
-        return self._trials.append(n, turn, trial)
+        return self._trials[1].append(n, turn, trial)
 
     def try_append(self, manifest: Manifest) -> bool:
         """True if the manifest is written now; False if another was first, or has taken one of its arrivals.

@@ -19,12 +19,13 @@ BACKLOG = 50_000
 
 
 class Action(StrEnum):
-    """What the run does with an arrival."""
+    """What the run does with an arrival. ``Skip``: nothing; only in a rebuild (:mod:`featurestore.arrivals.rerun`)."""
 
     TAKE = "Take"
     REPLACE = "Replace"
     REJECT = "Reject"
     REPLAY = "Replay"
+    SKIP = "Skip"
 
 
 @dataclass(frozen=True, slots=True)

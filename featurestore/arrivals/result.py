@@ -18,6 +18,7 @@ class BatchResult(Model):
     ``caught``: index of a file to how many of its rows are in quarantine, 0 if it is there as a whole.
     ``open_files``, ``open_rows``: what this batch and all before it put there and no batch ran again.
     ``watermarks_us``: timestamp column to its greatest value in the batch, UTC microseconds.
+    ``took_us``: how long the run took that committed it; 0 if its parts were read one by one.
     ``peak_bytes``: greatest resident size of the process that ran it, while it did where that can be told.
     ``dataset_rows``, ``dataset_bytes``, ``dataset_columns`` (name to type): of the dataset after it.
     """
@@ -39,6 +40,7 @@ class BatchResult(Model):
     open_rows: int = 0
     watermarks_us: dict[str, int] = Field(default_factory=dict)
     bytes_read: int = 0
+    took_us: int = 0
     peak_bytes: int = 0
     dataset_rows: int = 0
     dataset_bytes: int = 0
@@ -60,6 +62,38 @@ class PartResult(Model):
     first: int
     stop: int
     rows_read: int
+    finished_us: int
+
+
+class PieceResult(Model):
+    """Batches ``first`` … ``last`` were run for a rebuild, and what they came to is kept for its promotion.
+
+    ``last`` is less than ``first`` if only a part of a batch was read that is being halved.
+    """
+
+    kind: Literal["piece"] = "piece"
+    pipeline: str
+    rebuild: int
+    first: int
+    last: int
+    rows_read: int
+    rows: int
+    rows_quarantined: int
+    files_quarantined: int
+    finished_us: int
+
+
+class RebuildResult(Model):
+    """A rebuild was promoted: history up to batch ``last`` is what it came to."""
+
+    kind: Literal["rebuilt"] = "rebuilt"
+    pipeline: str
+    rebuild: int
+    last: int
+    dataset_version: int
+    rows: int
+    open_files: int
+    open_rows: int
     finished_us: int
 
 

@@ -255,15 +255,55 @@ def run(
 def rebuild(
     kind: Kind,
     name: Name,
-    plan: Annotated[bool, typer.Option("--plan", help="Say what it reads, and change nothing.")] = False,
+    from_time: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--from", help="Only batches that were closed at or after this time."),
+    ] = None,
+    to_time: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--to", help="Only batches that were closed before this time."),
+    ] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", "--dry-run", help="Say what it takes, and begin nothing.")
+    ] = False,
+    without_gone: Annotated[
+        bool, typer.Option("--without-gone", help="Leave out files that cannot be read any more.")
+    ] = False,
+    cancel: Annotated[bool, typer.Option("--cancel", help="Give up the one that is under way.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     output: Output = None,
 ) -> None:
-    """Compute a view's rows again from its dataset, beside what serves. A runner does it, and promotes it at once."""
+    """Run a pipeline's history again under its newest spec, or compute a view's rows again from its dataset.
+
+    A runner does it, beside what is read, and promotes it at once.
+    """
+    from featurestore.cli import rebuild_pipeline
     from featurestore.cli.kind import find_kind
     from featurestore.cli.rebuild_view import rebuild_view
+    from featurestore.errors import RequestError
 
-    find_kind(kind, among=lambda it: it.noun == "view")
-    _print(rebuild_view(settings.project(), name, output, current_us(), record=not plan))
+    project = settings.project()
+    if find_kind(kind, among=lambda it: it.has_data).noun == "view":
+        if from_time or to_time or without_gone or cancel:
+            raise RequestError(
+                "a view is rebuilt as a whole, from its dataset",
+                wanted="--plan alone",
+                hint="`featurestore rebuild pipeline NAME` runs files again, and its views follow",
+            )
+        _print(rebuild_view(project, name, output, current_us(), record=not plan))
+        return
+    if cancel:
+        _print(rebuild_pipeline.cancel(project, name, current_us()))
+        return
+    found = rebuild_pipeline.plan(project, name, from_time, to_time, current_us())
+    _print(rebuild_pipeline.show(project, found, output))
+    if plan:
+        return
+    if not without_gone:
+        found.require_arrivals()
+    if not yes:
+        typer.confirm("Begin?", abort=True)
+    _print(rebuild_pipeline.begin(project, found, without_gone=without_gone))
 
 
 @app.command()

@@ -72,6 +72,7 @@ def _pipeline(project: Project, item: PipelineSummary, now_us: int) -> str:
         ("Rows", f"{last.dataset_rows:,}, {size(last.dataset_bytes)}" if last else "0"),
         ("In quarantine", f"{refused} (featurestore quarantine ls {item.name})" if refused else "nothing"),
         ("Batches", f"{item.done:,} committed, {item.head - item.done:,} pending"),
+        ("Rebuild", f"{item.rebuild}, under spec {item.rebuild.rebuild.spec_digest}" if item.rebuild else ""),
         *_bounds(spec.resources, spec.deletion_policy),
     ]
     if spec.expectations:

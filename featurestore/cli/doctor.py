@@ -27,6 +27,7 @@ from featurestore.resources import DataPipeline, FeatureView
 from featurestore.resources.feature_view import OnlineEnabled
 from featurestore.resources.kinds import kind_of
 from featurestore.storage.credentials import source_environ
+from featurestore.timestamps import SECOND_US, current_us
 from featurestore.views.builds import read_active_build, read_build
 
 _EXTRAS = {
@@ -35,6 +36,8 @@ _EXTRAS = {
     "s3": ("s3fs", "for storage and sources in S3"),
 }
 _ENOUGH_ARRIVALS = 1000
+HOUR_US = 3600 * SECOND_US
+_STUCK_US = HOUR_US
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ def examine(project: Project) -> Iterator[Finding]:
     for name, pipeline in pipelines.items():
         yield _finding(f"source of pipeline {name}", partial(_source, project, pipeline))
         yield _finding(f"ledger of pipeline {name}", partial(_ledger, project, name))
+        yield from _rebuild(project, name)
         yield from _problems(project, "pipelines", name, pipeline.digest)
     yield _finding("online store", partial(_online, project))
     for name, view in views.items():
@@ -155,6 +159,29 @@ def _ledger(project: Project, name: str) -> tuple[bool, str, str]:
     for number in range(max(1, done), head + 1):
         ledger.manifest(number)
     return True, f"{count(done, 'batch')} committed, {head - done} to be run".replace("batchs", "batches"), ""
+
+
+def _rebuild(project: Project, name: str) -> Iterator[Finding]:
+    """How far a rebuild has come; one of which nothing was done for long is stuck."""
+    ledger = Ledger(project.storage, name)
+    what = f"rebuild of pipeline {name}"
+
+    def look() -> tuple[bool, str, str]:
+        at = ledger.rebuild_progress()
+        if at is None:
+            return True, "none is under way", ""
+        ran = [batch.ended_us for _, batch in ledger.rebuilds.batches(at.rebuild.number)]
+        rest_us = current_us() - max([at.rebuild.created_us, *ran])
+        if rest_us < _STUCK_US:
+            return True, str(at), ""
+        hint = (
+            f"Start `featurestore run`; see `featurestore describe pipeline {name}`, or give it up: "
+            f"`featurestore rebuild pipeline {name} --cancel`"
+        )
+        return False, f"{at}; nothing was done for {rest_us / HOUR_US:,.1f} hours", hint
+
+    if ledger.rebuilds.open() is not None:
+        yield _finding(what, look)
 
 
 def _online(project: Project) -> tuple[bool, str, str]:

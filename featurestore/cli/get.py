@@ -91,6 +91,7 @@ def _table(kind: ResourceKind, items: Sequence[Summary], now_us: int) -> tuple[l
     rows: list[list[Any]] = []
     header: list[str] = []
     rebuilt = any(isinstance(item, ViewSummary) and not item.is_rebuilt for item in items)
+    rebuilds = any(isinstance(item, PipelineSummary) and item.rebuild for item in items)
     for item in items:
         if isinstance(item, PipelineSummary):
             header = [
@@ -104,6 +105,7 @@ def _table(kind: ResourceKind, items: Sequence[Summary], now_us: int) -> tuple[l
                 "FILES REFUSED",
                 "ROWS REFUSED",
                 "ERRORS",
+                *(["REBUILD"] if rebuilds else []),
             ]
             last = item.last
             ran_s = (now_us - last.finished_us) / SECOND_US if last else None
@@ -111,6 +113,7 @@ def _table(kind: ResourceKind, items: Sequence[Summary], now_us: int) -> tuple[l
                 [item.name, item.ready.status.value, item.done, item.head - item.done]
                 + ([last.dataset_version, last.rows_committed] if last else [None] * 2)
                 + [age(ran_s), item.quarantine.files, item.quarantine.rows, item.errors]
+                + ([_rebuild(item)] if rebuilds else [])
             )
         elif isinstance(item, ListSummary):
             header = ["NAME", "READY", *(column.name.upper() for column in kind.columns)]
@@ -158,3 +161,8 @@ def _stores(project: Project, name: str | None, form: OutputFormat | None) -> st
     redis = store.spec.online.redis
     online = store.spec.online.room if redis is None else redis.url or "managed redis"
     return columns(["NAME", "OFFLINE", "ONLINE"], [[store.metadata.name, project.storage.root, online]])
+
+
+def _rebuild(item: PipelineSummary) -> str | None:
+    """How many pieces of the rebuild under way are done."""
+    return f"{item.rebuild.pieces_done} of {item.rebuild.pieces}" if item.rebuild else None

@@ -63,7 +63,14 @@ def _pipeline(project: Project, name: str, limit: int, form: OutputFormat | None
         return "No batches yet."
     header = ["BATCH", "COMMIT", "TIME", "FILES", "READ", "ROWS", "QUARANTINED", "DROPPED", "BAD FILES"]
     rows = [_row(number, result) for number, result in results]
-    return columns(header, rows)
+    promoted = ledger.rebuilds.promoted()
+    if promoted is None:
+        return columns(header, rows)
+    since = (
+        f"Rebuild {promoted.number}, commit {promoted.dataset_version} at {format_time(promoted.ended_us)}, ran "
+        f"batches up to {promoted.last} again: the numbers of these are of their first run."
+    )
+    return f"{columns(header, rows)}\n{since}"
 
 
 def _row(number: int, result: BatchResult | None) -> list[object]:

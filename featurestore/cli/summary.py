@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
 from featurestore.arrivals.ledger import Ledger
+from featurestore.arrivals.rebuild import RebuildProgress
 from featurestore.arrivals.result import BatchResult
 from featurestore.errors import NotFound, did_you_mean
 from featurestore.humanize import count, format_time
@@ -31,7 +32,7 @@ NEVER_SEEN = unknown("Ready", Reason.NOT_OBSERVED, "No runner has looked at it y
 class PipelineSummary:
     """``head``: batches begun; ``done``: batches committed; ``last``: the result of the last of these.
 
-    ``quarantine``: what is open.
+    ``quarantine``: what is open. ``rebuild``: how far the one has come that is under way.
     """
 
     name: str
@@ -41,6 +42,7 @@ class PipelineSummary:
     done: int
     last: BatchResult | None
     quarantine: OpenQuarantine
+    rebuild: RebuildProgress | None = None
 
     @property
     def ready(self) -> Condition:
@@ -59,6 +61,8 @@ class PipelineSummary:
             "quarantinedFiles": self.quarantine.files,
             "quarantinedRows": self.quarantine.rows,
         }
+        if self.rebuild is not None:
+            facts["rebuild"] = self.rebuild.facts()
         if self.last is not None:
             facts |= {
                 "commit": self.last.dataset_version,
@@ -204,7 +208,8 @@ def pipeline_summary(project: Project, name: str) -> PipelineSummary:
         ledger.last_batch(),
         last.number if last else 0,
         last,
-        open_of_pipeline(project.storage, last),
+        open_of_pipeline(ledger, last),
+        ledger.rebuild_progress(),
     )
 
 
@@ -222,7 +227,7 @@ def view_summary(project: Project, name: str) -> ViewSummary:
     rebuild = last_rebuild(project.storage, name)
     if rebuild is None:
         return found
-    uid = Ledger(project.storage, accepted.resource.spec.source.pipeline).uid()
+    uid = Ledger(project.storage, accepted.resource.spec.source.pipeline).dataset_id()
     wanted = build_digest(accepted.resource.spec, uid, rebuild.number)
     rebuilding = read_build(project.storage, name, wanted)
     return replace(found, rebuild=rebuild, wanted=wanted, rebuilding=rebuilding)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from featurestore.arrivals.rebuild import Rebuilds
 from featurestore.errors import RequestError
 from featurestore.quarantine.dismissal import Dismissal, dismissals, try_dismiss
 from featurestore.quarantine.entries import entries, table_of
@@ -30,6 +31,7 @@ def dismiss(
     if not because.strip():
         raise RequestError("a dismissal needs a reason", where="--because", wanted="why it can be set aside")
     table = table_of(storage, kind, name)
+    generation = Rebuilds(storage, name).generation() if kind == "pipelines" else 0
     while table is not None:
         number = len(dismissals(storage, table)) + 1
         caught: dict[tuple[int, int], int] = {}
@@ -40,7 +42,9 @@ def dismiss(
         if not caught:
             return None
         closing = tuple((*key, rows) for key, rows in sorted(caught.items()))
-        dismissal = Dismissal(because=because.strip(), by=by, at_us=now_us, entries=closing)
+        dismissal = Dismissal(
+            because=because.strip(), by=by, at_us=now_us, entries=closing, generation=generation
+        )
         if try_dismiss(storage, table, number, dismissal):
             return dismissal
     return None

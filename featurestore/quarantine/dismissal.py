@@ -7,18 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from featurestore.arrivals.rebuild import Rebuilds
 from featurestore.resources.model import Model
 from featurestore.storage import paths
 from featurestore.storage.objects import Storage
 
 
 class Dismissal(Model):
-    """``entries``: ``(batch, file, rows)``; of a file as a whole, 0 rows. ``at_us``: UTC microseconds."""
+    """``entries``: ``(batch, file, rows)``; of a file as a whole, 0 rows. ``at_us``: UTC microseconds.
+
+    ``generation``: of the dataset then. What a later rebuild finds in the same file is another finding, and open.
+    """
 
     because: str
     by: str
     at_us: int
     entries: tuple[tuple[int, int, int], ...]
+    generation: int = 0
 
 
 def dismissals(storage: Storage, table: str) -> list[Dismissal]:
@@ -29,6 +34,25 @@ def dismissals(storage: Storage, table: str) -> list[Dismissal]:
     """
     folder = paths.dismissed(table)
     return [Dismissal.model_validate_json(storage.read(f"{folder}/{name}")) for name in storage.names(folder)]
+
+
+def standing(found: Sequence[Dismissal], rebuilds: Rebuilds) -> list[Dismissal]:
+    """The dismissals of a pipeline without what was run again since.
+
+    Raises:
+        StorageError: storage did not answer.
+    """
+
+    def stands(batch: int, generation: int) -> bool:
+        promoted = rebuilds.rebuilt_in(batch)
+        return promoted is None or promoted.number <= generation
+
+    return [
+        each.model_copy(
+            update={"entries": tuple(it for it in each.entries if stands(it[0], each.generation))}
+        )
+        for each in found
+    ]
 
 
 def try_dismiss(storage: Storage, table: str, number: int, dismissal: Dismissal) -> bool:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from featurestore.arrivals.ledger import Ledger
-from featurestore.quarantine.dismissal import Dismissal, closed, dismissals
+from featurestore.arrivals.rerun import runs_by_itself
+from featurestore.quarantine.dismissal import Dismissal, closed, dismissals, standing
 from featurestore.storage import paths
 from featurestore.storage.delta import BATCH, FILE, ROW, Table
 from featurestore.storage.objects import Storage
@@ -80,7 +81,8 @@ def entries(storage: Storage, kind: Literal["pipelines", "views"], name: str) ->
             found.rows += 1
     ledger = Ledger(storage, name) if kind == "pipelines" and caught else None
     path = table_of(storage, kind, name) if caught else None
-    gone = closed(dismissals(storage, path)) if path else {}
+    found_closed = dismissals(storage, path) if path else []
+    gone = closed(standing(found_closed, ledger.rebuilds) if ledger else found_closed)
     return [
         Quarantined(
             batch=batch,
@@ -133,7 +135,15 @@ def table_of(storage: Storage, kind: Literal["pipelines", "views"], name: str) -
 
 
 def _replayed_in(ledger: Ledger, uri: str, batch: int, file: int) -> int | None:
-    return next((known.batch for known in ledger.known(uri) if known.replays == (batch, file)), None)
+    known = ledger.known(uri)
+    promoted = ledger.rebuilds.rebuilt_in(batch)
+    for row in known:
+        if row.replays != (batch, file):
+            continue
+        # A rebuild runs the file where it first came: what it finds there is open, whatever was run again before.
+        if promoted is None or row.batch > promoted.last or runs_by_itself(row.replays, known):
+            return row.batch
+    return None
 
 
 def _read(

@@ -6,13 +6,14 @@ since is subtracted.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from featurestore.arrivals.ledger import Ledger
-from featurestore.arrivals.manifest import Manifest
+from featurestore.arrivals.manifest import Action, Manifest
 from featurestore.arrivals.result import BatchResult
 from featurestore.humanize import count
-from featurestore.quarantine.dismissal import closed, dismissals
+from featurestore.quarantine.dismissal import Dismissal, closed, dismissals, standing
 from featurestore.storage import paths
 from featurestore.storage.objects import Storage
 from featurestore.views.builds import BuildResult
@@ -35,7 +36,7 @@ class OpenQuarantine:
         return " and ".join(parts) or "nothing"
 
 
-def open_of_pipeline(storage: Storage, result: BatchResult | None) -> OpenQuarantine:
+def open_of_pipeline(ledger: Ledger, result: BatchResult | None) -> OpenQuarantine:
     """What is open after the pipeline's last batch.
 
     Raises:
@@ -43,7 +44,9 @@ def open_of_pipeline(storage: Storage, result: BatchResult | None) -> OpenQuaran
     """
     if result is None or not (result.open_files or result.open_rows):
         return OpenQuarantine()
-    found = dismissals(storage, paths.quarantine("pipelines", result.pipeline))
+    found = standing(
+        dismissals(ledger.storage, paths.quarantine("pipelines", result.pipeline)), ledger.rebuilds
+    )
     gone = [rows for each in found for _, _, rows in each.entries]
     done = closed(found)
     return OpenQuarantine(
@@ -75,19 +78,54 @@ def open_after(storage: Storage, manifest: Manifest, caught: dict[int, int]) -> 
         StorageError: storage did not answer.
     """
     ledger = Ledger(storage, manifest.pipeline)
-    before = ledger.result(manifest.number - 1) if manifest.number > 1 else None
+    before = ledger.counted(manifest.number - 1) if manifest.number > 1 else None
     files, rows = (before.open_files, before.open_rows) if before else (0, 0)
     done = None
     for entry in manifest.entries:
         if entry.replays is None:
             continue
         if done is None:
-            done = closed(dismissals(storage, paths.quarantine("pipelines", manifest.pipeline)))
+            done = _dismissed(ledger)
         batch, file = entry.replays
-        result = ledger.result(batch)
-        if entry.replays in done or result is None or file not in result.caught:
+        found = ledger.caught(batch)
+        if entry.replays in done or file not in found:
             continue
-        files -= result.caught[file] == 0
-        rows -= result.caught[file]
+        files -= found[file] == 0
+        rows -= found[file]
     whole = sum(n == 0 for n in caught.values())
     return max(0, files + whole), max(0, rows + sum(caught.values()))
+
+
+def open_in_all(
+    ledger: Ledger,
+    manifests: Mapping[int, Manifest],
+    caught: Mapping[int, Mapping[int, int]],
+    rebuilt: Callable[[int], bool],
+) -> tuple[int, int]:
+    """Files and rows that are open when ``caught`` is what is in quarantine of each batch, dismissals left aside.
+
+    So a rebuild counts, which changes what batches long ago had caught. ``rebuilt``: whether it ran a batch again; then
+    only what had been refused unread is still closed by having been run again from quarantine.
+
+    Raises:
+        StorageError: storage did not answer.
+    """
+    files = sum(n == 0 for found in caught.values() for n in found.values())
+    rows = sum(n for found in caught.values() for n in found.values())
+    done = _dismissed(ledger)
+    for manifest in manifests.values():
+        for entry in manifest.entries:
+            if entry.replays is None:
+                continue
+            batch, file = entry.replays
+            found = caught.get(batch, {})
+            was_refused_unread = manifests[batch].entries[file].action is Action.REJECT
+            if file in found and (was_refused_unread if rebuilt(batch) else entry.replays not in done):
+                files -= found[file] == 0
+                rows -= found[file]
+    return max(0, files), max(0, rows)
+
+
+def _dismissed(ledger: Ledger) -> dict[tuple[int, int], Dismissal]:
+    found = dismissals(ledger.storage, paths.quarantine("pipelines", ledger.pipeline))
+    return closed(standing(found, ledger.rebuilds))

@@ -12,9 +12,11 @@ from featurestore.reconcile.steps import (
     CloseBatch,
     Plan,
     Promote,
+    PromoteRebuild,
     Publish,
     Retire,
     RunBatch,
+    RunPiece,
     Step,
     WriteCheckpoint,
 )
@@ -32,6 +34,12 @@ class Applier(Protocol):
 
     def run(self, step: RunBatch) -> bool:
         """Run a batch."""
+
+    def run_piece(self, step: RunPiece) -> bool:
+        """Run a piece of a rebuild."""
+
+    def promote_rebuild(self, step: PromoteRebuild) -> bool:
+        """Put what a rebuild came to in the place of history."""
 
     def checkpoint(self, step: WriteCheckpoint) -> bool:
         """Sum up the ledger."""
@@ -56,6 +64,10 @@ def apply(step: Step, applier: Applier) -> bool:
             return applier.close(step)
         case RunBatch():
             return applier.run(step)
+        case RunPiece():
+            return applier.run_piece(step)
+        case PromoteRebuild():
+            return applier.promote_rebuild(step)
         case WriteCheckpoint():
             return applier.checkpoint(step)
         case BuildView():

@@ -8,7 +8,7 @@ from featurestore.humanize import format_time, sentence
 from featurestore.reconcile.conditions import Condition, ConditionType, false, true, unknown
 from featurestore.reconcile.reasons import Reason
 from featurestore.reconcile.state import Observed
-from featurestore.reconcile.steps import Step, WriteCheckpoint, describe
+from featurestore.reconcile.steps import RunPiece, Step, WriteCheckpoint, describe
 from featurestore.retry import FailureStreak
 
 Explanation = tuple[Reason, str]
@@ -70,6 +70,14 @@ class PlanDraft:
             return False
         self.steps.append(step)
         return True
+
+    def add_piece(self, step: RunPiece, failed: FailureStreak | None) -> bool:
+        """As :meth:`add_step`; a failure of what stands in nobody's way is told only if nothing else fails."""
+        before = self.failing, self._failing_key
+        added = self.add_step(step, failed)
+        if before[0] is not None:
+            self.failing, self._failing_key = before
+        return added
 
     def note_failed_look(self, attempt: FailureStreak) -> Explanation:
         """Note that a look failed; reason and message."""

@@ -32,7 +32,7 @@ def observe_pipeline(ledger: Ledger, result: BatchResult | None, backlog: Backlo
     """
     head, done = ledger.last_batch(), result.number if result else 0
     return ObservedPipeline(
-        uid=ledger.uid(),
+        uid=ledger.dataset_id(),
         head=head,
         done=done,
         isolation=ledger.isolation(done + 1) if head > done else Isolation(),
@@ -43,8 +43,9 @@ def observe_pipeline(ledger: Ledger, result: BatchResult | None, backlog: Backlo
         source=backlog.failure if backlog else None,
         files_refused=result.files_refused if result else {},
         took_nothing=result is not None and result.took_nothing,
-        quarantine=open_of_pipeline(ledger.storage, result),
+        quarantine=open_of_pipeline(ledger, result),
         rows_refused=result.broken if result else {},
+        rebuild=ledger.rebuild_progress(),
     )
 
 
@@ -82,7 +83,7 @@ def observe_view(
     uid: str,
     published: Callable[[str, Collection[str]], Mapping[str, OnlineVersion] | FailureStreak],
 ) -> ObservedView:
-    """What there is of the view. ``uid``: of its pipeline's ledger.
+    """What there is of the view. ``uid``: of its pipeline's dataset.
 
     ``published``: as :class:`OnlineVersions`, or the failure of the online store that stands.
 

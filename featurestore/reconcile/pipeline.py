@@ -12,7 +12,7 @@ from featurestore.reconcile.draft import PlanDraft
 from featurestore.reconcile.reasons import Reason
 from featurestore.reconcile.refusals import nothing_taken, quarantine_condition, told
 from featurestore.reconcile.state import ObservedPipeline
-from featurestore.reconcile.steps import CloseBatch, RunBatch, WriteCheckpoint
+from featurestore.reconcile.steps import CloseBatch, PromoteRebuild, RunBatch, RunPiece, WriteCheckpoint
 from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline
 from featurestore.resources.data_pipeline import Suspend
@@ -50,7 +50,8 @@ class _PipelinePlan:
             reachable = unknown("SourceReachable", Reason.SUSPENDED, "Not listed while it is suspended.")
         else:
             reachable = self._source()
-            ready = self._work()
+            promotes = self._promote()
+            ready = self._rebuilding(self._work(held=promotes), promotes=promotes)
         there, degraded = self.there, self.part.degraded()
         if there.took_nothing and there.quarantine.last:
             # The next batches will fare like the last one, until somebody changes something.
@@ -92,8 +93,31 @@ class _PipelinePlan:
             f"`featurestore quarantine ls {self.name}` shows them.",
         )
 
-    def _work(self) -> Condition:
-        """Run the next batch, or close the open one; the ``Ready`` condition."""
+    def _promote(self) -> bool:
+        """Promote the rebuild if all of it is there. True while batches wait for that, so that it catches up."""
+        rebuild = self.there.rebuild
+        if rebuild is None or rebuild.due is not None:
+            return False
+        step = PromoteRebuild(self.name, rebuild.rebuild.number, self.there.done)
+        return self.part.add_step(step) or self.part.is_under_way(step.key)
+
+    def _rebuilding(self, ready: Condition, *, promotes: bool) -> Condition:
+        """Run the next piece of the rebuild; ``Ready`` with how far that is. What is read is whole meanwhile."""
+        rebuild = self.there.rebuild
+        if rebuild is None:
+            return ready
+        if rebuild.due is not None:
+            self.part.add_piece(
+                RunPiece(self.name, rebuild.rebuild.number, rebuild.due, rebuild.isolation.turn),
+                rebuild.isolation.streak,
+            )
+        message = f"{ready.message.rstrip('.')}. Rebuilding history: {rebuild}."
+        if not promotes and self.part.blocked is None:
+            self.part.blocked = true("Progressing", Reason.REBUILDING, f"Rebuilding history: {rebuild}.")
+        return ready.model_copy(update={"message": message})
+
+    def _work(self, *, held: bool) -> Condition:
+        """Run the next batch, or close the open one; the ``Ready`` condition. ``held``: no batch begins now."""
         there, part = self.there, self.part
         if there.checkpoint_is_due:
             part.add_step(WriteCheckpoint(self.name))
@@ -101,7 +125,8 @@ class _PipelinePlan:
             return self._close()
         found = there.isolation
         step = RunBatch(self.name, there.done + 1, self.accepted.digest, found.turn)
-        part.add_step(step, found.streak)
+        if not held:
+            part.add_step(step, found.streak)
         if found.halved and found.last_crash is not None:
             return self._isolating(step.number)
         state = "is being run" if part.is_under_way(step.key) else "is to be run"

@@ -34,6 +34,7 @@ class Reason(StrEnum):
     ONLINE_UNAVAILABLE = "OnlineUnavailable"
     PIPELINE_MISSING = "PipelineMissing"
     PUBLISHING = "Publishing"
+    REBUILDING = "Rebuilding"
     RESOURCE_MISSING = "ResourceMissing"
     RETRYING = "Retrying"
     RUNNING = "Running"

@@ -4,8 +4,9 @@ Level-based: it looks at what is, never at what happened, so a lost event, a res
 changes nothing. When all that is wanted is there, the plan has no step.
 
 For a pipeline, in this order: run the batches that have a manifest, one after the other; then close the open
-batch. For a view: bring the build that serves and the build that is wanted up to the dataset, publish them,
-promote to the wanted one when it is complete, and remove from the online store what nothing reads.
+batch. A rebuild goes on beside that, piece by piece, and is promoted between two batches. For a view: bring the build
+that serves and the build that is wanted up to the dataset, publish them, promote to the wanted one when it is complete,
+and remove from the online store what nothing reads.
 
 It plans for the resources that are desired, all or a single one, and reads of others only what was observed of
 them: of a view its source, of a pipeline those that it looks up. What is under way already is not planned again.
@@ -17,7 +18,7 @@ from featurestore.reconcile.draft import PlanDraft
 from featurestore.reconcile.pipeline import CONDITIONS as OF_PIPELINES
 from featurestore.reconcile.pipeline import plan_pipeline
 from featurestore.reconcile.state import Desired, Observed
-from featurestore.reconcile.steps import Plan, RunBatch, Step
+from featurestore.reconcile.steps import Plan, RunBatch, RunPiece, Step
 from featurestore.reconcile.view import CONDITIONS as OF_VIEWS
 from featurestore.reconcile.view import plan_view
 
@@ -54,7 +55,7 @@ def reconcile(desired: Desired, observed: Observed, now_us: int) -> Plan:
 
 
 def _has_crashed(step: Step) -> bool:
-    return isinstance(step, RunBatch) and step.turn > 0
+    return isinstance(step, RunBatch | RunPiece) and step.turn > 0
 
 
 def _lookups_first(desired: Desired) -> list[str]:

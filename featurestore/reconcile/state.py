@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from featurestore.arrivals.isolation import Isolation
 from featurestore.arrivals.manifest import OpenBatch
+from featurestore.arrivals.rebuild import RebuildProgress
 from featurestore.quarantine.tally import OpenQuarantine
 from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline, FeatureView, FeatureViewSpec
@@ -33,12 +34,13 @@ class Desired:
 class ObservedPipeline:
     """What there is of one pipeline.
 
-    ``uid``: of its ledger. ``head``: greatest manifest; ``done``: greatest batch with a result;
+    ``uid``: of its dataset, which is another one after each rebuild.
+    ``head``: greatest manifest; ``done``: greatest batch with a result;
     ``dataset_version``: what that batch committed, None before the first. ``checkpoint_is_due``: of the
     ledger. ``open``: what the next batch would take; ``full``: nothing more fits into it.
     ``source``: why the source cannot be listed. ``files_refused``, ``rows_refused``: what batch ``done`` refused,
     rule to number. ``took_nothing``: whether that batch took no row, and refused some. ``quarantine``: what is open.
-    ``isolation``: which attempt at batch ``done + 1`` is due.
+    ``isolation``: which attempt at batch ``done + 1`` is due. ``rebuild``: the one that is under way.
     """
 
     uid: str
@@ -54,6 +56,7 @@ class ObservedPipeline:
     quarantine: OpenQuarantine = field(default_factory=OpenQuarantine)
     rows_refused: Mapping[str, int] = field(default_factory=dict)
     isolation: Isolation = field(default_factory=Isolation)
+    rebuild: RebuildProgress | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,33 @@ class RunBatch:
 
 
 @dataclass(frozen=True, slots=True)
+class RunPiece:
+    """Run the piece of a rebuild that begins with batch ``number``. ``turn``: as of a batch."""
+
+    pipeline: str
+    rebuild: int
+    number: int
+    turn: int = 0
+
+    @property
+    def key(self) -> str:
+        return f"piece/{self.pipeline}/{self.rebuild}/{self.number}/{self.turn}"
+
+
+@dataclass(frozen=True, slots=True)
+class PromoteRebuild:
+    """Put what a rebuild came to in the place of history. ``last``: the last batch that was committed."""
+
+    pipeline: str
+    rebuild: int
+    last: int
+
+    @property
+    def key(self) -> str:
+        return f"rebuild/{self.pipeline}/{self.rebuild}"
+
+
+@dataclass(frozen=True, slots=True)
 class WriteCheckpoint:
     """Sum up the arrivals of all batches so far, so that the next start is quick."""
 
@@ -107,7 +134,17 @@ class Retire:
         return f"retire/{self.view}/{self.digest}"
 
 
-Step = CloseBatch | RunBatch | WriteCheckpoint | BuildView | Publish | Promote | Retire
+Step = (
+    CloseBatch
+    | RunBatch
+    | RunPiece
+    | PromoteRebuild
+    | WriteCheckpoint
+    | BuildView
+    | Publish
+    | Promote
+    | Retire
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +173,10 @@ def describe(step: Step) -> str:
             return f"close batch {step.number} of {step.pipeline}"
         case RunBatch():
             return f"run batch {step.number} of {step.pipeline}"
+        case RunPiece():
+            return f"run batch {step.number} of {step.pipeline} again, for rebuild {step.rebuild}"
+        case PromoteRebuild():
+            return f"promote rebuild {step.rebuild} of {step.pipeline}"
         case WriteCheckpoint():
             return f"checkpoint the ledger of {step.pipeline}"
         case BuildView():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from featurestore.arrivals.rebuild import earlier_histories
 from featurestore.humanize import format_time
 from featurestore.reconcile.conditions import Condition, ConditionType, false, true, unknown
 from featurestore.reconcile.draft import PlanDraft
@@ -70,6 +71,15 @@ class _ViewPlan:
             self.serving is not None
             and old is not None
             and build_digest(old, self.source.uid) == without_rebuild(self.serving)
+        )
+        # All that readers find is in the history that replaced it, too.
+        self.replaced = (
+            not self.same_dataset
+            and old is not None
+            and any(
+                build_digest(old, uid) == without_rebuild(self.serving or "")
+                for uid in earlier_histories(self.source.uid)
+            )
         )
         # What readers find is right while it is rebuilt: how it fares is told apart.
         rebuilding = self.serving is not None and without_rebuild(self.serving) == without_rebuild(
@@ -141,7 +151,7 @@ class _ViewPlan:
             return False
         before = self.observed.builds.get(now.digest) if now is not None and self.same_dataset else None
         if now is not None and not self.same_dataset:
-            enough = self.to_version
+            enough = None if self.replaced else self.to_version
         else:
             enough = before.source_version if before is not None else None
         if enough is not None and build.source_version < enough:
@@ -232,7 +242,8 @@ class _ViewPlan:
         for condition in (materialized, synced):
             if condition.status != "True":
                 keeps = self.serving is not None and self.serving != self.shown
-                more = " Readers use the previous definition meanwhile." if keeps else ""
+                what = "history" if self.replaced else "definition"
+                more = f" Readers use the previous {what} meanwhile." if keeps else ""
                 return condition.model_copy(update={"type": "Ready", "message": condition.message + more})
         if self._promotable(self.shown) or self.serving != self.shown:
             return self.draft.unready(Reason.PROMOTING, "Readers are about to read the new definition.")

@@ -111,6 +111,11 @@ class Observer:
         most = self._desired.pipelines[pipeline].resource.spec.resources.memory_limit
         return most is not None and limits.memory_bytes is not None and limits.memory_bytes < most
 
+    def pipeline_limits(self, pipeline: str) -> Limits:
+        """What a step for a pipeline may take that reads no file."""
+        spec = self._desired.pipelines[pipeline].resource.spec
+        return Limits(laptop_memory(spec.resources, 0), spec.job.active_deadline.total_seconds())
+
     def limits(self, view: str) -> Limits:
         """What a step for a view may take."""
         spec = self._desired.views[view].resource.spec

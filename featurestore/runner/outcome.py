@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from featurestore.arrivals.manifest import Manifest
-from featurestore.arrivals.result import BatchResult, PartResult
+from featurestore.arrivals.result import BatchResult, PartResult, PieceResult, RebuildResult
 from featurestore.humanize import count, format_time, sentence, size
-from featurestore.reconcile.steps import CloseBatch, Promote, Publish, RunBatch, Step, WriteCheckpoint
+from featurestore.reconcile.steps import (
+    CloseBatch,
+    Promote,
+    PromoteRebuild,
+    Publish,
+    RunBatch,
+    RunPiece,
+    Step,
+    WriteCheckpoint,
+)
 from featurestore.retry import FailureStreak
 from featurestore.runner.journal import Event, Subject
 from featurestore.views.builds import BuildResult, PublishResult
 
-StepOutcome = Manifest | BatchResult | PartResult | BuildResult | PublishResult | None
+StepOutcome = (
+    Manifest | BatchResult | PartResult | PieceResult | RebuildResult | BuildResult | PublishResult | None
+)
 
 
 def subject_of(step: Step) -> tuple[Subject, str]:
     """Which resource the step is about."""
-    if isinstance(step, CloseBatch | RunBatch | WriteCheckpoint):
+    if isinstance(step, CloseBatch | RunBatch | RunPiece | PromoteRebuild | WriteCheckpoint):
         return "pipeline", step.pipeline
     return "view", step.view
 
@@ -37,6 +48,10 @@ def outcome_event(step: Step, outcome: StepOutcome, now_us: int) -> Event | None
                 "PartRead",
                 f"batch {outcome.number}, halved: {files} read, {count(outcome.rows_read, 'row')}",
             )
+        case PieceResult():
+            what, message = "PieceRun", _piece(outcome)
+        case RebuildResult():
+            what, message = "Rebuilt", _rebuilt(outcome)
         case BuildResult():
             rows = count(outcome.rows, "row")
             what, message = "Built", f"offline commit {outcome.source_version}: {rows}{_quarantined(outcome)}"
@@ -81,6 +96,35 @@ def _batch(result: BatchResult) -> str:
         )
     if result.caught:
         message += f". See `featurestore quarantine ls {result.pipeline}`"
+    return message
+
+
+def _piece(result: PieceResult) -> str:
+    if result.last < result.first:
+        return (
+            f"rebuild {result.rebuild}: batch {result.first}, halved: {count(result.rows_read, 'row')} read"
+        )
+    batches = f"batch {result.first}"
+    if result.last > result.first:
+        batches = f"batches {result.first} to {result.last}"
+    message = f"rebuild {result.rebuild}: {batches} again, {count(result.rows, 'row')}"
+    if result.rows_quarantined:
+        message += f", {count(result.rows_quarantined, 'row')} in quarantine"
+    if result.files_quarantined:
+        message += f", {count(result.files_quarantined, 'file')} in quarantine"
+    return message
+
+
+def _rebuilt(result: RebuildResult) -> str:
+    message = (
+        f"rebuild {result.rebuild} is promoted, as commit {result.dataset_version}: history up to batch {result.last} "
+        f"is what it came to, {count(result.rows, 'row')}. Views are built anew"
+    )
+    if result.open_files or result.open_rows:
+        parts = [count(n, noun) for n, noun in ((result.open_files, "file"), (result.open_rows, "row")) if n]
+        message += (
+            f". In quarantine: {' and '.join(parts)}, see `featurestore quarantine ls {result.pipeline}`"
+        )
     return message
 
 

@@ -107,7 +107,7 @@ class Runner:
     def _forget(self, desired: Desired) -> None:
         """What was remembered of a resource that is gone, or is another one now, says nothing of it."""
         for name in self._observer.begun_anew:
-            steps = tuple(f"{kind}/{name}/" for kind in ("close", "batch", "checkpoint"))
+            steps = tuple(f"{kind}/{name}/" for kind in ("close", "batch", "piece", "rebuild", "checkpoint"))
             for key in [key for key in self._applier.attempts if f"{key}/".startswith(steps)]:
                 del self._applier.attempts[key]
             self._statuses.pop(("pipelines", name), None)

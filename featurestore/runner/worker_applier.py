@@ -5,26 +5,37 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from featurestore.arrivals.crash import is_from_outside
-from featurestore.arrivals.isolation import Trial
+from featurestore.arrivals.isolation import Isolation, Trial
 from featurestore.arrivals.manifest import Manifest
-from featurestore.arrivals.result import BatchResult
+from featurestore.arrivals.result import BatchResult, RebuildResult
 from featurestore.errors import Conflict, Crash, OutOfMemory, foreseen
 from featurestore.failpoint import hit
 from featurestore.failure import as_failure
-from featurestore.protocol import BatchRequest, BuildRequest, EngineResult, PublishRequest, Request
+from featurestore.protocol import (
+    BatchRequest,
+    BuildRequest,
+    EngineResult,
+    PromoteRebuildRequest,
+    PublishRequest,
+    RebuildRequest,
+    Request,
+)
 from featurestore.reconcile.steps import (
     BuildView,
     CloseBatch,
     Promote,
+    PromoteRebuild,
     Publish,
     Retire,
     RunBatch,
+    RunPiece,
     Step,
     WriteCheckpoint,
     describe,
 )
 from featurestore.registry.project import Project
 from featurestore.retry import FailureStreak
+from featurestore.runner.guard import Limits
 from featurestore.runner.listener import Listener
 from featurestore.runner.observer import Observer
 from featurestore.runner.outcome import StepOutcome, failure_event, outcome_event, subject_of
@@ -63,6 +74,18 @@ class WorkerApplier:
     def run(self, step: RunBatch) -> bool:
         return self._try(step, lambda: self._run(step))
 
+    def run_piece(self, step: RunPiece) -> bool:
+        return self._try(step, lambda: self._run_piece(step))
+
+    def promote_rebuild(self, step: PromoteRebuild) -> bool:
+        request = PromoteRebuildRequest(root=self._storage.root, pipeline=step.pipeline, rebuild=step.rebuild)
+
+        def ask() -> EngineResult:
+            limits = self._observer.pipeline_limits(step.pipeline)
+            return self._worker.run(request, lambda progress: self._listener.progress(step, progress), limits)
+
+        return self._try(step, ask)
+
     def checkpoint(self, step: WriteCheckpoint) -> bool:
         return self._try(step, self._observer.ledger(step.pipeline).checkpoint)
 
@@ -95,7 +118,6 @@ class WorkerApplier:
         """Run the batch, or the part of it that is due; a crash is recorded, and decides what is attempted next."""
         ledger = self._observer.ledger(step.pipeline)
         isolation = ledger.isolation(step.number)
-        limits = self._observer.batch_limits(step.pipeline, step.number, isolation)
         request = BatchRequest(
             root=self._storage.root,
             base=self._folder,
@@ -103,23 +125,68 @@ class WorkerApplier:
             number=step.number,
             turn=step.turn,
         )
+
+        def record(crash: Crash, limits: Limits) -> None:
+            if isolation.turn == step.turn and isolation.first < isolation.stop:
+                ledger.try_trial(step.number, step.turn, self._trial(step, isolation, crash, limits))
+
+        return self._guarded(step, request, step.number, isolation, record)
+
+    def _run_piece(self, step: RunPiece) -> EngineResult:
+        """Run the piece; a crash is recorded of the batch that it had come to."""
+        ledger = self._observer.ledger(step.pipeline)
+        at = ledger.rebuild_progress()
+        if at is None or at.due is None:
+            raise Conflict("this rebuild needs nothing to be run any more")
+        request = RebuildRequest(
+            root=self._storage.root,
+            base=self._folder,
+            pipeline=step.pipeline,
+            rebuild=step.rebuild,
+            number=step.number,
+            turn=step.turn,
+        )
+
+        def record(crash: Crash, limits: Limits) -> None:
+            now = ledger.rebuild_progress()
+            if now is None or now.due is None or now.rebuild.number != step.rebuild:
+                return
+            isolation = now.isolation
+            # Batches that passed before it are kept: it died in the one that is due now.
+            began = (now.due, isolation.turn) == (step.number, step.turn) or now.due > step.number
+            if began and isolation.first < isolation.stop:
+                trial = self._trial(step, isolation, crash, limits)
+                ledger.rebuilds.trials(step.rebuild).append(now.due, isolation.turn, trial)
+
+        return self._guarded(step, request, at.due, at.isolation, record)
+
+    def _guarded(
+        self,
+        step: RunBatch | RunPiece,
+        request: Request,
+        number: int,
+        isolation: Isolation,
+        record: Callable[[Crash, Limits], None],
+    ) -> EngineResult:
+        limits = self._observer.batch_limits(step.pipeline, number, isolation)
         try:
             return self._worker.run(request, lambda progress: self._listener.progress(step, progress), limits)
         except Crash as crash:
-            if isolation.turn == step.turn and isolation.first < isolation.stop:
-                hit("before-crash")
-                grows = isinstance(crash, OutOfMemory) and self._observer.may_grow(step.pipeline, limits)
-                trial = Trial(
-                    first=isolation.first,
-                    stop=isolation.stop,
-                    ended_us=self._clock(),
-                    crash=as_failure(crash),
-                    outside=is_from_outside(as_failure(crash)),
-                    wants_memory=grows,
-                )
-                ledger.try_trial(step.number, step.turn, trial)
-                hit("after-crash")
+            hit("before-crash")
+            record(crash, limits)
+            hit("after-crash")
             raise
+
+    def _trial(self, step: RunBatch | RunPiece, isolation: Isolation, crash: Crash, limits: Limits) -> Trial:
+        grows = isinstance(crash, OutOfMemory) and self._observer.may_grow(step.pipeline, limits)
+        return Trial(
+            first=isolation.first,
+            stop=isolation.stop,
+            ended_us=self._clock(),
+            crash=as_failure(crash),
+            outside=is_from_outside(as_failure(crash)),
+            wants_memory=grows,
+        )
 
     def _ask(self, step: BuildView | Publish, request: Request) -> bool:
         def ask() -> EngineResult:
@@ -149,6 +216,8 @@ class WorkerApplier:
             if isinstance(outcome, BatchResult) and outcome.files_quarantined:
                 known = self.refused.get(outcome.pipeline, 0)
                 self.refused[outcome.pipeline] = known + outcome.files_quarantined
+            if isinstance(outcome, RebuildResult) and outcome.open_files:
+                self.refused[outcome.pipeline] = outcome.open_files
             event = outcome_event(step, outcome, self._clock())
             if event is not None:
                 self._listener.happened(event)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC
@@ -60,6 +60,7 @@ class Table:
         self.storage = storage
         self.path = path
         self._delta = delta
+        self._planned: pa.Schema | None = None
 
     @classmethod
     def open(cls, storage: Storage, path: str, version: int | None = None) -> Table | None:
@@ -124,7 +125,13 @@ class Table:
         """Arrow schema: strings as ``string``, times as ``timestamp[us, UTC]``."""
         import pyarrow as pa
 
-        return pa.schema(self._delta.schema().to_arrow())
+        return self._planned or pa.schema(self._delta.schema().to_arrow())
+
+    def planned(self, schema: pa.Schema) -> Table:
+        """The table as if it had this schema: for data files that are written before the commit that brings it."""
+        table = Table(self.storage, self.path, self._delta)
+        table._planned = schema
+        return table
 
     def committed(self, app_id: str) -> int:
         """The greatest batch number that this application committed; 0 if none."""
@@ -188,16 +195,20 @@ class Table:
         add: Sequence[DataFile] = (),
         remove: Sequence[DataFile] = (),
         metadata: Mapping[str, str],
+        also: Iterable[tuple[str, int]] = (),
+        schema: pa.Schema | None = None,
     ) -> Table:
         """The table after one atomic commit of files and the application transaction ``(app_id, number)``.
 
         ``number`` must be greater than ``committed(app_id)`` of this version: look before you commit.
+        ``also``: transactions of other applications; if one of these commits meanwhile, this commit fails.
+        ``schema``: all files that were there are removed, and this is the table's schema from now on.
 
         Raises:
             Conflict: another writer committed this application's transaction, or removed one of the files,
                 since this version. Open the table again and look.
         """
-        from deltalake import CommitProperties, Transaction
+        from deltalake import CommitProperties, Schema, Transaction
         from deltalake.exceptions import CommitFailedError, DeltaError
         from deltalake.transaction import AddAction, RemoveAction
 
@@ -216,14 +227,16 @@ class Table:
             for file in add
         ]
         actions += [RemoveAction(file.path, True, now_ms, file.size_bytes, {}) for file in remove]
+        # Never a smaller number than is there.
+        others = [Transaction(other, max(least, self.committed(other))) for other, least in also]
         try:
             self._delta.create_write_transaction(
                 actions=actions,
-                mode="append",
-                schema=self._delta.schema(),
+                mode="append" if schema is None else "overwrite",
+                schema=self._delta.schema() if schema is None else Schema.from_arrow(schema),
                 commit_properties=CommitProperties(
                     custom_metadata=dict(metadata),
-                    app_transactions=[Transaction(app_id, number)],
+                    app_transactions=[Transaction(app_id, number), *others],
                 ),
             )
         except CommitFailedError as error:

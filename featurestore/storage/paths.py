@@ -9,8 +9,13 @@ registry/{pipelines,views}/<name>/status.json      its conditions, as a runner l
 ledger/<pipeline>/ledger.json                      the ledger's uid: the application id of every commit
 ledger/<pipeline>/manifests/<n div 1000>/<n>.json  the intent of batch n; never changes
 ledger/<pipeline>/results/<n div 1000>/<n>.json    what batch n became, for those who load no data engine
-ledger/<pipeline>/trials/<n>/<turn>.json           how an attempt at batch n or a part of it ended, if one crashed
-ledger/<pipeline>/schemas/<n>.json                 what source files look like since batch n, if it changed that
+ledger/<pipeline>/trials/<g>/<n>/<turn>.json       how an attempt at batch n or a part of it ended, if one crashed
+ledger/<pipeline>/schemas/<g>/<n>.json             what source files look like since batch n, if it changed that
+ledger/<pipeline>/rebuilds/<r>/intent.json         what rebuild r runs again, under which spec; never changes
+ledger/<pipeline>/rebuilds/<r>/batches/<n div 1000>/<n>.json  what batch n came to in it
+ledger/<pipeline>/rebuilds/<r>/trials/<n>/<turn>.json         as above, of an attempt within it
+ledger/<pipeline>/rebuilds/<r>/decision.json       whether it is to be promoted, or was given up
+ledger/<pipeline>/rebuilds/<r>/promoted.json       what the dataset has been since; g is the greatest such r, or 0
 ledger/<pipeline>/checkpoints/<n>.tsv.gz           arrivals of batches 1 … n, sorted by URI
 ledger/<pipeline>/retimed.tsv.gz                   local files with another time and the same bytes; may be lost
 datasets/<pipeline>/                               Delta table: cleaned rows
@@ -83,12 +88,24 @@ def result(pipeline: str, n: int) -> str:
     return f"ledger/{pipeline}/results/{shelf(n)}/{number(n)}.json"
 
 
-def trial(pipeline: str, n: int, turn: int) -> str:
-    return f"ledger/{pipeline}/trials/{number(n)}/{turn:06d}.json"
+def trials(pipeline: str, generation: int) -> str:
+    return f"ledger/{pipeline}/trials/{generation:06d}"
 
 
-def schemas(pipeline: str) -> str:
-    return f"ledger/{pipeline}/schemas"
+def trial(folder: str, n: int, turn: int) -> str:
+    return f"{folder}/{number(n)}/{turn:06d}.json"
+
+
+def schemas(pipeline: str, generation: int) -> str:
+    return f"ledger/{pipeline}/schemas/{generation:06d}"
+
+
+def rebuild(pipeline: str, r: int) -> str:
+    return f"ledger/{pipeline}/rebuilds/{r:06d}"
+
+
+def rebuilt_batch(pipeline: str, r: int, n: int) -> str:
+    return f"{rebuild(pipeline, r)}/batches/{shelf(n)}/{number(n)}.json"
 
 
 def checkpoint(pipeline: str, n: int) -> str:

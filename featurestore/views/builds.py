@@ -119,7 +119,7 @@ def record_build(storage: Storage, result: BuildResult) -> None:
 
 
 def wanted_build(storage: Storage, accepted: Accepted[FeatureView], uid: str) -> str:
-    """Digest of the build that the view is to be read from. ``uid``: of its pipeline's ledger.
+    """Digest of the build that the view is to be read from. ``uid``: of its pipeline's dataset.
 
     Raises:
         StorageError: storage did not answer.
@@ -129,7 +129,7 @@ def wanted_build(storage: Storage, accepted: Accepted[FeatureView], uid: str) ->
 
 
 def _uid(storage: Storage, accepted: Accepted[FeatureView]) -> str:
-    return Ledger(storage, accepted.resource.spec.source.pipeline).uid()
+    return Ledger(storage, accepted.resource.spec.source.pipeline).dataset_id()
 
 
 def definition(storage: Storage, view: str, digest: str) -> Accepted[FeatureView]:

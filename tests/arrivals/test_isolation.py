@@ -135,7 +135,7 @@ def test_a_killer_is_quarantined_with_what_was_seen(kind: str, rule: str) -> Non
 
 def test_of_two_who_record_the_same_attempt_one_is_first_and_both_see_its_trial(tmp_path: Path) -> None:
     storage = Storage(str(tmp_path))
-    ours, theirs = Trials(storage, "events"), Trials(storage, "events")
+    ours, theirs = Trials(storage, "trials"), Trials(storage, "trials")
     assert ours.append(3, 0, crashed(isolate(2, [])))
     assert not theirs.append(3, 0, Trial(first=0, stop=2, ended_us=9))
     assert ours.read(3) == theirs.read(3) == (crashed(isolate(2, [])),)
@@ -144,6 +144,6 @@ def test_of_two_who_record_the_same_attempt_one_is_first_and_both_see_its_trial(
 
 def test_a_trial_that_cannot_be_read_says_what_to_delete(tmp_path: Path) -> None:
     storage = Storage(str(tmp_path))
-    storage.replace(paths.trial("events", 3, 0), b"{")
+    storage.replace(paths.trial("trials", 3, 0), b"{")
     with pytest.raises(StorageError, match=r"Delete the folder .*trials/000000000003:"):
-        Trials(storage, "events").read(3)
+        Trials(storage, "trials").read(3)

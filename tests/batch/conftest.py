@@ -133,6 +133,19 @@ def maker() -> type[Pipeline]:
 
 
 @pytest.fixture
+def pair(maker: Any, tmp_path: Path) -> Callable[..., tuple[Any, Any]]:
+    """A pipeline with files, and a fresh one that reads the same files under another spec."""
+
+    def make(old: dict[str, Any], new: dict[str, Any]) -> tuple[Any, Any]:
+        return (
+            maker(str(tmp_path / "old"), tmp_path / "raw", old),
+            maker(str(tmp_path / "fresh"), tmp_path / "raw", new),
+        )
+
+    return make
+
+
+@pytest.fixture
 def command() -> Callable[[BatchRequest], list[str]]:
     """Arguments of Python for a process that runs one request."""
 

@@ -22,7 +22,15 @@ from featurestore import failpoint
 from featurestore.arrivals.ledger import Ledger
 from featurestore.client.connection import Store
 from featurestore.online.publish import run_publish
-from featurestore.protocol import BatchRequest, BuildRequest, EngineResult, Request
+from featurestore.protocol import (
+    BatchRequest,
+    BuildRequest,
+    EngineResult,
+    PromoteRebuildRequest,
+    PublishRequest,
+    RebuildRequest,
+    Request,
+)
 from featurestore.registry.project import open_project
 from featurestore.resources import DataPipeline, FeatureView
 from featurestore.resources.outputs import build_digest
@@ -31,6 +39,8 @@ from featurestore.runner.runner import Runner
 from featurestore.storage.delta import Table
 from featurestore.storage.objects import Storage
 from featurestore_transforms.batch.batch import run_batch
+from featurestore_transforms.batch.promotion import promote_rebuild
+from featurestore_transforms.batch.rebuilding import run_piece
 from featurestore_transforms.views.build import run_build
 
 SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
@@ -69,11 +79,17 @@ class _Here:
         def report(_: object) -> None:
             progress({})
 
-        if isinstance(request, BatchRequest):
-            return run_batch(self._storage, request, report)
-        if isinstance(request, BuildRequest):
-            return run_build(self._storage, request, report)
-        return run_publish(self._storage, request, self._clock())
+        match request:
+            case BatchRequest():
+                return run_batch(self._storage, request, report)
+            case RebuildRequest():
+                return run_piece(self._storage, request, report)
+            case PromoteRebuildRequest():
+                return promote_rebuild(self._storage, request)
+            case BuildRequest():
+                return run_build(self._storage, request, report)
+            case PublishRequest():
+                return run_publish(self._storage, request, self._clock())
 
 
 class _NoWaiting:
@@ -164,7 +180,7 @@ class Laptop:
     def build(self, view: str) -> str:
         """Digest of the build that the view is to be read from."""
         accepted = self.project.registry.all(FeatureView)[view].resource.spec
-        return build_digest(accepted, self.ledger(accepted.source.pipeline).uid())
+        return build_digest(accepted, self.ledger(accepted.source.pipeline).dataset_id())
 
     def store(self, at: datetime) -> Store:
         """The client, as a reader has it at that time."""

@@ -12,9 +12,11 @@ from featurestore.reconcile.steps import (
     BuildView,
     CloseBatch,
     Promote,
+    PromoteRebuild,
     Publish,
     Retire,
     RunBatch,
+    RunPiece,
     WriteCheckpoint,
 )
 from featurestore.registry.registry import Accepted
@@ -75,6 +77,14 @@ class JobApplier:
             lambda: ledger.manifest(step.number).size_bytes,
             lambda: ledger.isolation(step.number).out_of_memory,
         )
+
+    def run_piece(self, step: RunPiece) -> bool:
+        """Left to a runner."""
+        return False
+
+    def promote_rebuild(self, step: PromoteRebuild) -> bool:
+        """Left to a runner."""
+        return False
 
     def checkpoint(self, step: WriteCheckpoint) -> bool:
         if self._ledger is None:

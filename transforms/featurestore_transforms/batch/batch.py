@@ -37,6 +37,7 @@ from featurestore_transforms.batch.commit import (
     finished,
     is_done,
     open_dataset,
+    require_generation,
     user_types,
 )
 from featurestore_transforms.batch.conform import BatchFile
@@ -73,6 +74,7 @@ def run_batch(
         TransientError: an earlier batch is not committed yet, or storage did not answer.
         CodeError: a callable cannot be imported. Nothing was read.
     """
+    began_us = current_us()
     ledger = Ledger(storage, request.pipeline)
     manifest = ledger.manifest(request.number)
     if is_done(open_dataset(storage, request.pipeline), manifest):
@@ -82,26 +84,63 @@ def run_batch(
         where = f"batch {request.number} of {request.pipeline!r}"
         raise Conflict("another attempt is due", where=where, wanted=str(found.turn), got=str(request.turn))
     spec = Registry(storage).get(DataPipeline, request.pipeline, manifest.spec_digest).spec
-    for transform in spec.transforms:
-        if transform.python is not None:
-            load(transform.python.callable)
-    plan = BatchPlan(
-        storage, paths.dataset(request.pipeline), request.number, spec, _lookups(storage, manifest)
-    )
-    run = _Run(storage, manifest, request.base, spec, plan, progress)
+    run = BatchRun.of(storage, manifest, request.base, spec, progress)
+    generation = ledger.rebuilds.generation()
     if found.halved and found.first < found.stop:
-        return run.keep(found, ledger)
+        trial = run.part(
+            found, _before(storage, manifest, generation), _earlier(storage, manifest, generation)
+        )
+        if not ledger.try_trial(manifest.number, found.turn, trial):
+            raise Conflict(
+                "another run attempted this part",
+                where=f"batch {request.number} of {request.pipeline!r}",
+                got=f"turn {found.turn}",
+            )
+        return part_result(manifest, trial)
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            return commit(storage, manifest, spec, run.outcome(found))
+            before, earlier = _before(storage, manifest, generation), _earlier(storage, manifest, generation)
+            outcome = run.outcome(found, before, earlier)
+            took_us = 0 if found.halved else current_us() - began_us
+            return commit(storage, manifest, spec, outcome, generation, took_us)
         except Conflict:
-            if attempt == _ATTEMPTS:
+            if attempt == _ATTEMPTS or ledger.rebuilds.generation() != generation:
                 raise
     raise AssertionError("the last attempt returns or raises")
 
 
+def part_result(manifest: Manifest, trial: Trial) -> PartResult:
+    """What a part of a batch came to that is kept in this trial."""
+    return PartResult(
+        pipeline=manifest.pipeline,
+        number=manifest.number,
+        first=trial.first,
+        stop=trial.stop,
+        rows_read=trial.part["rowsRead"],
+        finished_us=trial.ended_us,
+    )
+
+
+def _before(storage: Storage, manifest: Manifest, generation: int) -> BatchPart:
+    """Nothing, and what the batch finds: the dataset's columns and the schema of source files.
+
+    Raises:
+        Conflict: a rebuild is being promoted.
+    """
+    dataset = open_dataset(storage, manifest.pipeline)
+    require_generation(dataset, manifest, generation)
+    return BatchPart(
+        user_types(dataset), read_schema(storage, manifest.pipeline, manifest.number, generation)
+    )
+
+
+def _earlier(storage: Storage, manifest: Manifest, generation: int) -> Earlier:
+    path = paths.quarantine("pipelines", manifest.pipeline)
+    return read_earlier(Table.open(storage, path), manifest, generation)
+
+
 @dataclass
-class _Run:
+class BatchRun:
     """One attempt at a batch. Nothing that it writes counts before it is committed."""
 
     storage: Storage
@@ -111,9 +150,25 @@ class _Run:
     plan: BatchPlan
     progress: Callable[[Progress], None]
 
-    def outcome(self, found: Isolation) -> BatchOutcome:
+    @classmethod
+    def of(
+        cls,
+        storage: Storage,
+        manifest: Manifest,
+        base: str,
+        spec: DataPipelineSpec,
+        progress: Callable[[Progress], None],
+    ) -> BatchRun:
+        """Raises CodeError if a callable cannot be imported."""
+        for transform in spec.transforms:
+            if transform.python is not None:
+                load(transform.python.callable)
+        table, lookups = paths.dataset(manifest.pipeline), _lookups(storage, manifest)
+        plan = BatchPlan(storage, table, manifest.number, spec, lookups)
+        return cls(storage, manifest, base, spec, plan, progress)
+
+    def outcome(self, found: Isolation, before: BatchPart, earlier: Earlier) -> BatchOutcome:
         """What is to be committed: of all entries, read now, or of the parts that were read before."""
-        before, earlier = self._before(), self._earlier()
         if found.halved:
             parts = [BatchPart.from_json(trial.part) for trial in found.parts]
         else:
@@ -122,47 +177,22 @@ class _Run:
         now_us = current_us()
         return together(self.storage, self.manifest, parts, killers, before, earlier, now_us)
 
-    def keep(self, found: Isolation, ledger: Ledger) -> PartResult:
-        """Read the part that is due, and keep what it came to.
-
-        Raises:
-            Conflict: another run was first.
-        """
-        after = BatchPart.from_json(found.parts[-1].part) if found.parts else self._before()
+    def part(self, found: Isolation, before: BatchPart, earlier: Earlier) -> Trial:
+        """Read the part that is due; the trial that keeps what it came to, to be recorded."""
+        after = BatchPart.from_json(found.parts[-1].part) if found.parts else before
         hit("before-part")
-        part = self._part(range(found.first, found.stop), after, self._earlier())
+        part = self._part(range(found.first, found.stop), after, earlier)
         hit("after-part")
-        ended_us = current_us()
-        trial = Trial(first=found.first, stop=found.stop, ended_us=ended_us, part=part.to_json())
-        if not ledger.try_trial(self.manifest.number, found.turn, trial):
-            where = f"batch {self.manifest.number} of {self.manifest.pipeline!r}"
-            raise Conflict("another run attempted this part", where=where, got=f"turn {found.turn}")
-        return PartResult(
-            pipeline=self.manifest.pipeline,
-            number=self.manifest.number,
-            first=found.first,
-            stop=found.stop,
-            rows_read=part.rows_read,
-            finished_us=ended_us,
-        )
-
-    def _before(self) -> BatchPart:
-        """Nothing, and what the batch finds: the dataset's columns and the schema of source files."""
-        types = user_types(open_dataset(self.storage, self.manifest.pipeline))
-        return BatchPart(types, read_schema(self.storage, self.manifest.pipeline, self.manifest.number))
-
-    def _earlier(self) -> Earlier:
-        path = paths.quarantine("pipelines", self.manifest.pipeline)
-        return read_earlier(Table.open(self.storage, path), self.manifest)
+        return Trial(first=found.first, stop=found.stop, ended_us=current_us(), part=part.to_json())
 
     def _part(self, indexes: range, before: BatchPart, earlier: Earlier) -> BatchPart:
         # A sink may still be writing when another one has failed.
         with tempfile.TemporaryDirectory(prefix="featurestore-", ignore_cleanup_errors=True) as scratch:
-            return _Reading(**vars(self), scratch=Path(scratch), indexes=indexes).part(before, earlier)
+            return _Reading(**vars(self), scratch=Path(scratch), indexes=indexes).read(before, earlier)
 
 
 @dataclass
-class _Reading(_Run):
+class _Reading(BatchRun):
     """Some files of a batch while they are read. ``types``: of the dataset's columns until now."""
 
     scratch: Path
@@ -171,7 +201,7 @@ class _Reading(_Run):
     done: list[tuple[list[BatchFile], WrittenFiles]] = field(default_factory=list)
     types: Mapping[str, pl.DataType] = field(default_factory=dict)
 
-    def part(self, before: BatchPart, earlier: Earlier) -> BatchPart:
+    def read(self, before: BatchPart, earlier: Earlier) -> BatchPart:
         """What the files came to. ``before``: what was read of the batch before them."""
         self.refused.update({index: why for index, why in earlier.refused.items() if index in self.indexes})
         self.types = before.types
@@ -226,8 +256,9 @@ class _Reading(_Run):
     def _opened(self) -> Iterator[tuple[int, ArrivalReader]]:
         entries = self.manifest.entries
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            opened = pool.map(self._open, self.indexes)
-            for index, file in zip(self.indexes, opened, strict=True):
+            indexes = [index for index in self.indexes if entries[index].action is not Action.SKIP]
+            opened = pool.map(self._open, indexes)
+            for index, file in zip(indexes, opened, strict=True):
                 self._tell("look at files", index + 1, len(entries), "files")
                 if isinstance(file, UnreadableFile):
                     self.refused[index] = file

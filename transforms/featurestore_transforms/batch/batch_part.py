@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from featurestore.arrivals.manifest import Manifest
+from featurestore.arrivals.manifest import Action, Manifest
 from featurestore.storage import paths
 from featurestore.storage.delta import DataFile
 from featurestore.storage.objects import Storage
@@ -104,7 +104,9 @@ def together(
     if failed is not None:
         for part in parts:
             discard(storage, paths.dataset(manifest.pipeline), part.files)
-        for index in range(len(manifest.entries)):
+        for index, entry in enumerate(manifest.entries):
+            if entry.action is Action.SKIP:
+                continue
             refused.setdefault(index, UnreadableFile(f"batch:{failed.rule}", failed.reason))
         parts, last = (), before
     quarantine = () if earlier.runs else tuple(file for part in parts for file in part.quarantine)

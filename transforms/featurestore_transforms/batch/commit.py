@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.manifest import Manifest
+from featurestore.arrivals.rebuild import rebuild_application
 from featurestore.arrivals.result import BatchResult
 from featurestore.errors import Conflict, StorageError, TransientError
 from featurestore.expressions.run.cast import UTC
@@ -29,11 +30,11 @@ from featurestore.storage.objects import Storage
 from featurestore.timestamps import current_us
 from featurestore.views.schema import QUARANTINE, SYSTEM_FIELDS
 from featurestore_transforms.batch.peak import peak_bytes
-from featurestore_transforms.batch.quarantined import Earlier, read_earlier
+from featurestore_transforms.batch.quarantined import Earlier, application, read_earlier
 from featurestore_transforms.casting.delta_types import type_name
 from featurestore_transforms.sources.source_schema import SourceSchema, write_schema
 from featurestore_transforms.tables.data_files import statistic_us
-from featurestore_transforms.tables.rewrite import losers, without
+from featurestore_transforms.tables.rewrite import Rewrite, losers, without
 from featurestore_transforms.tables.row_changes import NO_ROWS, scan
 
 _ATTEMPTS = 10
@@ -87,29 +88,51 @@ class BatchOutcome:
     bytes_read: int
 
 
+def require_generation(dataset: Table | None, manifest: Manifest, generation: int) -> None:
+    """Raises Conflict if the dataset's history is another one than what was read for the batch."""
+    now = dataset.committed(rebuild_application(manifest.uid)) if dataset is not None else 0
+    if now != generation:
+        raise Conflict(
+            "a rebuild is being promoted",
+            where=f"batch {manifest.number} of {manifest.pipeline!r}",
+            wanted=f"the history of rebuild {generation}",
+            got=str(now),
+        )
+
+
 def commit(
-    storage: Storage, manifest: Manifest, spec: DataPipelineSpec, outcome: BatchOutcome
+    storage: Storage,
+    manifest: Manifest,
+    spec: DataPipelineSpec,
+    outcome: BatchOutcome,
+    generation: int,
+    took_us: int,
 ) -> BatchResult:
     """The result of the batch, after its two commits; of another run that was first, that one's result.
 
+    ``generation``: of the dataset that the outcome was worked out for.
+
     Raises:
         NotFound: the pipeline was deleted with its data meanwhile.
-        Conflict: other writers were always first, or another run of this batch came to something else.
+        Conflict: other writers were always first, another run of this batch came to something else, or history was
+            replaced meanwhile.
     """
     ledger = Ledger(storage, manifest.pipeline)
     ledger.require_current(manifest.uid)
-    _commit_quarantine(storage, manifest, outcome)
+    require_generation(open_dataset(storage, manifest.pipeline), manifest, generation)
+    _commit_quarantine(storage, manifest, outcome, generation)
     hit("after-quarantine-commit")
     if outcome.schema is not None:
-        write_schema(storage, manifest.pipeline, manifest.number, outcome.schema)
+        write_schema(storage, manifest.pipeline, manifest.number, generation, outcome.schema)
     for attempt in range(1, _ATTEMPTS + 1):
         dataset = open_dataset(storage, manifest.pipeline)
         if is_done(dataset, manifest):
             break
         ledger.require_current(manifest.uid)
+        require_generation(dataset, manifest, generation)
         try:
-            dataset = _with_columns(storage, dataset, manifest.pipeline, outcome.types)
-            _commit_dataset(dataset, manifest, spec, outcome)
+            dataset = with_columns(storage, dataset, manifest.pipeline, outcome.types)
+            _commit_dataset(dataset, manifest, spec, outcome, took_us)
         except Conflict:
             if attempt == _ATTEMPTS:
                 raise
@@ -141,36 +164,49 @@ def user_types(dataset: Table | None) -> dict[str, pl.DataType]:
     return {name: dtype for name, dtype in schema.items() if name not in SYSTEM_COLUMNS}
 
 
-def _commit_quarantine(storage: Storage, manifest: Manifest, outcome: BatchOutcome) -> None:
+def _commit_quarantine(storage: Storage, manifest: Manifest, outcome: BatchOutcome, generation: int) -> None:
     """Put what the batch refuses into the quarantine, on top of what its outcome was worked out from.
 
     Raises:
         Conflict: another run of this batch was first and refused other files: what is to be committed depends on it.
     """
     path = paths.quarantine("pipelines", manifest.pipeline)
-    addition = f"{manifest.uid}/{manifest.number}"
+    applications = [application(manifest.uid, each) for each in range(generation + 1)]
     for attempt in range(1, _ATTEMPTS + 1):
         table = Table.open(storage, path)
-        earlier = read_earlier(table, manifest)
+        earlier = read_earlier(table, manifest, generation)
         if earlier.runs != outcome.earlier.runs:
             if earlier.refused.keys() == outcome.refused.keys():
                 return
             raise Conflict("another run of this batch was first", where=storage.uri(path))
-        if not outcome.quarantine:
+        overtaken = Rewrite()
+        if table is not None and generation and not earlier.runs:
+            # A run that a rebuild overtook had committed its quarantine already.
+            own = [(manifest.number, file) for file in range(len(manifest.entries))]
+            overtaken = without(table, table.files(), NO_ROWS, own)
+        if not outcome.quarantine and not overtaken.remove:
             return
         # What an earlier run did not know is an addition of its own: a file was lost after it was killed.
-        app_id = addition if earlier.runs else manifest.uid
-        number = earlier.runs if earlier.runs else manifest.number
+        app_id, number = applications[-1], manifest.number
+        if earlier.runs:
+            app_id, number = f"{app_id}/{manifest.number}", earlier.runs
         table = table or Table.create(storage, path, QUARANTINE)
         try:
-            table.commit(app_id=app_id, number=number, add=outcome.quarantine, metadata=_metadata(manifest))
+            table.commit(
+                app_id=app_id,
+                number=number,
+                add=[*outcome.quarantine, *overtaken.add],
+                remove=overtaken.remove,
+                metadata=_metadata(manifest),
+                also=[(older, manifest.number) for older in applications[:-1]],
+            )
             return
         except Conflict:
             if attempt == _ATTEMPTS:
                 raise
 
 
-def _with_columns(
+def with_columns(
     storage: Storage, dataset: Table | None, pipeline: str, types: Mapping[str, pl.DataType]
 ) -> Table:
     """The dataset with these columns. It is begun with them, before the system columns, if there is none."""
@@ -182,7 +218,7 @@ def _with_columns(
 
 
 def _commit_dataset(
-    dataset: Table, manifest: Manifest, spec: DataPipelineSpec, outcome: BatchOutcome
+    dataset: Table, manifest: Manifest, spec: DataPipelineSpec, outcome: BatchOutcome, took_us: int
 ) -> None:
     add, remove = _settled(dataset, manifest, spec, outcome)
     caught = {**outcome.caught, **dict.fromkeys(outcome.refused, 0)}
@@ -205,9 +241,10 @@ def _commit_dataset(
         caught=caught,
         open_files=open_files,
         open_rows=open_rows,
-        watermarks_us=_watermarks_us(committed, outcome.types),
+        watermarks_us=watermarks_us(committed, outcome.types),
         bytes_read=outcome.bytes_read,
-        **_holds(dataset, files),
+        took_us=took_us,
+        **holds(dataset, files),
         peak_bytes=peak_bytes(),
         finished_us=current_us(),
     )
@@ -273,12 +310,12 @@ def _recorded(dataset: Table, manifest: Manifest) -> BatchResult:
         rows_committed=rows.select(pl.len()).collect(engine="streaming").item(),
         rows_quarantined=0,
         rows_dropped=0,
-        **_holds(dataset, dataset.files()),
+        **holds(dataset, dataset.files()),
         finished_us=current_us(),
     )
 
 
-def _holds(dataset: Table, files: Sequence[DataFile]) -> dict[str, Any]:
+def holds(dataset: Table, files: Sequence[DataFile]) -> dict[str, Any]:
     """What a result says of the dataset, which consists of these files."""
     return {
         "dataset_rows": sum(file.rows for file in files),
@@ -287,7 +324,7 @@ def _holds(dataset: Table, files: Sequence[DataFile]) -> dict[str, Any]:
     }
 
 
-def _watermarks_us(files: Iterable[DataFile], types: Mapping[str, pl.DataType]) -> dict[str, int]:
+def watermarks_us(files: Iterable[DataFile], types: Mapping[str, pl.DataType]) -> dict[str, int]:
     """Timestamp column to its greatest value in these files, from their statistics."""
     greatest: dict[str, int] = {}
     for file in files:

@@ -116,24 +116,36 @@ class Earlier:
     refused: Mapping[int, UnreadableFile] = field(default_factory=dict)
 
 
-def read_earlier(table: Table | None, manifest: Manifest) -> Earlier:
-    """What is in the quarantine of this batch already."""
-    if table is None or table.committed(manifest.uid) < manifest.number:
+def application(uid: str, generation: int) -> str:
+    """The application that commits to the quarantine of a pipeline.
+
+    What a run put there that was overtaken by a rebuild says nothing of the same batch after it.
+    """
+    return f"{uid}/generation-{generation}" if generation else uid
+
+
+def read_earlier(table: Table | None, manifest: Manifest, generation: int) -> Earlier:
+    """What is in the quarantine of this batch already, by runs on this generation of the dataset."""
+    app_id = application(manifest.uid, generation)
+    if table is None or table.committed(app_id) < manifest.number:
         return Earlier()
-    runs = 1 + table.committed(f"{manifest.uid}/{manifest.number}")
+    runs = 1 + table.committed(f"{app_id}/{manifest.number}")
     here = _entries(table, manifest.number).filter(pl.col(ROW).is_null())
     found = here.select(FILE, "rule", "reason").collect(engine="streaming")
     return Earlier(runs, {file: UnreadableFile(rule, reason) for file, rule, reason in found.iter_rows()})
 
 
 def rows_before(storage: Storage, pipeline: str, batch: int, file: int) -> pl.Series | None:
-    """Numbers of the quarantined rows of a file of an earlier batch; None if it was quarantined as a file."""
+    """Numbers of the quarantined rows of a file of an earlier batch; None if it was quarantined as a file.
+
+    None of its rows may be there any more, if it was run again meanwhile.
+    """
     table = Table.open(storage, paths.quarantine("pipelines", pipeline))
     if table is None:
         return None
     here = _entries(table, batch).filter(pl.col(FILE) == file).select(ROW)
     rows = here.collect(engine="streaming").to_series()
-    return None if rows.null_count() or rows.is_empty() else rows.unique()
+    return None if rows.null_count() else rows.unique()
 
 
 def _entries(table: Table, batch: int) -> pl.LazyFrame:

@@ -5,18 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from featurestore.arrivals.ledger import Ledger
-from featurestore.arrivals.result import BatchResult, PartResult
+from featurestore.arrivals.result import BatchResult, PartResult, PieceResult, RebuildResult
 from featurestore.humanize import count
 from featurestore.online.index import OnlineIndex
 from featurestore.online.publish import run_publish
-from featurestore.protocol import BatchRequest, BuildRequest, Progress, PublishRequest
+from featurestore.protocol import (
+    BatchRequest,
+    BuildRequest,
+    Progress,
+    PromoteRebuildRequest,
+    PublishRequest,
+    RebuildRequest,
+)
 from featurestore.reconcile.steps import (
     BuildView,
     CloseBatch,
     Promote,
+    PromoteRebuild,
     Publish,
     Retire,
     RunBatch,
+    RunPiece,
     Step,
     WriteCheckpoint,
     describe,
@@ -25,6 +34,8 @@ from featurestore.storage.objects import Storage
 from featurestore.timestamps import current_us
 from featurestore.views.builds import ActiveBuild, promote
 from featurestore_transforms.batch.batch import run_batch
+from featurestore_transforms.batch.promotion import promote_rebuild
+from featurestore_transforms.batch.rebuilding import run_piece
 from featurestore_transforms.views.build import run_build
 
 Say = Callable[[str], None]
@@ -58,6 +69,14 @@ class EngineApplier:
 
     def run(self, step: RunBatch) -> bool:
         run_one_batch(self._storage, step.pipeline, step.number, step.turn, self._say, self._progress)
+        return True
+
+    def run_piece(self, step: RunPiece) -> bool:
+        run_one_piece(self._storage, step, self._say, self._progress)
+        return True
+
+    def promote_rebuild(self, step: PromoteRebuild) -> bool:
+        promote_one_rebuild(self._storage, step, self._say)
         return True
 
     def checkpoint(self, step: WriteCheckpoint) -> bool:
@@ -99,6 +118,46 @@ class EngineApplier:
 
     def _begin(self, step: Step) -> None:
         self._say(describe(step))
+
+
+def run_one_piece(
+    storage: Storage, step: RunPiece, say: Say, progress: Callable[[Progress], None]
+) -> PieceResult:
+    """What the piece of a rebuild came to; ``say`` is told when it begins and ends.
+
+    Raises:
+        FeatureStoreError: it failed.
+    """
+    say(describe(step))
+    request = RebuildRequest(
+        root=storage.root,
+        pipeline=step.pipeline,
+        rebuild=step.rebuild,
+        number=step.number,
+        turn=step.turn,
+    )
+    result = run_piece(storage, request, progress)
+    say(
+        f"ran batches {result.first} to {result.last} again: {count(result.rows, 'row')}, "
+        f"{count(result.rows_quarantined, 'row')} and {count(result.files_quarantined, 'file')} in quarantine"
+    )
+    return result
+
+
+def promote_one_rebuild(storage: Storage, step: PromoteRebuild, say: Say) -> RebuildResult:
+    """What history is from now on; ``say`` is told.
+
+    Raises:
+        FeatureStoreError: it failed.
+    """
+    say(describe(step))
+    request = PromoteRebuildRequest(root=storage.root, pipeline=step.pipeline, rebuild=step.rebuild)
+    result = promote_rebuild(storage, request)
+    say(
+        f"history up to batch {result.last} is rebuild {result.rebuild}, as commit {result.dataset_version}: "
+        f"{count(result.rows, 'row')}"
+    )
+    return result
 
 
 def run_one_batch(

@@ -19,7 +19,16 @@ from pydantic import TypeAdapter, ValidationError
 
 from featurestore.errors import RequestError, foreseen
 from featurestore.failure import as_failure
-from featurestore.protocol import BatchRequest, BuildRequest, EngineResult, Progress, PublishRequest, Request
+from featurestore.protocol import (
+    BatchRequest,
+    BuildRequest,
+    EngineResult,
+    Progress,
+    PromoteRebuildRequest,
+    PublishRequest,
+    RebuildRequest,
+    Request,
+)
 from featurestore.storage.objects import Storage
 from featurestore.timestamps import current_us
 from featurestore_transforms.batch.peak import forget_peak
@@ -88,6 +97,14 @@ def run(request: Request, progress: Callable[[Progress], None]) -> EngineResult:
             from featurestore_transforms.batch.batch import run_batch
 
             return run_batch(storage, request, progress)
+        case RebuildRequest():
+            from featurestore_transforms.batch.rebuilding import run_piece
+
+            return run_piece(storage, request, progress)
+        case PromoteRebuildRequest():
+            from featurestore_transforms.batch.promotion import promote_rebuild
+
+            return promote_rebuild(storage, request)
         case BuildRequest():
             from featurestore_transforms.views.build import run_build
 

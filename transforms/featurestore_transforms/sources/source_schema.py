@@ -89,9 +89,12 @@ class SchemaMatch:
     columns: Mapping[str, str]
 
 
-def read_schema(storage: Storage, pipeline: str, number: int) -> SourceSchema | None:
-    """The schema that batch ``number`` finds: as the batches before it left it; None if they left none."""
-    folder = paths.schemas(pipeline)
+def read_schema(storage: Storage, pipeline: str, number: int, generation: int) -> SourceSchema | None:
+    """The schema that batch ``number`` finds: as the batches before it left it; None if they left none.
+
+    ``generation``: the last rebuild that was promoted. It began from nothing, and left a schema of its own.
+    """
+    folder = paths.schemas(pipeline, generation)
     before = [name for name in storage.names(folder) if int(name.partition(".")[0]) < number]
     if not before:
         return None
@@ -104,9 +107,10 @@ def read_schema(storage: Storage, pipeline: str, number: int) -> SourceSchema | 
         return SourceSchema.from_json(storage.read(path))
 
 
-def write_schema(storage: Storage, pipeline: str, number: int, schema: SourceSchema) -> None:
+def write_schema(storage: Storage, pipeline: str, number: int, generation: int, schema: SourceSchema) -> None:
     """Leave the schema to the batches after ``number``. A second run of the same batch changes nothing."""
-    storage.put_if_absent(f"{paths.schemas(pipeline)}/{paths.number(number)}.json", schema.to_json())
+    path = f"{paths.schemas(pipeline, generation)}/{paths.number(number)}.json"
+    storage.put_if_absent(path, schema.to_json())
 
 
 def first_schema(columns: Sequence[SourceColumn] | None, held: SourceSchema | None) -> SourceSchema | None:

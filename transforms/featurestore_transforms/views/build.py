@@ -17,7 +17,9 @@ from typing import Any
 
 import polars as pl
 
+from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.lineage import Lineage
+from featurestore.arrivals.rebuild import rebuild_application
 from featurestore.errors import Conflict, StorageError
 from featurestore.failpoint import hit
 from featurestore.protocol import BuildRequest, Progress
@@ -47,7 +49,7 @@ def run_build(storage: Storage, request: BuildRequest, progress: Callable[[Progr
         NotFound: no definition has this digest; the build is not needed any more.
         SpecError: the definition does not fit the dataset; the message says what there is.
         StorageError: storage did not answer, or does not have the version.
-        Conflict: other writers were always first.
+        Conflict: other writers were always first, or a rebuild replaced the history that the build is of.
     """
     accepted = definition(storage, request.view, request.digest)
     build = _Build(storage, request.digest, accepted, progress)
@@ -76,6 +78,8 @@ class _Build:
         self._storage, self._digest, self._progress = storage, digest, progress
         self._view, self._spec = accepted.resource.metadata.name, accepted.resource.spec
         self._spec_digest = accepted.digest
+        ledger = Ledger(storage, self._spec.source.pipeline)
+        self._uid, self._generation = ledger.uid(), ledger.rebuilds.generation()
         self._lineage = Lineage(storage, self._spec.source.pipeline)
         self._path = paths.features(self._view, digest)
         self._rejected = paths.rejected_rows(self._view, digest)
@@ -103,6 +107,7 @@ class _Build:
                     got=str(target),
                     hint="Ask for the newest one",
                 )
+            self._require_generation(dataset)
             try:
                 table = self._advance(table, rejected, dataset, done)
             except (OSError, pl.exceptions.PolarsError) as error:
@@ -214,6 +219,17 @@ class _Build:
             return None
         dataset = Table.open(self._storage, self._source, wanted)
         return dataset if dataset and are_there(dataset, dataset.files()) else None
+
+    def _require_generation(self, dataset: Table) -> None:
+        """Raises Conflict if a rebuild has replaced what the build is of: rows of two histories are never mixed."""
+        now = dataset.committed(rebuild_application(self._uid))
+        if now != self._generation:
+            raise Conflict(
+                "the history of the dataset was replaced",
+                where=self._storage.uri(self._source),
+                wanted=f"that of rebuild {self._generation}",
+                got=str(now),
+            )
 
     def _changed(self, dataset: Table, done: int) -> Rows | None:
         """Rows that came and went since version ``done``; None if starting over is better or the only way."""
