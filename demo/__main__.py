@@ -39,11 +39,11 @@ def main() -> int:
     say(
         f"{len(staged.flights)} files of flights, weather and planes. Times are moved by "
         f"{staged.shift.days:,} days and some hours, so that half past five in the afternoon of 30 December 2013, "
-        "in New York, is now. Nothing else is changed, but for the accidents of real life:"
+        "in New York, is now. Nothing else is changed except for some accidents of real life:"
     )
     say_accidents(staged)
 
-    heading(2, "Two kinds of resources say what is wanted: pipelines and views")
+    heading(2, "Two kinds of resources say what you want: pipelines and views")
     command(PLACE, "apply", "-f", ".")
 
     heading(3, "Files arrive, features follow")
@@ -53,9 +53,9 @@ def main() -> int:
     command(PLACE, "get", "pipelines")
     command(PLACE, "get", "views")
 
-    heading(4, "Nothing that is wrong gets in, and nothing gets lost")
+    heading(4, "Nothing wrong gets in, and nothing gets lost")
     command(PLACE, "quarantine", "ls", "flights")
-    say("\nA distance of −1 means that nobody knew it. So the rule is mended, and what it caught runs again:")
+    say("\nA distance of −1 means unknown. So we fix the rule, and run what it caught again:")
     mend()
     command(PLACE, "apply", "-f", ".")
     command(PLACE, "quarantine", "replay", "flights")
@@ -70,7 +70,7 @@ def main() -> int:
     infer(store, outcome)
 
     seconds = time.perf_counter() - begin
-    say(f"\nDone in {seconds:.0f} s. All of it is in {PLACE}/: go there and try")
+    say(f"\nDone in {seconds:.0f} s. Everything is in {PLACE}/: go there and try")
     for example in ("describe view aircraft-delays", "history pipeline flights", "get all -o wide", "doctor"):
         say(f"  [cyan]$ featurestore {example}[/]")
     return 0
@@ -87,7 +87,7 @@ def say_accidents(staged: Staged) -> None:
 
 @contextmanager
 def runner() -> Iterator[None]:
-    """``featurestore run`` in the background; Ctrl-C, as a person would, ends it cleanly."""
+    """``featurestore run`` in the background; Ctrl-C ends it cleanly, as it would for you."""
     with open(PLACE / "run.log", "w") as log:
         process = subprocess.Popen(
             cli("run"), cwd=PLACE, env=environment(), stdout=log, stderr=subprocess.STDOUT
@@ -144,7 +144,7 @@ def arrive(path: Path, folder: Path) -> None:
 
 
 def mend() -> None:
-    """Edit the pipeline as a person would: an unknown distance is null, and null is plausible."""
+    """Edit the pipeline as you would: an unknown distance is null, and null is plausible."""
     path = PLACE / "pipelines.yaml"
     text = path.read_text()
     text = text.replace(
@@ -216,7 +216,7 @@ def infer(store: featurestore.Store, outcome: Outcome) -> None:
     console.print(table)
     say(
         f"Read in {sorted(taken)[100] * 1000:.2f} ms (median of 200), {len(entities)} entities of four views. "
-        "The ttl of the weather is 3 hours: in four hours, today's is not served as if it were true."
+        "The ttl of the weather is 3 hours: in four hours, the weather of now is no longer served."
     )
     later = f"{datetime.now(UTC) + timedelta(hours=4):%Y-%m-%dT%H:%M:%SZ}"
     command(PLACE, "features", "airport-weather:temp", "-e", "origin=JFK,LGA", "--at", later)
