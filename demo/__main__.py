@@ -118,7 +118,7 @@ def drop_all(staged: Staged) -> None:
         while files_done(ledger) < total - 1:
             progress.update(done, completed=files_done(ledger))
             time.sleep(0.1)
-        arrive(staged.twice, raw / "flights")
+        arrive(staged.changed, raw / "flights")
         progress.advance(dropped)
         while files_done(ledger) < total:
             time.sleep(0.1)

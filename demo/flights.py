@@ -16,11 +16,11 @@ SEED = 2013
 class Staged:
     """Files to drop, in the order in which they arrive. ``accidents`` says what was done to which file.
 
-    ``twice``: the file that comes again when all is done.
+    ``changed``: another content of one of them, which comes when all is done.
     """
 
     flights: list[Path]
-    twice: Path
+    changed: Path
     accidents: dict[str, str]
     shift: timedelta
 
@@ -76,13 +76,13 @@ def _accidents(files: list[Path], shift: timedelta) -> Staged:
         )
         bad.drop("i").write_parquet(path)
         accidents[path.name] = "some rows have a distance of −1"
-    changed = files[100]
-    pl.read_parquet(changed).with_columns(
+    as_text = files[100]
+    pl.read_parquet(as_text).with_columns(
         distance=pl.when(pl.int_range(pl.len()) % 300 == 5)
         .then(pl.lit("about 700 miles"))
         .otherwise(pl.col("distance").cast(pl.String))
-    ).write_parquet(changed)
-    accidents[changed.name] = "distance is text, and not always a number"
+    ).write_parquet(as_text)
+    accidents[as_text.name] = "distance is text, and not always a number"
     truncated = files[200]
     truncated.write_bytes(truncated.read_bytes()[:4096])
     accidents[truncated.name] = "the upload broke off"
@@ -92,6 +92,9 @@ def _accidents(files: list[Path], shift: timedelta) -> Staged:
         order.remove(path)
         order.insert(min(late + chance.randint(3, 12), len(order)), path)
         accidents.setdefault(path.name, "some days late")
-    twice = files[150]
-    accidents[twice.name] = "sent twice"
-    return Staged(order, twice, accidents, shift)
+    first = files[150]
+    changed = first.parent / "changed" / first.name
+    changed.parent.mkdir()
+    pl.read_parquet(first).slice(1).write_parquet(changed)
+    accidents[first.name] = "sent again with other rows"
+    return Staged(order, changed, accidents, shift)

@@ -32,7 +32,12 @@ class Shell:
     def run(self, line: str) -> str:
         script = f"{line}\nstatus=$?; echo; pwd; exit $status"
         done = subprocess.run(
-            ["bash", "-c", script], cwd=self.folder, env=self.environment, capture_output=True, text=True
+            ["bash", "-c", script],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=1800,
         )
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
         said, _, folder = done.stdout.rstrip("\n").rpartition("\n")
