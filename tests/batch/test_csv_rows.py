@@ -135,6 +135,12 @@ def test_bytes_that_an_encoding_does_not_have_break_their_row_alone(pipeline: Ma
         (b'{"id": 1, "v": 2}\n', "JSON. Set spec.source.format: JSON"),
         (b'[{"id": 1}]\n', "JSON array"),
         (b"# exported\nid,v\n1,2\n", "seems to be a comment: '# exported'. Set spec.source.csv.comment"),
+        (b'# exported by "me"\nid,v\n1,2\n', "seems to be a comment"),
+        (b'"id"\t"v"\n1\t2\n', "seems to be '\\t'. Set spec.source.csv.delimiter"),
+        (b'"id";"v"\n1;2\n', "seems to be ';'"),
+        (b'1|"a, b"\n2|"c"\n', "seems to be '|'"),
+        (b"Service Unavailable\nPlease try again\n", "one column of texts, 'Service Unavailable'"),
+        (b"07:01 start\n07:02 stop\n", "is it a log, or a page"),
     ],
 )
 def test_what_is_not_csv_says_what_it_is_and_is_never_learned(pipeline: Make, data: bytes, said: str) -> None:
@@ -145,6 +151,39 @@ def test_what_is_not_csv_says_what_it_is_and_is_never_learned(pipeline: Make, da
     assert row is None
     assert said in reason
     assert taken(p, "id,v\n1,x\n", "id", "v") == [{"id": 1, "v": "x"}]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"columns": [{"name": "word", "type": "string"}]},
+        {"transforms": [{"select": {"columns": ["word"]}}]},
+        {"transforms": [{"derive": {"columns": {"size": "LENGTH(word)"}}}]},
+        {"transforms": [{"sql": {"query": "SELECT word FROM self"}}]},
+        {"expectations": [{"name": "short", "that": "LENGTH(word) < 9"}]},
+        {"deduplicate": {"keys": ["word"]}},
+    ],
+)
+def test_a_table_of_one_column_that_the_spec_names_is_taken(pipeline: Make, spec: dict[str, Any]) -> None:
+    assert taken(pipeline(**spec), "word\nyes\nno\n", "word") == [{"word": "yes"}, {"word": "no"}]
+
+
+@pytest.mark.parametrize("value", ["7", "1.5", "2024-01-31", "true"])
+def test_one_column_that_is_no_text_is_learned_without_a_name_in_the_spec(pipeline: Make, value: str) -> None:
+    p = pipeline()
+    assert len(taken(p, f"x\n{value}\n", "x")) == 1
+    assert p.quarantine() == []
+
+
+def test_a_page_is_no_new_column_of_a_table_that_may_lack_columns(pipeline: Make) -> None:
+    p = pipeline(schemaPolicy={"missingColumn": "Ignore"})
+    p.batch(p.csv("0", "id,v\n1,2\n"), p.csv("1", "Service Unavailable\nTry again\n"), p.csv("2", "id\n3\n"))
+    assert p.rows("id", "v") == [{"id": 1, "v": 2}, {"id": 3, "v": None}]
+    assert p.dataset.schema.names == ["id", "v", "__batch", "__file", "__row"]
+
+
+def test_a_column_named_by_a_mark_of_comments_is_a_column(pipeline: Make) -> None:
+    assert taken(pipeline(), "#,name\n1,a\n", "#", "name") == [{"#": 1, "name": "a"}]
 
 
 def test_a_file_without_a_good_row_teaches_nothing(pipeline: Make) -> None:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from featurestore.arrivals.arrival import Arrival
+from featurestore.resources.text_format import Layout
+from featurestore_transforms.sources.json_records import json_records
+from featurestore_transforms.sources.text_stream import TextStream
 
 Make = Callable[..., Any]
 GOOD = b'{"id": 1}\n'
@@ -42,6 +47,54 @@ def test_an_item_that_is_not_json_hides_none_after_it(pipeline: Make) -> None:
     run(p, b'[{"id": 1}, {"id": }, 7, {"id": "]"}, {"v": [{"a": 1}, {"b": "}"}]}, {"id": 2}, ]')
     assert [row["__row"] for row in p.rows()] == [0, 3, 4, 5]
     assert [row["__row"] for row in p.quarantine()] == [1, 2, 6]
+
+
+@pytest.mark.parametrize("layout", ["Lines", "Array"])
+def test_a_file_without_any_object_has_its_rows_in_quarantine_and_stops_no_other(
+    pipeline: Make, layout: str
+) -> None:
+    p = pipeline(source={"format": "JSON", "json": {"layout": layout}})
+    good = GOOD if layout == "Lines" else b"[" + GOOD + b"]"
+    run(p, b'1\n"x"\n' if layout == "Lines" else b'[1, "x"]', good)
+    assert p.rows("id") == [{"id": 1}]
+    assert p.quarantine("__file", "__row", "record") == [
+        {"__file": 0, "__row": 0, "record": '{"line": "1"}'},
+        {"__file": 0, "__row": 1, "record": '{"line": "\\"x\\""}'},
+    ]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
+def test_items_of_any_depth_are_found_wherever_the_bytes_are_cut(size: int) -> None:
+    deep = '[{"x": [[[[[[["]\\\\\\"", {"y": "}"}]]]]]]], "z": ","}]'
+    items = [f'{{"id": 1, "v": {deep}}}', "7", '{"v": [{"z": "é"}]}', '{"id": }', "{}"]
+    whole = ("[" + " , ".join(items) + "]").encode()
+
+    class Cut(TextStream):
+        def chunks(self, skip_bytes: int, size: int = size) -> Iterator[tuple[bytes, bool]]:
+            for at in range(skip_bytes, len(whole), size):
+                yield whole[at : at + size], at + size >= len(whole)
+
+    found = json_records(Cut(Arrival("x", "1", len(whole), 0), None), Layout.ARRAY)
+    assert [item.decode() for block in found for item in block] == items
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b'[{"id": 1, "v": [' + b"[1.5]," * (2 << 20) + b"2]}]", "an item is longer than 1 MiB"),
+        (b'[{"id": 1, "v": "' + b"x" * (10 << 20) + b'"}]', "an item is longer than 1 MiB"),
+        (b" " * 100 + b'{"id": 1, "v": "' + b"x" * (10 << 20) + b'"}', "an item is longer than 1 MiB"),
+    ],
+    ids=["brackets", "text", "no array"],
+)
+def test_an_item_of_any_length_is_told_and_stops_no_other_file(
+    pipeline: Make, monkeypatch: pytest.MonkeyPatch, data: bytes, said: str
+) -> None:
+    monkeypatch.setattr("featurestore_transforms.sources.json_records._LONGEST_BYTES", 1 << 20)
+    p = pipeline(source={"format": "JSON", "json": {"layout": "Array"}})
+    run(p, data, b'[{"id": 1}]')
+    assert p.rows("id") == [{"id": 1}]
+    assert [row["reason"] for row in p.quarantine()] == [said]
 
 
 @pytest.mark.parametrize(

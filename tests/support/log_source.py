@@ -22,6 +22,7 @@ from featurestore.arrivals.manifest import Entry
 from featurestore.arrivals.source_kinds import SourceKind
 from featurestore.resources.data_pipeline import Source
 from featurestore.storage.delta import ROW
+from featurestore_transforms.sources.column_use import ColumnUse
 from featurestore_transforms.sources.reader import DECODING, ArrivalReader, UnreadableFile
 from featurestore_transforms.sources.stream import LINE, MALFORMED, FrameStream
 from featurestore_transforms.sources.text_types import kinds
@@ -132,7 +133,7 @@ class LogReader:
         """Every line has every column."""
         raise UnreadableFile("log:format", next(iter(columns.values())))
 
-    def require_learnable(self) -> None:
+    def require_learnable(self, use: ColumnUse) -> None:
         """Any lines will do."""
 
     def require_unchanged(self) -> None:

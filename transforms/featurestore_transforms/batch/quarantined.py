@@ -98,7 +98,10 @@ def _records(member: BatchFile, part: pl.DataFrame) -> pl.DataFrame:
     names = list(user_columns(rows.lazy().drop(MALFORMED, LINE, strict=False)))
     # Python's times end at microseconds, and the nanoseconds may be what is wrong.
     exact = [pl.col(name).dt.to_string("iso") for name in names if _is_nano(rows.schema[name])]
-    texts = to_json(rows.select(names).with_columns(exact))
+    # A file of which no line is an object has no column, and a frame without columns has no rows.
+    texts = (
+        to_json(rows.select(names).with_columns(exact)) if names else pl.repeat("{}", rows.height, eager=True)
+    )
     if LINE in rows.columns:
         lines = to_json(rows.select(pl.col(LINE).alias("line")))
         texts = rows.select(pl.when(pl.col(LINE).is_null()).then(texts).otherwise(lines)).to_series()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from featurestore.errors import SpecError
 from featurestore.expressions.check import check_expression
-from featurestore.resources.data_pipeline import DataPipelineSpec
+from featurestore.resources.data_pipeline import DataPipelineSpec, DatasetDeduplicate
 from featurestore.resources.transform import (
     Cast,
     Deduplicate,
@@ -27,16 +27,30 @@ from featurestore.resources.transform import (
 
 @dataclass(frozen=True)
 class ColumnUse:
-    """``sources``: columns whose name in the files is declared to be another. ``partitions``: those of the path."""
+    """``sources``: columns whose name in the files is declared to be another. ``partitions``: those of the path.
+    ``judged``: those that expectations and ``deduplicate`` read."""
 
     sources: Mapping[str, str]
     partitions: frozenset[str]
     steps: tuple[Transform, ...] = ()
+    judged: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, spec: DataPipelineSpec) -> ColumnUse:
         declared = {one.name: one.source for one in spec.columns or () if one.source is not None}
-        return cls(declared, frozenset(one.name for one in spec.source.partitions), spec.transforms)
+        read = (_read(one.that) for one in spec.expectations)
+        judged = _named(spec.deduplicate).union(*read)
+        partitions = frozenset(one.name for one in spec.source.partitions)
+        return cls(declared, partitions, spec.transforms, judged)
+
+    def named(self, name: str) -> bool:
+        """Whether the spec says this name, or has a step of which that cannot be told."""
+        return name in self.judged or any(
+            isinstance(step := one.step, Sql | Python)
+            or (isinstance(step, Drop | Select) and name in step.columns)
+            or name in _named(step)
+            for one in self.steps
+        )
 
     def unused(self, name: str) -> bool:
         """Whether a step leaves the column out before any names it."""
@@ -62,7 +76,7 @@ def _named(step: object) -> frozenset[str]:
             return frozenset().union(*map(_read, step.columns.values()))
         case Filter():
             return _read(step.where)
-        case Deduplicate():
+        case Deduplicate() | DatasetDeduplicate():
             return frozenset(step.keys) | ({step.order_by.column} if step.order_by else set())
         case Sort():
             return frozenset(key.column for key in step.by)

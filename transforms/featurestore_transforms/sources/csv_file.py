@@ -17,6 +17,7 @@ import pyarrow.csv as arrow_csv
 from featurestore.arrivals.arrival import Arrival
 from featurestore.resources.text_format import CsvOptions, Header
 from featurestore.storage.delta import ROW
+from featurestore_transforms.sources.column_use import ColumnUse
 from featurestore_transforms.sources.csv_grammar import BrokenRecord, CsvGrammar
 from featurestore_transforms.sources.foreign import foreign
 from featurestore_transforms.sources.reader import UnreadableFile
@@ -29,6 +30,10 @@ from featurestore_transforms.steps.column_names import ColumnNames, short
 _HEADER_BYTES = 1 << 20
 _DELIMITERS = ",;\t|"
 _COMMENTS = ("#", "//", "--", "%")
+_COMMENT = (
+    "the first line seems to be a comment: {}. Set spec.source.csv.comment or skipLines, "
+    "or declare spec.columns if this is the name of a column"
+)
 _MARKS: Mapping[str, pl.DataType] = {ROW: pl.Int64(), MALFORMED: pl.String(), LINE: pl.String()}
 
 
@@ -42,7 +47,10 @@ class CsvFile(SourceFile):
         start, final = self._text.start(_HEADER_BYTES)
         if options.header is Header.PRESENT and (what := foreign(start)) is not None:
             raise UnreadableFile("file:format", f"not CSV: {what}")
-        header, self._skip_bytes = CsvGrammar(options).header(start, final=final)
+        try:
+            header, self._skip_bytes = CsvGrammar(options).header(start, final=final)
+        except UnreadableFile as broken:
+            raise _explained(broken, start, options) from None
         if options.header is Header.ABSENT:
             header = [""] * len(header)
             self._skip_bytes = 0
@@ -53,31 +61,34 @@ class CsvFile(SourceFile):
         self.schema: Mapping[str, pl.DataType] = dict.fromkeys(self.names.plain, pl.String())
         self.stream = FrameStream({**self.schema, **_MARKS}, self._frames)
 
-    def require_learnable(self) -> None:
-        """Raises UnreadableFile if the header seems to be a comment, or to have a delimiter other than the one declared.
+    def require_learnable(self, use: ColumnUse) -> None:
+        """Raises UnreadableFile if the header seems to be a comment, or to have a delimiter other than the one declared,
+        or if there is one column of texts that the spec does not name: a log or an error page looks like that.
 
-        For the first file of a source whose columns are not declared: what is learned from it is held.
+        For a file of which names and types would be learned: what is learned is held.
 
         Raises:
             UnreadableFile: it does.
         """
         if self._options.header is Header.ABSENT:
             return
-        first = next(iter(self.names.plain.values()), "")
-        if first.startswith(_COMMENTS):
-            raise UnreadableFile(
-                "file:format",
-                f"the first line seems to be a comment: {short(first)}. Set spec.source.csv.comment or skipLines, "
-                "or declare spec.columns if this is the name of a column",
-            )
-        ours = self._options.delimiter
-        if self._grammar.columns > 1:
+        [(column, first), *others] = self.names.plain.items() or [("", "")]
+        if first.startswith(_COMMENTS) and not (others and first.strip() in _COMMENTS):
+            raise UnreadableFile("file:format", _COMMENT.format(short(first)))
+        if self._grammar.columns > 1 or use.named(first):
             return
+        ours = self._options.delimiter
         if other := next((each for each in _DELIMITERS if each in first and each != ours), None):
             raise UnreadableFile(
                 "file:delimiter",
                 f"one column {short(first)}: the delimiter is {ours!r} and seems to be {other!r}. "
                 "Set spec.source.csv.delimiter, or declare spec.columns if this is its name",
+            )
+        if column and self.types([column])[column] == pl.String():
+            raise UnreadableFile(
+                "file:format",
+                f"one column of texts, {short(first)}, which the spec does not name: is it a log, or a page that says "
+                "what went wrong? Declare spec.columns if it is a table of one column",
             )
 
     def types(self, columns: Collection[str]) -> Mapping[str, pl.DataType]:
@@ -170,3 +181,31 @@ class CsvFile(SourceFile):
             schema=_MARKS,
         )
         return rows.select(*(pl.lit(None, pl.String).alias(name) for name in self.schema), *_MARKS)
+
+
+def _explained(broken: UnreadableFile, start: bytes, options: CsvOptions) -> UnreadableFile:
+    """Why the first line breaks the grammar: maybe it is a comment, or is one under another delimiter."""
+    first = start.lstrip().split(b"\n", 1)[0].decode(errors="replace").rstrip("\r")
+    if broken.rule != "file:format" or not first.replace("\t", "").isprintable():
+        return broken
+    if first.startswith(_COMMENTS) and not options.comment:
+        return UnreadableFile(broken.rule, _COMMENT.format(short(first)))
+    for other in _DELIMITERS:
+        if other in first and other not in (
+            options.delimiter,
+            options.quote,
+            options.escape,
+            options.comment,
+        ):
+            grammar = CsvGrammar(options.model_copy(update={"delimiter": other}))
+            try:
+                values, _ = grammar.header(start, final=True)
+            except UnreadableFile:
+                continue
+            if len(values) > 1:
+                return UnreadableFile(
+                    "file:delimiter",
+                    f"{broken.reason}. The delimiter is {options.delimiter!r} and seems to be {other!r}. "
+                    "Set spec.source.csv.delimiter",
+                )
+    return broken

@@ -150,7 +150,7 @@ class JsonFile(SourceFile):
     def _series(self, name: str, values: list[Any], shape: Callable[[Any], Any]) -> pl.Series:
         dtype = self.schema[name]
         if dtype == pl.String():
-            return pl.Series(name, [v if type(v) is str else as_text(v) for v in values], dtype)
+            return pl.Series(name, list(map(as_text, values)), dtype)
         made = pa.array([shape(value) for value in values], arrow_type(dtype))
         return pl.Series(name, made).cast(dtype)
 

@@ -48,31 +48,29 @@ class JsonKind:
 
     def add(self, value: Any, *, inside: bool = False) -> None:
         """``inside``: of a list or an object, where no second look tells whether a number loses digits."""
-        match value:
-            case None:
-                pass
-            case bool():
-                self.bools = True
-            case int():
-                self.wholes = True
-                self.inexact |= inside and not -(2**63) <= value < 2**63
-            case Fraction():
-                self.fractions = True
-                self.inexact |= inside and not _is_float(value)
-            case str():
-                self.texts = True
-            case list():
-                self.items = self.items or JsonKind()
-                for item in value:
-                    self.items.add(item, inside=True)
-            case dict():
-                if self.fields is None:
-                    self.fields = {}
-                for name, one in value.items():
-                    known = self.fields.get(name.lower())
-                    if known is None:
-                        known = self.fields[name.lower()] = (name, JsonKind())
-                    known[1].add(one, inside=True)
+        kind = type(value)
+        if kind is str:
+            self.texts = True
+        elif kind is bool:
+            self.bools = True
+        elif kind is int:
+            self.wholes = True
+            self.inexact |= inside and not -(2**63) <= value < 2**63
+        elif kind is Fraction:
+            self.fractions = True
+            self.inexact |= inside and not _is_float(value)
+        elif kind is list:
+            self.items = self.items or JsonKind()
+            for item in value:
+                self.items.add(item, inside=True)
+        elif kind is dict:
+            if self.fields is None:
+                self.fields = {}
+            for name, one in value.items():
+                known = self.fields.get(name) or self.fields.get(name.lower())
+                if known is None:
+                    known = self.fields[name.lower()] = (name, JsonKind())
+                known[1].add(one, inside=True)
 
     @property
     def is_number(self) -> bool:
@@ -157,17 +155,15 @@ def as_text(value: Any) -> str | None:
     >>> as_text(Fraction("1.10")), as_text(Fraction("1e2")), as_text(True), as_text([Fraction("1.0"), None])
     ('1.1', '100.0', 'true', '[1.0, null]')
     """
-    match value:
-        case None:
-            return None
-        case bool():
-            return "true" if value else "false"
-        case Fraction():
-            return _plainly(value)
-        case str():
-            return value
-        case int():
-            return str(value)
+    kind = type(value)
+    if kind is str or value is None:
+        return value  # type: ignore[no-any-return]
+    if kind is int:
+        return str(value)
+    if kind is Fraction:
+        return _plainly(value)
+    if kind is bool:
+        return "true" if value else "false"
     return _json(value)
 
 

@@ -16,10 +16,21 @@ from featurestore_transforms.sources.text_stream import TextStream
 
 _LONGEST_BYTES = 64 << 20
 _START_BYTES = 1 << 20
-_STRING = rb'"(?:[^"\\]|\\[\s\S])*+"'
-_FLAT = re.compile(rb'\s*+\{[^{}\[\]"]*+(?:' + _STRING + rb'[^{}\[\]"]*+)*+\}\s*+(?=[,\]])')
+_SPACE = b" \t\r\n"
+_STRING = rb'"[^"\\]*+(?:\\[\s\S][^"\\]*+)*+"'
 _TOKEN = re.compile(_STRING + rb'|[\[\]{},"]')
 _BRACKET = re.compile(_STRING + rb"|[\[\]{}]")
+
+
+def _whole_value(levels: int) -> bytes:
+    """A pattern of a list or an object that has so many levels, brackets in pairs."""
+    inner = b"" if levels == 1 else b"|" + _whole_value(levels - 1)
+    inside = rb'(?:[^{}\[\]"]++|' + _STRING + inner + b")*+"
+    return rb"\{" + inside + rb"\}|\[" + inside + rb"\]"
+
+
+_SHALLOW = re.compile(rb"\s*+(?:" + _whole_value(4) + rb")\s*+(?=[,\]])")
+"""Nearly all items, found without a look at each of their brackets."""
 
 
 def json_records(text: TextStream, layout: Layout) -> Iterator[list[bytes]]:
@@ -96,11 +107,12 @@ def _lines(text: TextStream) -> Iterator[list[bytes]]:
         rest = b"" if final else lines.pop()
         if len(rest) > _LONGEST_BYTES:
             raise UnreadableFile("file:format", f"a line is longer than {_LONGEST_BYTES >> 20} MiB")
-        yield [line for line in lines if line.strip()]
+        yield [line for line in lines if line.strip(_SPACE)]
 
 
 def _items(text: TextStream) -> Iterator[list[bytes]]:
     data, opened, closed, empty = b"", False, False, True
+    ends = _ItemEnds()
     for chunk, final in text.chunks(0):
         data += chunk
         items: list[bytes] = []
@@ -109,13 +121,14 @@ def _items(text: TextStream) -> Iterator[list[bytes]]:
             data = data.lstrip()
             if not data.startswith(b"["):
                 if not final:
+                    _require_bounded(data)
                     continue
                 yield [data]
                 return
             opened, at = True, 1
-        while not closed and (end := _item_end(data, at)) is not None:
+        while not closed and (end := ends.next(data, at)) is not None:
             closed = data[end] in b"]"
-            item = data[at:end].strip()
+            item = data[at:end].strip(_SPACE)
             if item or not (closed and empty):
                 items.append(item)
             empty = False
@@ -123,29 +136,44 @@ def _items(text: TextStream) -> Iterator[list[bytes]]:
         data = data[at:]
         if closed and data.strip():
             raise UnreadableFile("file:corrupt", f"text after the end of the array: {data.strip()[:60]!r}")
-        if len(data) > _LONGEST_BYTES:
-            raise UnreadableFile("file:format", f"an item is longer than {_LONGEST_BYTES >> 20} MiB")
+        _require_bounded(data)
         yield items
     if not closed:
         raise UnreadableFile("file:truncated", "the array does not end")
 
 
-def _item_end(data: bytes, at: int) -> int | None:
-    """Where the comma or bracket after an item stands; None if it is not there yet."""
-    flat = _FLAT.match(data, at)
-    if flat is not None:
-        return flat.end()
-    depth = 0
-    for token in _TOKEN.finditer(data, at):
-        mark = token[0]
-        if mark in (b"[", b"{"):
-            depth += 1
-        elif mark == b'"':
-            return None
-        elif mark in (b"]", b"}"):
-            if depth == 0 and mark == b"]":
+def _require_bounded(item: bytes) -> None:
+    if len(item) > _LONGEST_BYTES:
+        raise UnreadableFile("file:format", f"an item is longer than {_LONGEST_BYTES >> 20} MiB")
+
+
+class _ItemEnds:
+    """Finds where items end, and goes on within one that more bytes were needed for: each bracket is seen once."""
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._seen = 0
+
+    def next(self, data: bytes, at: int) -> int | None:
+        """Where the comma or bracket after the item stands that begins here; None if it is not there yet.
+
+        If it is not, the next call is for the same item, from byte 0 of longer data.
+        """
+        if not self._seen:
+            shallow = _SHALLOW.match(data, at)
+            if shallow is not None:
+                return shallow.end()
+        for token in _TOKEN.finditer(data, at + self._seen):
+            mark = token[0]
+            if mark in (b"[", b"{"):
+                self._depth += 1
+            elif mark == b'"':
+                self._seen = token.start() - at
+                return None
+            elif self._depth == 0 and mark in (b"]", b","):
+                self._seen = 0
                 return token.start()
-            depth = max(0, depth - 1)
-        elif mark == b"," and depth == 0:
-            return token.start()
-    return None
+            elif mark in (b"]", b"}"):
+                self._depth = max(0, self._depth - 1)
+        self._seen = len(data) - at
+        return None

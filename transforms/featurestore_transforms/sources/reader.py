@@ -18,6 +18,7 @@ import pyarrow as pa
 from featurestore.arrivals.arrival import Arrival
 from featurestore.arrivals.source_kinds import source_kind
 from featurestore.resources.data_pipeline import Source
+from featurestore_transforms.sources.column_use import ColumnUse
 from featurestore_transforms.sources.stream import FrameStream
 from featurestore_transforms.steps.column_names import ColumnNames
 
@@ -76,7 +77,7 @@ class ArrivalReader(Protocol):
     def refuse(self, columns: Mapping[str, str]) -> None:
         """Take no row that has one of these columns, for the reasons given. Raises UnreadableFile if all rows do."""
 
-    def require_learnable(self) -> None:
+    def require_learnable(self, use: ColumnUse) -> None:
         """Raises UnreadableFile if the names and types of columns are not to be learned from this one."""
 
     def require_unchanged(self) -> None:

@@ -19,6 +19,7 @@ from featurestore.errors import StorageError
 from featurestore.resources.data_pipeline import Compression
 from featurestore.storage.credentials import source_environ
 from featurestore.storage.filesystem import answering, filesystem
+from featurestore_transforms.sources.column_use import ColumnUse
 from featurestore_transforms.sources.reader import DECODING, UnreadableFile
 from featurestore_transforms.sources.stream import FrameStream
 
@@ -36,7 +37,7 @@ class SourceFile:
     refused: Mapping[str, str] = MappingProxyType({})
     partitions: Mapping[str, pl.Series] = MappingProxyType({})
 
-    def require_learnable(self) -> None:
+    def require_learnable(self, use: ColumnUse) -> None:
         """Any file will do."""
 
     def refuse(self, columns: Mapping[str, str]) -> None:

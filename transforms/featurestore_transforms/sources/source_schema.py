@@ -139,7 +139,7 @@ def match_schema(
         FailBatch: the policy refuses the batch.
     """
     if held is None:
-        file.require_learnable()
+        file.require_learnable(use)
     known = held or SourceSchema({}, frozenset())
     columns, ambiguous = _matched(known, file, use)
     taken = set(columns.values()) | {ambiguous.pop(name) for name in list(ambiguous) if use.unused(name)}
@@ -156,6 +156,8 @@ def match_schema(
         has = ", ".join(map(short, file.names.plain.values()))
         reason = f"no column {', '.join(map(repr, missing))}; the file has {has}"
         _judge(policy.missing_column, held, MISSING_COLUMN, reason)
+    if held is not None and new and not columns:
+        file.require_learnable(use)
     if policy.new_column is DriftPolicy.IGNORE:
         odd = {}
         new = {} if held is not None else new
