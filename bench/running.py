@@ -107,7 +107,7 @@ def run(plane: Any, log: Any, environment: Mapping[str, str] | None = None) -> I
     port, kubeconfig = free_port(), plane.kubeconfig_of(USER, ["system:masters"])
     command = [
         *(sys.executable, "-m", "featurestore_operator"),
-        *(f"--kubeconfig={kubeconfig}", f"--port={port}", "--no-leader-elect"),
+        *(f"--kubeconfig={kubeconfig}", f"--port={port}", "--no-leader-elect", "--trust-namespaces"),
     ]
     mark, start = plane.audit.mark(), time.monotonic()
     process = subprocess.Popen(

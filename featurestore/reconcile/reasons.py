@@ -25,6 +25,7 @@ class Reason(StrEnum):
     LISTED = "Listed"
     NOTHING_FAILS = "NothingFails"
     NOTHING_TAKEN = "NothingTaken"
+    NOT_ALLOWED = "NotAllowed"
     NOT_BUILT = "NotBuilt"
     NOT_OBSERVED = "NotObserved"
     NOT_USED = "NotUsed"

@@ -19,7 +19,7 @@ from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 
 from featurestore.resources.annotation import plain
-from featurestore.resources.kinds import API_VERSION, GROUP, KINDS, VERSION, PrinterColumn, ResourceKind
+from featurestore.resources.kinds import API_VERSION, GROUP, VERSION, PrinterColumn, ResourceKind, defined
 from featurestore.resources.metadata import NAME_PATTERN
 from featurestore.resources.model import Model
 from featurestore.resources.rule import SpecRule, Transition, Unique
@@ -55,7 +55,11 @@ def definition(kind: ResourceKind) -> dict[str, Any]:
             # The API server describes it itself, and refuses whoever tries.
             "metadata": {"type": "object"},
             "spec": _field("spec", kind.model.model_fields["spec"], kind.model),
-            "status": {**_object(kind.status), "description": "What was last seen."},
+            **(
+                {"status": {**_object(kind.status), "description": "What was last seen."}}
+                if kind.status
+                else {}
+            ),
         },
         "x-kubernetes-validations": [
             {
@@ -64,9 +68,10 @@ def definition(kind: ResourceKind) -> dict[str, Any]:
             }
         ],
     }
+    first, last = (_FIRST, _LAST) if kind.status else ((), _LAST[:1])
     columns = [
         {"name": it.name, "type": it.type, "jsonPath": it.path, "description": it.description, **priority}
-        for shown, priority in ((_FIRST, {}), (kind.columns, {}), (kind.wide, {"priority": 1}), (_LAST, {}))
+        for shown, priority in ((first, {}), (kind.columns, {}), (kind.wide, {"priority": 1}), (last, {}))
         for it in shown
     ]
     return {
@@ -83,13 +88,13 @@ def definition(kind: ResourceKind) -> dict[str, Any]:
                 "shortNames": [kind.short],
                 "categories": ["features"],
             },
-            "scope": "Namespaced",
+            "scope": "Cluster" if kind.cluster_wide else "Namespaced",
             "versions": [
                 {
                     "name": VERSION,
                     "served": True,
                     "storage": True,
-                    "subresources": {"status": {}},
+                    **({"subresources": {"status": {}}} if kind.status else {}),
                     "additionalPrinterColumns": columns,
                     "schema": {"openAPIV3Schema": schema},
                 }
@@ -103,7 +108,7 @@ def files() -> dict[str, str]:
     return {
         f"{kind.plural}.yaml": _HEADER
         + yaml.safe_dump(definition(kind), sort_keys=False, width=110, allow_unicode=True)
-        for kind in KINDS.values()
+        for kind in defined()
     }
 
 

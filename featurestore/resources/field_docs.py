@@ -14,7 +14,7 @@ from typing import Any
 
 from featurestore.errors import NotFound, did_you_mean
 from featurestore.resources.crd import definition
-from featurestore.resources.kinds import KINDS, ResourceKind
+from featurestore.resources.kinds import ResourceKind, defined
 
 Schema = Mapping[str, Any]
 
@@ -127,7 +127,7 @@ def _type(schema: Schema) -> str:
 def fields_page() -> str:
     """``docs/resources.md``: every field of every kind."""
     parts = [_HEAD]
-    for kind in KINDS.values():
+    for kind in defined():
         parts.append(f"## {kind.name}\n\n{spec_schema(kind)['description']}\n")
         rules: dict[str, str] = {}
         rows = []

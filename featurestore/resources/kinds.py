@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from featurestore.resources.data_pipeline import DataPipeline
 from featurestore.resources.feature_store import FeatureStore
+from featurestore.resources.feature_store_policy import FeatureStorePolicy
 from featurestore.resources.feature_view import FeatureView
 from featurestore.resources.resource import Resource
 from featurestore.resources.status import (
@@ -81,10 +82,11 @@ class ResourceKind:
     status that those who name it go by: they are woken by a change of one. ``only_one``: a storage root holds one of
     them. ``label``: on its Jobs and their pods; "" if it has none. ``has_data``: deleting it may delete data
     (``deletionPolicy``). ``written_by``: who may write it: whoever may edit a namespace, or only its administrators.
+    ``cluster_wide``: it is in no namespace, and its administrator's. ``status``: None if nobody reports on it.
     """
 
     model: type[Resource]
-    status: type[KindStatus]
+    status: type[KindStatus] | None
     plural: str
     short: str
     folder: str
@@ -96,6 +98,7 @@ class ResourceKind:
     label: str = ""
     has_data: bool = False
     written_by: Literal["edit", "admin"] = "edit"
+    cluster_wide: bool = False
 
     @property
     def name(self) -> str:
@@ -213,6 +216,27 @@ KINDS: dict[str, ResourceKind] = {
     )
 }
 """By name, in the order in which resources are applied: what is named stands before what names it."""
+
+POLICY = ResourceKind(
+    model=FeatureStorePolicy,
+    status=None,
+    plural="featurestorepolicies",
+    short="fsp",
+    folder="policies",
+    columns=(
+        PrinterColumn("Prefixes", "string", ".spec.uriPrefixes", "What may be opened without a Secret."),
+        PrinterColumn(
+            "Accounts", "string", ".spec.serviceAccountNames", "ServiceAccounts that Jobs may use."
+        ),
+    ),
+    cluster_wide=True,
+)
+"""The kind that only a cluster has: it is stored in no registry, and no file of resources holds it."""
+
+
+def defined() -> tuple[ResourceKind, ...]:
+    """All kinds that the API server is told of."""
+    return (*KINDS.values(), POLICY)
 
 
 def kind_of(resource: Resource | type[Resource]) -> ResourceKind:

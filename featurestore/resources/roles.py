@@ -13,7 +13,7 @@ import re
 import sys
 from pathlib import Path
 
-from featurestore.resources.kinds import KINDS
+from featurestore.resources.kinds import KINDS, defined
 
 _LINE = re.compile(r"^( *(?:- )?resources: )\[[^]]*\](  # kinds: ([\w ]+))$", re.MULTILINE)
 
@@ -28,7 +28,7 @@ def lists() -> dict[str, list[str]]:
         "status of every": [f"{kind.plural}/status" for kind in kinds],
         "with data": [kind.plural for kind in kinds if kind.has_data],
         "that editors write": [kind.plural for kind in kinds if kind.written_by == "edit"],
-        "definitions": [f"{kind.plural}.yaml" for kind in kinds],
+        "definitions": [f"{kind.plural}.yaml" for kind in defined()],
     }
 
 

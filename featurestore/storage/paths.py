@@ -2,6 +2,7 @@
 
 ```
 registry/store.json                                the FeatureStore as last accepted
+registry/owner.json                                which namespace of which cluster it belongs to, if any
 registry/{pipelines,views}/<name>/current.json     which digest is accepted
 registry/{pipelines,views}/<name>/<digest>.json    the resource with that digest; never changes
 registry/{pipelines,views}/<name>/deleting.json    while its data is being deleted
@@ -32,6 +33,7 @@ online/<view>/                                     DuckDB generations
 from __future__ import annotations
 
 STORE = "registry/store.json"
+OWNER = "registry/owner.json"
 SHELF = 1000
 
 

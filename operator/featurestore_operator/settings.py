@@ -17,7 +17,7 @@ class Settings:
 
     ``port``: of probes and metrics. ``webhook_port``: None serves no webhook. ``grace_s``: time from SIGTERM to the
     end. ``job_image``: of Jobs whose pipeline names none. ``job_service_account``: theirs, which needs no
-    permission. ``redis_image``: of managed servers.
+    permission. ``redis_image``: of managed servers. ``trust_namespaces``: they may use all that the operator may.
     """
 
     identity: str
@@ -35,6 +35,7 @@ class Settings:
     job_image: str = "featurestore-job"
     job_service_account: str = "default"
     redis_image: str = "redis:7.4"
+    trust_namespaces: bool = False
     log_format: LogFormat = "text"
     log_level: str = "INFO"
 
@@ -96,6 +97,13 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
     option("--job-image", preset.job_image, help="image of Jobs whose pipeline names none")
     option("--job-service-account", preset.job_service_account, help="service account of those Jobs")
     option("--redis-image", preset.redis_image, help="image of a managed Redis that names none")
+    parser.add_argument(
+        "--trust-namespaces",
+        action=argparse.BooleanOptionalAction,
+        default=environment.get("FEATURESTORE_OPERATOR_TRUST_NAMESPACES", "false").lower() == "true",
+        help="let every namespace that is served use the operator's own identity, any ServiceAccount and any image, "
+        "instead of what a FeatureStorePolicy allows",
+    )
     option("--log-format", preset.log_format, choices=("text", "json"), help="how lines are written")
     option("--log-level", preset.log_level, choices=("DEBUG", "INFO", "WARNING", "ERROR"), help="least level")
     found = vars(parser.parse_args(arguments))

@@ -16,7 +16,7 @@ from permission import ELSEWHERE, Cell, granted, missing, unused
 
 ROLES = (
     ("clusterrole", "featurestore-operator", ""),
-    ("clusterrole", "featurestore-operator-webhook", ""),
+    ("clusterrole", "featurestore-operator-cluster", ""),
     ("role", "featurestore-operator-own", NAMESPACE),
 )
 

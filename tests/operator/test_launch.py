@@ -43,7 +43,11 @@ class Deaf:
         for resource, item in zip((FEATURE_STORE, DATA_PIPELINE), self._objects, strict=True):
             self.cache.put(resource, item)
         self._controller = Controller(
-            self.cache, self.api, Settings(identity="it"), Metrics(), clock=lambda: self._now_us
+            self.cache,
+            self.api,
+            Settings(identity="it", trust_namespaces=True),
+            Metrics(),
+            clock=lambda: self._now_us,
         )
 
     def start_job(self) -> list[str]:

@@ -36,7 +36,11 @@ class Resting:
         self.registry = Registry(Storage(str(folder / "root")))
         self.cache = Cache(lambda key, after_s: None)
         self.controller = Controller(
-            self.cache, api, Settings(identity="it"), Metrics(), clock=lambda: self.now_us
+            self.cache,
+            api,
+            Settings(identity="it", trust_namespaces=True),
+            Metrics(),
+            clock=lambda: self.now_us,
         )
         store, pipeline = manifest.store(namespace), manifest.pipeline(namespace, "p")
         store["spec"] = {"offline": {"uri": str(folder / "root")}}

@@ -111,7 +111,7 @@ class Story(ReportsConditions):
         command = [
             *(sys.executable, *program),
             *(f"--kubeconfig={kubeconfig}", f"--port={port}", f"--identity={user}"),
-            *(f"--namespace={self.namespace}", "--no-leader-elect", *options),
+            *(f"--namespace={self.namespace}", "--no-leader-elect", "--trust-namespaces", *options),
         ]
         log = self.folder / f"{user}-{len(self.operators)}.log"
         server = Server(command, log, lambda: operator.get("/readyz")[0] == 200)

@@ -30,6 +30,7 @@ from featurestore_operator.kube.object_key import Key
 from featurestore_operator.metrics import Metrics
 from featurestore_operator.namespaces.acceptance import SpecDecision
 from featurestore_operator.namespaces.open_store import OpenStore, Stores
+from featurestore_operator.policies.permissions import Policies
 from featurestore_operator.settings import Settings
 from featurestore_operator.webhook.admission import Review, review
 from featurestore_operator.webhook.review_context import review_context
@@ -43,9 +44,10 @@ class Controller:
     ) -> None:
         self._cache, self._api, self._metrics, self._clock = cache, api, metrics, clock
         self._status_writer = StatusWriter(api, clock, settings.identity)
-        self._stores = Stores(cache, api, settings, clock)
-        launcher = Launcher(cache, api, metrics, clock)
-        self._pipelines = Pipelines(self._stores, launcher, metrics, clock)
+        policies = Policies(api, settings, clock)
+        self._stores = Stores(cache, api, policies, settings, clock)
+        launcher = Launcher(cache, api, policies, metrics, clock)
+        self._pipelines = Pipelines(self._stores, policies, launcher, metrics, clock)
         self._views = Views(self._pipelines, launcher, clock)
         self._store_controller = StoreController(
             cache, api, self._stores, settings, self._status_writer, clock
@@ -96,7 +98,12 @@ class Controller:
         leaves = obj is not None and "deletionTimestamp" in obj["metadata"]
         if obj is not None and leaves and self._deletion.abandon(key, obj):
             return None
-        store = self._stores.open(key.namespace)
+        try:
+            store = self._stores.open(key.namespace)
+        except StorageError:
+            if obj is not None and key.row.has_data and not leaves:
+                self._deletion.guard(key, obj, None)
+            raise
         if obj is None:
             self._forget(key, store)
             return None

@@ -46,15 +46,15 @@ class Deletion:
         self._api, self._status_writer = api, status_writer
         self._places: dict[Key, OpenStore] = {}
 
-    def guard(self, key: Key, obj: dict[str, Any], store: OpenStore) -> None:
+    def guard(self, key: Key, obj: dict[str, Any], store: OpenStore | None) -> None:
         """Set the finalizer if the resource is to be deleted with its data, otherwise remove it.
 
-        ``store``: where its data is. It is remembered for as long.
+        ``store``: where its data is. It is remembered for as long. None if it does not answer now.
         """
         wanted = obj["spec"].get("deletionPolicy") == "Delete"
-        if wanted:
+        if wanted and store is not None:
             self._places[key] = store
-        else:
+        elif not wanted:
             self.forget(key)
         if wanted != (FINALIZER in _finalizers(obj)):
             self._set(key, obj, [FINALIZER] if wanted else [])

@@ -35,6 +35,7 @@ from featurestore_operator.kube.object_key import Key
 from featurestore_operator.metrics import Metrics
 from featurestore_operator.namespaces.acceptance import SpecDecision, decide
 from featurestore_operator.namespaces.open_store import SECRET_US, OpenStore, Stores
+from featurestore_operator.policies.permissions import NotAllowed, Policies
 
 _ROUNDS = 4
 """A closed batch runs at once; a fixed point is reached long before this."""
@@ -76,9 +77,15 @@ class Pipelines:
     """Keeps one :class:`Seen` per pipeline. A pipeline is in the hands of one thread at a time."""
 
     def __init__(
-        self, stores: Stores, launcher: Launcher, metrics: Metrics, clock: Callable[[], int]
+        self,
+        stores: Stores,
+        policies: Policies,
+        launcher: Launcher,
+        metrics: Metrics,
+        clock: Callable[[], int],
     ) -> None:
-        self._stores, self._launcher, self._metrics, self._clock = stores, launcher, metrics, clock
+        self._stores, self._policies, self._launcher = stores, policies, launcher
+        self._metrics, self._clock = metrics, clock
         self._seen: dict[tuple[str, str], Seen] = {}
         self._lock = threading.Lock()
 
@@ -136,7 +143,9 @@ class Pipelines:
         try:
             backlog = self._backlog(seen, accepted, store)
         except NotFound as error:
-            return _without_secret(found, str(error), now_us)
+            return _cannot_list(found, Reason.SECRET_MISSING, str(error), now_us)
+        except NotAllowed as error:
+            return _cannot_list(found, Reason.NOT_ALLOWED, str(error), now_us)
         if backlog is not None:
             backlog.look(now_us)
         applier = JobApplier(
@@ -207,15 +216,20 @@ class Pipelines:
 
         Raises:
             NotFound: its credentials are not there.
+            NotAllowed: the namespace may not have the operator open it.
         """
         spec = accepted.resource.spec
         if spec.suspend is Suspend.SUSPENDED:
             seen.backlog = None
             return None
+        place, secret = store.place, spec.source.secret_ref or store.place.secret
+        self._policies.of(place.namespace).check_uri(
+            spec.source.uri, "spec.source.uri", secret=secret is not None
+        )
         kept = seen.backlog
         if kept is not None and kept.digest == accepted.digest and kept.backlog.failure is None:
             return kept.backlog
-        own = self._stores.credentials(store.place.namespace, spec.source.secret_ref)
+        own = self._stores.credentials(place.namespace, spec.source.secret_ref)
         environ = store.environ if own is None else own
         if kept is not None and (kept.digest, kept.environ) == (accepted.digest, environ):
             return kept.backlog
@@ -246,13 +260,13 @@ class Pipelines:
             self._metrics.batch_committed(key, now.rows_committed, now.bytes_read, now.rows_quarantined)
 
 
-def _without_secret(found: dict[str, Any], why: str, now_us: int) -> ReconcileResult:
-    """The result without credentials: nothing can be listed, no Job can start, and earlier facts stay."""
+def _cannot_list(found: dict[str, Any], reason: Reason, why: str, now_us: int) -> ReconcileResult:
+    """Nothing can be listed, and no Job can start; what was known before stands."""
     said = (
-        false("Ready", Reason.SECRET_MISSING, why),
-        false("Progressing", Reason.SECRET_MISSING, why),
-        false("SourceReachable", Reason.SECRET_MISSING, why),
-        true("Degraded", Reason.SECRET_MISSING, why),
+        false("Ready", reason, why),
+        false("Progressing", reason, why),
+        false("SourceReachable", reason, why),
+        true("Degraded", reason, why),
     )
     return ReconcileResult(said, facts_of(found.get("status") or {}), None, now_us + SECRET_US)
 

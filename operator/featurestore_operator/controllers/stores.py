@@ -22,10 +22,12 @@ from featurestore.resources.kinds import API_VERSION, KINDS
 from featurestore.timestamps import SECOND_US
 from featurestore_operator.controllers.status_writer import StatusWriter
 from featurestore_operator.informer.cache import Cache
+from featurestore_operator.kube.access import own_namespace
 from featurestore_operator.kube.api import Api, Exists
 from featurestore_operator.kube.api_resources import (
     CONFIG_MAP,
     MANAGED,
+    NETWORK_POLICY,
     POD_DISRUPTION_BUDGET,
     SECRET,
     SERVICE,
@@ -46,7 +48,7 @@ APPLIED = "featurestore.dev/applied"
 """Annotation: digest of the manifest that was applied. The object also has the server's defaults in it."""
 _BESIDE = {
     resource_kind.kind: resource_kind
-    for resource_kind in (SERVICE, STATEFUL_SET, POD_DISRUPTION_BUDGET, CONFIG_MAP)
+    for resource_kind in (SERVICE, STATEFUL_SET, POD_DISRUPTION_BUDGET, NETWORK_POLICY, CONFIG_MAP)
 }
 
 
@@ -132,7 +134,7 @@ class StoreController:
 
     def _keep(self, obj: dict[str, Any], store: OpenStore) -> None:
         """Apply the objects beside the store that are missing or differ, whoever removed or changed them."""
-        for manifest in beside(obj, store, self._settings.redis_image):
+        for manifest in beside(obj, store, self._settings):
             resource = _BESIDE[manifest["kind"]]
             existing = self._there(resource, manifest)
             applied = digest(manifest)
@@ -185,7 +187,7 @@ def owner(obj: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def beside(obj: dict[str, Any], store: OpenStore, redis_image: str) -> list[dict[str, Any]]:
+def beside(obj: dict[str, Any], store: OpenStore, settings: Settings) -> list[dict[str, Any]]:
     """The objects beside a store: a ConfigMap for ``envFrom``, and the parts of a managed Redis."""
     metadata = obj["metadata"]
     config = {
@@ -204,7 +206,14 @@ def beside(obj: dict[str, Any], store: OpenStore, redis_image: str) -> list[dict
         return [config]
     return [
         config,
-        *objects(metadata["name"], metadata["namespace"], owner(obj), managed, redis_image),
+        *objects(
+            metadata["name"],
+            metadata["namespace"],
+            owner(obj),
+            managed,
+            settings.redis_image,
+            settings.lease_namespace or own_namespace(default="default"),
+        ),
     ]
 
 

@@ -19,6 +19,7 @@ from featurestore_operator.jobs.memory import Learned, memory
 from featurestore_operator.kube.api import Api, Exists
 from featurestore_operator.kube.api_resources import JOB
 from featurestore_operator.metrics import Metrics
+from featurestore_operator.policies.permissions import Policies
 
 KEPT_S = 600
 """How long a Job is kept after its outcome is in storage, so that its log can be read."""
@@ -27,8 +28,11 @@ KEPT_S = 600
 class Launcher:
     """``clock``: UTC microseconds now."""
 
-    def __init__(self, cache: Cache, api: Api, metrics: Metrics, clock: Callable[[], int]) -> None:
-        self._cache, self._api, self._metrics, self._clock = cache, api, metrics, clock
+    def __init__(
+        self, cache: Cache, api: Api, policies: Policies, metrics: Metrics, clock: Callable[[], int]
+    ) -> None:
+        self._cache, self._api, self._policies = cache, api, policies
+        self._metrics, self._clock = metrics, clock
         self._refused: dict[tuple[str, str], FailureStreak] = {}
 
     def records(self, namespace: str, jobs: Iterable[dict[str, Any]]) -> JobAttempts:
@@ -52,7 +56,7 @@ class Launcher:
         learned: Learned | None,
         bytes_in: int,
     ) -> str | FailureStreak:
-        """What is under way now, as a sentence; or the refusal of the API server, which stands for a while.
+        """What is under way now, as a sentence; or the refusal of the API server or of a policy, which stands for a while.
 
         A Job of this name that is there already is the one that is wanted.
 
@@ -65,9 +69,11 @@ class Launcher:
         asked = memory(pipeline.resource.spec.resources, learned, bytes_in, due.killed)
         wanted = job(work, Attempt(due.number, due.killed, asked), pipeline, owner, place)
         try:
+            template = pipeline.resource.spec.job.template
+            self._policies.of(place.namespace).check_template(template, "spec.job.template")
             self._cache.put(JOB, self._created(wanted))
         except SpecError as error:
-            # A missing permission, a quota, a template that is no pod: others mend it, and it is tried again.
+            # A missing permission or policy, a quota, a template that is no pod: others mend it, and it is tried again.
             failure = as_failure(error).model_copy(update={"retryable": True})
             refused = FailureStreak.after(refused, now_us, failure)
             self._refused[place.namespace, work.key] = refused

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 from urllib.parse import quote
 
-from featurestore.resources.kinds import API_VERSION, KINDS
+from featurestore.resources.kinds import API_VERSION, KINDS, POLICY
 
 
 class ApiResource(NamedTuple):
@@ -47,7 +47,9 @@ WEBHOOK_CONFIGURATION = ApiResource(
     "admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations"
 )
 NAMESPACE = ApiResource("v1", "Namespace", "namespaces")
-"""These two kinds are in no namespace."""
+FEATURE_STORE_POLICY = ApiResource(API_VERSION, POLICY.name, POLICY.plural)
+"""These three kinds are in no namespace."""
+NETWORK_POLICY = ApiResource("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies")
 
 MANAGED = {"app.kubernetes.io/managed-by": "featurestore"}
 PIPELINE_LABEL, VIEW_LABEL = KINDS["DataPipeline"].label, KINDS["FeatureView"].label

@@ -1,4 +1,4 @@
-"""A Redis server for small installations, kept beside its FeatureStore: StatefulSet, Service, Secret, budget.
+"""A Redis server for small installations, kept beside its FeatureStore: StatefulSet, Service, Secret, NetworkPolicy, budget.
 
 It holds nothing that cannot be rebuilt: a lost volume costs one publication of every view.
 """
@@ -34,9 +34,14 @@ def resolved(store: FeatureStore, namespace: str) -> FeatureStore:
 
 
 def objects(
-    store: str, namespace: str, owner: dict[str, Any], managed: ManagedRedis, image: str
+    store: str,
+    namespace: str,
+    owner: dict[str, Any],
+    managed: ManagedRedis,
+    image: str,
+    operator_namespace: str,
 ) -> list[dict[str, Any]]:
-    """What is applied, but for the Secret, which is made once: Service, StatefulSet, PodDisruptionBudget."""
+    """What is applied, but for the Secret, which is made once."""
     name = name_of(store)
     labels = {
         **MANAGED,
@@ -71,7 +76,30 @@ def objects(
             "metadata": metadata,
             "spec": {"maxUnavailable": 1, "selector": {"matchLabels": labels}},
         },
+        {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "NetworkPolicy",
+            "metadata": metadata,
+            "spec": {
+                "podSelector": {"matchLabels": labels},
+                "policyTypes": ["Ingress"],
+                "ingress": [
+                    {
+                        # All pods of the namespace, which may know the password, and the operator.
+                        "from": [{"podSelector": {}}, _operator_pods(operator_namespace)],
+                        "ports": [{"port": PORT, "protocol": "TCP"}],
+                    }
+                ],
+            },
+        },
     ]
+
+
+def _operator_pods(namespace: str) -> dict[str, Any]:
+    return {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+        "podSelector": {"matchLabels": {"app.kubernetes.io/name": "featurestore-operator"}},
+    }
 
 
 def secret(store: str, namespace: str, owner: dict[str, Any], password: str) -> dict[str, Any]:

@@ -24,9 +24,11 @@ from featurestore.timestamps import SECOND_US
 from featurestore_operator.informer.cache import Cache
 from featurestore_operator.jobs.job_manifest import JobContext
 from featurestore_operator.kube.api import Api
-from featurestore_operator.kube.api_resources import SECRET
+from featurestore_operator.kube.api_resources import NAMESPACE, SECRET
 from featurestore_operator.kube.parse import parse
 from featurestore_operator.namespaces.managed_redis import resolved
+from featurestore_operator.namespaces.ownership import claim
+from featurestore_operator.policies.permissions import NotAllowed, Policies
 from featurestore_operator.settings import Settings
 
 DEFAULT = "default"
@@ -67,9 +69,12 @@ class _Kept:
 class Stores:
     """Opens stores and keeps them. Safe to use from several threads."""
 
-    def __init__(self, cache: Cache, api: Api, settings: Settings, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, cache: Cache, api: Api, policies: Policies, settings: Settings, clock: Callable[[], int]
+    ) -> None:
         self._cache = cache
         self._api = api
+        self._policies = policies
         self._settings = settings
         self._clock = clock
         self._kept: dict[str, _Kept] = {}
@@ -104,16 +109,22 @@ class Stores:
         version = f"{feature_store['metadata']['uid']}/{feature_store['metadata'].get('generation', 0)}"
         with self._lock:
             kept = self._kept.get(namespace)
-        if kept is not None and kept.version == version and self._clock() - kept.read_us < _KEPT_US:
-            return kept.store
         try:
+            if kept is not None and kept.version == version and self._clock() - kept.read_us < _KEPT_US:
+                self._check(namespace, kept.store.resource)
+                return kept.store
             resource = resolved(parse(FeatureStore, feature_store), namespace)
+            # Before anything is opened: what is not allowed is not even looked at.
+            self._check(namespace, resource)
             secrets = self._secrets(namespace, resource)
             if kept is not None and (kept.version, kept.secrets) == (version, secrets):
                 # The same one: whatever was remembered of it holds.
                 store = kept.store
             else:
                 store = self._opened(namespace, feature_store["metadata"]["uid"], resource, secrets)
+            claim(store.storage, self._namespace(namespace), feature_store)
+        except NotAllowed as error:
+            return false("Ready", Reason.NOT_ALLOWED, str(error))
         except (SpecError, CodeError) as error:
             return false("Ready", Reason.STORE_INVALID, str(error))
         except NotFound as error:
@@ -149,10 +160,21 @@ class Stores:
             ) from error
         return {key: base64.b64decode(value).decode() for key, value in (secret.get("data") or {}).items()}
 
+    def _check(self, namespace: str, resource: FeatureStore) -> None:
+        """Raises NotAllowed if the store would be opened with what is the operator's alone."""
+        offline = resource.spec.offline
+        self._policies.of(namespace).check_uri(
+            offline.uri, "spec.offline.uri", secret=offline.secret_ref is not None
+        )
+
+    def _namespace(self, namespace: str) -> dict[str, Any]:
+        return self._api.get(NAMESPACE, "", namespace)["metadata"]  # type: ignore[no-any-return]
+
     def _secrets(self, namespace: str, resource: FeatureStore) -> Secrets:
         return (
             self.credentials(namespace, resource.spec.offline.secret_ref),
-            self.credentials(namespace, resource.spec.online.secret_ref),
+            # Without a Secret none, and never those of the operator's own environment.
+            self.credentials(namespace, resource.spec.online.secret_ref) or {},
         )
 
     def _opened(self, namespace: str, uid: str, resource: FeatureStore, secrets: Secrets) -> OpenStore:

@@ -1,0 +1,1 @@
+"""What namespaces may use that is not their own."""

@@ -1,0 +1,206 @@
+"""What a namespace may use that is not its own: the union of the FeatureStorePolicies that are about it.
+
+Without one: object storage of which it has the keys in a Secret, the default ServiceAccount of Jobs, any image. The
+operator would otherwise reach for whoever may write a resource what only the operator may reach.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from featurestore.errors import NotFound, SpecError
+from featurestore.resources.feature_store_policy import (
+    FeatureStorePolicy,
+    FeatureStorePolicySpec,
+    ProjectedTokens,
+)
+from featurestore.resources.job_template import JobTemplate
+from featurestore.storage.credentials import is_s3
+from featurestore.timestamps import SECOND_US
+from featurestore_operator.kube.api import Api
+from featurestore_operator.kube.api_resources import FEATURE_STORE_POLICY, NAMESPACE
+from featurestore_operator.kube.parse import parse
+from featurestore_operator.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_KEPT_US = 10 * SECOND_US
+"""How long it takes until a policy that was changed is known: policies are not watched."""
+_ALIASES = {"s3a": "s3", "gcs": "gs"}
+_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
+_HINT = "The cluster's administrator allows it by a FeatureStorePolicy: {}"
+
+
+class NotAllowed(SpecError):
+    """The namespace uses what no policy lets it use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Permissions:
+    """Of one namespace. ``trusted``: it may use everything."""
+
+    namespace: str
+    policies: tuple[FeatureStorePolicySpec, ...] = ()
+    trusted: bool = False
+
+    def check_uri(self, uri: str, where: str, *, secret: bool) -> None:
+        """Refuse a URI that would be opened with the operator's identity, and that is not allowed.
+
+        ``secret``: whether the namespace has credentials of its own for it; only S3 is opened with those.
+
+        Raises:
+            NotAllowed: with what would allow it.
+        """
+        if self.trusted or (secret and is_s3(uri)):
+            return
+        prefixes = {
+            it.replace("{namespace}", self.namespace) for one in self.policies for it in one.uri_prefixes
+        }
+        if any(lies_below(uri, prefix) for prefix in prefixes):
+            return
+        wanted = f"a URI that a policy allows ({', '.join(sorted(prefixes))})" if prefixes else "a secretRef"
+        if prefixes and is_s3(uri):
+            wanted = f"a secretRef, or {wanted}"
+        if not prefixes and not is_s3(uri):
+            wanted = "s3:// with a secretRef"
+        raise NotAllowed(
+            f"namespace {self.namespace!r} may not have this opened with the operator's identity",
+            where=where,
+            wanted=wanted,
+            got=repr(uri),
+            hint=_HINT.format("uriPrefixes"),
+        )
+
+    def check_template(self, template: JobTemplate, where: str) -> None:
+        """Refuse a template whose pods would be, or run, what is not allowed.
+
+        Raises:
+            NotAllowed: with what would allow it.
+        """
+        if self.trusted:
+            return
+        accounts = {it for one in self.policies for it in one.service_account_names}
+        account = template.service_account_name
+        if account is not None and account not in accounts:
+            raise NotAllowed(
+                f"a Job of namespace {self.namespace!r} may not run as this ServiceAccount",
+                where=f"{where}.serviceAccountName",
+                wanted=f"one of {', '.join(sorted(accounts))}" if accounts else "none: the operator's choice",
+                got=repr(account),
+                hint=_HINT.format("serviceAccountNames"),
+            )
+        tokens = any(one.projected_tokens is ProjectedTokens.ALLOWED for one in self.policies)
+        for n, volume in enumerate(template.volumes):
+            if not tokens and _holds_token(volume.model_dump(mode="json", by_alias=True)):
+                raise NotAllowed(
+                    f"a Job of namespace {self.namespace!r} may not hold a token of its ServiceAccount",
+                    where=f"{where}.volumes[{n}].projected",
+                    wanted="sources other than serviceAccountToken and clusterTrustBundle",
+                    got="a token",
+                    hint=_HINT.format("projectedTokens: Allowed"),
+                )
+        images = {it for one in self.policies for it in one.image_prefixes}
+        if template.image is not None and images and not any(map(template.image.startswith, images)):
+            raise NotAllowed(
+                f"a Job of namespace {self.namespace!r} may not run this image",
+                where=f"{where}.image",
+                wanted=f"an image that begins with {' or '.join(sorted(images))}",
+                got=repr(template.image),
+                hint=_HINT.format("imagePrefixes"),
+            )
+
+
+def lies_below(uri: str, prefix: str) -> bool:
+    """Whether a URI or pattern names nothing outside of a prefix. Names are compared whole, ``..`` is nowhere below.
+
+    >>> lies_below("s3://features/a/x", "s3://features/a/"), lies_below("s3://features/ab", "s3://features/a")
+    (True, False)
+    >>> lies_below("s3://features/a/../b", "s3://features/a/"), lies_below("/data/x", "/data/")
+    (False, True)
+    >>> lies_below("s3a://features/a", "s3://features/a/"), lies_below("https://a.org@b.org/x", "https://a.org/")
+    (True, False)
+    """
+    below, above = _segments(uri), _segments(prefix)
+    return below is not None and above is not None and below[: len(above)] == above
+
+
+def _segments(uri: str) -> list[str] | None:
+    """Scheme, host and names of a URI; None if they may mean another place than they say."""
+    found = _SCHEME.match(uri)
+    if not found and not uri.startswith("/"):
+        return None
+    scheme, rest = (found[1].lower(), uri[found.end() :]) if found else ("", uri[1:])
+    names = rest.rstrip("/").split("/") if rest else []
+    # Codes, queries and backslashes mean one thing here and another elsewhere; most servers take "" for no name at all.
+    if any(name in ("", ".", "..") for name in names) or re.search(r"[\\#%]", rest) or (found and not names):
+        return None
+    return [_ALIASES.get(scheme, scheme), *names]
+
+
+def _holds_token(volume: Mapping[str, Any]) -> bool:
+    """Whether a volume holds a token that speaks for the pod's ServiceAccount."""
+    projected = volume.get("projected") or {}
+    sources = projected.get("sources") if isinstance(projected, Mapping) else None
+    return any("serviceAccountToken" in it for it in sources or () if isinstance(it, Mapping))
+
+
+class Policies:
+    """Knows the permissions of each namespace. Safe to use from several threads. ``clock``: UTC microseconds now."""
+
+    def __init__(self, api: Api, settings: Settings, clock: Callable[[], int]) -> None:
+        self._api, self._trusted, self._clock = api, settings.trust_namespaces, clock
+        # An operator of some namespaces may read nothing that is in none.
+        self._reads = not settings.namespaces
+        self._lock = threading.Lock()
+        self._read_us: int | None = None
+        self._policies: tuple[FeatureStorePolicySpec, ...] = ()
+        self._labels: dict[str, Mapping[str, str]] = {}
+
+    def of(self, namespace: str) -> Permissions:
+        """What a namespace may use.
+
+        Raises:
+            TransientError: the API server did not answer.
+        """
+        if self._trusted:
+            return Permissions(namespace, trusted=True)
+        if not self._reads:
+            return Permissions(namespace)
+        with self._lock:
+            now_us = self._clock()
+            if self._read_us is None or not 0 <= now_us - self._read_us < _KEPT_US:
+                self._policies, self._labels = self._read(), {}
+                self._read_us = now_us
+            concerned = tuple(it for it in self._policies if self._concerns(it, namespace))
+        return Permissions(namespace, concerned)
+
+    def _read(self) -> tuple[FeatureStorePolicySpec, ...]:
+        try:
+            objects = self._api.list(FEATURE_STORE_POLICY, None)
+        except NotFound:
+            # The kind is not defined yet: an operator may be newer than the definitions.
+            return ()
+        found = []
+        for it in objects:
+            try:
+                found.append(parse(FeatureStorePolicy, it).spec)
+            except SpecError as error:
+                logger.warning("a FeatureStorePolicy allows nothing, as it cannot be read: %s", error)
+        return tuple(found)
+
+    def _concerns(self, policy: FeatureStorePolicySpec, namespace: str) -> bool:
+        chosen = policy.namespaces
+        if chosen.match_labels:
+            return chosen.match_labels.items() <= self._labels_of(namespace).items()
+        return not chosen.names or namespace in chosen.names
+
+    def _labels_of(self, namespace: str) -> Mapping[str, str]:
+        if namespace not in self._labels:
+            found = self._api.get(NAMESPACE, "", namespace)
+            self._labels[namespace] = found["metadata"].get("labels") or {}
+        return self._labels[namespace]
