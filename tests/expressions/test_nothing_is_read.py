@@ -104,7 +104,7 @@ def test_an_expression_that_passes_reads_the_columns_that_it_names_and_nothing_e
 )
 def test_a_query_that_passes_opens_no_file(text: str, rows: pl.DataFrame, planted: Path) -> None:
     try:
-        made = str(answer(rows, query_text(text, where="spec"), "spec", max_s=20))
+        made = str(answer(rows, query_text(text, where="spec"), "spec", max_bytes=1 << 30, max_s=20))
     except SpecError as error:
         made = str(error)
     assert SECRET not in made
