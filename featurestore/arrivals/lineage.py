@@ -19,7 +19,7 @@ _AT_ONCE = 16
 class Origin:
     """Where a row came from. ``planned_us``: when its batch was planned, UTC microseconds.
 
-    ``uri`` and ``version`` name the file as it was taken, ``spec_digest`` the pipeline's resource at that time.
+    ``uri`` and ``version`` name the file as it was taken, ``spec_digest`` the pipeline's resource under which it was run.
     """
 
     pipeline: str
@@ -60,7 +60,7 @@ class Lineage:
             batch=batch,
             uri=arrival.uri,
             version=arrival.version,
-            spec_digest=manifest.spec_digest,
+            spec_digest=self._ledger.rebuilds.spec_digest(batch) or manifest.spec_digest,
             planned_us=manifest.created_us,
         )
 

@@ -190,13 +190,20 @@ class Rebuilds:
         promoted = self.promoted()
         return promoted.number if promoted else 0
 
-    def rebuilt_in(self, batch: int) -> Promoted | None:
-        """The last promoted rebuild that ran the batch again."""
-        self._catch_up()
+    def rebuilt_in(self, batch: int, *, fresh: bool = True) -> Promoted | None:
+        """The last promoted rebuild that ran the batch again. ``fresh``: False to ask of many as of the last call."""
+        if fresh:
+            self._catch_up()
         for number in sorted(self._promoted, reverse=True):
             if self._all[number - 1].covers(batch, self._promoted[number].last):
                 return self._promoted[number]
         return None
+
+    def spec_digest(self, batch: int) -> str | None:
+        """The spec under which a promoted rebuild ran the batch again, if that was another one than its own."""
+        promoted = self.rebuilt_in(batch)
+        rebuild = self._all[promoted.number - 1] if promoted else None
+        return rebuild.spec_digest if rebuild is not None and batch <= rebuild.last else None
 
     def try_begin(self, rebuild: Rebuild) -> bool:
         """True if this intent is the newest now; False if another was first, or one is under way."""

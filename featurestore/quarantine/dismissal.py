@@ -43,8 +43,11 @@ def standing(found: Sequence[Dismissal], rebuilds: Rebuilds) -> list[Dismissal]:
         StorageError: storage did not answer.
     """
 
+    if not found or not rebuilds.generation():
+        return list(found)
+
     def stands(batch: int, generation: int) -> bool:
-        promoted = rebuilds.rebuilt_in(batch)
+        promoted = rebuilds.rebuilt_in(batch, fresh=False)
         return promoted is None or promoted.number <= generation
 
     return [

@@ -81,6 +81,8 @@ def entries(storage: Storage, kind: Literal["pipelines", "views"], name: str) ->
             found.rows += 1
     ledger = Ledger(storage, name) if kind == "pipelines" and caught else None
     path = table_of(storage, kind, name) if caught else None
+    if ledger is not None:
+        ledger.rebuilds.generation()
     found_closed = dismissals(storage, path) if path else []
     gone = closed(standing(found_closed, ledger.rebuilds) if ledger else found_closed)
     return [
@@ -136,7 +138,7 @@ def table_of(storage: Storage, kind: Literal["pipelines", "views"], name: str) -
 
 def _replayed_in(ledger: Ledger, uri: str, batch: int, file: int) -> int | None:
     known = ledger.known(uri)
-    promoted = ledger.rebuilds.rebuilt_in(batch)
+    promoted = ledger.rebuilds.rebuilt_in(batch, fresh=False)
     for row in known:
         if row.replays != (batch, file):
             continue

@@ -265,6 +265,7 @@ def _pipeline(pipeline: DataPipeline, before: Before) -> Change:
     if changed & set(_STEPS):
         steps = ", ".join(field for field in _STEPS if field in changed)
         notes.append(f"{steps}: for new batches only; committed rows stay as they are")
+        notes.append(f"To run them again: featurestore rebuild pipeline {name} --plan")
         notes.append(f"To run what is in quarantine again: featurestore quarantine replay {name}")
     if "deduplicate" in changed:
         notes.append("Existing rows are compared with new ones of the same key, not with each other")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from deltalake import DeltaTable
-from rebuilding import NEW, OLD, do, files, plan, requests, seen, three
+from rebuilding import NEW, OLD, do, files, finish, plan, requests, seen, three
 
 from featurestore.protocol import PromoteRebuildRequest
 from featurestore.rebuild.history_plan import begin
@@ -85,3 +85,17 @@ def test_two_processes_at_once_rebuild_once(pair: Any, command: Any) -> None:
     three(fresh)
     assert seen(p) == seen(fresh)
     assert len([entry for entry in p.dataset.history() if entry.get("rebuild")]) == 1
+
+
+def test_history_is_run_again_in_object_storage_as_in_a_folder(
+    maker: Any, s3_root: str, tmp_path: Path
+) -> None:
+    both = [maker(root, tmp_path / "raw", OLD) for root in (s3_root, str(tmp_path / "store"))]
+    files(both[0])
+    for p in both:
+        three(p)
+        p.apply(NEW)
+        begin(p.storage, plan(p))
+        finish(p)
+    assert seen(both[0]) == seen(both[1])
+    assert both[0].ledger.rebuilds.generation() == 1

@@ -193,6 +193,7 @@ def test_a_changed_pipeline_says_that_only_new_batches_are_concerned(registry: R
     change = planned(pipeline(transforms=steps, suspend="Suspended"), registry)
     assert change.notes == (
         "transforms: for new batches only; committed rows stay as they are",
+        "To run them again: featurestore rebuild pipeline flights --plan",
         "To run what is in quarantine again: featurestore quarantine replay flights",
         "suspend: at once",
     )

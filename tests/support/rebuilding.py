@@ -89,7 +89,7 @@ def seen(p: Any) -> tuple[Any, ...]:
         "dataset_rows",
     }
     return (
-        DeltaTable(p.storage.uri(p.dataset.path)).schema().to_json(),
+        DeltaTable(p.storage.uri(p.dataset.path), storage_options=p.storage.delta_options).schema().to_json(),
         p.rows(),
         p.quarantine(),
         listed,
