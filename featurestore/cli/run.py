@@ -27,6 +27,8 @@ _MARKS = {
     "Failed": ("✗", "red"),
     "BatchRefused": ("✗", "red"),
     "BatchPartlyRefused": ("!", "yellow"),
+    "RebuiltPartlyRefused": ("!", "yellow"),
+    "Rebuilt": ("✓", "green"),
     "Published": ("✓", "green"),
     "BatchCommitted": ("✓", "green"),
 }

@@ -51,7 +51,8 @@ def outcome_event(step: Step, outcome: StepOutcome, now_us: int) -> Event | None
         case PieceResult():
             what, message = "PieceRun", _piece(outcome)
         case RebuildResult():
-            what, message = "Rebuilt", _rebuilt(outcome)
+            refused = outcome.open_files or outcome.open_rows
+            what, message = "RebuiltPartlyRefused" if refused else "Rebuilt", _rebuilt(outcome)
         case BuildResult():
             rows = count(outcome.rows, "row")
             what, message = "Built", f"offline commit {outcome.source_version}: {rows}{_quarantined(outcome)}"
