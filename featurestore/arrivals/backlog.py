@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from featurestore.arrivals.arrival import Arrival
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.manifest import BACKLOG, Entry, Manifest, OpenBatch, oldest, split
 from featurestore.arrivals.source import ArrivalSource
@@ -14,6 +15,23 @@ from featurestore.resources.data_pipeline import ArrivalTrigger
 from featurestore.resources.model import shared
 from featurestore.retry import FailureStreak
 from featurestore.timestamps import duration_us
+
+
+class _Listing:
+    """A listing that ends where it fails. ``error``: what it raised then; ``is_any``: whether it told anything before."""
+
+    def __init__(self, arrivals: Iterator[Arrival]) -> None:
+        self._arrivals = arrivals
+        self.error: Exception | None = None
+        self.is_any = False
+
+    def __iter__(self) -> Iterator[Arrival]:
+        try:
+            for arrival in self._arrivals:
+                self.is_any = True
+                yield arrival
+        except Exception as error:  # noqa: BLE001 - whatever a file system raises is this source's trouble
+            self.error = error
 
 
 class Backlog:
@@ -150,13 +168,23 @@ class Backlog:
 
     def _list(self, now_us: int) -> None:
         source = self._source
-        new = self._ledger.new_entries(source.arrivals(), source.decide)
+        listing = _Listing(source.arrivals())
+        new = self._ledger.new_entries(listing, source.decide)
         admitted = oldest(self._changed(source.admit(new, now_us)))
         self._ledger.retimed.save()
+        if listing.error is not None and not listing.is_any:
+            raise listing.error
         self._left_out = len(admitted) >= BACKLOG
-        self._set({entry.arrival.uri: entry for entry in admitted}, now_us)
+        found = {entry.arrival.uri: entry for entry in admitted}
+        # Where the listing failed nothing is known: what waited before waits still.
+        self._set(found if listing.error is None else {**self._backlog, **found}, now_us)
         self._list_us = now_us + duration_us(self._trigger.poll_interval)
-        self.failure = None
+        if listing.error is None:
+            self.failure = None
+        else:
+            failure = as_failure(foreseen(listing.error))
+            self.failure = FailureStreak.after(self.failure, now_us, failure)
+            self._list_us = min(self._list_us, self.failure.next_us)
 
     def _look_at(self, uris: list[str], now_us: int) -> None:
         if not uris:

@@ -35,7 +35,10 @@ class ArrivalSource(Protocol):
     noun: str
 
     def arrivals(self) -> Iterator[Arrival]:
-        """What is there, taken or not, sorted by URI. The truth, whatever hints say or miss."""
+        """What is there, taken or not, sorted by URI. The truth, whatever hints say or miss.
+
+        What fails for a part of it is raised when all else was told: of that part nothing is known.
+        """
 
     def look(self, uris: Iterable[str]) -> list[Arrival]:
         """What is there of these URIs, as :meth:`arrivals` would have it, sorted: what a hint is checked by."""

@@ -17,7 +17,7 @@ from featurestore.reconcile.apply import apply
 from featurestore.reconcile.conditions import ResourceStatus, read_status, record_status, since
 from featurestore.reconcile.reasons import Reason
 from featurestore.reconcile.reconcile import reconcile
-from featurestore.reconcile.state import Desired, Observed, ObservedView
+from featurestore.reconcile.state import Desired, Observed, ObservedPipeline, ObservedView
 from featurestore.reconcile.steps import Plan
 from featurestore.registry.project import Project
 from featurestore.registry.registry import Accepted
@@ -58,7 +58,7 @@ class Runner:
         self._applier = WorkerApplier(project, self._observer, worker, listener, clock)
         self._statuses: dict[tuple[str, str], ResourceStatus | None] = {}
         self._unrecorded: set[tuple[str, str]] = set()
-        self._unreadable: set[str] = set()
+        self._unseen: set[str] = set()
         self._stopping = False
         self._unreachable: FailureStreak | None = None
 
@@ -84,7 +84,7 @@ class Runner:
                 self._forget(desired)
                 plan = reconcile(desired, observed, now_us)
                 self._record(desired, observed, plan, now_us)
-                self._tell_unreadable(desired)
+                self._tell_unseen(desired, observed)
                 self._unreachable = None
             except Exception as error:
                 known = foreseen(error)
@@ -170,15 +170,19 @@ class Runner:
                         failure_event("its status could not be recorded", subject, name, attempt)
                     )
 
-    def _tell_unreadable(self, desired: Desired) -> None:
-        """Say once of each resource that it cannot be read."""
-        for key in desired.unreadable.keys() - self._unreadable:
+    def _tell_unseen(self, desired: Desired, observed: Observed) -> None:
+        """Say once of each resource that it cannot be read, or that its source cannot be listed as a whole."""
+        unseen = dict(desired.unreadable)
+        for name, pipeline in observed.pipelines.items():
+            failure = pipeline.source if isinstance(pipeline, ObservedPipeline) else pipeline
+            if failure is not None:
+                unseen.setdefault(f"pipelines/{name}", failure)
+        for key in sorted(unseen.keys() - self._unseen):
             kind, _, name = key.partition("/")
             subject: Subject = "view" if kind == "views" else "pipeline"
-            self._listener.happened(
-                failure_event("it cannot be read", subject, name, desired.unreadable[key])
-            )
-        self._unreadable = set(desired.unreadable)
+            what = "it cannot be read" if key in desired.unreadable else "it cannot be looked at"
+            self._listener.happened(failure_event(what, subject, name, unseen[key]))
+        self._unseen = set(unseen)
 
     def _status(self, kind: str, name: str) -> ResourceStatus | None:
         if (kind, name) not in self._statuses:

@@ -240,3 +240,40 @@ def test_a_source_that_cannot_be_listed_does_not_rest(backlog: Any, drop: Any, t
     box.look(box.next_us)
     assert box.failure is not None
     assert not box.rests(box.next_us)
+
+
+def test_files_are_taken_beside_what_cannot_be_looked_at_and_nothing_is_taken_for_gone(
+    backlog: Any, drop: Any, tmp_path: Path, ledger: Ledger
+) -> None:
+    unknown = tmp_path / "raw" / "b.csv"
+    drop("a.csv")
+    box = backlog(pollInterval="1s")
+    os.symlink("x" * 300, unknown)
+    box.look(NOW_US)
+    assert names(box) == ["a.csv"]
+    assert box.failure.failure.problem == "the source cannot be listed"
+    take(box, 1)
+    later_us = NOW_US + SECOND_US
+    assert not box.rests(later_us)
+    drop("c.csv")
+    box.look(later_us)
+    assert names(box) == ["c.csv"]
+    assert box.failure.count == 2
+    unknown.unlink()
+    drop("b.csv")
+    box.look(later_us + SECOND_US)
+    assert sorted(names(box)) == ["b.csv", "c.csv"]
+    assert box.failure is None
+
+
+def test_what_waits_in_a_folder_waits_still_when_it_cannot_be_looked_at_any_more(
+    backlog: Any, drop: Any, tmp_path: Path
+) -> None:
+    drop("a.csv")
+    drop("b.csv")
+    box = backlog(pollInterval="1s")
+    box.look(NOW_US)
+    (tmp_path / "raw" / "b.csv").unlink()
+    os.symlink("x" * 300, tmp_path / "raw" / "b.csv")
+    box.look(NOW_US + SECOND_US)
+    assert sorted(names(box)) == ["a.csv", "b.csv"]

@@ -232,6 +232,19 @@ def test_a_folder_that_cannot_be_opened_is_an_error_and_never_empty(tmp_path: Pa
         list(list_arrivals(source))
 
 
+def test_what_cannot_be_looked_at_is_an_error_after_all_that_can(
+    local_folder: Folder, tmp_path: Path
+) -> None:
+    one, two = local_folder.put("a/1.csv"), local_folder.put("c/2.csv")
+    for number in range(3):
+        # A name that no file can have: whether there is one is not known.
+        os.symlink("x" * 300, f"{local_folder.url}/b{number}.csv")
+    listed: list[str] = []
+    with pytest.raises(StorageError, match=r"b0\.csv, got .*File name too long.*, and 2 others like it"):
+        listed.extend(arrival.uri for arrival in list_arrivals(local_folder.source("**/*.csv")))
+    assert listed == [one, two]
+
+
 def test_a_look_gives_only_what_the_source_names_and_what_is_there(local_folder: Folder) -> None:
     one, two = local_folder.put("b.csv"), local_folder.put("a.csv")
     hidden, other = local_folder.put(".c.csv"), local_folder.put("d.txt")

@@ -190,6 +190,63 @@ def test_a_view_that_is_deleted_with_its_data_is_built_anew(it: Story) -> None:
     it.settle()
 
 
+def put(it: Story, pipeline: str, value: int) -> None:
+    """A file of one row, of an entity of its own, appears at a pipeline."""
+    row = {"k": [f"k{value}"], "ts": [f"2024-01-01T00:00:{value:02d}"], "v": [value]}
+    it.drop(f"{value}.parquet", row, pipeline)
+
+
+def values(it: Story, view: str, *keys: str) -> list[object]:
+    return it.reader().get_features([f"{view}:v"], {"k": list(keys)}).to_dict()["v"]
+
+
+def test_a_view_pointed_at_another_pipeline_and_back_shows_the_rows_of_each_once(it: Story) -> None:
+    it.apply(it.pipeline("others"), it.view("moving"))
+    it.until("featureview", "moving", "UpToDate", rows=it.files)
+    put(it, "others", 7)
+    it.until("datapipeline", "others", "UpToDate", rows=1)
+    it.apply(it.view("moving", "others"))
+    it.until("featureview", "moving", "UpToDate", rows=1)
+    assert values(it, "moving", "k7", "a") == [7, None]
+    put(it, "others", 8)
+    it.until("featureview", "moving", "UpToDate", rows=2)
+    assert values(it, "moving", "k7", "k8") == [7, 8]
+    it.apply(it.view("moving"))
+    newest = it.next()
+    it.until("featureview", "moving", "UpToDate", rows=it.files)
+    assert values(it, "moving", "k7", "a") == [None, newest]
+    it.delete("featureview", "moving")
+    it.delete("datapipeline", "others")
+
+
+def test_a_view_follows_a_pipeline_that_is_deleted_with_its_data_and_made_again_and_one_that_is_renamed(
+    it: Story,
+) -> None:
+    it.apply(it.pipeline("first", deletionPolicy="Delete"), it.view("following", "first"))
+    for value in (1, 2):
+        put(it, "first", value)
+        it.until("featureview", "following", "UpToDate", rows=value)
+    it.delete("datapipeline", "first")
+    eventually(lambda: not it.is_there("datapipeline", "first"))
+    it.until("featureview", "following", "PipelineMissing")
+    it.apply(it.pipeline("first", transforms=[{"filter": {"where": "v > 1"}}]))
+    it.until("datapipeline", "first", "UpToDate", rows=1)
+    it.until("featureview", "following", "UpToDate", rows=1)
+    assert values(it, "following", "k1", "k2") == [None, 2]
+    # Renamed: deleted, and made under another name with the same source.
+    it.delete("datapipeline", "first")
+    renamed = it.pipeline("second")
+    renamed["spec"]["source"] = it.pipeline("first")["spec"]["source"]
+    it.apply(renamed, it.view("following", "second"))
+    it.until("featureview", "following", "UpToDate", rows=2)
+    assert values(it, "following", "k1", "k2") == [1, 2]
+    put(it, "first", 3)
+    it.until("featureview", "following", "UpToDate", rows=3)
+    assert values(it, "following", "k1", "k2", "k3") == [1, 2, 3]
+    it.delete("featureview", "following")
+    it.delete("datapipeline", "second")
+
+
 def test_a_relative_path_is_told_in_the_words_in_which_it_is_refused(
     controllers: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:

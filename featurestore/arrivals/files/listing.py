@@ -2,7 +2,8 @@
 
 Listings are sorted by URI, character by character, and come piece by piece: a million files are never held at
 once. Names that mean "not a finished file" are left out (:func:`featurestore.arrivals.files.glob.is_temporary`). Folders and
-files that vanish meanwhile are not there; all else that fails is an error, never an empty listing.
+files that vanish meanwhile are not there; all else that fails is an error, never an empty listing. A folder that must
+not be listed keeps no other from being listed: its error is raised at the end.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import logging
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
@@ -20,6 +22,8 @@ from typing import Any
 from featurestore.arrivals.arrival import Arrival
 from featurestore.arrivals.files.content import content_digest, local_version
 from featurestore.arrivals.files.glob import Pattern, has_magic
+from featurestore.errors import StorageError
+from featurestore.humanize import count
 from featurestore.resources.data_pipeline import Source
 from featurestore.resources.location import locate
 from featurestore.storage.filesystem import answering, filesystem, require_bucket
@@ -42,7 +46,7 @@ def list_arrivals(
 
     Raises:
         SpecError: the source's glob has no meaning.
-        StorageError: storage did not answer.
+        StorageError: storage did not answer; after all files of the folders that did.
     """
     pattern = Pattern.of(source, base)
     if pattern.is_local:
@@ -127,25 +131,67 @@ def explain_empty(source: Source, base: str | None = None, environ: Mapping[str,
 
 
 def local_files(pattern: Pattern, folder: str) -> Iterator[Arrival]:
-    """The files below one local folder, sorted by path. Links are followed, but never in a circle."""
+    """The files below one local folder, sorted by path. Links are followed, but never in a circle.
+
+    Raises:
+        StorageError: a folder or a file cannot be looked at; after all the others.
+    """
     # Folders from the start to here, by device and inode: a link to one of them would never end.
     above: set[tuple[int, int]] = set()
+    missed = _Missed()
 
     def walk(folder: str) -> Iterator[Arrival]:
-        status = _status(folder or "/")
+        names: list[str] = []
+        status = None
+        with missed.noting():
+            status = _status(folder or "/")
+            names = _names(folder)
         if status is None or (status.st_dev, status.st_ino) in above:
             return
         above.add((status.st_dev, status.st_ino))
-        for name in _names(folder):
+        for name in names:
             path = f"{folder}/{name}"
             if name.endswith("/"):
                 if pattern.may_hold(path[:-1]):
                     yield from walk(path[:-1])
-            elif pattern.matches(path) and (arrival := _local(path, pattern.uri(path))) is not None:
-                yield arrival
+            elif pattern.matches(path):
+                arrival = None
+                with missed.noting():
+                    arrival = _local(path, pattern.uri(path))
+                if arrival is not None:
+                    yield arrival
         above.remove((status.st_dev, status.st_ino))
 
-    return walk(folder)
+    yield from walk(folder)
+    missed.require_none()
+
+
+class _Missed:
+    """What could not be looked at: the first error, and how many there were."""
+
+    def __init__(self) -> None:
+        self._first: StorageError | None = None
+        self._count = 0
+
+    @contextmanager
+    def noting(self) -> Iterator[None]:
+        try:
+            yield
+        except StorageError as error:
+            self._first = self._first or error
+            self._count += 1
+
+    def require_none(self) -> None:
+        """Raises StorageError if there was one."""
+        if self._first is None:
+            return
+        others = f", and {count(self._count - 1, 'other')} like it" if self._count > 1 else ""
+        raise StorageError(
+            self._first.problem,
+            where=self._first.where,
+            got=f"{self._first.got}{others}",
+            hint=self._first.hint,
+        ) from self._first.__cause__
 
 
 def _names(folder: str) -> list[str]:
@@ -222,7 +268,8 @@ def _list_any(pattern: Pattern, environ: Mapping[str, str] | None) -> Iterator[A
         yield from () if arrival is None else (arrival,)
         return
     with answering("the source cannot be listed", pattern.url(pattern.folder)):
-        items = _files_below(fs, folder, is_web=pattern.protocol in _WEB)
+        missed = _Missed()
+        items = _files_below(fs, folder, missed, is_web=pattern.protocol in _WEB)
     start = len(folder.rstrip("/")) + 1
     for path in sorted(items):
         named, item = f"{pattern.folder}/{path[start:]}", items[path]
@@ -233,21 +280,23 @@ def _list_any(pattern: Pattern, environ: Mapping[str, str] | None) -> Iterator[A
                 yield from () if arrival is None else (arrival,)
             else:
                 yield _arrival(pattern.uri(named), item)
+    missed.require_none()
 
 
-def _files_below(fs: Any, folder: str, *, is_web: bool) -> dict[str, Mapping[str, Any]]:
+def _files_below(fs: Any, folder: str, missed: _Missed, *, is_web: bool) -> dict[str, Mapping[str, Any]]:
     """Path to what is known of each file. Not ``fs.find``, which reads a folder that does not answer as an empty one."""
     files: dict[str, Mapping[str, Any]] = {}
     folders, seen = [folder], {folder.rstrip("/")}
     while folders:
         at = folders.pop()
-        try:
-            entries = fs.ls(at, detail=True, refresh=True)
-        except FileNotFoundError as error:
-            require_bucket(error)
-            if is_web:
-                raise OSError(f"there is no index of files at {at}: name one file") from error
-            continue
+        entries: Iterable[Mapping[str, Any]] = ()
+        with missed.noting(), answering("the source cannot be listed", at):
+            try:
+                entries = fs.ls(at, detail=True, refresh=True)
+            except FileNotFoundError as error:
+                require_bucket(error)
+                if is_web:
+                    raise OSError(f"there is no index of files at {at}: name one file") from error
         for item in entries:
             name = item["name"].rstrip("/")
             if item["type"] == "directory" and name not in seen:

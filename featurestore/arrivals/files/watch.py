@@ -44,6 +44,7 @@ def watch(source: Source, base: str | None, stop: Event) -> Iterator[frozenset[s
                 debounce=DEBOUNCE_MS,
                 stop_event=stop,
                 raise_interrupt=False,
+                ignore_permission_denied=True,
                 recursive=len(pattern.rest) > 1,
             ):
                 paths = {path for change, path in changes if change is not watchfiles.Change.deleted}
