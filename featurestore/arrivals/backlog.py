@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 
 from featurestore.arrivals.arrival import Arrival
@@ -15,6 +16,9 @@ from featurestore.resources.data_pipeline import ArrivalTrigger
 from featurestore.resources.model import shared
 from featurestore.retry import FailureStreak
 from featurestore.timestamps import duration_us
+
+COMPARE_S = 5.0
+"""So long does one look compare what is in files; less than it is waited for."""
 
 
 class _Listing:
@@ -50,6 +54,7 @@ class Backlog:
         self._head = -1
         self._list_us = 0
         self._left_out = False
+        self._uncompared = False
         self.failure: FailureStreak | None = None
 
     @property
@@ -75,8 +80,8 @@ class Backlog:
 
     @property
     def unsettled(self) -> bool:
-        """Whether arrivals were seen that may not be whole yet."""
-        return self._source.due_us() is not None
+        """Whether arrivals were seen that may not be whole, or may not be new."""
+        return self._uncompared or self._source.due_us() is not None
 
     def look(self, now_us: int, hinted: Iterable[str] = ()) -> None:
         """Bring the backlog up to date, at the cost of a listing only if one is due."""
@@ -185,6 +190,8 @@ class Backlog:
             failure = as_failure(foreseen(listing.error))
             self.failure = FailureStreak.after(self.failure, now_us, failure)
             self._list_us = min(self._list_us, self.failure.next_us)
+        if self._uncompared:
+            self._list_us = now_us
 
     def _look_at(self, uris: list[str], now_us: int) -> None:
         if not uris:
@@ -196,14 +203,24 @@ class Backlog:
         rest = {uri: entry for uri, entry in self._backlog.items() if uri not in looked_at}
         found = {entry.arrival.uri: entry for entry in self._changed(admitted)}
         self._set({**rest, **found}, now_us)
+        if self._uncompared:
+            self._list_us = now_us
 
     def _changed(self, entries: Iterable[Entry]) -> Iterator[Entry]:
-        """Those that bring something new; the ledger remembers the others."""
+        """Those that bring something new; the ledger remembers the others, and a later look asks what takes long."""
+        end_s = time.monotonic() + COMPARE_S
+        self._uncompared = False
         for entry in entries:
-            arrival = entry.arrival
-            # Asked of what has settled: until then, what is in it may still change.
-            if entry.follows and self._source.is_same(arrival, self._ledger.known(arrival.uri)):
-                self._ledger.retimed.add(arrival)
+            is_same: bool | None = False
+            if entry.follows:
+                # Asked of what has settled: until then, what is in it may still change.
+                left_s = end_s - time.monotonic()
+                known = self._ledger.known(entry.arrival.uri)
+                is_same = self._source.is_same(entry.arrival, known, left_s) if left_s > 0 else None
+            if is_same is None:
+                self._uncompared = True
+            elif is_same:
+                self._ledger.retimed.add(entry.arrival)
             else:
                 yield entry
 

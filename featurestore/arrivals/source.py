@@ -15,6 +15,7 @@ partition and the version a range of offsets: what is new begins where the last 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from math import inf
 from threading import Event
 from typing import Protocol
 
@@ -46,8 +47,13 @@ class ArrivalSource(Protocol):
     def find(self, arrival: Arrival) -> Arrival | None:
         """The arrival as it is now: with another version if it was changed; None if it is gone."""
 
-    def is_same(self, arrival: Arrival, known: Sequence[KnownArrival]) -> bool:
-        """Whether an arrival brings what is known of its URI already, though its version is another."""
+    def is_same(
+        self, arrival: Arrival, known: Sequence[KnownArrival], patience_s: float = inf
+    ) -> bool | None:
+        """Whether an arrival brings what is known of its URI already, though its version is another.
+
+        None: it could not be said in this time. Ask again.
+        """
 
     def pin(self, entries: Sequence[Entry]) -> Iterable[Entry]:
         """Those that still are as they were seen, with what tells it later: a batch is made of them now."""

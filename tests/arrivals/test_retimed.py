@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from featurestore.arrivals import backlog as backlog_module
 from featurestore.arrivals import retimed
 from featurestore.arrivals.backlog import Backlog
-from featurestore.arrivals.files import file_source
+from featurestore.arrivals.files import content, file_source
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.source_kinds import open_source
+from featurestore.errors import StorageError
 from featurestore.resources import DataPipelineSpec
 from featurestore.storage import paths
 from featurestore.storage.objects import Storage
@@ -174,3 +176,33 @@ def test_what_was_changed_since_it_was_seen_is_seen_again_before_it_is_taken(pro
     backlog.look(NOW_US)
     [entry] = backlog.close(2, "spec", NOW_US).entries
     assert (entry.arrival.uri, entry.arrival.size_bytes) == ("raw/03.csv", 10)
+
+
+def test_what_takes_long_to_compare_is_neither_taken_nor_forgotten(
+    process: Any, raw: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = process()
+    take(first)
+    age(raw, 30)
+    (raw / "03.csv").write_text("a\nxx\n")
+    age(raw, 20)
+    monkeypatch.setattr(file_source, "_AT_ONCE_BYTES", 0)
+    monkeypatch.setattr(backlog_module, "COMPARE_S", 0.0)
+    other = process()
+    other.look(NOW_US)
+    assert (other.open, other.unsettled, other.rests(NOW_US)) == (None, True, False)
+    monkeypatch.setattr(backlog_module, "COMPARE_S", 60.0)
+    other.look(NOW_US)
+    assert not other.unsettled
+    assert [entry.arrival.uri for entry in other.open.entries] == ["raw/03.csv"]
+
+
+def test_a_file_that_does_not_answer_is_an_error_and_holds_up_nobody_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(content, "STALLED_S", 0.1)
+    os.mkfifo(tmp_path / "pipe")
+    reading = content.Reading([(str(tmp_path / "pipe"), "0-0")])
+    assert not reading.wait(0)
+    with pytest.raises(StorageError, match="a file does not answer"):
+        reading.wait()

@@ -68,7 +68,7 @@ class LogSource:
         _, end = range_of(arrival.version)
         return arrival if _size(path_of(arrival.uri)) >= end else None
 
-    def is_same(self, arrival: Arrival, known: Sequence[KnownArrival]) -> bool:
+    def is_same(self, arrival: Arrival, known: Sequence[KnownArrival], patience_s: float = 0) -> bool:
         return False
 
     def pin(self, entries: Sequence[Entry]) -> Sequence[Entry]:

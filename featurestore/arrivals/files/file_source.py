@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from math import inf
 from threading import Event
 
 from featurestore.arrivals.arrival import Arrival
 from featurestore.arrivals.checkpoint import KnownArrival
-from featurestore.arrivals.files.content import content_digest, standing_digests
+from featurestore.arrivals.files.content import Reading, content_digest, standing_digests
 from featurestore.arrivals.files.glob import Pattern
 from featurestore.arrivals.files.listing import explain_empty, find_pinned, list_arrivals, look
 from featurestore.arrivals.files.overwrites import decide
 from featurestore.arrivals.files.settling import StableFiles, ends_whole
 from featurestore.arrivals.files.watch import watch
 from featurestore.arrivals.manifest import Entry
+from featurestore.errors import StorageError
 from featurestore.resources.data_pipeline import Source
 from featurestore.resources.location import locate
 from featurestore.resources.model import shared
 
-# Threads that read a batch's files before it is closed: reading and hashing wait for no interpreter.
-_HASHING = 2
+# A file up to this size is read at once: handing it to another thread would take longer.
+_AT_ONCE_BYTES = 16 << 20
+_UNKNOWN = "?"
 
 
 class FileSource:
@@ -40,6 +42,7 @@ class FileSource:
         # There may be thousands of these.
         self._source = source.model_copy(update={"csv": shared(source.csv)})
         self._base, self._environ = base, environ
+        self._reading: Reading | None = None
         self._stable = StableFiles(partial(ends_whole, self._source, base=base))
 
     def arrivals(self) -> Iterator[Arrival]:
@@ -51,22 +54,45 @@ class FileSource:
     def find(self, arrival: Arrival) -> Arrival | None:
         return find_pinned(arrival, self._environ, self._base)
 
-    def is_same(self, arrival: Arrival, known: Sequence[KnownArrival]) -> bool:
+    def is_same(
+        self, arrival: Arrival, known: Sequence[KnownArrival], patience_s: float = inf
+    ) -> bool | None:
         standing = standing_digests(known, arrival.version)
-        return bool(standing) and self._content(arrival) in standing
+        if not standing:
+            return False
+        content = self._content(arrival, patience_s)
+        return None if content is _UNKNOWN else content in standing
 
     def pin(self, entries: Sequence[Entry]) -> Iterator[Entry]:
         if Pattern.of(self._source, self._base).is_local:
-            with ThreadPoolExecutor(_HASHING) as pool:
-                contents = pool.map(self._content, (entry.arrival for entry in entries))
-                for entry, content in zip(entries, contents, strict=True):
-                    if content is not None:
-                        yield replace(entry, arrival=replace(entry.arrival, content=content))
+            reading = Reading([self._file(entry.arrival) for entry in entries])
+            reading.wait()
+            for entry, content in zip(entries, reading.digests, strict=True):
+                if content is not None:
+                    yield replace(entry, arrival=replace(entry.arrival, content=content))
         else:
             yield from entries
 
-    def _content(self, arrival: Arrival) -> str | None:
-        return content_digest(locate(arrival.uri, self._base), arrival.version)
+    def _content(self, arrival: Arrival, patience_s: float) -> str | None:
+        """Digest of a file; ``_UNKNOWN`` if it is still being read, or another one is."""
+        file = self._file(arrival)
+        if arrival.size_bytes <= _AT_ONCE_BYTES:
+            return content_digest(*file)
+        if self._reading is None:
+            self._reading = Reading([file])
+        reading = self._reading
+        try:
+            is_read = reading.wait(patience_s)
+        except StorageError:
+            self._reading = None
+            raise
+        if not is_read:
+            return _UNKNOWN
+        self._reading = None
+        return reading.digests[0] if reading.files[0] == file else _UNKNOWN
+
+    def _file(self, arrival: Arrival) -> tuple[str, str]:
+        return locate(arrival.uri, self._base), arrival.version
 
     def decide(self, arrival: Arrival, known: Sequence[KnownArrival]) -> Entry | None:
         return decide(arrival, known, self._source.on_overwrite)
