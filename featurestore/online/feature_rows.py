@@ -78,7 +78,23 @@ class FeatureRows:
 
 def unique(rows: pa.Table) -> pa.Table:
     """The rows, each once."""
-    return rows.group_by(rows.column_names, use_threads=False).aggregate([])
+    plain = _numbered(rows)
+    return (
+        plain.group_by(plain.column_names, use_threads=False).aggregate([]).rename_columns(rows.column_names)
+    )
+
+
+def by_value(rows: pa.Table) -> pa.Table:
+    """The rows, sorted by all their columns, the first one first."""
+    plain = _numbered(rows)
+    return plain.sort_by([(name, "ascending") for name in plain.column_names]).rename_columns(
+        rows.column_names
+    )
+
+
+def _numbered(rows: pa.Table) -> pa.Table:
+    """With names that Arrow does not read as paths, as it does ``.a`` and ``[0]``."""
+    return rows.rename_columns([f"c{n}" for n in range(rows.num_columns)])
 
 
 def _bounds(form: Form, codes: EntityCodes) -> dict[str, Bounds]:

@@ -17,7 +17,7 @@ from featurestore.failpoint import hit
 from featurestore.online.backends import OnlineStore, open_online
 from featurestore.online.changes import Delta, delta
 from featurestore.online.entity_keys import key_texts
-from featurestore.online.feature_rows import FeatureRows
+from featurestore.online.feature_rows import FeatureRows, by_value
 from featurestore.online.layout import Form
 from featurestore.online.merge import NewRows, advance
 from featurestore.online.packed.heap import UnreadableValue
@@ -95,7 +95,7 @@ def _bring_up(
     entities = offline.entities()
     if parts > 1:
         # Neighbors: the files are sorted by key, so that few row groups hold the entities of a part.
-        entities = entities.sort_by([(name, "ascending") for name in entities.column_names])
+        entities = by_value(entities)
     size = max(1, -(-entities.num_rows // parts))
     for first in range(0, max(1, entities.num_rows), size):
         publication.put(offline.stored(entities.slice(first, size), now_us, every=parts == 1))

@@ -136,7 +136,7 @@ def understanding(what: str, where: str, hint: str) -> Iterator[None]:
         raise Damaged(f"{what} cannot be read", where=where, got=got, hint=hint) from error
 
 
-_LOST = re.compile(r"[#?\\\x00-\x1f\x7f]|%[0-9A-Fa-f]{2}|(?<=.)//")
+_LOST = re.compile(r"[#?\\\x00-\x1f\x7f-\x9f]|%[0-9A-Fa-f]{2}|(?<=.)//")
 """What delta-rs takes for another place than other libraries do, or does not find again: to it, a path is a URL."""
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from featurestore.online import entity_keys
 from featurestore.online.entity_keys import KeyIndex, key_hashes, key_texts
+from featurestore.online.feature_rows import by_value, unique
 
 parts = st.tuples(
     st.text(alphabet="a1:|é\x00", max_size=4), st.integers(-99, 99), st.text(alphabet="a1:|", max_size=3)
@@ -64,3 +65,11 @@ def test_hashes_do_not_depend_on_what_stands_beside() -> None:
 def test_hashes_of_many_keys_hardly_ever_meet() -> None:
     texts = pa.array([f"N{n}".encode() for n in range(200_000)], pa.binary())
     assert len(np.unique(key_hashes(texts))) == 200_000
+
+
+@pytest.mark.parametrize("name", ["[0]", ".a", '."', "a.b"])
+def test_entities_are_told_apart_by_keys_whose_names_arrow_reads_as_paths(name: str) -> None:
+    keys = pa.table({"a": ["x", "x", "w", "x"], name: ["2", "1", "3", "2"]})
+    distinct = by_value(unique(keys))
+    assert distinct.column_names == keys.column_names
+    assert [tuple(row.values()) for row in distinct.to_pylist()] == [("w", "3"), ("x", "1"), ("x", "2")]

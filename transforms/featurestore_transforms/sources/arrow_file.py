@@ -13,7 +13,7 @@ from featurestore_transforms.sources.arrow_values import ColumnTypes
 from featurestore_transforms.sources.columnar_file import ColumnarFile
 from featurestore_transforms.sources.reader import UnreadableFile
 from featurestore_transforms.sources.source_file import open_bytes
-from featurestore_transforms.steps.column_names import ColumnNames, is_index
+from featurestore_transforms.steps.column_names import ColumnNames
 
 _FILE_MARK = b"ARROW1"
 _STREAM_MARK = b"\xff\xff\xff\xff"
@@ -44,7 +44,7 @@ class ArrowFile(ColumnarFile):
             file.seek(0)
             schema = self._open(file, None).schema
         self._fields: list[str] = schema.names
-        self.names = ColumnNames.of([name for name in schema.names if not is_index(name)])
+        self.names = ColumnNames.of(schema.names)
         self._take(ColumnTypes.of(schema, self.names.plain, {}))
 
     def _frames(self, columns: Collection[str]) -> Iterator[pl.DataFrame]:

@@ -22,7 +22,7 @@ from featurestore_transforms.sources.int96 import joined, micros_type
 from featurestore_transforms.sources.parquet_pages import RowGroup, read_row_groups, unfolded_bytes
 from featurestore_transforms.sources.range_file import RangeFile
 from featurestore_transforms.sources.reader import UnreadableFile
-from featurestore_transforms.steps.column_names import ColumnNames, is_index
+from featurestore_transforms.steps.column_names import ColumnNames
 
 Flags = npt.NDArray[np.bool_]
 _MARK = b"PAR1"
@@ -57,7 +57,7 @@ class ParquetFile(ColumnarFile):
             _, self._groups = read_row_groups(file.read_at, arrival.size_bytes, memory_bytes // _ROOM)
             self._footer = pq.read_metadata(file.arrow())
             schema = self._open(file, "s").schema_arrow
-        self.names = ColumnNames.of([name for name in schema.names if not is_index(name)])
+        self.names = ColumnNames.of(schema.names)
         self._leaves = _leaves(self._footer, self._groups, schema)
         self._int96 = [
             name

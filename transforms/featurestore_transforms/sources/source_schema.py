@@ -29,7 +29,7 @@ from featurestore_transforms.casting.delta_types import storable, whole
 from featurestore_transforms.casting.struct_fields import NewFields, known_parts, same_fields, with_fields
 from featurestore_transforms.sources.column_use import ColumnUse
 from featurestore_transforms.sources.reader import ArrivalReader, UnreadableFile, require_taken
-from featurestore_transforms.steps.column_names import ColumnNames, short
+from featurestore_transforms.steps.column_names import ColumnNames, is_index, short
 
 NEW_COLUMN, MISSING_COLUMN, TYPE_CHANGED = (
     "schema:newColumn",
@@ -222,7 +222,9 @@ def _new(
 ) -> tuple[dict[str, str], dict[str, str], list[str]]:
     """Columns that are not held: the file's to its name, odd ones with what is wrong, and the names of unused ones."""
     known = {name.lower() for name in held.types}
-    left = {column: own for column, own in file.names.plain.items() if column not in taken}
+    left = {
+        column: own for column, own in file.names.plain.items() if column not in taken and not is_index(own)
+    }
     folded = Counter(own.lower() for own in left.values())
     new, odd, unused = {}, {}, []
     for column, own in left.items():

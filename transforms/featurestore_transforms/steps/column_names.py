@@ -42,7 +42,7 @@ class ColumnNames:
 
 
 def is_index(name: str) -> bool:
-    """Whether a column is the index of a pandas frame, which has no meaning and is left out."""
+    """Whether a column is the index of a pandas frame, which is left out unless ``spec.columns`` names it."""
     return name.startswith("__index_level_")
 
 
