@@ -272,7 +272,7 @@ class Place(Laptop):
         except SpecError:
             # A local root stands in the folder of the project.
             name = names.root if names.root_on_s3 else f"{names.project}/{names.root}"
-            assert re.search(r"[#?\\%\x00-\x1f\x7f]|::", name), name
+            assert re.search(r"[#?\\%\x00-\x1f\x7f-\x9f]|::", name), name
             assert sorted(it.name for it in (around / names.project).iterdir()) == ["raw", "store.yaml"]
             assert self.objects.find(self.bucket) == []
             self._open(around / "plain", "plain")
