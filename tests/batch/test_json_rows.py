@@ -239,6 +239,13 @@ def test_objects_used_as_maps_stay_texts(pipeline: Make) -> None:
     assert p.rows("m")[7] == {"m": '{"k7": 1}'}
 
 
+def test_an_object_of_thousands_of_fields_at_all_levels_stays_text(pipeline: Make) -> None:
+    p = pipeline(source={"format": "JSON"})
+    maps = {f"k{n}": {f"v{m}": m for m in range(40)} for n in range(40)}
+    run(p, json.dumps({"id": 1, "m": maps}).encode())
+    assert json.loads(p.rows("m")[0]["m"]) == maps
+
+
 leaves = (
     st.none()
     | st.booleans()

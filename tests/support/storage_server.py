@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cluster.binaries import MissingError, built, installed
-from server import free_port, serving
+from server import Server, free_port, serving
 from unavailable import unavailable
 
 
@@ -22,17 +22,29 @@ def s3(
     Raises:
         MissingError: versitygw was not built.
     """
+    with s3_process(folder, address, account, port) as (_, environment):
+        yield environment
+
+
+@contextmanager
+def s3_process(
+    folder: Path, address: str = "127.0.0.1", account: str = "tests", port: int | None = None
+) -> Iterator[tuple[Server, dict[str, str]]]:
+    """As ``s3``, with the server's process: for tests that make it slow."""
     port = port or free_port()
     command = [built("versitygw"), "--port", f"{address}:{port}", "--quiet", "posix", folder]
     keys = {"ROOT_ACCESS_KEY": account, "ROOT_SECRET_KEY": f"{account}-only"}
-    with serving(command, port, folder.with_suffix(".log"), keys, address):
-        yield {
-            "AWS_ACCESS_KEY_ID": keys["ROOT_ACCESS_KEY"],
-            "AWS_SECRET_ACCESS_KEY": keys["ROOT_SECRET_KEY"],
-            "AWS_REGION": "us-east-1",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ENDPOINT_URL": f"http://{address}:{port}",
-        }
+    with serving(command, port, folder.with_suffix(".log"), keys, address) as server:
+        yield (
+            server,
+            {
+                "AWS_ACCESS_KEY_ID": keys["ROOT_ACCESS_KEY"],
+                "AWS_SECRET_ACCESS_KEY": keys["ROOT_SECRET_KEY"],
+                "AWS_REGION": "us-east-1",
+                "AWS_DEFAULT_REGION": "us-east-1",
+                "AWS_ENDPOINT_URL": f"http://{address}:{port}",
+            },
+        )
 
 
 @contextmanager

@@ -80,6 +80,12 @@ class JsonKind:
     def _is_nested(self) -> bool:
         return self.items is not None or self.fields is not None
 
+    def parts(self) -> int:
+        """How many fields there are, at all levels: engines take minutes over types of ten thousand."""
+        inner = [] if self.items is None else [self.items]
+        inner += [kind for _, kind in (self.fields or {}).values()]
+        return len(self.fields or ()) + sum(kind.parts() for kind in inner)
+
     def dtype(self) -> pl.DataType:
         """The type of values inside lists and objects; for a column, one that is nested, else it is read as texts."""
         plain = self.texts or self.bools or self.wholes or self.fractions
@@ -88,7 +94,7 @@ class JsonKind:
         if self.items is not None:
             return pl.List(self.items.dtype())
         if self.fields is not None:
-            if len(self.fields) > _MOST_FIELDS:
+            if self.parts() > _MOST_FIELDS:
                 return pl.String()
             fields = {name: kind.dtype() for name, kind in self.fields.values()}
             return pl.Struct(fields or {NOTHING: pl.Null()})
