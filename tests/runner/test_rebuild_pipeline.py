@@ -224,3 +224,28 @@ def test_a_build_of_the_history_before_takes_no_row_of_the_one_after(tmp_path: P
     start(laptop)
     laptop.run()
     assert laptop.table(paths.features("view", before)) == held
+
+
+def test_a_time_range_takes_the_batches_that_were_closed_in_it_and_views_follow(tmp_path: Path) -> None:
+    laptop = filled(tmp_path / "p", OLD)
+    closed_us = [laptop.ledger("p").manifest(n).created_us for n in (1, 2, 3)]
+    assert closed_us == sorted(set(closed_us))
+    laptop.apply(pipeline([{"derive": {"columns": {"u": "v * 10"}}}]))
+    plan = plan_history(
+        laptop.storage,
+        "p",
+        now_us=laptop.clock(),
+        base=str(laptop.folder),
+        from_us=closed_us[1],
+        to_us=closed_us[2],
+    )
+    assert plan.rebuild.pieces == ((2, 2),)
+    begin(laptop.storage, plan)
+    arrive(laptop)
+    laptop.run()
+    found = sorted((row["__batch"], row["v"], row["u"]) for row in laptop.table(paths.dataset("p")))
+    old = [(n, v, v + 1) for n, first in ((1, 0), (3, 2)) for v in range(first, 12, 3)]
+    new = [(2, v, v * 10) for v in (1, 4, 7)] + [(4, v, v * 10) for v in (2, 5)]
+    assert found == sorted(old + new)
+    followed = laptop.table(paths.features("view", laptop.build("view")))
+    assert sorted(row["u"] for row in followed) == sorted(u for _, _, u in found)
