@@ -76,7 +76,8 @@ class JobRequest(Model):
 
     ``number``: run this batch, then bring on the views that :func:`covered` says. ``view``: bring on its build
     ``digest``: others are made by Jobs of their own, so that what serves does not wait for what is made beside it.
-    ``turn``: which attempt at the batch. ``time_limit_s``: a Job that takes longer ends itself.
+    ``rebuild``: run for this one the piece that begins with batch ``number``. ``promoted``: put this rebuild in the place
+    of history. ``turn``: which attempt at the batch. ``time_limit_s``: a Job that takes longer ends itself.
     """
 
     kind: Literal["job"] = "job"
@@ -86,8 +87,10 @@ class JobRequest(Model):
     turn: int = 0
     view: str | None = None
     digest: str | None = None
+    rebuild: int | None = None
+    promoted: int | None = None
     time_limit_s: float | None = None
-    rules = (exactly_one("number", "view"),)
+    rules = (exactly_one("number", "view", "promoted"),)
 
 
 def covered(build_at: int | None, number: int, before: int | None) -> bool:

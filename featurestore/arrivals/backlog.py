@@ -46,7 +46,7 @@ class Backlog:
 
     def __init__(self, ledger: Ledger, source: ArrivalSource, trigger: ArrivalTrigger) -> None:
         self._ledger = ledger
-        self._source = source
+        self.source = source
         self._trigger = shared(trigger)
         self._backlog: dict[str, Entry] = {}
         self._batches: list[tuple[Entry, ...]] = []
@@ -60,7 +60,7 @@ class Backlog:
     @property
     def next_us(self) -> int:
         """When to look again, if no hint comes before."""
-        settles_us = self._source.due_us()
+        settles_us = self.source.due_us()
         return self._list_us if settles_us is None else min(self._list_us, settles_us)
 
     @property
@@ -81,7 +81,7 @@ class Backlog:
     @property
     def unsettled(self) -> bool:
         """Whether arrivals were seen that may not be whole, or may not be new."""
-        return self._uncompared or self._source.due_us() is not None
+        return self._uncompared or self.source.due_us() is not None
 
     def look(self, now_us: int, hinted: Iterable[str] = ()) -> None:
         """Bring the backlog up to date, at the cost of a listing only if one is due."""
@@ -94,7 +94,7 @@ class Backlog:
             if now_us >= self._list_us:
                 self._list(now_us)
             else:
-                self._look_at([*hinted, *self._source.due(now_us)], now_us)
+                self._look_at([*hinted, *self.source.due(now_us)], now_us)
         except Exception as error:  # noqa: BLE001 - whatever a file system raises is this source's trouble
             self.failure = FailureStreak.after(self.failure, now_us, as_failure(foreseen(error)))
             self._list_us = self.failure.next_us
@@ -109,10 +109,10 @@ class Backlog:
         if now_us < self._list_us:
             return True
         try:
-            listing = self._source.arrivals()
+            listing = self.source.arrivals()
             # Others write manifests as well: a person who has what is in quarantine run again.
             if self._ledger.last_batch() != self._head or not self._ledger.knows(
-                listing, self._source.decide
+                listing, self.source.decide
             ):
                 return False
         except FeatureStoreError:
@@ -135,7 +135,7 @@ class Backlog:
             raise Conflict("the open batch is gone", where=where)
         entries = self._pinned(now_us)
         if not entries:
-            raise Conflict(f"no {self._source.noun} of this batch is as it was seen any more", where=where)
+            raise Conflict(f"no {self.source.noun} of this batch is as it was seen any more", where=where)
         manifest = Manifest(
             pipeline=self._ledger.pipeline,
             uid=self._ledger.uid(),
@@ -154,7 +154,7 @@ class Backlog:
 
     def _pinned(self, now_us: int) -> tuple[Entry, ...]:
         """What of the open batch still is as it was seen; the source is listed again for the rest."""
-        entries = tuple(self._source.pin(self._batches[0]))
+        entries = tuple(self.source.pin(self._batches[0]))
         for uri in {entry.arrival.uri for entry in self._batches[0]} - {it.arrival.uri for it in entries}:
             del self._backlog[uri]
             self._list_us = now_us
@@ -172,7 +172,7 @@ class Backlog:
         self._set(self._backlog, now_us)
 
     def _list(self, now_us: int) -> None:
-        source = self._source
+        source = self.source
         listing = _Listing(source.arrivals())
         new = self._ledger.new_entries(listing, source.decide)
         admitted = oldest(self._changed(source.admit(new, now_us)))
@@ -196,7 +196,7 @@ class Backlog:
     def _look_at(self, uris: list[str], now_us: int) -> None:
         if not uris:
             return
-        source, looked_at = self._source, set(uris)
+        source, looked_at = self.source, set(uris)
         new = (self._ledger.entry(arrival, source.decide) for arrival in source.look(looked_at))
         admitted = source.admit((entry for entry in new if entry is not None), now_us)
         # What was seen before of these may not be true any more.
@@ -216,7 +216,7 @@ class Backlog:
                 # Asked of what has settled: until then, what is in it may still change.
                 left_s = end_s - time.monotonic()
                 known = self._ledger.known(entry.arrival.uri)
-                is_same = self._source.is_same(entry.arrival, known, left_s) if left_s > 0 else None
+                is_same = self.source.is_same(entry.arrival, known, left_s) if left_s > 0 else None
             if is_same is None:
                 self._uncompared = True
             elif is_same:

@@ -25,6 +25,7 @@ from pydantic import Field
 
 from featurestore.arrivals.isolation import Isolation, Trials
 from featurestore.arrivals.result import BatchResult
+from featurestore.digest import digest
 from featurestore.errors import Conflict
 from featurestore.resources.model import Model
 from featurestore.storage import paths
@@ -42,6 +43,7 @@ class Rebuild(Model):
     batches are meant, and none that comes later. ``lookups``: as in a manifest, for all batches. ``left_out``:
     ``(batch, file)`` of arrivals that cannot be read any more and that are given up.
     ``rows``, ``size_bytes``, ``took_us``: what these batches read, and how long that took, as far as it is known.
+    ``request``: what asked for it, such as an annotation's value, which asks for one rebuild and no more.
     """
 
     pipeline: str
@@ -57,6 +59,7 @@ class Rebuild(Model):
     rows: int = 0
     size_bytes: int = 0
     took_us: int = 0
+    request: str = ""
 
     def spans(self, done: int) -> Iterator[tuple[int, int]]:
         """First and last batch of each piece, when batches 1 … ``done`` are committed."""
@@ -174,6 +177,17 @@ class Rebuilds:
         """The newest rebuild, ended or not; None if there never was one."""
         self._catch_up()
         return self._all[-1] if self._all else None
+
+    def has_begun(self, request: str) -> bool:
+        """Whether a rebuild was begun for this request, however it ended, or there was no history to run again."""
+        self._catch_up()
+        if any(each.request == request for each in self._all):
+            return True
+        return self._storage.find(paths.rebuild_asked(self._pipeline, digest(request))) is not None
+
+    def begin_nothing(self, request: str) -> None:
+        """Write down that this request was made before there was any history: it asks for no rebuild any more."""
+        self._storage.put_if_absent(paths.rebuild_asked(self._pipeline, digest(request)), b"{}")
 
     def open(self) -> Rebuild | None:
         """The rebuild that is under way: never more than one."""

@@ -92,11 +92,12 @@ def plan_history(
     base: str | None = None,
     from_us: int | None = None,
     to_us: int | None = None,
+    source: ArrivalSource | None = None,
 ) -> HistoryPlan:
     """What it would take to run the arrivals of a pipeline again under its newest spec. Nothing is written.
 
     ``from_us``, ``to_us``: only batches that were closed at or after, and before these times. ``base``: where relative
-    sources begin.
+    sources begin. ``source``: of the pipeline, where it is open already.
 
     Raises:
         NotFound: there is no such pipeline.
@@ -134,7 +135,7 @@ def plan_history(
         lookups=_lookups(storage, accepted),
     )
     again = [rerun(ledger, rebuild, each, done) for each in wanted]
-    source = open_source(accepted.resource.spec.source, base, source_environ())
+    source = source or open_source(accepted.resource.spec.source, base, source_environ())
     reads = [(m, file) for m in again for file, entry in enumerate(m.entries) if entry.action in _READ]
     gone = _gone(source, reads)
     size_bytes = sum(m.entries[file].arrival.size_bytes for m, file in reads)
@@ -160,10 +161,11 @@ def plan_history(
     )
 
 
-def begin(storage: Storage, plan: HistoryPlan, *, without_gone: bool = False) -> Rebuild:
+def begin(storage: Storage, plan: HistoryPlan, *, without_gone: bool = False, request: str = "") -> Rebuild:
     """The rebuild, whose intent is written now: from here on it is decided what is run again.
 
     One that is under way ends here. ``without_gone``: whether arrivals that cannot be read any more are left out.
+    ``request``: what asks for it.
 
     Raises:
         RequestError: arrivals are gone.
@@ -173,7 +175,7 @@ def begin(storage: Storage, plan: HistoryPlan, *, without_gone: bool = False) ->
     if not without_gone:
         plan.require_arrivals()
     rebuild = plan.rebuild.model_copy(
-        update={"left_out": tuple((each.batch, each.file) for each in plan.gone)}
+        update={"left_out": tuple((each.batch, each.file) for each in plan.gone), "request": request}
     )
     ledger = Ledger(storage, rebuild.pipeline)
     ledger.require_current(rebuild.uid)

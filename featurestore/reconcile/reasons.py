@@ -19,6 +19,7 @@ class Reason(StrEnum):
     DUE = "Due"
     EMPTY = "Empty"
     FAILED = "Failed"
+    GIVEN_UP = "GivenUp"
     IDLE = "Idle"
     IN_QUARANTINE = "InQuarantine"
     ISOLATING = "Isolating"

@@ -151,7 +151,9 @@ _HEAD = """\
 
 Made from the models by `make crds`: change those, not this page. `featurestore explain KIND.FIELD` shows the same in a terminal,
 and `featurestore schema` gives it to editors. `[]` is each item of a list, `.*` each value of a mapping. All kinds have
-`apiVersion: featurestore.dev/v1alpha1` (may be left out on a laptop), `kind` and `metadata.name`.
+`apiVersion: featurestore.dev/v1alpha1` (may be left out on a laptop), `kind` and `metadata.name`. In a cluster,
+the annotation `featurestore.dev/rebuild` of a DataPipeline or a FeatureView asks for
+[its history to be run again](install.md#running-history-again).
 """
 
 

@@ -65,6 +65,22 @@ class MemoryStatus(Model):
     peak_bytes: Count = Field(description="Memory that this batch needed at its peak.")
 
 
+class PipelineRebuildStatus(Model):
+    """The last time that history was asked to be run again, and how far that has come."""
+
+    request: Annotated[str, StringConstraints(max_length=256)] = Field(
+        "", description="What asked for it: a value of the annotation featurestore.dev/rebuild."
+    )
+    requested_time: Time | None = Field(None, description="When it began. Null if it was refused.")
+    promoted: Annotated[str, StringConstraints(max_length=256)] | None = Field(
+        None, description="The same as request, once readers find what it made."
+    )
+    pieces: Count | None = Field(None, description="Pieces that it is run in.")
+    pieces_done: Count | None = Field(None, description="Pieces that were run.")
+    rows: Count | None = Field(None, description="Rows that its batches read.")
+    bytes: Count | None = Field(None, description="Bytes of the files that it reads.")
+
+
 class ViewRebuildStatus(Model):
     """The last rebuild that was asked for, and how far it has come."""
 
@@ -106,6 +122,9 @@ class DataPipelineStatus(KindStatus):
         None, description="When what failed is retried. Null if nothing fails."
     )
     memory: MemoryStatus | None = Field(None, description="What earlier batches needed.")
+    rebuild: PipelineRebuildStatus | None = Field(
+        None, description="The last time that history was asked to be run again. Null if it never was."
+    )
 
 
 class FeatureViewStatus(KindStatus):

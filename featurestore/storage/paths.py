@@ -13,6 +13,7 @@ ledger/<pipeline>/results/<n div 1000>/<n>.json    what batch n became, for thos
 ledger/<pipeline>/trials/<g>/<n>/<turn>.json       how an attempt at batch n or a part of it ended, if one crashed
 ledger/<pipeline>/schemas/<g>/<n>.json             what source files look like since batch n, if it changed that
 ledger/<pipeline>/rebuilds/<r>/intent.json         what rebuild r runs again, under which spec; never changes
+ledger/<pipeline>/rebuilds/asked/<digest>.json     a request to rebuild that was made before there was any history
 ledger/<pipeline>/rebuilds/<r>/batches/<n div 1000>/<n>.json  what batch n came to in it
 ledger/<pipeline>/rebuilds/<r>/trials/<n>/<turn>.json         as above, of an attempt within it
 ledger/<pipeline>/rebuilds/<r>/decision.json       whether it is to be promoted, or was given up
@@ -104,6 +105,10 @@ def schemas(pipeline: str, generation: int) -> str:
 
 def rebuild(pipeline: str, r: int) -> str:
     return f"ledger/{pipeline}/rebuilds/{r:06d}"
+
+
+def rebuild_asked(pipeline: str, request: str) -> str:
+    return f"ledger/{pipeline}/rebuilds/asked/{request}.json"
 
 
 def rebuilt_batch(pipeline: str, r: int, n: int) -> str:

@@ -21,6 +21,11 @@ _LONGEST = 256
 """Of an annotation's value, so much is shown."""
 
 
+def shorten(request: str) -> str:
+    """As much of a request as is shown."""
+    return request if len(request) <= _LONGEST else request[: _LONGEST - 1] + "…"
+
+
 class ViewRebuild(Model):
     """Request ``number`` to rebuild a view, made at ``requested_us``.
 
@@ -34,7 +39,7 @@ class ViewRebuild(Model):
 
     def facts(self, build: str, serving: str | None, commit: int | None, rows: int | None) -> dict[str, Any]:
         """As the view's status says it. ``build``: the one that it makes, which holds ``commit`` of the dataset."""
-        shown = self.request if len(self.request) <= _LONGEST else self.request[: _LONGEST - 1] + "…"
+        shown = shorten(self.request)
         known = {
             "request": shown,
             "requestedTime": format_time(self.requested_us),

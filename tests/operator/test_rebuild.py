@@ -18,6 +18,7 @@ from featurestore.storage import paths
 from featurestore.storage.delta import Table
 from featurestore.storage.objects import Storage
 from featurestore_operator.controllers.rebuild_request import REBUILD
+from featurestore_operator.jobs.job_manifest import REBUILD_LABEL
 from featurestore_operator.kube.api_resources import VIEW_LABEL
 
 pytestmark = pytest.mark.slow
@@ -137,3 +138,64 @@ def test_operators_that_are_killed_around_the_start_of_its_job_leave_it_to_the_n
     it.settle()
     assert value_then(it) == it.files
     assert len(set(view_jobs(it)) - set(before)) == 1
+
+
+TENFOLD = {"transforms": [{"derive": {"columns": {"w": "v * 10"}}}]}
+"""What history does not have until it is run again."""
+
+
+def dataset(it: Story) -> list[tuple[int, int | None]]:
+    """``v`` and ``w`` of all rows."""
+    table = Table.open(Storage(it.root), paths.dataset("events"))
+    assert table is not None
+    rows = pl.concat([pl.read_parquet(uri) for uri in table.uris()], how="diagonal").to_dicts()
+    return sorted((row["v"], row.get("w")) for row in rows)
+
+
+def rebuild_jobs(it: Story) -> list[str]:
+    return sorted(job["metadata"]["name"] for job in it.jobs() if REBUILD_LABEL in job["metadata"]["labels"])
+
+
+def test_history_is_run_again_under_the_newest_spec_whatever_operators_die_and_views_follow(
+    it: Story, controllers: ControlPlane
+) -> None:
+    it.apply(it.pipeline(**TENFOLD))
+    it.next()
+    it.settle()
+    assert [w for v, w in dataset(it) if v < it.files] == [None] * (it.files - 1)
+    it.operators[-1].server.kill()
+    annotate(it, "datapipeline", "events", "one")
+    for unheard in (False, True):
+        start_killed(it, controllers, unheard=unheard)
+    it.start()
+    await_promoted(it, "datapipeline", "events", "one")
+    it.settle()
+    assert dataset(it) == [(v, 10 * v) for v in range(1, it.files + 1)]
+    assert value_then(it) == it.files
+    assert it.condition("datapipeline", "events", "Rebuilt")["reason"] == "UpToDate"
+    found = rebuilt(it, "datapipeline", "events")
+    assert found["pieces"] == found["piecesDone"]
+    # A Job a piece, and one that promotes.
+    assert len(rebuild_jobs(it)) == found["pieces"] + 1
+    annotate(it, "datapipeline", "events", "one")
+    it.rest()
+    assert len(rebuild_jobs(it)) == found["pieces"] + 1
+
+
+def test_a_rebuild_whose_files_are_gone_is_refused_with_their_names_and_the_pipeline_goes_on(
+    it: Story,
+) -> None:
+    it.apply(it.pipeline(**TENFOLD))
+    source = it.folder / "raw" / "events" / "1.parquet"
+    away = source.rename(it.folder / "1.parquet")
+    annotate(it, "datapipeline", "events", "two")
+    it.until("datapipeline", "events", "Failed", "Rebuilt", words=("1.parquet (batch 1, file 0): is gone",))
+    before = rebuild_jobs(it)
+    it.next()
+    it.settle()
+    assert rebuild_jobs(it) == before
+    away.rename(source)
+    annotate(it, "datapipeline", "events", "three")
+    await_promoted(it, "datapipeline", "events", "three")
+    it.settle()
+    assert dataset(it) == [(v, 10 * v) for v in range(1, it.files + 1)]

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from featurestore.arrivals.backlog import Backlog
 from featurestore.arrivals.ledger import Ledger
+from featurestore.arrivals.rebuild import RebuildProgress
 from featurestore.errors import Conflict
 from featurestore.reconcile.steps import (
     BuildView,
@@ -79,12 +80,23 @@ class JobApplier:
         )
 
     def run_piece(self, step: RunPiece) -> bool:
-        """Left to a runner."""
-        return False
+        if self._ledger is None:
+            return False
+        progress = self._ledger.rebuild_progress()
+        if progress is None or progress.due != step.number:
+            return True
+        return self._start(
+            step, lambda: self._piece_bytes(progress, step.number), lambda: progress.isolation.out_of_memory
+        )
 
     def promote_rebuild(self, step: PromoteRebuild) -> bool:
-        """Left to a runner."""
-        return False
+        return self._start(step)
+
+    def _piece_bytes(self, progress: RebuildProgress, number: int) -> int:
+        """Of the largest batch that the Job may come to: they are run one after the other."""
+        assert self._ledger is not None
+        last = next((last for first, last in progress.rebuild.pieces if first <= number <= last), number)
+        return max(self._ledger.manifest(n).size_bytes for n in range(number, last + 1))
 
     def checkpoint(self, step: WriteCheckpoint) -> bool:
         if self._ledger is None:

@@ -25,9 +25,20 @@ from featurestore.resources import DataPipeline
 from featurestore.resources.data_pipeline import Suspend
 from featurestore.retry import FailureStreak
 from featurestore_operator.controllers.job_applier import JobApplier
+from featurestore_operator.controllers.pipeline_rebuild import (
+    AGAIN_US,
+    RefusedRebuild,
+    begin_rebuild,
+    due_step,
+    rebuilt,
+    record_crash,
+    request_of,
+    under_way,
+)
+from featurestore_operator.controllers.rebuild_request import requested
 from featurestore_operator.controllers.status_fields import facts_of, time_of
 from featurestore_operator.jobs.attempts import JobAttempts
-from featurestore_operator.jobs.job_manifest import BATCH, Owner
+from featurestore_operator.jobs.job_manifest import BATCH, REBUILD_LABEL, Owner
 from featurestore_operator.jobs.job_outcome import Failed, Running, batch_of, memory_limit, turn_of
 from featurestore_operator.jobs.launcher import Launcher
 from featurestore_operator.jobs.memory import Learned
@@ -59,6 +70,7 @@ class Seen:
     backlog: _Kept | None = None
     observed: ObservedPipeline | None = None
     result: BatchResult | None = None
+    refused: RefusedRebuild | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +147,11 @@ class Pipelines:
         """
         namespace, name = found["metadata"]["namespace"], found["metadata"]["name"]
         seen = self._open(namespace, name, store)
-        records = self._launcher.records(namespace, [it for it in jobs if BATCH in it["metadata"]["labels"]])
+        works = [it for it in jobs if {BATCH, REBUILD_LABEL} & it["metadata"]["labels"].keys()]
+        records = self._launcher.records(namespace, works)
         records = self._launcher.withdraw(namespace, records, accepted.digest)
         self._record_crashes(seen.ledger, records, accepted)
+        record_crash(seen.ledger, records, accepted.resource.spec.resources.most_memory)
         looked_up = self._looked_up(namespace, accepted, store)
         now_us = self._clock()
         try:
@@ -148,6 +162,9 @@ class Pipelines:
             return _cannot_list(found, Reason.NOT_ALLOWED, str(error), now_us)
         if backlog is not None:
             backlog.look(now_us)
+            seen.refused = begin_rebuild(
+                seen.ledger, backlog.source, request_of(found, accepted.digest), seen.refused, now_us
+            )
         applier = JobApplier(
             self._launcher,
             store,
@@ -167,20 +184,42 @@ class Pipelines:
             observed = observe_pipeline(seen.ledger, result, backlog)
             self._count(found, seen, result)
             seen.observed, seen.result = observed, result
-            return Observed({**looked_up, name: observed}, {}, applier.attempts, applier.running, waiting)
+            running = dict(applier.running)
+            step = due_step(name, observed.rebuild, observed.done)
+            said = under_way(records, step, observed.rebuild.rebuild if observed.rebuild else None)
+            if step is not None and said:
+                running[step.key] = said
+            return Observed({**looked_up, name: observed}, {}, applier.attempts, running, waiting)
 
         plan = converge(Desired({name: accepted}, {}), observe, applier, lambda: now_us, _ROUNDS)
         observed = seen.observed
         assert observed is not None
-        pending = {RunBatch(name, observed.done + 1, accepted.digest, observed.isolation.turn).key}
-        self._launcher.settle(namespace, records, pending if observed.head > observed.done else ())
-        looks = [us for us in (plan.wake_us, backlog.next_us if backlog else None) if us is not None]
+        pending = RunBatch(name, observed.done + 1, accepted.digest, observed.isolation.turn).key
+        due = due_step(name, observed.rebuild, observed.done)
+        planned = {pending} if observed.head > observed.done else set()
+        self._launcher.settle(namespace, records, planned | ({due.key} if due is not None else set()))
+        again_us = seen.refused.streak.next_us if seen.refused else None
+        looks = [
+            us for us in (plan.wake_us, again_us, backlog.next_us if backlog else None) if us is not None
+        ]
+        said, rebuild = rebuilt(
+            seen.ledger,
+            requested(found),
+            seen.refused,
+            observed.rebuild,
+            applier.attempts.get(due.key) if due is not None else None,
+            suspended=backlog is None,
+        )
+        if said is not None and said.reason == Reason.WAITING:
+            again_us = now_us + AGAIN_US
+            looks.append(again_us)
+        facts = _facts(found, seen, observed, backlog)
         return ReconcileResult(
-            plan.pipelines[name],
-            _facts(found, seen, observed, backlog),
+            (*plan.pipelines[name], *((said,) if said is not None else ())),
+            {**facts, "rebuild": rebuild},
             plan.failing.get(f"pipelines/{name}"),
             min(looks, default=None),
-            rests=not (plan.steps or plan.failing or applier.running or waiting or plan.wake_us),
+            rests=not any((plan.steps, plan.failing, applier.running, waiting, plan.wake_us, due, again_us)),
         )
 
     def _record_crashes(self, ledger: Ledger, records: JobAttempts, accepted: Accepted[DataPipeline]) -> None:
@@ -278,7 +317,7 @@ def _under_way(
     name = accepted.resource.metadata.name
     found = {}
     for it in records.all:
-        if isinstance(it.outcome, Running) and it.outcome.waiting is waiting:
+        if batch_of(it.job) and isinstance(it.outcome, Running) and it.outcome.waiting is waiting:
             number = batch_of(it.job)
             found[RunBatch(name, number, accepted.digest, ledger.isolation(number).turn).key] = (
                 it.outcome.sentence

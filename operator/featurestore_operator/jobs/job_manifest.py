@@ -13,13 +13,15 @@ from typing import Any
 
 from featurestore.digest import digest
 from featurestore.protocol import JobRequest
-from featurestore.reconcile.steps import BuildView, Publish, RunBatch
+from featurestore.reconcile.steps import BuildView, PromoteRebuild, Publish, RunBatch, RunPiece
 from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline
 from featurestore_operator.jobs.memory import MemoryRequest
 from featurestore_operator.kube.api_resources import MANAGED, PIPELINE_LABEL, VIEW_LABEL
 
 BATCH = "featurestore.dev/batch"
+REBUILD_LABEL = "featurestore.dev/rebuild"
+"""Which rebuild of its pipeline the Job works for; it has no batch then."""
 STEP, WORK = "featurestore.dev/step", "featurestore.dev/work"
 SPEC = "featurestore.dev/spec"
 """Digest of the pipeline that says how the Job's pod is to be."""
@@ -33,7 +35,7 @@ CONTAINER = "job"
 START_S = 60
 """How long a pod may take to find its node and its image, on top of the time for its work."""
 
-Work = RunBatch | BuildView | Publish
+Work = RunBatch | RunPiece | PromoteRebuild | BuildView | Publish
 """Steps that need a data engine."""
 
 
@@ -90,7 +92,7 @@ def job(
                 STEP: work.key,
                 WORK: work_digest(work),
                 SPEC: pipeline.digest,
-                **({TURN: str(work.turn)} if isinstance(work, RunBatch) else {}),
+                **({TURN: str(work.turn)} if isinstance(work, RunBatch | RunPiece) else {}),
                 ATTEMPT: str(attempt.number),
                 KILLED: str(attempt.killed),
             },
@@ -140,7 +142,15 @@ def job(
 
 def job_name(work: Work, attempt: Attempt, owner: Owner) -> str:
     """The Job's name, at most 63 characters: whose, which, and a digest of everything that would make it another Job."""
-    number = f"-{work.number}" if isinstance(work, RunBatch) else ""
+    match work:
+        case RunBatch():
+            number = f"-{work.number}"
+        case RunPiece():
+            number = f"-r{work.rebuild}-{work.number}"
+        case PromoteRebuild():
+            number = f"-r{work.rebuild}"
+        case _:
+            number = ""
     said = {
         "work": work_digest(work),
         "attempt": attempt.number,
@@ -160,18 +170,27 @@ def _labels(work: Work, pipeline: Accepted[DataPipeline]) -> dict[str, str]:
     labels = {PIPELINE_LABEL: pipeline.resource.metadata.name}
     if isinstance(work, RunBatch):
         return {**labels, BATCH: str(work.number)}
+    if isinstance(work, RunPiece | PromoteRebuild):
+        return {**labels, REBUILD_LABEL: str(work.rebuild)}
     return {**labels, VIEW_LABEL: work.view}
 
 
 def _request(work: Work, pipeline: Accepted[DataPipeline], place: JobContext) -> str:
+    asked: dict[str, Any]
+    match work:
+        case RunBatch():
+            asked = {"number": work.number, "turn": work.turn}
+        case RunPiece():
+            asked = {"number": work.number, "turn": work.turn, "rebuild": work.rebuild}
+        case PromoteRebuild():
+            asked = {"promoted": work.rebuild}
+        case BuildView() | Publish():
+            asked = {"view": work.view, "digest": work.digest}
     request = JobRequest(
         root=place.root,
         pipeline=pipeline.resource.metadata.name,
-        number=work.number if isinstance(work, RunBatch) else None,
-        turn=work.turn if isinstance(work, RunBatch) else 0,
         time_limit_s=pipeline.resource.spec.job.active_deadline.total_seconds(),
-        view=work.view if not isinstance(work, RunBatch) else None,
-        digest=work.digest if not isinstance(work, RunBatch) else None,
+        **asked,
     )
     return request.model_dump_json()
 

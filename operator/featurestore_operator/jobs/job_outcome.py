@@ -78,6 +78,12 @@ def batch_of(job: dict[str, Any]) -> int:
     return _whole(job["metadata"]["labels"].get(BATCH), 0)
 
 
+def piece_of(job: dict[str, Any]) -> int:
+    """First batch of the piece of a rebuild that the Job runs; 0 if it runs none."""
+    kind, _, rest = step_of(job).partition("/")
+    return _whole(rest.split("/")[2], 0) if kind == "piece" else 0
+
+
 def turn_of(job: dict[str, Any]) -> int:
     """Which attempt at its batch it makes, see :mod:`featurestore.arrivals.isolation`."""
     return _whole(annotation(job, TURN), 0)

@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 
 from featurestore.arrivals.ledger import Ledger
-from featurestore.arrivals.result import BatchResult, PartResult
+from featurestore.arrivals.result import PartResult
 from featurestore.errors import FeatureStoreError, NotFound, StorageError
 from featurestore.failure import as_failure
 from featurestore.online.index import OnlineIndex, open_index
 from featurestore.online.versions import OnlineVersion
-from featurestore.protocol import JobRequest, Progress, covered
+from featurestore.protocol import EngineResult, JobRequest, Progress, covered
 from featurestore.reconcile.apply import converge
 from featurestore.reconcile.observe import OnlineVersions, observe_pipeline, observe_view
 from featurestore.reconcile.state import Desired, Observed
+from featurestore.reconcile.steps import PromoteRebuild, RunPiece
 from featurestore.registry.registry import Accepted, Registry
 from featurestore.resources import FeatureView
 from featurestore.retry import FailureStreak
@@ -25,7 +26,13 @@ from featurestore.storage import paths
 from featurestore.storage.objects import Storage
 from featurestore.timestamps import current_us
 from featurestore.views.builds import BuildResult, read_build, wanted_build
-from featurestore_transforms.entrypoint.engine_applier import EngineApplier, Say, run_one_batch
+from featurestore_transforms.entrypoint.engine_applier import (
+    EngineApplier,
+    Say,
+    promote_one_rebuild,
+    run_one_batch,
+    run_one_piece,
+)
 
 _ROUNDS = 20
 """A view is done long before this: build, publish, promote, retire."""
@@ -33,8 +40,8 @@ _ROUNDS = 20
 
 def run_job(
     storage: Storage, request: JobRequest, say: Say, progress: Callable[[Progress], None]
-) -> BatchResult | PartResult | BuildResult | None:
-    """What the batch, or the view's build, became; None for a view of a pipeline that has no dataset yet.
+) -> EngineResult | None:
+    """What the batch, the rebuild or the view's build became; None for a view of a pipeline that has no dataset yet.
 
     ``say`` is told each step, for the log.
 
@@ -47,7 +54,13 @@ def run_job(
         if accepted is None:
             raise NotFound(f"no view {request.view!r}", where=storage.root, hint="It was deleted meanwhile")
         return _Views(storage, registry, request.pipeline, say, progress).bring_on(accepted, request.digest)
+    if request.promoted is not None:
+        last = Ledger(storage, request.pipeline).committed_batch()
+        return promote_one_rebuild(storage, PromoteRebuild(request.pipeline, request.promoted, last), say)
     assert request.number is not None
+    if request.rebuild is not None:
+        piece = RunPiece(request.pipeline, request.rebuild, request.number, request.turn)
+        return run_one_piece(storage, piece, say, progress)
     result = run_one_batch(storage, request.pipeline, request.number, request.turn, say, progress)
     if isinstance(result, PartResult):
         return result
