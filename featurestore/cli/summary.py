@@ -78,7 +78,7 @@ class PipelineSummary:
 class ViewSummary:
     """``build``: how far the build that serves has come. ``quarantine``: what is open of it.
 
-    ``rebuild``: the last request to rebuild it, which the build ``rebuilding`` of the digest ``wanted`` does.
+    ``rebuild``: the last request to rebuild it, which makes the build ``rebuilding`` of the digest ``rebuilt``.
     """
 
     name: str
@@ -88,7 +88,7 @@ class ViewSummary:
     build: BuildResult | None
     quarantine: OpenQuarantine
     rebuild: ViewRebuild | None = None
-    wanted: str = ""
+    rebuilt: str = ""
     rebuilding: BuildResult | None = None
 
     @property
@@ -98,7 +98,7 @@ class ViewSummary:
     @property
     def is_rebuilt(self) -> bool:
         """Whether readers find what the last rebuild made, if there is one."""
-        return self.rebuild is None or (self.serving is not None and self.serving.digest == self.wanted)
+        return self.rebuild is None or self.rebuild.is_read(self.serving.digest if self.serving else None)
 
     @property
     def rebuild_progress(self) -> str:
@@ -154,7 +154,7 @@ class ViewSummary:
         if self.rebuild is not None:
             serving, made = self.serving.digest if self.serving else None, self.rebuilding
             commit, rows = (made.source_version, made.rows) if made else (None, None)
-            facts["rebuild"] = self.rebuild.facts(self.wanted, serving, commit, rows)
+            facts["rebuild"] = self.rebuild.facts(self.rebuilt, serving, commit, rows)
         return {
             **document(self.accepted.resource),
             "status": {**facts, **_conditions(self.status, self.ready)},
@@ -227,10 +227,13 @@ def view_summary(project: Project, name: str) -> ViewSummary:
     rebuild = last_rebuild(project.storage, name)
     if rebuild is None:
         return found
+    if serving is not None and rebuild.is_read(serving.digest):
+        return replace(found, rebuild=rebuild, rebuilt=serving.digest, rebuilding=build)
     uid = Ledger(project.storage, accepted.resource.spec.source.pipeline).dataset_id()
-    wanted = build_digest(accepted.resource.spec, uid, rebuild.number)
-    rebuilding = read_build(project.storage, name, wanted)
-    return replace(found, rebuild=rebuild, wanted=wanted, rebuilding=rebuilding)
+    rebuilt = build_digest(accepted.resource.spec, uid, rebuild.number)
+    return replace(
+        found, rebuild=rebuild, rebuilt=rebuilt, rebuilding=read_build(project.storage, name, rebuilt)
+    )
 
 
 def list_summary(project: Project, kind: ResourceKind, name: str) -> ListSummary:

@@ -174,7 +174,7 @@ class _ViewPlan:
     def _rebuilt(self, rebuild: ViewRebuild, suspended: bool) -> Condition:
         """Whether readers find what the last rebuild made, else how far it has come."""
         asked = f"Rebuild {rebuild.number}, asked for at {format_time(rebuild.requested_us)},"
-        if self.serving == self.wanted:
+        if rebuild.is_read(self.serving):
             return true("Rebuilt", Reason.UP_TO_DATE, f"{asked} is what readers find.")
         if suspended:
             return false("Rebuilt", Reason.SUSPENDED, f"{asked} waits while the view is suspended.")

@@ -93,6 +93,15 @@ def build_digest(spec: FeatureViewSpec, uid: str, rebuild: int = 0) -> str:
     return f"{named}-{rebuild}" if rebuild else named
 
 
+def rebuild_number(build: str) -> int:
+    """The number of the rebuild that made this build; 0 if none did.
+
+    >>> rebuild_number("015abd7f5cc57a2d-3"), rebuild_number("015abd7f5cc57a2d")
+    (3, 0)
+    """
+    return int(build.partition("-")[2] or 0)
+
+
 def without_rebuild(build: str) -> str:
     """What all builds of the same definition over the same dataset have in common.
 

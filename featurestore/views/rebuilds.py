@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from featurestore.humanize import format_time
 from featurestore.resources.model import Model
+from featurestore.resources.outputs import rebuild_number
 from featurestore.storage import paths
 from featurestore.storage.objects import Storage
 
@@ -37,13 +38,17 @@ class ViewRebuild(Model):
     request: str = ""
     requested_us: int = 0
 
+    def is_read(self, serving: str | None) -> bool:
+        """Whether readers find what it made, or what came after it. ``serving``: the build that they read."""
+        return serving is not None and rebuild_number(serving) == self.number
+
     def facts(self, build: str, serving: str | None, commit: int | None, rows: int | None) -> dict[str, Any]:
-        """As the view's status says it. ``build``: the one that it makes, which holds ``commit`` of the dataset."""
+        """As the view's status says it. ``build``: the one that it makes or made, which holds ``commit`` of the dataset."""
         shown = shorten(self.request)
         known = {
             "request": shown,
             "requestedTime": format_time(self.requested_us),
-            "promoted": shown if serving == build else None,
+            "promoted": shown if self.is_read(serving) else None,
             "build": build,
             "commit": commit,
             "rows": rows,

@@ -312,3 +312,18 @@ def test_a_view_that_never_had_a_build_is_built_once_by_a_request(filled: Any, m
     filled.settle()
     assert kinds(filled) == ["BuildView", "Publish", "Promote"]
     assert filled.shown["delays"].serving.digest == new
+
+
+def test_a_rebuild_that_is_done_stays_done_when_the_definition_or_the_dataset_is_another_one(
+    filled: Any, make_view: Any
+) -> None:
+    filled.accept(make_view()).settle()
+    rebuild(filled)
+    filled.settle()
+    filled.accept(make_view(filter="arr_delay > 0"))
+    assert conditions(filled.plan())["Rebuilt"].status == "True"
+    assert conditions(filled.plan())["Ready"].status == "False"
+    filled.settle()
+    filled.ledgers["flights"] = replace(filled.ledgers["flights"], uid="uid-flights/1")
+    assert conditions(filled.plan())["Rebuilt"].status == "True"
+    assert conditions(filled.settle())["Ready"].status == "True"

@@ -179,10 +179,13 @@ def _rebuild(
 ) -> dict[str, Any] | None:
     if view.rebuild is None:
         return None
+    serving = view.serving.digest if view.serving else None
     digest = view.wanted(accepted.resource.spec, source.uid)
+    if serving is not None and view.rebuild.is_read(serving):
+        digest = serving
     build = view.builds.get(digest)
     commit, rows = (build.source_version, build.rows) if build else (None, None)
-    return view.rebuild.facts(digest, view.serving.digest if view.serving else None, commit, rows)
+    return view.rebuild.facts(digest, serving, commit, rows)
 
 
 def _facts(
