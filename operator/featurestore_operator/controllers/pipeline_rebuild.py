@@ -10,7 +10,7 @@ from featurestore.arrivals.isolation import Isolation, Trial
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.rebuild import Rebuild, RebuildProgress
 from featurestore.arrivals.source import ArrivalSource
-from featurestore.errors import Conflict, FeatureStoreError
+from featurestore.errors import Conflict, foreseen
 from featurestore.failure import Failure, as_failure
 from featurestore.humanize import format_time, sentence
 from featurestore.rebuild.history_plan import begin, plan_history
@@ -86,8 +86,9 @@ def begin_rebuild(
     except Conflict:
         # Another operator was first, or the one under way is being promoted: the next look finds which.
         return None
-    except FeatureStoreError as error:
-        streak = FailureStreak.after(before.streak if before else None, now_us, as_failure(error))
+    except Exception as error:  # noqa: BLE001 - whatever a source raises refuses the rebuild, and nothing else
+        failure = as_failure(foreseen(error))
+        streak = FailureStreak.after(before.streak if before else None, now_us, failure)
         return RefusedRebuild(request, streak)
     return None
 
