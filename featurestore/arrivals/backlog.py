@@ -111,9 +111,7 @@ class Backlog:
         try:
             listing = self.source.arrivals()
             # Others write manifests as well: a person who has what is in quarantine run again.
-            if self._ledger.last_batch() != self._head or not self._ledger.knows(
-                listing, self.source.decide
-            ):
+            if self._ledger.last_batch() != self._head or not self._ledger.knows(listing, self.source.decide):
                 return False
         except FeatureStoreError:
             return False  # A look fails as well, and says why.
