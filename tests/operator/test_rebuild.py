@@ -12,7 +12,7 @@ from cluster.fixtures import namespace_of
 from cluster.proxy import proxy
 from cluster_story import LOOK_S, Object, Story, story
 from eventually import eventually
-from operating import Operator
+from operating import Operator, samples
 
 from featurestore.storage import paths
 from featurestore.storage.delta import Table
@@ -80,6 +80,11 @@ def value_then(it: Story) -> object:
     return it.reader().get_features(["things:v"], frame).to_dict()["v"][0]
 
 
+def left(it: Story) -> list[float]:
+    """Pieces of rebuilds that are to be run, as the last operator's metrics tell."""
+    return samples(it.operators[-1].get("/metrics")[1], "rebuild_left")
+
+
 def start_killed(it: Story, plane: ControlPlane, *, unheard: bool) -> None:
     """An operator that is killed as it starts its first Job. ``unheard``: the Job is there then."""
     started: list[Operator] = []
@@ -119,6 +124,7 @@ def test_what_serves_goes_on_with_new_files_while_it_is_rebuilt(it: Story) -> No
     it.settle()
     assert "promoted" not in rebuilt(it, "featureview", "things")
     assert it.condition("featureview", "things", "Rebuilt")["reason"] == "Building"
+    eventually(lambda: 1 in left(it))
     it.node.resume()
     await_promoted(it, "featureview", "things", "two")
     it.settle()
@@ -173,6 +179,7 @@ def test_history_is_run_again_under_the_newest_spec_whatever_operators_die_and_v
     assert dataset(it) == [(v, 10 * v) for v in range(1, it.files + 1)]
     assert value_then(it) == it.files
     assert it.condition("datapipeline", "events", "Rebuilt")["reason"] == "UpToDate"
+    eventually(lambda: set(left(it)) == {0})
     found = rebuilt(it, "datapipeline", "events")
     assert found["pieces"] == found["piecesDone"]
     # A Job a piece, and one that promotes.
