@@ -136,7 +136,7 @@ def understanding(what: str, where: str, hint: str) -> Iterator[None]:
         raise Damaged(f"{what} cannot be read", where=where, got=got, hint=hint) from error
 
 
-_LOST = re.compile(r"[#?\\\x00-\x1f\x7f-\x9f]|%[0-9A-Fa-f]{2}|(?<=.)//")
+_LOST = re.compile(r"[#?\\\x00-\x1f\x7f-\x9f]|%[0-9A-Fa-f]{2}|(?<=.)//|(?:^|(?<=/))_delta_log(?=/|$)")
 """What delta-rs takes for another place than other libraries do, or does not find again: to it, a path is a URL."""
 
 
@@ -145,7 +145,7 @@ def _require_findable(root: str, path: str) -> None:
         raise SpecError(
             "data in this storage root would not be found again",
             where=repr(root),
-            wanted="a path without #, ?, \\, control characters, codes such as %20 or empty parts",
+            wanted="a path without #, ?, \\, control characters, codes such as %20, empty parts or _delta_log",
             got=repr(lost.group()),
             hint="Choose another spec.offline.uri, or rename the folder",
         )

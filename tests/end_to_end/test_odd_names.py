@@ -221,7 +221,7 @@ class Odd:
 ODD = st.builds(
     Odd,
     project=NAME,
-    root=NAME,
+    root=NAME.filter(lambda name: fits(name, 60)),  # keys have 1,024 bytes, encoded
     folder=NAME,
     files=st.lists(FILE, min_size=3, max_size=3, unique=True).map(tuple),
     keys=st.lists(st.tuples(TEXT, TEXT), min_size=3, max_size=3, unique=True).map(tuple),
@@ -272,7 +272,7 @@ class Place(Laptop):
         except SpecError:
             # A local root stands in the folder of the project.
             name = names.root if names.root_on_s3 else f"{names.project}/{names.root}"
-            assert re.search(r"[#?\\%\x00-\x1f\x7f-\x9f]|::", name), name
+            assert re.search(r"[#?\\%\x00-\x1f\x7f-\x9f]|::|_delta_log", name), name
             assert sorted(it.name for it in (around / names.project).iterdir()) == ["raw", "store.yaml"]
             assert self.objects.find(self.bucket) == []
             self._open(around / "plain", "plain")
