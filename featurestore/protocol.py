@@ -6,7 +6,7 @@ error. Every request may be repeated: what is done already is found done.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -71,6 +71,20 @@ class PublishRequest(Model):
     to_version: int
 
 
+class DryRunRequest(Model):
+    """Say what a pipeline, and views of its dataset, would make of files that are there. Nothing is written.
+
+    The answer is a :class:`featurestore.arrivals.dry_run_result.DryRunResult`. ``pipeline`` and ``views``: the
+    resources, as the registry stores them. ``base``: as in :class:`BatchRequest`.
+    """
+
+    kind: Literal["dryRun"] = "dryRun"
+    root: str
+    base: str = "/"
+    pipeline: dict[str, Any]
+    views: tuple[dict[str, Any], ...] = ()
+
+
 class JobRequest(Model):
     """What one Job in a cluster does: one batch and the views that keep up with it, or one view alone.
 
@@ -107,10 +121,9 @@ def covered(build_at: int | None, number: int, before: int | None) -> bool:
     return build_at is not None and before is not None and build_at >= before
 
 
-Request = Annotated[
-    BatchRequest | RebuildRequest | PromoteRebuildRequest | BuildRequest | PublishRequest,
-    Field(discriminator="kind"),
-]
+Request = BatchRequest | RebuildRequest | PromoteRebuildRequest | BuildRequest | PublishRequest
+"""What is done once, and then found done."""
+AnyRequest = Annotated[Request | DryRunRequest, Field(discriminator="kind")]
 
 
 class Progress(Model):

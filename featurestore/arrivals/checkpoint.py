@@ -18,6 +18,7 @@ from featurestore.errors import StorageError
 _HEADER = "uri\tbatch\tfile\tversion\taction\tcontent\n"
 _LINES = 1000
 _CHUNK = 1 << 16
+_HINT = "Delete it: the next one is made from the manifests"
 
 
 class KnownArrival(NamedTuple):
@@ -114,7 +115,7 @@ class Checkpoint:
             while not decoder.eof:
                 chunk = self._data[end : end + _CHUNK]
                 if not chunk:
-                    raise StorageError("the ledger's checkpoint is cut short", where=self._where)
+                    raise StorageError("the ledger's checkpoint is cut short", where=self._where, hint=_HINT)
                 parts.append(decoder.decompress(chunk))
                 end += len(chunk)
         except zlib.error as error:
@@ -122,7 +123,7 @@ class Checkpoint:
                 "the ledger's checkpoint is damaged",
                 where=self._where,
                 got=str(error),
-                hint="Delete it: the next one is made from the manifests",
+                hint=_HINT,
             ) from error
         return end - len(decoder.unused_data), b"".join(parts).decode()
 

@@ -131,6 +131,7 @@ Prune = Annotated[
     bool,
     typer.Option("--prune", help="Delete what was applied and is not in the files. Data stays."),
 ]
+NoTry = Annotated[bool, typer.Option("--no-try", help="Do not try what changes on files that are there.")]
 
 
 def _print(text: str) -> None:
@@ -187,19 +188,19 @@ def init(name: Annotated[Path, typer.Argument(help="Folder to create.")]) -> Non
 
 
 @app.command()
-def plan(filename: Files, prune: Prune = False, output: Output = None) -> None:
-    """Show what apply would change, without changing anything."""
+def plan(filename: Files, prune: Prune = False, no_try: NoTry = False, output: Output = None) -> None:
+    """Show what apply would change and what it would take of existing files, without changing anything."""
     from featurestore.cli.change import change
 
-    change(filename, settings.project, output, prune=prune, record=False)
+    change(filename, settings.project, output, prune=prune, record=False, trying=not no_try)
 
 
 @app.command()
-def apply(filename: Files, prune: Prune = False, output: Output = None) -> None:
-    """Check resources, show what changes, and record them. A runner does the rest."""
+def apply(filename: Files, prune: Prune = False, no_try: NoTry = False, output: Output = None) -> None:
+    """Check resources, try them on existing files, show what changes, and record them. A runner does the rest."""
     from featurestore.cli.change import change
 
-    change(filename, settings.project, output, prune=prune, record=True)
+    change(filename, settings.project, output, prune=prune, record=True, trying=not no_try)
 
 
 @app.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -11,12 +11,21 @@ from rich.text import Text
 
 from featurestore.arrivals.ledger import Ledger
 from featurestore.cli.output import OutputFormat, dump
+from featurestore.cli.try_out import (
+    TriedPipeline,
+    other_views,
+    pipeline_lines,
+    problems_of,
+    try_out,
+    view_line,
+    with_trials,
+)
 from featurestore.errors import FeatureStoreError, SpecError
 from featurestore.printable import printable
 from featurestore.registry import changeset
 from featurestore.registry.changeset import Before, ChangeAction, Changeset, Dataset, left_out
 from featurestore.registry.project import Project, open_project
-from featurestore.resources import DataPipeline, FeatureStore, Resource
+from featurestore.resources import DataPipeline, FeatureStore, FeatureView, Resource
 from featurestore.resources.document import STDIN, Loaded, load
 from featurestore.resources.kinds import kind_of
 from featurestore.resources.location import check_source_folder
@@ -38,11 +47,12 @@ def change(
     *,
     prune: bool,
     record: bool,
+    trying: bool = True,
 ) -> None:
     """Print what applying the files changes, and with ``record`` do it.
 
     ``find`` gives the project if no FeatureStore stands in the files. ``prune``: what was accepted and is not in
-    the files is deleted, but its data stays.
+    the files is deleted, but its data stays. ``trying``: what changes is tried on files that are there.
 
     Raises:
         SpecError: something is wrong, and nothing is recorded.
@@ -64,6 +74,8 @@ def change(
     )
     loaded.check([*check_references(loaded.declared, known), *_outside(loaded, project)])
     found = changeset.plan((*_unrecorded_store(loaded, project), *loaded.resources), before, prune=prune)
+    trials = try_out(project, found, before) if trying else {}
+    loaded.check(problems_of(loaded, trials, check_references(loaded.declared, with_trials(known, trials))))
     if record:
         changeset.apply(found, project.registry)
         for one in found.changes:
@@ -71,12 +83,15 @@ def change(
                 folder = kind_of(one.resource).folder
                 project.storage.delete(paths.status(folder, one.resource.metadata.name))
     if form in (OutputFormat.JSON, OutputFormat.YAML):
-        print(dump(found.to_dict(), form))
+        tried = [trial.to_dict(name) for name, trial in trials.items()]
+        print(dump({**found.to_dict(), "tried": tried}, form))
         return
     console = Console(highlight=False, soft_wrap=True)
-    for line in lines(found):
+    for line in lines(found, trials):
         console.print(line)
     console.print(_conclusion(found, record=record))
+    if any(trial.takes_nothing for trial in trials.values()):
+        console.print("Nothing would be taken as it stands: see what is marked with !.", style="yellow")
 
 
 def _project(loaded: Loaded, find: Callable[[], Project]) -> Project:
@@ -113,8 +128,9 @@ def _before(project: Project) -> Before:
     return Before.of(project.registry, datasets)
 
 
-def lines(found: Changeset) -> Iterator[Text]:
-    """The changes as they are printed: ``+`` is new, ``~`` changes, ``-`` is removed, ``=`` stays."""
+def lines(found: Changeset, trials: Mapping[str, TriedPipeline]) -> Iterator[Text]:
+    """The changes as they are printed: ``+`` is new, ``~`` changes, ``-`` is removed, ``=`` stays, ``!`` takes nothing."""
+    shown = {it.resource.metadata.name for it in found.changes if isinstance(it.resource, FeatureView)}
     for one in found.changes:
         mark, style = _MARKS[one.action]
         yield Text(f"{mark} {one.resource.kind} {one.resource.metadata.name!r}", style=style)
@@ -126,6 +142,18 @@ def lines(found: Changeset) -> Iterator[Text]:
             yield Text(f"    {one.reads}")
         for note in one.notes:
             yield Text(f"    {note}.", style="dim")
+        yield from _tried(one.resource, trials, shown)
+
+
+def _tried(resource: Resource, trials: Mapping[str, TriedPipeline], shown: set[str]) -> Iterator[Text]:
+    match resource:
+        case DataPipeline() if resource.metadata.name in trials:
+            yield from pipeline_lines(trials[resource.metadata.name])
+            yield from other_views(trials[resource.metadata.name], shown)
+        case FeatureView() if resource.spec.source.pipeline in trials:
+            line = view_line(resource.metadata.name, trials[resource.spec.source.pipeline])
+            if line is not None:
+                yield line
 
 
 def _conclusion(found: Changeset, *, record: bool) -> str:

@@ -15,8 +15,9 @@ from rich.text import Text
 
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.source_kinds import open_source
+from featurestore.cli import integrity
 from featurestore.cli.output import OutputFormat, dump, listing
-from featurestore.errors import foreseen
+from featurestore.errors import FeatureStoreError, foreseen
 from featurestore.humanize import count
 from featurestore.online.index import open_index
 from featurestore.printable import printable
@@ -25,7 +26,8 @@ from featurestore.registry.project import Project
 from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline, FeatureView
 from featurestore.resources.feature_view import OnlineEnabled
-from featurestore.resources.kinds import kind_of
+from featurestore.resources.kinds import KINDS
+from featurestore.storage import paths
 from featurestore.storage.credentials import source_environ
 from featurestore.timestamps import SECOND_US, current_us
 from featurestore.views.builds import read_active_build, read_build
@@ -77,25 +79,62 @@ def examine(project: Project) -> Iterator[Finding]:
     if not storage.works:
         return
     pipelines, views = project.registry.all(DataPipeline), project.registry.all(FeatureView)
-    for model in (DataPipeline, FeatureView):
-        for name, error in project.registry.unreadable(model).items():
-            yield Finding(f"{kind_of(model).noun} {name}", False, str(error), error.hint)
+    for kind in KINDS.values():
+        if not kind.only_one:
+            for name, error in project.registry.unreadable(kind.model).items():
+                yield Finding(f"{kind.noun} {name}", False, str(error), error.hint)
     if not pipelines:
         yield Finding("registry", True, "nothing has been applied yet", "`featurestore apply -f .` does it")
-    for name, pipeline in pipelines.items():
-        yield _finding(f"source of pipeline {name}", partial(_source, project, pipeline))
-        yield _finding(f"ledger of pipeline {name}", partial(_ledger, project, name))
+    for name in project.registry.names(DataPipeline):
+        if name in pipelines:
+            yield _finding(f"source of pipeline {name}", partial(_source, project, pipelines[name]))
+        # What is stored is looked at also of one whose definition is damaged.
+        yield _finding(f"ledger of pipeline {name}", partial(integrity.ledger, project, name))
+        for what, path in (
+            ("dataset", paths.dataset(name)),
+            ("quarantine", paths.quarantine("pipelines", name)),
+        ):
+            hint = integrity.restore(path)
+            noun = "record" if what == "quarantine" else "row"
+            yield _finding(f"{what} of pipeline {name}", partial(integrity.table, project, path, hint, noun))
         yield from _rebuild(project, name)
-        yield from _problems(project, "pipelines", name, pipeline.digest)
-    yield _finding("online store", partial(_online, project))
+        if name in pipelines:
+            yield from _problems(project, "pipelines", name, pipelines[name].digest)
+    online = _finding("online store", partial(_online, project))
+    yield online
     for name, view in views.items():
         yield _finding(f"view {name}", partial(_view, project, name, view))
+        yield from _stored(project, name, view, online=online.works is True)
         yield from _problems(project, "views", name, view.digest)
+
+
+def _stored(project: Project, name: str, view: Accepted[FeatureView], *, online: bool) -> Iterator[Finding]:
+    """What stands of the build that serves: its rows, its quarantine, and what is online. Nothing before there is one."""
+    try:
+        serving = read_active_build(project.storage, name)
+        build = read_build(project.storage, name, serving.digest) if serving else None
+    except FeatureStoreError:
+        return  # It is told already.
+    if serving is None or build is None:
+        return
+    for what, path in (
+        ("rows", paths.features(name, serving.digest)),
+        ("quarantine", paths.rejected_rows(name, serving.digest)),
+    ):
+        again = f"`featurestore rebuild view {name}` makes it again from the dataset"
+        noun = "record" if what == "quarantine" else "row"
+        yield _finding(f"{what} of view {name}", partial(integrity.table, project, path, again, noun))
+    if online and view.resource.spec.online.enabled is not OnlineEnabled.NEVER:
+        yield _finding(f"online values of view {name}", partial(integrity.held, project, name, build))
 
 
 def _problems(project: Project, kind: str, name: str, digest: str) -> Iterator[Finding]:
     """What a runner last found wrong with the resource as it is accepted now."""
-    status = read_status(project.storage, kind, name)
+    try:
+        status = read_status(project.storage, kind, name)
+    except FeatureStoreError as error:
+        yield Finding(f"status of {kind.removesuffix('s')} {name}", False, str(error), error.hint)
+        return
     if status is not None and status.observed_digest == digest:
         for found in status.problems:
             works = None if found.type == "QuarantineEmpty" else False
@@ -142,23 +181,14 @@ def _storage(project: Project) -> tuple[bool, str, str]:
     return False, f"{storage.root} lets a second writer replace what the first one put", hint
 
 
-def _source(project: Project, pipeline: Accepted[DataPipeline]) -> tuple[bool, str, str]:
+def _source(project: Project, pipeline: Accepted[DataPipeline]) -> tuple[bool | None, str, str]:
     spec = pipeline.resource.spec.source
     source = open_source(spec, str(project.folder), source_environ())
     arrivals = sum(1 for _ in islice(source.arrivals(), _ENOUGH_ARRIVALS))
     if not arrivals:
-        return True, f"{spec.uri} names no {source.noun} yet", source.explain_empty()
+        return None, f"{spec.uri} names no {source.noun} yet", source.explain_empty()
     more = " or more" if arrivals == _ENOUGH_ARRIVALS else ""
     return True, f"{spec.uri} names {count(arrivals, source.noun)}{more}", ""
-
-
-def _ledger(project: Project, name: str) -> tuple[bool, str, str]:
-    """The manifests that are still to be run, and the last that was, can be read."""
-    ledger = Ledger(project.storage, name)
-    head, done = ledger.last_batch(), ledger.committed_batch()
-    for number in range(max(1, done), head + 1):
-        ledger.manifest(number)
-    return True, f"{count(done, 'batch')} committed, {head - done} to be run".replace("batchs", "batches"), ""
 
 
 def _rebuild(project: Project, name: str) -> Iterator[Finding]:

@@ -29,6 +29,10 @@ _MARKS = {
     "BatchPartlyRefused": ("!", "yellow"),
     "RebuiltPartlyRefused": ("!", "yellow"),
     "Rebuilt": ("✓", "green"),
+    "BuildRefused": ("✗", "red"),
+    "BuildPartlyRefused": ("!", "yellow"),
+    "NoArrivals": ("!", "yellow"),
+    "PublishedNothing": ("!", "yellow"),
     "Published": ("✓", "green"),
     "BatchCommitted": ("✓", "green"),
 }
@@ -116,7 +120,11 @@ def run(project: Project, *, once: bool) -> None:
                 worker.warm()
                 mode = "until all is done" if once else "waiting for files"
                 screen.happened(_event("Started", f"{mode}, with the storage root {project.storage.root}"))
-                runner.run(draining=once)
+                try:
+                    runner.run(draining=once)
+                finally:
+                    if once:
+                        _tell_empty(runner, screen)
                 screen.happened(_event("Stopped", "nothing is under way"))
                 if once:
                     runner.raise_refused()
@@ -156,6 +164,14 @@ class _Signals:
         self._asked = True
         self._runner.stop()
         self._screen.idle("stopping after this step (Ctrl-C again stops at once)")
+
+
+def _tell_empty(runner: Runner, screen: Screen) -> None:
+    """A line for each pipeline that nothing ever came for: a path may be wrong, and nothing else would say so."""
+    for name, why in runner.without_arrivals():
+        screen.happened(
+            Event(time_us=current_us(), subject="pipeline", name=name, what="NoArrivals", message=why)
+        )
 
 
 def _event(what: str, message: str) -> Event:

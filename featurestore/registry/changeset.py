@@ -23,7 +23,7 @@ from featurestore.resources.outputs import build_digest, outputs
 DEFINITION = ("entity", "source", "timestampField", "createdTimestampField", "filter", "features")
 """Fields of a view that its stored rows depend on; see ``definition.build_digest``."""
 
-_STEPS = ("columns", "transforms", "expectations", "schemaPolicy", "deduplicate", "source")
+STEPS = ("columns", "transforms", "expectations", "schemaPolicy", "deduplicate", "source")
 """Fields of a pipeline that the rows of a batch depend on."""
 
 _SETTINGS = {"trigger", "suspend", "resources", "job", "deletionPolicy"}
@@ -262,8 +262,8 @@ def _pipeline(pipeline: DataPipeline, before: Before) -> Change:
     action, differing = _compared(pipeline, accepted)
     changed = {difference.path[1] for difference in differing if difference.path[0] == "spec"}
     notes = []
-    if changed & set(_STEPS):
-        steps = ", ".join(field for field in _STEPS if field in changed)
+    if changed & set(STEPS):
+        steps = ", ".join(field for field in STEPS if field in changed)
         notes.append(f"{steps}: for new batches only; committed rows stay as they are")
         notes.append(f"To run them again: featurestore rebuild pipeline {name} --plan")
         notes.append(f"To run what is in quarantine again: featurestore quarantine replay {name}")

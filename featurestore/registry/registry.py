@@ -124,9 +124,16 @@ class Registry:
             raise NotFound(
                 f"no {model.__name__} {name!r} has the digest {digest}",
                 where=self._storage.uri(path),
-                hint=did_you_mean(name, self.names(model)),
+                hint=self._lost(model, name),
             )
         return self._parse(model, data, path)
+
+    def _lost(self, model: type[Resource], name: str) -> str:
+        """What to do about a digest that no resource of the name has."""
+        known = self.names(model)
+        if name in known:
+            return "Restore it from a backup, or from the versions that the bucket keeps"
+        return did_you_mean(name, known)
 
     def names(self, model: type[Resource]) -> list[str]:
         """Names of the accepted resources of a kind, sorted; also of those that cannot be read."""

@@ -91,6 +91,14 @@ class Observer:
         _, backlog = self._backlogs.get(pipeline, ("", None))
         return backlog
 
+    def explain_empty(self, pipeline: str) -> str:
+        """Why nothing is found at a pipeline's source, in a sentence."""
+        spec = self._desired.pipelines[pipeline].resource.spec
+        try:
+            return open_source(spec.source, str(self._project.folder), source_environ()).explain_empty()
+        except FeatureStoreError as error:
+            return str(error)
+
     def ledger(self, pipeline: str) -> Ledger:
         """The ledger of a pipeline."""
         return self._ledgers.setdefault(pipeline, Ledger(self._storage, pipeline))

@@ -55,10 +55,14 @@ def outcome_event(step: Step, outcome: StepOutcome, now_us: int) -> Event | None
             what, message = "RebuiltPartlyRefused" if refused else "Rebuilt", _rebuilt(outcome)
         case BuildResult():
             rows = count(outcome.rows, "row")
-            what, message = "Built", f"offline commit {outcome.source_version}: {rows}{_quarantined(outcome)}"
+            what = "Built"
+            if outcome.rows_quarantined:
+                what = "BuildPartlyRefused" if outcome.rows else "BuildRefused"
+            message = f"offline commit {outcome.source_version}: {rows}{_quarantined(outcome)}"
         case PublishResult() if isinstance(step, Publish):
             entities = f"{outcome.entities:,} " + ("entity" if outcome.entities == 1 else "entities")
-            what, message = "Published", f"online commit {step.commit}: {entities}"
+            what = "Published" if outcome.entities else "PublishedNothing"
+            message = f"online commit {step.commit}: {entities}"
         case None if isinstance(step, Promote):
             what, message = "Promoted", f"readers read build {step.digest}"
         case None:
@@ -130,4 +134,7 @@ def _rebuilt(result: RebuildResult) -> str:
 
 
 def _quarantined(result: BuildResult) -> str:
-    return f", {count(result.rows_quarantined, 'row')} in quarantine" if result.rows_quarantined else ""
+    if not result.rows_quarantined:
+        return ""
+    rows = count(result.rows_quarantined, "row")
+    return f", {rows} in quarantine. See `featurestore quarantine ls {result.view}`"

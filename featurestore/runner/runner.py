@@ -5,7 +5,7 @@ Any number of runners may run on one store: the ledger and Delta decide who was 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from featurestore.arrivals.crash import is_crash
@@ -212,6 +212,13 @@ class Runner:
                 got="; ".join(f"{name}: {what}" for name, what in sorted(wrong.items())),
                 hint=f"See `featurestore quarantine ls {min(wrong)}`",
             )
+
+    def without_arrivals(self) -> Iterator[tuple[str, str]]:
+        """Pipelines that nothing ever came for, and why their sources are empty."""
+        for (kind, name), status in self._statuses.items():
+            ready = status.condition("Ready") if status and kind == "pipelines" else None
+            if ready is not None and ready.reason == Reason.WAITING_FOR_FILES:
+                yield name, f"Nothing is there to be taken: {self._observer.explain_empty(name)}"
 
     def _raise_undone(self, plan: Plan) -> None:
         for attempt in plan.failing.values():

@@ -19,10 +19,11 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from featurestore.arrivals.crash import died, kernel_kills, last_words, signal_name
+from featurestore.arrivals.dry_run_result import DryRunResult
 from featurestore.errors import CodeError, FeatureStoreError, TransientError
 from featurestore.failure import Failure, as_error
 from featurestore.humanize import size
-from featurestore.protocol import EngineResult, Request
+from featurestore.protocol import AnyRequest, DryRunRequest, EngineResult, Request
 from featurestore.runner.guard import NO_LIMITS, Guard, Limits, held_bytes, volunteer
 
 _RESULT: TypeAdapter[EngineResult] = TypeAdapter(EngineResult)
@@ -53,6 +54,19 @@ class Worker:
             Crash: the process died before it answered, or took more than its limits.
             TransientError: it died before it began.
         """
+        return _RESULT.validate_python(self._answer(request, progress, limits))
+
+    def dry_run(self, request: DryRunRequest, limits: Limits) -> DryRunResult:
+        """What a spec would make of files that are there.
+
+        Raises:
+            FeatureStoreError: as :meth:`run`.
+        """
+        return DryRunResult.model_validate(self._answer(request, lambda _: None, limits))
+
+    def _answer(
+        self, request: AnyRequest, progress: Callable[[dict[str, Any]], None], limits: Limits
+    ) -> dict[str, Any]:
         process = self._started()
         assert process.stdin is not None
         assert process.stdout is not None
@@ -73,7 +87,8 @@ class Worker:
             self._end(process)
         if "failure" in answer:
             raise as_error(Failure.model_validate(answer["failure"]))
-        return _RESULT.validate_python(answer["result"])
+        result: dict[str, Any] = answer["result"]
+        return result
 
     @property
     def pid(self) -> int | None:

@@ -63,7 +63,7 @@ def test_it_is_planned_after_what_it_names(folder: Path) -> None:
         "FeatureView",
         "FeatureList",
     ]
-    assert [str(line) for line in lines(found)][-1] == "+ FeatureList 'favorites'"
+    assert [str(line) for line in lines(found, {})][-1] == "+ FeatureList 'favorites'"
 
 
 def test_what_is_wrong_with_it_is_said_with_place_and_nearest_word(folder: Path) -> None:

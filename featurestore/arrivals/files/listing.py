@@ -120,6 +120,8 @@ def find_pinned(
 def explain_empty(source: Source, base: str | None = None, environ: Mapping[str, str] | None = None) -> str:
     """Why a listing that succeeded may have been empty, for people. Arguments as of :func:`list_arrivals`."""
     pattern = Pattern.of(source, base)
+    if pattern.protocol in _WEB:
+        return f"the server answers, and has no file at {source.uri}"
     folder, rest = pattern.url(pattern.folder), "/".join(pattern.rest)
     fs, _ = filesystem(folder, environ)
     with answering("the source cannot be listed", folder):

@@ -92,7 +92,10 @@ def _find(storage: Storage, folder: str, number: int, names: Collection[str]) ->
     data = storage.find(pointer_path(folder, number))
     if data is None:
         return None
-    value = json.loads(data)
-    if value.get("layout") != LAYOUT or value["file"] not in names:
-        return None
-    return Generation(number, value["version"], value["entities"], value["file"])
+    try:
+        value = json.loads(data)
+        if value["layout"] != LAYOUT or value["file"] not in names:
+            return None
+        return Generation(number, int(value["version"]), int(value["entities"]), value["file"])
+    except (ValueError, KeyError, TypeError):
+        return None  # damaged: the next publication writes a generation after it

@@ -17,23 +17,25 @@ from typing import TextIO
 
 from pydantic import TypeAdapter, ValidationError
 
+from featurestore.arrivals.dry_run_result import DryRunResult
 from featurestore.errors import RequestError, foreseen
 from featurestore.failure import as_failure
 from featurestore.protocol import (
+    AnyRequest,
     BatchRequest,
     BuildRequest,
+    DryRunRequest,
     EngineResult,
     Progress,
     PromoteRebuildRequest,
     PublishRequest,
     RebuildRequest,
-    Request,
 )
 from featurestore.storage.objects import Storage
 from featurestore.timestamps import current_us
 from featurestore_transforms.batch.peak import forget_peak
 
-_REQUEST: TypeAdapter[Request] = TypeAdapter(Request)
+_REQUEST: TypeAdapter[AnyRequest] = TypeAdapter(AnyRequest)
 _BETWEEN_S = 0.1
 """How often progress is reported at most."""
 
@@ -84,7 +86,7 @@ def answer(request: str, answers: TextIO) -> int:
     return 0
 
 
-def run(request: Request, progress: Callable[[Progress], None]) -> EngineResult:
+def run(request: AnyRequest, progress: Callable[[Progress], None]) -> EngineResult | DryRunResult:
     """What the request asks for.
 
     Raises:
@@ -113,9 +115,13 @@ def run(request: Request, progress: Callable[[Progress], None]) -> EngineResult:
             from featurestore.online.publish import run_publish
 
             return run_publish(storage, request, current_us())
+        case DryRunRequest():
+            from featurestore_transforms.entrypoint.dry_run import dry_run
+
+            return dry_run(storage, request, progress)
 
 
-def _parse(text: str) -> Request:
+def _parse(text: str) -> AnyRequest:
     try:
         return _REQUEST.validate_json(text)
     except ValidationError as error:

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from featurestore.arrivals.arrival import Arrival
-from featurestore.resources.data_pipeline import Format, Source
+from featurestore.resources.data_pipeline import Compression, Format, Source
 from featurestore.resources.location import locate
+from featurestore.resources.text_format import Layout
 from featurestore_transforms.sources.arrow_file import ArrowFile
 from featurestore_transforms.sources.csv_file import CsvFile
 from featurestore_transforms.sources.json_file import JsonFile
 from featurestore_transforms.sources.parquet_file import ParquetFile
 from featurestore_transforms.sources.path_partitions import path_values
 from featurestore_transforms.sources.reader import ArrivalReader, UnreadableFile
-from featurestore_transforms.sources.source_file import codec, explaining, require_pinned
+from featurestore_transforms.sources.source_file import codec, explaining, open_stream, require_pinned
+from featurestore_transforms.sources.stream import limit
+
+_MOST_TEXT_BYTES = 4 << 20
+_MOST_BYTES = 64 << 20
+"""Of a file that is tried as a whole. The rows of Parquet and Arrow are read without those after them."""
 
 
 def open_reader(arrival: Arrival, source: Source, memory_bytes: int, base: str) -> ArrivalReader:
@@ -40,3 +47,49 @@ def open_reader(arrival: Arrival, source: Source, memory_bytes: int, base: str) 
         file = openers[source.format]()
     file.partitions = partitions
     return file
+
+
+def open_head(
+    arrival: Arrival, source: Source, memory_bytes: int, base: str, scratch: Path
+) -> tuple[ArrivalReader, bool]:
+    """See :func:`featurestore_transforms.sources.reader.open_head`.
+
+    Raises:
+        UnreadableFile: as :func:`open_reader`; or a JSON array that is too long to be tried.
+        StorageError: storage did not answer.
+    """
+    if source.format in (Format.CSV, Format.JSON):
+        return _text_head(arrival, source, memory_bytes, base, scratch)
+    reader = open_reader(arrival, source, memory_bytes, base)
+    if arrival.size_bytes <= _MOST_BYTES:
+        return reader, True
+    limit(reader.stream)
+    return reader, False
+
+
+def _text_head(
+    arrival: Arrival, source: Source, memory_bytes: int, base: str, scratch: Path
+) -> tuple[ArrivalReader, bool]:
+    here = replace(arrival, uri=locate(arrival.uri, base))
+    packed = codec(here.uri, source.compression)
+    if packed is None and here.size_bytes <= _MOST_TEXT_BYTES:
+        return open_reader(arrival, source, memory_bytes, base), True
+    require_pinned(here)
+    with explaining(here), open_stream(here.uri, packed) as stream:
+        data = stream.read(_MOST_TEXT_BYTES + 1)
+    if len(data) <= _MOST_TEXT_BYTES:
+        return open_reader(arrival, source, memory_bytes, base), True
+    if source.format is Format.JSON and source.json_.layout is Layout.ARRAY:
+        raise UnreadableFile(
+            "file:large", f"a JSON array of more than {_MOST_TEXT_BYTES >> 20} MiB cannot be tried"
+        )
+    head = scratch / "head"
+    # The last line may be cut, and a value in quotes may hold an end of line: what comes before is whole rows.
+    head.write_bytes(data[: data.rfind(b"\n") + 1])
+    status = head.stat()
+    size = status.st_size
+    cut = Arrival(str(head), f"{status.st_mtime_ns}-{size}", size, arrival.modified_us)
+    plain = source.model_copy(update={"compression": Compression.NONE, "partitions": ()})
+    reader = open_reader(cut, plain, memory_bytes, base)
+    reader.partitions = path_values(here.uri, source.partitions)
+    return reader, False

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from importlib import import_module
+from pathlib import Path
 from typing import Protocol
 
 import polars as pl
@@ -19,7 +20,7 @@ from featurestore.arrivals.arrival import Arrival
 from featurestore.arrivals.source_kinds import source_kind
 from featurestore.resources.data_pipeline import Source
 from featurestore_transforms.sources.column_use import ColumnUse
-from featurestore_transforms.sources.stream import FrameStream
+from featurestore_transforms.sources.stream import FrameStream, limit
 from featurestore_transforms.steps.column_names import ColumnNames
 
 
@@ -100,6 +101,26 @@ def open_reader(arrival: Arrival, source: Source, memory_bytes: int, base: str) 
         arrival, source, memory_bytes, base
     )
     return reader
+
+
+def open_head(
+    arrival: Arrival, source: Source, memory_bytes: int, base: str, scratch: Path
+) -> tuple[ArrivalReader, bool]:
+    """A reader of the arrival's first rows, and whether it is known that these are all.
+
+    A kind of source whose reader has no ``open_head`` of its own is read row by row. ``scratch``: an empty folder.
+
+    Raises:
+        UnreadableFile: as :func:`open_reader`.
+        StorageError: storage did not answer.
+    """
+    head = getattr(import_module(source_kind(source).reader), "open_head", None)
+    if head is not None:
+        found: tuple[ArrivalReader, bool] = head(arrival, source, memory_bytes, base, scratch)
+        return found
+    reader = open_reader(arrival, source, memory_bytes, base)
+    limit(reader.stream)
+    return reader, False
 
 
 def require_taken(reader: ArrivalReader, columns: Iterable[str]) -> None:

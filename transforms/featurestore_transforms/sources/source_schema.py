@@ -20,12 +20,14 @@ from dataclasses import dataclass, replace
 import polars as pl
 import pyarrow as pa
 
-from featurestore.digest import canonical_json, digest
+from featurestore.arrivals.source_columns import declaration, schema_object, understanding_schema
+from featurestore.digest import canonical_json
+from featurestore.errors import did_you_mean
 from featurestore.expressions.run.cast import polars_type
 from featurestore.resources.data_pipeline import DriftPolicy, SchemaPolicy, SourceColumn
 from featurestore.storage import paths
-from featurestore.storage.objects import Storage, understanding
-from featurestore_transforms.casting.delta_types import storable, whole
+from featurestore.storage.objects import Storage
+from featurestore_transforms.casting.delta_types import storable, type_name, whole
 from featurestore_transforms.casting.struct_fields import NewFields, known_parts, same_fields, with_fields
 from featurestore_transforms.sources.column_use import ColumnUse
 from featurestore_transforms.sources.reader import ArrivalReader, UnreadableFile, require_taken
@@ -65,7 +67,7 @@ class SourceSchema:
         arrow = pl.DataFrame(schema=dict(self.types)).to_arrow().schema
         return canonical_json(
             {
-                "columns": {name: str(dtype) for name, dtype in self.types.items()},
+                "columns": {name: type_name(dtype) for name, dtype in self.types.items()},
                 "required": sorted(self.required),
                 "declared": self.declared,
                 "pinned": sorted(self.pinned),
@@ -94,17 +96,12 @@ def read_schema(storage: Storage, pipeline: str, number: int, generation: int) -
 
     ``generation``: the last rebuild that was promoted. It began from nothing, and left a schema of its own.
     """
-    folder = paths.schemas(pipeline, generation)
-    before = [name for name in storage.names(folder) if int(name.partition(".")[0]) < number]
-    if not before:
+    found = schema_object(storage, pipeline, generation, number)
+    if found is None:
         return None
-    path = f"{folder}/{before[-1]}"
-    hint = (
-        "Restore it from a backup, or from the versions that the bucket keeps. Without one: delete it, and the schema "
-        "that the pipeline had before holds"
-    )
-    with understanding("the schema of a pipeline's source", storage.uri(path), hint):
-        return SourceSchema.from_json(storage.read(path))
+    path, data = found
+    with understanding_schema(storage, path):
+        return SourceSchema.from_json(data)
 
 
 def write_schema(storage: Storage, pipeline: str, number: int, generation: int, schema: SourceSchema) -> None:
@@ -120,7 +117,7 @@ def first_schema(columns: Sequence[SourceColumn] | None, held: SourceSchema | No
     """
     if columns is None:
         return held and replace(held, declared="", pinned=frozenset())
-    named = digest([column.model_dump(mode="json") for column in columns])
+    named = declaration(columns)
     if held is not None and held.declared == named:
         return held
     types = {column.name: polars_type(column.type) for column in columns}
@@ -155,6 +152,9 @@ def match_schema(
     if missing:
         has = ", ".join(map(short, file.names.plain.values()))
         reason = f"no column {', '.join(map(repr, missing))}; the file has {has}"
+        near = did_you_mean(missing[0], file.names.plain.values())
+        if near.startswith("Did you mean"):
+            reason += f". {near}"
         _judge(policy.missing_column, held, MISSING_COLUMN, reason)
     if held is not None and new and not columns:
         file.require_learnable(use)

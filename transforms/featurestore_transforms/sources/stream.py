@@ -62,6 +62,25 @@ def scan_streams(streams: Sequence[tuple[int, FrameStream]], judged: Collection[
     return register_io_source(read, schema=schema, is_pure=True)
 
 
+MOST_ROWS = 10_000
+"""Of the head of a large arrival."""
+
+
+def limit(stream: FrameStream, rows: int = MOST_ROWS) -> None:
+    """Let the stream end after so many rows."""
+    frames = stream.frames
+
+    def first(columns: Collection[str]) -> Iterator[pl.DataFrame]:
+        left = rows
+        for frame in frames(columns):
+            yield frame.head(left)
+            left -= frame.height
+            if left <= 0:
+                return
+
+    stream.frames = first
+
+
 def _noted(stream: FrameStream, columns: Collection[str]) -> Iterator[pl.DataFrame]:
     """The stream's frames. Of an exception that is raised here, Polars passes on only the message."""
     try:

@@ -1,0 +1,146 @@
+"""What stands in storage and online, looked at for damage: each look gives whether it is sound, what it saw, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+
+from featurestore.arrivals.checkpoint import Checkpoint
+from featurestore.arrivals.ledger import Ledger
+from featurestore.arrivals.source_columns import learned_columns
+from featurestore.errors import NotFound
+from featurestore.humanize import count
+from featurestore.registry.project import Project
+from featurestore.registry.registry import Registry
+from featurestore.resources import DataPipeline
+from featurestore.resources.feature_store import FeatureStoreSpec
+from featurestore.resources.feature_view import FeatureViewSpec
+from featurestore.storage import paths
+from featurestore.storage.delta import Table
+from featurestore.views.builds import BuildResult, definition
+
+Look = tuple[bool | None, str, str]
+_MANIFESTS = 100
+"""Of the newest batches; older ones are in the checkpoint."""
+_FOOTERS = 20
+_SCANNED = 200
+"""Answers of Redis: some 200,000 keys."""
+
+
+def ledger(project: Project, name: str) -> Look:
+    """All that the ledger holds can be read: manifests, the specs that they name, checkpoint, result, trials, schema."""
+    found = Ledger(project.storage, name)
+    head, done = found.last_batch(), found.committed_batch()
+    registry = Registry(project.storage)
+    for number in range(max(1, min(done, head - _MANIFESTS)), head + 1):
+        manifest = found.manifest(number)
+        if number > done:
+            registry.get(DataPipeline, name, manifest.spec_digest)
+            found.isolation(number)
+    found.last_result()
+    _checkpoint(project, name)
+    learned_columns(project.storage, name, None)
+    return True, f"{_batches(done)} committed, {head - done} to be run", ""
+
+
+def _batches(number: int) -> str:
+    return "1 batch" if number == 1 else f"{number:,} batches"
+
+
+def _checkpoint(project: Project, name: str) -> None:
+    folder = f"{paths.ledger(name)}/checkpoints"
+    for file in project.storage.names(folder)[-1:]:
+        path = f"{folder}/{file}"
+        for _ in Checkpoint(project.storage.read(path), project.storage.uri(path)).lines():
+            pass
+
+
+def table(project: Project, path: str, again: str, noun: str = "row") -> Look:
+    """All data files of a Delta table are there, and the newest can be read. ``again``: what to do about one that is not."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    storage = project.storage
+    found = Table.open(storage, path)
+    if found is None:
+        return True, "nothing is in it", ""
+    files = found.files()
+    there = set(storage.names(path))
+    gone = sorted(file.path for file in files if "/" not in file.path and file.path not in there)
+    if gone:
+        more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
+        return False, f"data files are missing: {storage.uri(f'{path}/{gone[0]}')}{more}", again
+    for file in files[-_FOOTERS:]:
+        try:
+            with storage.opened(f"{path}/{file.path}") as parquet:
+                rows = pq.ParquetFile(parquet).metadata.num_rows
+        except (pa.ArrowException, OSError, ValueError) as error:
+            return False, f"{storage.uri(f'{path}/{file.path}')} cannot be read: {error}", again
+        if rows != file.rows:
+            uri = storage.uri(f"{path}/{file.path}")
+            return False, f"{uri} has {rows:,} rows, and its commit says {file.rows:,}", again
+    return True, f"{count(sum(file.rows for file in files), noun)} in {count(len(files), 'file')}", ""
+
+
+def restore(path: str) -> str:
+    """What to do about a data file that nothing can make again."""
+    return f"Restore {path} from a backup, or from the versions that the bucket keeps"
+
+
+def held(project: Project, view: str, build: BuildResult) -> Look:
+    """The online store has all that it says of the build: its generation, or the keys of its entities."""
+    store = (project.registry.store() or project.store).spec
+    spec = definition(project.storage, view, build.digest).resource.spec
+    if store.online.redis is None:
+        return _generation(project, view, build.digest, spec)
+    return _entities(store, view, build.digest)
+
+
+def _generation(project: Project, view: str, digest: str, spec: FeatureViewSpec) -> Look:
+    from featurestore.online.duckdb.generation_file import load
+    from featurestore.online.duckdb.generations import GenerationIndex, folder_of
+    from featurestore.online.layout import Form
+
+    folder = folder_of(view, digest)
+    newest = GenerationIndex.list(project.storage, folder).newest
+    if newest is None:
+        return None, "there is none yet", ""
+    uri = project.storage.uri(f"{folder}/{newest.file}")
+    again = f"Delete {uri}: `featurestore run` publishes it again from the offline store"
+    try:
+        entities = len(load(project.storage, folder, newest, Form.of(spec)))
+    except NotFound:
+        return False, f"{uri} is gone", "`featurestore run` publishes it again from the offline store"
+    except Exception as error:  # noqa: BLE001 - whatever a damaged file makes of an engine
+        return False, f"{uri} cannot be read: {error}", again
+    if entities != newest.entities:
+        return False, f"{uri} holds {entities:,} entities, and was published with {newest.entities:,}", again
+    return True, f"generation {newest.number}: {_entity_count(entities)}", ""
+
+
+def _entities(store: FeatureStoreSpec, view: str, digest: str) -> Look:
+    from featurestore.online.redis.server import Keys, RedisServer, read_held
+
+    server, keys = RedisServer.of(store), Keys.of(view, digest)
+    with server.answering() as client:
+        wanted = read_held(client.get(keys.held))
+    if wanted is None:
+        return None, "nothing is published yet", ""
+    seen = 0
+    pieces: Iterable[list[bytes]] = server.entity_keys(keys)
+    for piece in islice(pieces, _SCANNED):
+        seen += len(piece)
+        if seen >= wanted.entities:
+            return True, _entity_count(wanted.entities), ""
+    if next(iter(pieces), None) is not None:
+        return True, f"{_entity_count(wanted.entities)}, of which the first {seen:,} were looked at", ""
+    hint = f"Delete the key {keys.held} in {server.url}: `featurestore run` publishes all of it again"
+    return (
+        False,
+        f"{server.url} holds {seen:,} of {_entity_count(wanted.entities)}: others were deleted",
+        hint,
+    )
+
+
+def _entity_count(number: int) -> str:
+    return "1 entity" if number == 1 else f"{number:,} entities"
