@@ -210,7 +210,12 @@ def _rebuild(project: Project, name: str) -> Iterator[Finding]:
         )
         return False, f"{at}; nothing was done for {rest_us / HOUR_US:,.1f} hours", hint
 
-    if ledger.rebuilds.open() is not None:
+    try:
+        under_way = ledger.rebuilds.open() is not None
+    except FeatureStoreError as error:
+        yield Finding(what, False, str(error), error.hint)
+        return
+    if under_way:
         yield _finding(what, look)
 
 
