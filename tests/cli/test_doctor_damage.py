@@ -113,6 +113,11 @@ def _schema(root: Path) -> None:
     only(root, "ledger/p/schemas/*/*.json").write_bytes(b"{")
 
 
+def _rebuild(root: Path) -> None:
+    (root / "ledger/p/rebuilds/000001").mkdir(parents=True)
+    (root / "ledger/p/rebuilds/000001/intent.json").write_bytes(b"{")
+
+
 def _dataset_gone(root: Path) -> None:
     only(root, "datasets/p/*.parquet").unlink()
 
@@ -169,6 +174,7 @@ def _status(root: Path) -> None:
             "Restore it from a backup",
         ),
         (_schema, "✗ ledger of pipeline p: the schema of a pipeline's source cannot be read", "Restore it"),
+        (_rebuild, "✗ rebuild of pipeline p: the record of a rebuild cannot be read", "Restore it"),
         (
             _dataset_gone,
             "✗ dataset of pipeline p: data files are missing: ",
