@@ -80,7 +80,7 @@ def test_rows_that_would_be_taken_and_those_that_break_a_rule_are_counted(place:
         ("  transforms: [{rename: {columns: {nte: x}}}]\n", "", "unknown column 'nte'"),
         ("  transforms: [{filter: {where: vv > 1}}]\n", "", "unknown column 'vv'"),
         ("  transforms: [{derive: {columns: {x: note * 2}}}]\n", "", "types do not fit"),
-        ("  expectations: [{name: r, that: v}]\n", "", "a condition is true or false"),
+        ("  expectations: [{name: r, that: v}]\n", "", "a condition must be true or false"),
         (
             "  transforms: [{sql: {query: SELECT nope FROM self}}]\n",
             "",
