@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from itertools import islice
-
 from featurestore.arrivals.checkpoint import Checkpoint
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.source_columns import learned_columns
-from featurestore.errors import NotFound
 from featurestore.humanize import count
 from featurestore.registry.project import Project
 from featurestore.registry.registry import Registry
 from featurestore.resources import DataPipeline
-from featurestore.resources.feature_store import FeatureStoreSpec
-from featurestore.resources.feature_view import FeatureViewSpec
 from featurestore.storage import paths
 from featurestore.storage.delta import Table
 from featurestore.views.builds import BuildResult, definition
@@ -23,8 +17,6 @@ Look = tuple[bool | None, str, str]
 _MANIFESTS = 100
 """Of the newest batches; older ones are in the checkpoint."""
 _FOOTERS = 20
-_SCANNED = 200
-"""Answers of Redis: some 200,000 keys."""
 
 
 def ledger(project: Project, name: str) -> Look:
@@ -91,56 +83,8 @@ def held(project: Project, view: str, build: BuildResult) -> Look:
     """The online store has all that it says of the build: its generation, or the keys of its entities."""
     store = (project.registry.store() or project.store).spec
     spec = definition(project.storage, view, build.digest).resource.spec
-    if store.online.redis is None:
-        return _generation(project, view, build.digest, spec)
-    return _entities(store, view, build.digest)
-
-
-def _generation(project: Project, view: str, digest: str, spec: FeatureViewSpec) -> Look:
-    from featurestore.online.duckdb.generation_file import load
-    from featurestore.online.duckdb.generations import GenerationIndex, folder_of
+    from featurestore.online.backends import open_online
     from featurestore.online.layout import Form
 
-    folder = folder_of(view, digest)
-    newest = GenerationIndex.list(project.storage, folder).newest
-    if newest is None:
-        return None, "there is none yet", ""
-    uri = project.storage.uri(f"{folder}/{newest.file}")
-    again = f"Delete {uri}: `featurestore run` publishes it again from the offline store"
-    try:
-        entities = len(load(project.storage, folder, newest, Form.of(spec)))
-    except NotFound:
-        return False, f"{uri} is gone", "`featurestore run` publishes it again from the offline store"
-    except Exception as error:  # noqa: BLE001 - whatever a damaged file makes of an engine
-        return False, f"{uri} cannot be read: {error}", again
-    if entities != newest.entities:
-        return False, f"{uri} holds {entities:,} entities, and was published with {newest.entities:,}", again
-    return True, f"generation {newest.number}: {_entity_count(entities)}", ""
-
-
-def _entities(store: FeatureStoreSpec, view: str, digest: str) -> Look:
-    from featurestore.online.redis.server import Keys, RedisServer, read_held
-
-    server, keys = RedisServer.of(store), Keys.of(view, digest)
-    with server.answering() as client:
-        wanted = read_held(client.get(keys.held))
-    if wanted is None:
-        return None, "nothing is published yet", ""
-    seen = 0
-    pieces: Iterable[list[bytes]] = server.entity_keys(keys)
-    for piece in islice(pieces, _SCANNED):
-        seen += len(piece)
-        if seen >= wanted.entities:
-            return True, _entity_count(wanted.entities), ""
-    if next(iter(pieces), None) is not None:
-        return True, f"{_entity_count(wanted.entities)}, of which the first {seen:,} were looked at", ""
-    hint = f"Delete the key {keys.held} in {server.url}: `featurestore run` publishes all of it again"
-    return (
-        False,
-        f"{server.url} holds {seen:,} of {_entity_count(wanted.entities)}: others were deleted",
-        hint,
-    )
-
-
-def _entity_count(number: int) -> str:
-    return "1 entity" if number == 1 else f"{number:,} entities"
+    found = open_online(project.storage, store).inspect(view, build.digest, Form.of(spec))
+    return found.sound, found.message, found.hint

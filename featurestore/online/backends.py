@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from featurestore.resources.feature_store import FeatureStoreSpec
 from featurestore.storage.objects import Storage
@@ -14,6 +14,23 @@ if TYPE_CHECKING:
     from featurestore.online.index import OnlineIndex
     from featurestore.online.layout import Form
     from featurestore.online.publication import Publication
+
+
+class Inspection(NamedTuple):
+    """Whether a store holds all that it says of a build. ``sound``: None if it says nothing. ``hint``: what to do if not."""
+
+    sound: bool | None
+    message: str
+    hint: str = ""
+
+
+def entity_count(number: int) -> str:
+    """How many, in words.
+
+    >>> entity_count(1), entity_count(2000)
+    ('1 entity', '2,000 entities')
+    """
+    return "1 entity" if number == 1 else f"{number:,} entities"
 
 
 class OnlineStore(Protocol):
@@ -37,6 +54,10 @@ class OnlineStore(Protocol):
 
     def publication(self, view: str, digest: str, form: Form, to_version: int) -> Publication:
         """A publication that brings the store to this version. It ends any other in progress."""
+        ...
+
+    def inspect(self, view: str, digest: str, form: Form) -> Inspection:
+        """Whether all is there that the index says of the build: values are looked at, as reading one would not."""
         ...
 
 

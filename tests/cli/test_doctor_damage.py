@@ -97,7 +97,7 @@ def _trial(root: Path) -> None:
     manifest = json.loads(only(root, "ledger/p/manifests/*/*2.json").read_bytes())
     shelf = only(root, "ledger/p/manifests/*/*2.json").parent
     (shelf / "000000000003.json").write_text(json.dumps({**manifest, "number": 3}))
-    trials = root / "ledger/p/trials/000000000003"
+    trials = root / "ledger/p/trials/000000/000000000003"
     trials.mkdir(parents=True)
     (trials / "000000.json").write_bytes(b"{")
 

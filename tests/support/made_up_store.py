@@ -13,7 +13,7 @@ import pytest
 
 from featurestore.errors import Conflict, StorageError
 from featurestore.online.answer import answer
-from featurestore.online.backends import OnlineStore
+from featurestore.online.backends import Inspection, OnlineStore
 from featurestore.online.entities import Stored
 from featurestore.online.entity_keys import KeyIndex, key_texts
 from featurestore.online.index import OnlineIndex
@@ -78,6 +78,10 @@ class MemoryStore:
 
     def publication(self, view: str, digest: str, form: Form, to_version: int) -> Publication:
         return MemoryPublication((view, digest), form, to_version, BUILDS.get((view, digest)))
+
+    def inspect(self, view: str, digest: str, form: Form) -> Inspection:
+        held = self.index.version(view, digest)
+        return Inspection(held is not None, "in memory")
 
     def _read(self, lookup: FeatureQuery, now_us: int) -> FeatureValues:
         if (lookup.view, lookup.digest) not in BUILDS:

@@ -15,7 +15,7 @@ import numpy as np
 
 from featurestore.errors import NotFound, StorageError
 from featurestore.online.answer import answer
-from featurestore.online.backends import OnlineStore
+from featurestore.online.backends import Inspection, OnlineStore, entity_count
 from featurestore.online.duckdb.generation_file import load
 from featurestore.online.duckdb.generations import (
     KEPT,
@@ -69,6 +69,23 @@ class DuckDBStore:
         return DuckDBPublication.begin(
             GenerationIndex.list(self._storage, folder_of(view, digest)), form, to_version
         )
+
+    def inspect(self, view: str, digest: str, form: Form) -> Inspection:
+        """See :class:`featurestore.online.backends.OnlineStore`."""
+        folder = folder_of(view, digest)
+        newest = GenerationIndex.list(self._storage, folder).newest
+        if newest is None:
+            return Inspection(None, "there is none yet")
+        uri = self._storage.uri(f"{folder}/{newest.file}")
+        again = f"Delete {uri}: `featurestore run` publishes it again from the offline store"
+        try:
+            entities = len(load(self._storage, folder, newest, form))
+        except Exception as error:  # noqa: BLE001 - whatever a damaged file makes of an engine
+            return Inspection(False, f"{uri} cannot be read: {error}", again)
+        if entities != newest.entities:
+            got = f"{entity_count(entities)}, and was published with {newest.entities:,}"
+            return Inspection(False, f"{uri} holds {got}", again)
+        return Inspection(True, f"generation {newest.number}: {entity_count(entities)}")
 
     def _read(self, lookup: FeatureQuery, now_us: int) -> FeatureValues:
         loaded = self._newest(lookup)

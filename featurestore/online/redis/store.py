@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
 import numpy as np
 import pyarrow as pa
 
 from featurestore.errors import StorageError
 from featurestore.online.answer import answer
-from featurestore.online.backends import OnlineStore
+from featurestore.online.backends import Inspection, OnlineStore, entity_count
 from featurestore.online.entity_keys import key_texts
 from featurestore.online.layout import Form
 from featurestore.online.packed.packing import Packing
@@ -21,6 +22,8 @@ from featurestore.resources.feature_store import FeatureStoreSpec
 from featurestore.storage.objects import Storage
 from featurestore.views.feature_query import FeatureQuery, FeatureValues
 
+_SCANNED = 200
+"""Answers with keys of a build that are counted: some 200,000 keys."""
 _READ_AT_ONCE = 10_000
 """Keys of one MGET: the server does nothing else meanwhile."""
 
@@ -72,6 +75,28 @@ class RedisStore:
         packed = [value for value in values if value is not None]
         stored = packing.unpack(text.take(pa.array(rows)), packed, form.needed(lookup.outputs))
         return answer(form, lookup, stored, place, now_us)
+
+    def inspect(self, view: str, digest: str, form: Form) -> Inspection:
+        """See :class:`featurestore.online.backends.OnlineStore`. The keys of its entities are counted."""
+        keys = Keys.of(view, digest)
+        with self._server.answering() as client:
+            held = read_held(client.get(keys.held))
+        if held is None:
+            return Inspection(None, "nothing is published yet")
+        seen = 0
+        pieces = self._server.entity_keys(keys)
+        for piece in islice(pieces, _SCANNED):
+            seen += len(piece)
+            if seen >= held.entities:
+                return Inspection(True, entity_count(held.entities))
+        if next(pieces, None) is not None:
+            known = entity_count(held.entities)
+            return Inspection(True, f"{known}, of which the first {seen:,} were looked at")
+        hint = (
+            f"Delete the key {keys.held} in {self._server.url}: `featurestore run` publishes all of it again"
+        )
+        got = f"{self._server.url} holds {seen:,} of {entity_count(held.entities)}: others were deleted"
+        return Inspection(False, got, hint)
 
     def _require_held(self, lookup: FeatureQuery, data: bytes | None) -> None:
         if read_held(data) is None:
