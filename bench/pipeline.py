@@ -1,11 +1,14 @@
-"""How fast a batch is beside the same Polars plan written by hand, from scan to Parquet."""
+"""How fast a batch is beside the same Polars plan written by hand, from scan to Parquet, for each format of files."""
 
 from __future__ import annotations
 
+import resource
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -14,6 +17,7 @@ from bench.figure import Figure
 from featurestore.arrivals.files.listing import find_arrival
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.manifest import Entry, Manifest
+from featurestore.arrivals.result import BatchResult
 from featurestore.protocol import BatchRequest
 from featurestore.registry.registry import Registry
 from featurestore.resources import DataPipeline
@@ -22,50 +26,84 @@ from featurestore_transforms.batch.batch import run_batch
 
 PAIRS = 5
 FILES = 4
-ROWS = 2_000_000
 GOAL = 0.7
 DISTANCE = "distance / (air_time / 60.0)"
 
 
+class Format(NamedTuple):
+    """``rows``: of each of its files, so that a batch takes some seconds. ``goal``: of the share, if there is one."""
+
+    name: str
+    rows: int
+    write: Callable[[pl.DataFrame, Path], None]
+    scan: Callable[[list[Path]], pl.LazyFrame]
+    goal: float | None = None
+
+
+FORMATS = (
+    Format("Parquet", 2_000_000, pl.DataFrame.write_parquet, pl.scan_parquet, GOAL),
+    Format("CSV", 250_000, pl.DataFrame.write_csv, lambda files: pl.scan_csv(files, try_parse_dates=True)),
+    Format(
+        "JSON",
+        100_000,
+        pl.DataFrame.write_ndjson,
+        lambda files: pl.scan_ndjson(files).with_columns(pl.col("at").str.to_datetime(time_zone="UTC")),
+    ),
+)
+
+
+class Spent(NamedTuple):
+    wall_s: float
+    cpu_s: float
+
+
 def measure() -> list[Figure]:
-    """The median of pairs that take turns in one run."""
+    """Medians of pairs that take turns in one run."""
+    return [figure for one in FORMATS for figure in _compared(one)]
+
+
+def _compared(one: Format) -> list[Figure]:
     with tempfile.TemporaryDirectory() as folder:
-        files = write_files(Path(folder), FILES, ROWS)
+        files = write_files(Path(folder), FILES, one.rows, one)
         size_mb = sum(file.stat().st_size for file in files) / 1e6
         by_hand, by_batch = [], []
         for pair in range(PAIRS + 1):
-            hand_s = _by_hand(files, Path(folder) / f"hand-{pair}.parquet")
-            batch_s = _by_batch(files, Path(folder) / f"store-{pair}")
+            hand = _by_hand(files, Path(folder) / f"hand-{pair}.out", one)
+            batch = _by_batch(files, Path(folder) / f"store-{pair}", one)
             if pair:  # the first fills the caches
-                by_hand.append(hand_s)
-                by_batch.append(batch_s)
-    ratios = [hand / batch for hand, batch in zip(by_hand, by_batch, strict=True)]
-    share = statistics.median(ratios)
-    rows = FILES * ROWS / 1e6
+                by_hand.append(hand)
+                by_batch.append(batch)
+    pairs = list(zip(by_hand, by_batch, strict=True))
+    walls = [hand.wall_s / batch.wall_s for hand, batch in pairs]
+    share, cpu_share = statistics.median(walls), statistics.median(h.cpu_s / b.cpu_s for h, b in pairs)
+    rows, batch_s = FILES * one.rows / 1e6, statistics.median(batch.wall_s for batch in by_batch)
+    hand_s = statistics.median(hand.wall_s for hand in by_hand)
+    name = f"a batch of {one.name}"
     return [
-        Figure("pipeline", "Polars by hand", rows / statistics.median(by_hand), "M rows/s"),
-        Figure("pipeline", "a batch", rows / statistics.median(by_batch), "M rows/s"),
-        Figure("pipeline", "a batch, source bytes", size_mb / statistics.median(by_batch), "MB/s"),
+        Figure("pipeline", f"Polars by hand, {one.name}", rows / hand_s, "M rows/s"),
+        Figure("pipeline", name, rows / batch_s, "M rows/s"),
+        Figure("pipeline", f"{name}, source bytes", size_mb / batch_s, "MB/s"),
         Figure(
             "pipeline",
-            f"share of Polars by hand ({min(ratios):.2f} to {max(ratios):.2f})",
+            f"{name}, share of Polars by hand ({min(walls):.2f} to {max(walls):.2f})",
             share,
             "",
-            f"at least {GOAL}",
-            share >= GOAL,
+            f"at least {one.goal}" if one.goal else "",
+            share >= one.goal if one.goal else None,
         ),
+        Figure("pipeline", f"{name}, the same of CPU seconds", cpu_share, ""),
     ]
 
 
-def write_files(folder: Path, files: int, rows: int) -> list[Path]:
+def write_files(folder: Path, files: int, rows: int, one: Format = FORMATS[0]) -> list[Path]:
     """Flights, more or less: numbers, texts and times."""
     random = np.random.default_rng(0)
     tails = pl.Series([f"N{n:05d}" for n in range(5000)])
     paths = []
     for file in range(files):
         at = np.datetime64("2013-01-01") + np.sort(random.integers(0, 10**12, rows)).astype("m8[us]")
-        path = folder / f"{file}.parquet"
-        pl.DataFrame(
+        path = folder / f"{file}.{one.name.lower()}"
+        flights = pl.DataFrame(
             {
                 "flight": random.integers(1, 9000, rows),
                 "tailnum": tails.gather(random.integers(0, len(tails), rows)),
@@ -74,30 +112,31 @@ def write_files(folder: Path, files: int, rows: int) -> list[Path]:
                 "arr_delay": random.normal(7, 45, rows),
                 "at": pl.Series(at).dt.replace_time_zone("UTC"),
             }
-        ).write_parquet(path)
+        )
+        one.write(flights, path)
         paths.append(path)
     return paths
 
 
-def _by_hand(files: list[Path], target: Path) -> float:
-    start = time.perf_counter()
+def _by_hand(files: list[Path], target: Path, one: Format) -> Spent:
+    start = _spent()
     (
-        pl.scan_parquet(files)
+        one.scan(files)
         .filter(pl.col("air_time") > 60)
         .with_columns(speed=pl.sql_expr(DISTANCE))
         .filter(pl.sql_expr("distance BETWEEN 1 AND 6000"))
         .sink_parquet(target, compression="lz4", row_group_size=131_072, engine="streaming")
     )
-    return time.perf_counter() - start
+    return _since(start)
 
 
-def _by_batch(files: list[Path], root: Path) -> float:
+def _by_batch(files: list[Path], root: Path, one: Format) -> Spent:
     storage = Storage(str(root))
     pipeline = DataPipeline.model_validate(
         {
             "metadata": {"name": "flights"},
             "spec": {
-                "source": {"uri": str(files[0].parent / "*.parquet"), "format": "Parquet"},
+                "source": {"uri": f"{files[0].parent}/*{files[0].suffix}", "format": one.name},
                 "transforms": [
                     {"filter": {"where": "air_time > 60"}},
                     {"derive": {"columns": {"speed": DISTANCE}}},
@@ -111,6 +150,21 @@ def _by_batch(files: list[Path], root: Path) -> float:
     arrivals = [arrival for file in files if (arrival := find_arrival(str(file))) is not None]
     entries = tuple(Entry(arrival) for arrival in arrivals)
     ledger.try_append(Manifest("flights", ledger.uid(), 1, digest, 1, entries))
-    start = time.perf_counter()
-    run_batch(storage, BatchRequest(root=storage.root, pipeline="flights", number=1), lambda progress: None)
-    return time.perf_counter() - start
+    start = _spent()
+    result = run_batch(
+        storage, BatchRequest(root=storage.root, pipeline="flights", number=1), lambda progress: None
+    )
+    spent = _since(start)
+    assert isinstance(result, BatchResult)
+    assert result.rows_read == FILES * one.rows
+    assert not result.rows_quarantined
+    return spent
+
+
+def _spent() -> Spent:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return Spent(time.perf_counter(), used.ru_utime + used.ru_stime)
+
+
+def _since(start: Spent) -> Spent:
+    return Spent(*(now - then for now, then in zip(_spent(), start, strict=True)))

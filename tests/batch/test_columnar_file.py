@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -14,6 +14,9 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
+from featurestore_transforms.sources import stream
+from featurestore_transforms.sources.stream import FrameStream
 
 Make = Callable[..., Any]
 GOOD = pa.table({"id": pa.array([1, 2, 3]), "name": ["a", "b", None], "x": [0.5, None, 2.5]})
@@ -119,6 +122,22 @@ def test_a_page_that_breaks_its_checksum_is_refused(take: Make) -> None:
     rows, [(file, row, rule, reason)] = take(whole, broken)
     assert (len(rows), file, row, rule) == (500, 1, None, "file:corrupt")
     assert "CRC checksum verification failed" in reason
+
+
+def test_a_file_is_read_once_however_many_of_its_rows_break_a_rule(
+    take: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[str] = []
+
+    def counted(file: FrameStream, columns: Collection[str]) -> Iterator[pl.DataFrame]:
+        reads.append("read")
+        yield from noted(file, columns)
+
+    noted = stream._noted
+    monkeypatch.setattr(stream, "_noted", counted)
+    rule = {"name": "small", "that": "x < 2", "otherwise": "Drop"}
+    rows, _ = take(parquet_bytes(GOOD), expectations=[rule], transforms=[{"filter": {"where": "id <> 2"}}])
+    assert ([row["id"] for row in rows], reads) == ([1], ["read"])
 
 
 def test_encrypted_columns_are_refused_as_what_they_are(take: Make) -> None:

@@ -253,6 +253,11 @@ def test_numbers_compare_exactly_whatever_their_types() -> None:
     ]
     assert values("x IN (1.5, 2.0)", x=[1, 2]) == [False, True]
     assert values("x < 2.5", x=[2, 3]) == [True, False]
+    real = [2.0**53, 2.0**53 + 2, -math.inf, math.nan, None]
+    assert values("x < 9007199254740993", x=real) == [True, False, True, False, None]
+    assert values("x = 9007199254740993", x=real) == [False, False, False, False, None]
+    assert values("x >= 9007199254740992", x=real) == [True, True, False, True, None]
+    assert values("7 <> x", x=[7.0, 7.5, math.nan, None]) == [False, True, True, None]
 
 
 def test_nan_is_the_greatest_number_and_equals_itself() -> None:

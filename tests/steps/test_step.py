@@ -77,6 +77,12 @@ def test_select_and_drop_leave_exactly_what_is_wanted(steps: Any) -> None:
         (["2013-01-31", "2013-02-31"], "date", [date(2013, 1, 31)], [1]),
         (["true", "no idea"], "bool", [True], [1]),
         (["2013-01-01T05:00:00+05:00"], "timestamp", [datetime(2013, 1, 1, tzinfo=UTC)], []),
+        (
+            ["2013-01-01T05:00:00.1234560+05", "2013-01-01T00:00:00.1234567", "2013-01-01T00:00:00+1\u0663"],
+            "timestamp",
+            [datetime(2013, 1, 1, 0, 0, 0, 123456, tzinfo=UTC)],
+            [1, 2],
+        ),
     ],
 )
 def test_a_cast_keeps_what_fits_and_marks_the_rest(

@@ -30,11 +30,13 @@ from polars.datatypes import DataTypeClass
 from featurestore.expressions.run.spelling import gives_back
 
 UTC = pl.Datetime("us", "UTC")
+# Never two ways to go on, and ASCII alone: such an expression finds its groups in one pass, twice as fast.
 _ISO = (
-    r"^(?P<day>\d{4}-\d{2}-\d{2})"
-    r"(?:[T ](?P<time>\d{2}:\d{2})(?::(?P<second>\d{2})(?:\.(?P<fraction>\d{1,6})0*)?)?"
-    r" ?(?:[Zz]|(?P<sign>[+-])(?P<hours>[01]\d|2[0-3]):?(?P<minutes>[0-5]\d)?)?)?$"
+    r"^(?P<day>[0-9]{4}-[0-9]{2}-[0-9]{2})"
+    r"(?:[T ](?P<time>[0-9]{2}:[0-9]{2})(?::(?P<second>[0-9]{2})(?:\.(?P<fraction>[0-9]+))?)?"
+    r" ?(?:[Zz]|(?P<sign>[+-])(?P<hours>[01][0-9]|2[0-3]):?(?P<minutes>[0-5][0-9])?)?)?$"
 )
+_PARTS = ("day", "time", "second", "fraction", "sign", "hours", "minutes")
 _EDGE = r"^0000|^(?:0001-01-01|9999-12-31).*[+-][0-9]{2}:?[0-9]*$"
 """Texts that may be of other years than 1 to 9999, of which Python, and so most who read a dataset, has no times."""
 _WHOLE_WITH_POINT = r"^[+-]?[0-9]+\.0+$"
@@ -161,20 +163,20 @@ def _text(value: pl.Expr, target: pl.DataType) -> Fit | None:
 
 def _iso(text: pl.Expr) -> pl.Expr:
     """Times from ISO 8601 texts: a day, or day and time with ``T`` or a space; without an offset it is UTC."""
-    part = text.str.extract_groups(_ISO).struct.field
+    day, time, second, fraction, sign, hours, minutes = map(pl.field, _PARTS)
+    # Polars has a fast way to times without fractions alone.
     naive = pl.concat_str(
-        part("day"),
-        pl.lit("T"),
-        part("time").fill_null("00:00"),
-        pl.lit(":"),
-        part("second").fill_null("00"),
-        pl.lit("."),
-        part("fraction").fill_null("0"),
-    ).str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="us", strict=False)
-    minutes = part("hours").cast(pl.Int64) * 60 + part("minutes").fill_null("0").cast(pl.Int64)
-    east = pl.when(part("sign") == "-").then(-minutes).otherwise(minutes).fill_null(0)
-    moment = naive - pl.duration(minutes=east)
-    return pl.when(~text.str.contains(_EDGE)).then(moment).dt.replace_time_zone("UTC")
+        day, pl.lit("T"), time.fill_null("00:00"), pl.lit(":"), second.fill_null("00")
+    ).str.to_datetime("%Y-%m-%dT%H:%M:%S", time_unit="us", strict=False)
+    micros = fraction.str.slice(0, 6).str.pad_end(6, "0").cast(pl.Int64).fill_null(0)
+    fine = fraction.str.slice(6).str.contains("[1-9]").fill_null(False)
+    offset = hours.cast(pl.Int64) * 60 + minutes.fill_null("0").cast(pl.Int64)
+    east = pl.when(sign == "-").then(-offset).otherwise(offset).fill_null(0)
+    moment = pl.when(~fine).then(naive + pl.duration(microseconds=micros) - pl.duration(minutes=east))
+    # Fields, since Polars would search the groups again for each mention of them.
+    groups = text.str.extract_groups(_ISO).struct.with_fields(moment.alias("moment"))
+    inside = ~text.str.contains(_EDGE)
+    return pl.when(inside).then(groups.struct.field("moment")).dt.replace_time_zone("UTC")
 
 
 def _time(value: pl.Expr, source: pl.DataType, target: pl.DataType) -> Fit | None:

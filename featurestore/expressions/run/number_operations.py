@@ -99,7 +99,8 @@ def _product(to: Compiler, call: Call, parts: list[Part]) -> Part:
 def _divided(to: Compiler, left: Part, right: Part) -> Part:
     """Real numbers; null where the divisor is 0."""
     left, right = to.bind(left), to.bind(right)
-    divisor = pl.when(right.expression != 0).then(_filled(right, left))
+    filled = right.expression if right.solid else _filled(right, left)
+    divisor = pl.when(right.expression != 0).then(filled)
     return to.make(left.expression / divisor, FLOAT, [left, right], solid=left.solid)
 
 

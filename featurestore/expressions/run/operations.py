@@ -29,6 +29,10 @@ from featurestore.expressions.run.time_operations import TIME_OPERATIONS
 from featurestore.expressions.tree import Call
 from featurestore.expressions.value_type import BOOL, FLOAT, INT, Kind, ValueType, common
 
+_EXACT = 2**53
+"""A float64 holds each whole number up to it."""
+
+
 # --- comparisons
 
 
@@ -37,8 +41,8 @@ def _compared(to: Compiler, name: str, left: Part, right: Part) -> pl.Expr:
     kinds = {left.type.kind, right.type.kind}
     if kinds == {Kind.INT, Kind.FLOAT}:
         if left.type.kind is Kind.FLOAT:
-            return _whole_and_real(_MIRRORED[name], right, left)
-        return _whole_and_real(name, left, right)
+            return _whole_and_real(to, _MIRRORED[name], right, left)
+        return _whole_and_real(to, name, left, right)
     wanted = common(left.type, right.type) or left.type
     if wanted.kind is Kind.NULL:
         return pl.lit(None, pl.Boolean)
@@ -57,8 +61,10 @@ _OPERATORS: dict[str, Callable[[pl.Expr, pl.Expr], pl.Expr]] = {
 _MIRRORED = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
 
-def _whole_and_real(name: str, whole: Part, real: Part) -> pl.Expr:
-    """Compares exactly, where a float64 would round the whole number."""
+def _whole_and_real(to: Compiler, name: str, whole: Part, real: Part) -> pl.Expr:
+    """Compares exactly, also where a float64 would round the whole number."""
+    if whole.low >= -_EXACT and whole.high <= _EXACT:
+        return _OPERATORS[name](to.to(whole, FLOAT).expression, real.expression)
     # NaN is the greatest, and no whole number is near 1e19.
     near = real.expression.fill_nan(math.inf).clip(-1e19, 1e19)
     up, down = near.ceil().cast(WIDE), near.floor().cast(WIDE)

@@ -6,12 +6,10 @@ is committed without them. Only what may heal by itself is raised.
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 import polars as pl
@@ -186,16 +184,13 @@ class BatchRun:
         return Trial(first=found.first, stop=found.stop, ended_us=current_us(), part=part.to_json())
 
     def _part(self, indexes: range, before: BatchPart, earlier: Earlier) -> BatchPart:
-        # A sink may still be writing when another one has failed.
-        with tempfile.TemporaryDirectory(prefix="featurestore-", ignore_cleanup_errors=True) as scratch:
-            return _Reading(**vars(self), scratch=Path(scratch), indexes=indexes).read(before, earlier)
+        return _Reading(**vars(self), indexes=indexes).read(before, earlier)
 
 
 @dataclass
 class _Reading(BatchRun):
     """Some files of a batch while they are read. ``types``: of the dataset's columns until now."""
 
-    scratch: Path
     indexes: range
     refused: dict[int, UnreadableFile] = field(default_factory=dict)
     done: list[tuple[list[BatchFile], WrittenFiles]] = field(default_factory=list)
@@ -292,7 +287,7 @@ class _Reading(BatchRun):
         Whether there was a good row among them.
         """
         try:
-            done = self.plan.run(group, self.types, self.scratch)
+            done = self.plan.run(group, self.types)
         except (StorageError, MemoryError):
             raise
         except (*DECODING, FeatureStoreError) as error:

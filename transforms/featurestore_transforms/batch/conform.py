@@ -73,7 +73,9 @@ def _conform(rows: pl.LazyFrame, one: BatchFile, policy: SchemaPolicy, rules: Ro
     there = rows.collect_schema()
     fails = policy.type_changed is DriftPolicy.FAIL_BATCH
     changed = RowRule(TYPE_CHANGED, Otherwise.FAIL_BATCH if fails else Otherwise.QUARANTINE)
+    # Computed in one go, since a value and whether it fits have most of their work in common.
     values, broken = [], []
+    fitted: list[pl.Expr] = []
     if MALFORMED in there:
         broken.append((MALFORMED_ROW, pl.col(MALFORMED).is_not_null(), _malformed()))
     for name, wanted in met.schema.types.items():
@@ -85,12 +87,16 @@ def _conform(rows: pl.LazyFrame, one: BatchFile, policy: SchemaPolicy, rules: Ro
             continue
         value, dtype = held_fields(pl.col(column), there[column], wanted)
         fit = store(value, dtype, wanted, declared=name in met.schema.pinned)
-        values.append(fit.value.alias(name))
-        if fit.fits is not None:
-            got = shown(pl.col(column), there[column])
-            why = pl.concat_str(pl.lit(f"{name}: wanted {type_name(wanted)}, got "), got)
-            broken.append((changed, ~fit.fits, why))
-    marked = rules.mark(rules.begin(rows), broken)
+        if fit.fits is None:
+            values.append(fit.value.alias(name))
+            continue
+        made, fits = f"__made_{len(fitted)}", f"__fits_{len(fitted)}"
+        fitted += [fit.value.alias(made), fit.fits.alias(fits)]
+        values.append(pl.col(made).alias(name))
+        got = shown(pl.col(column), there[column])
+        why = pl.concat_str(pl.lit(f"{name}: wanted {type_name(wanted)}, got "), got)
+        broken.append((changed, ~pl.col(fits), why))
+    marked = rules.mark(rules.begin(rows.with_columns(fitted)), broken)
     marks = [pl.col(name) for name in MARKS if name in marked.collect_schema() and name not in (FILE, ROW)]
     return marked.select(*values, FILE, ROW, *marks)
 

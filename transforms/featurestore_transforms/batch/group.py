@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -85,45 +84,50 @@ class BatchPlan:
         """One file's rows as :meth:`run` makes them, those that broke a rule still among them."""
         return shape(self.rows([member], rules), self.batch, types, rules)
 
-    def run(
-        self, members: Sequence[BatchFile], types: Mapping[str, pl.DataType], scratch: Path
-    ) -> WrittenFiles:
+    def run(self, members: Sequence[BatchFile], types: Mapping[str, pl.DataType]) -> WrittenFiles:
         """The members' good rows as data files below the table. ``types``: of the dataset's columns until now."""
         rules = RowRules()
         rows = self.rows(members, rules)
         after = dataset_types(rows, types)
         shaped = shape(rows, self.batch, after, rules)
+        broken = [_NO_MARKS]
+        if rules.found:
+            # A sink of their own would have Polars read and compute all rows twice.
+            shaped = shaped.map_batches(_noting(broken), streamable=True)
         good = shaped.filter(is_good()).drop(RULE)
         paths: list[str] = []
-        marks_file = scratch / f"{uuid.uuid4().hex}.parquet"
-        sinks = [
-            good.sink_parquet(
-                pl.PartitionBy(
-                    self.storage.uri(self.table),
-                    file_path_provider=_named(paths),
-                    approximate_bytes_per_file=min(_FILE_BYTES, self.spec.resources.memory // 8),
-                ),
-                compression="lz4",
-                row_group_size=row_group_rows(good.collect_schema()),
-                statistics=True,
-                mkdir=self.storage.is_local,
-                sync_on_close="all" if self.storage.is_local else None,
-                maintain_order=False,
-                lazy=True,
-                **access(self.storage.root, self.storage.environ),
-            )
-        ]
-        if rules.found:
-            broken = shaped.filter(~is_good()).select(FILE, ROW, RULE)
-            sinks.append(broken.sink_parquet(marks_file, lazy=True, maintain_order=False))
-        pl.collect_all(sinks, engine="streaming")
-        found = pl.read_parquet(marks_file) if rules.found else _NO_MARKS
-        marks_file.unlink(missing_ok=True)
+        good.sink_parquet(
+            pl.PartitionBy(
+                self.storage.uri(self.table),
+                file_path_provider=_named(paths),
+                approximate_bytes_per_file=min(_FILE_BYTES, self.spec.resources.memory // 8),
+            ),
+            compression="lz4",
+            row_group_size=row_group_rows(good.collect_schema()),
+            statistics=True,
+            mkdir=self.storage.is_local,
+            sync_on_close="all" if self.storage.is_local else None,
+            maintain_order=False,
+            engine="streaming",
+            **access(self.storage.root, self.storage.environ),
+        )
         files = [describe(self.storage, self.table, path) for path in paths]
-        return WrittenFiles(tuple(file for file in files if file.rows), after, found, tuple(rules.found))
+        written = tuple(file for file in files if file.rows)
+        return WrittenFiles(written, after, pl.concat(broken), tuple(rules.found))
 
 
 _NO_MARKS = pl.DataFrame(schema={FILE: pl.Int32, ROW: pl.Int64, RULE: pl.Int16})
+
+
+def _noting(broken: list[pl.DataFrame]) -> Callable[[pl.DataFrame], pl.DataFrame]:
+    """Passes rows on as they are, and notes those that broke a rule."""
+
+    def note(rows: pl.DataFrame) -> pl.DataFrame:
+        if rows.get_column(RULE).null_count() < rows.height:
+            broken.append(rows.filter(~is_good()).select(_NO_MARKS.columns))
+        return rows
+
+    return note
 
 
 def _named(paths: list[str]) -> Any:

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from featurestore.storage.delta import ROW
 from featurestore_transforms.sources.arrow_types import UntakenType, is_list, plain_type
 from featurestore_transforms.sources.reader import UnreadableFile
-from featurestore_transforms.sources.stream import LINE, MALFORMED
+from featurestore_transforms.sources.stream import LINE, MALFORMED, same
 from featurestore_transforms.steps.column_names import short
 
 _PIECE_ROWS = 256
@@ -32,6 +32,14 @@ _OF_VALUES = (
 )
 """What is said of a value. All else is said of how a column is laid out, and then none of its values counts."""
 _SHOWN = 200
+_VIEWS = {
+    pa.string(): pa.string_view(),
+    pa.large_string(): pa.string_view(),
+    pa.binary(): pa.binary_view(),
+    pa.large_binary(): pa.binary_view(),
+}
+_VIEWED_BYTES = 2**31 - 1
+"""Views count bytes in 32 bits."""
 MARKS = {ROW: pl.Int64(), MALFORMED: pl.String(), LINE: pl.String()}
 """What frames have beside the columns of their batch."""
 
@@ -91,18 +99,21 @@ class ColumnTypes:
             if name in wanted:
                 own = self.names[name]
                 values, odd = _plain_rows(own, batch.column(own), dtype, room_bytes)
-                columns.append(pl.Series(name, values))
+                columns.append(pl.Series(name, viewed(values)))
                 why = {**odd, **why}
         for name, lost in odd_times.items():
             reason = f"{name}: a time finer than microseconds, or beyond their range"
             why = {**dict.fromkeys(np.flatnonzero(lost).tolist(), reason), **why}
-        reasons: list[str | None] = [None] * batch.num_rows
-        for row, reason in why.items():
-            reasons[row] = reason
-        numbers = pl.int_range(first, first + batch.num_rows, dtype=pl.Int64, eager=True)
-        nothing = pl.repeat(None, batch.num_rows, dtype=pl.String, eager=True)
-        marks = [numbers.alias(ROW), pl.Series(MALFORMED, reasons, dtype=pl.String), nothing.alias(LINE)]
-        return pl.DataFrame([*columns, *marks])
+        rows = batch.num_rows
+        numbers = pl.int_range(first, first + rows, dtype=pl.Int64, eager=True).alias(ROW)
+        return pl.DataFrame([*columns, numbers, _reasons(why, rows), same(LINE, None, pl.String(), rows)])
+
+
+def _reasons(why: Mapping[int, str], rows: int) -> pl.Series:
+    """Why each row is malformed; null for those that are not."""
+    if not why:
+        return same(MALFORMED, None, pl.String(), rows)
+    return pl.Series(MALFORMED, [why.get(row) for row in range(rows)], dtype=pl.String)
 
 
 def _plain_rows(
@@ -136,6 +147,12 @@ def _plain_valid(array: pa.Array, wanted: pa.DataType, room_bytes: int) -> pa.Ar
     if made.type != wanted:
         made = made.cast(wanted)
     return made
+
+
+def viewed(values: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """Texts and bytes as Polars has them: it takes views as they are, and copies others one by one."""
+    view = _VIEWS.get(values.type)
+    return values if view is None or values.nbytes > _VIEWED_BYTES else values.cast(view)
 
 
 def _require_of_value(name: str, error: Exception) -> None:

@@ -174,15 +174,17 @@ def _parsed(record: bytes) -> dict[str, Any] | str:
 
 def _fault(row: dict[str, Any], record: bytes) -> str | None:
     """Why an object cannot be a row."""
-    if _SURROGATE.search(record):
+    if b"\\u" in record and _SURROGATE.search(record):
         try:
             json.dumps(row, ensure_ascii=False).encode()
         except UnicodeEncodeError as error:
             return f"half of a surrogate pair is not a character: \\u{ord(error.object[error.start]):04x}"
     if (alike := _alike(tuple(row))) is not None:
         return alike
+    if b"[" not in record and record.count(b"{") == 1:
+        return None  # neither list nor object inside, as in most
     for key, value in row.items():
-        if isinstance(value, list | dict) and (why := _inside(value)) is not None:
+        if type(value) in (dict, list) and (why := _inside(value)) is not None:
             return f"in {short(key)}: {why}"
     return None
 

@@ -51,9 +51,8 @@ def scan_streams(streams: Sequence[tuple[int, FrameStream]], judged: Collection[
             for frame in _noted(stream, needed):
                 taken = frame if left is None else frame.head(left)
                 rows += frame.height
-                taken = taken.with_columns(pl.lit(index, pl.Int32).alias(FILE))
                 left = None if left is None else left - taken.height
-                taken = taken.select(wanted)
+                taken = _columns(taken, wanted, index)
                 yield taken if predicate is None else taken.filter(predicate)
                 if left == 0:
                     return
@@ -79,6 +78,20 @@ def limit(stream: FrameStream, rows: int = MOST_ROWS) -> None:
                 return
 
     stream.frames = first
+
+
+def _columns(frame: pl.DataFrame, wanted: Sequence[str], index: int) -> pl.DataFrame:
+    """The wanted columns, ``__file`` among them; not by an expression, which would wait for the threads that compute."""
+    columns = [
+        same(FILE, index, pl.Int32(), frame.height) if name == FILE else frame.get_column(name)
+        for name in wanted
+    ]
+    return pl.DataFrame(columns)
+
+
+def same(name: str, value: object, dtype: pl.DataType, rows: int) -> pl.Series:
+    """A column that has the value in all rows."""
+    return pl.Series(name, [value], dtype).new_from_index(0, rows)
 
 
 def _noted(stream: FrameStream, columns: Collection[str]) -> Iterator[pl.DataFrame]:
