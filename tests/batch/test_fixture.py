@@ -113,7 +113,7 @@ LEARNED: dict[str, dict[str, str]] = {
     "drift/late_float.csv": {"id": "int64", "value": "double"},
     "drift/late_text.csv": {"id": "int64", "value": "string"},
     "drift/leading_zeros.csv": {"zip": "string", "n": "int64"},
-    "drift/large_and_fraction.csv": {"n": "string"},
+    "drift/large_and_fraction.csv": {"n": "string", "k": "int64"},
     "drift/kinds.csv": {
         "whole": "int64",
         "part": "double",
