@@ -61,14 +61,15 @@ def test_it_is_the_version_that_is_pinned(control_plane: ControlPlane) -> None:
 
 def test_the_api_server_takes_our_kinds_without_complaint(control_plane: ControlPlane) -> None:
     crds = json.loads(control_plane.kubectl("get", "crds", "--output=json"))["items"]
-    assert {crd["spec"]["names"]["kind"] for crd in crds} == {"FeatureStore", "DataPipeline", "FeatureView"}
+    kinds = {crd["spec"]["names"]["kind"] for crd in crds}
+    assert kinds == {"FeatureStore", "DataPipeline", "FeatureView", "FeatureStorePolicy"}
     for crd in crds:
         met = {it["type"]: it["status"] for it in crd["status"]["conditions"]}
         assert met == {"NamesAccepted": "True", "Established": "True"}, crd["status"]["conditions"]
 
 
 def test_short_names_work(control_plane: ControlPlane, namespace: str) -> None:
-    assert control_plane.kubectl("get", "fs,dp,fv", f"--namespace={namespace}", "--output=name") == ""
+    assert control_plane.kubectl("get", "fs,dp,fv,fsp", f"--namespace={namespace}", "--output=name") == ""
 
 
 def test_users_may_do_what_their_roles_say_and_nothing_else(
