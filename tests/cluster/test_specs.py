@@ -59,6 +59,7 @@ UNSENT = {
     "yaml-broken": "error converting YAML",
     "yaml-tab": "error converting YAML",
 }
+CHOSEN_TWICE = "namespaces are chosen by names or by matchLabels, not by both"
 STAYS = "a store stays where it is: make another FeatureStore at the new place and apply all to it"
 SEEN = [spec for spec in INVALID if spec.stem not in UNSEEN | UNSENT]
 
@@ -126,8 +127,15 @@ def test_an_invalid_spec_is_refused_for_what_the_laptop_refuses_it_for(
 def test_every_rule_of_ours_about_one_object_is_broken_by_a_spec() -> None:
     texts = [spec.with_suffix(".expected").read_text() for spec in SEEN]
     unbroken = {message for message in OURS if not any(message in text for text in texts)}
-    # The name is refused in the words of the API server first; what must not change: see the next test.
-    assert unbroken == {"the name must be of a-z, 0-9 and '-', at most 63 long", STAYS}
+    # The name is refused in the words of the API server first; what must not change, and policies: see the next tests.
+    assert unbroken == {"the name must be of a-z, 0-9 and '-', at most 63 long", STAYS, CHOSEN_TWICE}
+
+
+def test_a_policy_chooses_namespaces_in_one_way(control_plane: ControlPlane) -> None:
+    policy = "apiVersion: featurestore.dev/v1alpha1\nkind: FeatureStorePolicy\nmetadata: {name: it}\nspec: "
+    both = "{namespaces: {names: [a], matchLabels: {b: c}}}\n"
+    with pytest.raises(KubectlError, match=CHOSEN_TWICE):
+        control_plane.kubectl("apply", "--filename=-", stdin=policy + both)
 
 
 def test_what_must_not_change_cannot_be_changed(control_plane: ControlPlane, namespace: str) -> None:

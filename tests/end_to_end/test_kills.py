@@ -149,8 +149,17 @@ def drain(project: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-ELSEWHERE = ("checkpoint", "part", "crash", "delete")
-"""Steps that an undisturbed run of a few files does not come to: tests of ledger, isolation and deletion kill there."""
+REBUILD = (
+    "intent",
+    "piece",
+    "decision",
+    "rebuild",
+    "rebuild-quarantine",
+    "rebuild-dataset",
+    "rebuild-schema",
+)
+ELSEWHERE = ("checkpoint", "part", "crash", "delete", *REBUILD)
+"""Steps that an undisturbed run of a few files never reaches: tests of ledger, isolation, deletion and rebuilds kill there."""
 
 
 @pytest.mark.slow
