@@ -32,14 +32,6 @@ _OF_VALUES = (
 )
 """What is said of a value. All else is said of how a column is laid out, and then none of its values counts."""
 _SHOWN = 200
-_VIEWS = {
-    pa.string(): pa.string_view(),
-    pa.large_string(): pa.string_view(),
-    pa.binary(): pa.binary_view(),
-    pa.large_binary(): pa.binary_view(),
-}
-_VIEWED_BYTES = 2**31 - 1
-"""Views count bytes in 32 bits."""
 MARKS = {ROW: pl.Int64(), MALFORMED: pl.String(), LINE: pl.String()}
 """What frames have beside the columns of their batch."""
 
@@ -99,7 +91,7 @@ class ColumnTypes:
             if name in wanted:
                 own = self.names[name]
                 values, odd = _plain_rows(own, batch.column(own), dtype, room_bytes)
-                columns.append(pl.Series(name, viewed(values)))
+                columns.append(pl.Series(name, values))
                 why = {**odd, **why}
         for name, lost in odd_times.items():
             reason = f"{name}: a time finer than microseconds, or beyond their range"
@@ -147,12 +139,6 @@ def _plain_valid(array: pa.Array, wanted: pa.DataType, room_bytes: int) -> pa.Ar
     if made.type != wanted:
         made = made.cast(wanted)
     return made
-
-
-def viewed(values: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
-    """Texts and bytes as Polars has them: it takes views as they are, and copies others one by one."""
-    view = _VIEWS.get(values.type)
-    return values if view is None or values.nbytes > _VIEWED_BYTES else values.cast(view)
 
 
 def _require_of_value(name: str, error: Exception) -> None:

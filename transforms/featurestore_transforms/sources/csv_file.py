@@ -17,7 +17,6 @@ import pyarrow.csv as arrow_csv
 from featurestore.arrivals.arrival import Arrival
 from featurestore.resources.text_format import CsvOptions, Header
 from featurestore.storage.delta import ROW
-from featurestore_transforms.sources.arrow_values import viewed
 from featurestore_transforms.sources.column_use import ColumnUse
 from featurestore_transforms.sources.csv_grammar import BrokenRecord, CsvGrammar
 from featurestore_transforms.sources.foreign import foreign
@@ -161,7 +160,7 @@ class CsvFile(SourceFile):
         nulls = self._options.null_values
         texts = pl.DataFrame(
             {
-                name: pl.Series(viewed(table.column(str(place))), dtype=pl.String)
+                name: pl.Series(table.column(str(place)), dtype=pl.String)
                 for place, name in self._places.items()
             }
         )
