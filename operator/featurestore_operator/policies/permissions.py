@@ -63,11 +63,11 @@ class Permissions:
         }
         if any(lies_below(uri, prefix) for prefix in prefixes):
             return
-        wanted = f"a URI that a policy allows ({', '.join(sorted(prefixes))})" if prefixes else "a secretRef"
-        if prefixes and is_s3(uri):
-            wanted = f"a secretRef, or {wanted}"
-        if not prefixes and not is_s3(uri):
-            wanted = "s3:// with a secretRef"
+        if prefixes:
+            secret_too = "a secretRef, or " if is_s3(uri) else ""
+            wanted = f"{secret_too}a URI that a policy allows ({', '.join(sorted(prefixes))})"
+        else:
+            wanted = "a secretRef" if is_s3(uri) else "s3:// with a secretRef"
         raise NotAllowed(
             f"namespace {self.namespace!r} may not have this opened with the operator's identity",
             where=where,
