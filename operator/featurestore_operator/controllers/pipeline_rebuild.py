@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from featurestore.arrivals.crash import is_crash, is_from_outside
-from featurestore.arrivals.isolation import Isolation, Trial
+from featurestore.arrivals.crash import is_crash
+from featurestore.arrivals.isolation import Isolation
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.rebuild import Rebuild, RebuildProgress
 from featurestore.arrivals.source import ArrivalSource
@@ -24,7 +24,7 @@ from featurestore_operator.controllers.rebuild_request import requested
 from featurestore_operator.controllers.status_fields import time_of
 from featurestore_operator.jobs.attempts import JobAttempt, JobAttempts
 from featurestore_operator.jobs.job_manifest import REBUILD_LABEL
-from featurestore_operator.jobs.job_outcome import Failed, Running, memory_limit, piece_of, turn_of
+from featurestore_operator.jobs.job_outcome import Failed, Running, crash_trial, piece_of, turn_of
 
 WITHOUT_GONE = "featurestore.dev/rebuild-without-gone"
 AGAIN_US = 10 * SECOND_US
@@ -216,15 +216,7 @@ def record_crash(ledger: Ledger, records: JobAttempts, most_memory: int) -> None
     found, began = progress.isolation, (piece_of(last.job), turn_of(last.job))
     if not _died_at(began, progress.due, found) or found.first == found.stop:
         return
-    failure, limit = last.outcome.attempt.failure, memory_limit(last.job)
-    trial = Trial(
-        first=found.first,
-        stop=found.stop,
-        ended_us=last.outcome.attempt.last_us,
-        crash=failure,
-        outside=is_from_outside(failure),
-        wants_memory=failure.type == "OutOfMemory" and limit is not None and limit < most_memory,
-    )
+    trial = crash_trial(last.job, last.outcome, found, most_memory)
     ledger.rebuilds.trials(progress.rebuild.number).append(progress.due, found.turn, trial)
 
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from featurestore.arrivals.backlog import Backlog
-from featurestore.arrivals.crash import is_crash, is_from_outside
-from featurestore.arrivals.isolation import Trial
+from featurestore.arrivals.crash import is_crash
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.result import BatchResult
 from featurestore.arrivals.source_kinds import open_source
@@ -39,7 +38,7 @@ from featurestore_operator.controllers.rebuild_request import requested
 from featurestore_operator.controllers.status_fields import facts_of, time_of
 from featurestore_operator.jobs.attempts import JobAttempts
 from featurestore_operator.jobs.job_manifest import BATCH, REBUILD_LABEL, Owner
-from featurestore_operator.jobs.job_outcome import Failed, Running, batch_of, memory_limit, turn_of
+from featurestore_operator.jobs.job_outcome import Failed, Running, batch_of, crash_trial, turn_of
 from featurestore_operator.jobs.launcher import Launcher
 from featurestore_operator.jobs.memory import Learned
 from featurestore_operator.kube.object_key import Key
@@ -231,15 +230,8 @@ class Pipelines:
             failure, found = it.outcome.attempt.failure, ledger.isolation(number)
             if not is_crash(failure) or turn_of(it.job) != found.turn or found.first == found.stop:
                 continue
-            limit, most = memory_limit(it.job), accepted.resource.spec.resources.most_memory
-            trial = Trial(
-                first=found.first,
-                stop=found.stop,
-                ended_us=it.outcome.attempt.last_us,
-                crash=failure,
-                outside=is_from_outside(failure),
-                wants_memory=failure.type == "OutOfMemory" and limit is not None and limit < most,
-            )
+            most_memory = accepted.resource.spec.resources.most_memory
+            trial = crash_trial(it.job, it.outcome, found, most_memory)
             ledger.try_trial(number, found.turn, trial)
 
     def _open(self, namespace: str, name: str, store: OpenStore) -> Seen:

@@ -13,6 +13,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from featurestore.arrivals.crash import is_from_outside
+from featurestore.arrivals.isolation import Isolation, Trial
 from featurestore.failure import Failure
 from featurestore.humanize import count, size
 from featurestore.retry import FailureStreak
@@ -95,6 +97,22 @@ def memory_limit(job: dict[str, Any]) -> int | None:
         job["spec"]["template"]["spec"]["containers"][0].get("resources", {}).get("limits", {}).get("memory")
     )
     return int(limit) if limit and limit.isdigit() else None
+
+
+def crash_trial(job: dict[str, Any], failed: Failed, isolation: Isolation, most_memory: int) -> Trial:
+    """The trial that a Job was which crashed in the attempt that ``isolation`` calls for.
+
+    ``most_memory``: bytes that an attempt may get at last.
+    """
+    failure, limit = failed.attempt.failure, memory_limit(job)
+    return Trial(
+        first=isolation.first,
+        stop=isolation.stop,
+        ended_us=failed.attempt.last_us,
+        crash=failure,
+        outside=is_from_outside(failure),
+        wants_memory=failure.type == "OutOfMemory" and limit is not None and limit < most_memory,
+    )
 
 
 def lost(job: dict[str, Any], now_us: int) -> Failed:
