@@ -19,20 +19,20 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featurestore.client.references import column_names, parse_references
+from featurestore.client.resolution import Resolution, ViewRead, changed, resolve
 from featurestore.errors import RequestError, StorageError, TransientError, did_you_mean
 from featurestore.humanize import format_time
 from featurestore.registry.project import Project, open_project
 from featurestore.resources import FeatureView
 from featurestore.resources.feature_view import OnlineEnabled
 from featurestore.resources.metadata import resource_name
-from featurestore.resources.outputs import Output, outputs
+from featurestore.resources.outputs import outputs
 from featurestore.resources.quantity import format_duration
 from featurestore.storage import paths
 from featurestore.timestamps import SECOND_US, current_us, from_us
 from featurestore.views.builds import BuildResult, read_active_build, read_build
 from featurestore.views.feature_query import FeatureQuery, FeatureValues
-from featurestore.views.served import ServedView, ServedViews
+from featurestore.views.served import ServedViews
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -60,20 +60,12 @@ def connect(uri_or_folder: str | Path | None = None) -> Store:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """An output that is asked for. ``written``: its view's name as the request writes it."""
-
-    view: ServedView
-    output: Output
-    written: str
-
-
-@dataclass(frozen=True, slots=True)
 class _Request:
     """``timestamp_column``: None to read the present. ``index``: of the pandas frame that was given."""
 
     table: pa.Table
-    asked: Sequence[_Asked]
+    features: str | Sequence[str]
+    resolution: Resolution
     timestamp_column: str | None
     full_feature_names: bool
     include_event_timestamps: bool
@@ -130,12 +122,12 @@ class Store:
 
         table = read_frame(entities)
         # The present is what most requests without a timestamp_column are about, and asked for most often.
-        asked = self._asked(features, _POINTER_AGE_S if timestamp_column is None else 0.0)
+        resolution = self._resolve(features, _POINTER_AGE_S if timestamp_column is None else 0.0)
         if timestamp_column is None:
-            event_times = {column.view.spec.timestamp_field for column in asked}
+            event_times = {read.view.spec.timestamp_field for read in resolution.reads}
             timestamp_column = request_time_column(table, event_times, index_times(entities, event_times))
             if timestamp_column is not None:
-                asked = self._asked(features, 0.0)
+                resolution = self._resolve(features, 0.0)
         if as_of is not None and timestamp_column is None:
             raise RequestError(
                 "as_of needs a timestamp_column",
@@ -143,7 +135,13 @@ class Store:
                 hint="Without one the online store is read, which knows the present only",
             )
         request = _Request(
-            table, asked, timestamp_column, full_feature_names, include_event_timestamps, _index(entities)
+            table,
+            features,
+            resolution,
+            timestamp_column,
+            full_feature_names,
+            include_event_timestamps,
+            _index(entities),
         )
         return self._answer(request, as_of)
 
@@ -165,7 +163,8 @@ class Store:
         table = read_frame(entity_df)
         request = _Request(
             table,
-            self._asked(features, 0.0),
+            features,
+            self._resolve(features, 0.0),
             historical_time_column(table),
             full_feature_names,
             include_event_timestamps,
@@ -186,7 +185,8 @@ class Store:
 
         request = _Request(
             read_frame(entity_rows),
-            self._asked(features, _POINTER_AGE_S),
+            features,
+            self._resolve(features, _POINTER_AGE_S),
             None,
             full_feature_names,
             include_event_timestamps,
@@ -269,17 +269,9 @@ class Store:
                 )
             self._sleep(_POLL_S)
 
-    def _asked(self, features: object, max_age_s: float) -> list[_Asked]:
-        """The asked outputs with their views, each once, in the order of the request."""
-        views: dict[str, ServedView] = {}
-        columns: dict[tuple[str, str], _Asked] = {}
-        for reference in parse_references(features):
-            if reference.view not in views:
-                views[reference.view] = self._views.get(reference.view, max_age_s)
-            view = views[reference.view]
-            for output in reference.outputs(view.outputs):
-                columns.setdefault((view.name, output.name), _Asked(view, output, reference.written))
-        return list(columns.values())
+    def _resolve(self, features: object, max_age_s: float) -> Resolution:
+        """What is to be read for a request, of the views as they were served at most so long ago."""
+        return resolve(features, lambda name: self._views.get(name, max_age_s))
 
     def _answer(self, request: _Request, as_of: datetime | date | str | None) -> Features:
         import pyarrow as pa
@@ -287,18 +279,18 @@ class Store:
         from featurestore.client.features import Features
         from featurestore.client.frames import typed_if_empty
 
-        asked, timestamp_column = request.asked, request.timestamp_column
-        keys = {key.name: key.type for it in asked for key in it.view.spec.entity.join_keys}
-        table = typed_if_empty(request.table, keys, timestamp_column)
-        names = column_names(
-            [(it.written, it.output) for it in asked], table.column_names, request.full_feature_names
-        )
-        looked = (
-            self._now(asked, table)
+        resolution, timestamp_column = request.resolution, request.timestamp_column
+        table = typed_if_empty(request.table, resolution.key_types, timestamp_column)
+        names = resolution.names(table.column_names, request.full_feature_names)
+        answers = (
+            self._now(request, table)
             if timestamp_column is None
-            else self._then(asked, table, timestamp_column, as_of)
+            else self._then(resolution.reads, table, timestamp_column, as_of)
         )
-        found = [(name, looked[it.view.name], it.output.name) for name, it in zip(names, asked, strict=True)]
+        found = [
+            (name, answers[column.place], column.output.name)
+            for name, column in zip(names, resolution.columns, strict=True)
+        ]
         return Features(
             table,
             pa.table({name: values.columns[output] for name, values, output in found}),
@@ -311,12 +303,12 @@ class Store:
 
     def _then(
         self,
-        asked: Sequence[_Asked],
+        reads: Sequence[ViewRead],
         table: pa.Table,
         timestamp_column: str,
         as_of: datetime | date | str | None,
-    ) -> dict[str, FeatureValues]:
-        """What the offline store answers for the times in a column, by view."""
+    ) -> list[FeatureValues]:
+        """What the offline store answers for the times in a column, for each read."""
         from featurestore.client.times import microseconds, moment
         from featurestore.offline.join import Times, point_in_time
 
@@ -330,36 +322,31 @@ class Store:
             )
         times_us, is_asked = microseconds(table.column(timestamp_column), timestamp_column)
         times = Times(times_us, is_asked, None if as_of is None else moment(as_of, "as_of"))
-        return {lookup.view: point_in_time(self._storage, lookup, times) for lookup in _lookups(asked, table)}
+        return [point_in_time(self._storage, lookup, times) for lookup in _lookups(reads, table)]
 
-    def _now(self, asked: Sequence[_Asked], table: pa.Table) -> dict[str, FeatureValues]:
-        """What the online store answers for now, by view."""
-        for view in {it.view.name: it.view for it in asked}.values():
-            if view.spec.online.enabled is OnlineEnabled.NEVER:
+    def _now(self, request: _Request, table: pa.Table) -> list[FeatureValues]:
+        """What the online store answers for now, for each read."""
+        reads = request.resolution.reads
+        for read in reads:
+            if read.view.spec.online.enabled is OnlineEnabled.NEVER:
                 raise RequestError(
-                    f"the view {view.name!r} is not published online",
+                    f"the view {read.view.name!r} is not published online",
                     where="features",
                     hint="Pass a timestamp_column to read it offline, or set its online.enabled to Always",
                 )
         try:
-            return self._read_online(asked, table)
+            return self._read_online(reads, table)
         except StorageError:
             # A build that was replaced may be deleted while its pointer is still young enough to go by.
-            renewed = self._renewed(asked)
-            if [it.view.digest for it in renewed] == [it.view.digest for it in asked]:
+            self._views.forget()
+            renewed = self._resolve(request.features, _POINTER_AGE_S).reads
+            if not changed(reads, renewed):
                 raise
             return self._read_online(renewed, table)
 
-    def _read_online(self, asked: Sequence[_Asked], table: pa.Table) -> dict[str, FeatureValues]:
-        lookups = _lookups(asked, table)
-        found = self._online_store().read_many(lookups, self._clock_us())
-        return {lookup.view: looked for lookup, looked in zip(lookups, found, strict=True)}
-
-    def _renewed(self, asked: Sequence[_Asked]) -> list[_Asked]:
-        """The same outputs of the views as they are served at this moment."""
-        self._views.forget()
-        references = [f"{it.view.name}:{it.output.name}" for it in asked]
-        return self._asked(references, _POINTER_AGE_S)
+    def _read_online(self, reads: Sequence[ViewRead], table: pa.Table) -> list[FeatureValues]:
+        found = self._online_store().read_many(_lookups(reads, table), self._clock_us())
+        return list(found)
 
     def _online_store(self) -> OnlineStore:
         if self._opened is None:
@@ -387,14 +374,11 @@ class Store:
         return build if held is not None and held.version >= build.version else None
 
 
-def _lookups(asked: Sequence[_Asked], table: pa.Table) -> list[FeatureQuery]:
-    """One for each view, with all that is asked of it."""
-    views: dict[str, tuple[ServedView, list[Output]]] = {}
-    for it in asked:
-        views.setdefault(it.view.name, (it.view, []))[1].append(it.output)
+def _lookups(reads: Sequence[ViewRead], table: pa.Table) -> list[FeatureQuery]:
+    """Each read with the keys of the entities."""
     return [
-        FeatureQuery(view.name, view.spec, view.digest, wanted, _keys(view, table))
-        for view, wanted in views.values()
+        FeatureQuery(read.view.name, read.view.spec, read.view.digest, read.outputs, _entities(read, table))
+        for read in reads
     ]
 
 
@@ -405,14 +389,19 @@ def _index(entities: Any) -> Any:
     return entities.index if is_pandas(entities) else None
 
 
-def _keys(view: ServedView, table: pa.Table) -> pa.Table:
+def _entities(read: ViewRead, table: pa.Table) -> pa.Table:
     """``table[<join keys>]`` in their declared types."""
     import pyarrow as pa
 
     from featurestore.client.frames import key_column
 
-    keys = view.spec.entity.join_keys
-    return pa.table({key.name: key_column(table, key.name, key.type, view.name) for key in keys})
+    keys = read.view.spec.entity.join_keys
+    return pa.table(
+        {
+            key.name: key_column(table, column, key.type, read.view.name)
+            for key, column in zip(keys, read.keys, strict=True)
+        }
+    )
 
 
 def _time(time_us: int | None) -> str | None:

@@ -78,27 +78,3 @@ def parse_references(features: object) -> list[Reference]:
     if not references:
         raise RequestError("no features were requested", where="features", wanted="at least one view:feature")
     return references
-
-
-def column_names(
-    asked: Sequence[tuple[str, Output]], taken: Iterable[str], full_feature_names: bool
-) -> list[str]:
-    """Name of the result's column for each ``(view, output)``: ``feature``, or in full ``view__feature``.
-
-    Raises:
-        RequestError: two columns would have the same name, or one has the name of an entity column.
-    """
-    names = [f"{view}__{output.name}" if full_feature_names else output.name for view, output in asked]
-    owners = dict.fromkeys(taken, "the entities")
-    for name, (view, output) in zip(names, asked, strict=True):
-        if name in owners:
-            raise RequestError(
-                f"two columns would have the name {name!r}",
-                where="features",
-                got=f"{view}:{output.name}, and {owners[name]}",
-                hint="Rename the column of the entities"
-                if full_feature_names
-                else "full_feature_names=True puts the view before each name",
-            )
-        owners[name] = f"{view}:{output.name}"
-    return names

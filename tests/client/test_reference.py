@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from featurestore.client.references import Reference, column_names, parse_references
+from featurestore.client.references import Reference, parse_references
+from featurestore.client.resolution import FeatureColumn, Resolution
 from featurestore.errors import NotFound, RequestError
 from featurestore.resources.feature_view import FeatureViewSpec
-from featurestore.resources.outputs import Output, outputs
+from featurestore.resources.outputs import outputs
 
 SPEC = FeatureViewSpec.model_validate(
     {
@@ -42,7 +43,7 @@ def test_a_reference_means_one_feature_or_one_window_or_all_of_a_view() -> None:
 def test_an_underscore_stands_for_a_hyphen_in_the_name_of_a_view_and_columns_keep_it() -> None:
     reference = Reference.parse("driver_hourly_stats:conv_rate")
     assert (reference.view, reference.feature) == ("driver-hourly-stats", "conv_rate")
-    assert column_names([(reference.written, KNOWN[0])], [], True) == ["driver_hourly_stats__last"]
+    assert column_names([reference.written], [], True) == ["driver_hourly_stats__last"]
     assert parse_references(["a_b:x", "a-b:x"]) == [reference.parse("a-b:x")]
 
 
@@ -73,20 +74,21 @@ def test_a_request_is_a_list_of_at_least_one_name(features: Any, message: str) -
         parse_references(features)
 
 
-def asked(*views: str) -> list[tuple[str, Output]]:
-    return [(view, KNOWN[0]) for view in views]
+def column_names(views: list[str], taken: list[str], full_feature_names: bool) -> list[str]:
+    columns = tuple(FeatureColumn(view, place, KNOWN[0]) for place, view in enumerate(views))
+    return Resolution((), columns).names(taken, full_feature_names)
 
 
 def test_columns_are_named_as_feast_names_them() -> None:
-    assert column_names(asked("aircraft-delays"), ["tailnum"], False) == ["last"]
-    assert column_names(asked("aircraft-delays"), ["tailnum"], True) == ["aircraft-delays__last"]
+    assert column_names(["aircraft-delays"], ["tailnum"], False) == ["last"]
+    assert column_names(["aircraft-delays"], ["tailnum"], True) == ["aircraft-delays__last"]
 
 
 def test_names_that_clash_are_refused_with_the_way_out() -> None:
     with pytest.raises(RequestError, match=r"'last'.*got b:last, and a:last\. full_feature_names=True"):
-        column_names(asked("a", "b"), [], False)
-    assert column_names(asked("a", "b"), [], True) == ["a__last", "b__last"]
+        column_names(["a", "b"], [], False)
+    assert column_names(["a", "b"], [], True) == ["a__last", "b__last"]
     with pytest.raises(RequestError, match=r"got a:last, and the entities\. full_feature_names=True"):
-        column_names(asked("a"), ["last"], False)
+        column_names(["a"], ["last"], False)
     with pytest.raises(RequestError, match="Rename the column of the entities"):
-        column_names(asked("a"), ["a__last"], True)
+        column_names(["a"], ["a__last"], True)
