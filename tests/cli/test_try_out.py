@@ -154,6 +154,24 @@ def test_of_a_large_file_the_first_rows_are_tried_and_types_are_not_judged_by_th
     assert " of the first " in place.plan().out
 
 
+def test_a_column_that_stands_in_the_path_only_is_told_until_a_partition_takes_it(place: Place) -> None:
+    (place.folder / "raw" / "day=2024-01-31" / "hour=7").mkdir(parents=True)
+    place.drop("day=2024-01-31/hour=7/a.csv", GOOD)
+    (place.folder / "p.yaml").write_text(
+        "kind: DataPipeline\nmetadata: {name: p}\nspec:\n  source: {uri: 'raw/**/*.csv', format: CSV}\n"
+    )
+    said = place.plan()
+    assert said.code == 0, said.err
+    assert (
+        "Its path has day=, hour= which is not taken: spec.source.partitions makes columns of it." in said.out
+    )
+    (place.folder / "p.yaml").write_text(
+        "kind: DataPipeline\nmetadata: {name: p}\nspec:\n  source:\n    uri: 'raw/**/*.csv'\n    format: CSV\n"
+        "    partitions: [{name: day, type: date}, {name: hour, type: int64}]\n"
+    )
+    assert "Its path has" not in place.plan().out
+
+
 def test_a_file_that_kills_the_worker_is_told_and_harms_nothing(place: Place) -> None:
     (place.folder / "killer.py").write_text("import os\ndef clean(rows):\n    os.kill(os.getpid(), 9)\n")
     place.spec("  transforms: [{python: {callable: 'killer:clean'}}]\n")

@@ -14,7 +14,7 @@ from featurestore_transforms.sources.arrow_file import ArrowFile
 from featurestore_transforms.sources.csv_file import CsvFile
 from featurestore_transforms.sources.json_file import JsonFile
 from featurestore_transforms.sources.parquet_file import ParquetFile
-from featurestore_transforms.sources.path_partitions import path_values
+from featurestore_transforms.sources.path_partitions import path_columns, path_values
 from featurestore_transforms.sources.reader import ArrivalReader, UnreadableFile
 from featurestore_transforms.sources.source_file import codec, explaining, open_stream, require_pinned
 from featurestore_transforms.sources.stream import limit
@@ -65,6 +65,12 @@ def open_head(
         return reader, True
     limit(reader.stream)
     return reader, False
+
+
+def left_in_name(arrival: Arrival, source: Source) -> tuple[str, ...]:
+    """See :func:`featurestore_transforms.sources.reader.left_in_name`."""
+    taken = {partition.name for partition in source.partitions}
+    return tuple(name for name in path_columns(arrival.uri) if name not in taken)
 
 
 def _text_head(

@@ -25,6 +25,25 @@ def path_values(uri: str, partitions: Sequence[Partition]) -> dict[str, pl.Serie
     Raises:
         UnreadableFile: the path does not have one, or it is not of its type.
     """
+    if not partitions:
+        return {}
+    folders = _folders(uri)
+    return {partition.name: _value(partition, folders) for partition in partitions}
+
+
+def path_columns(uri: str) -> tuple[str, ...]:
+    """Names of the columns whose values stand in the path, those of its outermost folder first.
+
+    >>> path_columns("raw/year=2024/day=31/a.csv")
+    ('year', 'day')
+    """
+    try:
+        return tuple(name for name in _folders(uri) if name)
+    except UnreadableFile:
+        return ()
+
+
+def _folders(uri: str) -> dict[str, str]:
     folders: dict[str, str] = {}
     for folder in uri.split("/")[:-1]:
         name, equals, value = folder.partition("=")
@@ -33,7 +52,7 @@ def path_values(uri: str, partitions: Sequence[Partition]) -> dict[str, pl.Serie
                 folders[unquote(name, errors="strict")] = unquote(value, errors="strict")
             except UnicodeDecodeError as error:
                 raise UnreadableFile("file:partition", f"not UTF-8 in the path: {folder!r}") from error
-    return {partition.name: _value(partition, folders) for partition in partitions}
+    return folders
 
 
 def _value(partition: Partition, folders: dict[str, str]) -> pl.Series:

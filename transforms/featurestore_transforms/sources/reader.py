@@ -123,6 +123,13 @@ def open_head(
     return reader, False
 
 
+def left_in_name(arrival: Arrival, source: Source) -> tuple[str, ...]:
+    """Columns that the arrival's name tells, and that the spec does not take; of most kinds of source there are none."""
+    left = getattr(import_module(source_kind(source).reader), "left_in_name", None)
+    names: tuple[str, ...] = () if left is None else left(arrival, source)
+    return names
+
+
 def require_taken(reader: ArrivalReader, columns: Iterable[str]) -> None:
     """Raises UnreadableFile if no table holds values of these columns' types; it says which column, of which type."""
     reasons = [reader.refused[name] for name in columns if name in reader.refused]
