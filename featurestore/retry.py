@@ -48,10 +48,12 @@ def cause_of(failure: Failure) -> Cause:
 
 
 def delay_us(count: int, cause: Cause) -> int:
-    """The wait after the ``count``-th failure: 1 s, 2 s, 4 s … up to a limit.
+    """The wait after the ``count``-th failure: twice as long each time, up to a limit.
 
     >>> [delay_us(n, Cause.OUTSIDE) // SECOND_US for n in (1, 2, 3, 99)]
     [1, 2, 4, 45]
+    >>> [delay_us(n, Cause.WORK) / SECOND_US for n in (1, 2, 3, 99)]
+    [0.2, 0.4, 0.8, 600.0]
     >>> [delay_us(n, Cause.SPEC) // MINUTE_US for n in (1, 2, 99)]
     [10, 20, 360]
     """
@@ -61,6 +63,7 @@ def delay_us(count: int, cause: Cause) -> int:
 
 _WAITS_US = {
     Cause.OUTSIDE: (SECOND_US, 45 * SECOND_US),
-    Cause.WORK: (SECOND_US, 10 * MINUTE_US),
+    # What crashes by itself crashes at once again, and is found by that.
+    Cause.WORK: (SECOND_US // 5, 10 * MINUTE_US),
     Cause.SPEC: (10 * MINUTE_US, 360 * MINUTE_US),
 }

@@ -53,10 +53,14 @@ def laptop_memory(resources: Resources, out_of_memory: int) -> int:
 
 
 class Guard:
-    """While it is entered, the process is ended as soon as it exceeds its limits; :attr:`exceeded` then says how."""
+    """While it is entered, the process is ended as soon as it exceeds its limits; :attr:`exceeded` then says how.
+
+    Time counts anew from :meth:`begun`: what a process takes to start says nothing about the request.
+    """
 
     def __init__(self, pid: int, limits: Limits) -> None:
         self._pid, self._limits = pid, limits
+        self._began_s = time.monotonic()
         self._over = Event()
         self._thread = Thread(target=self._watch, name=f"guard-{pid}", daemon=True)
         self.peak_bytes = 0
@@ -73,11 +77,14 @@ class Guard:
         self._over.set()
         self._thread.join()
 
+    def begun(self) -> None:
+        """The process has begun with the request."""
+        self._began_s = time.monotonic()
+
     def _watch(self) -> None:
-        began_s = time.monotonic()
         while not self._over.wait(_LOOK_S if sys.platform == "linux" else 10 * _LOOK_S):
             self.peak_bytes = max(self.peak_bytes, held_bytes(self._pid))
-            took_s = time.monotonic() - began_s
+            took_s = time.monotonic() - self._began_s
             self.exceeded = self._judge(took_s)
             if self.exceeded is not None:
                 with suppress(ProcessLookupError):

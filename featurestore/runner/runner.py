@@ -233,9 +233,13 @@ class Runner:
 
 
 def _gives_up(attempt: FailureStreak) -> bool:
-    """Whether a drain waits no longer; a search for the file that ends the worker comes to an end by itself."""
-    tries = CRASHES_FROM_OUTSIDE if is_crash(attempt.failure) else TRIES
-    return attempt.count >= tries or not attempt.failure.retryable
+    """Whether a drain waits no longer; a search for the file that ends the worker comes to an end by itself.
+
+    Nothing that is damaged heals within seconds.
+    """
+    failure = attempt.failure
+    tries = CRASHES_FROM_OUTSIDE if is_crash(failure) else TRIES
+    return attempt.count >= tries or not failure.retryable or isinstance(as_error(failure), Damaged)
 
 
 def _digest(accepted: Accepted[Any] | None, before: ResourceStatus | None) -> str:

@@ -72,8 +72,9 @@ class Worker:
         assert process.stdout is not None
         self._stderr.seek(0)
         self._stderr.truncate()
-        kills, heard = kernel_kills(), _Heard(progress)
+        kills = kernel_kills()
         with Guard(process.pid, limits) as guard:
+            heard = _Heard(progress, guard.begun)
             try:
                 process.stdin.write(request.model_dump_json() + "\n")
                 process.stdin.flush()
@@ -165,8 +166,8 @@ class Worker:
 class _Heard:
     """What a process said on its way to an answer."""
 
-    def __init__(self, progress: Callable[[dict[str, Any]], None]) -> None:
-        self._progress = progress
+    def __init__(self, progress: Callable[[dict[str, Any]], None], begun: Callable[[], None]) -> None:
+        self._progress, self._begun = progress, begun
         self.began = False
         self.step = ""
 
@@ -179,6 +180,8 @@ class _Heard:
                 self._progress(said["progress"])
             elif "result" in said or "failure" in said:
                 return said
+            elif "begun" in said:
+                self._begun()
             self.began = self.began or "begun" in said or "progress" in said
         return None
 

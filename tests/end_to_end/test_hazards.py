@@ -55,7 +55,7 @@ SEEN = {
     "abort": ("file:killed", "signal SIGABRT", "hazard.py line 6 in f"),
     "exit": ("file:killed", "exit code 3", "last step"),
     "kill": ("file:killed", "signal SIGKILL", "last step"),
-    "loop": ("file:timeout", "wanted an end within 12 s", "last step"),
+    "loop": ("file:timeout", "wanted an end within 6 s", "last step"),
     "allocate": ("file:killed", "wanted at most 600.0 MiB", "last step"),
 }
 
@@ -113,7 +113,7 @@ class Place:
 @pytest.mark.slow
 @pytest.mark.parametrize("what", sorted(SEEN))
 def test_a_callable_that_one_file_ends_keeps_no_other_file_from_its_commit(tmp_path: Path, what: str) -> None:
-    place = Place(tmp_path, deadline="12s" if what == "loop" else "10m")
+    place = Place(tmp_path, deadline="6s" if what == "loop" else "10m")
     place.arrive(0)
     place.arrive(1, what)
     done = place.command("run", "--once")
