@@ -12,7 +12,6 @@ from pydantic import Field
 
 from featurestore.arrivals.result import BatchResult, PartResult, PieceResult, RebuildResult
 from featurestore.resources.model import Model
-from featurestore.resources.rule import exactly_one
 from featurestore.views.builds import BuildResult, PublishResult
 
 
@@ -62,13 +61,14 @@ class BuildRequest(Model):
 
 
 class PublishRequest(Model):
-    """Bring the online store up to version ``to_version`` of the view's table."""
+    """Bring the online store up to version ``to_version`` of the view's table, which holds ``commit`` of its dataset."""
 
     kind: Literal["publish"] = "publish"
     root: str
     view: str
     digest: str
     to_version: int
+    commit: int
 
 
 class DryRunRequest(Model):
@@ -83,28 +83,6 @@ class DryRunRequest(Model):
     base: str = "/"
     pipeline: dict[str, Any]
     views: tuple[dict[str, Any], ...] = ()
-
-
-class JobRequest(Model):
-    """What one Job in a cluster does: one batch and the views that keep up with it, or one view alone.
-
-    ``number``: run this batch, then bring on the views that :func:`covered` says. ``view``: bring on its build
-    ``digest``: others are made by Jobs of their own, so that what serves does not wait for what is made beside it.
-    ``rebuild``: run for this one the piece that begins with batch ``number``. ``promoted``: put this rebuild in the place
-    of history. ``turn``: which attempt at the batch. ``time_limit_s``: a Job that takes longer ends itself.
-    """
-
-    kind: Literal["job"] = "job"
-    root: str
-    pipeline: str
-    number: int | None = None
-    turn: int = 0
-    view: str | None = None
-    digest: str | None = None
-    rebuild: int | None = None
-    promoted: int | None = None
-    time_limit_s: float | None = None
-    rules = (exactly_one("number", "view", "promoted"),)
 
 
 def covered(build_at: int | None, number: int, before: int | None) -> bool:
@@ -124,6 +102,21 @@ def covered(build_at: int | None, number: int, before: int | None) -> bool:
 Request = BatchRequest | RebuildRequest | PromoteRebuildRequest | BuildRequest | PublishRequest
 """What is done once, and then found done."""
 AnyRequest = Annotated[Request | DryRunRequest, Field(discriminator="kind")]
+
+
+class JobRequest(Model):
+    """What one Job in a cluster is asked to do; ``task`` says it in a person's words.
+
+    After a batch it brings on the views that :func:`covered` says. Asked for a build of a view, or to publish one, it
+    does all for that build that is to be done: others are made by Jobs of their own, so that what serves does not wait for
+    what is made beside it. ``time_limit_s``: a Job that takes longer ends itself.
+    """
+
+    kind: Literal["job"] = "job"
+    pipeline: str
+    task: str
+    request: Annotated[Request, Field(discriminator="kind")]
+    time_limit_s: float | None = None
 
 
 class Progress(Model):

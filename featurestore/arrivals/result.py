@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from featurestore.humanize import count
 from featurestore.resources.model import Model
 
 
@@ -52,6 +53,32 @@ class BatchResult(Model):
         """Whether something was refused, and no row was taken."""
         return bool(self.caught) and self.rows_committed == 0
 
+    @property
+    def what(self) -> str:
+        """One word for machines."""
+        if self.took_nothing:
+            return "BatchRefused"
+        return "BatchPartlyRefused" if self.caught else "BatchCommitted"
+
+    @property
+    def message(self) -> str:
+        """What it came to, for people."""
+        message = f"batch {self.number} is commit {self.dataset_version}: {count(self.rows_committed, 'row')}"
+        if self.rows_quarantined:
+            message += f", {count(self.rows_quarantined, 'row')} in quarantine"
+        if self.files_quarantined:
+            message += f", {count(self.files_quarantined, 'file')} in quarantine"
+        if self.broken:
+            worst = sorted(self.broken.items(), key=lambda item: (-item[1], item[0]))[:3]
+            message += " (" + ", ".join(f"{rule} {number:,} ×" for rule, number in worst) + ")"
+        if self.files_refused:
+            message += (
+                " (" + ", ".join(f"{rule} {n:,} ×" for rule, n in sorted(self.files_refused.items())) + ")"
+            )
+        if self.caught:
+            message += f". See `featurestore quarantine ls {self.pipeline}`"
+        return message
+
 
 class PartResult(Model):
     """Entries ``first`` … ``stop - 1`` of a batch that was halved are read; what they came to is kept for its commit."""
@@ -63,6 +90,17 @@ class PartResult(Model):
     stop: int
     rows_read: int
     finished_us: int
+
+    @property
+    def what(self) -> str:
+        """One word for machines."""
+        return "PartRead"
+
+    @property
+    def message(self) -> str:
+        """What it came to, for people."""
+        files = count(self.stop - self.first, "file")
+        return f"batch {self.number}, halved: {files} read, {count(self.rows_read, 'row')}"
 
 
 class PieceResult(Model):
@@ -82,6 +120,26 @@ class PieceResult(Model):
     files_quarantined: int
     finished_us: int
 
+    @property
+    def what(self) -> str:
+        """One word for machines."""
+        return "PieceRun"
+
+    @property
+    def message(self) -> str:
+        """What it came to, for people."""
+        if self.last < self.first:
+            return f"rebuild {self.rebuild}: batch {self.first}, halved: {count(self.rows_read, 'row')} read"
+        batches = f"batch {self.first}"
+        if self.last > self.first:
+            batches = f"batches {self.first} to {self.last}"
+        message = f"rebuild {self.rebuild}: {batches} again, {count(self.rows, 'row')}"
+        if self.rows_quarantined:
+            message += f", {count(self.rows_quarantined, 'row')} in quarantine"
+        if self.files_quarantined:
+            message += f", {count(self.files_quarantined, 'file')} in quarantine"
+        return message
+
 
 class RebuildResult(Model):
     """A rebuild was promoted: history up to batch ``last`` is what it came to."""
@@ -95,6 +153,25 @@ class RebuildResult(Model):
     open_files: int
     open_rows: int
     finished_us: int
+
+    @property
+    def what(self) -> str:
+        """One word for machines."""
+        return "RebuiltPartlyRefused" if self.open_files or self.open_rows else "Rebuilt"
+
+    @property
+    def message(self) -> str:
+        """What it came to, for people."""
+        message = (
+            f"rebuild {self.rebuild} is promoted, as commit {self.dataset_version}: history up to batch {self.last} "
+            f"is what it came to, {count(self.rows, 'row')}. Views are built anew"
+        )
+        if self.open_files or self.open_rows:
+            parts = [count(n, noun) for n, noun in ((self.open_files, "file"), (self.open_rows, "row")) if n]
+            message += (
+                f". In quarantine: {' and '.join(parts)}, see `featurestore quarantine ls {self.pipeline}`"
+            )
+        return message
 
 
 def is_drift(rule: str) -> bool:

@@ -14,7 +14,7 @@ from rich.text import Text
 from featurestore.errors import NotFound
 from featurestore.humanize import format_time
 from featurestore.printable import printable
-from featurestore.reconcile.steps import Step, describe
+from featurestore.reconcile.steps import Step
 from featurestore.registry.project import Project
 from featurestore.resources import DataPipeline
 from featurestore.runner.journal import Event, Journal
@@ -65,14 +65,14 @@ class Screen:
 
     def begin(self, step: Step) -> None:
         if self._status is not None:
-            self._status.update(Text(describe(step)))
+            self._status.update(Text(step.description))
 
     def progress(self, step: Step, progress: dict[str, Any]) -> None:
         if self._status is not None:
             said = ", ".join(
                 f"{name} {_number(value)}" for name, value in progress.items() if value is not None
             )
-            self._status.update(Text(printable(f"{describe(step)}: {said}")))
+            self._status.update(Text(printable(f"{step.description}: {said}")))
 
     def happened(self, event: Event) -> None:
         self._journal.write(event)

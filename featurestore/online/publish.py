@@ -77,7 +77,12 @@ def publish(
         held = _bring_up(publication, FeatureRows(table, form), now_us, memory_bytes)
         hit("after-publish")
     return PublishResult(
-        view=view, digest=digest, version=held.version, entities=held.entities, finished_us=now_us
+        view=view,
+        digest=digest,
+        version=held.version,
+        commit=request.commit,
+        entities=held.entities,
+        finished_us=now_us,
     )
 
 

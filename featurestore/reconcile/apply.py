@@ -8,15 +8,11 @@ from typing import Protocol
 from featurestore.reconcile.reconcile import reconcile
 from featurestore.reconcile.state import Desired, Observed
 from featurestore.reconcile.steps import (
-    BuildView,
     CloseBatch,
+    EngineStep,
     Plan,
     Promote,
-    PromoteRebuild,
-    Publish,
     Retire,
-    RunBatch,
-    RunPiece,
     Step,
     WriteCheckpoint,
 )
@@ -32,23 +28,11 @@ class Applier(Protocol):
     def close(self, step: CloseBatch) -> bool:
         """Write the manifest of the open batch."""
 
-    def run(self, step: RunBatch) -> bool:
-        """Run a batch."""
-
-    def run_piece(self, step: RunPiece) -> bool:
-        """Run a piece of a rebuild."""
-
-    def promote_rebuild(self, step: PromoteRebuild) -> bool:
-        """Put what a rebuild came to in the place of history."""
+    def run(self, step: EngineStep) -> bool:
+        """Have a data engine do what the step requests."""
 
     def checkpoint(self, step: WriteCheckpoint) -> bool:
         """Sum up the ledger."""
-
-    def build(self, step: BuildView) -> bool:
-        """Bring a build up to its dataset."""
-
-    def publish(self, step: Publish) -> bool:
-        """Bring the online store up to a build."""
 
     def promote(self, step: Promote) -> bool:
         """Let readers read a build."""
@@ -60,24 +44,17 @@ class Applier(Protocol):
 def apply(step: Step, applier: Applier) -> bool:
     """Whether the step was tried."""
     match step:
+        case EngineStep():
+            return applier.run(step)
         case CloseBatch():
             return applier.close(step)
-        case RunBatch():
-            return applier.run(step)
-        case RunPiece():
-            return applier.run_piece(step)
-        case PromoteRebuild():
-            return applier.promote_rebuild(step)
         case WriteCheckpoint():
             return applier.checkpoint(step)
-        case BuildView():
-            return applier.build(step)
-        case Publish():
-            return applier.publish(step)
         case Promote():
             return applier.promote(step)
         case Retire():
             return applier.retire(step)
+    raise AssertionError(f"no applier does {step}")
 
 
 def converge(

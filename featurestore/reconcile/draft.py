@@ -8,7 +8,7 @@ from featurestore.humanize import format_time, sentence
 from featurestore.reconcile.conditions import Condition, ConditionType, false, true, unknown
 from featurestore.reconcile.reasons import Reason
 from featurestore.reconcile.state import Observed
-from featurestore.reconcile.steps import RunPiece, Step, WriteCheckpoint, describe
+from featurestore.reconcile.steps import RunPiece, Step, WriteCheckpoint
 from featurestore.retry import FailureStreak
 
 Explanation = tuple[Reason, str]
@@ -111,7 +111,7 @@ class PlanDraft:
             return true("Progressing", Reason.RUNNING, " ".join(self._running))
         if self._waiting:
             return true("Progressing", Reason.WAITING, " ".join(self._waiting))
-        due = [describe(step) for step in self.steps if not isinstance(step, WriteCheckpoint)]
+        due = [step.description for step in self.steps if not isinstance(step, WriteCheckpoint)]
         if due:
             return true("Progressing", Reason.DUE, f"Next: {', then '.join(due)}.")
         if self._delayed is None and self.blocked is not None:

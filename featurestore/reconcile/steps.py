@@ -5,18 +5,79 @@ Each step may be repeated, by this process or another: what is done already is f
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
+from featurestore.protocol import (
+    BatchRequest,
+    BuildRequest,
+    PromoteRebuildRequest,
+    PublishRequest,
+    RebuildRequest,
+    Request,
+)
 from featurestore.reconcile.conditions import Condition
 from featurestore.retry import FailureStreak
 
+Subject = Literal["pipeline", "view"]
+
 
 @dataclass(frozen=True, slots=True)
-class CloseBatch:
+class Step(ABC):
+    """One thing to do for the resource :attr:`subject`: its kind, as people call it, and its name."""
+
+    @property
+    @abstractmethod
+    def subject(self) -> tuple[Subject, str]: ...
+
+    @property
+    @abstractmethod
+    def key(self) -> str:
+        """Names the step: its failures are counted under it, and what is under way is not planned again."""
+
+    @property
+    @abstractmethod
+    def description(self) -> str:
+        """The step in a person's words.
+
+        >>> RunBatch("flights", 12, "0f").description
+        'run batch 12 of flights'
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStep(Step):
+    """A step that needs a data engine: it says what that is asked."""
+
+    @abstractmethod
+    def request(self, root: str, base: str = "/") -> Request:
+        """``root``: of the storage. ``base``: where relative sources begin."""
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineStep(Step):
+    pipeline: str
+
+    @property
+    def subject(self) -> tuple[Subject, str]:
+        return "pipeline", self.pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class ViewStep(Step):
+    view: str
+
+    @property
+    def subject(self) -> tuple[Subject, str]:
+        return "view", self.view
+
+
+@dataclass(frozen=True, slots=True)
+class CloseBatch(PipelineStep):
     """Write the manifest of batch ``number``: the open batch's arrivals, under this spec."""
 
-    pipeline: str
     number: int
     spec_digest: str
     lookups: tuple[tuple[str, int], ...] = ()
@@ -25,15 +86,18 @@ class CloseBatch:
     def key(self) -> str:
         return f"close/{self.pipeline}/{self.number}/{self.spec_digest}"
 
+    @property
+    def description(self) -> str:
+        return f"close batch {self.number} of {self.pipeline}"
+
 
 @dataclass(frozen=True, slots=True)
-class RunBatch:
+class RunBatch(PipelineStep, EngineStep):
     """Run batch ``number``. ``spec_digest`` is the accepted spec: after a change of it, failures are forgotten.
 
     ``turn``: which attempt at it is due, see :mod:`featurestore.arrivals.isolation`.
     """
 
-    pipeline: str
     number: int
     spec_digest: str
     turn: int = 0
@@ -42,12 +106,18 @@ class RunBatch:
     def key(self) -> str:
         return f"batch/{self.pipeline}/{self.number}/{self.spec_digest}/{self.turn}"
 
+    @property
+    def description(self) -> str:
+        return f"run batch {self.number} of {self.pipeline}"
+
+    def request(self, root: str, base: str = "/") -> Request:
+        return BatchRequest(root=root, base=base, pipeline=self.pipeline, number=self.number, turn=self.turn)
+
 
 @dataclass(frozen=True, slots=True)
-class RunPiece:
+class RunPiece(PipelineStep, EngineStep):
     """Run the piece of a rebuild that begins with batch ``number``. ``turn``: as of a batch."""
 
-    pipeline: str
     rebuild: int
     number: int
     turn: int = 0
@@ -56,12 +126,25 @@ class RunPiece:
     def key(self) -> str:
         return f"piece/{self.pipeline}/{self.rebuild}/{self.number}/{self.turn}"
 
+    @property
+    def description(self) -> str:
+        return f"run batch {self.number} of {self.pipeline} again, for rebuild {self.rebuild}"
+
+    def request(self, root: str, base: str = "/") -> Request:
+        return RebuildRequest(
+            root=root,
+            base=base,
+            pipeline=self.pipeline,
+            rebuild=self.rebuild,
+            number=self.number,
+            turn=self.turn,
+        )
+
 
 @dataclass(frozen=True, slots=True)
-class PromoteRebuild:
+class PromoteRebuild(PipelineStep, EngineStep):
     """Put what a rebuild came to in the place of history. ``last``: the last batch that was committed."""
 
-    pipeline: str
     rebuild: int
     last: int
 
@@ -69,23 +152,31 @@ class PromoteRebuild:
     def key(self) -> str:
         return f"rebuild/{self.pipeline}/{self.rebuild}"
 
+    @property
+    def description(self) -> str:
+        return f"promote rebuild {self.rebuild} of {self.pipeline}"
+
+    def request(self, root: str, base: str = "/") -> Request:
+        return PromoteRebuildRequest(root=root, pipeline=self.pipeline, rebuild=self.rebuild)
+
 
 @dataclass(frozen=True, slots=True)
-class WriteCheckpoint:
+class WriteCheckpoint(PipelineStep):
     """Sum up the arrivals of all batches so far, so that the next start is quick."""
-
-    pipeline: str
 
     @property
     def key(self) -> str:
         return f"checkpoint/{self.pipeline}"
 
+    @property
+    def description(self) -> str:
+        return f"checkpoint the ledger of {self.pipeline}"
+
 
 @dataclass(frozen=True, slots=True)
-class BuildView:
+class BuildView(ViewStep, EngineStep):
     """Bring a build up to version ``to_version`` of the dataset."""
 
-    view: str
     digest: str
     to_version: int
     spec_digest: str
@@ -94,12 +185,18 @@ class BuildView:
     def key(self) -> str:
         return f"build/{self.view}/{self.digest}/{self.spec_digest}"
 
+    @property
+    def description(self) -> str:
+        return f"build {self.view} up to commit {self.to_version} of its dataset"
+
+    def request(self, root: str, base: str = "/") -> Request:
+        return BuildRequest(root=root, view=self.view, digest=self.digest, to_version=self.to_version)
+
 
 @dataclass(frozen=True, slots=True)
-class Publish:
+class Publish(ViewStep, EngineStep):
     """Bring the online store up to version ``to_version`` of the build's table, which holds ``commit`` of the dataset."""
 
-    view: str
     digest: str
     to_version: int
     commit: int
@@ -108,12 +205,24 @@ class Publish:
     def key(self) -> str:
         return f"publish/{self.view}/{self.digest}"
 
+    @property
+    def description(self) -> str:
+        return f"publish commit {self.commit} of {self.view}"
+
+    def request(self, root: str, base: str = "/") -> Request:
+        return PublishRequest(
+            root=root,
+            view=self.view,
+            digest=self.digest,
+            to_version=self.to_version,
+            commit=self.commit,
+        )
+
 
 @dataclass(frozen=True, slots=True)
-class Promote:
+class Promote(ViewStep):
     """Let readers read this build, as this resource describes it."""
 
-    view: str
     digest: str
     spec_digest: str
 
@@ -121,30 +230,24 @@ class Promote:
     def key(self) -> str:
         return f"promote/{self.view}/{self.digest}/{self.spec_digest}"
 
+    @property
+    def description(self) -> str:
+        return f"let {self.view} be read from build {self.digest}"
+
 
 @dataclass(frozen=True, slots=True)
-class Retire:
+class Retire(ViewStep):
     """Remove a build from the online store: nothing reads it any more."""
 
-    view: str
     digest: str
 
     @property
     def key(self) -> str:
         return f"retire/{self.view}/{self.digest}"
 
-
-Step = (
-    CloseBatch
-    | RunBatch
-    | RunPiece
-    | PromoteRebuild
-    | WriteCheckpoint
-    | BuildView
-    | Publish
-    | Promote
-    | Retire
-)
+    @property
+    def description(self) -> str:
+        return f"remove build {self.digest} of {self.view} from the online store"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,30 +263,3 @@ class Plan:
     pipelines: Mapping[str, tuple[Condition, ...]]
     views: Mapping[str, tuple[Condition, ...]]
     failing: Mapping[str, FailureStreak]
-
-
-def describe(step: Step) -> str:
-    """The step in a person's words.
-
-    >>> describe(RunBatch("flights", 12, "0f"))
-    'run batch 12 of flights'
-    """
-    match step:
-        case CloseBatch():
-            return f"close batch {step.number} of {step.pipeline}"
-        case RunBatch():
-            return f"run batch {step.number} of {step.pipeline}"
-        case RunPiece():
-            return f"run batch {step.number} of {step.pipeline} again, for rebuild {step.rebuild}"
-        case PromoteRebuild():
-            return f"promote rebuild {step.rebuild} of {step.pipeline}"
-        case WriteCheckpoint():
-            return f"checkpoint the ledger of {step.pipeline}"
-        case BuildView():
-            return f"build {step.view} up to commit {step.to_version} of its dataset"
-        case Publish():
-            return f"publish commit {step.commit} of {step.view}"
-        case Promote():
-            return f"let {step.view} be read from build {step.digest}"
-        case Retire():
-            return f"remove build {step.digest} of {step.view} from the online store"

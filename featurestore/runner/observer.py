@@ -16,6 +16,7 @@ from featurestore.online.index import OnlineIndex, open_index
 from featurestore.online.versions import OnlineVersion
 from featurestore.reconcile.observe import OnlineVersions, observe_pipeline, observe_view
 from featurestore.reconcile.state import Desired, Observed, ObservedPipeline, ObservedView
+from featurestore.reconcile.steps import EngineStep
 from featurestore.registry.project import Project
 from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline, FeatureStoreSpec, FeatureView
@@ -119,17 +120,17 @@ class Observer:
         most = self._desired.pipelines[pipeline].resource.spec.resources.memory_limit
         return most is not None and limits.memory_bytes is not None and limits.memory_bytes < most
 
-    def pipeline_limits(self, pipeline: str) -> Limits:
-        """What a step for a pipeline may take that reads no file."""
-        spec = self._desired.pipelines[pipeline].resource.spec
-        return Limits(laptop_memory(spec.resources, 0), spec.job.active_deadline.total_seconds())
-
-    def limits(self, view: str) -> Limits:
-        """What a step for a view may take."""
-        spec = self._desired.views[view].resource.spec
-        source = self._desired.pipelines.get(spec.source.pipeline)
+    def limits(self, step: EngineStep) -> Limits:
+        """What a step may take that reads no file: as its resource says; for how long, as the pipeline says."""
+        subject, name = step.subject
+        if subject == "pipeline":
+            resources, pipeline = self._desired.pipelines[name].resource.spec.resources, name
+        else:
+            view = self._desired.views[name].resource.spec
+            resources, pipeline = view.resources, view.source.pipeline
+        source = self._desired.pipelines.get(pipeline)
         limit_s = source.resource.spec.job.active_deadline.total_seconds() if source else None
-        return Limits(laptop_memory(spec.resources, 0), limit_s)
+        return Limits(laptop_memory(resources, 0), limit_s)
 
     def index(self) -> OnlineIndex:
         """The index of the online store of the FeatureStore as accepted now.

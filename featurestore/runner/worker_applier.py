@@ -11,34 +11,23 @@ from featurestore.arrivals.result import BatchResult, RebuildResult
 from featurestore.errors import Conflict, Crash, OutOfMemory, foreseen
 from featurestore.failpoint import hit
 from featurestore.failure import as_failure
-from featurestore.protocol import (
-    BatchRequest,
-    BuildRequest,
-    EngineResult,
-    PromoteRebuildRequest,
-    PublishRequest,
-    RebuildRequest,
-    Request,
-)
+from featurestore.protocol import EngineResult
 from featurestore.reconcile.steps import (
-    BuildView,
     CloseBatch,
+    EngineStep,
     Promote,
-    PromoteRebuild,
-    Publish,
     Retire,
     RunBatch,
     RunPiece,
     Step,
     WriteCheckpoint,
-    describe,
 )
 from featurestore.registry.project import Project
 from featurestore.retry import FailureStreak
 from featurestore.runner.guard import Limits
 from featurestore.runner.listener import Listener
 from featurestore.runner.observer import Observer
-from featurestore.runner.outcome import StepOutcome, failure_event, outcome_event, subject_of
+from featurestore.runner.outcome import StepOutcome, failure_event, outcome_event
 from featurestore.runner.worker import Worker
 from featurestore.views.builds import ActiveBuild, promote
 
@@ -71,35 +60,11 @@ class WorkerApplier:
     def close(self, step: CloseBatch) -> bool:
         return self._try(step, lambda: self._close(step))
 
-    def run(self, step: RunBatch) -> bool:
+    def run(self, step: EngineStep) -> bool:
         return self._try(step, lambda: self._run(step))
-
-    def run_piece(self, step: RunPiece) -> bool:
-        return self._try(step, lambda: self._run_piece(step))
-
-    def promote_rebuild(self, step: PromoteRebuild) -> bool:
-        request = PromoteRebuildRequest(root=self._storage.root, pipeline=step.pipeline, rebuild=step.rebuild)
-
-        def ask() -> EngineResult:
-            limits = self._observer.pipeline_limits(step.pipeline)
-            return self._worker.run(request, lambda progress: self._listener.progress(step, progress), limits)
-
-        return self._try(step, ask)
 
     def checkpoint(self, step: WriteCheckpoint) -> bool:
         return self._try(step, self._observer.ledger(step.pipeline).checkpoint)
-
-    def build(self, step: BuildView) -> bool:
-        root = self._storage.root
-        return self._ask(
-            step, BuildRequest(root=root, view=step.view, digest=step.digest, to_version=step.to_version)
-        )
-
-    def publish(self, step: Publish) -> bool:
-        root = self._storage.root
-        return self._ask(
-            step, PublishRequest(root=root, view=step.view, digest=step.digest, to_version=step.to_version)
-        )
 
     def promote(self, step: Promote) -> bool:
         active = ActiveBuild(step.digest, step.spec_digest)
@@ -114,23 +79,24 @@ class WorkerApplier:
             raise Conflict("the open batch is gone", where=step.pipeline)
         return backlog.close(step.number, step.spec_digest, self._clock(), step.lookups)
 
-    def _run(self, step: RunBatch) -> EngineResult:
+    def _run(self, step: EngineStep) -> EngineResult:
+        match step:
+            case RunBatch():
+                return self._run_batch(step)
+            case RunPiece():
+                return self._run_piece(step)
+        return self._ask(step, self._observer.limits(step))
+
+    def _run_batch(self, step: RunBatch) -> EngineResult:
         """Run the batch, or the part of it that is due; a crash is recorded, and decides what is attempted next."""
         ledger = self._observer.ledger(step.pipeline)
         isolation = ledger.isolation(step.number)
-        request = BatchRequest(
-            root=self._storage.root,
-            base=self._folder,
-            pipeline=step.pipeline,
-            number=step.number,
-            turn=step.turn,
-        )
 
         def record(crash: Crash, limits: Limits) -> None:
             if isolation.turn == step.turn and isolation.first < isolation.stop:
                 ledger.try_trial(step.number, step.turn, self._trial(step, isolation, crash, limits))
 
-        return self._guarded(step, request, step.number, isolation, record)
+        return self._guarded(step, step.number, isolation, record)
 
     def _run_piece(self, step: RunPiece) -> EngineResult:
         """Run the piece; a crash is recorded of the batch that it had come to."""
@@ -138,14 +104,6 @@ class WorkerApplier:
         at = ledger.rebuild_progress()
         if at is None or at.due is None:
             raise Conflict("this rebuild needs nothing to be run any more")
-        request = RebuildRequest(
-            root=self._storage.root,
-            base=self._folder,
-            pipeline=step.pipeline,
-            rebuild=step.rebuild,
-            number=step.number,
-            turn=step.turn,
-        )
 
         def record(crash: Crash, limits: Limits) -> None:
             now = ledger.rebuild_progress()
@@ -158,19 +116,18 @@ class WorkerApplier:
                 trial = self._trial(step, isolation, crash, limits)
                 ledger.rebuilds.trials(step.rebuild).append(now.due, isolation.turn, trial)
 
-        return self._guarded(step, request, at.due, at.isolation, record)
+        return self._guarded(step, at.due, at.isolation, record)
 
     def _guarded(
         self,
         step: RunBatch | RunPiece,
-        request: Request,
         number: int,
         isolation: Isolation,
         record: Callable[[Crash, Limits], None],
     ) -> EngineResult:
         limits = self._observer.batch_limits(step.pipeline, number, isolation)
         try:
-            return self._worker.run(request, lambda progress: self._listener.progress(step, progress), limits)
+            return self._ask(step, limits)
         except Crash as crash:
             hit("before-crash")
             record(crash, limits)
@@ -188,12 +145,9 @@ class WorkerApplier:
             wants_memory=grows,
         )
 
-    def _ask(self, step: BuildView | Publish, request: Request) -> bool:
-        def ask() -> EngineResult:
-            limits = self._observer.limits(step.view)
-            return self._worker.run(request, lambda progress: self._listener.progress(step, progress), limits)
-
-        return self._try(step, ask)
+    def _ask(self, step: EngineStep, limits: Limits) -> EngineResult:
+        request = step.request(self._storage.root, self._folder)
+        return self._worker.run(request, lambda progress: self._listener.progress(step, progress), limits)
 
     def _try(self, step: Step, do: Callable[[], StepOutcome]) -> bool:
         """True: whatever came of it, another look shows what is to be done next."""
@@ -210,7 +164,7 @@ class WorkerApplier:
             before = self.attempts.get(step.key)
             attempt = FailureStreak.after(before, self._clock(), as_failure(foreseen(error)))
             self.attempts[step.key] = attempt
-            self._listener.happened(failure_event(f"could not {describe(step)}", *subject_of(step), attempt))
+            self._listener.happened(failure_event(f"could not {step.description}", *step.subject, attempt))
         else:
             self.attempts.pop(step.key, None)
             if isinstance(outcome, BatchResult) and outcome.files_quarantined:

@@ -14,6 +14,7 @@ from featurestore.arrivals.ledger import Ledger
 from featurestore.digest import canonical_json
 from featurestore.errors import NotFound
 from featurestore.failpoint import hit
+from featurestore.humanize import count
 from featurestore.registry.registry import Accepted, Registry
 from featurestore.resources.feature_view import FeatureView
 from featurestore.resources.model import Model
@@ -45,16 +46,44 @@ class BuildResult(Model):
     took_us: int = 0
     finished_us: int
 
+    @property
+    def what(self) -> str:
+        """One word for machines."""
+        if not self.rows_quarantined:
+            return "Built"
+        return "BuildPartlyRefused" if self.rows else "BuildRefused"
+
+    @property
+    def message(self) -> str:
+        """What it came to, for people."""
+        message = f"offline commit {self.source_version}: {count(self.rows, 'row')}"
+        if self.rows_quarantined:
+            rows = count(self.rows_quarantined, "row")
+            message += f", {rows} in quarantine. See `featurestore quarantine ls {self.view}`"
+        return message
+
 
 class PublishResult(Model):
-    """What the online store holds: version ``version`` of the build ``digest``."""
+    """What the online store holds: version ``version`` of the build ``digest``, which is ``commit`` of the dataset."""
 
     kind: Literal["publish"] = "publish"
     view: str
     digest: str
     version: int
+    commit: int
     entities: int
     finished_us: int
+
+    @property
+    def what(self) -> str:
+        """One word for machines."""
+        return "Published" if self.entities else "PublishedNothing"
+
+    @property
+    def message(self) -> str:
+        """What it came to, for people."""
+        entities = "entity" if self.entities == 1 else "entities"
+        return f"online commit {self.commit}: {self.entities:,} {entities}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,7 +126,13 @@ class Place:
         digest = build_digest(spec, Ledger(self.storage, spec.source.pipeline).uid())
         build = read_build(self.storage, name, digest)
         assert build is not None
-        request = PublishRequest(root=self.storage.root, view=name, digest=digest, to_version=build.version)
+        request = PublishRequest(
+            root=self.storage.root,
+            view=name,
+            digest=digest,
+            to_version=build.version,
+            commit=build.source_version,
+        )
         run_publish(self.storage, request, self.clock.us)
 
     def promote(self, name: str) -> None:

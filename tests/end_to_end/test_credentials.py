@@ -17,6 +17,7 @@ import polars as pl
 import pytest
 import storage_server
 from cluster.binaries import MissingError
+from job_request import batch_job
 from unavailable import unavailable
 
 from featurestore.arrivals.backlog import Backlog
@@ -24,7 +25,6 @@ from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.manifest import Manifest
 from featurestore.arrivals.source_kinds import open_source
 from featurestore.failure import Failure
-from featurestore.protocol import JobRequest
 from featurestore.registry.registry import Registry
 from featurestore.resources import DataPipeline, FeatureStore, FeatureView
 from featurestore.storage.filesystem import filesystem
@@ -117,7 +117,7 @@ class Accounts:
 
     def job(self, number: int, **environ: str) -> subprocess.CompletedProcess[str]:
         """A Job's pod: the store's keys as they are, and what else is said."""
-        request = JobRequest(root=ROOT, pipeline="events", number=number)
+        request = batch_job(ROOT, "events", number)
         more = {"FEATURESTORE_TERMINATION_LOG": str(self.log), **self.store, **self.redis, **environ}
         return _python("-m", "featurestore_transforms", "--job", request.model_dump_json(), **more)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from job_request import job_request
 
 import featurestore
 from featurestore.arrivals.files.listing import find_arrival
@@ -21,6 +22,7 @@ from featurestore.arrivals.manifest import Entry, Manifest
 from featurestore.failure import Failure
 from featurestore.online.index import OnlineIndex, open_index
 from featurestore.protocol import JobRequest
+from featurestore.reconcile.steps import BuildView, RunBatch
 from featurestore.registry.registry import Registry
 from featurestore.resources import DataPipeline, FeatureStore, FeatureView
 from featurestore.resources.outputs import build_digest
@@ -60,6 +62,7 @@ class Site:
         self.ledger = Ledger(self.storage, NAME)
         self.environment: dict[str, str] = {}
         self._digest = ""
+        self._builds: dict[str, str] = {}
         self.registry.accept(FeatureStore.model_validate({"metadata": {"name": "default"}, "spec": STORE}))
         self.pipeline()
 
@@ -72,7 +75,8 @@ class Site:
         """Accept a view; the digest of its build."""
         resource = FeatureView.model_validate({"metadata": {"name": name}, "spec": {**VIEW, **spec}})
         self.registry.accept(resource)
-        return build_digest(resource.spec, self.ledger.uid())
+        digest = self._builds[name] = build_digest(resource.spec, self.ledger.uid())
+        return digest
 
     def arrive(self, name: str, values: Mapping[str, int]) -> int:
         """A file with one row for each thing arrives; the number of the batch that takes it."""
@@ -117,7 +121,13 @@ class Site:
         )
 
     def job(self, *, number: int | None = None, view: str | None = None, **environment: str) -> Ended:
-        request = JobRequest(root=self.storage.root, pipeline=NAME, number=number, view=view)
+        """A batch runs; or a view is brought on."""
+        step = (
+            RunBatch(NAME, number, self._digest)
+            if number is not None
+            else BuildView(str(view), self._builds.get(str(view), "none"), 1, self._digest)
+        )
+        request = job_request(step, self.storage.root, NAME)
         return self.end(self.start(request, **environment))
 
     def serving(self, view: str) -> ActiveBuild | None:

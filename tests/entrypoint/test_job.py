@@ -28,11 +28,11 @@ def test_one_job_brings_a_file_all_the_way_to_readers(site: Any) -> None:
     assert site.online("things", "a", "b", "c") == [1, 2, None]
     assert (ended.result["kind"], ended.result["rowsCommitted"]) == ("batch", 2)
     said = [
-        "runs batch 1 of events",
+        "run batch 1 of events",
         "batch 1 is commit 1: 2 rows",
         "build things up to commit 1 of its dataset",
-        "things has 2 rows offline",
-        "things has 2 entities online",
+        "things: offline commit 1: 2 rows",
+        "things: online commit 1: 2 entities",
         "done",
     ]
     places = [ended.log.find(words) for words in said]

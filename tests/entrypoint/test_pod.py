@@ -10,9 +10,9 @@ import pytest
 from eventually import eventually
 from hypothesis import given
 from hypothesis import strategies as st
+from job_request import batch_job
 
 from featurestore.failure import Failure
-from featurestore.protocol import JobRequest
 from featurestore_transforms.entrypoint.pod import termination_message
 
 # A function that is busy in the engine for minutes, without ever coming back to Python.
@@ -37,7 +37,7 @@ def test_a_pod_that_is_told_to_end_ends_at_once_also_in_the_midst_of_a_query_and
     (site.folder / "mine.py").write_text(BUSY)
     (site.folder / "busy").touch()
     site.pipeline(**PYTHON)
-    request = JobRequest(root=site.storage.root, pipeline="events", number=site.arrive("1", {"a": 1}))
+    request = batch_job(site.storage.root, "events", site.arrive("1", {"a": 1}))
     process = site.start(request)
     eventually((site.folder / "begun").exists, timeout_s=120)
     process.send_signal(signal.SIGTERM)
@@ -71,7 +71,7 @@ def test_a_function_that_is_not_installed_fails_the_job_for_good_and_says_that_t
 
 def test_storage_that_does_not_answer_is_worth_another_attempt(site: Any) -> None:
     (site.folder / "file").touch()
-    request = JobRequest(root=str(site.folder / "file"), pipeline="events", number=1)
+    request = batch_job(str(site.folder / "file"), "events", 1)
     ended = site.end(site.start(request))
     assert (ended.code, ended.failure.type, ended.failure.retryable) == (75, "StorageError", True)
 

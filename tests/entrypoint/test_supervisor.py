@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from eventually import eventually
+from job_request import batch_job
 
 from featurestore.protocol import JobRequest
 
@@ -29,7 +30,7 @@ def begin(site: Any, what: str, time_limit_s: float | None = None) -> JobRequest
     (site.folder / "what").write_text(what)
     site.pipeline(transforms=[{"python": {"callable": "hazard:f"}}])
     number = site.arrive("1", {"a": 1})
-    return JobRequest(root=site.storage.root, pipeline="events", number=number, time_limit_s=time_limit_s)
+    return batch_job(site.storage.root, "events", number, time_limit_s)
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,7 @@ class View:
             view=self.name,
             digest=self.digest,
             to_version=self.version if to_version is None else to_version,
+            commit=1,
         )
         return run_publish(self.storage, request, now)
 

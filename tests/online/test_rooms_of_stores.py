@@ -43,7 +43,11 @@ def test_a_store_of_an_unknown_room_holds_what_the_join_says(
 
     def bring_up(now_us: int) -> None:
         request = PublishRequest(
-            root=things.storage.root, view="things", digest=things.digest, to_version=things.version
+            root=things.storage.root,
+            view="things",
+            digest=things.digest,
+            to_version=things.version,
+            commit=1,
         )
         publish(things.storage, online, request, Form.of(things.spec), now_us)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from job_request import batch_job
+
 from featurestore.protocol import JobRequest
 from featurestore.reconcile.steps import BuildView, RunBatch
 from featurestore.registry.registry import Accepted
@@ -56,8 +58,8 @@ def test_the_pod_is_asked_to_do_exactly_the_batch() -> None:
     manifest = job(BATCH, FIRST, pipeline(), OWNER, PLACE)
     flag, text = container(manifest)["args"]
     assert flag == "--job"
-    assert JobRequest.model_validate_json(text) == JobRequest(
-        root="s3://features/prod", pipeline="flights", number=12, turn=0, time_limit_s=3600
+    assert JobRequest.model_validate_json(text) == batch_job(
+        "s3://features/prod", "flights", 12, time_limit_s=3600
     )
 
 

@@ -13,7 +13,7 @@ from featurestore.arrivals.manifest import Entry, Manifest
 from featurestore.arrivals.rebuild import Rebuild, RebuildProgress, RebuiltBatch
 from featurestore.failure import Failure
 from featurestore.protocol import JobRequest
-from featurestore.reconcile.steps import PromoteRebuild, RunBatch, RunPiece
+from featurestore.reconcile.steps import EngineStep, PromoteRebuild, RunBatch, RunPiece
 from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline
 from featurestore.retry import FailureStreak
@@ -33,7 +33,6 @@ from featurestore_operator.jobs.job_manifest import (
     Attempt,
     JobContext,
     Owner,
-    Work,
     job,
 )
 from featurestore_operator.jobs.job_outcome import Failed, JobOutcome, Running
@@ -82,7 +81,7 @@ def progress(ledger: Ledger) -> RebuildProgress:
     return found
 
 
-def manifest(work: Work) -> dict[str, Any]:
+def manifest(work: EngineStep) -> dict[str, Any]:
     source = {"uri": "s3://raw/*.parquet", "format": "Parquet"}
     pipeline = DataPipeline.model_validate({"metadata": {"name": "flights"}, "spec": {"source": source}})
     attempt, place = (
@@ -163,12 +162,17 @@ def test_a_request_before_the_first_batch_is_closed_asks_for_nothing(tmp_path: P
 
 def test_a_job_of_a_rebuild_is_no_job_of_a_batch_and_is_asked_for_exactly_its_part() -> None:
     for work, asked in (
-        (RunPiece("flights", 2, 5, 1), {"number": 5, "turn": 1, "rebuild": 2}),
-        (PromoteRebuild("flights", 2, 9), {"promoted": 2}),
+        (RunPiece("flights", 2, 5, 1), {"kind": "rebuild", "number": 5, "turn": 1, "rebuild": 2}),
+        (PromoteRebuild("flights", 2, 9), {"kind": "promoteRebuild", "rebuild": 2}),
     ):
         made = manifest(work)
         labels = made["metadata"]["labels"]
         assert (labels[REBUILD_LABEL], BATCH in labels) == ("2", False)
         _, text = made["spec"]["template"]["spec"]["containers"][0]["args"]
-        request = JobRequest.model_validate_json(text).model_dump(exclude_defaults=True)
-        assert request == {"root": "s3://f", "pipeline": "flights", "time_limit_s": 3600, **asked}
+        request = JobRequest.model_validate_json(text)
+        assert (request.pipeline, request.time_limit_s) == ("flights", 3600)
+        assert request.request.model_dump(exclude={"base"}) == {
+            "root": "s3://f",
+            "pipeline": "flights",
+            **asked,
+        }

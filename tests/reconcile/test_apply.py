@@ -11,20 +11,20 @@ from featurestore.reconcile.state import Desired
 from featurestore.reconcile.steps import (
     BuildView,
     CloseBatch,
+    EngineStep,
     Promote,
+    PromoteRebuild,
     Publish,
     Retire,
     RunBatch,
+    RunPiece,
     Step,
     WriteCheckpoint,
 )
 
 STEPS: dict[str, Step] = {
     "close": CloseBatch("flights", 1, "spec"),
-    "run": RunBatch("flights", 1, "spec"),
     "checkpoint": WriteCheckpoint("flights"),
-    "build": BuildView("delays", "digest", 1, "spec"),
-    "publish": Publish("delays", "digest", 1, 1),
     "promote": Promote("delays", "digest", "spec"),
     "retire": Retire("delays", "digest"),
 }
@@ -49,6 +49,15 @@ class InWorld:
         return do
 
 
+ENGINE_STEPS = [
+    RunBatch("flights", 1, "spec"),
+    RunPiece("flights", 1, 1),
+    PromoteRebuild("flights", 1, 1),
+    BuildView("delays", "digest", 1, "spec"),
+    Publish("delays", "digest", 1, 1),
+]
+
+
 def run(world: Any, applier: Any, rounds: int = 20) -> Any:
     desired = Desired(world.pipelines, world.views, draining=True)
     return converge(desired, lambda: world.observed, applier, lambda: world.now_us, rounds)
@@ -61,13 +70,23 @@ def test_each_step_is_handed_to_the_method_of_its_kind(name: str) -> None:
     assert applier.called == [(name, STEPS[name])]
 
 
+@pytest.mark.parametrize("step", ENGINE_STEPS, ids=lambda step: type(step).__name__)
+def test_each_step_of_a_data_engine_is_handed_to_the_method_that_runs_it_and_says_what_it_asks(
+    step: EngineStep,
+) -> None:
+    applier: Any = InWorld(None)
+    assert apply(step, applier)
+    assert applier.called == [("run", step)]
+    assert step.request("s3://f").root == "s3://f"
+
+
 def test_it_looks_again_until_nothing_is_left_to_be_done(
     world: Any, make_pipeline: Any, make_view: Any
 ) -> None:
     world.accept(make_pipeline(), make_view()).arrive("flights")
     applier = InWorld(world)
     assert run(world, applier).steps == ()
-    assert [name for name, _ in applier.called] == ["close", "run", "build", "publish", "promote"]
+    assert [type(step) for _, step in applier.called] == [CloseBatch, RunBatch, BuildView, Publish, Promote]
 
 
 def test_it_ends_at_once_where_every_step_is_left_to_others(world: Any, make_pipeline: Any) -> None:

@@ -10,11 +10,9 @@ from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.rebuild import RebuildProgress
 from featurestore.errors import Conflict
 from featurestore.reconcile.steps import (
-    BuildView,
     CloseBatch,
+    EngineStep,
     Promote,
-    PromoteRebuild,
-    Publish,
     Retire,
     RunBatch,
     RunPiece,
@@ -25,7 +23,7 @@ from featurestore.resources import DataPipeline
 from featurestore.retry import FailureStreak
 from featurestore.views.builds import ActiveBuild, promote
 from featurestore_operator.jobs.attempts import JobAttempts
-from featurestore_operator.jobs.job_manifest import Owner, Work
+from featurestore_operator.jobs.job_manifest import Owner
 from featurestore_operator.jobs.launcher import Launcher
 from featurestore_operator.jobs.memory import Learned
 from featurestore_operator.namespaces.open_store import OpenStore
@@ -69,46 +67,19 @@ class JobApplier:
             return False
         return True
 
-    def run(self, step: RunBatch) -> bool:
-        if self._ledger is None:
-            return False
-        ledger = self._ledger
-        return self._start(
-            step,
-            lambda: ledger.manifest(step.number).size_bytes,
-            lambda: ledger.isolation(step.number).out_of_memory,
-        )
-
-    def run_piece(self, step: RunPiece) -> bool:
-        if self._ledger is None:
-            return False
-        progress = self._ledger.rebuild_progress()
-        if progress is None or progress.due != step.number:
-            return True
-        return self._start(
-            step, lambda: self._piece_bytes(progress, step.number), lambda: progress.isolation.out_of_memory
-        )
-
-    def promote_rebuild(self, step: PromoteRebuild) -> bool:
+    def run(self, step: EngineStep) -> bool:
+        match step:
+            case RunBatch():
+                return self._run_batch(step)
+            case RunPiece():
+                return self._run_piece(step)
         return self._start(step)
-
-    def _piece_bytes(self, progress: RebuildProgress, number: int) -> int:
-        """Of the largest batch that the Job may come to: they are run one after the other."""
-        assert self._ledger is not None
-        last = next((last for first, last in progress.rebuild.pieces if first <= number <= last), number)
-        return max(self._ledger.manifest(n).size_bytes for n in range(number, last + 1))
 
     def checkpoint(self, step: WriteCheckpoint) -> bool:
         if self._ledger is None:
             return False
         self._ledger.checkpoint()
         return True
-
-    def build(self, step: BuildView) -> bool:
-        return self._start(step)
-
-    def publish(self, step: Publish) -> bool:
-        return self._start(step)
 
     def promote(self, step: Promote) -> bool:
         promote(self._store.storage, step.view, ActiveBuild(step.digest, step.spec_digest))
@@ -118,8 +89,34 @@ class JobApplier:
         self._store.index.delete(step.view, step.digest)
         return True
 
+    def _run_batch(self, step: RunBatch) -> bool:
+        if self._ledger is None:
+            return False
+        ledger = self._ledger
+        return self._start(
+            step,
+            lambda: ledger.manifest(step.number).size_bytes,
+            lambda: ledger.isolation(step.number).out_of_memory,
+        )
+
+    def _run_piece(self, step: RunPiece) -> bool:
+        if self._ledger is None:
+            return False
+        progress = self._ledger.rebuild_progress()
+        if progress is None or progress.due != step.number:
+            return True
+        return self._start(
+            step, lambda: self._piece_bytes(progress, step.number), lambda: progress.isolation.out_of_memory
+        )
+
+    def _piece_bytes(self, progress: RebuildProgress, number: int) -> int:
+        """Of the largest batch that the Job may come to: they are run one after the other."""
+        assert self._ledger is not None
+        last = next((last for first, last in progress.rebuild.pieces if first <= number <= last), number)
+        return max(self._ledger.manifest(n).size_bytes for n in range(number, last + 1))
+
     def _start(
-        self, work: Work, bytes_in: Callable[[], int] = lambda: 0, killed: Callable[[], int] = lambda: 0
+        self, work: EngineStep, bytes_in: Callable[[], int] = lambda: 0, killed: Callable[[], int] = lambda: 0
     ) -> bool:
         """Have the work done by a Job, or note the failure after which it is not due yet.
 

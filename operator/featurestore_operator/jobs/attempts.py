@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from featurestore.reconcile.steps import EngineStep
+from featurestore.resources.kinds import KINDS
 from featurestore.retry import FailureStreak
-from featurestore_operator.jobs.job_manifest import WORK, Work, work_digest
+from featurestore_operator.jobs.job_manifest import WORK, work_digest
 from featurestore_operator.jobs.job_outcome import (
     Failed,
     JobOutcome,
@@ -18,7 +20,6 @@ from featurestore_operator.jobs.job_outcome import (
     lost,
     step_of,
 )
-from featurestore_operator.kube.api_resources import PIPELINE_LABEL, VIEW_LABEL
 from featurestore_operator.kube.object_key import Key
 
 
@@ -57,12 +58,11 @@ class JobAttempt:
 
     @property
     def subject(self) -> Key:
-        """The pipeline or the view that it works for."""
+        """The resource that it works for: what is made of a pipeline stands after it in the table of kinds."""
         metadata = self.job["metadata"]
-        view = metadata["labels"].get(VIEW_LABEL)
-        if view is not None:
-            return Key("FeatureView", metadata["namespace"], view)
-        return Key("DataPipeline", metadata["namespace"], metadata["labels"][PIPELINE_LABEL])
+        labels = metadata["labels"]
+        kind = [kind for kind in KINDS.values() if kind.label in labels][-1]
+        return Key(kind.name, metadata["namespace"], labels[kind.label])
 
     @property
     def outcome_label(self) -> str:
@@ -105,7 +105,7 @@ class JobAttempts:
         """Step key to the sentence that says what its Job waits for."""
         return self._under_way(waiting=True)
 
-    def due(self, work: Work, now_us: int) -> NextAttempt | FailureStreak:
+    def due(self, work: EngineStep, now_us: int) -> NextAttempt | FailureStreak:
         """The next attempt at work that no Job does now; or the failure after which it is not due yet."""
         named = work_digest(work)
         exact = [record for record in self.all if annotation(record.job, WORK) == named]

@@ -13,11 +13,12 @@ from typing import Any
 
 from featurestore.digest import digest
 from featurestore.protocol import JobRequest
-from featurestore.reconcile.steps import BuildView, PromoteRebuild, Publish, RunBatch, RunPiece
+from featurestore.reconcile.steps import EngineStep, PromoteRebuild, RunBatch, RunPiece
 from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline
+from featurestore.resources.kinds import KINDS
 from featurestore_operator.jobs.memory import MemoryRequest
-from featurestore_operator.kube.api_resources import MANAGED, PIPELINE_LABEL, VIEW_LABEL
+from featurestore_operator.kube.api_resources import MANAGED, PIPELINE_LABEL
 
 BATCH = "featurestore.dev/batch"
 REBUILD_LABEL = "featurestore.dev/rebuild"
@@ -34,9 +35,6 @@ PERMANENT = (2, 3, 5)
 CONTAINER = "job"
 START_S = 60
 """How long a pod may take to find its node and its image, on top of the time for its work."""
-
-Work = RunBatch | RunPiece | PromoteRebuild | BuildView | Publish
-"""Steps that need a data engine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +72,7 @@ class Owner:
 
 
 def job(
-    work: Work, attempt: Attempt, pipeline: Accepted[DataPipeline], owner: Owner, place: JobContext
+    work: EngineStep, attempt: Attempt, pipeline: Accepted[DataPipeline], owner: Owner, place: JobContext
 ) -> dict[str, Any]:
     """The Job that does this work."""
     spec = pipeline.resource.spec
@@ -140,7 +138,7 @@ def job(
     }
 
 
-def job_name(work: Work, attempt: Attempt, owner: Owner) -> str:
+def job_name(work: EngineStep, attempt: Attempt, owner: Owner) -> str:
     """The Job's name, at most 63 characters: whose, which, and a digest of everything that would make it another Job."""
     match work:
         case RunBatch():
@@ -161,38 +159,28 @@ def job_name(work: Work, attempt: Attempt, owner: Owner) -> str:
     return owner.name[: 63 - len(tail)].rstrip("-.") + tail
 
 
-def work_digest(work: Work) -> str:
+def work_digest(work: EngineStep) -> str:
     """Names the work: another version to build up to is other work, though the same step."""
     return digest([type(work).__name__, asdict(work)])
 
 
-def _labels(work: Work, pipeline: Accepted[DataPipeline]) -> dict[str, str]:
+def _labels(work: EngineStep, pipeline: Accepted[DataPipeline]) -> dict[str, str]:
     labels = {PIPELINE_LABEL: pipeline.resource.metadata.name}
     if isinstance(work, RunBatch):
         return {**labels, BATCH: str(work.number)}
     if isinstance(work, RunPiece | PromoteRebuild):
         return {**labels, REBUILD_LABEL: str(work.rebuild)}
-    return {**labels, VIEW_LABEL: work.view}
+    noun, name = work.subject
+    return {**labels, next(kind.label for kind in KINDS.values() if kind.noun == noun): name}
 
 
-def _request(work: Work, pipeline: Accepted[DataPipeline], place: JobContext) -> str:
-    asked: dict[str, Any]
-    match work:
-        case RunBatch():
-            asked = {"number": work.number, "turn": work.turn}
-        case RunPiece():
-            asked = {"number": work.number, "turn": work.turn, "rebuild": work.rebuild}
-        case PromoteRebuild():
-            asked = {"promoted": work.rebuild}
-        case BuildView() | Publish():
-            asked = {"view": work.view, "digest": work.digest}
-    request = JobRequest(
-        root=place.root,
+def _request(work: EngineStep, pipeline: Accepted[DataPipeline], place: JobContext) -> str:
+    return JobRequest(
         pipeline=pipeline.resource.metadata.name,
+        task=work.description,
+        request=work.request(place.root),
         time_limit_s=pipeline.resource.spec.job.active_deadline.total_seconds(),
-        **asked,
-    )
-    return request.model_dump_json()
+    ).model_dump_json()
 
 
 def _pod(

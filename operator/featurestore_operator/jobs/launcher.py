@@ -8,12 +8,13 @@ from typing import Any
 
 from featurestore.errors import Conflict, SpecError
 from featurestore.failure import as_failure
+from featurestore.reconcile.steps import EngineStep
 from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline
 from featurestore.retry import FailureStreak
 from featurestore_operator.informer.cache import Cache
 from featurestore_operator.jobs.attempts import JobAttempt, JobAttempts, NextAttempt
-from featurestore_operator.jobs.job_manifest import SPEC, Attempt, JobContext, Owner, Work, job
+from featurestore_operator.jobs.job_manifest import SPEC, Attempt, JobContext, Owner, job
 from featurestore_operator.jobs.job_outcome import annotation, job_outcome
 from featurestore_operator.jobs.memory import Learned, memory
 from featurestore_operator.kube.api import Api, Exists
@@ -48,7 +49,7 @@ class Launcher:
 
     def start(
         self,
-        work: Work,
+        work: EngineStep,
         due: NextAttempt,
         pipeline: Accepted[DataPipeline],
         owner: Owner,

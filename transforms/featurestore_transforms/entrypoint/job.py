@@ -14,11 +14,18 @@ from featurestore.errors import FeatureStoreError, NotFound, StorageError
 from featurestore.failure import as_failure
 from featurestore.online.index import OnlineIndex, open_index
 from featurestore.online.versions import OnlineVersion
-from featurestore.protocol import EngineResult, JobRequest, Progress, covered
+from featurestore.protocol import (
+    BatchRequest,
+    BuildRequest,
+    EngineResult,
+    JobRequest,
+    Progress,
+    PublishRequest,
+    covered,
+)
 from featurestore.reconcile.apply import converge
 from featurestore.reconcile.observe import OnlineVersions, observe_pipeline, observe_view
 from featurestore.reconcile.state import Desired, Observed
-from featurestore.reconcile.steps import PromoteRebuild, RunPiece
 from featurestore.registry.registry import Accepted, Registry
 from featurestore.resources import FeatureView
 from featurestore.retry import FailureStreak
@@ -26,13 +33,8 @@ from featurestore.storage import paths
 from featurestore.storage.objects import Storage
 from featurestore.timestamps import current_us
 from featurestore.views.builds import BuildResult, read_build, wanted_build
-from featurestore_transforms.entrypoint.engine_applier import (
-    EngineApplier,
-    Say,
-    promote_one_rebuild,
-    run_one_batch,
-    run_one_piece,
-)
+from featurestore_transforms.entrypoint.engine import run
+from featurestore_transforms.entrypoint.engine_applier import EngineApplier, Say
 
 _ROUNDS = 20
 """A view is done long before this: build, publish, promote, retire."""
@@ -48,29 +50,24 @@ def run_job(
     Raises:
         FeatureStoreError: the batch failed; or, of a Job for one view, the view.
     """
-    registry = Registry(storage)
-    if request.view is not None:
-        accepted = registry.current(FeatureView, request.view)
+    registry, asked = Registry(storage), request.request
+    if isinstance(asked, BuildRequest | PublishRequest):
+        accepted = registry.current(FeatureView, asked.view)
         if accepted is None:
-            raise NotFound(f"no view {request.view!r}", where=storage.root, hint="It was deleted meanwhile")
-        return _Views(storage, registry, request.pipeline, say, progress).bring_on(accepted, request.digest)
-    if request.promoted is not None:
-        last = Ledger(storage, request.pipeline).committed_batch()
-        return promote_one_rebuild(storage, PromoteRebuild(request.pipeline, request.promoted, last), say)
-    assert request.number is not None
-    if request.rebuild is not None:
-        piece = RunPiece(request.pipeline, request.rebuild, request.number, request.turn)
-        return run_one_piece(storage, piece, say, progress)
-    result = run_one_batch(storage, request.pipeline, request.number, request.turn, say, progress)
-    if isinstance(result, PartResult):
+            raise NotFound(f"no view {asked.view!r}", where=storage.root, hint="It was deleted meanwhile")
+        return _Views(storage, registry, request.pipeline, say, progress).bring_on(accepted, asked.digest)
+    say(request.task)
+    result = run(storage, asked, progress)
+    say(result.message)
+    if not isinstance(asked, BatchRequest) or isinstance(result, PartResult):
         return result
     views = _Views(storage, registry, request.pipeline, say, progress)
-    before = views.before(request.number)
+    before = views.before(asked.number)
     for name, accepted in registry.all(FeatureView).items():
         if accepted.resource.spec.source.pipeline != request.pipeline:
             continue
         try:
-            if covered(views.build_at(accepted), request.number, before):
+            if covered(views.build_at(accepted), asked.number, before):
                 views.bring_on(accepted)
         except FeatureStoreError as error:
             say(f"{name} is left to a Job of its own: {error}")

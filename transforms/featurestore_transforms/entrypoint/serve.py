@@ -12,28 +12,16 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable
 from typing import TextIO
 
 from pydantic import TypeAdapter, ValidationError
 
-from featurestore.arrivals.dry_run_result import DryRunResult
 from featurestore.errors import RequestError, foreseen
 from featurestore.failure import as_failure
-from featurestore.protocol import (
-    AnyRequest,
-    BatchRequest,
-    BuildRequest,
-    DryRunRequest,
-    EngineResult,
-    Progress,
-    PromoteRebuildRequest,
-    PublishRequest,
-    RebuildRequest,
-)
+from featurestore.protocol import AnyRequest, Progress
 from featurestore.storage.objects import Storage
-from featurestore.timestamps import current_us
 from featurestore_transforms.batch.peak import forget_peak
+from featurestore_transforms.entrypoint.engine import run
 
 _REQUEST: TypeAdapter[AnyRequest] = TypeAdapter(AnyRequest)
 _BETWEEN_S = 0.1
@@ -73,7 +61,8 @@ def answer(request: str, answers: TextIO) -> int:
     try:
         asked = _parse(request)
         answers.write('{"begun": true}\n')
-        result = run(asked, progress)
+        forget_peak()
+        result = run(Storage(asked.root), asked, progress)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - panics of engines and exits of callables are answers, too
@@ -84,41 +73,6 @@ def answer(request: str, answers: TextIO) -> int:
         return known.exit_code
     answers.write(f'{{"result": {result.model_dump_json(by_alias=True)}}}\n')
     return 0
-
-
-def run(request: AnyRequest, progress: Callable[[Progress], None]) -> EngineResult | DryRunResult:
-    """What the request asks for.
-
-    Raises:
-        FeatureStoreError: it could not be done.
-    """
-    storage = Storage(request.root)
-    forget_peak()
-    match request:
-        case BatchRequest():
-            from featurestore_transforms.batch.batch import run_batch
-
-            return run_batch(storage, request, progress)
-        case RebuildRequest():
-            from featurestore_transforms.batch.rebuilding import run_piece
-
-            return run_piece(storage, request, progress)
-        case PromoteRebuildRequest():
-            from featurestore_transforms.batch.promotion import promote_rebuild
-
-            return promote_rebuild(storage, request)
-        case BuildRequest():
-            from featurestore_transforms.views.build import run_build
-
-            return run_build(storage, request, progress)
-        case PublishRequest():
-            from featurestore.online.publish import run_publish
-
-            return run_publish(storage, request, current_us())
-        case DryRunRequest():
-            from featurestore_transforms.entrypoint.dry_run import dry_run
-
-            return dry_run(storage, request, progress)
 
 
 def _parse(text: str) -> AnyRequest:

@@ -1,0 +1,67 @@
+"""The data engine: what each request comes to. What a request does not need is not loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import overload
+
+from featurestore.arrivals.dry_run_result import DryRunResult
+from featurestore.protocol import (
+    AnyRequest,
+    BatchRequest,
+    BuildRequest,
+    DryRunRequest,
+    EngineResult,
+    Progress,
+    PromoteRebuildRequest,
+    PublishRequest,
+    RebuildRequest,
+    Request,
+)
+from featurestore.storage.objects import Storage
+from featurestore.timestamps import current_us
+
+
+@overload
+def run(storage: Storage, request: Request, progress: Callable[[Progress], None]) -> EngineResult: ...
+
+
+@overload
+def run(
+    storage: Storage, request: AnyRequest, progress: Callable[[Progress], None]
+) -> EngineResult | DryRunResult: ...
+
+
+def run(
+    storage: Storage, request: AnyRequest, progress: Callable[[Progress], None]
+) -> EngineResult | DryRunResult:
+    """What the request asks for.
+
+    Raises:
+        FeatureStoreError: it could not be done.
+    """
+    match request:
+        case BatchRequest():
+            from featurestore_transforms.batch.batch import run_batch
+
+            return run_batch(storage, request, progress)
+        case RebuildRequest():
+            from featurestore_transforms.batch.rebuilding import run_piece
+
+            return run_piece(storage, request, progress)
+        case PromoteRebuildRequest():
+            from featurestore_transforms.batch.promotion import promote_rebuild
+
+            return promote_rebuild(storage, request)
+        case BuildRequest():
+            from featurestore_transforms.views.build import run_build
+
+            return run_build(storage, request, progress)
+        case PublishRequest():
+            from featurestore.online.publish import run_publish
+
+            return run_publish(storage, request, current_us())
+        case DryRunRequest():
+            from featurestore_transforms.entrypoint.dry_run import dry_run
+
+            return dry_run(storage, request, progress)
