@@ -91,7 +91,7 @@ def manifest(work: EngineStep) -> dict[str, Any]:
     return job(work, attempt, Accepted("0f", pipeline), Owner("DataPipeline", "flights", "u"), place)
 
 
-def jobs(*pairs: tuple[Work, JobOutcome]) -> JobAttempts:
+def jobs(*pairs: tuple[EngineStep, JobOutcome]) -> JobAttempts:
     """The first is the oldest."""
     found = [JobAttempt(manifest(work), outcome) for work, outcome in pairs]
     for second, each in enumerate(found):
