@@ -14,13 +14,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featurestore.client.resolution import Resolution, ViewRead, changed, resolve
-from featurestore.errors import RequestError, StorageError, TransientError, did_you_mean
+from featurestore.client.feature_reader import FeatureReader
+from featurestore.client.resolution import Resolution, resolve
+from featurestore.errors import RequestError, TransientError, did_you_mean
 from featurestore.humanize import format_time
 from featurestore.registry.project import Project, open_project
 from featurestore.resources import FeatureView
@@ -31,19 +31,20 @@ from featurestore.resources.quantity import format_duration
 from featurestore.storage import paths
 from featurestore.timestamps import SECOND_US, current_us, from_us
 from featurestore.views.builds import BuildResult, read_active_build, read_build
-from featurestore.views.feature_query import FeatureQuery, FeatureValues
+from featurestore.views.feature_query import FeatureQuery
 from featurestore.views.served import ServedViews
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from featurestore.client.answers import Answer
     from featurestore.client.features import Features
     from featurestore.online.backends import OnlineStore
 
 
 _POLL_S = 0.05
-_POINTER_AGE_S = 1.0
-"""How long an online read trusts what it saw of a view's pointers: storage is slower than an online store."""
+_READERS = 64
+"""Lists of features that the calls of a store keep a prepared reader of."""
 
 
 def connect(uri_or_folder: str | Path | None = None) -> Store:
@@ -57,19 +58,6 @@ def connect(uri_or_folder: str | Path | None = None) -> Store:
         StorageError: storage did not answer.
     """
     return Store(open_project(uri_or_folder, os.environ, Path.cwd()))
-
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """``timestamp_column``: None to read the present. ``index``: of the pandas frame that was given."""
-
-    table: pa.Table
-    features: str | Sequence[str]
-    resolution: Resolution
-    timestamp_column: str | None
-    full_feature_names: bool
-    include_event_timestamps: bool
-    index: Any
 
 
 class Store:
@@ -90,6 +78,7 @@ class Store:
         self._clock_us, self._sleep = clock_us, sleep
         self._views = ServedViews(project.storage)
         self._opened: OnlineStore | None = None
+        self._readers: dict[object, FeatureReader] = {}
 
     def get_features(
         self,
@@ -117,33 +106,27 @@ class Store:
             RequestError: a join key is missing or of the wrong type, a time is not one, names clash.
             StorageError: storage or the online store did not answer.
         """
-        from featurestore.client.frames import index_times, read_frame
+        from featurestore.client.frames import index_times, read_frame, typed_if_empty
         from featurestore.client.times import request_time_column
 
         table = read_frame(entities)
-        # The present is what most requests without a timestamp_column are about, and asked for most often.
-        resolution = self._resolve(features, _POINTER_AGE_S if timestamp_column is None else 0.0)
         if timestamp_column is None:
-            event_times = {read.view.spec.timestamp_field for read in resolution.reads}
+            reads = self._reader(features, full_feature_names).resolution().reads
+            event_times = {read.view.spec.timestamp_field for read in reads}
             timestamp_column = request_time_column(table, event_times, index_times(entities, event_times))
-            if timestamp_column is not None:
-                resolution = self._resolve(features, 0.0)
-        if as_of is not None and timestamp_column is None:
-            raise RequestError(
-                "as_of needs a timestamp_column",
-                where="get_features",
-                hint="Without one the online store is read, which knows the present only",
-            )
-        request = _Request(
-            table,
-            features,
-            resolution,
-            timestamp_column,
-            full_feature_names,
-            include_event_timestamps,
-            _index(entities),
-        )
-        return self._answer(request, as_of)
+        if timestamp_column is None:
+            if as_of is not None:
+                raise RequestError(
+                    "as_of needs a timestamp_column",
+                    where="get_features",
+                    hint="Without one the online store is read, which knows the present only",
+                )
+            return self._now(features, entities, table, full_feature_names, include_event_timestamps)
+        resolution = resolve(features, self._views.get)
+        table = typed_if_empty(table, resolution.key_types, timestamp_column)
+        names = resolution.names(table.column_names, full_feature_names)
+        answer = self._then(resolution, names, table, timestamp_column, as_of)
+        return self._features(entities, table, answer, include_event_timestamps, timestamp_column)
 
     def get_historical_features(
         self,
@@ -161,16 +144,14 @@ class Store:
         from featurestore.client.times import historical_time_column
 
         table = read_frame(entity_df)
-        request = _Request(
-            table,
+        column = historical_time_column(table)
+        return self.get_features(
             features,
-            self._resolve(features, 0.0),
-            historical_time_column(table),
-            full_feature_names,
-            include_event_timestamps,
-            _index(entity_df),
+            entity_df,
+            timestamp_column=column,
+            full_feature_names=full_feature_names,
+            include_event_timestamps=include_event_timestamps,
         )
-        return self._answer(request, None)
 
     def get_online_features(
         self,
@@ -183,16 +164,37 @@ class Store:
         """Feast's signature: :meth:`get_features` as of now, whatever columns the entities have."""
         from featurestore.client.frames import read_frame
 
-        request = _Request(
-            read_frame(entity_rows),
+        table = read_frame(entity_rows)
+        return self._now(features, entity_rows, table, full_feature_names, include_event_timestamps)
+
+    def reader(
+        self,
+        features: str | Sequence[str],
+        *,
+        full_feature_names: bool = False,
+        timeout: float | None = None,
+    ) -> FeatureReader:
+        """A prepared read of these features, for inference: names, types and connections are resolved once.
+
+        ``features``, ``full_feature_names``: as in :meth:`get_features`. ``timeout``: seconds that the online store may
+        take for each answer.
+
+        Raises:
+            NotFound: a view or feature is unknown.
+            RequestError: a name is malformed, names clash, or a view is not published online.
+            StorageError: storage did not answer.
+        """
+        reader = FeatureReader(
+            self._views,
+            self._online_store,
             features,
-            self._resolve(features, _POINTER_AGE_S),
-            None,
-            full_feature_names,
-            include_event_timestamps,
-            _index(entity_rows),
+            full_feature_names=full_feature_names,
+            timeout_s=timeout,
+            clock_us=self._clock_us,
+            is_local=self._storage.is_local,
         )
-        return self._answer(request, None)
+        reader.prepare()
+        return reader
 
     def list_views(self) -> list[str]:
         """Names of the views that are accepted, sorted."""
@@ -269,48 +271,80 @@ class Store:
                 )
             self._sleep(_POLL_S)
 
-    def _resolve(self, features: object, max_age_s: float) -> Resolution:
-        """What is to be read for a request, of the views as they were served at most so long ago."""
-        return resolve(features, lambda name: self._views.get(name, max_age_s))
+    def _reader(self, features: object, full_feature_names: bool) -> FeatureReader:
+        """The reader of these features that earlier calls have prepared, or another one."""
+        names = tuple(features) if isinstance(features, list | tuple) else features
+        known = (names, full_feature_names)
+        try:
+            reader = self._readers.get(known)
+        except TypeError:  # not names at all: resolving them says what is wrong
+            reader = None
+        if reader is None:
+            reader = FeatureReader(
+                self._views,
+                self._online_store,
+                names,
+                full_feature_names=full_feature_names,
+                clock_us=self._clock_us,
+                is_local=self._storage.is_local,
+            )
+            reader.resolution()
+            if len(self._readers) >= _READERS:
+                self._readers.clear()
+            self._readers[known] = reader
+        return reader
 
-    def _answer(self, request: _Request, as_of: datetime | date | str | None) -> Features:
-        import pyarrow as pa
-
-        from featurestore.client.features import Features
+    def _now(
+        self,
+        features: object,
+        entities: Any,
+        table: pa.Table,
+        full_feature_names: bool,
+        include_event_timestamps: bool,
+    ) -> Features:
+        """What the online store answers."""
         from featurestore.client.frames import typed_if_empty
 
-        resolution, timestamp_column = request.resolution, request.timestamp_column
-        table = typed_if_empty(request.table, resolution.key_types, timestamp_column)
-        names = resolution.names(table.column_names, request.full_feature_names)
-        answers = (
-            self._now(request, table)
-            if timestamp_column is None
-            else self._then(resolution.reads, table, timestamp_column, as_of)
-        )
-        found = [
-            (name, answers[column.place], column.output.name)
-            for name, column in zip(names, resolution.columns, strict=True)
-        ]
+        reader = self._reader(features, full_feature_names)
+        plain = isinstance(entities, dict | list) and table.num_rows
+        resolution, answer = reader.answer(entities if plain else table)
+        table = typed_if_empty(table, resolution.key_types, None)
+        resolution.names(table.column_names, full_feature_names)
+        return self._features(entities, table, answer, include_event_timestamps, None)
+
+    def _features(
+        self,
+        entities: Any,
+        table: pa.Table,
+        answer: Answer,
+        include_event_timestamps: bool,
+        timestamp_column: str | None,
+    ) -> Features:
+        from featurestore.client.features import Features
+        from featurestore.client.frames import is_pandas
+
         return Features(
             table,
-            pa.table({name: values.columns[output] for name, values, output in found}),
-            {name: values.statuses[output] for name, values, output in found},
-            {name: values.event_times for name, values, _ in found},
-            include_event_timestamps=request.include_event_timestamps,
+            answer,
+            include_event_timestamps=include_event_timestamps,
             timestamp_column=timestamp_column,
-            index=request.index,
+            index=entities.index if is_pandas(entities) else None,
         )
 
     def _then(
         self,
-        reads: Sequence[ViewRead],
+        resolution: Resolution,
+        names: Sequence[str],
         table: pa.Table,
         timestamp_column: str,
         as_of: datetime | date | str | None,
-    ) -> list[FeatureValues]:
-        """What the offline store answers for the times in a column, for each read."""
+    ) -> Answer:
+        """What the offline store answers for the times in a column."""
+        from featurestore.client.answers import Answer
+        from featurestore.client.entity_rows import key_table
         from featurestore.client.times import microseconds, moment
         from featurestore.offline.join import Times, point_in_time
+        from featurestore.views.value_column import ArrowColumn, event_time_column
 
         if timestamp_column not in table.column_names:
             raise RequestError(
@@ -322,31 +356,19 @@ class Store:
             )
         times_us, is_asked = microseconds(table.column(timestamp_column), timestamp_column)
         times = Times(times_us, is_asked, None if as_of is None else moment(as_of, "as_of"))
-        return [point_in_time(self._storage, lookup, times) for lookup in _lookups(reads, table)]
-
-    def _now(self, request: _Request, table: pa.Table) -> list[FeatureValues]:
-        """What the online store answers for now, for each read."""
-        reads = request.resolution.reads
-        for read in reads:
-            if read.view.spec.online.enabled is OnlineEnabled.NEVER:
-                raise RequestError(
-                    f"the view {read.view.name!r} is not published online",
-                    where="features",
-                    hint="Pass a timestamp_column to read it offline, or set its online.enabled to Always",
-                )
-        try:
-            return self._read_online(reads, table)
-        except StorageError:
-            # A build that was replaced may be deleted while its pointer is still young enough to go by.
-            self._views.forget()
-            renewed = self._resolve(request.features, _POINTER_AGE_S).reads
-            if not changed(reads, renewed):
-                raise
-            return self._read_online(renewed, table)
-
-    def _read_online(self, reads: Sequence[ViewRead], table: pa.Table) -> list[FeatureValues]:
-        found = self._online_store().read_many(_lookups(reads, table), self._clock_us())
-        return list(found)
+        found = []
+        for read in resolution.reads:
+            view, keys = read.view, key_table(read, table)
+            query = FeatureQuery(view.name, view.spec, view.digest, read.outputs, keys)
+            found.append(point_in_time(self._storage, query, times))
+        event_times = [event_time_column(values) for values in found]
+        columns, of_columns = {}, {}
+        for name, column in zip(names, resolution.columns, strict=True):
+            values, output = found[column.place], column.output
+            statuses = values.statuses[output.name]
+            columns[name] = ArrowColumn(output.type, values.columns[output.name], statuses)
+            of_columns[name] = event_times[column.place]
+        return Answer(columns, of_columns, {}, table.num_rows)
 
     def _online_store(self) -> OnlineStore:
         if self._opened is None:
@@ -372,36 +394,6 @@ class Store:
             return build
         held = self._online_store().index.version(view, serving.digest)
         return build if held is not None and held.version >= build.version else None
-
-
-def _lookups(reads: Sequence[ViewRead], table: pa.Table) -> list[FeatureQuery]:
-    """Each read with the keys of the entities."""
-    return [
-        FeatureQuery(read.view.name, read.view.spec, read.view.digest, read.outputs, _entities(read, table))
-        for read in reads
-    ]
-
-
-def _index(entities: Any) -> Any:
-    """The index of a pandas frame, else None."""
-    from featurestore.client.frames import is_pandas
-
-    return entities.index if is_pandas(entities) else None
-
-
-def _entities(read: ViewRead, table: pa.Table) -> pa.Table:
-    """``table[<join keys>]`` in their declared types."""
-    import pyarrow as pa
-
-    from featurestore.client.frames import key_column
-
-    keys = read.view.spec.entity.join_keys
-    return pa.table(
-        {
-            key.name: key_column(table, column, key.type, read.view.name)
-            for key, column in zip(keys, read.keys, strict=True)
-        }
-    )
 
 
 def _time(time_us: int | None) -> str | None:

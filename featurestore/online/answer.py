@@ -8,10 +8,10 @@ import pyarrow as pa
 
 from featurestore.arrays import Ints, Statuses
 from featurestore.online.entities import Section, Stored
-from featurestore.online.layout import EVENT_US, EVENTS, ROWS, TILES, Form
+from featurestore.online.layout import EVENT_US, EVENTS, ROWS, TILES
+from featurestore.online.reading import OnlineQuery
 from featurestore.resources.outputs import Output
-from featurestore.timestamps import duration_us
-from featurestore.views.feature_query import FeatureQuery, FeatureValues
+from featurestore.views.feature_query import FeatureValues
 from featurestore.views.schema import TIMESTAMP
 from featurestore.views.value_status import Status, with_nulls
 from featurestore.windows.intervals import entity_spans, first_not_before
@@ -21,15 +21,16 @@ from featurestore.windows.window import evaluate
 Answered = tuple[pa.Array, Statuses]
 
 
-def answer(form: Form, lookup: FeatureQuery, stored: Stored, place: Ints, now_us: int) -> FeatureValues:
+def answer(query: OnlineQuery, stored: Stored, place: Ints, now_us: int) -> FeatureValues:
     """Values and statuses of the asked outputs, one per requested entity and in the order of the request.
 
     ``place``: of each requested entity in ``stored``, −1 for one that is not kept. Of ``stored`` only what
-    :meth:`Form.needed` names is looked at. A clock that is behind the publisher's reads as of publish time.
+    :meth:`featurestore.online.layout.Form.needed` names is looked at. A clock that is behind the publisher's reads
+    as of publish time.
     """
-    reading = _Reading(form, lookup, stored, place, np.maximum(stored.published_us, now_us))
+    reading = _Reading(query, stored, place, np.maximum(stored.published_us, now_us))
     found: dict[str, Answered] = {}
-    for output in lookup.outputs:
+    for output in query.outputs:
         found[output.name] = reading.newest(output) if output.window_us is None else reading.window(output)
     return FeatureValues(
         {name: value for name, (value, _) in found.items()},
@@ -41,8 +42,8 @@ def answer(form: Form, lookup: FeatureQuery, stored: Stored, place: Ints, now_us
 class _Reading:
     """``at_us``: the time to read each entity at."""
 
-    def __init__(self, form: Form, lookup: FeatureQuery, stored: Stored, place: Ints, at_us: Ints) -> None:
-        self._form, self._stored, self._place, self._at_us = form, stored, place, at_us
+    def __init__(self, query: OnlineQuery, stored: Stored, place: Ints, at_us: Ints) -> None:
+        self._form, self._stored, self._place, self._at_us = query.form, stored, place, at_us
         self._entity = np.arange(len(stored), dtype=np.int32)
         self._rows = stored.sections[ROWS]
         time_us = self._rows.integers(EVENT_US)
@@ -50,9 +51,9 @@ class _Reading:
         self._row = first_not_before(time_us, low, high, at_us + 1) - 1
         known = self._row >= low
         fresh = known.copy()
-        if lookup.spec.ttl is not None and len(time_us):
+        if query.ttl_us is not None and len(time_us):
             age_us = at_us - time_us[np.where(known, self._row, 0)]
-            fresh &= age_us <= duration_us(lookup.spec.ttl)
+            fresh &= age_us <= query.ttl_us
         self._windowed = self._asked(known, known)
         self._newest = self._asked(known, fresh)
         self._time_us = time_us

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from featurestore.resources.feature_store import FeatureStoreSpec
 from featurestore.storage.objects import Storage
-from featurestore.views.feature_query import FeatureQuery, FeatureValues
 
 if TYPE_CHECKING:
     from featurestore.online.index import OnlineIndex
     from featurestore.online.layout import Form
     from featurestore.online.publication import Publication
+    from featurestore.online.reading import OnlineQuery, OnlineReader
 
 
 class Inspection(NamedTuple):
@@ -39,12 +39,8 @@ class OnlineStore(Protocol):
     Everything raises StorageError if the store does not answer. Safe to use from several threads.
     """
 
-    def read_many(self, lookups: Sequence[FeatureQuery], now_us: int) -> list[FeatureValues]:
-        """What each of the views answers now, in one round trip. ``now_us``: UTC microseconds.
-
-        Raises:
-            StorageError: the store does not hold a view; this is never read as "no such entity".
-        """
+    def reader(self, queries: Sequence[OnlineQuery], timeout_s: float | None = None) -> OnlineReader:
+        """What reads these outputs, again and again. ``timeout_s``: how long the store may take to answer."""
         ...
 
     @property

@@ -10,8 +10,11 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from featurestore.client.answers import Answer
 from featurestore.client.features import Features
 from featurestore.errors import RequestError
+from featurestore.resources.value import ColumnType
+from featurestore.views.value_column import ArrowColumn, ListColumn, NumberColumn
 from featurestore.views.value_status import Status
 
 BIG = 2**53 + 1
@@ -27,10 +30,16 @@ def result(rows: int = 3) -> Features:
         }
     ).slice(0, rows)
     codes = [Status.PRESENT, Status.NULL_VALUE, Status.NOT_FOUND] * rows
-    statuses = {name: np.array(codes[:rows], np.uint8) for name in features.column_names}
+    statuses = np.array(codes[:rows], np.uint8)
     times = pa.array([datetime(2013, 1, 1, tzinfo=UTC), None, None] * rows, pa.timestamp("us", "UTC"))
     times = times.slice(0, rows)
-    return Features(entities, features, statuses, dict.fromkeys(features.column_names, times))
+    kinds = {"n": ColumnType.INT64, "late": ColumnType.BOOL, "at": ColumnType.TIMESTAMP}
+    columns = {
+        name: ArrowColumn(kind, features.column(name).combine_chunks(), statuses)
+        for name, kind in kinds.items()
+    }
+    event_times = ArrowColumn(ColumnType.TIMESTAMP, times, statuses)
+    return Features(entities, Answer(columns, dict.fromkeys(columns, event_times), {}, rows))
 
 
 def test_every_form_holds_the_same_values_and_integers_stay_integers() -> None:
@@ -74,9 +83,7 @@ def test_other_libraries_take_a_result_as_it_is() -> None:
 def test_a_result_shows_itself_as_a_table_with_the_reason_of_each_null() -> None:
     table = Features(
         pa.table({"tailnum": ["N14228", "N0"]}),
-        pa.table({"last_arr_delay": pa.array([12.0, None])}),
-        {"last_arr_delay": np.array([Status.PRESENT, Status.NOT_FOUND], np.uint8)},
-        {},
+        Answer({"last_arr_delay": ListColumn(ColumnType.FLOAT64, [12.0, None], [1, 3])}, {}, {}, 2),
     )
     assert repr(table).splitlines() == [
         "tailnum    last_arr_delay",
@@ -88,8 +95,9 @@ def test_a_result_shows_itself_as_a_table_with_the_reason_of_each_null() -> None
 
 
 def test_a_large_result_shows_its_beginning_and_says_what_is_left_out() -> None:
-    wide = pa.table({f"f{n}": [0] * 1234 for n in range(14)})
-    shown = repr(Features(pa.table({"text": ["x" * 100] * 1234}), wide, {}, {}))
+    zeros = NumberColumn(ColumnType.INT64, np.zeros(1234, np.int64), np.ones(1234, np.uint8))
+    wide = Answer({f"f{n}": zeros for n in range(14)}, {}, {}, 1234)
+    shown = repr(Features(pa.table({"text": ["x" * 100] * 1234}), wide))
     assert shown.endswith("[1,234 rows, 1,224 of them not shown; columns not shown: f11, f12, f13]")
     assert len(shown.splitlines()) == 13
     assert "x" * 35 + "…" in shown

@@ -15,7 +15,9 @@ import pytest
 from featurestore.arrivals.ledger import Ledger
 from featurestore.offline.join import Times, point_in_time
 from featurestore.online.backends import OnlineStore, open_online
+from featurestore.online.entity_keys import key_texts
 from featurestore.online.publish import run_publish
+from featurestore.online.reading import OnlineQuery, OnlineValues
 from featurestore.protocol import PublishRequest
 from featurestore.registry.registry import Registry
 from featurestore.resources import FeatureStore, FeatureView
@@ -25,6 +27,7 @@ from featurestore.storage import paths
 from featurestore.storage.delta import Table
 from featurestore.storage.objects import Storage
 from featurestore.views.builds import PublishResult
+from featurestore.views.value_column import ArrowColumn, event_time_column
 from featurestore.views.feature_query import FeatureQuery, FeatureValues
 from featurestore.views.schema import arrow_type, view_schema
 from featurestore.views.value_status import Status
@@ -101,38 +104,54 @@ class View:
     def version(self) -> int:
         return Table.create(self.storage, self.path, view_schema(self.spec)).version
 
-    def lookup(self, keys: Sequence[tuple[Any, ...]], names: Sequence[str] | None = None) -> FeatureQuery:
-        entities = pa.table(
+    def keys(self, keys: Sequence[tuple[Any, ...]]) -> pa.Table:
+        return pa.table(
             {
                 key.name: pa.array([each[n] for each in keys], arrow_type(key.type))
                 for n, key in enumerate(self.spec.entity.join_keys)
             }
         )
+
+    def query(self, names: Sequence[str] | None = None) -> OnlineQuery:
         asked = [output for output in outputs(self.spec) if names is None or output.name in names]
-        return FeatureQuery(self.name, self.spec, self.digest, asked, entities)
+        return OnlineQuery(self.name, self.spec, self.digest, tuple(asked))
 
     def read(self, keys: Sequence[tuple[Any, ...]], now: int, names: Sequence[str] | None = None) -> Answer:
-        """Output name to the value and status of each entity, online."""
-        [looked] = self.online.read_many([self.lookup(keys, names)], now)
-        return self.shown(looked)
+        """Output name to the value and status of each entity, online: one by one, and as one of many."""
+        reader, texts = self.online.reader([self.query(names)]), key_texts(self.keys(keys)).to_pylist()
+        few, many = [self.shown_online(*reader.read([texts * n], now), len(keys)) for n in (1, 30)]
+        assert repr(few) == repr(many)
+        return few
 
     def join(self, keys: Sequence[tuple[Any, ...]], times: Sequence[int]) -> list[Answer]:
         """The same from the offline store, for each of the times."""
         asked = [key for _ in times for key in keys]
         at = Times(np.repeat(np.array(times, np.int64), len(keys)), np.ones(len(asked), np.bool_))
-        shown = self.shown(point_in_time(self.storage, self.lookup(asked), at))
+        query = FeatureQuery(self.name, self.spec, self.digest, outputs(self.spec), self.keys(asked))
+        shown = self.shown(point_in_time(self.storage, query, at))
         starts = range(0, len(asked), len(keys))
         return [{name: each[start : start + len(keys)] for name, each in shown.items()} for start in starts]
 
     def shown(self, looked: FeatureValues) -> Answer:
-        types = {output.name: arrow_type(output.type) for output in outputs(self.spec)}
-        for name, column in looked.columns.items():
-            assert column.type == types[name]
-        times = [(time, "") for time in looked.event_times.to_pylist()]
-        return {"event time": times} | {
-            name: list(zip(column.to_pylist(), [str(Status(s)) for s in looked.statuses[name]], strict=True))
+        kinds = {output.name: output.type for output in outputs(self.spec)}
+        columns = {
+            name: ArrowColumn(kinds[name], column, looked.statuses[name])
             for name, column in looked.columns.items()
         }
+        return self.shown_online(OnlineValues(columns, event_time_column(looked), 0), len(looked.event_times))
+
+    def shown_online(self, values: OnlineValues, rows: int) -> Answer:
+        """Of the first rows; all forms of the values are the same."""
+        types = {output.name: arrow_type(output.type) for output in outputs(self.spec)}
+        shown: Answer = {"event time": [(time, "") for time in values.event_times.to_list()[:rows]]}
+        for name, column in values.columns.items():
+            listed, arrow = column.to_list(), column.to_arrow()
+            assert arrow.type == types[name]
+            assert repr(ArrowColumn(column.kind, arrow, column.statuses).to_list()) == repr(listed)
+            statuses = [Status(code) for code in column.statuses]
+            assert [value is None for value in listed] == [it != Status.PRESENT for it in statuses]
+            shown[name] = list(zip(listed, map(str, statuses), strict=True))[:rows]
+        return shown
 
     def _next(self) -> str:
         return f"{self.commits + 1}.parquet"

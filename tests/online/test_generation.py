@@ -18,9 +18,9 @@ from featurestore.online.duckdb.generations import KEPT, GenerationIndex
 from featurestore.online.duckdb.store import DuckDBPublication, DuckDBStore
 from featurestore.online.entities import Section, Stored
 from featurestore.online.layout import Form
+from featurestore.online.reading import OnlineQuery
 from featurestore.online.versions import OnlineVersion
 from featurestore.storage.objects import Storage
-from featurestore.views.feature_query import FeatureQuery
 
 MakeView = Callable[..., Any]
 MakeRow = Callable[..., Any]
@@ -58,9 +58,8 @@ def put(storage: Storage, spec: Any, version: int, *, kill: bool = False) -> Non
 def read(store: DuckDBStore, spec: Any) -> Any:
     from featurestore.resources.outputs import outputs
 
-    lookup = FeatureQuery("things", spec, "d", outputs(spec), pa.table({"k": ["a"]}))
-    [looked] = store.read_many([lookup], 10**9)
-    return looked.columns["x"][0].as_py()
+    [values] = store.reader([OnlineQuery("things", spec, "d", outputs(spec))]).read([[b"a"]], 10**9)
+    return values.columns["x"].to_list()[0]
 
 
 def test_readers_on_any_storage_see_the_next_generation(storage: Storage, spec: Any) -> None:

@@ -213,6 +213,7 @@ def test_several_views_are_read_at_once(
     two.add(row(("a", 1), 1, {"x": 2}))
     one.publish(1)
     two.publish(1)
-    lookups = [one.lookup([("a",), ("b",)]), two.lookup([(None, 1), ("a", 1), ("a", 2)]), one.lookup([])]
-    values = [looked.columns["x"].to_pylist() for looked in one.online.read_many(lookups, 1)]
+    keys = [[b"a", b"b"], [None, b"1:a|1", b"1:a|2"], []]
+    reader = one.online.reader([one.query(), two.query(), one.query()])
+    values = [values.columns["x"].to_list() for values in reader.read(keys, 1)]
     assert values == [[1, None], [None, 2, None], []]

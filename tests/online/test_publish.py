@@ -29,11 +29,10 @@ print(run_publish(Storage(request.root), request, int(sys.argv[2])).model_dump_j
 """
 READ = """
 import json, sys
-import pyarrow as pa
 from featurestore.resources import FeatureView
 from featurestore.resources.outputs import outputs
-from featurestore.views.feature_query import FeatureQuery
 from featurestore.online.backends import open_online
+from featurestore.online.reading import OnlineQuery
 from featurestore.registry.registry import Registry
 from featurestore.storage.objects import Storage
 root, view, digest = sys.argv[1:]
@@ -41,10 +40,10 @@ storage = Storage(root)
 registry = Registry(storage)
 spec = registry.current(FeatureView, view).resource.spec
 online = open_online(storage, registry.store().spec)
+reader = online.reader([OnlineQuery(view, spec, digest, outputs(spec))])
 for line in sys.stdin:
-    lookup = FeatureQuery(view, spec, digest, outputs(spec), pa.table({"k": json.loads(line)}))
-    [looked] = online.read_many([lookup], 1000)
-    print(json.dumps(looked.columns["x"].to_pylist()), flush=True)
+    [values] = reader.read([[key.encode() for key in json.loads(line)]], 1000)
+    print(json.dumps(values.columns["x"].to_list()), flush=True)
 """
 
 

@@ -48,8 +48,8 @@ def test_keys_are_named_so_that_people_find_them(things: Any, client: Any) -> No
 
 def test_reading_many_entities_of_several_views_takes_one_command(things: Any, client: Any) -> None:
     client.config_resetstat()
-    lookups = [things.lookup([(f"k{n}",) for n in range(500)]), things.lookup([("a",)])]
-    things.online.read_many(lookups, 10)
+    reader = things.online.reader([things.query(), things.query()])
+    reader.read([[b"k%d" % n for n in range(500)], [b"a"]], 10)
     commands = client.info("commandstats")
     assert commands["cmdstat_mget"]["calls"] == 1
     assert not commands.keys() - {
@@ -65,7 +65,7 @@ def test_a_server_that_is_away_is_an_error_that_a_retry_may_cure(view_in: MakeVi
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    store = RedisStore(RedisServer.connect(f"redis://user:hidden@127.0.0.1:{port}/3"))
+    store = RedisStore(RedisServer(f"redis://user:hidden@127.0.0.1:{port}/3"))
     for call in (
         lambda: store.index.version("v", "d"),
         lambda: store.index.delete("v", "d"),
@@ -85,9 +85,9 @@ def test_a_password_comes_from_the_environment(
     monkeypatch.setenv("REDIS_USERNAME", "reader")
     monkeypatch.setenv("REDIS_PASSWORD", "wrong")
     with pytest.raises(StorageError, match="invalid username-password"):
-        RedisStore(RedisServer.connect(redis_url)).index.version("v", "d")
+        RedisStore(RedisServer(redis_url)).index.version("v", "d")
     monkeypatch.setenv("REDIS_PASSWORD", "s3cret")
-    assert RedisStore(RedisServer.connect(redis_url)).index.version("v", "d") is None
+    assert RedisStore(RedisServer(redis_url)).index.version("v", "d") is None
     client.execute_command("ACL", "DELUSER", "reader")
 
 
@@ -98,7 +98,7 @@ sys.modules["redis"] = None
 from featurestore.errors import CodeError
 from featurestore.online.redis.server import RedisServer
 try:
-    RedisServer.connect("redis://localhost")
+    RedisServer("redis://localhost")
 except CodeError as error:
     print(error)
 """

@@ -15,16 +15,16 @@ from featurestore.errors import Conflict, StorageError
 from featurestore.online.answer import answer
 from featurestore.online.backends import Inspection, OnlineStore
 from featurestore.online.entities import Stored
-from featurestore.online.entity_keys import KeyIndex, key_texts
+from featurestore.online.entity_keys import KeyIndex
 from featurestore.online.index import OnlineIndex
 from featurestore.online.layout import Form
 from featurestore.online.publication import Publication
+from featurestore.online.reading import Keys, OnlineQuery, OnlineReader, OnlineValues, array_values
 from featurestore.online.versions import OnlineVersion
 from featurestore.resources.feature_store import FeatureStoreSpec, Offline, Online
 from featurestore.resources.model import Model
 from featurestore.resources.rule import exactly_one
 from featurestore.storage.objects import Storage
-from featurestore.views.feature_query import FeatureQuery, FeatureValues
 
 Builds = dict[tuple[str, str], tuple[int, Stored]]
 """View and digest to the version of the view's table, and the values."""
@@ -73,8 +73,8 @@ class MemoryIndex:
 class MemoryStore:
     index = MemoryIndex()
 
-    def read_many(self, lookups: Sequence[FeatureQuery], now_us: int) -> list[FeatureValues]:
-        return [self._read(lookup, now_us) for lookup in lookups]
+    def reader(self, queries: Sequence[OnlineQuery], timeout_s: float | None = None) -> OnlineReader:
+        return MemoryReader(queries)
 
     def publication(self, view: str, digest: str, form: Form, to_version: int) -> Publication:
         return MemoryPublication((view, digest), form, to_version, BUILDS.get((view, digest)))
@@ -83,12 +83,23 @@ class MemoryStore:
         held = self.index.version(view, digest)
         return Inspection(held is not None, "in memory")
 
-    def _read(self, lookup: FeatureQuery, now_us: int) -> FeatureValues:
-        if (lookup.view, lookup.digest) not in BUILDS:
-            raise StorageError("the online store does not hold this view", where=lookup.view)
-        _, stored = BUILDS[lookup.view, lookup.digest]
-        form, place = Form.of(lookup.spec), KeyIndex.of(stored.keys).find(key_texts(lookup.entities))
-        return answer(form, lookup, stored, place, now_us)
+
+@dataclass
+class MemoryReader:
+    queries: Sequence[OnlineQuery]
+
+    def read(self, keys: Sequence[Keys], now_us: int) -> list[OnlineValues]:
+        return [self._read(query, wanted, now_us) for query, wanted in zip(self.queries, keys, strict=True)]
+
+    async def read_async(self, keys: Sequence[Keys], now_us: int) -> list[OnlineValues]:
+        return self.read(keys, now_us)
+
+    def _read(self, query: OnlineQuery, keys: Keys, now_us: int) -> OnlineValues:
+        if (query.view, query.digest) not in BUILDS:
+            raise StorageError("the online store does not hold this view", where=query.view)
+        version, stored = BUILDS[query.view, query.digest]
+        place = KeyIndex.of(stored.keys).find(pa.array(keys, pa.binary()))
+        return array_values(query, answer(query, stored, place, now_us), version)
 
 
 @dataclass

@@ -25,7 +25,8 @@ from featurestore.online.packed.heap import ByteStream, Heap, UnreadableValue
 from featurestore.online.packed.seal import SEAL, broken, sealed
 from featurestore.online.versions import PACKED_LAYOUT
 
-_NULLS = "__nulls"
+NULLS = "__nulls"
+"""Field of a record: bits of the columns that may be null."""
 
 
 class Packing:
@@ -33,7 +34,7 @@ class Packing:
 
     def __init__(self, form: Form, prefix: bytes) -> None:
         self._prefix = prefix
-        self._header = np.dtype(
+        self.header = np.dtype(
             [
                 ("layout", "u1"),
                 ("version", "<i8"),
@@ -41,11 +42,11 @@ class Packing:
                 ("records", "<u4", (len(form.sections),)),
             ]
         )
-        self._sections = [_SectionPacking(schema) for schema in form.sections]
+        self.sections = [_SectionPacking(schema) for schema in form.sections]
 
     def pack(self, stored: Stored, version: int) -> pa.Array:
         """``large_binary`` per entity. ``version``: of the view's table that the values are of."""
-        header = np.zeros(len(stored), self._header)
+        header = np.zeros(len(stored), self.header)
         header["layout"], header["version"], header["published_us"] = (
             PACKED_LAYOUT,
             version,
@@ -53,7 +54,7 @@ class Packing:
         )
         each = np.arange(len(stored) + 1)
         pieces = []
-        for place, (packing, section) in enumerate(zip(self._sections, stored.sections, strict=True)):
+        for place, (packing, section) in enumerate(zip(self.sections, stored.sections, strict=True)):
             ends = np.searchsorted(section.entity, each.astype(np.int32))
             header["records"][:, place] = np.diff(ends)
             if len(section.entity):
@@ -71,11 +72,17 @@ class Packing:
         Raises:
             Unreadable: a value is of another layout, or damaged.
         """
-        self._require_whole(keys, values)
+        require_sound([self._prefix + key for key in keys.to_pylist()], values)
+        return self.unpack_sound(keys, values, columns)
+
+    def unpack_sound(
+        self, keys: pa.Array, values: Sequence[bytes], columns: Sequence[Sequence[str]] | None = None
+    ) -> Stored:
+        """:meth:`unpack` of values that were found to be sound."""
         heap = Heap(values)
-        header = heap.records(self._header, np.ones(len(values), np.int64))
+        header = heap.records(self.header, np.ones(len(values), np.int64))
         sections = []
-        for place, packing in enumerate(self._sections):
+        for place, packing in enumerate(self.sections):
             wanted = packing.schema.names if columns is None else columns[place]
             counts = header["records"][:, place].astype(np.int64)
             sections.append(packing.section(heap, counts, wanted))
@@ -83,50 +90,51 @@ class Packing:
         heap.require_end()
         return Stored(keys, header["published_us"].astype(np.int64), tuple(sections))
 
-    def _require_whole(self, keys: pa.Array, values: Sequence[bytes]) -> None:
-        """Raises UnreadableValue unless each value is what was written under its key, in this layout."""
-        places = broken(self._prefix, keys, values)
-        if not places:
-            return
-        value = values[places[0]]
-        foreign = value[:1] != bytes([PACKED_LAYOUT])
-        raise UnreadableValue(
-            f"a value in the online store {'has another layout' if foreign else 'is damaged'}",
-            where=(self._prefix + keys[places[0]].as_py()).decode(errors="replace"),
-            wanted=f"layout {PACKED_LAYOUT}, with a checksum of key and value",
-            got=(f"layout {value[0]}" if foreign else f"{len(value):,} bytes") if value else "an empty value",
-            hint="Does something else write to the same keys? The next publication rebuilds all of them",
-        )
+
+def require_sound(names: Sequence[bytes], values: Sequence[bytes]) -> None:
+    """Raises UnreadableValue unless each value is what was written under this name of a key, in this layout."""
+    places = broken(names, values)
+    if not places:
+        return
+    value = values[places[0]]
+    foreign = value[:1] != bytes([PACKED_LAYOUT])
+    raise UnreadableValue(
+        f"a value in the online store {'has another layout' if foreign else 'is damaged'}",
+        where=names[places[0]].decode(errors="replace"),
+        wanted=f"layout {PACKED_LAYOUT}, with a checksum of key and value",
+        got=(f"layout {value[0]}" if foreign else f"{len(value):,} bytes") if value else "an empty value",
+        hint="Does something else write to the same keys? The next publication rebuilds all of them",
+    )
 
 
 class _SectionPacking:
     def __init__(self, schema: pa.Schema) -> None:
         self.schema = schema
-        self._nullable = [field.name for field in schema if field.nullable]
+        self.nullable = [field.name for field in schema if field.nullable]
         layout = [(field.name, fields.field_type(field.type)) for field in schema]
-        if self._nullable:
-            layout.append((_NULLS, np.dtype((np.uint8, (-(-len(self._nullable) // 8),)))))
-        self._record = np.dtype(layout)
+        if self.nullable:
+            layout.append((NULLS, np.dtype((np.uint8, (-(-len(self.nullable) // 8),)))))
+        self.record = np.dtype(layout)
         self._has_heap = any(fields.has_heap(field.type) for field in schema)
 
     def streams(self, rows: pa.RecordBatch) -> list[ByteStream]:
-        records = np.zeros(rows.num_rows, self._record)
+        records = np.zeros(rows.num_rows, self.record)
         heap: list[ByteStream] = []
         for name in self.schema.names:
             records[name], more = fields.pack(rows.column(name))
             heap += more
-        if self._nullable:
-            null = [rows.column(name).is_null().to_numpy(zero_copy_only=False) for name in self._nullable]
-            records[_NULLS] = np.packbits(np.stack(null, axis=1), axis=1, bitorder="little")
+        if self.nullable:
+            null = [rows.column(name).is_null().to_numpy(zero_copy_only=False) for name in self.nullable]
+            records[NULLS] = np.packbits(np.stack(null, axis=1), axis=1, bitorder="little")
         return [_fixed(records), *heap]
 
     def section(self, heap: Heap, counts: Ints, wanted: Sequence[str]) -> Section:
         """``counts``: how many records each entity has. Rows have the wanted columns, or there are none."""
         schema = pa.schema([self.schema.field(name) for name in wanted])
         if not (wanted or self._has_heap):
-            heap.pass_over(counts * self._record.itemsize)
+            heap.pass_over(counts * self.record.itemsize)
             return Section.empty(schema)
-        records, ends = heap.records(self._record, counts), running_sums(counts)
+        records, ends = heap.records(self.record, counts), running_sums(counts)
         found: dict[str, pa.Array] = {}
         for field in self.schema:
             if field.name in wanted:
@@ -140,8 +148,8 @@ class _SectionPacking:
         return Section(entity, pa.RecordBatch.from_arrays([found[name] for name in wanted], schema=schema))
 
     def _null(self, records: npt.NDArray[np.void], name: str) -> npt.NDArray[np.bool_] | None:
-        bit = self._nullable.index(name)
-        null: npt.NDArray[np.bool_] = (records[_NULLS][:, bit // 8] >> (bit % 8) & 1).astype(np.bool_)
+        bit = self.nullable.index(name)
+        null: npt.NDArray[np.bool_] = (records[NULLS][:, bit // 8] >> (bit % 8) & 1).astype(np.bool_)
         return null if null.any() else None
 
 

@@ -21,7 +21,7 @@ def sealed(prefix: bytes, keys: pa.Array, values: pa.Array) -> pa.Array:
     """The values, ``large_binary`` without nulls, each with a checksum in the place of its last four bytes.
 
     >>> values = sealed(b"fs:", pa.array([b"k"]), pa.array([b"abc1234"], pa.large_binary())).to_pylist()
-    >>> broken(b"fs:", pa.array([b"k"]), values), broken(b"fs:", pa.array([b"j"]), values)
+    >>> broken([b"fs:k"], values), broken([b"fs:j"], values)
     ([], [0])
     """
     begin = crc32(prefix)
@@ -39,8 +39,9 @@ def sealed(prefix: bytes, keys: pa.Array, values: pa.Array) -> pa.Array:
     return pa.Array.from_buffers(values.type, len(values), [None, values.buffers()[1], pa.py_buffer(data)])
 
 
-def broken(prefix: bytes, keys: pa.Array, values: Sequence[bytes]) -> list[int]:
-    """Places of values that are not what was written under their keys."""
-    begin = crc32(prefix)
-    pairs = zip(keys.to_pylist(), values, strict=True)
-    return [place for place, (key, value) in enumerate(pairs) if crc32(value, crc32(key, begin)) != _REST]
+def broken(names: Sequence[bytes], values: Sequence[bytes]) -> list[int]:
+    """Places of values that are not what was written under the keys with these names."""
+    rests = list(map(crc32, values, map(crc32, names)))
+    if rests.count(_REST) == len(rests):
+        return []
+    return [place for place, rest in enumerate(rests) if rest != _REST]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from featurestore.online.index import OnlineIndex
-from featurestore.online.redis.server import Keys, RedisServer, read_held
+from featurestore.online.redis.server import BuildKeys, RedisServer, read_held
 from featurestore.online.versions import OnlineVersion
 from featurestore.resources.feature_store import FeatureStoreSpec
 from featurestore.storage.objects import Storage
@@ -21,11 +21,11 @@ class RedisIndex:
     def version(self, view: str, digest: str) -> OnlineVersion | None:
         """See :class:`featurestore.online.index.OnlineIndex`."""
         with self._server.answering() as client:
-            return read_held(client.get(Keys.of(view, digest).held))
+            return read_held(client.get(BuildKeys.of(view, digest).held))
 
     def delete(self, view: str, digest: str) -> None:
         """See :class:`featurestore.online.index.OnlineIndex`."""
-        keys = Keys.of(view, digest)
+        keys = BuildKeys.of(view, digest)
         # First what readers and publishers go by: neither uses values while they vanish.
         with self._server.answering() as client:
             client.unlink(keys.held, keys.publisher)

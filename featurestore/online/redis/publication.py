@@ -20,12 +20,12 @@ from featurestore.online.entities import Stored
 from featurestore.online.entity_keys import KeyIndex
 from featurestore.online.layout import Form
 from featurestore.online.packed.packing import Packing
-from featurestore.online.redis.server import Keys, RedisServer, read_held
+from featurestore.online.redis.server import BuildKeys, RedisServer, read_held
 from featurestore.online.versions import PACKED_LAYOUT, OnlineVersion
 
 _PACKED_AT_ONCE = 50_000
 _WRITTEN_AT_ONCE = 1000
-"""Keys of one call: few enough for the arguments of a Lua function, and for others to be served between."""
+"""BuildKeys of one call: few enough for the arguments of a Lua function, and for others to be served between."""
 _TRIED = "tried:"
 _OVERTAKEN = -1
 
@@ -66,14 +66,14 @@ return entities
 class RedisPublication:
     """See :class:`featurestore.online.publication.Publication`."""
 
-    def __init__(self, server: RedisServer, keys: Keys, packing: Packing, version: int) -> None:
+    def __init__(self, server: RedisServer, keys: BuildKeys, packing: Packing, version: int) -> None:
         self._server, self._keys, self._packing, self._version = server, keys, packing, version
         self._token = uuid.uuid4().hex
         self._put_keys: list[pa.Array] = []
         self._bases: tuple[int, ...] | None = None
 
     @classmethod
-    def begin(cls, server: RedisServer, keys: Keys, form: Form, to_version: int) -> RedisPublication:
+    def begin(cls, server: RedisServer, keys: BuildKeys, form: Form, to_version: int) -> RedisPublication:
         """Begin a publication; any other in progress ends.
 
         Raises:

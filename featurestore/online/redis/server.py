@@ -7,13 +7,16 @@ fs-publisher:<view>:<digest>      who publishes now, and up to which versions ot
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
 from featurestore.errors import CodeError, SpecError, StorageError
 from featurestore.online.versions import PACKED_LAYOUT, OnlineVersion
@@ -25,7 +28,7 @@ _SCANNED_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Keys:
+class BuildKeys:
     """Names of the keys of one build. What follows ``prefix`` is :func:`featurestore.online.entity_keys.key_texts`."""
 
     held: str
@@ -33,15 +36,27 @@ class Keys:
     prefix: bytes
 
     @classmethod
-    def of(cls, view: str, digest: str) -> Keys:
+    def of(cls, view: str, digest: str) -> BuildKeys:
         return cls(f"fs:{view}:{digest}", f"fs-publisher:{view}:{digest}", f"fs:{view}:{digest}:".encode())
 
 
 class RedisServer:
-    """``client``: redis-py's, a pool of connections. ``url``: for messages, without credentials."""
+    """``url``: for messages, without credentials. ``environ``: has them; None for the process's own.
 
-    def __init__(self, client: Any, url: str) -> None:
-        self.client, self.url = client, url
+    Connections are made as they are needed, and in each process by itself. ``timeout_s``: for each answer.
+
+    Raises:
+        CodeError: redis-py is not installed.
+    """
+
+    def __init__(
+        self, url: str, environ: Mapping[str, str] | None = None, timeout_s: float = _TIMEOUT_S
+    ) -> None:
+        self._url, self._environ, self._timeout_s = url, environ, timeout_s
+        parts = urlsplit(url)
+        self.url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        self.client = self._open(_package("redis"))
+        self._async_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = WeakKeyDictionary()
 
     @classmethod
     def of(cls, store: FeatureStoreSpec, environ: Mapping[str, str] | None = None) -> RedisServer:
@@ -60,48 +75,62 @@ class RedisServer:
                 got="managed",
                 hint="On a laptop, use {duckdb: {}} or the url of a Redis",
             )
-        return cls.connect(redis.url, environ)
+        return cls(redis.url, environ)
 
-    @classmethod
-    def connect(cls, url: str, environ: Mapping[str, str] | None = None) -> RedisServer:
-        """Connections are made as they are needed. ``environ``: has the credentials; None for the process's own.
+    def within(self, timeout_s: float | None) -> RedisServer:
+        """The same server, with connections of its own that wait so long for each answer."""
+        return self if timeout_s is None else RedisServer(self._url, self._environ, timeout_s)
 
-        Raises:
-            CodeError: redis-py is not installed.
-        """
-        try:
-            import redis
-        except ImportError as error:
-            raise CodeError(
-                "the online store in Redis needs a package that is not installed",
-                where="FeatureStore spec.online.redis",
-                got=str(error),
-                hint="pip install 'featurestore[redis]'",
-            ) from error
-        known = os.environ if environ is None else environ
-        client = redis.Redis.from_url(
-            url,
+    def get_many(self, names: Sequence[bytes]) -> list[bytes | None]:
+        """The values of these keys, None for one that is not there."""
+        with self.answering() as client:
+            values: list[bytes | None] = client.mget(names)
+        return values
+
+    async def get_many_async(self, names: Sequence[bytes]) -> list[bytes | None]:
+        """The same, without blocking the loop that runs."""
+        loop = asyncio.get_running_loop()
+        client = self._async_clients.get(loop)
+        if client is None:
+            client = self._async_clients[loop] = self._open(_package("redis.asyncio"))
+        with self._explained():
+            values: list[bytes | None] = await client.mget(names)
+        return values
+
+    def _open(self, package: Any) -> Any:
+        from redis.backoff import NoBackoff
+        from redis.exceptions import ConnectionError as Disconnected
+
+        known = os.environ if self._environ is None else self._environ
+        retry = _package(f"{package.__name__}.retry").Retry
+        return package.Redis.from_url(
+            self._url,
             username=known.get(USERNAME),
             password=known.get(PASSWORD),
-            socket_timeout=_TIMEOUT_S,
-            socket_connect_timeout=_TIMEOUT_S,
+            socket_timeout=self._timeout_s,
+            socket_connect_timeout=self._timeout_s,
+            # Once more over a new connection if the server has closed the one that was kept; else the caller is told.
+            retry=retry(NoBackoff(), 1, supported_errors=(Disconnected,)),
         )
-        parts = urlsplit(url)
-        return cls(client, f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}")
 
     @contextmanager
     def answering(self) -> Iterator[Any]:
         """The client; what it raises becomes a StorageError."""
+        with self._explained():
+            yield self.client
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
         from redis.exceptions import RedisError
 
         try:
-            yield self.client
+            yield
         except (RedisError, OSError) as error:
             raise StorageError(
                 "the online store did not answer", where=self.url, got=str(error) or type(error).__name__
             ) from error
 
-    def entity_keys(self, keys: Keys) -> Iterator[list[bytes]]:
+    def entity_keys(self, keys: BuildKeys) -> Iterator[list[bytes]]:
         """The keys of all entities of a build, some at a time; one that comes or goes meanwhile may be missed."""
         cursor = 0
         while True:
@@ -124,3 +153,15 @@ def read_held(data: bytes | None) -> OnlineVersion | None:
         return OnlineVersion(int(value["version"]), int(value["entities"]))
     except (ValueError, KeyError, TypeError):
         return None  # not ours: as if nothing were held
+
+
+def _package(name: str) -> Any:
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise CodeError(
+            "the online store in Redis needs a package that is not installed",
+            where="FeatureStore spec.online.redis",
+            got=str(error),
+            hint="pip install 'featurestore[redis]'",
+        ) from error

@@ -1,0 +1,210 @@
+"""A prepared read: names, types and connections are resolved once, and followed as builds are promoted."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from featurestore.client.resolution import Resolution, changed, resolve
+from featurestore.errors import RequestError, StorageError
+from featurestore.resources.feature_view import OnlineEnabled
+from featurestore.views.served import ServedViews
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from featurestore.client.answers import Answer
+    from featurestore.online.backends import OnlineStore
+    from featurestore.online.reading import OnlineReader, OnlineValues
+
+_FRESH_S = 1.0
+"""How long it is trusted which builds serve."""
+_BEARABLE_S = 5.0
+"""How old that may be while it is looked up again beside the reads, where a look takes a round trip to storage."""
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """``names``: of the result's columns. ``online``: None while nothing was read. ``seen_s``: when it was looked up
+    which builds serve."""
+
+    resolution: Resolution
+    names: list[str]
+    online: OnlineReader | None
+    seen_s: float
+
+
+class FeatureReader:
+    """Reads the same features again and again. Made by :meth:`featurestore.client.connection.Store.reader`.
+
+    Safe to use from several threads, and in processes that are forked after it was made.
+    """
+
+    def __init__(
+        self,
+        views: ServedViews,
+        online_store: Callable[[], OnlineStore],
+        features: object,
+        *,
+        full_feature_names: bool = False,
+        timeout_s: float | None = None,
+        clock_us: Callable[[], int],
+        is_local: bool,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._views, self._online_store, self._features = views, online_store, features
+        self._full_feature_names, self._timeout_s = full_feature_names, timeout_s
+        self._clock_us, self._clock = clock_us, clock
+        self._bearable_s = _FRESH_S if is_local else _BEARABLE_S
+        self._known: _Prepared | None = None
+        self._renewing: threading.Thread | None = None
+
+    def read(self, entities: Any) -> Answer:
+        """The features of each entity, now.
+
+        ``entities``: a dict of lists or a list of dicts with the join keys, or any frame; other columns are ignored.
+
+        Raises:
+            RequestError: a join key is missing or of the wrong type.
+            StorageError: the online store did not answer, or does not hold a view.
+        """
+        return self.answer(entities)[1]
+
+    async def read_async(self, entities: Any) -> Answer:
+        """:meth:`read` without blocking the loop that runs."""
+        from featurestore.client.entity_rows import entity_keys
+
+        prepared = self._prepared()
+        length, keys = entity_keys(prepared.resolution.reads, entities)
+        try:
+            found = await _of(prepared).read_async(keys, self._clock_us())
+        except StorageError:
+            renewed = self._renewed_after(prepared)
+            if renewed is None:
+                raise
+            prepared = renewed
+            found = await _of(prepared).read_async(keys, self._clock_us())
+        return _answer(prepared, found, length)
+
+    def answer(self, entities: Any) -> tuple[Resolution, Answer]:
+        """:meth:`read`, and what the names meant."""
+        from featurestore.client.entity_rows import entity_keys
+
+        prepared = self._prepared()
+        length, keys = entity_keys(prepared.resolution.reads, entities)
+        try:
+            found = _of(prepared).read(keys, self._clock_us())
+        except StorageError:
+            renewed = self._renewed_after(prepared)
+            if renewed is None:
+                raise
+            prepared = renewed
+            found = _of(prepared).read(keys, self._clock_us())
+        return prepared.resolution, _answer(prepared, found, length)
+
+    def resolution(self) -> Resolution:
+        """What the names mean.
+
+        Raises:
+            NotFound: a view or feature is unknown.
+            RequestError: a name is malformed, or names clash.
+        """
+        return self._current().resolution
+
+    def prepare(self) -> None:
+        """Raises RequestError if a view is not published online."""
+        self._prepared()
+
+    def _prepared(self) -> _Prepared:
+        known = self._current()
+        return known if known.online is not None else self._opened(known)
+
+    def _opened(self, known: _Prepared) -> _Prepared:
+        from featurestore.online.reading import OnlineQuery
+
+        for it in known.resolution.reads:
+            if it.view.spec.online.enabled is OnlineEnabled.NEVER:
+                raise RequestError(
+                    f"the view {it.view.name!r} is not published online",
+                    where="features",
+                    hint="Pass a timestamp_column to read it offline, or set its online.enabled to Always",
+                )
+        queries = [
+            OnlineQuery(it.view.name, it.view.spec, it.view.digest, it.outputs)
+            for it in known.resolution.reads
+        ]
+        online = self._online_store().reader(queries, self._timeout_s)
+        self._known = opened = _Prepared(known.resolution, known.names, online, known.seen_s)
+        return opened
+
+    def _current(self) -> _Prepared:
+        known = self._known
+        if known is None:
+            return self._renewed(None, _FRESH_S)
+        age_s = self._clock() - known.seen_s
+        if age_s < _FRESH_S:
+            return known
+        if age_s >= self._bearable_s:
+            try:
+                return self._renewed(known, _FRESH_S)
+            except StorageError:
+                # No answer does not mean that another build serves: the online store still has what it had.
+                return known
+        self._renew_beside(known)
+        return known
+
+    def _renewed(self, known: _Prepared | None, max_age_s: float) -> _Prepared:
+        seen_s = self._clock()
+        resolution = resolve(self._features, lambda name: self._views.get(name, max_age_s))
+        names = resolution.names((), self._full_feature_names)
+        online = known.online if known is not None and known.resolution == resolution else None
+        self._known = renewed = _Prepared(resolution, names, online, seen_s)
+        return renewed
+
+    def _renewed_after(self, failed: _Prepared) -> _Prepared | None:
+        """After a read that failed; None if the same builds still serve.
+
+        A build that was replaced may be deleted while its pointer is still young enough to go by.
+        """
+        renewed = self._renewed(None, 0.0)
+        if not changed(renewed.resolution.reads, failed.resolution.reads):
+            self._known = failed
+            return None
+        return self._opened(renewed)
+
+    def _renew_beside(self, known: _Prepared) -> None:
+        running = self._renewing
+        if running is not None and running.is_alive():
+            return
+
+        def renew() -> None:
+            try:
+                renewed = self._renewed(known, _FRESH_S)
+                if renewed.online is None:
+                    self._opened(renewed)
+            except Exception:  # noqa: BLE001 - a read that finds it too old asks again, and is told
+                return
+
+        self._renewing = thread = threading.Thread(target=renew, name="featurestore-renew", daemon=True)
+        thread.start()
+
+
+def _of(prepared: _Prepared) -> OnlineReader:
+    assert prepared.online is not None
+    return prepared.online
+
+
+def _answer(prepared: _Prepared, found: Sequence[OnlineValues], length: int) -> Answer:
+    from featurestore.client.answers import Answer
+
+    columns, times = {}, {}
+    for name, column in zip(prepared.names, prepared.resolution.columns, strict=True):
+        values = found[column.place]
+        columns[name] = values.columns[column.output.name]
+        times[name] = values.event_times
+    reads = prepared.resolution.reads
+    commits = {read.view.name: values.version for read, values in zip(reads, found, strict=True)}
+    return Answer(columns, times, commits, length)

@@ -1,0 +1,214 @@
+"""The newest row of packed values without Arrow: one value at a time for few, all at once for many.
+
+Both are for outputs that are read and not computed: of a value only its header and its section of rows is looked at.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from featurestore.arrays import Flags
+from featurestore.online.layout import EVENT_US, ROWS
+from featurestore.online.packed.packing import NULLS, Packing
+from featurestore.online.reading import UNKNOWN, FewRow, OnlineQuery, OnlineValues, number_times
+from featurestore.resources.value import ColumnType
+from featurestore.views.value_column import NumberColumn
+from featurestore.views.value_status import Status
+
+PRESENT, NULL_VALUE, NOT_FOUND, OUTSIDE = (
+    int(Status.PRESENT),
+    int(Status.NULL_VALUE),
+    int(Status.NOT_FOUND),
+    int(Status.OUTSIDE_MAX_AGE),
+)
+_HOLED = 1 << 31
+_CODES = {"u1": "B", "i1": "b", "i2": "h", "i4": "i", "i8": "q", "u4": "I", "f4": "f", "f8": "d"}
+
+_Value = Callable[[tuple[Any, ...], Sequence[bytes]], Any]
+
+
+class NewestRow:
+    """Reads the newest row of one view's packed values."""
+
+    def __init__(self, query: OnlineQuery, packing: Packing) -> None:
+        self._query, self._ttl_us = query, query.ttl_us
+        section, record = packing.sections[ROWS], packing.sections[ROWS].record
+        self._header = struct.Struct(_format(packing.header))
+        self._record = struct.Struct(_format(record))
+        self._names = list(section.schema.names)
+        self._event_at = self._names.index(EVENT_US)
+        self._heap = [
+            (place, field.type) for place, field in enumerate(section.schema) if not _is_number(field.type)
+        ]
+        self._nullable = section.nullable
+        self._columns = [self._names.index(output.column) for output in query.outputs]
+        self._bits = [self._nullable.index(output.column) for output in query.outputs]
+        self._bools = [output.type is ColumnType.BOOL for output in query.outputs]
+        self._plain = not self._heap and not any(self._bools)
+        self._no_nulls = bytes(-(-len(self._nullable) // 8))
+        self.is_flat = all(_is_number(section.schema.field(output.column).type) for output in query.outputs)
+        """Whether all that is asked has a fixed width."""
+        self._flat = np.dtype([("header", packing.header), ("row", record)])
+
+    def few(self, value: bytes, now_us: int) -> FewRow:
+        """The newest row of one value, which is sound."""
+        header = self._header.unpack_from(value)
+        published_us, count = header[2], header[3]
+        at_us = published_us if published_us > now_us else now_us
+        place = count
+        size, start = self._record.size, self._header.size
+        while place:
+            place -= 1
+            record = self._record.unpack_from(value, start + place * size)
+            if record[self._event_at] <= at_us:
+                break
+        else:
+            return UNKNOWN
+        time_us = record[self._event_at]
+        if self._ttl_us is not None and at_us - time_us > self._ttl_us:
+            return OUTSIDE, time_us, None
+        if self._plain and record[-1] == self._no_nulls:
+            return PRESENT, time_us, [record[place] for place in self._columns]
+        return PRESENT, time_us, self._values(value, count, place, record)
+
+    def many(
+        self, values: Sequence[bytes], rows: Sequence[int] | None, length: int, now_us: int, version: int
+    ) -> OnlineValues | None:
+        """All values at once; None if an entity has several rows.
+
+        ``rows``: of which of the ``length`` requested entities they are; None for all.
+        """
+        found = _prefixes(values, self._flat) if values else np.zeros(0, self._flat)
+        if (found["header"]["records"][:, ROWS] != 1).any():
+            return None
+        time_us = found["row"][EVENT_US]
+        at_us = np.maximum(found["header"]["published_us"], now_us)
+        statuses = np.full(len(values), PRESENT, np.uint8)
+        if self._ttl_us is not None:
+            statuses[at_us - time_us > self._ttl_us] = OUTSIDE
+        statuses[time_us > at_us] = NOT_FOUND
+        place: Any = slice(None)
+        if rows is not None:
+            place = np.array(rows, np.int64)
+            statuses = _spread(statuses, place, length, NOT_FOUND)
+        nulls = found["row"][NULLS]
+        has_nulls = bool(nulls.any())
+        columns = {}
+        for output, bit, is_bool in zip(self._query.outputs, self._bits, self._bools, strict=True):
+            numbers = found["row"][output.column]
+            numbers = numbers.astype(np.bool_) if is_bool else np.ascontiguousarray(numbers)
+            if rows is not None:
+                numbers = _spread(numbers, place, length, 0)
+            codes = statuses
+            if has_nulls:
+                null: Flags = (nulls[:, bit // 8] >> (bit % 8) & 1).astype(np.bool_)
+                if rows is not None:
+                    null = _spread(null, place, length, False)
+                codes = np.where(null & (statuses == PRESENT), np.uint8(NULL_VALUE), statuses)
+            columns[output.name] = NumberColumn(output.type, numbers, codes)
+        times = np.ascontiguousarray(time_us)
+        if rows is not None:
+            times = _spread(times, place, length, 0)
+        return OnlineValues(columns, number_times(times, statuses), version)
+
+    def _values(self, value: bytes, count: int, place: int, record: tuple[Any, ...]) -> list[Any]:
+        heap = self._from_heap(value, count, place) if self._heap else {}
+        null = record[-1]
+        found: list[Any] = []
+        for column, bit, is_bool in zip(self._columns, self._bits, self._bools, strict=True):
+            if null[bit >> 3] >> (bit & 7) & 1:
+                found.append(None)
+            elif column in heap:
+                found.append(heap[column])
+            else:
+                found.append(bool(record[column]) if is_bool else record[column])
+        return found
+
+    def _from_heap(self, value: bytes, count: int, place: int) -> dict[int, Any]:
+        """Values of a row by their place in the record: the heap is walked through from its beginning."""
+        start, size = self._header.size, self._record.size
+        records = [self._record.unpack_from(value, start + n * size) for n in range(count)]
+        at = start + count * size
+        found: dict[int, Any] = {}
+        for column, kind in self._heap:
+            lengths = [record[column] for record in records]
+            if pa.types.is_list(kind):
+                found[column], at = _list(kind.value_type, value, at, lengths, place)
+            else:
+                low = at + sum(lengths[:place])
+                data = value[low : low + lengths[place]]
+                found[column] = data.decode() if pa.types.is_string(kind) else data
+                at += sum(lengths)
+        return found
+
+
+def _prefixes(values: Sequence[bytes], dtype: np.dtype[Any]) -> np.ndarray[Any, np.dtype[Any]]:
+    """The beginning of each value."""
+    data, size = b"".join(values), len(values[0])
+    if size * len(values) == len(data) and len(set(map(len, values))) == 1:
+        return np.ndarray((len(values),), dtype, data, strides=(size,))
+    ends = np.cumsum(np.fromiter(map(len, values), np.int64, len(values)))
+    starts = np.concatenate([[0], ends[:-1]])
+    # One for each byte that one may begin at, of which some are taken.
+    every = np.ndarray((len(data) - dtype.itemsize + 1,), dtype, data, strides=(1,))
+    taken: np.ndarray[Any, np.dtype[Any]] = every[starts]
+    return taken
+
+
+def _spread(
+    values: np.ndarray[Any, Any], place: np.ndarray[Any, Any], length: int, otherwise: Any
+) -> np.ndarray[Any, Any]:
+    spread = np.full(length, otherwise, values.dtype)
+    spread[place] = values
+    return spread
+
+
+def _list(item: pa.DataType, value: bytes, at: int, lengths: list[int], place: int) -> tuple[list[Any], int]:
+    """The list of one row, and where the column's bytes end."""
+    counts = [length & ~_HOLED for length in lengths]
+    before, count = sum(counts[:place]), counts[place]
+    marks_before = sum(
+        n for n, length in zip(counts[:place], lengths[:place], strict=True) if length & _HOLED
+    )
+    marks = value[at + marks_before : at + marks_before + count] if lengths[place] & _HOLED else bytes(count)
+    at += sum(n for n, length in zip(counts, lengths, strict=True) if length & _HOLED)
+    total = sum(counts)
+    if not (pa.types.is_string(item)):
+        code = {pa.int64(): "q", pa.float32(): "f", pa.float64(): "d"}[item]
+        width = struct.calcsize(code)
+        numbers = struct.unpack_from(f"<{count}{code}", value, at + before * width)
+        items: Sequence[Any] = numbers
+        at += total * width
+    else:
+        sizes = struct.unpack_from(f"<{total}I", value, at)
+        at += total * 4
+        low = at + sum(sizes[:before])
+        items = []
+        for size in sizes[before : before + count]:
+            items.append(value[low : low + size].decode())
+            low += size
+        at += sum(sizes)
+    return [None if mark else it for mark, it in zip(marks, items, strict=True)], at
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_primitive(kind))
+
+
+def _format(dtype: np.dtype[Any]) -> str:
+    """What ``struct`` calls a packed dtype."""
+    text = "<"
+    for name in dtype.names or ():
+        field = dtype[name]
+        if field.subdtype is None:
+            text += _CODES[field.str[1:]]
+        elif field.subdtype[0] == np.uint8:
+            text += f"{field.shape[0]}s"
+        else:
+            text += f"{field.shape[0]}{_CODES[field.subdtype[0].str[1:]]}"
+    return text

@@ -1,0 +1,129 @@
+"""Reading an online store: what is prepared once, and what each read brings and gets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+
+from featurestore.arrays import Ints
+from featurestore.online.layout import Form
+from featurestore.resources.feature_view import FeatureViewSpec
+from featurestore.resources.outputs import Output
+from featurestore.resources.value import ColumnType
+from featurestore.timestamps import duration_us
+from featurestore.views.feature_query import FeatureValues
+from featurestore.views.value_column import (
+    ArrowColumn,
+    ListColumn,
+    NumberColumn,
+    ValueColumn,
+    event_time_column,
+)
+from featurestore.views.value_status import Status
+
+Keys = Sequence[bytes | None]
+"""Of each requested entity what :func:`featurestore.online.entity_keys.key_texts` gives: None where a key is null."""
+FewRow = tuple[int, int | None, Sequence[object] | None]
+"""Status of an entity, event time of its newest row, and values of the asked outputs if the status is PRESENT."""
+UNKNOWN: FewRow = (int(Status.NOT_FOUND), None, None)
+
+
+@dataclass(frozen=True)
+class OnlineQuery:
+    """Outputs of a view. ``spec``: the resource that describes what is served, ``digest`` the build that serves."""
+
+    view: str
+    spec: FeatureViewSpec
+    digest: str
+    outputs: tuple[Output, ...]
+
+    @cached_property
+    def form(self) -> Form:
+        return Form.of(self.spec)
+
+    @cached_property
+    def ttl_us(self) -> int | None:
+        return None if self.spec.ttl is None else duration_us(self.spec.ttl)
+
+    @cached_property
+    def has_windows(self) -> bool:
+        """Whether an output is computed when it is read."""
+        return any(output.window_us is not None for output in self.outputs)
+
+
+@dataclass(frozen=True, slots=True)
+class OnlineValues:
+    """What a view answers, one value per requested entity and in the order of the request.
+
+    ``columns``: by output. ``event_times``: of the entity's newest row that counts, NOT_FOUND where there is none.
+    ``version``: of the view's table that the store holds whole; values may be of a later one.
+    """
+
+    columns: Mapping[str, ValueColumn]
+    event_times: ValueColumn
+    version: int
+
+
+class OnlineReader(Protocol):
+    """Reads some views, in one round trip. Safe to use from several threads, and after a fork."""
+
+    def read(self, keys: Sequence[Keys], now_us: int) -> list[OnlineValues]:
+        """What each of the views answers now. ``keys``: for each of them. ``now_us``: UTC microseconds.
+
+        Raises:
+            StorageError: the store does not answer, or does not hold a view; never read as "no such entity".
+        """
+        ...
+
+    async def read_async(self, keys: Sequence[Keys], now_us: int) -> list[OnlineValues]:
+        """The same, without blocking the loop."""
+        ...
+
+
+def few_values(query: OnlineQuery, rows: Sequence[FewRow], version: int) -> OnlineValues:
+    """Rows of few entities as columns."""
+    codes = [row[0] for row in rows]
+    times = [row[1] for row in rows]
+    width = len(query.outputs)
+    nothing = (None,) * width
+    values = list(zip(*(row[2] or nothing for row in rows), strict=True)) or [()] * width
+    columns = {
+        output.name: ListColumn(output.type, column, _with_nulls(codes, column))
+        for output, column in zip(query.outputs, values, strict=True)
+    }
+    return OnlineValues(columns, _event_times(times), version)
+
+
+def array_values(query: OnlineQuery, values: FeatureValues, version: int) -> OnlineValues:
+    """Columns of Arrow as such."""
+    columns = {
+        output.name: ArrowColumn(output.type, values.columns[output.name], values.statuses[output.name])
+        for output in query.outputs
+    }
+    return OnlineValues(columns, event_time_column(values), version)
+
+
+def number_times(time_us: Ints, statuses: np.ndarray[tuple[int], np.dtype[np.uint8]]) -> ValueColumn:
+    """Event times of many entities. ``statuses``: of the entities."""
+    unknown = statuses == Status.NOT_FOUND
+    return NumberColumn(
+        ColumnType.TIMESTAMP, time_us, np.where(unknown, np.uint8(Status.NOT_FOUND), np.uint8(Status.PRESENT))
+    )
+
+
+def _with_nulls(codes: list[int], column: Sequence[object]) -> list[int]:
+    if None not in column:
+        return codes
+    return [
+        Status.NULL_VALUE if value is None and code == Status.PRESENT else code
+        for code, value in zip(codes, column, strict=True)
+    ]
+
+
+def _event_times(times: list[int | None]) -> ValueColumn:
+    codes = [Status.NOT_FOUND if time is None else Status.PRESENT for time in times]
+    return ListColumn(ColumnType.TIMESTAMP, times, codes)

@@ -1,0 +1,194 @@
+"""The values of one served column with their statuses: Python's objects for few rows, arrays for many.
+
+A value whose status is not ``PRESENT`` is null, in every form:
+
+=============  ====================  ==========================================
+``to_list``    ``to_arrow``          ``to_numpy``
+=============  ====================  ==========================================
+``None``       null                  NaN among floats, NaT among times, ``None`` among objects; a masked array of
+                                     other types if a value is null
+=============  ====================  ==========================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from featurestore.arrays import Flags, Statuses
+from featurestore.resources.value import ColumnType
+from featurestore.timestamps import EPOCH
+from featurestore.views.feature_query import FeatureValues
+from featurestore.views.schema import arrow_type
+from featurestore.views.value_status import Status
+
+_DAY_ONE = date(1970, 1, 1)
+
+
+def _timestamp(us: int) -> datetime:
+    return EPOCH + timedelta(microseconds=us)
+
+
+def _date(days: int) -> date:
+    return _DAY_ONE + timedelta(days)
+
+
+_OBJECTS: dict[ColumnType, Callable[[Any], Any]] = {ColumnType.TIMESTAMP: _timestamp, ColumnType.DATE: _date}
+"""What makes a Python object of the number that stands for a time."""
+_UNITS = {ColumnType.TIMESTAMP: "datetime64[us]", ColumnType.DATE: "datetime64[D]"}
+_NUMBERS = {
+    ColumnType.BOOL: np.dtype(np.bool_),
+    ColumnType.INT8: np.dtype(np.int8),
+    ColumnType.INT16: np.dtype(np.int16),
+    ColumnType.INT32: np.dtype(np.int32),
+    ColumnType.INT64: np.dtype(np.int64),
+    ColumnType.FLOAT32: np.dtype(np.float32),
+    ColumnType.FLOAT64: np.dtype(np.float64),
+    ColumnType.DATE: np.dtype(np.int32),
+    ColumnType.TIMESTAMP: np.dtype(np.int64),
+}
+
+
+class ValueColumn(Protocol):
+    """Values of one declared type and their statuses, one per requested entity."""
+
+    @property
+    def statuses(self) -> Statuses: ...
+
+    def to_list(self) -> list[Any]:
+        """Python's objects."""
+        ...
+
+    def to_numpy(self) -> npt.NDArray[Any]:
+        """One array."""
+        ...
+
+    def to_arrow(self) -> pa.Array:
+        """Of the declared type."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ListColumn:
+    """Few values. ``values``: None for null; times are numbers, as they are stored. ``codes``: statuses."""
+
+    kind: ColumnType
+    values: Sequence[Any]
+    codes: Sequence[int]
+
+    @property
+    def statuses(self) -> Statuses:
+        return np.array(self.codes, np.uint8)
+
+    def to_list(self) -> list[Any]:
+        make = _OBJECTS.get(self.kind)
+        if make is None:
+            return list(self.values)
+        return [None if value is None else make(value) for value in self.values]
+
+    def to_numpy(self) -> npt.NDArray[Any]:
+        if self.kind not in _NUMBERS:
+            return _objects(self.values)
+        null = np.array([value is None for value in self.values], np.bool_)
+        numbers = [0 if value is None else value for value in self.values]
+        return _shown(self.kind, np.array(numbers, _NUMBERS[self.kind]), null)
+
+    def to_arrow(self) -> pa.Array:
+        if self.kind in _UNITS:
+            return pa.array(self.values, pa.from_numpy_dtype(_NUMBERS[self.kind])).view(arrow_type(self.kind))
+        return pa.array(self.values, arrow_type(self.kind))
+
+
+@dataclass(frozen=True, slots=True)
+class NumberColumn:
+    """Many values of a type with a fixed width. ``numbers``: as stored, anything where the value is null."""
+
+    kind: ColumnType
+    numbers: npt.NDArray[Any]
+    statuses: Statuses
+
+    def to_list(self) -> list[Any]:
+        return ListColumn(self.kind, _listed(self.numbers.tolist(), self._null()), ()).to_list()
+
+    def to_numpy(self) -> npt.NDArray[Any]:
+        return _shown(self.kind, self.numbers, self._null())
+
+    def to_arrow(self) -> pa.Array:
+        null = self._null()
+        mask = null if null.any() else None
+        array = pa.array(self.numbers, mask=mask)
+        return array.view(arrow_type(self.kind)) if self.kind in _UNITS else array
+
+    def _null(self) -> Flags:
+        null: Flags = self.statuses != Status.PRESENT
+        return null
+
+
+@dataclass(frozen=True, slots=True)
+class ArrowColumn:
+    """Many values of any type."""
+
+    kind: ColumnType
+    values: pa.Array
+    statuses: Statuses
+
+    def to_list(self) -> list[Any]:
+        if self.kind is ColumnType.TIMESTAMP:
+            return ListColumn(self.kind, self.values.view(pa.int64()).to_pylist(), ()).to_list()
+        listed: list[Any] = self.values.to_pylist()
+        return listed
+
+    def to_numpy(self) -> npt.NDArray[Any]:
+        if self.kind not in _NUMBERS:
+            return _objects(self.values.to_pylist())
+        dtype = _NUMBERS[self.kind]
+        values = self.values.view(pa.from_numpy_dtype(dtype)) if self.kind in _UNITS else self.values
+        if values.null_count:
+            values = values.fill_null(False if self.kind is ColumnType.BOOL else 0)
+        null = self.values.is_null().to_numpy(zero_copy_only=False)
+        return _shown(self.kind, values.to_numpy(zero_copy_only=False), null)
+
+    def to_arrow(self) -> pa.Array:
+        return self.values
+
+
+def event_time_column(values: FeatureValues) -> ValueColumn:
+    """The event times of a view's values."""
+    known = values.event_times.is_valid().to_numpy(zero_copy_only=False)
+    statuses = np.where(known, np.uint8(Status.PRESENT), np.uint8(Status.NOT_FOUND))
+    return ArrowColumn(ColumnType.TIMESTAMP, values.event_times, statuses)
+
+
+def _listed(values: list[Any], null: Flags) -> list[Any]:
+    for place in np.flatnonzero(null).tolist():
+        values[place] = None
+    return values
+
+
+def _objects(values: Sequence[Any]) -> npt.NDArray[Any]:
+    """One object per value, also of values that are lists themselves."""
+    array = np.empty(len(values), object)
+    for place, value in enumerate(values):
+        array[place] = value
+    return array
+
+
+def _shown(kind: ColumnType, numbers: npt.NDArray[Any], null: Flags) -> npt.NDArray[Any]:
+    if kind in _UNITS:
+        times = numbers.astype(_UNITS[kind])
+        times[null] = np.datetime64("NaT")
+        return times
+    if not null.any():
+        return numbers
+    if numbers.dtype.kind == "f":
+        shown = numbers.copy()
+        shown[null] = np.nan
+        return shown
+    masked: npt.NDArray[Any] = np.ma.masked_array(numbers, null)
+    return masked
