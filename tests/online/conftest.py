@@ -27,9 +27,9 @@ from featurestore.storage import paths
 from featurestore.storage.delta import Table
 from featurestore.storage.objects import Storage
 from featurestore.views.builds import PublishResult
-from featurestore.views.value_column import ArrowColumn, event_time_column
 from featurestore.views.feature_query import FeatureQuery, FeatureValues
 from featurestore.views.schema import arrow_type, view_schema
+from featurestore.views.value_column import ArrowColumn, event_time_column
 from featurestore.views.value_status import Status
 from featurestore_transforms.tables.data_files import describe
 
