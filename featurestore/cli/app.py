@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from featurestore.cli.output import OutputFormat
+from featurestore.cli.serve import serve
 from featurestore.timestamps import current_us
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ quarantine_app = typer.Typer(
     help="Rows and files that broke a rule: list, show, run again, dismiss.", no_args_is_help=True
 )
 app.add_typer(quarantine_app, name="quarantine")
+app.command()(serve)
 
 
 @dataclass
@@ -53,8 +55,11 @@ class CliOptions:
         """The project that the command is about: FEATURESTORE_URI counts unless a folder was named."""
         from featurestore.registry.project import open_project
 
-        named = self.folder if self.folder != Path() else None
-        return open_project(named, os.environ, Path.cwd())
+        return open_project(self.named_folder(), os.environ, Path.cwd())
+
+    def named_folder(self) -> Path | None:
+        """None if no folder was named."""
+        return self.folder if self.folder != Path() else None
 
 
 settings = CliOptions()

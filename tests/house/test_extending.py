@@ -43,7 +43,14 @@ def names(cell: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "what", ["an online store", "a source", "an aggregate", "a kind that is a mere list"]
+    "what",
+    [
+        "an online store",
+        "a source",
+        "an aggregate",
+        "a kind that is a mere list",
+        "a route of the feature server",
+    ],
 )
 def test_the_files_of_a_change_are_as_many_as_the_page_says_and_no_more_than_its_goal(what: str) -> None:
     change = changes()[what]

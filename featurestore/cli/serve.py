@@ -1,0 +1,76 @@
+"""``featurestore serve``: features over HTTP, from a laptop or in a pod. Light, so that ``--help`` stays so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from featurestore.errors import CodeError, RequestError
+
+if TYPE_CHECKING:
+    from featurestore.server.server_settings import ServerSettings
+
+
+def serve(
+    context: typer.Context,
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 for any that is free.", min=0, max=65535)] = 6566,
+    workers: Annotated[int, typer.Option(help="Processes that answer.", min=1, max=256)] = 1,
+    max_body_bytes: Annotated[int, typer.Option(help="Largest body of a request.", min=1)] = 4 << 20,
+    max_entities: Annotated[int, typer.Option(help="Most entities of a request.", min=1)] = 10_000,
+    max_requests: Annotated[int, typer.Option(help="Most requests at once, in each process.", min=1)] = 1_000,
+    timeout_s: Annotated[float, typer.Option("--timeout", help="Seconds that a request may take.")] = 10.0,
+    drain_s: Annotated[
+        float, typer.Option("--drain", help="Seconds after SIGTERM in which requests are still taken.")
+    ] = 0.0,
+    access_log: Annotated[bool, typer.Option("--access-log", help="Log each request.")] = False,
+) -> None:
+    """Answer requests for features over HTTP, until Ctrl-C."""
+    from featurestore.cli.app import settings as options
+    from featurestore.server.server_settings import ServerSettings
+
+    given = {name: value for name, value in context.params.items() if name in ServerSettings.model_fields}
+    run_server(ServerSettings(folder=options.named_folder(), **_positive(given)))
+
+
+def _positive(given: dict[str, Any]) -> dict[str, Any]:
+    if given["timeout_s"] <= 0 or given["drain_s"] < 0:
+        raise typer.BadParameter(
+            "seconds are not negative, and a request needs some", param_hint="--timeout, --drain"
+        )
+    return given
+
+
+def run_server(settings: ServerSettings) -> None:
+    """Serve until a signal.
+
+    Raises:
+        CodeError: the packages of the server are not installed.
+        RequestError: the address cannot be bound.
+        NotFound: there is no store.
+    """
+    try:
+        from featurestore.server.worker_pool import WorkerPool
+        from featurestore.server.worker_process import bind, open_backend, serve
+    except ImportError as error:
+        hint = "pip install 'featurestore[server]'"
+        raise CodeError("the packages of the server are not installed", got=str(error), hint=hint) from error
+    from featurestore.server.server_settings import LOOPBACK
+
+    open_backend(settings).close()
+    try:
+        listener = bind(settings)
+    except OSError as error:
+        where = f"{settings.host}:{settings.port}"
+        raise RequestError("the server cannot listen there", where=where, got=str(error)) from error
+    host, port = listener.getsockname()[:2]
+    if settings.host not in LOOPBACK:
+        typer.echo("WARNING: whoever reaches this address can read every feature", err=True)
+    shown = f"[{host}]" if ":" in host else host
+    typer.echo(f"features at http://{shown}:{port}, until Ctrl-C; what can be asked: /openapi.json", err=True)
+    with listener:
+        if settings.workers == 1:
+            serve(settings, listener)
+        else:
+            WorkerPool(settings, listener).run()

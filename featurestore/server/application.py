@@ -1,0 +1,178 @@
+"""The ASGI application: each request within its limits, and each error a problem that says no more than it may."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Iterable
+from http import HTTPStatus
+
+import orjson
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route as AsgiRoute
+from starlette.types import Receive, Scope, Send
+
+from featurestore.server.backend import Backend
+from featurestore.server.openapi import openapi
+from featurestore.server.problem_details import PROBLEM_JSON, HttpProblem, http_problem
+from featurestore.server.route import JSON, HttpRequest, Reply, Route
+from featurestore.server.routes import ROUTES
+
+_log = logging.getLogger("featurestore.server")
+_LOOK_S = 10.0
+_LOOK_UNREADY_S = 0.5
+"""How often views are tried, and how often while the server is not ready."""
+
+
+def application(backend: Backend) -> Starlette:
+    """The application of one process."""
+    routes = (*ROUTES, _described(ROUTES))
+    return Starlette(
+        routes=[
+            AsgiRoute(route.path, _Endpoint(route, backend), methods=[route.method], name=route.name)
+            for route in routes
+        ],
+        exception_handlers={HTTPException: _unknown},
+        lifespan=lambda app: _looking(backend),
+    )
+
+
+class _Endpoint:
+    """Answers one route."""
+
+    def __init__(self, route: Route, backend: Backend) -> None:
+        self._route, self._backend = route, backend
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began = time.perf_counter()
+        measurements = self._backend.measurements
+        measurements.began()
+        self._backend.in_flight += 1
+        status = 499  # What proxies log if a client leaves before it is answered.
+        try:
+            reply = await self._reply(scope, receive)
+            headers = [
+                (b"content-type", reply.media_type.encode()),
+                (b"content-length", b"%d" % len(reply.body)),
+            ]
+            if self._backend.readiness.draining:
+                headers.append((b"connection", b"close"))
+            headers += reply.headers
+            await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+            await send({"type": "http.response.body", "body": reply.body})
+            status = reply.status
+        except _ClientLeft:
+            pass
+        finally:
+            self._backend.in_flight -= 1
+            measurements.ended(self._route.name, status, time.perf_counter() - began)
+
+    async def _reply(self, scope: Scope, receive: Receive) -> Reply:
+        try:
+            if (
+                self._backend.in_flight > self._backend.settings.max_requests
+                and self._route.takes is not None
+            ):
+                raise HttpProblem(
+                    HTTPStatus.SERVICE_UNAVAILABLE, "there are too many requests at once", retry_after_s=1
+                )
+            headers = dict(scope["headers"])
+            async with asyncio.timeout(self._backend.settings.timeout_s):
+                body = await self._body(headers, receive) if self._route.takes is not None else b""
+                return await self._route.answer(HttpRequest(self._backend, headers, body))
+        except _ClientLeft:
+            raise
+        except TimeoutError:
+            problem = HttpProblem(
+                HTTPStatus.GATEWAY_TIMEOUT,
+                f"there was no whole request, or no answer, within {self._backend.settings.timeout_s:g} s",
+            )
+        except Exception as error:  # noqa: BLE001
+            problem = http_problem(error)
+            if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                _log.error(
+                    "%s: %s", self._route.name, error, exc_info=error if problem.status == 500 else None
+                )
+        return _problem_reply(problem)
+
+    async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
+        """The body of a request, once all of it is there.
+
+        Raises:
+            HttpProblem: it is too large.
+        """
+        most = self._backend.settings.max_body_bytes
+        said = headers.get(b"content-length", b"")
+        if said.isdigit() and int(said) > most:
+            raise _too_large(most)
+        pieces: list[bytes] = []
+        size, more = 0, True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise _ClientLeft
+            pieces.append(message.get("body", b""))
+            size += len(pieces[-1])
+            if size > most:
+                raise _too_large(most)
+            more = message.get("more_body", False)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+class _ClientLeft(Exception):
+    """Nobody waits for the answer any more."""
+
+
+def _too_large(most: int) -> HttpProblem:
+    return HttpProblem(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        f"the body is too large: wanted at most {most:,} bytes",
+        hint="Ask for the entities in several requests",
+    )
+
+
+def _problem_reply(problem: HttpProblem) -> Reply:
+    content = orjson.dumps(problem.details().model_dump(exclude_none=True))
+    retry = () if problem.retry_after_s is None else ((b"retry-after", b"%d" % problem.retry_after_s),)
+    return Reply(content, PROBLEM_JSON, problem.status, retry)
+
+
+async def _unknown(request: Request, error: Exception) -> Response:
+    """A path or a method that no route has."""
+    assert isinstance(error, HTTPException)
+    status = HTTPStatus(error.status_code)
+    reply = _problem_reply(HttpProblem(status, "no route answers this", hint="/openapi.json has all routes"))
+    return Response(reply.body, reply.status, dict(error.headers or {}), PROBLEM_JSON)
+
+
+def _described(routes: Iterable[Route]) -> Route:
+    """The route of the OpenAPI document."""
+    document = orjson.dumps(openapi(routes))
+
+    async def answer(call: HttpRequest) -> Reply:
+        return Reply(document)
+
+    return Route("GET", "/openapi.json", "openapi", "This document", answer, gives={JSON: None})
+
+
+@contextlib.asynccontextmanager
+async def _looking(backend: Backend) -> AsyncIterator[None]:
+    """While the application runs, views are tried now and then."""
+
+    async def look() -> None:
+        while True:
+            loaded = await backend.run(backend.readiness.look)
+            backend.measurements.fresh(loaded.ages_s, loaded.ready)
+            await asyncio.sleep(_LOOK_S if loaded.ready else _LOOK_UNREADY_S)
+
+    looking = asyncio.create_task(look())
+    try:
+        yield
+    finally:
+        looking.cancel()
+        backend.close()

@@ -1,0 +1,124 @@
+"""Bodies of requests and answers: what is checked, and what the OpenAPI document shows."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeVar
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from featurestore.errors import RequestError
+
+Column = list[Any]
+Columns = dict[Annotated[str, Field(min_length=1, max_length=255)], Column]
+_MOST_NAMES = 10_000
+
+
+class FeaturesRequest(BaseModel):
+    """Features of some entities, as of now."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    features: Annotated[
+        str | list[str], Field(description="view:feature, or view for all features of a view")
+    ]
+    entities: Annotated[
+        Columns, Field(description="Each join key with its values, one per entity", max_length=_MOST_NAMES)
+    ]
+    full_feature_names: Annotated[bool, Field(description="Names are view__feature")] = False
+    statuses: Annotated[bool, Field(description="Say of each value whether it is there")] = False
+    event_timestamps: Annotated[bool, Field(description="Say of each value when it was so")] = False
+
+
+class FeaturesAnswer(BaseModel):
+    """One list per feature, with a value per entity, in the order of the request.
+
+    Times are ISO 8601 in UTC, bytes base64; a number that JSON does not have is "NaN", "Infinity" or "-Infinity".
+    """
+
+    rows: int
+    features: dict[str, Column]
+    statuses: dict[str, list[str]] | None = None
+    event_timestamps: dict[str, list[str | None]] | None = None
+
+
+class FeastRequest(BaseModel):
+    """What Feast's clients send."""
+
+    entities: dict[str, Column]
+    feature_service: str | None = None
+    features: list[str] = []
+    full_feature_names: bool = False
+
+
+class FeastNames(BaseModel):
+    """Names of the results: the join keys, then the features."""
+
+    feature_names: list[str]
+
+
+class FeastVector(BaseModel):
+    """A value per entity."""
+
+    values: Column
+    statuses: list[str]
+    event_timestamps: list[str]
+
+
+class FeastAnswer(BaseModel):
+    """What Feast's server answers."""
+
+    metadata: FeastNames
+    results: list[FeastVector]
+
+
+class ViewDescription(BaseModel):
+    """A view, what it is made of and how far it has come. ``commit``: of its dataset, that it holds."""
+
+    name: str
+    description: str | None
+    owner: str | None
+    tags: dict[str, str]
+    entity: str
+    join_keys: dict[str, str]
+    features: dict[str, str]
+    ttl: str | None
+    pipeline: str
+    online: str
+    serving: str | None
+    commit: int | None
+    rows: int | None
+    watermark: str | None
+
+
+class ViewList(BaseModel):
+    """The views that the caller may read."""
+
+    views: list[ViewDescription]
+
+
+class Health(BaseModel):
+    """Whether the process serves. ``waiting_for``: what is not loaded yet."""
+
+    status: str
+    waiting_for: list[str] = []
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read_body(model: type[Model], body: bytes) -> Model:
+    """The request in a body.
+
+    Raises:
+        RequestError: it is not JSON, or not of this form.
+    """
+    try:
+        return model.model_validate(orjson.loads(body))
+    except orjson.JSONDecodeError as error:
+        raise RequestError("the body is not JSON", got=str(error)) from error
+    except ValidationError as error:
+        first, *others = error.errors(include_url=False, include_input=False, include_context=False)
+        place = ".".join(str(part) for part in first["loc"])
+        more = f"There are {len(others)} more mistakes" if others else ""
+        raise RequestError("the body has a mistake", where=place, got=first["msg"], hint=more) from error

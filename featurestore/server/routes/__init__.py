@@ -1,0 +1,15 @@
+"""The routes of the server, one file for each noun; a new one is a file here and its line in ``ROUTES``."""
+
+from __future__ import annotations
+
+from featurestore.server.route import Route
+from featurestore.server.routes import catalog, feast, probes, reading
+
+ROUTES: tuple[Route, ...] = (
+    reading.ROUTE,
+    feast.ROUTE,
+    catalog.ROUTE,
+    probes.HEALTH,
+    probes.READY,
+    probes.METRICS,
+)

@@ -1,0 +1,62 @@
+"""``POST /v1/features``: features of some entities, as columns of JSON or as an Arrow stream."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from featurestore.client.features import EVENT_TIME_SUFFIX
+from featurestore.server.backend import Found
+from featurestore.server.columnar import json_column, json_statuses, json_times
+from featurestore.server.messages import FeaturesAnswer, FeaturesRequest, read_body
+from featurestore.server.route import ARROW_STREAM, JSON, HttpRequest, Reply, Route, json_reply
+
+STATUS_SUFFIX = "__status"
+
+
+async def _answer(call: HttpRequest) -> Reply:
+    asked = read_body(FeaturesRequest, call.body)
+    found = await call.backend.read(
+        asked.features, asked.entities, full_feature_names=asked.full_feature_names
+    )
+    if ARROW_STREAM.encode() in call.headers.get(b"accept", b""):
+        return Reply(_stream(asked, found), ARROW_STREAM)
+    answer: dict[str, Any] = {
+        "rows": found.rows,
+        "features": {name: json_column(column) for name, column in found.columns.items()},
+    }
+    if asked.statuses:
+        answer["statuses"] = {name: json_statuses(each) for name, each in found.statuses.items()}
+    if asked.event_timestamps:
+        answer["event_timestamps"] = {name: json_times(times) for name, times in found.times.items()}
+    return json_reply(answer)
+
+
+def _stream(asked: FeaturesRequest, found: Found) -> bytes:
+    """The columns, each followed by ``<feature>__status`` and ``<feature>__ts`` if they were asked for."""
+    columns: dict[str, pa.ChunkedArray | pa.Array] = {}
+    for name, column in found.columns.items():
+        columns[name] = column
+        if asked.statuses:
+            columns[name + STATUS_SUFFIX] = pa.array(json_statuses(found.statuses[name]), pa.string())
+        if asked.event_timestamps:
+            columns[name + EVENT_TIME_SUFFIX] = found.times[name]
+    table = pa.table(columns)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    stream: bytes = sink.getvalue().to_pybytes()
+    return stream
+
+
+ROUTE = Route(
+    "POST",
+    "/v1/features",
+    "read_features",
+    "Features of some entities, as of now",
+    _answer,
+    takes=FeaturesRequest,
+    gives={JSON: FeaturesAnswer, ARROW_STREAM: None},
+    may_fail=(404, 413, 422, 503, 504),
+)
