@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from featurestore.server.route import Route
-from featurestore.server.routes import catalog, feast, probes, reading
+from featurestore.server.routes import catalog, feast, probes, read_features
 
 ROUTES: tuple[Route, ...] = (
-    reading.ROUTE,
+    read_features.ROUTE,
     feast.ROUTE,
     catalog.ROUTE,
     probes.HEALTH,
