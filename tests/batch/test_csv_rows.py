@@ -156,16 +156,41 @@ def test_what_is_not_csv_says_what_it_is_and_is_never_learned(pipeline: Make, da
 @pytest.mark.parametrize(
     "spec",
     [
-        {"columns": [{"name": "word", "type": "string"}]},
-        {"transforms": [{"select": {"columns": ["word"]}}]},
-        {"transforms": [{"derive": {"columns": {"size": "LENGTH(word)"}}}]},
-        {"transforms": [{"sql": {"query": "SELECT word FROM self"}}]},
-        {"expectations": [{"name": "short", "that": "LENGTH(word) < 9"}]},
-        {"deduplicate": {"keys": ["word"]}},
+        {"columns": [{"name": "a word", "type": "string"}]},
+        {"transforms": [{"select": {"columns": ["a word"]}}]},
+        {"transforms": [{"derive": {"columns": {"size": 'LENGTH("a word")'}}}]},
+        {"transforms": [{"sql": {"query": 'SELECT "a word" FROM self'}}]},
+        {"expectations": [{"name": "short", "that": 'LENGTH("a word") < 9'}]},
+        {"deduplicate": {"keys": ["a word"]}},
     ],
 )
 def test_a_table_of_one_column_that_the_spec_names_is_taken(pipeline: Make, spec: dict[str, Any]) -> None:
-    assert taken(pipeline(**spec), "word\nyes\nno\n", "word") == [{"word": "yes"}, {"word": "no"}]
+    found = taken(pipeline(**spec), "a word\nyes\nno\n", "a word")
+    assert found == [{"a word": "yes"}, {"a word": "no"}]
+
+
+@pytest.mark.parametrize("name", ["name", "Größe", "user_id", "user-id", "user.name", "_x"])
+def test_texts_under_a_word_are_a_table_of_one_column(pipeline: Make, name: str) -> None:
+    p = pipeline()
+    assert taken(p, f"{name}\nalice\nbob went home\n", name) == [{name: "alice"}, {name: "bob went home"}]
+    assert p.quarantine() == []
+
+
+def test_a_file_without_rows_refuses_nothing_and_the_next_one_is_learned_from(pipeline: Make) -> None:
+    p = pipeline()
+    (p.raw / "0").write_text("name\n")
+    p.batch("0")
+    assert taken(p, "name\nalice\n", "name") == [{"name": "alice"}]
+    assert p.quarantine() == []
+
+
+@pytest.mark.parametrize("line", ["Starting...", "ERROR: disk full", "2024-01-31", "Not Found", "[info]"])
+def test_texts_under_what_no_column_is_called_are_taken_for_a_log(pipeline: Make, line: str) -> None:
+    p = pipeline()
+    (p.raw / "0").write_text(f"{line}\ngoing on\n")
+    p.batch("0")
+    [(_, reason)] = reasons(p)
+    assert "is it a log, or a page" in reason
 
 
 @pytest.mark.parametrize("value", ["7", "1.5", "2024-01-31", "true"])

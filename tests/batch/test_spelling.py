@@ -20,7 +20,7 @@ Make = Callable[..., Any]
 
 def learned(*texts: str | None) -> str:
     """The type that a column of these texts is learned as."""
-    return str(kinds(pl.LazyFrame({"x": texts}, schema={"x": pl.String}))["x"])
+    return str(kinds(["x"], [pl.DataFrame({"x": texts}, schema={"x": pl.String})])["x"])
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,27 @@ def test_a_type_is_learned_only_from_texts_that_it_gives_back(texts: list[str | 
     assert learned(*texts) == dtype
 
 
+@given(
+    st.lists(
+        st.sampled_from(["7", "7.0", "-1", "1.5", "1e-05", "true", "2024-01-31", "x", "00", None]), max_size=6
+    ),
+    st.integers(0, 6),
+)
+@settings(max_examples=examples(200))
+def test_where_a_piece_of_the_file_ends_changes_no_type(texts: list[str | None], cut: int) -> None:
+    schema = {"x": pl.String, "other": pl.String}
+    rows = pl.DataFrame({"x": texts, "other": ["7"] * len(texts)}, schema=schema)
+    cut_up = kinds(rows.columns, [rows.head(cut), rows.slice(cut)])
+    assert cut_up == kinds(rows.columns, [rows])
+    assert str(cut_up["x"]) == learned(*texts)
+
+
+def test_thousands_of_columns_are_learned_side_by_side() -> None:
+    columns = {f"c{n}": ["1", "2.5", "x"][n % 3] for n in range(3000)}
+    found = kinds(columns, [pl.DataFrame(columns)])
+    assert [str(found[f"c{n}"]) for n in range(3000)] == ["Int64", "Float64", "String"] * 1000
+
+
 def rendered(value: Any) -> set[str]:
     """All texts that a value of a learned type is written as."""
     if isinstance(value, bool):
@@ -82,7 +103,12 @@ numbers = st.one_of(
 @settings(max_examples=examples(500), deadline=None)
 @given(texts=st.lists(numbers, min_size=1, max_size=4), at=st.sampled_from([pl.Int64(), pl.Float64()]))
 def test_a_text_that_fits_a_type_undeclared_is_a_text_of_its_value(texts: list[str], at: pl.DataType) -> None:
-    for target in (at, pl.Boolean(), pl.Date(), kinds(pl.LazyFrame({"x": texts}))["x"]):
+    for target in (
+        at,
+        pl.Boolean(),
+        pl.Date(),
+        kinds(["x"], [pl.DataFrame({"x": texts}, schema={"x": pl.String})])["x"],
+    ):
         if target in (UTC, pl.Null()):
             continue
         found = fit_to(pl.col("x"), pl.String(), target, exact=True)

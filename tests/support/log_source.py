@@ -121,7 +121,7 @@ class LogReader:
         self.require_unchanged()
 
     def types(self, columns: Collection[str]) -> Mapping[str, pl.DataType]:
-        return kinds(self.scan().select(columns))
+        return kinds(columns, self.stream.frames(columns))
 
     def scan(self) -> pl.LazyFrame:
         return self.stream.scan()

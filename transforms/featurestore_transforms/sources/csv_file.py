@@ -7,6 +7,7 @@ whose header has no name, as pandas and R write their index. Empty lines are not
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
@@ -34,6 +35,8 @@ _COMMENT = (
     "the first line seems to be a comment: {}. Set spec.source.csv.comment or skipLines, "
     "or declare spec.columns if this is the name of a column"
 )
+_WORD = re.compile(r"[^\W\d]\w*(?:[.-]\w+)*")
+"""How people name a column, and no line of a log begins: that has a time, or several words."""
 _MARKS: Mapping[str, pl.DataType] = {ROW: pl.Int64(), MALFORMED: pl.String(), LINE: pl.String()}
 
 
@@ -63,7 +66,7 @@ class CsvFile(SourceFile):
 
     def require_learnable(self, use: ColumnUse) -> None:
         """Raises UnreadableFile if the header seems to be a comment, or to have a delimiter other than the one declared,
-        or if there is one column of texts that the spec does not name: a log or an error page looks like that.
+        or if there is one column of texts under more than a word: a log or an error page looks like that.
 
         For a file of which names and types would be learned: what is learned is held.
 
@@ -84,7 +87,7 @@ class CsvFile(SourceFile):
                 f"one column {short(first)}: the delimiter is {ours!r} and seems to be {other!r}. "
                 "Set spec.source.csv.delimiter, or declare spec.columns if this is its name",
             )
-        if column and self.types([column])[column] == pl.String():
+        if column and not _WORD.fullmatch(first) and self.types([column])[column] == pl.String():
             raise UnreadableFile(
                 "file:format",
                 f"one column of texts, {short(first)}, which the spec does not name: is it a log, or a page that says "
@@ -92,7 +95,7 @@ class CsvFile(SourceFile):
             )
 
     def types(self, columns: Collection[str]) -> Mapping[str, pl.DataType]:
-        return kinds(self.scan().select(columns))
+        return kinds(columns, self.stream.frames(columns))
 
     def scan(self) -> pl.LazyFrame:
         return self.stream.scan()

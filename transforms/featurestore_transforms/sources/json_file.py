@@ -74,7 +74,8 @@ class JsonFile(SourceFile):
             pl.col(name).str.replace(WHOLE, "${0}.0") if self._found[name].fractions else pl.col(name)
             for name in numbers
         ]
-        exact = kinds(self.scan().select(pointed)) if numbers else {}
+        pieces = (frame.select(pointed) for frame in self.stream.frames(numbers))
+        exact = kinds(numbers, pieces) if numbers else {}
         return {name: exact[name] if name in exact else self._found[name].dtype() for name in columns}
 
     def scan(self) -> pl.LazyFrame:

@@ -15,7 +15,8 @@ What exactly is given back, says ``expressions/run/spelling.py``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import polars as pl
 
@@ -26,55 +27,91 @@ from featurestore.resources.value import ColumnType
 _TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:"
 _FIRST_ROWS = 1000
 _KINDS = (ColumnType.INT64, ColumnType.FLOAT64, ColumnType.BOOL, ColumnType.DATE, ColumnType.TIMESTAMP)
+_EXACT_DIGITS = 15
+"""Whole numbers of so many characters are given back by float64, too."""
+_AT_ONCE = 1 << 18
+"""So many texts are looked at together, of as many columns as that is."""
 
 
-def kinds(texts: pl.LazyFrame) -> Mapping[str, pl.DataType]:
+def kinds(names: Iterable[str], frames: Iterable[pl.DataFrame]) -> Mapping[str, pl.DataType]:
     """Column to type, over all rows: 100 whole numbers and then `1.5` are float64, and with `x` string.
 
-    ``texts``: ``frame[<columns>: str]``
+    ``frames``: ``frame[<names>: str]``, the rows piece by piece; they may have other columns, too.
     """
-    # The first rows say what to look for in all of them. What fails there gives way to the next kind.
-    left = {name: list(_KINDS) for name in texts.collect_schema()}
-    for name, passed in _passed(texts.head(_FIRST_ROWS), left).items():
-        left[name] = passed or []
-    known: dict[str, pl.DataType] = {}
-    while left:
-        for name, passed in _passed(texts, {name: some[:1] for name, some in left.items()}).items():
-            if passed is None:
-                known[name] = pl.Null()
-            elif passed or not left[name]:
-                known[name] = polars_type(passed[0]) if passed else pl.String()
-            else:
-                left[name] = left[name][1:]
-        left = {name: some for name, some in left.items() if name not in known}
-    return known
+    columns = {name: _Texts() for name in names}
+    for frame in frames:
+        # The first rows say what to look for in all of them.
+        for rows in (frame.head(_FIRST_ROWS), frame.slice(_FIRST_ROWS)):
+            if rows.height:
+                _narrow(rows, columns)
+        if not any(texts.left for texts in columns.values()):
+            break
+    return {name: texts.dtype() for name, texts in columns.items()}
 
 
-def _passed(
-    texts: pl.LazyFrame, wanted: Mapping[str, Sequence[ColumnType]]
-) -> Mapping[str, list[ColumnType] | None]:
-    """Column to those of its kinds that all of its texts are of; None if there is no text."""
-    tests = {f"{k}:{name}": _are(pl.col(name), k) for name, some in wanted.items() for k in some}
-    counts = {f"count:{name}": pl.col(name).count() for name in wanted}
-    if not wanted:
-        return {}
-    [answer] = texts.select(**tests, **counts).collect(engine="streaming").to_dicts()
-    return {
-        name: [k for k in some if answer[f"{k}:{name}"]] if answer[f"count:{name}"] else None
-        for name, some in wanted.items()
-    }
+@dataclass(slots=True)
+class _Texts:
+    """What is known of the texts of a column. ``left``: kinds that all of them are of.
+
+    ``whole``: one is a whole number without a point. ``pointed``: one ends with `.0`.
+    """
+
+    left: list[ColumnType] = field(default_factory=lambda: list(_KINDS))
+    some: bool = False
+    whole: bool = False
+    pointed: bool = False
+
+    def dtype(self) -> pl.DataType:
+        if not self.some:
+            return pl.Null()
+        # Of `1` and `1.0` side by side, a number could give back only one.
+        barred = {ColumnType.INT64: self.pointed, ColumnType.FLOAT64: self.pointed and self.whole}
+        return next((polars_type(kind) for kind in self.left if not barred.get(kind)), pl.String())
 
 
-def _are(text: pl.Expr, kind: ColumnType) -> pl.Expr:
-    """Whether all texts are of the kind."""
+def _narrow(frame: pl.DataFrame, columns: Mapping[str, _Texts]) -> None:
+    """Take from each column the kinds that a text of this piece is not of."""
+    present = [name for name in columns if frame[name].null_count() < frame.height]
+    for name in present:
+        columns[name].some = True
+    sure: set[str] = set()
+    for kind in _KINDS:
+        wanted = [name for name in present if kind in columns[name].left]
+        if kind is ColumnType.FLOAT64:
+            wanted = [name for name in wanted if name not in sure]
+        size = max(1, _AT_ONCE // frame.height)
+        for names in (wanted[at : at + size] for at in range(0, len(wanted), size)):
+            for name, found in zip(names, _look(frame, names, kind), strict=True):
+                texts = columns[name]
+                texts.whole |= found.get("whole", False)
+                texts.pointed |= found.get("pointed", False)
+                if not found["alike"]:
+                    texts.left.remove(kind)
+                elif found.get("short", False):
+                    sure.add(name)
+
+
+def _look(frame: pl.DataFrame, names: Sequence[str], kind: ColumnType) -> list[dict[str, bool]]:
+    """Of each column, whether all of its texts are of the kind, and what else it takes to tell."""
+    text = pl.col("text")
     found = fit_to(text, pl.String(), polars_type(kind), exact=True)
     assert found is not None
     assert found.fits is not None
-    alike = found.fits.all()
+    alike = found.fits
+    every, any_of = {"alike": alike}, {}
     if kind is ColumnType.TIMESTAMP:
-        return alike & text.str.contains(_TIME).all()
+        every["alike"] = alike & text.str.contains(_TIME)
     if kind in (ColumnType.INT64, ColumnType.FLOAT64):
-        # Of `1` and `1.0` side by side, a number could give back only one.
-        pointed, whole = text.str.ends_with(".0").any(), text.str.contains(WHOLE).any()
-        return alike & ~(pointed if kind is ColumnType.INT64 else pointed & whole)
-    return alike
+        any_of = {"pointed": text.str.ends_with(".0"), "whole": text.str.contains(WHOLE)}
+    if kind is ColumnType.INT64:
+        every["short"] = text.str.len_bytes() <= _EXACT_DIGITS
+    # One long column instead of many: engines take time for each column of a query.
+    stacked = pl.concat([frame[name].alias("text") for name in names]).to_frame()
+    shape = (len(names), frame.height)
+    flags = stacked.lazy().select(**every, **any_of).collect(engine="streaming")
+    told = {
+        name: values.arr.any() if name in any_of else values.arr.all()
+        for name in flags.columns
+        for values in [flags[name].reshape(shape)]
+    }
+    return pl.DataFrame(told).to_dicts()
