@@ -334,7 +334,11 @@ def delete(
 def features(
     names: Annotated[
         list[str],
-        typer.Argument(help="view, or view:feature", metavar="VIEW[:FEATURE]...", autocompletion=_features),
+        typer.Argument(
+            help="view, view:feature, or a service",
+            metavar="VIEW[:FEATURE]|SERVICE...",
+            autocompletion=_features,
+        ),
     ],
     entity: Annotated[
         list[str],

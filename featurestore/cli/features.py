@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from featurestore.cli.output import OutputFormat, columns, dump, listing
-from featurestore.cli.summary import view_summary
 from featurestore.errors import RequestError
 from featurestore.registry.project import Project
-from featurestore.resources import FeatureViewSpec
 from featurestore.resources.value import KeyType
 
 
@@ -19,25 +17,30 @@ def features(
 ) -> str:
     """What to print: one row per entity, each value with its status.
 
-    ``names``: ``view`` for all its features, or ``view:feature``. ``entities``: see :func:`parse_entities`.
+    ``names``: ``view`` for all its features, ``view:feature``, or the name of a service. Features are named in full if
+    two of them have one name. ``entities``: see :func:`parse_entities`.
 
     Raises:
         NotFound: there is no such view or feature.
         RequestError: an entity lacks a key, or its value does not have the key's type.
     """
     from featurestore.client.connection import Store
-    from featurestore.client.references import parse_references
+    from featurestore.client.resolution import resolve
+    from featurestore.views.served import ServedViews
 
-    views = {reference.view for reference in parse_references(names)}
-    specs = [view_summary(project, view).accepted.resource.spec for view in sorted(views)]
-    rows = [row for text in entities for row in parse_entities(text, specs)]
+    resolution = resolve(names, ServedViews(project.storage))
+    short = [column.output.name for column in resolution.columns]
+    full_feature_names = len({*short}) < len(short)
+    rows = [row for text in entities for row in parse_entities(text, resolution.key_types)]
     store = Store(project)
     asked: list[dict[str, Any]] = [dict(row) for row in rows]
     if at is None:
-        answer = store.get_online_features(names, asked)
+        answer = store.get_online_features(names, asked, full_feature_names)
     else:
         asked = [{**row, "event_timestamp": at} for row in asked]
-        answer = store.get_features(names, asked, timestamp_column="event_timestamp")
+        answer = store.get_features(
+            names, asked, timestamp_column="event_timestamp", full_feature_names=full_feature_names
+        )
     values = answer.to_dict()
     statuses = {name: [status.name for status in each] for name, each in answer.statuses().items()}
     keys = [key for key in values if key not in statuses]
@@ -61,8 +64,8 @@ def features(
     return columns([*(key.upper() for key in keys), "FEATURE", "VALUE", "STATUS"], shown)
 
 
-def parse_entities(text: str, specs: Sequence[FeatureViewSpec]) -> list[dict[str, str | int]]:
-    """The keys of one or several entities, of the types that the views declare.
+def parse_entities(text: str, types: Mapping[str, KeyType]) -> list[dict[str, str | int]]:
+    """The keys of one or several entities. ``types``: columns that an entity has, with the types that views declare.
 
     ``key=value[,key=value]`` is one entity. A key that comes again begins the next one, and where there is one key
     only, a value alone does: ``tailnum=N1,N2``. A value that has a comma is written as JSON: ``{"city": "Rome, NY"}``.
@@ -70,7 +73,6 @@ def parse_entities(text: str, specs: Sequence[FeatureViewSpec]) -> list[dict[str
     Raises:
         RequestError: the text is none of these, or a value is not an integer.
     """
-    types = {key.name: key.type for spec in specs for key in spec.entity.join_keys}
     wanted = ",".join(f"{name}=<{kind.value}>" for name, kind in types.items())
     pairs = (
         _of_json(text) if text.startswith("{") else _pairs(text, next(iter(types)) if len(types) == 1 else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from featurestore.cli.kind import find_kind
@@ -11,8 +12,8 @@ from featurestore.cli.summary import ListSummary, PipelineSummary, Summary, View
 from featurestore.errors import Damaged, NotFound, SpecError
 from featurestore.registry.project import Project
 from featurestore.registry.registry import document
-from featurestore.resources.kinds import KINDS, ResourceKind
-from featurestore.timestamps import SECOND_US
+from featurestore.resources.kinds import KINDS, PrinterColumn, ResourceKind
+from featurestore.timestamps import SECOND_US, parse_us
 
 NOTHING = "No resources found."
 
@@ -118,7 +119,8 @@ def _table(kind: ResourceKind, items: Sequence[Summary], now_us: int) -> tuple[l
         elif isinstance(item, ListSummary):
             header = ["NAME", "READY", *(column.name.upper() for column in kind.columns)]
             said = item.to_dict()
-            rows.append([item.name, item.ready.status.value, *(_at(said, it.path) for it in kind.columns)])
+            shown = (_cell(said, it, now_us) for it in kind.columns)
+            rows.append([item.name, item.ready.status.value, *shown])
         else:
             header = ["NAME", "READY", "FRESHNESS", "ROWS", "COMMIT", "ONLINE", "ROWS REFUSED", "ERRORS"]
             header += ["REBUILD"] if rebuilt else []
@@ -137,6 +139,15 @@ def _table(kind: ResourceKind, items: Sequence[Summary], now_us: int) -> tuple[l
                 ]
             )
     return header, rows
+
+
+def _cell(said: Any, column: PrinterColumn, now_us: int) -> Any:
+    """What a column shows of an object: a date as the time since."""
+    value = _at(said, column.path)
+    if column.type == "date" and value is not None:
+        with suppress(ValueError):  # Python has no times outside the years 1 to 9999.
+            return age((now_us - parse_us(value)) / SECOND_US)
+    return value
 
 
 def _at(value: Any, path: str) -> Any:

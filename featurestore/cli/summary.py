@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar, cast
 
 from featurestore.arrivals.ledger import Ledger
@@ -12,12 +13,12 @@ from featurestore.errors import NotFound, did_you_mean
 from featurestore.humanize import count, format_time
 from featurestore.quarantine.tally import OpenQuarantine, open_of_pipeline, open_of_view
 from featurestore.reconcile.conditions import Condition, ResourceStatus, read_status, unknown
-from featurestore.reconcile.listed import listed_condition
+from featurestore.reconcile.listed import ListState, Standing, list_state
 from featurestore.reconcile.reasons import Reason
 from featurestore.registry.project import Project
 from featurestore.registry.registry import Accepted, document
 from featurestore.resources import DataPipeline, FeatureView, Resource
-from featurestore.resources.kinds import KINDS, ResourceKind, kind_of, references
+from featurestore.resources.kinds import ResourceKind, kind_of
 from featurestore.resources.outputs import build_digest
 from featurestore.timestamps import SECOND_US
 from featurestore.views.builds import ActiveBuild, BuildResult, read_active_build, read_build
@@ -110,11 +111,14 @@ class ViewSummary:
             f"holds commit {made.source_version}, {count(made.rows, 'row')}" if made else "holds nothing yet"
         )
 
+    @property
+    def watermark_us(self) -> int | None:
+        """The greatest event time that it holds."""
+        return self.build.watermark_us if self.build else None
+
     def freshness_s(self, now_us: int) -> float | None:
         """How far behind now the newest event is, in seconds."""
-        if self.build is None or self.build.watermark_us is None:
-            return None
-        return (now_us - self.build.watermark_us) / SECOND_US
+        return None if self.watermark_us is None else (now_us - self.watermark_us) / SECOND_US
 
     @property
     def online_commit(self) -> int | None:
@@ -163,17 +167,29 @@ class ViewSummary:
 
 @dataclass(frozen=True)
 class ListSummary:
-    """A resource of a kind that is a mere list: it is ready when all that it names is there."""
+    """A resource of a kind that is a mere list: nothing is made of it, so what it names says how it stands."""
 
     name: str
     accepted: Accepted[Resource]
-    ready: Condition
+    state: ListState
     status: ResourceStatus | None = None
+
+    @property
+    def ready(self) -> Condition:
+        return self.state.ready
+
+    @property
+    def watermark_us(self) -> int | None:
+        """Of the stalest that it names."""
+        return self.state.watermark_us
 
     def to_dict(self) -> dict[str, Any]:
         """As kubectl shows an object."""
         shown = document(self.accepted.resource)
-        return {**shown, "status": {"acceptedDigest": self.accepted.digest, **_conditions(None, self.ready)}}
+        facts: dict[str, Any] = {"acceptedDigest": self.accepted.digest, **self.state.facts}
+        if self.state.watermark_us is not None:
+            facts["watermark"] = format_time(self.state.watermark_us)
+        return {**shown, "status": {**facts, **_conditions(None, self.ready)}}
 
 
 Summary = PipelineSummary | ViewSummary | ListSummary
@@ -243,12 +259,13 @@ def list_summary(project: Project, kind: ResourceKind, name: str) -> ListSummary
         NotFound: there is no such resource.
     """
     accepted = accepted_resource(project, kind, name)
-    missing = [
-        (KINDS[wanted], other)
-        for wanted, _, other in references(accepted.resource)
-        if project.registry.accepted_digest(KINDS[wanted].model, other) is None
-    ]
-    return ListSummary(name, accepted, listed_condition(missing))
+    return ListSummary(name, accepted, list_state(accepted, project.registry, partial(_standing, project)))
+
+
+def _standing(project: Project, kind: ResourceKind, name: str) -> Standing | None:
+    """How a resource stands that a list names."""
+    found = summary(project, kind, name)
+    return Standing(found.ready, None if isinstance(found, PipelineSummary) else found.watermark_us)
 
 
 def accepted_resource(project: Project, kind: ResourceKind, name: str) -> Accepted[Resource]:

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featurestore.client.feature_reader import FeatureReader
-from featurestore.client.resolution import Resolution, resolve
-from featurestore.errors import RequestError, TransientError, did_you_mean
+from featurestore.client.resolution import Resolution, resolve, resolve_selections
+from featurestore.errors import NotFound, RequestError, TransientError, did_you_mean
 from featurestore.humanize import format_time
 from featurestore.registry.project import Project, open_project
-from featurestore.resources import FeatureView
+from featurestore.resources import FeatureService, FeatureView
 from featurestore.resources.feature_view import OnlineEnabled
 from featurestore.resources.metadata import resource_name
 from featurestore.resources.outputs import outputs
@@ -92,9 +92,9 @@ class Store:
     ) -> Features:
         """The features of each entity: at the times in a column, or online, now, if there is no such column.
 
-        ``features``: a name or names such as ``aircraft-delays:last_arr_delay``, or ``aircraft-delays`` for all
-        of a view; ``_`` may stand for ``-``. ``entities``: a pandas or Polars frame, an Arrow table, a dict of
-        lists or a list of dicts, with the join keys of all views asked. The result has one row per entity, in
+        ``features``: a name or names such as ``aircraft-delays:last_arr_delay``, ``aircraft-delays`` for all of a view,
+        or the name of a FeatureService; ``_`` may stand for ``-``. ``entities``: a pandas or Polars frame, an Arrow
+        table, a dict of lists or a list of dicts, with the join keys of all views asked. The result has one row per entity, in
         their order, with all their columns. ``timestamp_column``: its values are taken as UTC if they have no
         zone. Without it a column ``event_timestamp`` is taken; entities with another column of times are refused,
         because they may be meant either way: :meth:`get_online_features` always reads the present.
@@ -122,7 +122,7 @@ class Store:
                     hint="Without one the online store is read, which knows the present only",
                 )
             return self._now(features, entities, table, full_feature_names, include_event_timestamps)
-        resolution = resolve(features, self._views.get)
+        resolution = resolve(features, self._views)
         table = typed_if_empty(table, resolution.key_types, timestamp_column)
         names = resolution.names(table.column_names, full_feature_names)
         answer = self._then(resolution, names, table, timestamp_column, as_of)
@@ -199,6 +199,41 @@ class Store:
     def list_views(self) -> list[str]:
         """Names of the views that are accepted, sorted."""
         return self._project.registry.names(FeatureView)
+
+    def list_services(self) -> list[str]:
+        """Names of the services that are accepted, sorted."""
+        return self._project.registry.names(FeatureService)
+
+    def describe_service(self, service: str) -> dict[str, Any]:
+        """What a model that reads by this name gets, as plain values.
+
+        ``features`` maps the full name of each column to its type. ``join_keys``: columns that the entities must have,
+        and their types. ``watermark``: greatest event time of the stalest view; None while one of them has no row.
+        ``digest`` names this version of its definition.
+
+        Raises:
+            NotFound: there is no such service, or a view or feature that it names is not there.
+        """
+        name = resource_name(service)
+        accepted = self._project.registry.current(FeatureService, name)
+        if accepted is None:
+            raise NotFound(f"there is no service {name!r}", hint=did_you_mean(name, self.list_services()))
+        spec = accepted.resource.spec
+        resolution = resolve_selections(spec.features, self._views)
+        builds = [read_build(self._storage, it.view.name, it.view.digest) for it in resolution.reads]
+        watermarks = [build.watermark_us if build else None for build in builds]
+        known = [it for it in watermarks if it is not None]
+        return {
+            "name": name,
+            "description": spec.description,
+            "owner": spec.owner,
+            "tags": dict(spec.tags),
+            "digest": accepted.digest,
+            "views": sorted({it.view.name for it in resolution.reads}),
+            "join_keys": {column: kind.value for column, kind in resolution.key_types.items()},
+            "features": {column.name(True): column.output.type.value for column in resolution.columns},
+            "watermark": _time(min(known)) if known and len(known) == len(watermarks) else None,
+        }
 
     def describe(self, view: str) -> dict[str, Any]:
         """What a view is made of and how far it has come, as plain values.

@@ -158,7 +158,7 @@ class FeatureReader:
 
     def _renewed(self, known: _Prepared | None, max_age_s: float) -> _Prepared:
         seen_s = self._clock()
-        resolution = resolve(self._features, lambda name: self._views.get(name, max_age_s))
+        resolution = resolve(self._features, self._views, max_age_s)
         names = resolution.names((), self._full_feature_names)
         online = known.online if known is not None and known.resolution == resolution else None
         self._known = renewed = _Prepared(resolution, names, online, seen_s)

@@ -59,14 +59,14 @@ class Reference:
         return found
 
 
-def parse_references(features: object) -> list[Reference]:
-    """The references of a request, each once, in their order. A string is a request for one.
+def request_list(features: object) -> list[object]:
+    """What a request asks for, in its order. A string is a request for one.
 
     Raises:
-        RequestError: one is malformed, there is none, or this is not a list.
+        RequestError: there is nothing, or this is not a list.
     """
     if isinstance(features, str):
-        return [Reference.parse(features)]
+        return [features]
     if not isinstance(features, Iterable):
         raise RequestError(
             "features are not a list",
@@ -74,7 +74,7 @@ def parse_references(features: object) -> list[Reference]:
             wanted="a name or a list of names",
             got=repr(features),
         )
-    references = list(dict.fromkeys(Reference.parse(text) for text in features))
-    if not references:
+    asked = list(features)
+    if not asked:
         raise RequestError("no features were requested", where="features", wanted="at least one view:feature")
-    return references
+    return asked

@@ -15,7 +15,7 @@ from featurestore.arrivals.result import BatchResult
 from featurestore.humanize import count, size
 from featurestore.registry.diff import Difference, differences
 from featurestore.registry.registry import R, Registry, document, resource_digest
-from featurestore.resources import DataPipeline, FeatureStore, FeatureView, Resource
+from featurestore.resources import DataPipeline, FeatureService, FeatureStore, FeatureView, Resource
 from featurestore.resources.columns import gone
 from featurestore.resources.kinds import KINDS, kind_of, references
 from featurestore.resources.outputs import build_digest, outputs
@@ -299,6 +299,25 @@ def _readers(columns: Iterable[str], pipeline: str, before: Before) -> list[str]
     ]
 
 
+def _service_readers(features: Iterable[str], view: str, before: Before) -> list[str]:
+    """Which accepted services read the features by name."""
+    read = {
+        name: {
+            feature
+            for selection in service.spec.features
+            if selection.view == view
+            for feature in selection.features or ()
+        }
+        for name, service in before.all(FeatureService).items()
+    }
+    return [
+        f"Service {service!r} reads {feature!r}"
+        for feature in features
+        for service, names in read.items()
+        if feature in names
+    ]
+
+
 def _view(view: FeatureView, before: Before) -> Change:
     old = before.all(FeatureView).get(view.metadata.name)
     action, differing = _compared(view, old)
@@ -314,6 +333,8 @@ def _view(view: FeatureView, before: Before) -> Change:
     changed = {difference.path[1] for difference in differing if difference.path[0] == "spec"}
     if old is not None and changed & _READING:
         notes.append(f"{', '.join(sorted(changed & _READING))}: at once, nothing is computed again")
+    lost = _gone(view, old)
+    notes += _service_readers(lost, view.metadata.name, before)
     if old is not None and old.spec.online.enabled != view.spec.online.enabled:
         notes.append(f"online.enabled becomes {view.spec.online.enabled.value}: by the next run")
     return Change(
@@ -324,7 +345,7 @@ def _view(view: FeatureView, before: Before) -> Change:
         rebuild=rebuild,
         rows=dataset.rows if rebuild and dataset else None,
         size_bytes=dataset.size_bytes if rebuild and dataset else None,
-        gone=_gone(view, old),
+        gone=lost,
         notes=tuple(notes),
     )
 

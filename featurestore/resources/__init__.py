@@ -6,6 +6,7 @@ One source for YAML checking, Python use and the CRDs. Imports nothing but pydan
 """
 
 from featurestore.resources.data_pipeline import DataPipeline, DataPipelineSpec
+from featurestore.resources.feature_service import FeatureService, FeatureServiceSpec
 from featurestore.resources.feature_store import FeatureStore, FeatureStoreSpec
 from featurestore.resources.feature_view import FeatureView, FeatureViewSpec
 from featurestore.resources.resource import Resource
@@ -13,6 +14,8 @@ from featurestore.resources.resource import Resource
 __all__ = [
     "DataPipeline",
     "DataPipelineSpec",
+    "FeatureService",
+    "FeatureServiceSpec",
     "FeatureStore",
     "FeatureStoreSpec",
     "FeatureView",

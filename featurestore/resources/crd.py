@@ -171,13 +171,13 @@ def _schema(annotation: Any, described: Mapping[str, Any], root: Mapping[str, An
     annotation = plain(annotation)
     if "$ref" in described:
         described = {**root["$defs"][described["$ref"].rsplit("/", 1)[-1]], **described}
-    if isinstance(annotation, type) and issubclass(annotation, Model):
-        return _object(annotation)
     if described.get("x-kubernetes-int-or-string"):
         whole_or_text = [{"type": "integer"}, {"type": "string"}]
         return {"anyOf": whole_or_text, "pattern": described["pattern"], "x-kubernetes-int-or-string": True}
     if described.get("x-kubernetes-preserve-unknown-fields"):
         return {**_kept(described), "x-kubernetes-preserve-unknown-fields": True}
+    if isinstance(annotation, type) and issubclass(annotation, Model):
+        return _object(annotation)
     if "anyOf" in described:
         members = [member for member in described["anyOf"] if member.get("type") != "null"]
         if len(members) > 1:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from featurestore.resources.data_pipeline import DataPipeline
+from featurestore.resources.feature_selection import view_of
+from featurestore.resources.feature_service import FeatureService, FeatureServiceStatus
 from featurestore.resources.feature_store import FeatureStore
 from featurestore.resources.feature_store_policy import FeatureStorePolicy
 from featurestore.resources.feature_view import FeatureView
@@ -78,11 +80,13 @@ class ResourceKind:
     """A kind, as each part of the project needs to know it.
 
     ``folder``: what several are called on the command line, and below ``registry/``. ``columns``: what is shown
-    between its name and its age; ``wide`` only by ``-o wide``. ``references``: what it names. ``tells``: fields of its
-    status that those who name it go by: they are woken by a change of one. ``only_one``: a storage root holds one of
-    them. ``label``: on its Jobs and their pods; "" if it has none. ``has_data``: deleting it may delete data
-    (``deletionPolicy``). ``written_by``: who may write it: whoever may edit a namespace, or only its administrators.
-    ``cluster_wide``: it is in no namespace, and its administrator's. ``status``: None if nobody reports on it.
+    between its name and its age; ``wide`` only by ``-o wide``. ``references``: what it names. ``tells``: fields of
+    its status that those who name it go by: they are woken by a change of one; "Ready" is whether it is ready.
+    ``only_one``: a storage root holds one of them. ``label``: on its Jobs and their pods; "" if it has none.
+    ``has_data``: deleting it may delete data (``deletionPolicy``). ``written_by``: who may write it: whoever may
+    edit a namespace, or only its administrators. ``cluster_wide``: it is in no namespace, and its administrator's.
+    ``status``: None if nobody reports on it. ``sums_up``: it is ready when all that it names is, and as fresh as
+    the stalest of that.
     """
 
     model: type[Resource]
@@ -99,6 +103,7 @@ class ResourceKind:
     has_data: bool = False
     written_by: Literal["edit", "admin"] = "edit"
     cluster_wide: bool = False
+    sums_up: bool = False
 
     @property
     def name(self) -> str:
@@ -210,8 +215,26 @@ KINDS: dict[str, ResourceKind] = {
                 _NEXT,
             ),
             references=(ResourceReference("DataPipeline", ("source", "pipeline")),),
+            tells=("acceptedDigest", "watermark", "Ready"),
             label="featurestore.dev/view",
             has_data=True,
+        ),
+        ResourceKind(
+            model=FeatureService,
+            status=FeatureServiceStatus,
+            plural="featureservices",
+            short="fsv",
+            folder="services",
+            columns=(
+                PrinterColumn("Freshness", "date", ".status.watermark", "Freshness of the stalest view."),
+                PrinterColumn("Features", "integer", ".status.features", "How many features it gives."),
+            ),
+            wide=(PrinterColumn("Owner", "string", ".spec.owner", "Who is responsible for it."),),
+            references=(
+                ResourceReference("FeatureView", ("features", ITEMS), view_of),
+                ResourceReference("FeatureView", ("features", ITEMS, "view")),
+            ),
+            sums_up=True,
         ),
     )
 }

@@ -17,10 +17,11 @@ from featurestore.errors import SpecError, did_you_mean
 from featurestore.expressions.check import check_condition, check_expression
 from featurestore.expressions.query_text import query_text
 from featurestore.expressions.value_type import known_types
-from featurestore.resources import DataPipeline, FeatureView, Resource
+from featurestore.resources import DataPipeline, FeatureService, FeatureView, Resource
 from featurestore.resources.callable import check_callable
 from featurestore.resources.column_types import Types, dataset_types, may_become, source_types, types_after
 from featurestore.resources.columns import Shape
+from featurestore.resources.feature_check import check_selections, check_service_name
 from featurestore.resources.feature_view import FeatureViewSpec
 from featurestore.resources.kinds import references
 from featurestore.resources.outputs import aggregate_input_type
@@ -93,6 +94,8 @@ def check_each(declared: Iterable[Placed], known: KnownResources) -> Iterator[tu
                 yield one, list(check.pipeline(one, one.resource))
             case FeatureView():
                 yield one, list(check.view(one, one.resource))
+            case FeatureService():
+                yield one, list(check.service(one, one.resource))
             case _:
                 yield one, list(check.named(one))
 
@@ -112,6 +115,17 @@ class _References:
     def _pipeline(self, name: str) -> DataPipeline | None:
         found = self._resources.get(("DataPipeline", name))
         return found if isinstance(found, DataPipeline) else None
+
+    def _view(self, name: str) -> FeatureView | None:
+        """The view, if its own document is right."""
+        found = self._resources.get(("FeatureView", name))
+        broken = ("FeatureView", name) in self._known.broken
+        return found if isinstance(found, FeatureView) and not broken else None
+
+    def service(self, at: Placed, service: FeatureService) -> Iterator[SpecError]:
+        yield from self.named(at)
+        yield from check_service_name(at, service, self._view)
+        yield from check_selections(at, ("spec", "features"), service.spec.features, self._view)
 
     def pipeline(self, at: Placed, pipeline: DataPipeline) -> Iterator[SpecError]:
         spec = pipeline.spec

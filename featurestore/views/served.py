@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from featurestore.errors import NotFound, did_you_mean
 from featurestore.registry.registry import Accepted, Registry
-from featurestore.resources import FeatureView
+from featurestore.resources import FeatureService, FeatureView
 from featurestore.resources.feature_view import FeatureViewSpec
 from featurestore.resources.outputs import Output, outputs
 from featurestore.storage.objects import Storage
@@ -38,6 +38,7 @@ class ServedViews:
         self._clock = clock
         self._described: dict[tuple[str, ActiveBuild], ServedView] = {}
         self._seen: dict[str, tuple[float, ServedView]] = {}
+        self._services: dict[str, tuple[float, FeatureService | None]] = {}
 
     def get(self, name: str, max_age_s: float = 0.0) -> ServedView:
         """The view as it is served, or as it was at most ``max_age_s`` ago.
@@ -63,6 +64,7 @@ class ServedViews:
     def forget(self) -> None:
         """Read all pointers again, however fresh they are."""
         self._seen.clear()
+        self._services.clear()
 
     def find(self, name: str) -> ServedView | None:
         """The view as it is served; None while no build of it is complete."""
@@ -76,6 +78,23 @@ class ServedViews:
             self._described[name, serving] = known
         return known
 
+    def service(self, name: str, max_age_s: float = 0.0) -> FeatureService | None:
+        """The service as it is accepted, or was at most ``max_age_s`` ago; None if there is none.
+
+        Raises:
+            StorageError: storage did not answer.
+        """
+        now = self._clock()
+        seen = self._services.get(name)
+        if seen is None or now - seen[0] >= max_age_s:
+            accepted = self._registry.current(FeatureService, name)
+            self._services[name] = seen = (now, accepted.resource if accepted else None)
+        return seen[1]
+
+    def exists(self, name: str) -> bool:
+        """Whether a view of this name is accepted."""
+        return self._registry.accepted_digest(FeatureView, name) is not None
+
     def accepted(self, name: str) -> Accepted[FeatureView]:
         """The view as it was last accepted.
 
@@ -84,6 +103,6 @@ class ServedViews:
         """
         view = self._registry.current(FeatureView, name)
         if view is None:
-            names = self._registry.names(FeatureView)
+            names = [*self._registry.names(FeatureView), *self._registry.names(FeatureService)]
             raise NotFound(f"there is no view {name!r}", hint=did_you_mean(name, names))
         return view

@@ -9,26 +9,15 @@ import pytest
 from featurestore.cli.features import parse_entities
 from featurestore.cli.output import columns
 from featurestore.errors import RequestError
-from featurestore.resources import FeatureViewSpec
+from featurestore.resources.value import KeyType
 
-
-def spec(**keys: str) -> FeatureViewSpec:
-    return FeatureViewSpec.model_validate(
-        {
-            "entity": {"name": "e", "joinKeys": [{"name": n, "type": t} for n, t in keys.items()]},
-            "source": {"pipeline": "p"},
-            "timestampField": "t",
-            "features": [{"name": "v", "type": "int64"}],
-        }
-    )
-
-
-ONE, TWO = [spec(id="int64")], [spec(origin="string", number="int32")]
-CITY = [spec(city="string")]
+ONE = {"id": KeyType.INT64}
+TWO = {"origin": KeyType.STRING, "number": KeyType.INT32}
+CITY = {"city": KeyType.STRING}
 
 
 @pytest.mark.parametrize(
-    ("text", "specs", "entities"),
+    ("text", "keys", "entities"),
     [
         ("id=1", ONE, [{"id": 1}]),
         ("id=1,id=2", ONE, [{"id": 1}, {"id": 2}]),
@@ -40,12 +29,12 @@ CITY = [spec(city="string")]
         ('{"origin": "JFK", "number": 7}', TWO, [{"origin": "JFK", "number": 7}]),
     ],
 )  # fmt: skip
-def test_one_option_names_one_or_several_entities(text: str, specs: Any, entities: list[Any]) -> None:
-    assert parse_entities(text, specs) == entities
+def test_one_option_names_one_or_several_entities(text: str, keys: Any, entities: list[Any]) -> None:
+    assert parse_entities(text, keys) == entities
 
 
 @pytest.mark.parametrize(
-    ("text", "specs", "message"),
+    ("text", "keys", "message"),
     [
         ("id", ONE, "another type"),
         ("tail=1", ONE, "not an entity"),
@@ -57,9 +46,9 @@ def test_one_option_names_one_or_several_entities(text: str, specs: Any, entitie
         ("id=1.5", ONE, "another type"),
     ],
 )
-def test_what_names_no_entity_is_refused(text: str, specs: Any, message: str) -> None:
+def test_what_names_no_entity_is_refused(text: str, keys: Any, message: str) -> None:
     with pytest.raises(RequestError, match=message):
-        parse_entities(text, specs)
+        parse_entities(text, keys)
 
 
 def test_only_names_are_an_output_of_get_alone(featurestore: Any, project: Any) -> None:

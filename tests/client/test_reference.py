@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from featurestore.client.references import Reference, parse_references
+from featurestore.client.references import Reference, request_list
 from featurestore.client.resolution import FeatureColumn, Resolution
 from featurestore.errors import NotFound, RequestError
 from featurestore.resources.feature_view import FeatureViewSpec
@@ -44,12 +44,12 @@ def test_an_underscore_stands_for_a_hyphen_in_the_name_of_a_view_and_columns_kee
     reference = Reference.parse("driver_hourly_stats:conv_rate")
     assert (reference.view, reference.feature) == ("driver-hourly-stats", "conv_rate")
     assert column_names([reference.written], [], True) == ["driver_hourly_stats__last"]
-    assert parse_references(["a_b:x", "a-b:x"]) == [reference.parse("a-b:x")]
+    assert Reference.parse("a_b:x") == Reference.parse("a-b:x")
 
 
 def test_a_string_is_a_request_of_one() -> None:
-    assert parse_references("v:last") == parse_references(["v:last"])
-    assert parse_references("v") == parse_references(["v:*"])
+    assert request_list("v:last") == request_list(["v:last"]) == ["v:last"]
+    assert Reference.parse("v") == Reference.parse("v:*")
 
 
 @pytest.mark.parametrize("text", ["v:", ":last", ":", "v:a:b", "", 7, None])
@@ -71,7 +71,7 @@ def test_an_unknown_feature_is_answered_with_the_nearest(text: str) -> None:
 )
 def test_a_request_is_a_list_of_at_least_one_name(features: Any, message: str) -> None:
     with pytest.raises(RequestError, match=message):
-        parse_references(features)
+        request_list(features)
 
 
 def column_names(views: list[str], taken: list[str], full_feature_names: bool) -> list[str]:

@@ -39,6 +39,8 @@ UNSEEN = {
     "reference-lookup-column-absent": SEVERAL,
     "reference-pipeline-absent": SEVERAL,
     "rename-to-one-name": COST,
+    "service-feature-form": "an item that is a text or a mapping is one that the schema does not look into",
+    "service-features-absent": SEVERAL,
     "store-twice": SEVERAL,
     "window-named-like-feature": COST,
     "window-twice": DURATION + ": 1d and 24h are two texts",

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from featurestore.registry.changeset import Before, Dataset
-from featurestore.resources import DataPipeline, FeatureStore, FeatureView
+from featurestore.resources import DataPipeline, FeatureService, FeatureStore, FeatureView
 from featurestore_operator.webhook.admission import Review, review
 
 API = "featurestore.dev/v1alpha1"
@@ -151,6 +151,43 @@ def test_features_that_go_away_are_said() -> None:
     other = [{"name": "distance", "type": "float64", "column": "distance"}]
     answer = updated(changed(VIEW, features=other), VIEW)
     assert answer.warnings[0] == "FeatureView 'delays' loses delay: its readers will not find it"
+
+
+SERVICE: dict[str, Any] = {
+    "apiVersion": API,
+    "kind": "FeatureService",
+    "metadata": {"name": "model"},
+    "spec": {"features": ["delays:delay"]},
+}
+WITH_SERVICE = Before((STORED, FLIGHTS, DELAYS, FeatureService.model_validate(SERVICE)), KNOWN.datasets)
+
+
+def test_a_changed_view_says_which_services_it_breaks() -> None:
+    other = [{"name": "distance", "type": "float64", "column": "distance"}]
+    answer = updated(changed(VIEW, features=other), VIEW, WITH_SERVICE)
+    assert answer.allowed
+    assert "FeatureView 'delays': Service 'model' reads 'delay'" in answer.warnings
+    assert "FeatureView 'delays' is read by FeatureService 'model'" in answer.warnings
+    assert answer.warnings[-1].startswith(
+        "FeatureService 'model' becomes invalid: the view 'delays' has no feature 'delay'"
+    )
+
+
+def test_deleting_a_view_says_which_services_read_it() -> None:
+    assert deleted(VIEW, WITH_SERVICE).warnings == (
+        "FeatureView 'delays' is read by FeatureService 'model': they will not find it",
+    )
+
+
+def test_a_service_of_what_is_not_there_yet_waits_and_one_of_a_wrong_feature_is_refused() -> None:
+    assert created(SERVICE, Before((STORED,))).warnings == (
+        "FeatureService 'model' waits: there is no FeatureView 'delays' yet",
+    )
+    wrong = created(changed(SERVICE, features=["delays:dely"]))
+    assert (wrong.allowed, wrong.message) == (
+        False,
+        "the view 'delays' has no feature 'dely': in spec.features[0]. Did you mean 'delay'?",
+    )
 
 
 def test_a_changed_pipeline_says_who_reads_it_and_what_breaks() -> None:

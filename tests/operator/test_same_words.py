@@ -11,7 +11,7 @@ import yaml
 
 from featurestore.registry.changeset import Before, Dataset
 from featurestore.registry.registry import Registry
-from featurestore.resources import DataPipeline
+from featurestore.resources import DataPipeline, FeatureView
 from featurestore.resources.document import load
 from featurestore.resources.kinds import KINDS
 from featurestore.resources.reference import KnownResources, check_references
@@ -35,6 +35,12 @@ VIEW = {
         "timestampField": "landed",
         "features": [{"name": "delay", "type": "float64", "column": "delay"}],
     },
+}
+SERVICE = {
+    "apiVersion": "featurestore.dev/v1alpha1",
+    "kind": "FeatureService",
+    "metadata": {"name": "model"},
+    "spec": {"features": ["delays:delay"]},
 }
 COLUMNS = {"tailnum": "string", "landed": "timestamp", "delay": "float64"}
 
@@ -76,8 +82,17 @@ WRONG = {
         PIPELINE,
         transforms=[{"lookup": {"pipeline": "flights", "keys": {"a": "a"}, "columns": {"b": "c"}}}],
     ),
+    "a feature that is in no view": with_spec(SERVICE, features=["delays:dely"]),
+    "a join key that a view does not have": with_spec(
+        SERVICE, features=[{"view": "delays", "joinKeyMap": {"tail": "spare"}}]
+    ),
+    "an item that names no feature": with_spec(SERVICE, features=["delays:"]),
+    "a feature twice": with_spec(SERVICE, features=["delays:*", "delays:delay"]),
     "two things at once": with_spec(VIEW, filter="delay >", timestampField="landd"),
 }
+
+
+THERE = (DataPipeline.model_validate(PIPELINE), FeatureView.model_validate(VIEW))
 
 
 def on_a_laptop(value: dict[str, Any], folder: Path) -> list[str]:
@@ -85,7 +100,7 @@ def on_a_laptop(value: dict[str, Any], folder: Path) -> list[str]:
     file = folder / "spec.yaml"
     file.write_text(yaml.safe_dump(value, sort_keys=False))
     loaded = load([file])
-    known = KnownResources((DataPipeline.model_validate(PIPELINE),), {"flights": COLUMNS}, growing=True)
+    known = KnownResources(THERE, {"flights": COLUMNS}, growing=True)
     problems = [*loaded.problems, *check_references(loaded.declared, known)]
     return [re.sub(rf"{re.escape(str(file))}:\d+: ", "", str(problem)) for problem in problems]
 
@@ -94,10 +109,11 @@ def on_a_laptop(value: dict[str, Any], folder: Path) -> list[str]:
 def test_webhook_and_condition_say_what_apply_says(value: dict[str, Any], tmp_path: Path) -> None:
     said = on_a_laptop(value, tmp_path)
     assert said
-    known = Before((DataPipeline.model_validate(PIPELINE),), {"flights": Dataset(1, 1, COLUMNS)})
+    known = Before(THERE, {"flights": Dataset(1, 1, COLUMNS)})
     answer = review({"operation": "CREATE", "object": value, "oldObject": None}, known)
     registry = Registry(Storage(str(tmp_path / "root")))
-    registry.accept(DataPipeline.model_validate(PIPELINE))
+    for resource in THERE:
+        registry.accept(resource)
     decision = decide(KINDS[value["kind"]].model, value, registry, lambda name: COLUMNS)
     assert not answer.allowed
     assert sorted(answer.message.split("; ")) == sorted(said)

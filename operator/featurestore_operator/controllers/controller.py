@@ -129,7 +129,7 @@ class Controller:
         if key.kind != "FeatureView":
             listed = decide_list(key.row, obj, store)
             return self._write_status(
-                obj, listed, look_at_list(listed.accepted, store) if listed.accepted else None
+                obj, listed, look_at_list(listed.accepted, store, self._cache) if listed.accepted else None
             )
         view = self._views.decide(obj, store)
         outcome = (

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from featurestore.reconcile.listed import listed_condition
+from featurestore.reconcile.conditions import Condition
+from featurestore.reconcile.listed import Standing, list_state
 from featurestore.registry.registry import Accepted
 from featurestore.resources import Resource
-from featurestore.resources.kinds import KINDS, ResourceKind, references
+from featurestore.resources.kinds import ResourceKind
+from featurestore.resources.status import ConditionStatus
+from featurestore.timestamps import parse_us
 from featurestore_operator.controllers.pipelines import ReconcileResult, columns
+from featurestore_operator.controllers.status_fields import ready, time_of
+from featurestore_operator.informer.cache import Cache
+from featurestore_operator.kube.object_key import Key
 from featurestore_operator.namespaces.acceptance import SpecDecision, decide
 from featurestore_operator.namespaces.open_store import OpenStore
 
@@ -22,15 +28,29 @@ def decide_list(kind: ResourceKind, found: dict[str, Any], store: OpenStore) -> 
     return decide(kind.model, found, store.registry, lambda name: columns(store, name))
 
 
-def look_at_list(accepted: Accepted[Resource], store: OpenStore) -> ReconcileResult:
+def look_at_list(accepted: Accepted[Resource], store: OpenStore, cache: Cache) -> ReconcileResult:
     """Look at the list; there is never anything to do. Whatever it names wakes it.
 
     Raises:
         StorageError: storage did not answer.
     """
-    missing = [
-        (KINDS[kind], name)
-        for kind, _, name in references(accepted.resource)
-        if store.registry.accepted_digest(KINDS[kind].model, name) is None
-    ]
-    return ReconcileResult((listed_condition(missing),), {}, None, None)
+
+    def standing(kind: ResourceKind, name: str) -> Standing | None:
+        found = cache.get(Key(kind.name, store.place.namespace, name))
+        return None if found is None else _standing(found.get("status") or {})
+
+    state = list_state(accepted, store.registry, standing)
+    facts = {**state.facts, "watermark": time_of(state.watermark_us)}
+    return ReconcileResult((state.ready,), facts, None, None)
+
+
+def _standing(status: dict[str, Any]) -> Standing | None:
+    """How an object stands by its own status; None before it has one."""
+    value, reason, message = ready(status)
+    if not value:
+        return None
+    watermark = status.get("watermark")
+    return Standing(
+        Condition(type="Ready", status=ConditionStatus(value), reason=reason, message=message),
+        None if watermark is None else parse_us(watermark),
+    )

@@ -297,7 +297,7 @@ def _named(item: Object) -> tuple[str, str]:
 def _told(kind: ResourceKind, item: Object) -> list[Any]:
     """The part of its status that the resources which name it depend on."""
     status = item.get("status") or {}
-    return [status.get(field) for field in kind.tells]
+    return [_readiness(item) if field == "Ready" else status.get(field) for field in kind.tells]
 
 
 def _readiness(store: Object) -> Any:

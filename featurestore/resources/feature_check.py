@@ -1,0 +1,112 @@
+"""What lists of features say of views: each view and feature is there, and no two columns get one name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+from featurestore.errors import SpecError, did_you_mean
+from featurestore.resources.feature_selection import FeatureSelection
+from featurestore.resources.feature_view import FeatureView
+from featurestore.resources.outputs import Output, outputs
+from featurestore.resources.resource import Resource
+
+Find = Callable[[str], FeatureView | None]
+"""A view by its name; None if it is not there, or not known well enough to say what it has."""
+
+
+class Fields(Protocol):
+    """Says where a field of the resource stands."""
+
+    def where(self, *path: str | int) -> str: ...
+
+
+def full_name(role: str, output: str) -> str:
+    """As a column is called in full.
+
+    >>> full_name("origin_weather", "temp")
+    'origin_weather__temp'
+    """
+    return f"{role}__{output}"
+
+
+def selected(selection: FeatureSelection, known: Sequence[Output]) -> list[Output]:
+    """The outputs of its view that a selection means, in its order; those that there are not are left out."""
+    if selection.features is None:
+        return list(known)
+    by_name = {output.name: output for output in known}
+    return [by_name[name] for name in selection.features if name in by_name]
+
+
+def count_features(selections: Sequence[FeatureSelection], find: Find) -> int:
+    """How many features the selections give, of the views that there are."""
+    views = ((selection, find(selection.view)) for selection in selections)
+    return sum(len(selected(selection, outputs(view.spec))) for selection, view in views if view is not None)
+
+
+def check_selections(
+    at: Fields, path: Sequence[str | int], selections: Sequence[FeatureSelection], find: Find
+) -> Iterator[SpecError]:
+    """All that is wrong with what selections say of the views that there are. ``path``: of the list."""
+    owners: dict[str, str] = {}
+    for n, selection in enumerate(selections):
+        view = find(selection.view)
+        here = (*path, n)
+        if view is None:
+            continue
+        yield from _features(at, here, selection, view)
+        yield from _join_keys(at, here, selection, view)
+        for output in selected(selection, outputs(view.spec)):
+            name = full_name(selection.called, output.name)
+            if name in owners:
+                yield SpecError(
+                    f"two features would have the name {name!r}",
+                    where=at.where(*here),
+                    got=f"{selection.view}:{output.name}, and {owners[name]}",
+                    hint="`as` gives one of them another role",
+                )
+            owners[name] = f"{selection.view}:{output.name}"
+
+
+def check_service_name(at: Fields, service: Resource, find: Find) -> Iterator[SpecError]:
+    """A service is not called as a view: a request for that name would be about either."""
+    name = service.metadata.name
+    if find(name) is not None:
+        yield SpecError(
+            "a view has the name of this service",
+            where=at.where("metadata", "name"),
+            got=repr(name),
+            hint="get_features() would not know which of them is meant: give one another name",
+        )
+
+
+def _features(
+    at: Fields, path: tuple[str | int, ...], selection: FeatureSelection, view: FeatureView
+) -> Iterator[SpecError]:
+    known = [output.name for output in outputs(view.spec)]
+    for n, name in enumerate(selection.features or ()):
+        if name not in known:
+            at_name = (*path, "features", n) if _is_mapping(selection) else path
+            yield SpecError(
+                f"the view {selection.view!r} has no feature {name!r}",
+                where=at.where(*at_name),
+                hint=did_you_mean(name, known),
+            )
+
+
+def _join_keys(
+    at: Fields, path: tuple[str | int, ...], selection: FeatureSelection, view: FeatureView
+) -> Iterator[SpecError]:
+    known = [key.name for key in view.spec.entity.join_keys]
+    for key in selection.join_key_map:
+        if key not in known:
+            yield SpecError(
+                f"the view {selection.view!r} has no join key {key!r}",
+                where=at.where(*path, "joinKeyMap", key),
+                hint=did_you_mean(key, known),
+            )
+
+
+def _is_mapping(selection: FeatureSelection) -> bool:
+    """Whether the selection is written as a mapping: what one text can say is written so."""
+    return not isinstance(selection.model_dump(), str)
