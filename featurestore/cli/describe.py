@@ -51,7 +51,7 @@ def _list(kind: ResourceKind, item: ListSummary, now_us: int) -> str:
         ("Spec", item.accepted.digest),
     ]
     said = ("Wanted", dump(document(resource)["spec"], OutputFormat.YAML))
-    return _page(facts, [said, *_state(None, item.ready, now_us)])
+    return _page(facts, [said, *_state(item.status, item.ready, now_us)])
 
 
 def _pipeline(project: Project, item: PipelineSummary, now_us: int) -> str:

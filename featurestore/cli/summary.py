@@ -15,6 +15,7 @@ from featurestore.quarantine.tally import OpenQuarantine, open_of_pipeline, open
 from featurestore.reconcile.conditions import Condition, ResourceStatus, read_status, unknown
 from featurestore.reconcile.listed import ListState, Standing, list_state
 from featurestore.reconcile.reasons import Reason
+from featurestore.reconcile.reconcile import PLANNED
 from featurestore.registry.project import Project
 from featurestore.registry.registry import Accepted, document
 from featurestore.resources import DataPipeline, FeatureView, Resource
@@ -167,7 +168,10 @@ class ViewSummary:
 
 @dataclass(frozen=True)
 class ListSummary:
-    """A resource of a kind that is a mere list: nothing is made of it, so what it names says how it stands."""
+    """A resource of a kind that has no page of its own. Of a mere list nothing is made: what it names says how it stands.
+
+    ``status``: what a runner last saw, of a kind of which something is made.
+    """
 
     name: str
     accepted: Accepted[Resource]
@@ -189,7 +193,7 @@ class ListSummary:
         facts: dict[str, Any] = {"acceptedDigest": self.accepted.digest, **self.state.facts}
         if self.state.watermark_us is not None:
             facts["watermark"] = format_time(self.state.watermark_us)
-        return {**shown, "status": {**facts, **_conditions(None, self.ready)}}
+        return {**shown, "status": {**facts, **_conditions(self.status, self.ready)}}
 
 
 Summary = PipelineSummary | ViewSummary | ListSummary
@@ -259,6 +263,9 @@ def list_summary(project: Project, kind: ResourceKind, name: str) -> ListSummary
         NotFound: there is no such resource.
     """
     accepted = accepted_resource(project, kind, name)
+    status = read_status(project.storage, kind.folder, name)
+    if status is not None or kind.folder in PLANNED:
+        return ListSummary(name, accepted, ListState(_ready(status, accepted.digest)), status)
     return ListSummary(name, accepted, list_state(accepted, project.registry, partial(_standing, project)))
 
 

@@ -27,6 +27,7 @@ class PlanDraft:
     subject: str
     observed: Observed
     now_us: int
+    draining: bool = False
     steps: list[Step] = field(default_factory=list)
     wakes: list[int] = field(default_factory=list)
     conditions: tuple[Condition, ...] = ()

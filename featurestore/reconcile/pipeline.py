@@ -25,13 +25,13 @@ CONDITIONS: tuple[ConditionType, ...] = (
 )
 
 
-def plan_pipeline(name: str, accepted: Accepted[DataPipeline], part: PlanDraft, *, draining: bool) -> None:
+def plan_pipeline(name: str, accepted: Accepted[DataPipeline], part: PlanDraft) -> None:
     """Fill the part. Of other pipelines only those that are looked up are read, from what was observed."""
     there = part.observed.pipelines.get(name)
     if there is None or isinstance(there, FailureStreak):
         part.conditions = part.unobserved(there, CONDITIONS)
         return
-    part.conditions = _PipelinePlan(name, accepted, there, part, draining).make()
+    part.conditions = _PipelinePlan(name, accepted, there, part).make()
 
 
 @dataclass
@@ -40,7 +40,6 @@ class _PipelinePlan:
     accepted: Accepted[DataPipeline]
     there: ObservedPipeline
     part: PlanDraft
-    draining: bool
 
     def make(self) -> tuple[Condition, ...]:
         """Plan the steps; the pipeline's conditions."""
@@ -163,7 +162,7 @@ class _PipelinePlan:
             lookups.append((name, version))
         number = there.head + 1
         message = f"{waiting} for batch {number} to close."
-        if self.draining or there.full or self._is_enough(batch):
+        if part.draining or there.full or self._is_enough(batch):
             part.add_step(CloseBatch(self.name, number, self.accepted.digest, tuple(sorted(set(lookups)))))
         else:
             part.blocked = true("Progressing", Reason.COLLECTING, message)

@@ -14,6 +14,11 @@ them: of a view its source, of a pipeline those that it looks up. What is under 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from featurestore.reconcile.conditions import ConditionType
 from featurestore.reconcile.draft import PlanDraft
 from featurestore.reconcile.pipeline import CONDITIONS as OF_PIPELINES
 from featurestore.reconcile.pipeline import plan_pipeline
@@ -21,35 +26,65 @@ from featurestore.reconcile.state import Desired, Observed
 from featurestore.reconcile.steps import Plan, RunBatch, RunPiece, Step
 from featurestore.reconcile.view import CONDITIONS as OF_VIEWS
 from featurestore.reconcile.view import plan_view
+from featurestore.registry.registry import Accepted
+from featurestore.resources import DataPipeline, FeatureView, Resource
+from featurestore.resources.kinds import ResourceKind, kind_of
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedKind:
+    """A kind of which something is made. ``conditions``: what is unknown of one that cannot be observed.
+
+    ``plan`` fills the draft of a resource, given its name.
+    """
+
+    model: type[Resource]
+    conditions: tuple[ConditionType, ...]
+    plan: Callable[[str, Accepted[Any], PlanDraft], None]
+
+    @property
+    def row(self) -> ResourceKind:
+        return kind_of(self.model)
+
+
+PLANNED: dict[str, PlannedKind] = {
+    kind.row.folder: kind
+    for kind in (
+        PlannedKind(FeatureView, OF_VIEWS, plan_view),
+        PlannedKind(DataPipeline, OF_PIPELINES, plan_pipeline),
+    )
+}
+"""By folder, in the order in which steps are taken: what is made of something stands before it."""
 
 
 def reconcile(desired: Desired, observed: Observed, now_us: int) -> Plan:
     """The steps to take now, when to look again, and the conditions of every desired resource."""
-    pipelines = {name: PlanDraft(f"pipeline/{name}", observed, now_us) for name in desired.pipelines}
-    views = {name: PlanDraft(f"view/{name}", observed, now_us) for name in desired.views}
-    for name, part in pipelines.items():
-        plan_pipeline(name, desired.pipelines[name], part, draining=desired.draining)
-    for name, part in views.items():
-        plan_view(name, desired.views[name], part)
+    drafts: dict[str, dict[str, PlanDraft]] = {folder: {} for folder in PLANNED}
+    for folder, kind in PLANNED.items():
+        for name in _lookups_first(desired) if folder == "pipelines" else desired.resources.get(folder, {}):
+            draft = PlanDraft(f"{kind.row.noun}/{name}", observed, now_us, desired.draining)
+            kind.plan(name, desired.resources[folder][name], draft)
+            drafts[folder][name] = draft
     for key, failure in desired.unreadable.items():
-        kind, _, name = key.partition("/")
-        drafts, conditions = (pipelines, OF_PIPELINES) if kind == "pipelines" else (views, OF_VIEWS)
-        drafts[name] = part = PlanDraft(f"{kind.removesuffix('s')}/{name}", observed, now_us)
-        part.conditions = part.unobserved(failure, conditions)
-    every = [*views.values(), *(pipelines[name] for name in _lookups_first(desired))]
+        folder, _, name = key.partition("/")
+        kind = PLANNED[folder]
+        draft = PlanDraft(f"{kind.row.noun}/{name}", observed, now_us, desired.draining)
+        draft.conditions = draft.unobserved(failure, kind.conditions)
+        drafts[folder][name] = draft
+    every = [draft for named in drafts.values() for draft in named.values()]
     return Plan(
         # What crashed before comes last: it may take all of its time again.
-        steps=tuple(sorted((step for part in every for step in part.steps), key=_has_crashed)),
-        wake_us=min(
-            (us for part in (*pipelines.values(), *views.values()) for us in part.wakes), default=None
-        ),
-        pipelines={name: part.conditions for name, part in pipelines.items()},
-        views={name: part.conditions for name, part in views.items()},
+        steps=tuple(sorted((step for draft in every for step in draft.steps), key=_has_crashed)),
+        wake_us=min((us for draft in every for us in draft.wakes), default=None),
+        conditions={
+            folder: {name: draft.conditions for name, draft in named.items()}
+            for folder, named in drafts.items()
+        },
         failing={
-            f"{kind}/{name}": part.failure
-            for kind, named in (("pipelines", pipelines), ("views", views))
-            for name, part in named.items()
-            if part.failure is not None
+            f"{folder}/{name}": draft.failure
+            for folder, named in drafts.items()
+            for name, draft in named.items()
+            if draft.failure is not None
         },
     )
 

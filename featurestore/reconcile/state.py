@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from featurestore.arrivals.isolation import Isolation
 from featurestore.arrivals.manifest import OpenBatch
@@ -19,15 +20,22 @@ from featurestore.views.rebuilds import ViewRebuild
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """The accepted resources by name. ``draining``: an open batch is closed at once, however small.
+    """The accepted resources by folder of their kind and name. ``draining``: an open batch is closed at once.
 
-    ``unreadable``: ``pipelines/<name>`` or ``views/<name>`` to why what was accepted cannot be read.
+    ``unreadable``: ``<folder>/<name>`` to why what was accepted cannot be read.
     """
 
-    pipelines: Mapping[str, Accepted[DataPipeline]]
-    views: Mapping[str, Accepted[FeatureView]]
+    resources: Mapping[str, Mapping[str, Accepted[Any]]]
     draining: bool = False
     unreadable: Mapping[str, FailureStreak] = field(default_factory=dict)
+
+    @property
+    def pipelines(self) -> Mapping[str, Accepted[DataPipeline]]:
+        return self.resources.get("pipelines", {})
+
+    @property
+    def views(self) -> Mapping[str, Accepted[FeatureView]]:
+        return self.resources.get("views", {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +94,24 @@ class ObservedView:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What there is. A resource that could not be observed stands there with the failure, never as absent.
+    """What there is, by folder of its kind and name: for a view an :class:`ObservedView`, and so on.
+
+    A resource that could not be observed stands there with the failure, never as absent.
 
     ``attempts``: key of a step to its failures in a row. ``running`` and ``waiting``: key of a step that somebody
     does already, or is about to but cannot yet, to a sentence about it; such a step is not planned again. Instead of
     a step's key it may be ``pipeline/<name>`` or ``view/<name>``: all steps of that resource.
     """
 
-    pipelines: Mapping[str, ObservedPipeline | FailureStreak] = field(default_factory=dict)
-    views: Mapping[str, ObservedView | FailureStreak] = field(default_factory=dict)
+    resources: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     attempts: Mapping[str, FailureStreak] = field(default_factory=dict)
     running: Mapping[str, str] = field(default_factory=dict)
     waiting: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def pipelines(self) -> Mapping[str, ObservedPipeline | FailureStreak]:
+        return self.resources.get("pipelines", {})
+
+    @property
+    def views(self) -> Mapping[str, ObservedView | FailureStreak]:
+        return self.resources.get("views", {})

@@ -8,7 +8,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from featurestore.protocol import (
     BatchRequest,
@@ -21,8 +20,6 @@ from featurestore.protocol import (
 from featurestore.reconcile.conditions import Condition
 from featurestore.retry import FailureStreak
 
-Subject = Literal["pipeline", "view"]
-
 
 @dataclass(frozen=True, slots=True)
 class Step(ABC):
@@ -30,7 +27,7 @@ class Step(ABC):
 
     @property
     @abstractmethod
-    def subject(self) -> tuple[Subject, str]: ...
+    def subject(self) -> tuple[str, str]: ...
 
     @property
     @abstractmethod
@@ -61,7 +58,7 @@ class PipelineStep(Step):
     pipeline: str
 
     @property
-    def subject(self) -> tuple[Subject, str]:
+    def subject(self) -> tuple[str, str]:
         return "pipeline", self.pipeline
 
 
@@ -70,7 +67,7 @@ class ViewStep(Step):
     view: str
 
     @property
-    def subject(self) -> tuple[Subject, str]:
+    def subject(self) -> tuple[str, str]:
         return "view", self.view
 
 
@@ -254,12 +251,19 @@ class Retire(ViewStep):
 class Plan:
     """Steps to take now, the time to look again if nothing else happens before (None: no need), and conditions.
 
-    ``pipelines`` and ``views``: name to the conditions of that resource. ``failing``: ``pipelines/<name>`` or
-    ``views/<name>`` to the failure that stands in its way.
+    ``conditions``: folder of a kind to name to the conditions of that resource. ``failing``: ``<folder>/<name>`` to the
+    failure that stands in its way.
     """
 
     steps: tuple[Step, ...]
     wake_us: int | None
-    pipelines: Mapping[str, tuple[Condition, ...]]
-    views: Mapping[str, tuple[Condition, ...]]
+    conditions: Mapping[str, Mapping[str, tuple[Condition, ...]]]
     failing: Mapping[str, FailureStreak]
+
+    @property
+    def pipelines(self) -> Mapping[str, tuple[Condition, ...]]:
+        return self.conditions["pipelines"]
+
+    @property
+    def views(self) -> Mapping[str, tuple[Condition, ...]]:
+        return self.conditions["views"]

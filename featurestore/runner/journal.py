@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Literal, Self
+from typing import BinaryIO, Self
 
 from pydantic import ValidationError
 
@@ -17,14 +17,15 @@ from featurestore.resources.model import Model
 
 _MOST_BYTES = 1 << 20
 
-Subject = Literal["pipeline", "view", "runner"]
-
 
 class Event(Model):
-    """One thing that happened to a resource. ``what``: one word for machines; ``message``: for people."""
+    """One thing that happened to a resource. ``what``: one word for machines; ``message``: for people.
+
+    ``subject``: what people call the kind of the resource ``name``; ``runner`` of what is about none.
+    """
 
     time_us: int
-    subject: Subject
+    subject: str
     name: str = ""
     what: str
     message: str

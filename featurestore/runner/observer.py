@@ -15,6 +15,7 @@ from featurestore.failure import as_failure
 from featurestore.online.index import OnlineIndex, open_index
 from featurestore.online.versions import OnlineVersion
 from featurestore.reconcile.observe import OnlineVersions, observe_pipeline, observe_view
+from featurestore.reconcile.reconcile import PLANNED
 from featurestore.reconcile.state import Desired, Observed, ObservedPipeline, ObservedView
 from featurestore.reconcile.steps import EngineStep
 from featurestore.registry.project import Project
@@ -43,7 +44,7 @@ class Observer:
         self.begun_anew: set[str] = set()
         """Pipelines that were deleted with their data and created again, as the last look found."""
         self._patience = Patience()
-        self._desired = Desired({}, {})
+        self._desired = Desired({})
 
     def desired(self, now_us: int, *, draining: bool = False) -> Desired:
         """The resources as accepted now; those that cannot be read keep no other from being read.
@@ -53,10 +54,11 @@ class Observer:
         """
         registry = self._project.registry
         unreadable: dict[str, FailureStreak] = {}
-        for kind, model in (("pipelines", DataPipeline), ("views", FeatureView)):
-            for name, error in registry.unreadable(model).items():
-                unreadable[f"{kind}/{name}"] = self._failure(f"{kind}/{name}", error, now_us)
-        self._desired = Desired(registry.all(DataPipeline), registry.all(FeatureView), draining, unreadable)
+        for folder, kind in PLANNED.items():
+            for name, error in registry.unreadable(kind.model).items():
+                unreadable[f"{folder}/{name}"] = self._failure(f"{folder}/{name}", error, now_us)
+        resources = {folder: registry.all(kind.model) for folder, kind in PLANNED.items()}
+        self._desired = Desired(resources, draining, unreadable)
         return self._desired
 
     def observe(
@@ -85,7 +87,7 @@ class Observer:
             source = pipelines.get(view.resource.spec.source.pipeline)
             if isinstance(source, ObservedPipeline):
                 views[name] = self._try(f"view/{name}", self._view(name, view, source.uid, now_us), now_us)
-        return Observed(pipelines, views, attempts)
+        return Observed({"pipelines": pipelines, "views": views}, attempts)
 
     def backlog(self, pipeline: str) -> Backlog | None:
         """The backlog of a pipeline that was observed."""

@@ -7,7 +7,7 @@ from featurestore.humanize import count, format_time, sentence, size
 from featurestore.protocol import EngineResult
 from featurestore.reconcile.steps import Promote, Step
 from featurestore.retry import FailureStreak
-from featurestore.runner.journal import Event, Subject
+from featurestore.runner.journal import Event
 
 StepOutcome = Manifest | EngineResult | None
 
@@ -28,7 +28,7 @@ def outcome_event(step: Step, outcome: StepOutcome, now_us: int) -> Event | None
     return Event(time_us=now_us, subject=subject, name=name, what=what, message=message)
 
 
-def failure_event(what: str, subject: Subject, name: str, attempt: FailureStreak) -> Event:
+def failure_event(what: str, subject: str, name: str, attempt: FailureStreak) -> Event:
     """The event of something that failed, with the time of the next attempt."""
     message = f"{what}: {sentence(attempt.failure)}. Next attempt at {format_time(attempt.next_us)}"
     return Event(

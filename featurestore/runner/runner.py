@@ -16,14 +16,13 @@ from featurestore.humanize import count
 from featurestore.reconcile.apply import apply
 from featurestore.reconcile.conditions import ResourceStatus, read_status, record_status, since
 from featurestore.reconcile.reasons import Reason
-from featurestore.reconcile.reconcile import reconcile
+from featurestore.reconcile.reconcile import PLANNED, reconcile
 from featurestore.reconcile.state import Desired, Observed, ObservedPipeline, ObservedView
 from featurestore.reconcile.steps import Plan
 from featurestore.registry.project import Project
 from featurestore.registry.registry import Accepted
 from featurestore.resources.data_pipeline import Source, Suspend
 from featurestore.retry import FailureStreak
-from featurestore.runner.journal import Subject
 from featurestore.runner.listener import Listener
 from featurestore.runner.observer import Observer
 from featurestore.runner.outcome import failure_event
@@ -111,8 +110,7 @@ class Runner:
             for key in [key for key in self._applier.attempts if f"{key}/".startswith(steps)]:
                 del self._applier.attempts[key]
             self._statuses.pop(("pipelines", name), None)
-        wanted = {("pipelines", name) for name in desired.pipelines}
-        wanted |= {("views", name) for name in desired.views}
+        wanted = {(folder, name) for folder, named in desired.resources.items() for name in named}
         wanted |= {(kind, name) for kind, _, name in (key.partition("/") for key in desired.unreadable)}
         for gone in self._statuses.keys() - wanted:
             del self._statuses[gone]
@@ -140,10 +138,8 @@ class Runner:
 
     def _record(self, desired: Desired, observed: Observed, plan: Plan, now_us: int) -> None:
         """Write the conditions that changed to where other processes read them."""
-        for kind, resources, every in (
-            ("pipelines", desired.pipelines, plan.pipelines),
-            ("views", desired.views, plan.views),
-        ):
+        for kind, every in plan.conditions.items():
+            resources = desired.resources.get(kind, {})
             for name, conditions in every.items():
                 failing = plan.failing.get(f"{kind}/{name}")
                 try:
@@ -165,10 +161,8 @@ class Runner:
                         continue
                     self._unrecorded.add((kind, name))
                     attempt = FailureStreak(1, now_us, as_failure(error))
-                    subject: Subject = "view" if kind == "views" else "pipeline"
-                    self._listener.happened(
-                        failure_event("its status could not be recorded", subject, name, attempt)
-                    )
+                    what, noun = "its status could not be recorded", PLANNED[kind].row.noun
+                    self._listener.happened(failure_event(what, noun, name, attempt))
 
     def _tell_unseen(self, desired: Desired, observed: Observed) -> None:
         """Say once of each resource that it cannot be read, or that its source cannot be listed as a whole."""
@@ -179,9 +173,8 @@ class Runner:
                 unseen.setdefault(f"pipelines/{name}", failure)
         for key in sorted(unseen.keys() - self._unseen):
             kind, _, name = key.partition("/")
-            subject: Subject = "view" if kind == "views" else "pipeline"
             what = "it cannot be read" if key in desired.unreadable else "it cannot be looked at"
-            self._listener.happened(failure_event(what, subject, name, unseen[key]))
+            self._listener.happened(failure_event(what, PLANNED[kind].row.noun, name, unseen[key]))
         self._unseen = set(unseen)
 
     def _status(self, kind: str, name: str) -> ResourceStatus | None:

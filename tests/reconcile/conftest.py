@@ -91,11 +91,15 @@ class World:
         return self
 
     def plan(self, *, draining: bool = False) -> Plan:
-        return reconcile(Desired(self.pipelines, self.views, draining), self.observed, self.now_us)
+        return reconcile(
+            Desired({"pipelines": self.pipelines, "views": self.views}, draining), self.observed, self.now_us
+        )
 
     @property
     def observed(self) -> Observed:
-        return Observed(self.ledgers, self.shown, self.attempts, self.running, self.waiting)
+        return Observed(
+            {"pipelines": self.ledgers, "views": self.shown}, self.attempts, self.running, self.waiting
+        )
 
     def wanted(self, name: str) -> str:
         spec = self.views[name].resource.spec

@@ -59,7 +59,7 @@ ENGINE_STEPS = [
 
 
 def run(world: Any, applier: Any, rounds: int = 20) -> Any:
-    desired = Desired(world.pipelines, world.views, draining=True)
+    desired = Desired({"pipelines": world.pipelines, "views": world.views}, draining=True)
     return converge(desired, lambda: world.observed, applier, lambda: world.now_us, rounds)
 
 

@@ -32,10 +32,9 @@ def test_a_view_is_planned_from_itself_and_what_was_observed_of_its_source(busy:
     source = busy.views[name].resource.spec.source.pipeline
     observed = replace(
         busy.observed,
-        pipelines={source: busy.ledgers[source]},
-        views={name: busy.shown[name]},
+        resources={"pipelines": {source: busy.ledgers[source]}, "views": {name: busy.shown[name]}},
     )
-    alone = reconcile(Desired({}, {name: busy.views[name]}), observed, busy.now_us)
+    alone = reconcile(Desired({"views": {name: busy.views[name]}}), observed, busy.now_us)
     assert alone.views == {name: whole.views[name]}
     assert alone.pipelines == {}
     assert alone.steps == tuple(step for step in whole.steps if getattr(step, "view", "") == name)
@@ -46,8 +45,8 @@ def test_a_view_is_planned_from_itself_and_what_was_observed_of_its_source(busy:
 
 def test_a_pipeline_is_planned_from_itself_and_what_was_observed_of_those_it_looks_up(busy: Any) -> None:
     whole = busy.plan()
-    observed = replace(busy.observed, views={})
-    alone = reconcile(Desired({"flights": busy.pipelines["flights"]}, {}), observed, busy.now_us)
+    observed = replace(busy.observed, resources={"pipelines": busy.ledgers})
+    alone = reconcile(Desired({"pipelines": {"flights": busy.pipelines["flights"]}}), observed, busy.now_us)
     assert alone.pipelines == {"flights": whole.pipelines["flights"]}
     assert alone.views == {}
     (step,) = alone.steps

@@ -188,9 +188,9 @@ class Pipelines:
             said = under_way(records, step, observed.rebuild.rebuild if observed.rebuild else None)
             if step is not None and said:
                 running[step.key] = said
-            return Observed({**looked_up, name: observed}, {}, applier.attempts, running, waiting)
+            return Observed({"pipelines": {**looked_up, name: observed}}, applier.attempts, running, waiting)
 
-        plan = converge(Desired({name: accepted}, {}), observe, applier, lambda: now_us, _ROUNDS)
+        plan = converge(Desired({"pipelines": {name: accepted}}), observe, applier, lambda: now_us, _ROUNDS)
         observed = seen.observed
         assert observed is not None
         pending = RunBatch(name, observed.done + 1, accepted.digest, observed.isolation.turn).key

@@ -86,14 +86,16 @@ class Views:
             now_us,
             running=_under_way(records),
         )
-        desired = Desired({}, {name: accepted})
+        desired = Desired({"views": {name: accepted}})
         view: ObservedView | None = None
 
         def observe() -> Observed:
             nonlocal view
             view = self._observed(store, accepted, sources.get(source))
             views = {name: view} if view else {}
-            observed = Observed(sources, views, applier.attempts, applier.running, records.waiting)
+            observed = Observed(
+                {"pipelines": sources, "views": views}, applier.attempts, applier.running, records.waiting
+            )
             if not reconcile(desired, observed, now_us).steps:
                 return observed
             # Only work that is due is left to others: a view that has all there is does not wait for the next batch.

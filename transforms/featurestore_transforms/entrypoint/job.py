@@ -115,10 +115,10 @@ class _Views:
         def observe() -> Observed:
             online.failure = None
             view = observe_view(self._storage, accepted, self._observed.uid, online)
-            return Observed({self._pipeline: self._observed}, {name: view}, {})
+            return Observed({"pipelines": {self._pipeline: self._observed}, "views": {name: view}})
 
         applier = EngineApplier(self._storage, index, self._say, self._progress, digest)
-        plan = converge(Desired({}, {name: accepted}), observe, applier, current_us, _ROUNDS)
+        plan = converge(Desired({"views": {name: accepted}}), observe, applier, current_us, _ROUNDS)
         if any(applier.is_asked(step) for step in plan.steps):
             raise AssertionError(f"{name} does not come to rest: {plan.steps}")
         if online.failure is not None:
