@@ -60,7 +60,8 @@ def test_the_files_of_a_change_are_as_many_as_the_page_says_and_no_more_than_its
 def test_the_page_counts_what_it_lists_of_a_kind_with_jobs() -> None:
     page = (ROOT / "docs" / "extending.md").read_text()
     section = page.partition("## A kind with Jobs")[2].partition("\n## ")[0]
-    touched = re.findall(r"\[`\w+\.py`\]", section.partition("Touched are")[2])
+    listed = re.findall(r"^(?:\d\.|  ) .*", section.partition("Touched are")[2], re.MULTILINE)
+    touched = re.findall(r"\[`\w+\.py`\]", "\n".join(listed))
     change = changes()["a kind with Jobs"]
     assert len(names(change.new)) + len(touched) == change.in_all
 
@@ -95,3 +96,39 @@ def test_no_module_imports_an_online_store_but_those_of_its_room(room: str) -> N
     }
     assert {place for place in importers if not place.startswith(f"featurestore/online/{room}/")} == set()
     assert importers
+
+
+@pytest.mark.parametrize(
+    ("name", "places"),
+    [
+        # The Job of one build leaves others to their own.
+        ("BuildView", {"reconcile/steps.py", "reconcile/view.py", "entrypoint/engine_applier.py"}),
+        # The Job of a view goes on with what is to be done for it.
+        (
+            "BuildRequest",
+            {
+                "featurestore/protocol.py",
+                "reconcile/steps.py",
+                "entrypoint/engine.py",
+                "entrypoint/job.py",
+                "views/build.py",
+            },
+        ),
+        (
+            "PromoteRebuildRequest",
+            {"protocol.py", "reconcile/steps.py", "entrypoint/engine.py", "batch/promotion.py"},
+        ),
+    ],
+)
+def test_a_step_and_its_request_are_named_where_they_are_planned_and_run_and_by_no_applier(
+    name: str, places: set[str]
+) -> None:
+    named = {
+        place
+        for place, tree in MODULES.items()
+        for node in ast.walk(tree)
+        if (isinstance(node, ast.Name) and node.id == name)
+        or (isinstance(node, ast.ClassDef) and node.name == name)
+    }
+    assert len(named) == len(places)
+    assert all(any(place.endswith(it) for it in places) for place in named), named

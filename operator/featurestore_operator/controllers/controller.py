@@ -14,11 +14,12 @@ from featurestore.failure import as_failure
 from featurestore.humanize import format_time, sentence
 from featurestore.reconcile.conditions import Condition, false, unknown
 from featurestore.reconcile.reasons import Reason
+from featurestore.registry.registry import Accepted
 from featurestore.retry import FailureStreak
 from featurestore.timestamps import SECOND_US
 from featurestore_operator.controllers.deletion import Deletion, hindered
-from featurestore_operator.controllers.lists import decide_list, look_at_list
-from featurestore_operator.controllers.pipelines import Pipelines, ReconcileResult
+from featurestore_operator.controllers.lists import look_at_list
+from featurestore_operator.controllers.pipelines import Pipelines, ReconcileResult, columns
 from featurestore_operator.controllers.status_writer import StatusWriter
 from featurestore_operator.controllers.stores import StoreController
 from featurestore_operator.controllers.views import Views
@@ -28,12 +29,15 @@ from featurestore_operator.kube.api import Api
 from featurestore_operator.kube.api_resources import OURS
 from featurestore_operator.kube.object_key import Key
 from featurestore_operator.metrics import Metrics
-from featurestore_operator.namespaces.acceptance import SpecDecision
+from featurestore_operator.namespaces.acceptance import SpecDecision, decide
 from featurestore_operator.namespaces.open_store import OpenStore, Stores
 from featurestore_operator.policies.permissions import Policies
 from featurestore_operator.settings import Settings
 from featurestore_operator.webhook.admission import Review, review
 from featurestore_operator.webhook.review_context import review_context
+
+Look = Callable[[dict[str, Any], Accepted[Any], OpenStore, list[dict[str, Any]]], ReconcileResult]
+"""What a look at an object comes to, given the spec that runs, its store and its Jobs."""
 
 
 class Controller:
@@ -48,7 +52,10 @@ class Controller:
         self._stores = Stores(cache, api, policies, settings, clock)
         launcher = Launcher(cache, api, policies, metrics, clock)
         self._pipelines = Pipelines(self._stores, policies, launcher, metrics, clock)
-        self._views = Views(self._pipelines, launcher, clock)
+        self._looks: dict[str, Look] = {
+            "DataPipeline": self._pipelines.look,
+            "FeatureView": Views(self._pipelines, launcher, clock).look,
+        }
         self._store_controller = StoreController(
             cache, api, self._stores, settings, self._status_writer, clock
         )
@@ -115,29 +122,19 @@ class Controller:
         if key.row.has_data:
             self._deletion.guard(key, obj, store)
         self._store_controller.record(store)
-        if key.kind == "DataPipeline":
-            pipeline = self._pipelines.decide(obj, store)
+        decision = decide(key.row.model, obj, store.registry, lambda name: columns(store, name))
+        outcome = None
+        if decision.accepted is not None:
+            look = self._looks.get(key.kind)
             outcome = (
-                self._pipelines.look(obj, pipeline.accepted, store, self._jobs(key, obj))
-                if pipeline.accepted is not None
-                else None
+                look(obj, decision.accepted, store, self._jobs(key, obj))
+                if look is not None
+                else look_at_list(decision.accepted, store, self._cache)
             )
-            next_us = self._write_status(obj, pipeline, outcome)
-            if outcome is not None and outcome.rests and not pipeline.problem:
-                self._resting[key] = int(obj["metadata"]["resourceVersion"])
-            return next_us
-        if key.kind != "FeatureView":
-            listed = decide_list(key.row, obj, store)
-            return self._write_status(
-                obj, listed, look_at_list(listed.accepted, store, self._cache) if listed.accepted else None
-            )
-        view = self._views.decide(obj, store)
-        outcome = (
-            self._views.look(obj, view.accepted, store, self._jobs(key, obj))
-            if view.accepted is not None
-            else None
-        )
-        return self._write_status(obj, view, outcome)
+        next_us = self._write_status(obj, decision, outcome)
+        if outcome is not None and outcome.rests and not decision.problem:
+            self._resting[key] = int(obj["metadata"]["resourceVersion"])
+        return next_us
 
     def _write_status(
         self, obj: dict[str, Any], decision: SpecDecision[Any], outcome: ReconcileResult | None
@@ -156,11 +153,7 @@ class Controller:
 
     def _jobs(self, key: Key, obj: dict[str, Any]) -> list[dict[str, Any]]:
         """All Jobs that matter to the resource; for a view, also those of its pipeline's batches."""
-        if not key.row.label:
-            return []
-        if key.kind == "DataPipeline":
-            return self._cache.jobs(key.namespace, pipeline=key.name)
-        return self._cache.jobs(key.namespace, pipeline=obj["spec"]["source"]["pipeline"])
+        return self._cache.jobs(key.namespace, pipeline=key.pipeline(obj)) if key.row.label else []
 
     def _forget(self, key: Key, store: OpenStore | Condition) -> None:
         """Forget a resource that is gone: it is no longer accepted. Its data stays."""

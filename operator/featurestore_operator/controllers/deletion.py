@@ -134,8 +134,7 @@ class Deletion:
 
         The Job of a batch brings views on, and a namespace that is being deleted takes Jobs before their pods.
         """
-        pipeline = obj["spec"]["source"]["pipeline"] if key.kind == "FeatureView" else key.name
-        for pod in self._api.list(POD, key.namespace, {PIPELINE_LABEL: pipeline}):
+        for pod in self._api.list(POD, key.namespace, {PIPELINE_LABEL: key.pipeline(obj)}):
             metadata = pod["metadata"]
             of_view = metadata["labels"].get(VIEW_LABEL)
             concerned = key.kind == "DataPipeline" or of_view in (None, key.name)

@@ -11,21 +11,11 @@ from featurestore.resources import Resource
 from featurestore.resources.kinds import ResourceKind
 from featurestore.resources.status import ConditionStatus
 from featurestore.timestamps import parse_us
-from featurestore_operator.controllers.pipelines import ReconcileResult, columns
+from featurestore_operator.controllers.pipelines import ReconcileResult
 from featurestore_operator.controllers.status_fields import ready, time_of
 from featurestore_operator.informer.cache import Cache
 from featurestore_operator.kube.object_key import Key
-from featurestore_operator.namespaces.acceptance import SpecDecision, decide
 from featurestore_operator.namespaces.open_store import OpenStore
-
-
-def decide_list(kind: ResourceKind, found: dict[str, Any], store: OpenStore) -> SpecDecision[Resource]:
-    """Which spec counts.
-
-    Raises:
-        StorageError: storage did not answer.
-    """
-    return decide(kind.model, found, store.registry, lambda name: columns(store, name))
 
 
 def look_at_list(accepted: Accepted[Resource], store: OpenStore, cache: Cache) -> ReconcileResult:

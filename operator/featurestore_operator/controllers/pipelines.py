@@ -43,7 +43,6 @@ from featurestore_operator.jobs.launcher import Launcher
 from featurestore_operator.jobs.memory import Learned
 from featurestore_operator.kube.object_key import Key
 from featurestore_operator.metrics import Metrics
-from featurestore_operator.namespaces.acceptance import SpecDecision, decide
 from featurestore_operator.namespaces.open_store import SECRET_US, OpenStore, Stores
 from featurestore_operator.policies.permissions import NotAllowed, Policies
 
@@ -123,14 +122,6 @@ class Pipelines:
             return None
         backlog = seen.backlog.backlog
         return backlog.next_us if backlog.rests(self._clock()) else None
-
-    def decide(self, found: dict[str, Any], store: OpenStore) -> SpecDecision[DataPipeline]:
-        """Which spec runs.
-
-        Raises:
-            StorageError: storage did not answer.
-        """
-        return decide(DataPipeline, found, store.registry, lambda name: columns(store, name))
 
     def look(
         self,

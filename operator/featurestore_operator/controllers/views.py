@@ -20,7 +20,7 @@ from featurestore.resources import DataPipeline, FeatureView
 from featurestore.retry import FailureStreak
 from featurestore.views.rebuilds import request_rebuild
 from featurestore_operator.controllers.job_applier import JobApplier
-from featurestore_operator.controllers.pipelines import Pipelines, ReconcileResult, columns
+from featurestore_operator.controllers.pipelines import Pipelines, ReconcileResult
 from featurestore_operator.controllers.rebuild_request import requested
 from featurestore_operator.controllers.status_fields import time_of
 from featurestore_operator.jobs.attempts import JobAttempts
@@ -28,7 +28,6 @@ from featurestore_operator.jobs.job_manifest import BATCH, Owner
 from featurestore_operator.jobs.job_outcome import Running
 from featurestore_operator.jobs.launcher import Launcher
 from featurestore_operator.kube.api_resources import VIEW_LABEL
-from featurestore_operator.namespaces.acceptance import SpecDecision, decide
 from featurestore_operator.namespaces.open_store import OpenStore
 
 _ROUNDS = 4
@@ -42,14 +41,6 @@ class Views:
         self._launcher = launcher
         self._clock = clock
         self._unreachable: dict[str, FailureStreak] = {}
-
-    def decide(self, found: dict[str, Any], store: OpenStore) -> SpecDecision[FeatureView]:
-        """Which spec runs.
-
-        Raises:
-            StorageError: storage did not answer.
-        """
-        return decide(FeatureView, found, store.registry, lambda name: columns(store, name))
 
     def look(
         self,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from featurestore.resources.kinds import KINDS, ResourceKind
 
@@ -22,6 +23,16 @@ class Key(NamedTuple):
     def row(self) -> ResourceKind:
         """What there is to know of its kind."""
         return KINDS[self.kind]
+
+    def pipeline(self, obj: Mapping[str, Any]) -> str:
+        """Whose Jobs work for the object of this key: those of the pipeline that it is, or that it names.
+
+        >>> Key("FeatureView", "prod", "aircraft").pipeline({"spec": {"source": {"pipeline": "flights"}}})
+        'flights'
+        """
+        if self.kind == "DataPipeline":
+            return self.name
+        return next(name for kind, _, name in self.row.named(obj["spec"]) if kind == "DataPipeline")
 
     def __str__(self) -> str:
         return f"{self.kind} {self.namespace}/{self.name}"
