@@ -141,8 +141,8 @@ def test_work_that_was_never_tried_is_due_at_once() -> None:
 
 def test_failed_work_is_due_after_its_backoff_as_the_next_attempt() -> None:
     found = records((job(attempt=3, **ended("Failed")), [pod(terminated(75))]))
-    assert isinstance(found.due(BATCH, AT_US + SECOND_US), FailureStreak)
-    assert found.due(BATCH, AT_US + 4 * SECOND_US) == NextAttempt(4, 0)
+    assert isinstance(found.due(BATCH, AT_US + SECOND_US // 2), FailureStreak)
+    assert found.due(BATCH, AT_US + SECOND_US) == NextAttempt(4, 0)
     assert found.attempts[BATCH.key].count == 3
 
 
