@@ -11,7 +11,7 @@ TESTED := --constraint requirements/dev.txt
 # Tests, demo and benchmarks start hundreds of processes, each twice as fast if none compiles what it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-all lint bench bench-operator cluster cluster-down crds expressions changelog docs lock clean help
+.PHONY: demo test test-all lint bench bench-operator bench-http cluster cluster-down crds expressions changelog docs lock clean help
 .DEFAULT_GOAL := help
 
 help:  ## Show what there is to make.
@@ -54,6 +54,10 @@ bench: $(VENV)/ready  ## Measure against the floors, as a table and as JSON.
 bench-operator: $(VENV)/ready  ## Measure the operator with 5,000 views and 5,000 pipelines before a real API server.
 	@tests/services
 	@$(BIN)/python -m bench controller distant
+
+bench-http: $(VENV)/ready  ## Measure the feature server with one worker and 16 connections (needs wrk).
+	@tests/services
+	@$(BIN)/python -m bench http
 
 cluster: $(VENV)/ready  ## Start a Kubernetes with a node on this machine (Debian, root), and say how to use it.
 	@tests/services

@@ -1,36 +1,32 @@
-"""What routes ask: the store, read in threads, within the time and the number of entities that the server allows."""
+"""What routes ask: the store's prepared readers, within the time and the number of entities that the server allows."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http import HTTPStatus
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
-import pyarrow as pa
-
+from featurestore.client.answers import Answer
 from featurestore.client.connection import Store
-from featurestore.client.features import EVENT_TIME_SUFFIX
-from featurestore.server.columnar import lengths
+from featurestore.client.feature_reader import FeatureReader
 from featurestore.server.measurements import Measurements
 from featurestore.server.problem_details import HttpProblem
 from featurestore.server.readiness import Readiness
 from featurestore.server.server_settings import ServerSettings
-from featurestore.views.value_status import Status
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
-
-class Found(NamedTuple):
-    """What was read, by column: values, statuses and event times, one per entity."""
-
-    rows: int
-    columns: Mapping[str, pa.ChunkedArray]
-    statuses: Mapping[str, Sequence[Status]]
-    times: Mapping[str, pa.ChunkedArray]
+_READERS = 256
+"""Kept, of those that were asked for last: callers may make up as many lists of features as they like."""
+_FRESH_S, _BEARABLE_S = 1.0, 3.0
+"""How long what a reader knows of builds is trusted, and until when it is looked up beside reads and not before them."""
+_FEW = 1_000
+"""Up to so many entities are read without the detour of a thread, which costs more."""
 
 
 class Backend:
@@ -40,45 +36,82 @@ class Backend:
         self.store, self.settings, self.measurements = store, settings, measurements
         self.readiness = Readiness(store)
         self.in_flight = 0
+        self._readers: OrderedDict[tuple[object, bool], _Kept] = OrderedDict()
         self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="read")
 
-    async def run(self, work: Callable[..., Answer], *arguments: Any) -> Answer:
+    async def run(self, work: Callable[..., Result], *arguments: Any) -> Result:
         """What ``work`` returns, from a thread: it may wait for storage."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *arguments))
 
     async def read(
         self, features: str | Sequence[str], entities: dict[str, list[Any]], *, full_feature_names: bool
-    ) -> Found:
+    ) -> Answer:
         """The features of each entity, as of now.
 
         Raises:
             HttpProblem: there are too many entities.
-            NotFound, RequestError, StorageError: see :meth:`Store.get_features`.
+            NotFound, RequestError, StorageError: see :meth:`Store.reader`.
         """
-        rows = lengths(list(entities.values()))
+        rows = max(map(len, entities.values()), default=0)
         if rows > self.settings.max_entities:
             raise HttpProblem(
                 HTTPStatus.UNPROCESSABLE_ENTITY,
                 f"there are too many entities: wanted at most {self.settings.max_entities:,}, got {rows:,}",
                 hint="Ask for them in several requests",
             )
-        return await self.run(self._read, features, entities, full_feature_names)
+        reader = await self._reader(features, full_feature_names)
+        if rows <= _FEW:
+            answer = await reader.read_async(entities)
+        else:
+            answer = await self.run(reader.read, entities)
+        self.measurements.count(answer)
+        return answer
 
-    def _read(
-        self, features: str | Sequence[str], entities: dict[str, list[Any]], full_feature_names: bool
-    ) -> Found:
-        answer = self.store.get_online_features(features, entities, full_feature_names)
-        table, statuses = answer.to_arrow(include_event_timestamps=True), answer.statuses()
-        found = Found(
-            len(answer),
-            {name: table.column(name) for name in statuses},
-            statuses,
-            {name: table.column(f"{name}{EVENT_TIME_SUFFIX}") for name in statuses},
-        )
-        counts = Counter(status for column in statuses.values() for status in column)
-        self.measurements.count(counts, found.rows)
-        return found
+    async def _reader(self, features: str | Sequence[str], full_feature_names: bool) -> FeatureReader:
+        """The reader of these features. Nothing that waits for storage is done in the loop."""
+        key = (features if isinstance(features, str) else tuple(features), full_feature_names)
+        kept = self._readers.get(key)
+        if kept is None:
+            make = partial(
+                self.store.reader, full_feature_names=full_feature_names, timeout=self.settings.timeout_s
+            )
+            kept = self._readers[key] = _Kept(await self.run(make, features))
+            while len(self._readers) > _READERS:
+                self._readers.popitem(last=False)
+            return kept.reader
+        self._readers.move_to_end(key)
+        age_s = time.monotonic() - kept.looked_s
+        if age_s > _FRESH_S:
+            looking = kept.look(self)
+            if age_s > _BEARABLE_S:
+                await looking
+        return kept.reader
 
     def close(self) -> None:
         """Let go of the threads; what they do is not waited for."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+class _Kept:
+    """A reader, and when it was last looked up which builds serve."""
+
+    def __init__(self, reader: FeatureReader) -> None:
+        self.reader, self.looked_s = reader, time.monotonic()
+        self._looking: asyncio.Future[None] | None = None
+
+    def look(self, backend: Backend) -> asyncio.Future[None]:
+        """Look it up once for all who wait. Whoever gives up waiting does not end it for the others."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.ensure_future(self._look(backend))
+            self._looking.add_done_callback(_seen)
+        return asyncio.shield(self._looking)
+
+    async def _look(self, backend: Backend) -> None:
+        await backend.run(self.reader.prepare)
+        self.looked_s = time.monotonic()
+
+
+def _seen(looked: asyncio.Future[None]) -> None:
+    """What failed is told to the reads that meet it, and not to the log as an error that nobody awaited."""
+    if not looked.cancelled():
+        looked.exception()

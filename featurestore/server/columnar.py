@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -11,67 +12,113 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from featurestore.resources.value import ColumnType
+from featurestore.views.value_column import ListColumn, ValueColumn
 from featurestore.views.value_status import Status
 
-JsonColumn = list[Any] | npt.NDArray[Any]
+JsonColumn = Sequence[Any] | npt.NDArray[Any]
 """What orjson writes as a list."""
 
-_STATUS_NAMES = np.array(["INVALID", *(status.name for status in Status)], dtype=object)
+_STATUSES = ("INVALID", *(status.name for status in Status))
+_STATUS_ARRAY = np.array(_STATUSES, dtype=object)
+_FLOATS = (ColumnType.FLOAT32, ColumnType.FLOAT64)
+_FLOAT_LISTS = (ColumnType.LIST_FLOAT32, ColumnType.LIST_FLOAT64)
 _NOT_NUMBERS = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 
-def json_column(column: pa.Array | pa.ChunkedArray) -> JsonColumn:
-    """The values of a column; a null is None.
+def json_column(column: ValueColumn) -> JsonColumn:
+    """The values of a column; None where there is none.
 
-    >>> json_column(pa.array([1.5, float("inf"), None]))
+    >>> json_column(ListColumn(ColumnType.FLOAT64, [1.5, float("inf"), None], [1, 1, 3]))
     [1.5, 'Infinity', None]
+    """
+    return (
+        _few(column.kind, column.values) if isinstance(column, ListColumn) else json_array(column.to_arrow())
+    )
+
+
+def _few(kind: ColumnType, values: Sequence[Any]) -> Sequence[Any]:
+    if kind in _FLOATS:
+        return [_number(value) for value in values]
+    if kind is ColumnType.TIMESTAMP:
+        return _iso(values, "M8[us]")
+    if kind is ColumnType.DATE:
+        return _iso(values, "M8[D]")
+    if kind is ColumnType.BYTES:
+        return [None if value is None else base64.b64encode(value).decode() for value in values]
+    if kind in _FLOAT_LISTS:
+        return [None if value is None else [_number(each) for each in value] for value in values]
+    return values
+
+
+def json_array(column: pa.Array) -> JsonColumn:
+    """The values of an Arrow array of a declared type.
+
+    >>> json_array(pa.array([1.5, float("-inf"), None]))
+    [1.5, '-Infinity', None]
     """
     kind = column.type
     if pa.types.is_floating(kind):
         numbers = column.cast(pa.float64()).to_numpy(zero_copy_only=False)  # orjson writes NaN as null
-        if column.null_count == np.count_nonzero(~np.isfinite(numbers)):
-            return numbers if numbers.flags.c_contiguous else np.ascontiguousarray(numbers)
-        return [_json_number(value) for value in column.to_pylist()]
+        if column.null_count == len(numbers) - np.count_nonzero(np.isfinite(numbers)):
+            return np.ascontiguousarray(numbers)
+        return [_number(value) for value in column.to_pylist()]
     if pa.types.is_integer(kind) and not column.null_count:
         return np.ascontiguousarray(column.to_numpy(zero_copy_only=False))
-    if pa.types.is_temporal(kind):
-        return json_times(column)
+    if pa.types.is_timestamp(kind):
+        return _iso_array(column.view(pa.int64()), "M8[us]")
+    if pa.types.is_date(kind):
+        return _iso_array(column.view(pa.int32()), "M8[D]")
     if pa.types.is_binary(kind):
-        return [None if value is None else base64.b64encode(value).decode() for value in column.to_pylist()]
+        return _few(ColumnType.BYTES, column.to_pylist())
     if pa.types.is_list(kind) and pa.types.is_floating(kind.value_type):
-        return [
-            None if value is None else [_json_number(each) for each in value] for value in column.to_pylist()
-        ]
+        return _few(ColumnType.LIST_FLOAT64, column.to_pylist())
     values: list[Any] = column.to_pylist()
     return values
 
 
-def json_times(column: pa.Array | pa.ChunkedArray) -> list[str | None]:
-    """Dates, or times in UTC to the microsecond, as ISO 8601.
-
-    >>> json_times(pa.array([1_000_001, None], pa.timestamp("us", "UTC")))
-    ['1970-01-01T00:00:01.000001Z', None]
-    """
-    of_day = pa.types.is_date(column.type)
-    numbers = column.cast(pa.int32() if of_day else pa.int64())
-    times = pc.fill_null(numbers, 0).to_numpy(zero_copy_only=False).astype("M8[D]" if of_day else "M8[us]")
-    texts = np.datetime_as_string(times) if of_day else np.char.add(np.datetime_as_string(times), "Z")
-    listed: list[str | None] = texts.tolist()
-    for place in np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False)) if column.null_count else ():
-        listed[place] = None
-    return listed
-
-
-def json_statuses(statuses: Sequence[Status]) -> list[str]:
+def json_statuses(column: ValueColumn) -> list[str]:
     """The name of each status."""
-    names: list[str] = _STATUS_NAMES[np.asarray(statuses, np.uint8)].tolist()
+    if isinstance(column, ListColumn):
+        return [_STATUSES[code] for code in column.codes]
+    names: list[str] = _STATUS_ARRAY[column.statuses].tolist()
     return names
 
 
-def _json_number(value: float | None) -> float | str | None:
-    return value if value is None else _NOT_NUMBERS.get(str(value), value)
+def _number(value: float | None) -> float | str | None:
+    return value if value is None or isfinite(value) else _NOT_NUMBERS[str(float(value))]
 
 
-def lengths(columns: Sequence[Sequence[Any]]) -> int:
-    """How many entities a request is about: the longest of its columns."""
-    return max((len(column) for column in columns), default=0)
+def _iso(values: Sequence[int | None], unit: str) -> list[str | None]:
+    texts = _texts(np.array([value or 0 for value in values], np.int64).astype(unit))
+    return [None if value is None else text for value, text in zip(values, texts, strict=True)]
+
+
+def _iso_array(numbers: pa.Array, unit: str) -> list[str | None]:
+    texts: list[str | None] = list(
+        _texts(pc.fill_null(numbers, 0).to_numpy(zero_copy_only=False).astype(unit))
+    )
+    for place in (
+        np.flatnonzero(numbers.is_null().to_numpy(zero_copy_only=False)) if numbers.null_count else ()
+    ):
+        texts[place] = None
+    return texts
+
+
+def _texts(times: npt.NDArray[np.datetime64]) -> list[str]:
+    """ISO 8601: days, or microseconds in UTC.
+
+    >>> _texts(np.array([1_000_001], "M8[us]"))
+    ['1970-01-01T00:00:01.000001Z']
+    """
+    texts: list[str] = np.datetime_as_string(times).tolist()
+    return texts if times.dtype == np.dtype("M8[D]") else [f"{text}Z" for text in texts]
+
+
+def json_times(columns: Mapping[str, ValueColumn]) -> dict[str, JsonColumn]:
+    """Event times of each column; those of one view are written once."""
+    written: dict[int, JsonColumn] = {}
+    for times in columns.values():
+        if id(times) not in written:
+            written[id(times)] = json_column(times)
+    return {name: written[id(times)] for name, times in columns.items()}

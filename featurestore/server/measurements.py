@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from featurestore.client.answers import Answer
+from featurestore.views.value_column import ListColumn
 from featurestore.views.value_status import Status
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 _ROWS = (1, 10, 100, 1_000, 10_000)
 _MOST_VIEWS = 500
+_BY_CODE = (Status.NOT_FOUND, *Status)
+"""Status of each code; there is none with the code 0."""
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """Names the folder by which several workers count together."""
 
@@ -35,7 +40,7 @@ class Measurements:
         values = Counter(
             "featurestore_server_values", "Values that were answered, by status.", ["status"], registry=own
         )
-        self._values = {status: values.labels(status.name) for status in Status}
+        self._values = [values.labels(status.name) for status in _BY_CODE]
         self._age_s = Gauge(
             "featurestore_server_view_freshness_seconds",
             "Time since the greatest event time that a view serves.",
@@ -65,11 +70,20 @@ class Measurements:
             observer = self._observers[route, status] = self._seconds.labels(route, status)
         observer.observe(seconds)
 
-    def count(self, statuses: Mapping[Status, int], rows: int) -> None:
-        """A read of so many values of each status."""
-        self._rows.observe(rows)
-        for status, number in statuses.items():
-            self._values[status].inc(number)
+    def count(self, answer: Answer) -> None:
+        """A read was answered."""
+        self._rows.observe(answer.rows)
+        counts = [0] * len(self._values)
+        for column in answer.columns.values():
+            if isinstance(column, ListColumn):
+                for code in column.codes:
+                    counts[code] += 1
+            else:
+                for code, number in enumerate(np.bincount(column.statuses, minlength=len(counts)).tolist()):
+                    counts[code] += number
+        for values, number in zip(self._values, counts, strict=True):
+            if number:
+                values.inc(number)
 
     def fresh(self, ages_s: Mapping[str, float], ready: bool) -> None:
         """How old the newest event of each view is."""

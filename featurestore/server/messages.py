@@ -40,6 +40,12 @@ class FeaturesAnswer(BaseModel):
     features: dict[str, Column]
     statuses: dict[str, list[str]] | None = None
     event_timestamps: dict[str, list[str | None]] | None = None
+    commits: Annotated[
+        dict[str, int],
+        Field(
+            description="Version of each view's table that the online store holds whole; values may be of a later one"
+        ),
+    ]
 
 
 class FeastRequest(BaseModel):

@@ -59,6 +59,9 @@ class ValueColumn(Protocol):
     """Values of one declared type and their statuses, one per requested entity."""
 
     @property
+    def kind(self) -> ColumnType: ...
+
+    @property
     def statuses(self) -> Statuses: ...
 
     def to_list(self) -> list[Any]:

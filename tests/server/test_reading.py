@@ -19,6 +19,7 @@ NAMES = ["N1", "N2", "N9", None]
 
 def test_each_type_is_written_as_json_has_it(server: FeatureServer) -> None:
     answer = server.read(["aircraft-delays"], {"tailnum": ["N1"]}, statuses=True, event_timestamps=True)
+    assert answer.pop("commits").keys() == {"aircraft-delays"}
     assert answer == {
         "rows": 1,
         "features": {
@@ -54,10 +55,8 @@ def test_a_value_past_its_ttl_is_not_served(server: FeatureServer) -> None:
 
 
 def test_statuses_and_times_are_sent_only_if_asked_for(server: FeatureServer) -> None:
-    assert server.read("aircraft_delays:delay", {"tailnum": ["N2"]}) == {
-        "rows": 1,
-        "features": {"delay": [None]},
-    }
+    answer = server.read("aircraft_delays:delay", {"tailnum": ["N2"]})
+    assert answer.keys() == {"rows", "features", "commits"}
 
 
 def test_names_may_be_full(server: FeatureServer) -> None:
@@ -67,7 +66,7 @@ def test_names_may_be_full(server: FeatureServer) -> None:
 
 def test_no_entity_gives_no_row(server: FeatureServer) -> None:
     answer = server.read(["aircraft-delays:delay"], {"tailnum": []}, statuses=True)
-    assert answer == {"rows": 0, "features": {"delay": []}, "statuses": {"delay": []}}
+    assert (answer["rows"], answer["features"], answer["statuses"]) == (0, {"delay": []}, {"delay": []})
 
 
 @pytest.mark.parametrize("count", [1, 2, 500])

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from math import isfinite
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-
 from featurestore.errors import RequestError
+from featurestore.resources.value import ColumnType
 from featurestore.server.columnar import JsonColumn, json_column, json_statuses, json_times
 from featurestore.server.messages import FeastAnswer, FeastRequest, read_body
 from featurestore.server.problem_details import HttpProblem
 from featurestore.server.route import JSON, HttpRequest, Reply, Route, json_reply
+from featurestore.views.value_column import ValueColumn
 from featurestore.views.value_status import Status
 
 _NO_TIME = "1970-01-01T00:00:00Z"
 """What Feast answers for a value that has no time, and for the keys."""
+_PRESENT, _NULL = Status.PRESENT.name, Status.NULL_VALUE.name
 
 
-async def _answer(call: HttpRequest) -> Reply:
-    asked = read_body(FeastRequest, call.body)
+async def _answer(request: HttpRequest) -> Reply:
+    asked = read_body(FeastRequest, request.body)
     if asked.feature_service is not None:
         raise HttpProblem(
             HTTPStatus.NOT_FOUND,
@@ -29,39 +30,44 @@ async def _answer(call: HttpRequest) -> Reply:
         )
     if not asked.features:
         raise RequestError("no features were requested", where="features", wanted="at least one view:feature")
-    found = await call.backend.read(
+    found = await request.backend.read(
         asked.features, asked.entities, full_feature_names=asked.full_feature_names
     )
-    results: list[dict[str, Any]] = [
-        {
-            "values": values,
-            "statuses": [Status.PRESENT.name] * found.rows,
-            "event_timestamps": [_NO_TIME] * found.rows,
-        }
+    keys: list[dict[str, Any]] = [
+        _result(values, [_PRESENT] * found.rows, [_NO_TIME] * found.rows)
         for values in asked.entities.values()
     ]
-    for name, column in found.columns.items():
-        values, statuses = _values(column), json_statuses(found.statuses[name])
-        times = [_NO_TIME if time is None else time for time in json_times(found.times[name])]
-        if pa.types.is_floating(column.type):
-            # Feast's JSON has no infinity, and its clients take NaN for null.
-            statuses = [
-                Status.NULL_VALUE.name if status == Status.PRESENT.name and value != value else status
-                for status, value in zip(statuses, values, strict=True)
-            ]
-        results.append({"values": values, "statuses": statuses, "event_timestamps": times})
+    times = {
+        name: [_NO_TIME if time is None else time for time in column]
+        for name, column in json_times(found.times).items()
+    }
+    features = [_result(*_values(column), times[name]) for name, column in found.columns.items()]
     names = [*asked.entities, *found.columns]
-    return json_reply({"metadata": {"feature_names": names}, "results": results})
+    return json_reply({"metadata": {"feature_names": names}, "results": [*keys, *features]})
 
 
-def _values(column: pa.ChunkedArray) -> JsonColumn:
-    """Times are whole seconds since 1970, as Feast has them; of floats, what is not finite is NaN, which is written as null."""
-    if pa.types.is_timestamp(column.type):
-        return [None if us is None else us // 1_000_000 for us in column.cast(pa.int64()).to_pylist()]
-    if pa.types.is_floating(column.type):
-        numbers = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
-        return np.ascontiguousarray(np.where(np.isfinite(numbers), numbers, np.nan))
-    return json_column(column)
+def _result(values: JsonColumn, statuses: list[str], times: list[str]) -> dict[str, Any]:
+    return {"values": values, "statuses": statuses, "event_timestamps": times}
+
+
+def _values(column: ValueColumn) -> tuple[JsonColumn, list[str]]:
+    """Values and statuses. Times are whole seconds since 1970, as Feast has them.
+
+    Its JSON has no infinity, and its clients take NaN for null: those are null, and their status says so.
+    """
+    statuses = json_statuses(column)
+    if column.kind is ColumnType.TIMESTAMP:
+        numbers = column.to_numpy().astype("M8[us]").view("int64").tolist()
+        pairs = zip(numbers, statuses, strict=True)
+        return [us // 1_000_000 if status == _PRESENT else None for us, status in pairs], statuses
+    if column.kind in (ColumnType.FLOAT32, ColumnType.FLOAT64):
+        values = column.to_list()
+        strange = [value is not None and not isfinite(value) for value in values]
+        if any(strange):
+            values = [None if odd else value for value, odd in zip(values, strange, strict=True)]
+            statuses = [_NULL if odd else status for status, odd in zip(statuses, strange, strict=True)]
+        return values, statuses
+    return json_column(column), statuses
 
 
 ROUTE = Route(

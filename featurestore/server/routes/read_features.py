@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pyarrow as pa
 
+from featurestore.client.answers import Answer
 from featurestore.client.features import EVENT_TIME_SUFFIX
-from featurestore.server.backend import Found
 from featurestore.server.columnar import json_column, json_statuses, json_times
 from featurestore.server.messages import FeaturesAnswer, FeaturesRequest, read_body
 from featurestore.server.route import ARROW_STREAM, JSON, HttpRequest, Reply, Route, json_reply
@@ -15,34 +16,35 @@ from featurestore.server.route import ARROW_STREAM, JSON, HttpRequest, Reply, Ro
 STATUS_SUFFIX = "__status"
 
 
-async def _answer(call: HttpRequest) -> Reply:
-    asked = read_body(FeaturesRequest, call.body)
-    found = await call.backend.read(
+async def _answer(request: HttpRequest) -> Reply:
+    asked = read_body(FeaturesRequest, request.body)
+    found = await request.backend.read(
         asked.features, asked.entities, full_feature_names=asked.full_feature_names
     )
-    if ARROW_STREAM.encode() in call.headers.get(b"accept", b""):
+    if ARROW_STREAM.encode() in request.headers.get(b"accept", b""):
         return Reply(_stream(asked, found), ARROW_STREAM)
     answer: dict[str, Any] = {
         "rows": found.rows,
         "features": {name: json_column(column) for name, column in found.columns.items()},
     }
     if asked.statuses:
-        answer["statuses"] = {name: json_statuses(each) for name, each in found.statuses.items()}
+        answer["statuses"] = {name: json_statuses(column) for name, column in found.columns.items()}
     if asked.event_timestamps:
-        answer["event_timestamps"] = {name: json_times(times) for name, times in found.times.items()}
+        answer["event_timestamps"] = json_times(found.times)
+    answer["commits"] = found.commits
     return json_reply(answer)
 
 
-def _stream(asked: FeaturesRequest, found: Found) -> bytes:
+def _stream(asked: FeaturesRequest, found: Answer) -> bytes:
     """The columns, each followed by ``<feature>__status`` and ``<feature>__ts`` if they were asked for."""
-    columns: dict[str, pa.ChunkedArray | pa.Array] = {}
+    columns: dict[str, pa.Array] = {}
     for name, column in found.columns.items():
-        columns[name] = column
+        columns[name] = column.to_arrow()
         if asked.statuses:
-            columns[name + STATUS_SUFFIX] = pa.array(json_statuses(found.statuses[name]), pa.string())
+            columns[name + STATUS_SUFFIX] = pa.array(json_statuses(column), pa.string())
         if asked.event_timestamps:
-            columns[name + EVENT_TIME_SUFFIX] = found.times[name]
-    table = pa.table(columns)
+            columns[name + EVENT_TIME_SUFFIX] = found.times[name].to_arrow()
+    table = pa.table(columns).replace_schema_metadata({"commits": orjson.dumps(found.commits)})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
