@@ -29,17 +29,25 @@ _LOOK_UNREADY_S = 0.5
 """How often views are tried, and how often while the server is not ready."""
 
 
-def application(backend: Backend) -> Starlette:
-    """The application of one process."""
-    routes = (*ROUTES, _described(ROUTES))
-    return Starlette(
-        routes=[
-            AsgiRoute(route.path, _Endpoint(route, backend), methods=[route.method], name=route.name)
-            for route in routes
-        ],
-        exception_handlers={HTTPException: _unknown},
-        lifespan=lambda app: _looking(backend),
-    )
+class Application:
+    """The ASGI application of one process. What a route answers goes to it at once, all else by way of Starlette."""
+
+    def __init__(self, backend: Backend) -> None:
+        routes = (*ROUTES, _described(ROUTES))
+        self._endpoints = {(route.method, route.path): _Endpoint(route, backend) for route in routes}
+        self._others = Starlette(
+            routes=[
+                AsgiRoute(path, endpoint, methods=[method])
+                for (method, path), endpoint in self._endpoints.items()
+            ],
+            exception_handlers={HTTPException: _unknown},
+            lifespan=lambda app: _looking(backend),
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        asked = (scope["method"], scope["path"]) if scope["type"] == "http" else None
+        endpoint = self._endpoints.get(asked) if asked else None
+        await (endpoint or self._others)(scope, receive, send)
 
 
 class _Endpoint:

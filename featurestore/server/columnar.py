@@ -22,6 +22,7 @@ JsonColumn = Sequence[Any] | npt.NDArray[Any]
 _STATUSES = ("INVALID", *(status.name for status in Status))
 _STATUS_ARRAY = np.array(_STATUSES, dtype=object)
 _FLOATS = (ColumnType.FLOAT32, ColumnType.FLOAT64)
+_NUMBERS = (*_FLOATS, ColumnType.INT8, ColumnType.INT16, ColumnType.INT32, ColumnType.INT64)
 _FLOAT_LISTS = (ColumnType.LIST_FLOAT32, ColumnType.LIST_FLOAT64)
 _NOT_NUMBERS = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from featurestore.client.answers import Answer
-from featurestore.views.value_column import ListColumn
+from featurestore.views.value_column import ListColumn, ValueColumn
 from featurestore.views.value_status import Status
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -73,17 +73,18 @@ class Measurements:
     def count(self, answer: Answer) -> None:
         """A read was answered."""
         self._rows.observe(answer.rows)
-        counts = [0] * len(self._values)
+        # Features of one view mostly share their statuses.
+        shared: dict[int, tuple[ValueColumn, int]] = {}
         for column in answer.columns.values():
+            codes = id(column.codes if isinstance(column, ListColumn) else column.statuses)
+            shared[codes] = column, shared.get(codes, (column, 0))[1] + 1
+        for column, times in shared.values():
             if isinstance(column, ListColumn):
                 for code in column.codes:
-                    counts[code] += 1
+                    self._values[code].inc(times)
             else:
-                for code, number in enumerate(np.bincount(column.statuses, minlength=len(counts)).tolist()):
-                    counts[code] += number
-        for values, number in zip(self._values, counts, strict=True):
-            if number:
-                values.inc(number)
+                for code in np.flatnonzero(counts := np.bincount(column.statuses)).tolist():
+                    self._values[code].inc(times * int(counts[code]))
 
     def fresh(self, ages_s: Mapping[str, float], ready: bool) -> None:
         """How old the newest event of each view is."""

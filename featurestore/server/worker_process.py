@@ -18,7 +18,7 @@ import uvicorn
 
 from featurestore.client.connection import Store
 from featurestore.registry.project import open_project
-from featurestore.server.application import application
+from featurestore.server.application import Application
 from featurestore.server.backend import Backend
 from featurestore.server.measurements import Measurements
 from featurestore.server.server_settings import ServerSettings
@@ -57,7 +57,7 @@ def serve(settings: ServerSettings, listener: socket.socket) -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=LOG_FORMAT)
     backend = open_backend(settings)
     config = uvicorn.Config(
-        application(backend),
+        Application(backend),
         access_log=settings.access_log,
         log_config=None,
         log_level="info" if settings.access_log else "warning",
