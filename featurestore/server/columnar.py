@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from featurestore.resources.value import ColumnType
-from featurestore.views.value_column import ListColumn, ValueColumn
+from featurestore.views.value_column import ListColumn, NumberColumn, ValueColumn
 from featurestore.views.value_status import Status
 
 JsonColumn = Sequence[Any] | npt.NDArray[Any]
@@ -24,6 +24,7 @@ _STATUS_ARRAY = np.array(_STATUSES, dtype=object)
 _FLOATS = (ColumnType.FLOAT32, ColumnType.FLOAT64)
 _NUMBERS = (*_FLOATS, ColumnType.INT8, ColumnType.INT16, ColumnType.INT32, ColumnType.INT64)
 _FLOAT_LISTS = (ColumnType.LIST_FLOAT32, ColumnType.LIST_FLOAT64)
+_PRESENT = np.uint8(Status.PRESENT)
 _NOT_NUMBERS = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 
@@ -33,9 +34,25 @@ def json_column(column: ValueColumn) -> JsonColumn:
     >>> json_column(ListColumn(ColumnType.FLOAT64, [1.5, float("inf"), None], [1, 1, 3]))
     [1.5, 'Infinity', None]
     """
-    return (
-        _few(column.kind, column.values) if isinstance(column, ListColumn) else json_array(column.to_arrow())
-    )
+    if isinstance(column, ListColumn):
+        return _few(column.kind, column.values)
+    if isinstance(column, NumberColumn) and column.kind in _NUMBERS:
+        return _numbers(column)
+    return json_array(column.to_arrow())
+
+
+def _numbers(column: NumberColumn) -> JsonColumn:
+    """Numbers with a fixed width; of floats, orjson writes NaN as null."""
+    numbers, absent = column.numbers, column.statuses != _PRESENT
+    some = np.count_nonzero(absent)
+    if column.kind in _FLOATS:
+        numbers = numbers.astype(np.float64, copy=False)
+        if some:
+            numbers = np.where(absent, np.nan, numbers)
+        if np.count_nonzero(np.isfinite(numbers)) != len(numbers) - some:
+            return _few(column.kind, column.to_list())
+        return np.ascontiguousarray(numbers)
+    return column.to_list() if some else np.ascontiguousarray(numbers)
 
 
 def _few(kind: ColumnType, values: Sequence[Any]) -> Sequence[Any]:
