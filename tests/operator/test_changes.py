@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 from cluster.control_plane import ControlPlane
-from cluster.fixtures import namespace_of
-from cluster_story import Object, Story, story
+from cluster_story import Object, Story, begun_story, story
 from eventually import eventually
 
 from featurestore.registry.changeset import Before
@@ -24,23 +23,17 @@ COLUMN_V = {"name": "v", "type": "int64", "column": "v"}
 
 
 @pytest.fixture(scope="module")
-def told(controllers: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+def shared(controllers: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     """One story for all tests: each finds all settled, and leaves it so."""
-    with (
-        namespace_of(controllers) as namespace,
-        story(controllers, namespace, tmp_path_factory.mktemp("changes")) as it,
-    ):
-        it.apply(it.store(), it.pipeline(), it.view())
-        it.next()
-        it.start()
-        yield it
+    with begun_story(controllers, tmp_path_factory.mktemp("changes")) as begun:
+        yield begun
 
 
 @pytest.fixture
-def it(told: Story) -> Story:
-    told.node.resume()
-    told.settle()
-    return told
+def it(shared: Story) -> Story:
+    shared.node.resume()
+    shared.settle()
+    return shared
 
 
 def paused(it: Story) -> int:

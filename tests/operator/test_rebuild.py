@@ -8,9 +8,8 @@ import polars as pl
 import pytest
 from api_fault import Kill
 from cluster.control_plane import ControlPlane
-from cluster.fixtures import namespace_of
 from cluster.proxy import proxy
-from cluster_story import LOOK_S, Object, Story, story
+from cluster_story import LOOK_S, Object, Story, begun_story
 from eventually import eventually
 from operating import Operator, samples
 
@@ -26,25 +25,19 @@ WITHIN_S = 120.0
 
 
 @pytest.fixture(scope="module")
-def told(controllers: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+def shared(controllers: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     """One story for all tests: each finds all settled, and an operator that runs."""
-    with (
-        namespace_of(controllers) as namespace,
-        story(controllers, namespace, tmp_path_factory.mktemp("rebuild")) as it,
-    ):
-        it.apply(it.store(), it.pipeline(), it.view())
-        it.next()
-        it.start()
-        it.settle()
-        it.next()
-        yield it
+    with begun_story(controllers, tmp_path_factory.mktemp("rebuild")) as begun:
+        begun.settle()
+        begun.next()
+        yield begun
 
 
 @pytest.fixture
-def it(told: Story) -> Story:
-    told.node.resume()
-    told.settle()
-    return told
+def it(shared: Story) -> Story:
+    shared.node.resume()
+    shared.settle()
+    return shared
 
 
 def annotate(it: Story, kind: str, name: str, value: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from examples import sample
-from laptop import Laptop
+from laptop import Laptop, view_of
 
 from featurestore.cli.delete import delete
 from featurestore.cli.describe import describe
@@ -43,23 +43,7 @@ def pipeline(transforms: list[Any], **spec: Any) -> dict[str, Any]:
     }
 
 
-VIEW: dict[str, Any] = {
-    "kind": "FeatureView",
-    "metadata": {"name": "view"},
-    "spec": {
-        "entity": {"name": "e", "joinKeys": [{"name": "k", "type": "string"}]},
-        "source": {"pipeline": "p"},
-        "timestampField": "ts",
-        "features": [
-            {"name": "u", "type": "int64", "column": "u"},
-            {
-                "name": "n",
-                "type": "int64",
-                "aggregate": {"function": "Sum", "column": "u", "windows": ["1d"]},
-            },
-        ],
-    },
-}
+VIEW = view_of("u")
 
 
 def rows(*numbers: int) -> tuple[dict[str, Any], ...]:

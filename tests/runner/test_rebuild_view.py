@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from laptop import Laptop
+from laptop import Laptop, view_of
 
 from featurestore.cli.describe import describe
 from featurestore.cli.get import get
@@ -32,23 +32,7 @@ PIPELINE = {
     "metadata": {"name": "p"},
     "spec": {"source": {"uri": "raw/*.parquet", "format": "Parquet"}},
 }
-VIEW = {
-    "kind": "FeatureView",
-    "metadata": {"name": "view"},
-    "spec": {
-        "entity": {"name": "e", "joinKeys": [{"name": "k", "type": "string"}]},
-        "source": {"pipeline": "p"},
-        "timestampField": "ts",
-        "features": [
-            {"name": "v", "type": "int64", "column": "v"},
-            {
-                "name": "n",
-                "type": "int64",
-                "aggregate": {"function": "Sum", "column": "v", "windows": ["1d"]},
-            },
-        ],
-    },
-}
+VIEW = view_of("v")
 
 
 def row(key: str | None, value: int) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import polars as pl
 from cluster.control_plane import ControlPlane
+from cluster.fixtures import namespace_of
 from cluster.hollow_node import HollowNode, hollow_node
 from cluster.proxy import Proxy
 from conditions import Object, ReportsConditions
@@ -221,6 +222,16 @@ def story(plane: ControlPlane, namespace: str, folder: Path) -> Iterator[Story]:
         api = Api(access.configuration(str(plane.kubeconfig)), Unmetered())
         stack.callback(api.close)
         yield Story(plane, namespace, folder, node, stack, api)
+
+
+@contextmanager
+def begun_story(plane: ControlPlane, folder: Path) -> Iterator[Story]:
+    """In a namespace of its own: a store, a pipeline, a view, and an operator that takes a first file."""
+    with namespace_of(plane) as namespace, story(plane, namespace, folder) as begun:
+        begun.apply(begun.store(), begun.pipeline(), begun.view())
+        begun.next()
+        begun.start()
+        yield begun
 
 
 class Unmetered:

@@ -56,6 +56,27 @@ class Killed(BaseException):
     """The process was killed."""
 
 
+def view_of(column: str) -> dict[str, Any]:
+    """The view ``view`` of the pipeline ``p``: a column as it is, and its sum ``n`` of a day."""
+    return {
+        "kind": "FeatureView",
+        "metadata": {"name": "view"},
+        "spec": {
+            "entity": {"name": "e", "joinKeys": [{"name": "k", "type": "string"}]},
+            "source": {"pipeline": "p"},
+            "timestampField": "ts",
+            "features": [
+                {"name": column, "type": "int64", "column": column},
+                {
+                    "name": "n",
+                    "type": "int64",
+                    "aggregate": {"function": "Sum", "column": column, "windows": ["1d"]},
+                },
+            ],
+        },
+    }
+
+
 class Clock:
     """UTC microseconds; each look takes a millisecond."""
 
