@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from examples import sample
+from examples import exhaustive, sample
 
 from featurestore.arrivals.ledger import Ledger
 from featurestore.quarantine.entries import Quarantined, entries, rows
@@ -164,7 +164,7 @@ def test_a_search_goes_on_whenever_its_runner_and_its_worker_are_killed(tmp_path
     place, chance = Place(tmp_path), random.Random(8)
     for number in range(6):
         place.arrive(number, "segv" if number == 4 else "good")
-    for _ in range(12):
+    for _ in range(30 if exhaustive() else 7):
         runner = subprocess.Popen(
             [sys.executable, "-m", "featurestore.cli", "run", "--once"],
             cwd=tmp_path,

@@ -26,7 +26,7 @@ from featurestore.arrivals.ledger import Ledger
 from featurestore.storage.delta import Table
 from featurestore.storage.objects import Storage
 
-KILLS = 200 if exhaustive() else 25
+KILLS = 200 if exhaustive() else 15
 MOST_FILES = 500
 """On a slow machine 200 kills take minutes, and all that arrived meanwhile has to be drained."""
 ROWS = 50

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from eventually import eventually
+from examples import exhaustive
 from job_request import batch_job
 
 from featurestore.protocol import JobRequest
@@ -46,7 +47,7 @@ def test_a_signal_that_ends_the_work_ends_the_job_and_is_told(
     assert words in ended.failure.got
 
 
-@pytest.mark.parametrize("what", ["loop", "held"])
+@pytest.mark.parametrize("what", ["held", *(["loop"] if exhaustive() else [])])
 def test_work_that_takes_too_long_is_ended_also_while_code_holds_the_interpreter(
     site: Any, what: str
 ) -> None:
