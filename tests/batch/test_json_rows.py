@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from math import isfinite
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 
 from featurestore.arrivals.arrival import Arrival
 from featurestore.resources.text_format import Layout
+from featurestore_transforms.sources.json_block import JsonBlock
+from featurestore_transforms.sources.json_kind import JsonKind, as_text, texts
 from featurestore_transforms.sources.json_records import json_records
 from featurestore_transforms.sources.text_stream import TextStream
 
@@ -200,6 +203,7 @@ def test_thirty_two_levels_reach_the_dataset(pipeline: Make) -> None:
         (b'{"v": Infinity}', float("inf")),
         (b'{"v": [1, 2]}', [1, 2]),
         (b'{"v": [1, 2.5]}', [1.0, 2.5]),
+        (b'{"v": [0.5, 9007199254740993]}', ["0.5", "9007199254740993"]),
         (b'{"v": [1, 12345678901234567890]}', ["1", "12345678901234567890"]),
         (b'{"v": [1, "a", {"b": 1.0}, null]}', ["1", "a", '{"b": 1.0}', None]),
         (b'{"v": {"a": [], "b": {}, "c": 1}}', {"c": 1}),
@@ -209,6 +213,96 @@ def test_a_value_is_the_one_that_stands_there(pipeline: Make, line: bytes, value
     p = pipeline(source={"format": "JSON"})
     run(p, line + b"\n")
     assert p.rows("v") == [{"v": value}]
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [
+        (["1", "2"], "Int64"),
+        (["1", "2.0"], "Float64"),
+        (["-0.0", "1e-05", "1.50", "NaN"], "Float64"),
+        (["9007199254740992", "0.5"], "Float64"),
+        (["9007199254740993", "0.5"], "String"),
+        (["9223372036854775808"], "String"),
+        (["1e400"], "String"),
+        (["0.30000000000000004", "7"], "Float64"),
+        (["0.300000000000000040000001", "7"], "String"),
+        (["true", "1"], "String"),
+        (["null"], "Null"),
+    ],
+)
+def test_a_type_is_learned_only_from_numbers_that_it_gives_back(values: list[str], dtype: str) -> None:
+    kind = JsonKind()
+    for value in values:
+        [row] = JsonBlock.of([f'{{"v": {value}}}'.encode()]).rows
+        kind.add([row["v"]])
+    assert str(kind.dtype()) == dtype
+    together = JsonKind()
+    together.add([JsonBlock.of([f'{{"v": {value}}}'.encode()]).rows[0]["v"] for value in values])
+    assert together == kind
+
+
+@given(
+    st.lists(st.floats() | st.integers(-(2**70), 2**70) | st.booleans() | st.text() | st.none(), max_size=5)
+)
+@settings(max_examples=examples(200))
+def test_texts_of_many_values_are_those_of_each(values: list[Any]) -> None:
+    read = [str(one).encode() if isinstance(one, float) and isfinite(one) else one for one in values]
+    read = [None if isinstance(one, float) else one for one in read]
+    for some in (
+        read,
+        *([one for one in read if type(one) in (kind, type(None))] for kind in (bytes, int, bool)),
+    ):
+        assert texts("v", some).to_list() == [*map(as_text, some)]
+
+
+FRAGMENTS = (
+    *(
+        '{"a": 1}',
+        '{"a": 1, "b": "x"}',
+        '{"a": "{"}',
+        '{"a": "}',
+        '{", "b": "}',
+        '{"a":',
+        "1}",
+        '{"a": 1},{"a": 2}',
+    ),
+    *(
+        '{"c": [1',
+        "2]}",
+        '{"c": [1]}',
+        '{"a": {"b": 1}}',
+        ' {"a": 1}',
+        '{"a": 1} ',
+        "{}",
+        "7",
+        '{"a": 01}',
+        '{"a": "\\ud800"}',
+    ),
+)
+
+
+@given(st.lists(st.sampled_from(FRAGMENTS), min_size=1, max_size=6))
+@settings(max_examples=examples(500))
+def test_records_of_a_block_are_what_each_is_alone(records: list[str]) -> None:
+    block = JsonBlock.of([record.encode() for record in records])
+    for place, record in enumerate(records):
+        try:
+            alone = json.loads(record)
+            json.dumps(alone, ensure_ascii=False).encode()
+        except ValueError:
+            alone = None
+        assert (place in block.whys) is not isinstance(alone, dict)
+        assert block.rows[place] == (alone if isinstance(alone, dict) else {})
+
+
+def test_keys_that_few_rows_have_are_read_in_their_rows(pipeline: Make) -> None:
+    p = pipeline(source={"format": "JSON"})
+    run(p, b"".join(b'{"id": %d, "k%d": %d}\n' % (n, n, n) for n in range(30)))
+    rows = p.rows()
+    assert [[row[f"k{n}"] for row in rows] for n in range(30)] == [
+        [n if at == n else None for at in range(30)] for n in range(30)
+    ]
 
 
 def test_what_is_no_object_never_becomes_one(pipeline: Make) -> None:

@@ -2,7 +2,7 @@
 
 | values of a key | its column |
 |---|---|
-| numbers | texts, of which the type is learned as in CSV |
+| numbers | texts, whose type is int64 or float64 if no digit is lost, else string |
 | true and false | texts |
 | texts, or several kinds | texts; lists and objects as JSON |
 | lists, objects | lists and structs; numbers inside them are int64 or float64 if no digit is lost, else texts |
@@ -12,9 +12,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import chain
 from typing import Any
 
 import polars as pl
@@ -22,59 +24,69 @@ import pyarrow as pa
 
 from featurestore_transforms.casting.delta_types import whole
 
-_EXACT = 2**53
+_INT64 = range(-(2**63), 2**63)
+_EXACT = range(-(2**53), 2**53 + 1)
+"""Whole numbers that float64 gives back, every one."""
+_SHORT = 16
+"""Characters of a number with a point that has 15 digits at most: float64 gives back every one."""
 _MOST_FIELDS = 1000
 NOTHING = "__nothing"
 """The one field of a struct of which no field is known: no table has one without fields."""
 
 
-class Fraction(str):
-    """A number with a point or an exponent, or NaN, as it is written."""
-
-    __slots__ = ()
+Fraction = bytes
+"""A number with a point or an exponent, or NaN, as it is written. No other value of JSON is of this type."""
 
 
 @dataclass(slots=True)
 class JsonKind:
-    """What the values that were added are. ``fields`` and ``items``: those of objects and of lists."""
+    """What the values that were added are. ``fields`` and ``items``: those of objects and of lists.
+
+    ``inexact``: a number that its own type does not give back. ``rounded``: a whole one that float64 does not.
+    """
 
     texts: bool = False
     bools: bool = False
     wholes: bool = False
     fractions: bool = False
     inexact: bool = False
+    rounded: bool = False
     items: JsonKind | None = None
     fields: dict[str, tuple[str, JsonKind]] | None = None
 
-    def add(self, value: Any, *, inside: bool = False) -> None:
-        """``inside``: of a list or an object, where no second look tells whether a number loses digits."""
-        kind = type(value)
-        if kind is str:
-            self.texts = True
-        elif kind is bool:
-            self.bools = True
-        elif kind is int:
-            self.wholes = True
-            self.inexact |= inside and not -(2**63) <= value < 2**63
-        elif kind is Fraction:
+    def add(self, values: Sequence[Any]) -> None:
+        """Values of a key, None where there is none."""
+        kinds = set(map(type, values))
+        self.texts |= str in kinds
+        self.bools |= bool in kinds
+        if int in kinds:
+            self._add_wholes(_only(values, int, kinds))
+        if Fraction in kinds:
             self.fractions = True
-            self.inexact |= inside and not _is_float(value)
-        elif kind is list:
+            self.inexact |= not _are_floats(_only(values, Fraction, kinds))
+        if list in kinds:
             self.items = self.items or JsonKind()
-            for item in value:
-                self.items.add(item, inside=True)
-        elif kind is dict:
-            if self.fields is None:
-                self.fields = {}
-            for name, one in value.items():
-                known = self.fields.get(name) or self.fields.get(name.lower())
-                if known is None:
-                    known = self.fields[name.lower()] = (name, JsonKind())
-                known[1].add(one, inside=True)
+            self.items.add([*chain.from_iterable(_only(values, list, kinds))])
+        if dict in kinds:
+            self._add_fields(_only(values, dict, kinds))
 
-    @property
-    def is_number(self) -> bool:
-        return (self.wholes or self.fractions) and not (self.texts or self.bools or self._is_nested)
+    def _add_wholes(self, values: Sequence[int]) -> None:
+        self.wholes = True
+        least, most = min(values), max(values)
+        self.inexact |= least not in _INT64 or most not in _INT64
+        if least not in _EXACT or most not in _EXACT:
+            self.rounded |= any(len(str(abs(one))) > _SHORT or int(float(one)) != one for one in values)
+
+    def _add_fields(self, values: Sequence[Mapping[str, Any]]) -> None:
+        if self.fields is None:
+            self.fields = {}
+        inside: dict[str, list[Any]] = {}
+        for value in values:
+            for name, one in value.items():
+                inside.setdefault(name, []).append(one)
+        for name, some in inside.items():
+            _, kind = self.fields.setdefault(name.lower(), (name, JsonKind()))
+            kind.add(some)
 
     @property
     def _is_nested(self) -> bool:
@@ -87,7 +99,7 @@ class JsonKind:
         return len(self.fields or ()) + sum(kind.parts() for kind in inner)
 
     def dtype(self) -> pl.DataType:
-        """The type of values inside lists and objects; for a column, one that is nested, else it is read as texts."""
+        """The type of the values; a column that is not nested is read as texts of it."""
         plain = self.texts or self.bools or self.wholes or self.fractions
         if plain + (self.items is not None) + (self.fields is not None) > 1:
             return pl.String()
@@ -101,18 +113,28 @@ class JsonKind:
         if not plain:
             return pl.Null()
         if self.bools:
-            return (
-                pl.String() if self.texts or self.is_number or self.wholes or self.fractions else pl.Boolean()
-            )
-        if self.texts or self.inexact:
+            return pl.String() if self.texts or self.wholes or self.fractions else pl.Boolean()
+        if self.texts or self.inexact or (self.fractions and self.rounded):
             return pl.String()
         return pl.Float64() if self.fractions else pl.Int64()
+
+
+def _only(values: Sequence[Any], kind: type, kinds: Collection[type]) -> Sequence[Any]:
+    return values if len(kinds) == 1 else [value for value in values if type(value) is kind]
+
+
+def _are_floats(numbers: Sequence[bytes]) -> bool:
+    """Whether float64 gives back all of them."""
+    text = b",".join(numbers)
+    if max(map(len, numbers)) <= _SHORT and b"e" not in text and b"E" not in text:
+        return True
+    return all(map(_is_float, numbers))
 
 
 def shaper(dtype: pl.DataType) -> Callable[[Any], Any]:
     """Makes values as a column of the type has them.
 
-    >>> shaper(pl.List(pl.Float64()))([1, Fraction("2.50"), None])
+    >>> shaper(pl.List(pl.Float64()))([1, b"2.50", None])
     [1.0, 2.5, None]
     """
     if isinstance(dtype, pl.List):
@@ -158,7 +180,7 @@ def arrow_type(dtype: pl.DataType) -> pa.DataType:
 def as_text(value: Any) -> str | None:
     """A value as a string; numbers as their type would write them, if no digit is lost by that.
 
-    >>> as_text(Fraction("1.10")), as_text(Fraction("1e2")), as_text(True), as_text([Fraction("1.0"), None])
+    >>> as_text(b"1.10"), as_text(b"1e2"), as_text(True), as_text([b"1.0", None])
     ('1.1', '100.0', 'true', '[1.0, null]')
     """
     kind = type(value)
@@ -178,22 +200,44 @@ def _json(value: Any) -> str:
         return "{" + ", ".join(f"{_json(name)}: {_json(one)}" for name, one in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(_json, value)) + "]"
-    return str(value) if isinstance(value, Fraction) else json.dumps(value, ensure_ascii=False)
+    return value.decode() if isinstance(value, Fraction) else json.dumps(value, ensure_ascii=False)
 
 
-_SPECIAL = {"NaN": "NaN", "Infinity": "inf", "-Infinity": "-inf"}
+def texts(name: str, values: Sequence[Any]) -> pl.Series:
+    """The values as :func:`as_text` makes them, those of one kind without a look at each."""
+    kinds = set(map(type, values)) - {type(None)}
+    if kinds <= {str}:
+        return pl.Series(name, values, pl.String())
+    if kinds == {bool}:
+        return pl.Series(name, values, pl.Boolean()).cast(pl.String())
+    if kinds == {int}:
+        with suppress(OverflowError, TypeError):  # beyond 64 bits
+            return pl.Series(name, values, pl.Int64()).cast(pl.String())
+    if kinds == {Fraction}:
+        written = pl.Series(name, values, pl.Binary()).cast(pl.String())
+        alike = written.str.contains(_AS_WRITTEN) & (written.str.len_bytes() <= _SHORT)
+        others = (~alike).arg_true()
+        return (
+            written.scatter(others, [as_text(values[place]) for place in others]) if len(others) else written
+        )
+    return pl.Series(name, list(map(as_text, values)), pl.String())
+
+
+_AS_WRITTEN = r"^-?(?:0|0\.0{0,3}[1-9]|0\.0{0,3}[1-9][0-9]*[1-9]|0\.0|[1-9][0-9]*\.(?:0|[0-9]*[1-9]))$"
+"""Numbers that Python writes as they stand, if they are short: with a point, without an exponent or zeros at the end."""
+_SPECIAL = {b"NaN": "NaN", b"Infinity": "inf", b"-Infinity": "-inf"}
 
 
 def _plainly(number: Fraction) -> str:
     if number in _SPECIAL:
         return _SPECIAL[number]
-    written = repr(float(number))
-    return written if written == number or _is_float(number) else str(number)
+    written, own = repr(float(number)), number.decode()
+    return written if written == own or _is_float(number) else own
 
 
 def _is_float(number: Fraction) -> bool:
     """Whether a float64 is exactly this number, as far as its shortest text tells."""
     if number in _SPECIAL:
         return True
-    written = repr(float(number))
-    return written != "inf" and written != "-inf" and Decimal(written) == Decimal(number)
+    written, own = repr(float(number)), number.decode()
+    return written == own or (written not in ("inf", "-inf") and Decimal(written) == Decimal(own))
