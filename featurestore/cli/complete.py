@@ -73,7 +73,7 @@ def _names(ctx: typer.Context) -> list[str]:
 
 
 def _features(ctx: typer.Context, incomplete: str) -> list[str]:
-    from featurestore.resources import FeatureService, FeatureView
+    from featurestore.resources import FeatureService, FeatureView, View
     from featurestore.resources.metadata import resource_name
     from featurestore.resources.outputs import outputs
 
@@ -81,7 +81,7 @@ def _features(ctx: typer.Context, incomplete: str) -> list[str]:
     view, colon, _ = incomplete.partition(":")
     if not colon:
         return [*registry.names(FeatureView), *registry.names(FeatureService)]
-    accepted = registry.current(FeatureView, resource_name(view))
+    accepted = registry.current(View, resource_name(view))
     return [f"{view}:{it.name}" for it in outputs(accepted.resource.spec)] if accepted else []
 
 

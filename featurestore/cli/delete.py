@@ -9,7 +9,7 @@ from featurestore.cli.summary import accepted_resource
 from featurestore.errors import Damaged, RequestError, SpecError
 from featurestore.online.index import open_index
 from featurestore.registry.project import Project
-from featurestore.resources import FeatureView
+from featurestore.resources import OnDemandView, View
 from featurestore.resources.kinds import KINDS, ResourceKind, references
 from featurestore.storage import paths
 
@@ -46,17 +46,27 @@ def delete(project: Project, word: str, name: str, *, data: bool) -> str:
     """
     check_delete(project, word, name)
     kind, storage = find_kind(word), project.storage
+    on_demand = _is_on_demand(project, kind, name)
     # The resource goes first: a runner that looks now leaves its data alone.
     project.registry.remove(kind.model, name)
     storage.delete(paths.status(kind.folder, name))
-    if not kind.has_data:
+    if not kind.has_data or on_demand:
         return f"{kind.noun} {name!r} deleted"
     if not data:
         return f"{kind.noun} {name!r} deleted. Its data stays in {storage.root}"
-    if kind.model is FeatureView:
+    if kind.model is View:
         _drop_online(project, name)
     project.registry.delete_data(kind.model, name)
     return f"{kind.noun} {name!r} deleted, with all its data"
+
+
+def _is_on_demand(project: Project, kind: ResourceKind, name: str) -> bool:
+    """Whether it is a view that nothing is stored of."""
+    if kind.model is not View:
+        return False
+    with suppress(Damaged, SpecError):
+        return project.registry.current(OnDemandView, name) is not None
+    return False
 
 
 def _readers(project: Project, kind: ResourceKind, name: str) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 from featurestore.cli.output import OutputFormat, columns, dump, listing
 from featurestore.errors import RequestError
 from featurestore.registry.project import Project
-from featurestore.resources.value import KeyType
+from featurestore.resources.value import ColumnType, KeyType
 
 
 def features(
@@ -31,7 +31,11 @@ def features(
     resolution = resolve(names, ServedViews(project.storage))
     short = [column.output.name for column in resolution.columns]
     full_feature_names = len({*short}) < len(short)
-    rows = [row for text in entities for row in parse_entities(text, resolution.key_types)]
+    rows = [
+        row
+        for text in entities
+        for row in parse_entities(text, {**resolution.key_types, **resolution.request})
+    ]
     store = Store(project)
     asked: list[dict[str, Any]] = [dict(row) for row in rows]
     if at is None:
@@ -64,7 +68,7 @@ def features(
     return columns([*(key.upper() for key in keys), "FEATURE", "VALUE", "STATUS"], shown)
 
 
-def parse_entities(text: str, types: Mapping[str, KeyType]) -> list[dict[str, str | int]]:
+def parse_entities(text: str, types: Mapping[str, KeyType | ColumnType]) -> list[dict[str, str | int]]:
     """The keys of one or several entities. ``types``: columns that an entity has, with the types that views declare.
 
     ``key=value[,key=value]`` is one entity. A key that comes again begins the next one, and where there is one key
@@ -108,8 +112,9 @@ def _pairs(text: str, only_key: str) -> list[tuple[str, str]]:
     return pairs
 
 
-def _key(name: str, text: str, kind: KeyType) -> str | int:
-    if kind is KeyType.STRING:
+def _key(name: str, text: str, kind: KeyType | ColumnType) -> str | int:
+    if not isinstance(kind, KeyType) or kind is KeyType.STRING:
+        # A field of the request becomes of its type where it is used.
         return text
     try:
         return int(text)

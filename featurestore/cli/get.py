@@ -12,6 +12,7 @@ from featurestore.cli.summary import ListSummary, PipelineSummary, Summary, View
 from featurestore.errors import Damaged, NotFound, SpecError
 from featurestore.registry.project import Project
 from featurestore.registry.registry import document
+from featurestore.resources import View
 from featurestore.resources.kinds import KINDS, PrinterColumn, ResourceKind
 from featurestore.timestamps import SECOND_US, parse_us
 
@@ -116,7 +117,7 @@ def _table(kind: ResourceKind, items: Sequence[Summary], now_us: int) -> tuple[l
                 + [age(ran_s), item.quarantine.files, item.quarantine.rows, item.errors]
                 + ([_rebuild(item)] if rebuilds else [])
             )
-        elif isinstance(item, ListSummary):
+        elif isinstance(item, ListSummary) and kind.model is not View:
             header = ["NAME", "READY", *(column.name.upper() for column in kind.columns)]
             said = item.to_dict()
             shown = (_cell(said, it, now_us) for it in kind.columns)
@@ -124,6 +125,13 @@ def _table(kind: ResourceKind, items: Sequence[Summary], now_us: int) -> tuple[l
         else:
             header = ["NAME", "READY", "FRESHNESS", "ROWS", "COMMIT", "ONLINE", "ROWS REFUSED", "ERRORS"]
             header += ["REBUILD"] if rebuilt else []
+            if isinstance(item, ListSummary):
+                fresh_s = None if item.watermark_us is None else (now_us - item.watermark_us) / SECOND_US
+                rows.append(
+                    [item.name, item.ready.status.value, age(fresh_s), None, None, "on demand", None, "none"]
+                )
+                rows[-1] += [None] if rebuilt else []
+                continue
             build = item.build
             rows.append(
                 [

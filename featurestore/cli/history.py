@@ -14,7 +14,7 @@ from featurestore.cli.summary import pipeline_summary, view_summary
 from featurestore.errors import RequestError
 from featurestore.humanize import format_time
 from featurestore.registry.project import Project
-from featurestore.resources import DataPipeline, FeatureView
+from featurestore.resources import DataPipeline, View
 from featurestore.storage import paths
 
 
@@ -33,13 +33,13 @@ def history(
         if batch is not None:
             return _files(project, name, batch, form)
         return _pipeline(project, name, limit, form)
-    if kind.model is FeatureView and batch is not None:
+    if kind.model is View and batch is not None:
         raise RequestError(
             "a view has no batches of its own",
             where="--batch",
             hint="Its rows carry the batch of its pipeline: `featurestore history pipeline NAME --batch N`",
         )
-    if kind.model is not FeatureView:
+    if kind.model is not View:
         raise RequestError(
             f"a {kind.noun} has no commits", wanted="a pipeline or a view", got=f"{kind.noun} {name!r}"
         )

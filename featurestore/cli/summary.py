@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.rebuild import RebuildProgress
 from featurestore.arrivals.result import BatchResult
-from featurestore.errors import NotFound, did_you_mean
+from featurestore.errors import NotFound, RequestError, did_you_mean
 from featurestore.humanize import count, format_time
 from featurestore.quarantine.tally import OpenQuarantine, open_of_pipeline, open_of_view
 from featurestore.reconcile.conditions import Condition, ResourceStatus, read_status, unknown
@@ -18,7 +18,7 @@ from featurestore.reconcile.reasons import Reason
 from featurestore.reconcile.reconcile import PLANNED
 from featurestore.registry.project import Project
 from featurestore.registry.registry import Accepted, document
-from featurestore.resources import DataPipeline, FeatureView, Resource
+from featurestore.resources import DataPipeline, FeatureView, OnDemandView, Resource, View
 from featurestore.resources.kinds import ResourceKind, kind_of
 from featurestore.resources.outputs import build_digest
 from featurestore.timestamps import SECOND_US
@@ -207,8 +207,10 @@ def summary(project: Project, kind: ResourceKind, name: str) -> Summary:
     """
     if kind.model is DataPipeline:
         return pipeline_summary(project, name)
-    if kind.model is FeatureView:
-        return view_summary(project, name)
+    if kind.model is View:
+        accepted = accepted_resource(project, kind, name)
+        if not isinstance(accepted.resource, OnDemandView):
+            return view_summary(project, name)
     return list_summary(project, kind, name)
 
 
@@ -238,6 +240,7 @@ def view_summary(project: Project, name: str) -> ViewSummary:
 
     Raises:
         NotFound: there is no such view.
+        RequestError: it is computed on demand.
     """
     accepted = _accepted(project, FeatureView, name)
     serving = read_active_build(project.storage, name)
@@ -293,6 +296,12 @@ def accepted_resource(project: Project, kind: ResourceKind, name: str) -> Accept
 
 def _accepted(project: Project, model: type[R], name: str) -> Accepted[R]:
     found = accepted_resource(project, kind_of(model), name)
+    if not isinstance(found.resource, model):
+        raise RequestError(
+            f"the view {name!r} is computed on demand: nothing of it is stored",
+            wanted="a view of a dataset",
+            hint=f"`featurestore describe view {name}` says what it is computed from",
+        )
     return cast("Accepted[R]", found)
 
 

@@ -23,7 +23,7 @@ from featurestore.client.resolution import Resolution, resolve, resolve_selectio
 from featurestore.errors import NotFound, RequestError, TransientError, did_you_mean
 from featurestore.humanize import format_time
 from featurestore.registry.project import Project, open_project
-from featurestore.resources import FeatureService, FeatureView
+from featurestore.resources import FeatureService, FeatureView, ViewSpec
 from featurestore.resources.feature_view import OnlineEnabled
 from featurestore.resources.metadata import resource_name
 from featurestore.resources.outputs import outputs
@@ -111,8 +111,7 @@ class Store:
 
         table = read_frame(entities)
         if timestamp_column is None:
-            reads = self._reader(features, full_feature_names).resolution().reads
-            event_times = {read.view.spec.timestamp_field for read in reads}
+            event_times = self._reader(features, full_feature_names).resolution().event_times
             timestamp_column = request_time_column(table, event_times, index_times(entities, event_times))
         if timestamp_column is None:
             if as_of is not None:
@@ -239,15 +238,18 @@ class Store:
         """What a view is made of and how far it has come, as plain values.
 
         ``features`` maps names to types. ``commit`` is the dataset's commit it holds, ``watermark`` its
-        greatest event time, ``serving`` the digest of the build that is read; None while there is none.
+        greatest event time, ``serving`` the digest of the build that is read; None while there is none. A view on
+        demand has ``request`` and ``inputs`` instead of all that is about rows.
 
         Raises:
             NotFound: there is no such view.
         """
         view = resource_name(view)
-        accepted = self._views.accepted(view)
+        resource = self._views.accepted(view).resource
+        if not isinstance(resource, FeatureView):
+            return self._describe_on_demand(view, resource.spec)
         served = self._views.find(view)
-        spec = served.spec if served else accepted.resource.spec
+        spec = served.spec if served else resource.spec
         build = read_build(self._storage, view, served.digest) if served else None
         return {
             "name": view,
@@ -264,6 +266,22 @@ class Store:
             "commit": build.source_version if build else None,
             "rows": build.rows if build else None,
             "watermark": _time(build.watermark_us) if build else None,
+        }
+
+    def _describe_on_demand(self, name: str, spec: ViewSpec) -> dict[str, Any]:
+        assert spec.on_demand is not None
+        resolution = resolve([name], self._views)
+        return {
+            "name": name,
+            "description": spec.description,
+            "owner": spec.owner,
+            "tags": dict(spec.tags),
+            "join_keys": {column: kind.value for column, kind in resolution.key_types.items()},
+            "request": {field.name: field.type.value for field in spec.on_demand.request},
+            "inputs": [
+                f"{read.view.name}:{output.name}" for read in resolution.reads for output in read.outputs
+            ],
+            "features": {output.name: output.type.value for output in outputs(spec)},
         }
 
     def wait_fresh(
@@ -284,8 +302,20 @@ class Store:
         from featurestore.client.times import moment
 
         view = resource_name(view)
+        accepted = self._views.accepted(view).resource
+        if not isinstance(accepted, FeatureView):
+            if isinstance(commit_or_time, int):
+                raise RequestError(
+                    f"the view {view!r} is computed on demand, and has no commits",
+                    where="wait_fresh",
+                    wanted="an event time, or nothing",
+                    got=str(commit_or_time),
+                )
+            for read in resolve([view], self._views).reads:
+                self.wait_fresh(read.view.name, commit_or_time, timeout)
+            return
         if commit_or_time is None:
-            commit_or_time = self._newest_commit(view)
+            commit_or_time = self._newest_commit(accepted.spec.source.pipeline)
         by_time = not isinstance(commit_or_time, int)
         least = commit_or_time if isinstance(commit_or_time, int) else moment(commit_or_time, "wait_fresh")
         end_us = self._clock_us() + int(timeout * SECOND_US)
@@ -377,6 +407,7 @@ class Store:
         """What the offline store answers for the times in a column."""
         from featurestore.client.answers import Answer
         from featurestore.client.entity_rows import key_table
+        from featurestore.client.on_demand import ViewValues, with_computed
         from featurestore.client.times import microseconds, moment
         from featurestore.offline.join import Times, point_in_time
         from featurestore.views.value_column import ArrowColumn, event_time_column
@@ -391,19 +422,26 @@ class Store:
             )
         times_us, is_asked = microseconds(table.column(timestamp_column), timestamp_column)
         times = Times(times_us, is_asked, None if as_of is None else moment(as_of, "as_of"))
-        found = []
+        found: list[ViewValues] = []
         for read in resolution.reads:
             view, keys = read.view, key_table(read, table)
             query = FeatureQuery(view.name, view.spec, view.digest, read.outputs, keys)
-            found.append(point_in_time(self._storage, query, times))
-        event_times = [event_time_column(values) for values in found]
-        columns, of_columns = {}, {}
-        for name, column in zip(names, resolution.columns, strict=True):
-            values, output = found[column.place], column.output
-            statuses = values.statuses[output.name]
-            columns[name] = ArrowColumn(output.type, values.columns[output.name], statuses)
-            of_columns[name] = event_times[column.place]
-        return Answer(columns, of_columns, {}, table.num_rows)
+            values = point_in_time(self._storage, query, times)
+            columns = {
+                output.name: ArrowColumn(
+                    output.type, values.columns[output.name], values.statuses[output.name]
+                )
+                for output in read.outputs
+            }
+            found.append(ViewValues(columns, event_time_column(values)))
+        answers = with_computed(resolution, found, lambda: table, table.num_rows)
+        named = list(zip(names, resolution.columns, strict=True))
+        return Answer(
+            {name: answers[column.place].columns[column.output.name] for name, column in named},
+            {name: answers[column.place].event_times for name, column in named},
+            {},
+            table.num_rows,
+        )
 
     def _online_store(self) -> OnlineStore:
         if self._opened is None:
@@ -412,10 +450,9 @@ class Store:
             self._opened = open_online(self._storage, self._project.store.spec)
         return self._opened
 
-    def _newest_commit(self, view: str) -> int:
+    def _newest_commit(self, pipeline: str) -> int:
         from featurestore.storage.delta import Table
 
-        pipeline = self._views.accepted(view).resource.spec.source.pipeline
         table = Table.open(self._storage, paths.dataset(pipeline))
         return 0 if table is None else table.version
 

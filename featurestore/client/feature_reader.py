@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from featurestore.client.answers import Answer
+    from featurestore.client.on_demand import Values
     from featurestore.online.backends import OnlineStore
     from featurestore.online.reading import OnlineReader, OnlineValues
 
@@ -87,7 +88,7 @@ class FeatureReader:
                 raise
             prepared = renewed
             found = await _of(prepared).read_async(keys, self._clock_us())
-        return _answer(prepared, found, length)
+        return _answer(prepared, found, length, entities)
 
     def answer(self, entities: Any) -> tuple[Resolution, Answer]:
         """:meth:`read`, and what the names meant."""
@@ -103,7 +104,7 @@ class FeatureReader:
                 raise
             prepared = renewed
             found = _of(prepared).read(keys, self._clock_us())
-        return prepared.resolution, _answer(prepared, found, length)
+        return prepared.resolution, _answer(prepared, found, length, entities)
 
     def resolution(self) -> Resolution:
         """What the names mean.
@@ -197,14 +198,20 @@ def _of(prepared: _Prepared) -> OnlineReader:
     return prepared.online
 
 
-def _answer(prepared: _Prepared, found: Sequence[OnlineValues], length: int) -> Answer:
+def _answer(prepared: _Prepared, read: Sequence[OnlineValues], length: int, entities: Any) -> Answer:
     from featurestore.client.answers import Answer
 
+    found: Sequence[Values] = read
+    if prepared.resolution.computed:
+        from featurestore.client.frames import read_frame
+        from featurestore.client.on_demand import with_computed
+
+        found = with_computed(prepared.resolution, read, lambda: read_frame(entities), length)
     columns, times = {}, {}
     for name, column in zip(prepared.names, prepared.resolution.columns, strict=True):
         values = found[column.place]
         columns[name] = values.columns[column.output.name]
         times[name] = values.event_times
     reads = prepared.resolution.reads
-    commits = {read.view.name: values.version for read, values in zip(reads, found, strict=True)}
+    commits = {it.view.name: values.version for it, values in zip(reads, read, strict=True)}
     return Answer(columns, times, commits, length)

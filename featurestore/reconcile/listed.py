@@ -13,7 +13,7 @@ from featurestore.errors import SpecError
 from featurestore.reconcile.conditions import Condition, false, true, unknown
 from featurestore.reconcile.reasons import Reason
 from featurestore.registry.registry import Accepted, Registry
-from featurestore.resources import FeatureService, FeatureView, Resource
+from featurestore.resources import FeatureService, OnDemandView, Resource, View
 from featurestore.resources.feature_check import count_features
 from featurestore.resources.kinds import KINDS, ResourceKind, kind_of, references
 from featurestore.resources.node import path_text
@@ -61,16 +61,16 @@ def list_state(accepted: Accepted[Resource], registry: Registry, ask: Ask) -> Li
     """
     resource = accepted.resource
     named = dict.fromkeys((KINDS[kind], name) for kind, _, name in references(resource))
-    found = {(kind, name): registry.current(kind.model, name) for kind, name in named}
-    missing = [it for it, one in found.items() if one is None]
-    there = [one.resource for one in found.values() if one is not None]
+    there = registry.named(resource)
+    known = {(it.kind, it.metadata.name) for it in there}
+    missing = [(kind, name) for kind, name in named if (kind.name, name) not in known]
     facts: dict[str, Any] = {}
     if isinstance(resource, FeatureService):
-        views = {it.metadata.name: it for it in there if isinstance(it, FeatureView)}
+        views = {it.metadata.name: it for it in there if isinstance(it, View)}
         facts["features"] = count_features(resource.spec.features, views.get)
     if missing:
         return ListState(_missing(missing), facts)
-    if not kind_of(resource).sums_up:
+    if not (kind_of(resource).sums_up or isinstance(resource, OnDemandView)):
         return ListState(true("Ready", Reason.UP_TO_DATE, "All that it refers to exists."), facts)
     if problems := check_references([_Accepted(resource)], KnownResources(there, growing=True)):
         # What it names has changed since it was accepted.

@@ -9,15 +9,23 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 from featurestore.arrivals.result import BatchResult
 from featurestore.humanize import count, size
 from featurestore.registry.diff import Difference, differences
 from featurestore.registry.registry import R, Registry, document, resource_digest
-from featurestore.resources import DataPipeline, FeatureService, FeatureStore, FeatureView, Resource
+from featurestore.resources import (
+    DataPipeline,
+    FeatureService,
+    FeatureStore,
+    FeatureView,
+    OnDemandView,
+    Resource,
+    View,
+)
 from featurestore.resources.columns import gone
-from featurestore.resources.kinds import KINDS, kind_of, references
+from featurestore.resources.kinds import KINDS, kind_name, kind_of, references
 from featurestore.resources.outputs import build_digest, outputs
 
 DEFINITION = ("entity", "source", "timestampField", "createdTimestampField", "filter", "features")
@@ -156,7 +164,8 @@ class Before:
 
     def all(self, model: type[R]) -> dict[str, R]:
         """Those of a kind, by name."""
-        return cast("dict[str, R]", self._by_kind.get(model.__name__, {}))
+        found = self._by_kind.get(kind_name(model), {})
+        return {name: it for name, it in found.items() if isinstance(it, model)}
 
     def missing(self, resource: Resource) -> list[tuple[str, str]]:
         """Kind and name of each missing resource that a resource refers to."""
@@ -235,7 +244,12 @@ def _change(resource: Resource, before: Before) -> Change:
         case FeatureView():
             return _view(resource, before)
     # A mere list: nothing is made of it, and it is read as it stands.
-    action, differing = _compared(resource, before.all(type(resource)).get(resource.metadata.name))
+    action, differing = _compared(resource, before.all(kind_of(resource).model).get(resource.metadata.name))
+    if isinstance(resource, OnDemandView):
+        old = before.all(OnDemandView).get(resource.metadata.name)
+        lost = _gone(resource, old)
+        notes = _feature_readers(lost, resource.metadata.name, before)
+        return Change(resource, resource_digest(resource), action, differing, gone=lost, notes=tuple(notes))
     return Change(resource, resource_digest(resource), action, differing)
 
 
@@ -299,21 +313,18 @@ def _readers(columns: Iterable[str], pipeline: str, before: Before) -> list[str]
     ]
 
 
-def _service_readers(features: Iterable[str], view: str, before: Before) -> list[str]:
-    """Which accepted services read the features by name."""
+def _feature_readers(features: Iterable[str], view: str, before: Before) -> list[str]:
+    """Which accepted services, and views on demand, read the features by name."""
+    lists = {f"Service {name!r}": it.spec.features for name, it in before.all(FeatureService).items()}
+    lists |= {f"View {name!r}": it.spec.on_demand.inputs for name, it in before.all(OnDemandView).items()}
     read = {
-        name: {
-            feature
-            for selection in service.spec.features
-            if selection.view == view
-            for feature in selection.features or ()
-        }
-        for name, service in before.all(FeatureService).items()
+        reader: {it for selection in inputs if selection.view == view for it in selection.features or ()}
+        for reader, inputs in lists.items()
     }
     return [
-        f"Service {service!r} reads {feature!r}"
+        f"{reader} reads {feature!r}"
         for feature in features
-        for service, names in read.items()
+        for reader, names in read.items()
         if feature in names
     ]
 
@@ -334,7 +345,7 @@ def _view(view: FeatureView, before: Before) -> Change:
     if old is not None and changed & _READING:
         notes.append(f"{', '.join(sorted(changed & _READING))}: at once, nothing is computed again")
     lost = _gone(view, old)
-    notes += _service_readers(lost, view.metadata.name, before)
+    notes += _feature_readers(lost, view.metadata.name, before)
     if old is not None and old.spec.online.enabled != view.spec.online.enabled:
         notes.append(f"online.enabled becomes {view.spec.online.enabled.value}: by the next run")
     return Change(
@@ -360,7 +371,7 @@ def _why(view: FeatureView, old: FeatureView | None, differing: tuple[Difference
     return "; ".join(reasons)
 
 
-def _gone(view: FeatureView, old: FeatureView | None) -> tuple[str, ...]:
+def _gone(view: View, old: View | None) -> tuple[str, ...]:
     if old is None:
         return ()
     now = {output.name for output in outputs(view.spec)}

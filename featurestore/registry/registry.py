@@ -16,8 +16,8 @@ from pydantic import ValidationError
 from featurestore.digest import canonical_json, digest
 from featurestore.errors import Damaged, FeatureStoreError, NotFound, SpecError, did_you_mean
 from featurestore.failpoint import hit
-from featurestore.resources import DataPipeline, FeatureStore, Resource
-from featurestore.resources.kinds import kind_of
+from featurestore.resources import DataPipeline, FeatureStore, OnDemandView, Resource
+from featurestore.resources.kinds import KINDS, kind_name, kind_of, references
 from featurestore.storage import paths
 from featurestore.storage.objects import Storage, understanding
 
@@ -103,30 +103,61 @@ class Registry:
         return accepted is not None and accepted.digest == named
 
     def current(self, model: type[R], name: str) -> Accepted[R] | None:
-        """The accepted resource; None if there is none.
+        """The accepted resource; None if there is none, or none of this form: a view of rows is not one on demand.
 
         Raises:
             StorageError: storage did not answer; this is never read as "there is none".
             SpecError: this version of the software cannot read the resource.
         """
         named = self.accepted_digest(model, name)
-        return None if named is None else Accepted(named, self.get(model, name, named))
+        if named is None:
+            return None
+        found = self._read(model, name, named)
+        return Accepted(named, found) if isinstance(found, model) else None
 
     def get(self, model: type[R], name: str, digest: str) -> R:
         """The resource that has this digest, accepted now or once.
 
         Raises:
-            NotFound: no resource of this name ever had this digest.
+            NotFound: no resource of this name and form ever had this digest.
         """
+        found = self._read(model, name, digest)
+        if not isinstance(found, model):
+            raise NotFound(
+                f"the {kind_name(model)} {name!r} of the digest {digest} is of another form",
+                wanted=model.__name__,
+                got=type(found).__name__,
+            )
+        return found
+
+    def _read(self, model: type[Resource], name: str, digest: str) -> Resource:
+        """The resource that has this digest, of whatever form of its kind."""
         path = paths.accepted(kind_of(model).folder, name, digest)
         data = self._storage.find(path)
         if data is None:
             raise NotFound(
-                f"no {model.__name__} {name!r} has the digest {digest}",
+                f"no {kind_name(model)} {name!r} has the digest {digest}",
                 where=self._storage.uri(path),
                 hint=self._lost(model, name),
             )
-        return self._parse(model, data, path)
+        return self._parse(kind_of(model).model, data, path)
+
+    def named(self, resource: Resource) -> list[Resource]:
+        """The accepted resources that it names; and what views on demand among these are computed from.
+
+        Raises:
+            StorageError: storage did not answer.
+        """
+        found: dict[tuple[str, str], Resource | None] = {}
+        todo = [resource]
+        while todo:
+            for kind, _, name in references(todo.pop()):
+                if (kind, name) not in found:
+                    accepted = self.current(KINDS[kind].model, name)
+                    found[kind, name] = accepted.resource if accepted else None
+                    if accepted is not None and isinstance(accepted.resource, OnDemandView):
+                        todo.append(accepted.resource)
+        return [one for _, one in sorted(found.items()) if one is not None]
 
     def _lost(self, model: type[Resource], name: str) -> str:
         """What to do about a digest that no resource of the name has."""

@@ -8,7 +8,14 @@ One source for YAML checking, Python use and the CRDs. Imports nothing but pydan
 from featurestore.resources.data_pipeline import DataPipeline, DataPipelineSpec
 from featurestore.resources.feature_service import FeatureService, FeatureServiceSpec
 from featurestore.resources.feature_store import FeatureStore, FeatureStoreSpec
-from featurestore.resources.feature_view import FeatureView, FeatureViewSpec
+from featurestore.resources.feature_view import (
+    FeatureView,
+    FeatureViewSpec,
+    OnDemandView,
+    OnDemandViewSpec,
+    View,
+    ViewSpec,
+)
 from featurestore.resources.resource import Resource
 
 __all__ = [
@@ -20,5 +27,9 @@ __all__ = [
     "FeatureStoreSpec",
     "FeatureView",
     "FeatureViewSpec",
+    "OnDemandView",
+    "OnDemandViewSpec",
     "Resource",
+    "View",
+    "ViewSpec",
 ]

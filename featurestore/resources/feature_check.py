@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from featurestore.errors import SpecError, did_you_mean
 from featurestore.resources.feature_selection import FeatureSelection
-from featurestore.resources.feature_view import FeatureView
+from featurestore.resources.feature_view import FeatureView, OnDemandView, View
 from featurestore.resources.outputs import Output, outputs
 from featurestore.resources.resource import Resource
+from featurestore.resources.value import KeyType
 
-Find = Callable[[str], FeatureView | None]
+Find = Callable[[str], View | None]
 """A view by its name; None if it is not there, or not known well enough to say what it has."""
 
 
@@ -44,26 +45,58 @@ def count_features(selections: Sequence[FeatureSelection], find: Find) -> int:
     return sum(len(selected(selection, outputs(view.spec))) for selection, view in views if view is not None)
 
 
+def column_of(selection: FeatureSelection, output: str) -> str:
+    """The full name of a column of a service."""
+    return full_name(selection.called, output)
+
+
+def input_of(selection: FeatureSelection, output: str) -> str:
+    """What an expression of a view on demand calls it."""
+    return full_name(selection.role, output) if selection.role else output
+
+
+def join_keys(view: View, find: Find, on_the_way: frozenset[str] = frozenset()) -> dict[str, KeyType]:
+    """Columns that entities must have for the view, as far as what it is computed from is known."""
+    if isinstance(view, FeatureView):
+        return {key.name: key.type for key in view.spec.entity.join_keys}
+    found: dict[str, KeyType] = {}
+    name = view.metadata.name
+    for selection in view.spec.on_demand.inputs if isinstance(view, OnDemandView) else ():
+        inner = find(selection.view)
+        if inner is not None and selection.view not in on_the_way:
+            for key, kind in join_keys(inner, find, on_the_way | {name}).items():
+                found[selection.join_key_map.get(key, key)] = kind
+    return found
+
+
 def check_selections(
-    at: Fields, path: Sequence[str | int], selections: Sequence[FeatureSelection], find: Find
+    at: Fields,
+    path: Sequence[str | int],
+    selections: Sequence[FeatureSelection],
+    find: Find,
+    name_of: Callable[[FeatureSelection, str], str] = column_of,
+    taken: Mapping[str, str] | None = None,
 ) -> Iterator[SpecError]:
-    """All that is wrong with what selections say of the views that there are. ``path``: of the list."""
-    owners: dict[str, str] = {}
+    """All that is wrong with what selections say of the views that there are. ``path``: of the list.
+
+    ``name_of``: what an output is called. ``taken``: names that others have, to what these are.
+    """
+    owners: dict[str, str] = dict(taken or {})
     for n, selection in enumerate(selections):
         view = find(selection.view)
         here = (*path, n)
         if view is None:
             continue
         yield from _features(at, here, selection, view)
-        yield from _join_keys(at, here, selection, view)
+        yield from _join_keys(at, here, selection, join_keys(view, find))
         for output in selected(selection, outputs(view.spec)):
-            name = full_name(selection.called, output.name)
+            name = name_of(selection, output.name)
             if name in owners:
                 yield SpecError(
                     f"two features would have the name {name!r}",
                     where=at.where(*here),
                     got=f"{selection.view}:{output.name}, and {owners[name]}",
-                    hint="`as` gives one of them another role",
+                    hint="`as` gives one of them another name",
                 )
             owners[name] = f"{selection.view}:{output.name}"
 
@@ -81,7 +114,7 @@ def check_service_name(at: Fields, service: Resource, find: Find) -> Iterator[Sp
 
 
 def _features(
-    at: Fields, path: tuple[str | int, ...], selection: FeatureSelection, view: FeatureView
+    at: Fields, path: tuple[str | int, ...], selection: FeatureSelection, view: View
 ) -> Iterator[SpecError]:
     known = [output.name for output in outputs(view.spec)]
     for n, name in enumerate(selection.features or ()):
@@ -95,9 +128,8 @@ def _features(
 
 
 def _join_keys(
-    at: Fields, path: tuple[str | int, ...], selection: FeatureSelection, view: FeatureView
+    at: Fields, path: tuple[str | int, ...], selection: FeatureSelection, known: Collection[str]
 ) -> Iterator[SpecError]:
-    known = [key.name for key in view.spec.entity.join_keys]
     for key in selection.join_key_map:
         if key not in known:
             yield SpecError(

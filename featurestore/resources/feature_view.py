@@ -1,20 +1,23 @@
-"""FeatureView: a dataset becomes features of one entity."""
+"""FeatureView: a dataset becomes features of one entity; or features are computed when they are asked for."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, StringConstraints, model_validator
+from pydantic.alias_generators import to_camel
 
 from featurestore.aggregates.aggregates import AggregateFunction
 from featurestore.resources.aggregate_rule import type_rule
 from featurestore.resources.data_pipeline import Resources, Suspend
+from featurestore.resources.feature_selection import FeatureSelections
 from featurestore.resources.metadata import DeletionPolicy, Description, Name, Owner, Tags
 from featurestore.resources.model import Model
 from featurestore.resources.quantity import PositiveDuration, format_duration
 from featurestore.resources.resource import Resource
-from featurestore.resources.rule import SpecRule, Unique, at_most_one, bounded_text, repeated
+from featurestore.resources.rule import SpecRule, Transition, Unique, at_most_one, bounded_text, repeated
+from featurestore.resources.transform import CALLABLE_PATTERN
 from featurestore.resources.value import ColumnName, ColumnType, Expression, FeatureName, KeyType
 
 RESERVED = ("event_timestamp", "created_timestamp")
@@ -76,7 +79,31 @@ class Aggregate(Model):
     )
 
 
-_ORIGINS = ("column", "expression", "aggregate")
+class RequestField(Model):
+    name: ColumnName = Field(description="Column of the entities, online and in the join alike.")
+    type: ColumnType = Field(description="Type of its values.")
+    rules = (_NOT_RESERVED,)
+
+
+class OnDemand(Model):
+    request: Annotated[tuple[RequestField, ...], Unique("name")] = Field(
+        (), max_length=200, description="Values that come with the request."
+    )
+    inputs: FeatureSelections = Field(
+        (),
+        description="Features that it is computed from, as a FeatureService has them. In expressions, one of a view with "
+        "`as` is called `<as>__<feature>`, any other by its name alone.",
+    )
+
+
+class FeaturePython(Model):
+    callable: Annotated[str, StringConstraints(pattern=CALLABLE_PATTERN, max_length=255)] = Field(
+        description="`module:function`. Gets a polars.DataFrame, or a pyarrow.Table, of inputs and request fields; "
+        "returns a column of as many values. It runs where features are read."
+    )
+
+
+_ORIGINS = ("column", "expression", "aggregate", "python")
 
 
 class Feature(Model):
@@ -86,15 +113,19 @@ class Feature(Model):
     )
     column: ColumnName | None = Field(
         None,
-        description="Column of the dataset that it is. Else, without expression and aggregate, the one of its name.",
+        description="Column of the dataset that it is. Else, if nothing else gives it, the one of its name.",
     )
     expression: Expression | None = Field(
-        None, description="Expression over the dataset's columns that gives it."
+        None,
+        description="Expression over the dataset's columns, or over inputs and request fields, that gives it.",
     )
     aggregate: Aggregate | None = Field(None, description="Aggregation over windows that gives it.")
+    python: FeaturePython | None = Field(
+        None, description="Function that gives it. Only of views that are computed on demand."
+    )
     description: Description = Field("", description="What it is for, in its owner's words.")
     rules = (
-        at_most_one("column", "expression", "aggregate"),
+        at_most_one("column", "expression", "aggregate", "python"),
         _NOT_RESERVED,
         type_rule(),
     )
@@ -129,10 +160,37 @@ class ViewSource(Model):
     pipeline: Name = Field(description="DataPipeline whose dataset the features come from.")
 
 
-class FeatureViewSpec(Model):
-    entity: Entity = Field(description="What the features are of.")
-    source: ViewSource = Field(description="Where the rows come from.")
-    timestamp_field: ColumnName = Field(description="Column with the event time.")
+_ENTITY = "What the features are of. Required but for onDemand."
+_SOURCE = "Where the rows come from. Required but for onDemand."
+_TIMESTAMP_FIELD = "Column with the event time. Required but for onDemand."
+_ON_DEMAND = (
+    "Features are computed when they are asked for, and nothing is stored: what they are computed from."
+)
+_STAYS = (
+    "a view of a dataset stays one, and one on demand too: delete it first, or give the other another name"
+)
+
+
+_OF_ROWS = ("entity", "source", "timestamp_field", "created_timestamp_field", "ttl", "filter")
+
+
+def _names(features: tuple[Feature, ...]) -> set[str]:
+    return {name for feature in features for name in (feature.name, *feature.served_names)}
+
+
+def _named_alike(spec: Any) -> bool:
+    keys = {key.name for key in spec.entity.join_keys} if spec.entity else set()
+    fields = {field.name for field in spec.on_demand.request} if spec.on_demand else set()
+    return bool(_names(spec.features) & (keys | fields))
+
+
+class ViewSpec(Model):
+    """A view as it is written: of a dataset, or on demand. Parsed, it is of one of the two narrower models."""
+
+    entity: Entity | None = Field(None, description=_ENTITY)
+    source: ViewSource | None = Field(None, description=_SOURCE)
+    timestamp_field: ColumnName | None = Field(None, description=_TIMESTAMP_FIELD)
+    on_demand: OnDemand | None = Field(None, description=_ON_DEMAND)
     created_timestamp_field: ColumnName | None = Field(
         None, description="Column with the time a row became known. Else the time its batch was planned."
     )
@@ -163,15 +221,42 @@ class FeatureViewSpec(Model):
             holds=lambda spec: (
                 not repeated(
                     name.lower()
-                    for name in _names(spec.features) | {key.name for key in spec.entity.join_keys}
+                    for name in _names(spec.features)
+                    | {key.name for key in (spec.entity.join_keys if spec.entity else ())}
                 )
             ),
             field="features",
         ),
         SpecRule(
-            message="a feature must not have the name of a join key",
-            holds=lambda spec: not _names(spec.features) & {key.name for key in spec.entity.join_keys},
-            cel="self.features.all(f, !self.entity.joinKeys.exists(k, k.name == f.name))",
+            message="a feature must not have the name of a join key or of a request field",
+            holds=lambda spec: not _named_alike(spec),
+            cel="self.features.all(f, !(has(self.entity) && self.entity.joinKeys.exists(k, k.name == f.name)))",
+            field="features",
+        ),
+        SpecRule(
+            message="a view has entity, source and timestampField, or onDemand",
+            holds=lambda spec: (
+                spec.on_demand is not None or None not in (spec.entity, spec.source, spec.timestamp_field)
+            ),
+            cel="has(self.onDemand) || (has(self.entity) && has(self.source) && has(self.timestampField))",
+        ),
+        SpecRule(
+            message="a view on demand has no entity, source, timestampField, createdTimestampField, ttl or filter",
+            holds=lambda spec: (
+                spec.on_demand is None or not any(getattr(spec, name) is not None for name in _OF_ROWS)
+            ),
+            cel="!has(self.onDemand) || !("
+            + " || ".join(f"has(self.{to_camel(name)})" for name in _OF_ROWS)
+            + ")",
+            field="onDemand",
+        ),
+        SpecRule(
+            message="features of a view on demand have an expression or python, those of others no python",
+            holds=lambda spec: all(
+                (it.expression is not None or it.python is not None) if spec.on_demand else it.python is None
+                for it in spec.features
+            ),
+            cel="self.features.all(f, has(self.onDemand) ? has(f.expression) || has(f.python) : !has(f.python))",
             field="features",
         ),
         SpecRule(
@@ -190,12 +275,56 @@ class FeatureViewSpec(Model):
             "features",
         ),
     )
+    transitions = (
+        Transition(
+            message=_STAYS,
+            holds=lambda old, new: (old.on_demand is None) == (new.on_demand is None),
+            cel="has(self.onDemand) == has(oldSelf.onDemand)",
+        ),
+    )
 
 
-def _names(features: tuple[Feature, ...]) -> set[str]:
-    return {name for feature in features for name in (feature.name, *feature.served_names)}
+class FeatureViewSpec(ViewSpec):
+    """Of a view whose rows come from a dataset."""
+
+    entity: Entity = Field(description=_ENTITY)
+    source: ViewSource = Field(description=_SOURCE)
+    timestamp_field: ColumnName = Field(description=_TIMESTAMP_FIELD)
 
 
-class FeatureView(Resource):
+class OnDemandViewSpec(ViewSpec):
+    """Of a view that is computed when it is asked for."""
+
+    on_demand: OnDemand = Field(description=_ON_DEMAND)
+
+
+class View(Resource):
+    """A FeatureView of either form. What is parsed as one is a :class:`FeatureView` or an :class:`OnDemandView`."""
+
     kind: Literal["FeatureView"] = Field("FeatureView", description="What it is.")
+    spec: ViewSpec = Field(description="What is wanted.")
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _of_its_form(cls, value: Any, parse: ModelWrapValidatorHandler[View]) -> View:
+        found = parse(value)
+        if type(found) is not View:
+            return found
+        fields = dict(found)
+        spec = fields.pop("spec")
+        form: type[View] = FeatureView if spec.on_demand is None else OnDemandView
+        form_spec: type[ViewSpec] = FeatureViewSpec if spec.on_demand is None else OnDemandViewSpec
+        made = form_spec.model_construct(spec.model_fields_set, **dict(spec))
+        return form.model_construct(found.model_fields_set, spec=made, **fields)
+
+
+class FeatureView(View):
+    """A dataset's rows, as features."""
+
     spec: FeatureViewSpec = Field(description="What is wanted.")
+
+
+class OnDemandView(View):
+    """Features that are computed when they are asked for."""
+
+    spec: OnDemandViewSpec = Field(description="What is wanted.")

@@ -15,7 +15,7 @@ from featurestore.resources.feature_selection import view_of
 from featurestore.resources.feature_service import FeatureService, FeatureServiceStatus
 from featurestore.resources.feature_store import FeatureStore
 from featurestore.resources.feature_store_policy import FeatureStorePolicy
-from featurestore.resources.feature_view import FeatureView
+from featurestore.resources.feature_view import View
 from featurestore.resources.resource import Resource
 from featurestore.resources.status import (
     DataPipelineStatus,
@@ -65,6 +65,15 @@ def _found(
         yield from _found(value[path[0]], path[1:], (*at, path[0]))
 
 
+def kind_name(model: type[Resource]) -> str:
+    """The name in YAML of what a model is of.
+
+    >>> kind_name(View)
+    'FeatureView'
+    """
+    return str(model.model_fields["kind"].default)
+
+
 @dataclass(frozen=True, slots=True)
 class PrinterColumn:
     """A column of ``kubectl get`` and ``featurestore get``: its name, type, JSON path, and what it says."""
@@ -108,7 +117,7 @@ class ResourceKind:
     @property
     def name(self) -> str:
         """Its name in YAML: ``FeatureView``."""
-        return self.model.__name__
+        return kind_name(self.model)
 
     @property
     def noun(self) -> str:
@@ -187,7 +196,7 @@ KINDS: dict[str, ResourceKind] = {
             has_data=True,
         ),
         ResourceKind(
-            model=FeatureView,
+            model=View,
             status=FeatureViewStatus,
             plural="featureviews",
             short="fv",
@@ -214,7 +223,11 @@ KINDS: dict[str, ResourceKind] = {
                 PrinterColumn("Build", "string", ".status.build", "The build that serves."),
                 _NEXT,
             ),
-            references=(ResourceReference("DataPipeline", ("source", "pipeline")),),
+            references=(
+                ResourceReference("DataPipeline", ("source", "pipeline")),
+                ResourceReference("FeatureView", ("onDemand", "inputs", ITEMS), view_of),
+                ResourceReference("FeatureView", ("onDemand", "inputs", ITEMS, "view")),
+            ),
             tells=("acceptedDigest", "watermark", "Ready"),
             label="featurestore.dev/view",
             has_data=True,
@@ -265,10 +278,10 @@ def defined() -> tuple[ResourceKind, ...]:
 def kind_of(resource: Resource | type[Resource]) -> ResourceKind:
     """The row of a resource, or of its model.
 
-    >>> kind_of(FeatureView).noun
+    >>> kind_of(View).noun
     'view'
     """
-    return KINDS[resource.kind if isinstance(resource, Resource) else resource.__name__]
+    return KINDS[resource.kind if isinstance(resource, Resource) else kind_name(resource)]
 
 
 def references(resource: Resource) -> Iterator[tuple[str, tuple[str | int, ...], str]]:

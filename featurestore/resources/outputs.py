@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from featurestore.aggregates.aggregates import AGGREGATES
 from featurestore.digest import digest
-from featurestore.resources.feature_view import Feature, FeatureViewSpec
+from featurestore.resources.feature_view import Feature, FeatureViewSpec, ViewSpec
 from featurestore.resources.quantity import format_duration
 from featurestore.resources.value import ColumnType
 from featurestore.timestamps import duration_us
@@ -42,7 +42,7 @@ def default_hop(window: timedelta) -> timedelta:
     return timedelta(hours=1) if window < timedelta(days=12) else timedelta(days=1)
 
 
-def outputs(spec: FeatureViewSpec) -> tuple[Output, ...]:
+def outputs(spec: ViewSpec) -> tuple[Output, ...]:
     """All outputs of a view, in the order of its features and their windows."""
     found: list[Output] = []
     for feature in spec.features:
@@ -89,6 +89,7 @@ def build_digest(spec: FeatureViewSpec, uid: str, rebuild: int = 0) -> str:
     )
     for feature in definition["features"]:
         del feature["description"]
+        del feature["python"]  # Only a view that has no rows has one.
     named = digest({"definition": definition, "uid": uid})
     return f"{named}-{rebuild}" if rebuild else named
 

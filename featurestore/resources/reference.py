@@ -17,13 +17,22 @@ from featurestore.errors import SpecError, did_you_mean
 from featurestore.expressions.check import check_condition, check_expression
 from featurestore.expressions.query_text import query_text
 from featurestore.expressions.value_type import known_types
-from featurestore.resources import DataPipeline, FeatureService, FeatureView, Resource
+from featurestore.resources import (
+    DataPipeline,
+    FeatureService,
+    FeatureView,
+    OnDemandView,
+    Resource,
+    View,
+    ViewSpec,
+)
 from featurestore.resources.callable import check_callable
 from featurestore.resources.column_types import Types, dataset_types, may_become, source_types, types_after
 from featurestore.resources.columns import Shape
 from featurestore.resources.feature_check import check_selections, check_service_name
 from featurestore.resources.feature_view import FeatureViewSpec
 from featurestore.resources.kinds import references
+from featurestore.resources.on_demand_check import check_on_demand
 from featurestore.resources.outputs import aggregate_input_type
 from featurestore.resources.transform import (
     Cast,
@@ -94,6 +103,8 @@ def check_each(declared: Iterable[Placed], known: KnownResources) -> Iterator[tu
                 yield one, list(check.pipeline(one, one.resource))
             case FeatureView():
                 yield one, list(check.view(one, one.resource))
+            case OnDemandView():
+                yield one, list(check.on_demand(one, one.resource))
             case FeatureService():
                 yield one, list(check.service(one, one.resource))
             case _:
@@ -116,11 +127,23 @@ class _References:
         found = self._resources.get(("DataPipeline", name))
         return found if isinstance(found, DataPipeline) else None
 
-    def _view(self, name: str) -> FeatureView | None:
+    def _view(self, name: str) -> View | None:
         """The view, if its own document is right."""
         found = self._resources.get(("FeatureView", name))
         broken = ("FeatureView", name) in self._known.broken
-        return found if isinstance(found, FeatureView) and not broken else None
+        return found if isinstance(found, View) and not broken else None
+
+    def on_demand(self, at: Placed, view: OnDemandView) -> Iterator[SpecError]:
+        yield from self.named(at)
+        yield from self._form(at, view)
+        yield from check_on_demand(at, view, self._view, self._known.folders)
+
+    def _form(self, at: Placed, view: View) -> Iterator[SpecError]:
+        """A view keeps its form: what readers and what is stored know it by."""
+        before = self._before.get(("FeatureView", view.metadata.name))
+        for transition in ViewSpec.transitions if isinstance(before, View) else ():
+            if before is not None and not transition.holds(before.spec, view.spec):
+                yield SpecError(transition.message, where=at.where("spec"))
 
     def service(self, at: Placed, service: FeatureService) -> Iterator[SpecError]:
         yield from self.named(at)
@@ -151,6 +174,7 @@ class _References:
         spec = view.spec
         name = spec.source.pipeline
         yield from self.named(at)
+        yield from self._form(at, view)
         columns = self._dataset(name)
         source = self._pipeline(name)
         had = self._known.schemas.get(name, {})

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from featurestore.errors import NotFound, did_you_mean
 from featurestore.registry.registry import Accepted, Registry
-from featurestore.resources import FeatureService, FeatureView
+from featurestore.resources import FeatureService, FeatureView, OnDemandView, OnDemandViewSpec, View
 from featurestore.resources.feature_view import FeatureViewSpec
 from featurestore.resources.outputs import Output, outputs
 from featurestore.storage.objects import Storage
@@ -25,6 +25,16 @@ class ServedView:
     outputs: tuple[Output, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ServedOnDemand:
+    """A view that is computed when it is asked for. ``digest``: of the resource."""
+
+    name: str
+    spec: OnDemandViewSpec
+    digest: str
+    outputs: tuple[Output, ...]
+
+
 class ServedViews:
     """The served views below one storage root.
 
@@ -37,10 +47,10 @@ class ServedViews:
         self._registry = Registry(storage)
         self._clock = clock
         self._described: dict[tuple[str, ActiveBuild], ServedView] = {}
-        self._seen: dict[str, tuple[float, ServedView]] = {}
+        self._seen: dict[str, tuple[float, ServedView | ServedOnDemand]] = {}
         self._services: dict[str, tuple[float, FeatureService | None]] = {}
 
-    def get(self, name: str, max_age_s: float = 0.0) -> ServedView:
+    def get(self, name: str, max_age_s: float = 0.0) -> ServedView | ServedOnDemand:
         """The view as it is served, or as it was at most ``max_age_s`` ago.
 
         Raises:
@@ -51,8 +61,13 @@ class ServedViews:
         seen = self._seen.get(name)
         if seen is not None and now - seen[0] < max_age_s:
             return seen[1]
-        self.accepted(name)
-        view = self.find(name)
+        accepted = self.accepted(name)
+        resource = accepted.resource
+        view: ServedView | ServedOnDemand | None
+        if isinstance(resource, OnDemandView):
+            view = ServedOnDemand(name, resource.spec, accepted.digest, outputs(resource.spec))
+        else:
+            view = self.find(name)
         if view is None:
             raise NotFound(
                 f"the view {name!r} has no complete build yet",
@@ -95,13 +110,13 @@ class ServedViews:
         """Whether a view of this name is accepted."""
         return self._registry.accepted_digest(FeatureView, name) is not None
 
-    def accepted(self, name: str) -> Accepted[FeatureView]:
+    def accepted(self, name: str) -> Accepted[View]:
         """The view as it was last accepted.
 
         Raises:
             NotFound: there is no such view.
         """
-        view = self._registry.current(FeatureView, name)
+        view = self._registry.current(View, name)
         if view is None:
             names = [*self._registry.names(FeatureView), *self._registry.names(FeatureService)]
             raise NotFound(f"there is no view {name!r}", hint=did_you_mean(name, names))

@@ -18,6 +18,8 @@ class Status(IntEnum):
     PRESENT 1
     """
 
+    INVALID = 0
+    """What computes the value cannot give it, or it does not fit its type: only of a view on demand."""
     PRESENT = 1
     """A row matched and has a value."""
     NULL_VALUE = 2

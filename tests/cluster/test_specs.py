@@ -32,6 +32,8 @@ UNSEEN = {
     "hop-too-short": DURATION,
     "name-twice": "for the API server the second is an update of the first",
     "query-wrong": SQL,
+    "on-demand-named-like-request": COST,
+    "on-demand-wrong": SEVERAL,
     "partition-declared-twice": COST,
     "reference-callable-absent": SEVERAL,
     "reference-column-absent": SEVERAL,

@@ -15,6 +15,7 @@ from featurestore.humanize import format_time, sentence
 from featurestore.reconcile.conditions import Condition, false, unknown
 from featurestore.reconcile.reasons import Reason
 from featurestore.registry.registry import Accepted
+from featurestore.resources import OnDemandView
 from featurestore.retry import FailureStreak
 from featurestore.timestamps import SECOND_US
 from featurestore_operator.controllers.deletion import Deletion, hindered
@@ -125,7 +126,9 @@ class Controller:
         decision = decide(key.row.model, obj, store.registry, lambda name: columns(store, name))
         outcome = None
         if decision.accepted is not None:
-            look = self._looks.get(key.kind)
+            # Nothing is made of a view on demand: its inputs say how it stands.
+            on_demand = isinstance(decision.accepted.resource, OnDemandView)
+            look = None if on_demand else self._looks.get(key.kind)
             outcome = (
                 look(obj, decision.accepted, store, self._jobs(key, obj))
                 if look is not None

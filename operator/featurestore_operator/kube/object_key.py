@@ -25,14 +25,14 @@ class Key(NamedTuple):
         return KINDS[self.kind]
 
     def pipeline(self, obj: Mapping[str, Any]) -> str:
-        """Whose Jobs work for the object of this key: those of the pipeline that it is, or that it names.
+        """Whose Jobs work for the object of this key: those of the pipeline that it is, or that it names; "" if none do.
 
         >>> Key("FeatureView", "prod", "aircraft").pipeline({"spec": {"source": {"pipeline": "flights"}}})
         'flights'
         """
         if self.kind == "DataPipeline":
             return self.name
-        return next(name for kind, _, name in self.row.named(obj["spec"]) if kind == "DataPipeline")
+        return next((name for kind, _, name in self.row.named(obj["spec"]) if kind == "DataPipeline"), "")
 
     def __str__(self) -> str:
         return f"{self.kind} {self.namespace}/{self.name}"

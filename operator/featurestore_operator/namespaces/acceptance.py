@@ -14,7 +14,6 @@ from typing import Any, Generic, TypeVar
 from featurestore.errors import SpecError
 from featurestore.registry.registry import Accepted, Registry, resource_digest
 from featurestore.resources import DataPipeline, Resource
-from featurestore.resources.kinds import KINDS, references
 from featurestore.resources.node import path_text
 from featurestore.resources.problem import all_of
 from featurestore.resources.reference import KnownResources, check_references
@@ -66,16 +65,9 @@ def _accepted(given: R, registry: Registry, columns: Columns) -> Accepted[R]:
     """
     digest = resource_digest(given)
     if not registry.is_accepted(type(given), given.metadata.name, digest):
-        _check(given, _named(registry, given), columns)
+        _check(given, registry.named(given), columns)
         registry.accept(given)
     return Accepted(digest, given)
-
-
-def _named(registry: Registry, given: Resource) -> list[Resource]:
-    """The resources that it names and that exist."""
-    named = {(kind, name) for kind, _, name in references(given)}
-    found = [registry.current(KINDS[kind].model, name) for kind, name in sorted(named)]
-    return [accepted.resource for accepted in found if accepted is not None]
 
 
 def _check(
