@@ -17,16 +17,19 @@ from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.source_kinds import open_source
 from featurestore.cli import integrity
 from featurestore.cli.output import OutputFormat, dump, listing
+from featurestore.cli.summary import list_summary
 from featurestore.errors import FeatureStoreError, foreseen
 from featurestore.humanize import count
 from featurestore.online.index import open_index
 from featurestore.printable import printable
 from featurestore.reconcile.conditions import read_status
+from featurestore.reconcile.reasons import Reason
 from featurestore.registry.project import Project
 from featurestore.registry.registry import Accepted
-from featurestore.resources import DataPipeline, FeatureView
+from featurestore.resources import DataPipeline, FeatureView, OnDemandView, View
 from featurestore.resources.feature_view import OnlineEnabled
-from featurestore.resources.kinds import KINDS
+from featurestore.resources.kinds import KINDS, ResourceKind
+from featurestore.resources.status import ConditionStatus
 from featurestore.storage import paths
 from featurestore.storage.credentials import source_environ
 from featurestore.timestamps import SECOND_US, current_us
@@ -106,6 +109,25 @@ def examine(project: Project) -> Iterator[Finding]:
         yield _finding(f"view {name}", partial(_view, project, name, view))
         yield from _stored(project, name, view, online=online.works is True)
         yield from _problems(project, "views", name, view.digest)
+    yield from _lists(project)
+
+
+def _lists(project: Project) -> Iterator[Finding]:
+    """Services and views on demand: what they name says how they stand."""
+    for kind in KINDS.values():
+        if not (kind.sums_up or kind.model is View):
+            continue
+        for name, accepted in project.registry.all(kind.model).items():
+            if kind.sums_up or isinstance(accepted.resource, OnDemandView):
+                yield _finding(f"{kind.noun} {name}", partial(_list, project, kind, name))
+
+
+def _list(project: Project, kind: ResourceKind, name: str) -> tuple[bool | None, str, str]:
+    ready = list_summary(project, kind, name).ready
+    if ready.status is ConditionStatus.TRUE:
+        return True, ready.message, ""
+    # What it waits for has a line of its own.
+    return None if ready.reason == Reason.WAITING else False, ready.message, ""
 
 
 def _stored(project: Project, name: str, view: Accepted[FeatureView], *, online: bool) -> Iterator[Finding]:

@@ -266,8 +266,9 @@ def list_summary(project: Project, kind: ResourceKind, name: str) -> ListSummary
         NotFound: there is no such resource.
     """
     accepted = accepted_resource(project, kind, name)
-    status = read_status(project.storage, kind.folder, name)
-    if status is not None or kind.folder in PLANNED:
+    on_demand = isinstance(accepted.resource, OnDemandView)
+    status = None if on_demand else read_status(project.storage, kind.folder, name)
+    if status is not None or (kind.folder in PLANNED and not on_demand):
         return ListSummary(name, accepted, ListState(_ready(status, accepted.digest)), status)
     return ListSummary(name, accepted, list_state(accepted, project.registry, partial(_standing, project)))
 

@@ -64,6 +64,9 @@ UNSENT = {
     "yaml-tab": "error converting YAML",
 }
 CHOSEN_TWICE = "namespaces are chosen by names or by matchLabels, not by both"
+KEEPS_ITS_FORM = (
+    "a view of a dataset stays one, and one on demand too: delete it first, or give the other another name"
+)
 STAYS = "a store stays where it is: make another FeatureStore at the new place and apply all to it"
 SEEN = [spec for spec in INVALID if spec.stem not in UNSEEN | UNSENT]
 
@@ -132,7 +135,12 @@ def test_every_rule_of_ours_about_one_object_is_broken_by_a_spec() -> None:
     texts = [spec.with_suffix(".expected").read_text() for spec in SEEN]
     unbroken = {message for message in OURS if not any(message in text for text in texts)}
     # The name is refused in the words of the API server first; what must not change, and policies: see the next tests.
-    assert unbroken == {"the name must be of a-z, 0-9 and '-', at most 63 long", STAYS, CHOSEN_TWICE}
+    assert unbroken == {
+        "the name must be of a-z, 0-9 and '-', at most 63 long",
+        STAYS,
+        KEEPS_ITS_FORM,
+        CHOSEN_TWICE,
+    }
 
 
 def test_a_policy_chooses_namespaces_in_one_way(control_plane: ControlPlane) -> None:
@@ -148,6 +156,21 @@ def test_what_must_not_change_cannot_be_changed(control_plane: ControlPlane, nam
     control_plane.kubectl(*apply, stdin=store)
     with pytest.raises(KubectlError, match=STAYS):
         control_plane.kubectl(*apply, stdin=store.replace("uri: a", "uri: b"))
+
+
+def test_a_view_keeps_its_form(control_plane: ControlPlane, namespace: str) -> None:
+    view = "apiVersion: featurestore.dev/v1alpha1\nkind: FeatureView\nmetadata: {name: it}\nspec: "
+    on_demand = (
+        "{onDemand: {request: [{name: a, type: int64}]}, features: [{name: x, type: int64, expression: a}]}\n"
+    )
+    rows = (
+        "{entity: {name: e, joinKeys: [{name: k, type: string}]}, source: {pipeline: p}, timestampField: t, "
+        "features: [{name: x, type: int64}]}\n"
+    )
+    apply = ("apply", f"--namespace={namespace}", "--filename=-")
+    control_plane.kubectl(*apply, stdin=view + on_demand)
+    with pytest.raises(KubectlError, match=KEEPS_ITS_FORM):
+        control_plane.kubectl(*apply, stdin=view + rows)
 
 
 def test_a_store_that_said_nothing_of_its_online_store_can_choose_one_later(
