@@ -50,6 +50,7 @@ def names(cell: str) -> list[str]:
         "an aggregate",
         "a kind that is a mere list",
         "a route of the feature server",
+        "a way to compute features on demand",
     ],
 )
 def test_the_files_of_a_change_are_as_many_as_the_page_says_and_no_more_than_its_goal(what: str) -> None:
