@@ -43,6 +43,8 @@ def built(name: str) -> Path:
             folder = "versitygw-v1.8.0"
         case "helm":
             folder = "helm-v3.22.0"
+        case "bin/feast":
+            folder = "feast-0.67"
         case _:
             folder = f"kubernetes-{version('k8s.io/kubernetes')}"
     path = CACHE / folder / name

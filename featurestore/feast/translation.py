@@ -1,0 +1,143 @@
+"""The resources that say what a Feast repository says, and remarks on what they do not say."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from featurestore.feast.file_pipeline import FilePipeline, folder_of, outermost
+from featurestore.feast.online_settings import online_store
+from featurestore.feast.remark import LeftOut, Remark, Remarks
+from featurestore.feast.repository import Described, Repository
+from featurestore.feast.resource_draft import ResourceDraft, check, draft
+from featurestore.feast.view_import import ImportedView, ViewImport
+from featurestore.resources.metadata import resource_name
+
+_ELSEWHERE = {
+    "LabelView": "labels that people change are not features: give them as labels of the join, or land them as files",
+    "Permission": "who may read what is said by Kubernetes' roles",
+}
+
+
+@dataclass(frozen=True)
+class Translation:
+    """``documents``: by kind, in the order in which they are applied. ``roots``: folders outside of the project
+    that sources lie in.
+    """
+
+    documents: Mapping[str, list[ResourceDraft]]
+    remarks: tuple[Remark, ...]
+    roots: tuple[str, ...]
+
+
+def translate(repository: Repository, folder: Path) -> Translation:
+    """Resources for what a repository defines, and remarks on the rest. ``folder``: where they are to be written.
+
+    What no remark names means the same here. Each document is right by itself.
+    """
+    project = Path(os.path.abspath(folder))
+    remarks = Remarks()
+    importing = ViewImport(repository, remarks)
+    views: dict[str, ImportedView] = {}
+    for view in repository.views:
+        try:
+            if view.name in views:
+                raise LeftOut("another of this name is imported")
+            views[view.name] = importing.view(view)
+        except LeftOut as why:
+            remarks.leave_out(view.kind, view.name, str(why))
+    pipelines = {it.name: it for it in importing.pipelines}
+    documents: dict[str, list[ResourceDraft]] = {
+        "FeatureStore": [_store(repository, remarks)],
+        "DataPipeline": [],
+    }
+    roots = []
+    for pipeline in pipelines.values():
+        document = _pipeline(pipeline, views, project, remarks)
+        if document is not None:
+            documents["DataPipeline"].append(document)
+            if os.path.isabs(document["spec"]["source"]["uri"]):
+                roots.append(folder_of(pipeline.source))
+    documents["FeatureView"] = [it.document for it in views.values()]
+    _say_names(views.values(), remarks)
+    _rest(repository, remarks)
+    return Translation(documents, tuple(remarks.found), outermost(roots))
+
+
+def _store(repository: Repository, remarks: Remarks) -> ResourceDraft:
+    online, why = online_store(repository.online)
+    if why:
+        remarks.say("online store", repository.online.get("type", ""), why)
+    [project, *_] = repository.projects or (Described(name=""),)
+    document = draft("FeatureStore", "default", {"offline": {"uri": "store"}, "online": online}, project)
+    try:
+        check(document)
+    except LeftOut as why_not:
+        remarks.say("Project", project.name, f"its description, owner and tags are left out ({why_not})")
+        document = draft(
+            "FeatureStore", "default", {"offline": {"uri": "store"}, "online": online}, Described(name="")
+        )
+    return document
+
+
+def _pipeline(
+    pipeline: FilePipeline, views: dict[str, ImportedView], project: Path, remarks: Remarks
+) -> ResourceDraft | None:
+    """Its document. None if no view is left that reads it, or if it is not right: then these views are left out as well."""
+    source = pipeline.source
+    reading = [
+        name for name, it in views.items() if it.document["spec"]["source"]["pipeline"] == pipeline.name
+    ]
+    if not reading:
+        return None
+    document = pipeline.document(project)
+    try:
+        check(document)
+    except LeftOut as why:
+        remarks.leave_out(source.kind, source.name, str(why))
+        for name in reading:
+            remarks.leave_out(views.pop(name).view.kind, name, f"its source {source.name} is left out")
+        return None
+    if source.unreadable:
+        remarks.say(
+            source.kind,
+            source.name,
+            f"could not be read, so that types are those declared: {source.unreadable}",
+        )
+    if source.endpoint:
+        remarks.say(
+            source.kind, source.name, f"set AWS_ENDPOINT_URL={source.endpoint}, or name a Secret by secretRef"
+        )
+    return document
+
+
+def _say_names(views: Iterable[ImportedView], remarks: Remarks) -> None:
+    named = {it.name: it.view.name for it in views}
+    for name, in_feast in named.items():
+        meant = resource_name(in_feast)
+        if meant != name:
+            other = f", as {named[meant]} is {meant}" if meant in named else ""
+            remarks.say("FeatureView", in_feast, f"is named {name}{other}: calls must say so")
+
+
+def _rest(repository: Repository, remarks: Remarks) -> None:
+    """Say what there is no place for."""
+    for service in repository.services:
+        remarks.leave_out(
+            "FeatureService", service.name, "there are no services yet: calls name the features"
+        )
+    for view in repository.on_demand:
+        features = ", ".join(field.name for field in view.fields)
+        why = f"its {view.mode} function computes {features} when asked: compute them in your code, after the read"
+        remarks.leave_out("OnDemandFeatureView", view.name, why)
+    for other in repository.others:
+        remarks.leave_out(other.kind, other.name, _ELSEWHERE.get(other.kind, "there is nothing like it"))
+    for entity in repository.entities:
+        if entity.description or entity.tags or entity.owner:
+            remarks.say("Entity", entity.name, "description, owner and tags of an entity have no place")
+    read = {view.source for view in repository.views}
+    for source in repository.sources:
+        if source.batch is None and source.id not in read and source.kind != "RequestSource":
+            remarks.leave_out(source.kind, source.name, "no feature view reads it")

@@ -1,0 +1,53 @@
+"""The repository that ``feast init`` writes: the same numbers from Feast and from what it becomes here."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from feast_environment import assert_joined_alike, feast_answers, feast_python, featurestore, rows
+
+from featurestore import connect
+
+NAMES = ["conv_rate", "acc_rate", "avg_daily_trips"]
+FEATURES = [f"driver_hourly_stats:{name}" for name in NAMES]
+DRIVERS = [1001, 1002, 1003, 1004, 1005, 9999]
+# It has a row of each driver at that time, for the labels of its own training call.
+FIXED = datetime(2021, 4, 12, 7, tzinfo=UTC)
+DAY, INSTANT = timedelta(days=1), timedelta(microseconds=1)
+
+
+def test_the_quick_start_of_feast_gives_the_same_numbers_in_training_and_online(tmp_path: Path) -> None:
+    repository, project = tmp_path / "quick" / "feature_repo", tmp_path / "project"
+    now = datetime.now(UTC)
+    times = [FIXED + it for it in (-INSTANT, 0 * DAY, timedelta(hours=3, minutes=59), DAY, DAY + INSTANT)]
+    times += [now - n * timedelta(hours=7, minutes=13) for n in range(60)]
+    labels = {
+        "driver_id": [DRIVERS[n % len(DRIVERS)] for n in range(len(times))] + [1001, 1001, 1001, 1001],
+        "event_timestamp": [it.isoformat() for it in (*times, *times[:2], *times[3:5])],
+    }
+    question = {
+        "repository": str(repository),
+        "init": True,
+        "materialize": ["driver_hourly_stats"],
+        "join": [{"features": FEATURES, "labels": rows(labels, ["driver_id", "event_timestamp"])}],
+        "online": [{"features": FEATURES, "entities": [{"driver_id": it} for it in DRIVERS]}],
+    }
+    [feast] = feast_answers(tmp_path, question)
+
+    report = featurestore("import", "feast", str(repository), "-o", str(project), "--python", feast_python())
+    featurestore("-C", str(project), "apply", "-f", str(project), roots=[repository / "data"])
+    featurestore("-C", str(project), "run", "--once", roots=[repository / "data"])
+
+    store = connect(project)
+    training = store.get_historical_features(features=FEATURES, entity_df=labels)
+    assert_joined_alike(feast["join"][0], training.to_dict(), NAMES)
+    inference = store.get_online_features(features=FEATURES, entity_rows=question["online"][0]["entities"])
+    values = rows(inference.to_dict(), ["driver_id", *NAMES])
+    assert values == [
+        {name: row[name] for name in ("driver_id", *NAMES)} for row in feast["online"][0]["values"]
+    ]
+    statuses = rows(inference.statuses(), NAMES)
+    assert statuses == [{name: row[name] for name in NAMES} for row in feast["online"][0]["statuses"]]
+    assert statuses[0] == dict.fromkeys(NAMES, "PRESENT")
+    assert "OnDemandFeatureView transformed_conv_rate" in report
