@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from featurestore.cli.import_ import import_app
 from featurestore.cli.output import OutputFormat
 from featurestore.cli.serve import serve
 from featurestore.timestamps import current_us
@@ -42,7 +43,6 @@ quarantine_app = typer.Typer(
 )
 app.add_typer(quarantine_app, name="quarantine")
 app.command()(serve)
-import_app = typer.Typer(help="Resources from what another feature store has.", no_args_is_help=True)
 app.add_typer(import_app, name="import")
 
 
@@ -489,20 +489,3 @@ def quarantine_dismiss(
     if because is None:
         raise typer.BadParameter("say why it can be set aside", param_hint="--because")
     _print(dismiss(settings.project(), name, because=because, batch=batch, file=file, now_us=current_us()))
-
-
-@import_app.command("feast")
-def import_feast(
-    repository: Annotated[Path, typer.Argument(help="Folder with feature_store.yaml.", metavar="REPO")],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder to write to: empty or new.", show_default=False)
-    ],
-    python: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--python", help="Interpreter of the environment that has feast. Without it: this one."),
-    ] = None,
-) -> None:
-    """Write YAML for the pipelines, views and services of a Feast repository, and a report of what it leaves out."""
-    from featurestore.cli.import_feast import import_feast as write
-
-    _print(write(repository, output, python, os.environ))

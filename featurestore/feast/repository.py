@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 
 from featurestore.errors import CodeError, FeatureStoreError, NotFound, RequestError, Unforeseen
 
-_READER = Path(__file__).with_name("reader.py")
+_READER = Path(__file__).with_name("repository_reader.py")
 _SETTINGS = "feature_store.yaml"
 
 

@@ -1,6 +1,6 @@
 """Write what a Feast repository defines to a file, as JSON. Run by the interpreter that has Feast, as a script:
 
-    python - REPOSITORY OUTPUT < reader.py
+    python - REPOSITORY OUTPUT < repository_reader.py
 
 It imports nothing of this project. What it writes is a ``Repository`` of ``repository.py``, or ``{"failure": …}``.
 Nothing is applied: Feast's registry and stores are not opened.
