@@ -239,7 +239,7 @@ class Store:
 
         ``features`` maps names to types. ``commit`` is the dataset's commit it holds, ``watermark`` its
         greatest event time, ``serving`` the digest of the build that is read; None while there is none. A view on
-        demand has ``request`` and ``inputs`` instead of all that is about rows.
+        demand has ``request`` and ``inputs``, and None for all that is about rows.
 
         Raises:
             NotFound: there is no such view.
@@ -276,12 +276,14 @@ class Store:
             "description": spec.description,
             "owner": spec.owner,
             "tags": dict(spec.tags),
+            "entity": None,
             "join_keys": {column: kind.value for column, kind in resolution.key_types.items()},
             "request": {field.name: field.type.value for field in spec.on_demand.request},
             "inputs": [
                 f"{read.view.name}:{output.name}" for read in resolution.reads for output in read.outputs
             ],
             "features": {output.name: output.type.value for output in outputs(spec)},
+            **dict.fromkeys(("ttl", "pipeline", "online", "serving", "commit", "rows", "watermark")),
         }
 
     def wait_fresh(

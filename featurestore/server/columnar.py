@@ -19,7 +19,7 @@ from featurestore.views.value_status import Status
 JsonColumn = Sequence[Any] | npt.NDArray[Any]
 """What orjson writes as a list."""
 
-_STATUSES = ("INVALID", *(status.name for status in Status))
+_STATUSES = tuple(status.name for status in Status)
 _STATUS_ARRAY = np.array(_STATUSES, dtype=object)
 _FLOATS = (ColumnType.FLOAT32, ColumnType.FLOAT64)
 _NUMBERS = (*_FLOATS, ColumnType.INT8, ColumnType.INT16, ColumnType.INT32, ColumnType.INT64)

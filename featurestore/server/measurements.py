@@ -16,8 +16,8 @@ from featurestore.views.value_status import Status
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 _ROWS = (1, 10, 100, 1_000, 10_000)
 _MOST_VIEWS = 500
-_BY_CODE = (Status.NOT_FOUND, *Status)
-"""Status of each code; there is none with the code 0."""
+_BY_CODE = tuple(Status)
+"""Status of each code, which begin with 0."""
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """Names the folder by which several workers count together."""
 

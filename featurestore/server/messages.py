@@ -79,22 +79,27 @@ class FeastAnswer(BaseModel):
 
 
 class ViewDescription(BaseModel):
-    """A view, what it is made of and how far it has come. ``commit``: of its dataset, that it holds."""
+    """A view, what it is made of and how far it has come. ``commit``: of its dataset, that it holds.
+
+    One that is computed on demand has ``request`` and ``inputs``, and nothing of what is about rows.
+    """
 
     name: str
     description: str | None
     owner: str | None
     tags: dict[str, str]
-    entity: str
+    entity: str | None
     join_keys: dict[str, str]
     features: dict[str, str]
     ttl: str | None
-    pipeline: str
-    online: str
+    pipeline: str | None
+    online: str | None
     serving: str | None
     commit: int | None
     rows: int | None
     watermark: str | None
+    request: dict[str, str] = {}
+    inputs: list[str] = []
 
 
 class ViewList(BaseModel):

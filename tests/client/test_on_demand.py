@@ -12,6 +12,7 @@ import pytest
 from featurestore.errors import CodeError, RequestError
 from featurestore.registry.registry import Registry
 from featurestore.resources import FeatureService, FeatureView, View
+from featurestore.server.messages import ViewDescription
 from featurestore.views.value_status import Status
 
 SECOND = 1_000_000
@@ -212,6 +213,8 @@ def test_a_view_on_demand_says_what_it_takes_and_gives(online: Any) -> None:
     assert said["join_keys"] == {"tailnum": "string", "origin": "string", "number": "int32"}
     assert (said["request"], said["inputs"]) == ({"minutes": "float64"}, ["delays:delay", "routes:delay"])
     assert said["features"] == {"ratio": "float64", "filled": "int64", "both": "float64"}
+    described = ViewDescription.model_validate(said)
+    assert (described.request, described.serving, described.pipeline) == ({"minutes": "float64"}, None, None)
 
 
 def test_views_that_came_to_be_computed_from_each_other_are_refused(online: Any) -> None:
