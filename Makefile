@@ -53,7 +53,7 @@ bench: $(VENV)/ready  ## Measure against the floors, as a table and as JSON.
 
 bench-operator: $(VENV)/ready  ## Measure the operator with 5,000 views and 5,000 pipelines before a real API server.
 	@tests/services
-	@$(BIN)/python -m bench controller distant
+	@$(BIN)/python -m bench controller distant tenants
 
 bench-http: $(VENV)/ready  ## Measure the feature server with one worker and 16 connections (needs wrk).
 	@tests/services

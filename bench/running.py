@@ -9,7 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,13 +101,16 @@ class Operator:
 
 
 @contextmanager
-def run(plane: Any, log: Any, environment: Mapping[str, str] | None = None) -> Iterator[Operator]:
+def run(
+    plane: Any, log: Any, environment: Mapping[str, str] | None = None, options: Sequence[str] = ()
+) -> Iterator[Operator]:
     from server import free_port
 
     port, kubeconfig = free_port(), plane.kubeconfig_of(USER, ["system:masters"])
     command = [
         *(sys.executable, "-m", "featurestore_operator"),
         *(f"--kubeconfig={kubeconfig}", f"--port={port}", "--no-leader-elect", "--trust-namespaces"),
+        *options,
     ]
     mark, start = plane.audit.mark(), time.monotonic()
     process = subprocess.Popen(

@@ -99,6 +99,10 @@ class Backlog:
             self.failure = FailureStreak.after(self.failure, now_us, as_failure(foreseen(error)))
             self._list_us = self.failure.next_us
 
+    def refresh(self) -> None:
+        """Have the next look list the source, whenever it would have been listed."""
+        self._list_us = 0
+
     def rests(self, now_us: int) -> bool:
         """Whether nothing waits, and neither source nor ledger has anything new: a listing and a read, if they are due.
 

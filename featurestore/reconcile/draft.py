@@ -10,7 +10,10 @@ from featurestore.reconcile.reasons import Reason
 from featurestore.reconcile.state import Observed
 from featurestore.reconcile.steps import RunPiece, Step, WriteCheckpoint
 from featurestore.retry import FailureStreak
+from featurestore.timestamps import SECOND_US
 
+LATE_US = 600 * SECOND_US
+"""What is read is whole, and late after so long without what is due."""
 Explanation = tuple[Reason, str]
 """A reason and a message."""
 
@@ -38,6 +41,7 @@ class PlanDraft:
     _delayed: FailureStreak | None = None
     _running: list[str] = field(default_factory=list)
     _waiting: list[str] = field(default_factory=list)
+    _queued: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.is_under_way(self.subject)
@@ -64,6 +68,9 @@ class PlanDraft:
         if attempt is not None:
             self.failing, self._failing_key = attempt, step.key
         if self.is_under_way(step.key):
+            return False
+        if step.key in self.observed.queued:
+            self._queued.append(f"Next: {step.description}, which {self.observed.queued[step.key]}.")
             return False
         if attempt is not None and attempt.next_us > self.now_us:
             self.wakes.append(attempt.next_us)
@@ -106,12 +113,25 @@ class PlanDraft:
             return false("Ready", reason, message)
         return false("Ready", *self.explain(self.failing, self._failing_key))
 
+    def pending(self, reason: Reason, message: str, since_us: int | None) -> Condition:
+        """``Ready`` while something is to be done for what is read already: true, unless it fails or is late.
+
+        ``since_us``: when it became due; None if nothing is read yet.
+        """
+        if self.failing is not None or since_us is None:
+            return self.unready(reason, message)
+        if self.now_us - since_us > LATE_US:
+            return false("Ready", reason, f"{message} It is due since {format_time(since_us)}.")
+        return true("Ready", reason, message)
+
     def progressing(self) -> Condition:
         """Whether work is under way or due."""
         if self._running:
             return true("Progressing", Reason.RUNNING, " ".join(self._running))
         if self._waiting:
             return true("Progressing", Reason.WAITING, " ".join(self._waiting))
+        if self._queued:
+            return true("Progressing", Reason.WAITING_FOR_TURN, " ".join(self._queued))
         due = [step.description for step in self.steps if not isinstance(step, WriteCheckpoint)]
         if due:
             return true("Progressing", Reason.DUE, f"Next: {', then '.join(due)}.")

@@ -46,6 +46,8 @@ def observe_pipeline(ledger: Ledger, result: BatchResult | None, backlog: Backlo
         quarantine=open_of_pipeline(ledger, result),
         rows_refused=result.broken if result else {},
         rebuild=ledger.rebuild_progress(),
+        done_us=result.finished_us if result else None,
+        pending_us=ledger.manifest(done + 1).created_us if head > done else None,
     )
 
 

@@ -126,10 +126,17 @@ class _PipelinePlan:
         step = RunBatch(self.name, there.done + 1, self.accepted.digest, found.turn)
         if not held:
             part.add_step(step, found.streak)
+        since_us = there.pending_us if there.done else None
         if found.halved and found.last_crash is not None:
             return self._isolating(step.number)
+        if step.key in part.observed.queued:
+            message = f"Batch {step.number} of {there.head} {part.observed.queued[step.key]}."
+            return part.pending(Reason.WAITING_FOR_TURN, message, since_us)
+        if step.key in part.observed.stuck:
+            message = f"Batch {step.number} of {there.head} does not start. {part.observed.stuck[step.key]}."
+            return part.unready(Reason.CANNOT_START, message)
         state = "is being run" if part.is_under_way(step.key) else "is to be run"
-        return part.unready(Reason.BATCH_PENDING, f"Batch {step.number} of {there.head} {state}.")
+        return part.pending(Reason.BATCH_PENDING, f"Batch {step.number} of {there.head} {state}.", since_us)
 
     def _isolating(self, number: int) -> Condition:
         """``Ready`` while the file is looked for that ends the process that reads it."""
@@ -166,7 +173,7 @@ class _PipelinePlan:
             part.add_step(CloseBatch(self.name, number, self.accepted.digest, tuple(sorted(set(lookups)))))
         else:
             part.blocked = true("Progressing", Reason.COLLECTING, message)
-        return part.unready(Reason.COLLECTING, message)
+        return part.pending(Reason.COLLECTING, message, batch.opened_us if there.done else None)
 
     def _quiet(self) -> Condition:
         """``Ready`` when no file waits."""

@@ -13,6 +13,7 @@ class Reason(StrEnum):
     BACKING_OFF = "BackingOff"
     BATCH_PENDING = "BatchPending"
     BUILDING = "Building"
+    CANNOT_START = "CannotStart"
     COLLECTING = "Collecting"
     DELETING = "Deleting"
     DRIFT = "Drift"
@@ -53,3 +54,4 @@ class Reason(StrEnum):
     WAITING_FOR_DATA = "WaitingForData"
     WAITING_FOR_FILES = "WaitingForFiles"
     WAITING_FOR_LOOKUP = "WaitingForLookup"
+    WAITING_FOR_TURN = "WaitingForTurn"

@@ -48,6 +48,7 @@ class ObservedPipeline:
     ledger. ``open``: what the next batch would take; ``full``: nothing more fits into it.
     ``source``: why the source cannot be listed. ``files_refused``, ``rows_refused``: what batch ``done`` refused,
     rule to number. ``took_nothing``: whether that batch took no row, and refused some. ``quarantine``: what is open.
+    ``done_us``: when it was committed. ``pending_us``: since when batch ``done + 1`` is to be run; None if none is.
     ``isolation``: which attempt at batch ``done + 1`` is due. ``rebuild``: the one that is under way.
     """
 
@@ -65,6 +66,8 @@ class ObservedPipeline:
     rows_refused: Mapping[str, int] = field(default_factory=dict)
     isolation: Isolation = field(default_factory=Isolation)
     rebuild: RebuildProgress | None = None
+    done_us: int | None = None
+    pending_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +103,17 @@ class Observed:
 
     ``attempts``: key of a step to its failures in a row. ``running`` and ``waiting``: key of a step that somebody
     does already, or is about to but cannot yet, to a sentence about it; such a step is not planned again. Instead of
-    a step's key it may be ``pipeline/<name>`` or ``view/<name>``: all steps of that resource.
+    a step's key it may be ``pipeline/<name>`` or ``view/<name>``: all steps of that resource. ``queued``: key of a step
+    that would be begun if it were its turn, to what says so; it is not planned again either. ``stuck``: those of ``waiting``
+    that wait for longer than is usual, or will until somebody mends something.
     """
 
     resources: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     attempts: Mapping[str, FailureStreak] = field(default_factory=dict)
     running: Mapping[str, str] = field(default_factory=dict)
     waiting: Mapping[str, str] = field(default_factory=dict)
+    queued: Mapping[str, str] = field(default_factory=dict)
+    stuck: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def pipelines(self) -> Mapping[str, ObservedPipeline | FailureStreak]:

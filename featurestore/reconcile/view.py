@@ -234,13 +234,34 @@ class _ViewPlan:
             return false("OnlineSynced", *self.draft.explain(attempt, key))
         return false("OnlineSynced", Reason.PUBLISHING, f"Commit {build.source_version} is to be published.")
 
+    def _is_whole(self) -> bool:
+        """Whether readers find all of some commit, under the accepted definition."""
+        build = self.observed.builds.get(self.shown)
+        served = self.observed.serving
+        return (
+            build is not None
+            and served is not None
+            and (served.digest, served.spec_digest) == (self.shown, self.accepted.digest)
+            and (not self.online or self.observed.published.get(self.shown) is not None)
+        )
+
     def _ready(self, materialized: Condition, synced: Condition, suspended: bool) -> Condition:
-        """True only when offline and online hold the same commit, of the accepted definition."""
+        """True while readers find all of a commit, of the accepted definition, and are not late for the next one."""
         if suspended:
             message = "Suspended: nothing is computed or published. What is there is read."
             return false("Ready", Reason.SUSPENDED, message)
         for condition in (materialized, synced):
             if condition.status != "True":
+                if condition.reason in (Reason.BUILDING, Reason.PUBLISHING):
+                    stuck = [
+                        it for key, it in self.draft.observed.stuck.items() if key.split("/")[1] == self.name
+                    ]
+                    if stuck:
+                        return self.draft.unready(Reason.CANNOT_START, f"{' '.join(stuck)}.")
+                    if self._is_whole():
+                        return self.draft.pending(
+                            Reason(condition.reason), condition.message, self.source.done_us
+                        )
                 keeps = self.serving is not None and self.serving != self.shown
                 what = "history" if self.replaced else "definition"
                 more = f" Readers use the previous {what} meanwhile." if keeps else ""

@@ -136,6 +136,7 @@ def _field(name: str, field: FieldInfo, model: type[Model]) -> dict[str, Any]:
     property_ = described["properties"][field.alias]
     schema = {"description": field.description or "", **_schema(field.annotation, property_, described)}
     if schema.get("type") == "array":
+        schema["items"] = _without_defaults(schema["items"])
         unique = next((it for it in field.metadata if isinstance(it, Unique)), None)
         schema["x-kubernetes-list-type"] = "atomic" if unique is None else "map" if unique.key else "set"
         if unique is not None and unique.key:
@@ -145,6 +146,21 @@ def _field(name: str, field: FieldInfo, model: type[Model]) -> dict[str, Any]:
     if not field.is_required() and field.default not in (None, (), {}) and not _is_choice(field):
         schema["default"] = _default(name, field, model)
     return schema
+
+
+def _without_defaults(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of an item of a list, to which the server adds nothing: ``kubectl apply`` compares lists as a whole, so
+    that what was added would be a change each time that the same file is applied. Defaults are the operator's, and told.
+    """
+    found = {name: value for name, value in schema.items() if name != "default"}
+    if schema.get("default"):
+        found["description"] = f"{schema['description']} Else {schema['default']}."
+    if "properties" in found:
+        found["properties"] = {name: _without_defaults(it) for name, it in found["properties"].items()}
+    for name in ("items", "additionalProperties"):
+        if isinstance(found.get(name), dict):
+            found[name] = _without_defaults(found[name])
+    return found
 
 
 @cache

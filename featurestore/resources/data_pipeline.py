@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -192,7 +192,7 @@ class Resources(Model):
     memory_limit: Bytes | None = Field(
         None, description="Most memory that a Job gets after one was killed for lack of it. Else 4 × memory."
     )
-    rules = (
+    rules: ClassVar[tuple[SpecRule, ...]] = (
         SpecRule(
             message="memoryLimit must not be less than memory",
             holds=lambda it: it.memory_limit is None or it.memory_limit >= it.memory,
@@ -206,6 +206,22 @@ class Resources(Model):
     def most_memory(self) -> int:
         """Bytes that a run may get at most."""
         return self.memory_limit or 4 * self.memory
+
+
+LEAST_MEMORY = 256 * 2**20
+"""A batch of a few rows holds 150 MiB at its peak: Python, Polars and Arrow."""
+
+
+class JobResources(Resources):
+    rules: ClassVar[tuple[SpecRule, ...]] = (
+        *Resources.rules,
+        SpecRule(
+            message="memory must be at least 256Mi, which a batch of a few rows needs",
+            holds=lambda it: it.memory >= LEAST_MEMORY,
+            cel="!has(self.memory) || quantity(string(self.memory)).compareTo(quantity('256Mi')) >= 0",
+            field="memory",
+        ),
+    )
 
 
 class DataPipelineSpec(Model):
@@ -229,7 +245,7 @@ class DataPipelineSpec(Model):
     deduplicate: DatasetDeduplicate | None = Field(
         None, description="Keep one row per key in the whole dataset."
     )
-    resources: Resources = Field(Resources(), description="Bounds of one run.")
+    resources: JobResources = Field(JobResources(), description="Bounds of one run.")
     job: Job = Field(Job(), description="How runs are started in a cluster. Without effect on a laptop.")
     deletion_policy: DeletionPolicy = Field(
         DeletionPolicy.RETAIN,

@@ -66,6 +66,13 @@ class FeatureStorePolicySpec(Model):
         max_length=64,
         description="What the image of a Job's template must begin with. Else, if no policy says so, any image.",
     )
+    max_jobs: int | None = Field(
+        None,
+        ge=1,
+        le=100_000,
+        description="How many Jobs a namespace may have at once; of several policies, the greatest number counts. "
+        "Else as the operator is told (--max-jobs-per-namespace).",
+    )
     description: Description = Field("", description="What it is for.")
 
 

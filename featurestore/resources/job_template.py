@@ -102,7 +102,7 @@ class JobTemplate(Model):
     volume_mounts: Annotated[tuple[VolumeMount, ...], Unique("mount_path")] = Field(
         (), max_length=32, description="Where the volumes are in the container."
     )
-    cpu: Cpu | None = Field(None, description="CPUs that the pod asks for, such as 500m or 2.")
+    cpu: Cpu | None = Field(None, description="CPUs that the pod asks for, such as 500m or 2. Else 500m.")
     rules = (
         SpecRule(
             message="labels that begin with featurestore.dev/, app.kubernetes.io/name and "

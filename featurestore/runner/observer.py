@@ -21,7 +21,7 @@ from featurestore.reconcile.steps import EngineStep
 from featurestore.registry.project import Project
 from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline, FeatureStoreSpec, FeatureView
-from featurestore.resources.data_pipeline import Suspend
+from featurestore.resources.data_pipeline import Resources, Suspend
 from featurestore.retry import FailureStreak
 from featurestore.runner.guard import Limits, laptop_memory
 from featurestore.runner.patience import Patience
@@ -125,6 +125,7 @@ class Observer:
     def limits(self, step: EngineStep) -> Limits:
         """What a step may take that reads no file: as its resource says; for how long, as the pipeline says."""
         subject, name = step.subject
+        resources: Resources
         if subject == "pipeline":
             resources, pipeline = self._desired.pipelines[name].resource.spec.resources, name
         else:

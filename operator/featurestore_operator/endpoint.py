@@ -13,12 +13,25 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 
 Check = Callable[[], str | None]
 """What is wrong, or None."""
+Guard = Callable[[str], HTTPStatus]
+"""OK if a request with this ``Authorization`` may have the answer, else why not."""
 
 
 class Endpoint:
-    """Serves on ``port`` of all addresses; 0 means any free one. ``port`` says which."""
+    """Serves on ``port`` of all addresses; 0 means any free one. ``port`` says which.
 
-    def __init__(self, port: int, healthy: Check, ready: Check, registry: CollectorRegistry) -> None:
+    ``guard``: who may read the metrics; None for everybody.
+    """
+
+    def __init__(
+        self,
+        port: int,
+        healthy: Check,
+        ready: Check,
+        registry: CollectorRegistry,
+        guard: Guard | None = None,
+    ) -> None:
+        self._guard = guard
         self._checks = {"/healthz": healthy, "/readyz": ready}
         self._metrics = make_wsgi_app(registry)
         self._server = make_server("", port, self._answer, _Server, _Quiet)
@@ -35,6 +48,10 @@ class Endpoint:
     def _answer(self, environment: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
         path = environment["PATH_INFO"]
         if path == "/metrics":
+            said = self._guard(environment.get("HTTP_AUTHORIZATION", "")) if self._guard else HTTPStatus.OK
+            if said is not HTTPStatus.OK:
+                start(f"{said.value} {said.phrase}", [("Content-Type", "text/plain")])
+                return [said.description.encode()]
             metrics: Iterable[bytes] = self._metrics(environment, start)
             return metrics
         check = self._checks.get(path)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -95,6 +95,15 @@ class Metrics:
         """A batch of the pipeline, which has begun, is in its dataset."""
         where, more = (key.namespace, key.name), (1, rows, size_bytes, quarantined)
         self._committed[where] = tuple(map(sum, zip(self._committed[where], more, strict=True)))
+
+    def count_queued(self, queued: Callable[[], int]) -> None:
+        """Also tell how many steps wait for their turn."""
+        gauge = Gauge(
+            f"{PREFIX}jobs_queued",
+            "Steps that wait until a Job may be created for them.",
+            registry=self.registry,
+        )
+        gauge.set_function(queued)
 
     def forget(self, key: Key) -> None:
         """The resource was deleted: its series end."""

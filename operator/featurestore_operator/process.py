@@ -20,6 +20,7 @@ from featurestore_operator.informer.informer import Informer
 from featurestore_operator.kube import access
 from featurestore_operator.kube.api import Api
 from featurestore_operator.kube.lease import Lease
+from featurestore_operator.kube.token_access import TokenAccess
 from featurestore_operator.metrics import Metrics
 from featurestore_operator.settings import Settings
 from featurestore_operator.webhook.webhook import Answer, Webhook
@@ -56,7 +57,10 @@ class Process:
         self._handler, answer = build(self.cache, self.api, settings, self._metrics)
         self._webhook = self._reviewing(answer, settings)
         self._metrics.read(self.cache, self.work.depth, lambda: self._lease is None or self._lease.leads)
-        self._endpoint = Endpoint(settings.port, self._unhealthy, self._unready, self._metrics.registry)
+        guard = TokenAccess(self.api, "/metrics").check if settings.metrics_access == "token" else None
+        self._endpoint = Endpoint(
+            settings.port, self._unhealthy, self._unready, self._metrics.registry, guard
+        )
 
     @property
     def port(self) -> int:

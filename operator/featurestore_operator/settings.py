@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 LogFormat = Literal["text", "json"]
+MetricsAccess = Literal["open", "token"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,9 @@ class Settings:
 
     ``port``: of probes and metrics. ``webhook_port``: None serves no webhook. ``grace_s``: time from SIGTERM to the
     end. ``job_image``: of Jobs whose pipeline names none. ``job_service_account``: theirs, which needs no
-    permission. ``redis_image``: of managed servers. ``trust_namespaces``: they may use all that the operator may.
+    permission. ``max_jobs``: that have not ended, of all namespaces. ``max_jobs_per_namespace``: where no policy says
+    how many. ``redis_image``: of managed servers. ``trust_namespaces``: they may use all that the operator may.
+    ``metrics_access``: who may read the metrics.
     """
 
     identity: str
@@ -34,8 +37,11 @@ class Settings:
     grace_s: float = 25.0
     job_image: str = "featurestore-job"
     job_service_account: str = "default"
+    max_jobs: int = 20
+    max_jobs_per_namespace: int = 10
     redis_image: str = "redis:7.4"
     trust_namespaces: bool = False
+    metrics_access: MetricsAccess = "open"
     log_format: LogFormat = "text"
     log_level: str = "INFO"
 
@@ -96,6 +102,15 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
     option("--grace-s", preset.grace_s, type=_seconds, help="time from SIGTERM to the end")
     option("--job-image", preset.job_image, help="image of Jobs whose pipeline names none")
     option("--job-service-account", preset.job_service_account, help="service account of those Jobs")
+    option(
+        "--max-jobs", preset.max_jobs, type=_positive, help="Jobs at once; namespaces take turns beyond that"
+    )
+    option(
+        "--max-jobs-per-namespace",
+        preset.max_jobs_per_namespace,
+        type=_positive,
+        help="Jobs at once of a namespace of which no FeatureStorePolicy says so",
+    )
     option("--redis-image", preset.redis_image, help="image of a managed Redis that names none")
     parser.add_argument(
         "--trust-namespaces",
@@ -103,6 +118,12 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
         default=environment.get("FEATURESTORE_OPERATOR_TRUST_NAMESPACES", "false").lower() == "true",
         help="let every namespace that is served use the operator's own identity, any ServiceAccount and any image, "
         "instead of what a FeatureStorePolicy allows",
+    )
+    option(
+        "--metrics-access",
+        preset.metrics_access,
+        choices=("open", "token"),
+        help="who may read /metrics: everybody, or whose token the API server lets get it",
     )
     option("--log-format", preset.log_format, choices=("text", "json"), help="how lines are written")
     option("--log-level", preset.log_level, choices=("DEBUG", "INFO", "WARNING", "ERROR"), help="least level")

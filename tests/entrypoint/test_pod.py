@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from job_request import batch_job
 
 from featurestore.failure import Failure
+from featurestore.resources.data_pipeline import LEAST_MEMORY
 from featurestore_transforms.entrypoint.pod import termination_message
 
 # A function that is busy in the engine for minutes, without ever coming back to Python.
@@ -48,6 +49,14 @@ def test_a_pod_that_is_told_to_end_ends_at_once_also_in_the_midst_of_a_query_and
     assert site.rows() == 0
     assert site.job(number=1).code == 0
     assert site.rows() == 1
+
+
+def test_a_batch_of_a_few_rows_runs_within_the_least_memory_that_a_pipeline_may_have(site: Any) -> None:
+    site.pipeline(resources={"memory": "256Mi"})
+    ended = site.job(number=site.arrive("1", {"a": 1}))
+    assert ended.result["rowsCommitted"] == 1
+    # With the libraries that it maps, which a container may give back.
+    assert ended.result["peakBytes"] < LEAST_MEMORY
 
 
 def test_what_functions_print_stands_in_the_log_and_never_beside_the_result(site: Any) -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from cluster.binaries import MissingError, built
+from cluster.control_plane import ControlPlane
 from installation import (
     CHART,
     DEPLOY,
@@ -18,8 +20,11 @@ from installation import (
     kustomized,
     rendered_for_kustomize,
     templated,
+    templated_with,
 )
 from unavailable import unavailable
+
+from featurestore_operator.settings import parse
 
 # What a chart says of itself, and the one thing that is said for Helm alone: definitions outlive the release.
 _OF_HELM = ("helm.sh/chart", "app.kubernetes.io/managed-by", "helm.sh/resource-policy")
@@ -106,9 +111,88 @@ def test_helm_finds_nothing_wrong_with_the_chart() -> None:
     assert linted().returncode == 0
 
 
-@pytest.mark.parametrize("wrong", ["scope=All", "replicas=0", "images.operator=", "unheard=of"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *(
+            "scope=All",
+            "replicas=0",
+            "images.operator=",
+            "unheard=of",
+            "jobs.max=0",
+            "webhook.failurePolicy=Never",
+        ),
+        *("metrics.access=Anybody", "log.level=LOUD", "extraEnv[0].value=a", "nodeSelector.pool[0]=a"),
+    ],
+)
 def test_a_value_that_means_nothing_is_refused(wrong: str) -> None:
     assert "values don't meet the specifications" in linted(f"--set={wrong}").stdout
+
+
+def test_each_value_reaches_what_it_is_about(tmp_path: Path) -> None:
+    values = {
+        "images": {"redis": "mirror/redis:8"},
+        "serviceAccount": {"annotations": {"eks.amazonaws.com/role-arn": "arn:x"}},
+        "jobs": {"max": 50, "maxPerNamespace": 5},
+        "webhook": {"failurePolicy": "Fail"},
+        "log": {"format": "text", "level": "DEBUG"},
+        "podLabels": {"azure.workload.identity/use": "true"},
+        "podAnnotations": {"sidecar": "false"},
+        "nodeSelector": {"pool": "system"},
+        "tolerations": [{"key": "system", "operator": "Exists"}],
+        "affinity": {"nodeAffinity": {}},
+        "priorityClassName": "system-cluster-critical",
+        "extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}],
+        "metrics": {"access": "Open"},
+        "networkPolicy": {
+            "metricsFrom": [{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}],
+            "webhookFrom": [{"ipBlock": {"cidr": "10.0.0.1/32"}}],
+        },
+    }
+    (tmp_path / "values.yaml").write_text(yaml.safe_dump(values))
+    try:
+        found = templated_with(tmp_path / "values.yaml")
+    except MissingError as missing:
+        unavailable(missing)
+    account = found["ServiceAccount", NAMESPACE, "featurestore-operator"]
+    assert account["metadata"]["annotations"] == values["serviceAccount"]["annotations"]
+    template = found["Deployment", NAMESPACE, "featurestore-operator"]["spec"]["template"]
+    assert template["metadata"]["labels"].items() >= values["podLabels"].items()
+    assert template["metadata"]["annotations"] == values["podAnnotations"]
+    for name in ("nodeSelector", "tolerations", "affinity", "priorityClassName"):
+        assert template["spec"][name] == values[name]
+    given = {it["name"]: it.get("value", "") for it in template["spec"]["containers"][0]["env"]}
+    settings = parse([], given)
+    assert (settings.max_jobs, settings.max_jobs_per_namespace) == (50, 5)
+    assert (settings.log_format, settings.log_level, settings.redis_image) == (
+        "text",
+        "DEBUG",
+        "mirror/redis:8",
+    )
+    assert settings.metrics_access == "open"
+    assert given["HTTPS_PROXY"] == "http://proxy:3128"
+    (hook,) = found["ValidatingWebhookConfiguration", "", "featurestore-operator"]["webhooks"]
+    assert hook["failurePolicy"] == "Fail"
+    rules = found["NetworkPolicy", NAMESPACE, "featurestore-operator"]["spec"]["ingress"]
+    assert [it["from"] for it in rules] == list(values["networkPolicy"].values())
+    # What the operator does not ask for any more it is not granted either.
+    role = found["ClusterRole", "", "featurestore-operator-cluster"]
+    assert "tokenreviews" not in str(role)
+
+
+def test_the_notes_say_how_to_go_on(control_plane: ControlPlane) -> None:
+    done = subprocess.run(
+        [
+            *(built("helm"), "install", "featurestore", CHART, "--dry-run=client", "--take-ownership"),
+            *(f"--namespace={NAMESPACE}", f"--kubeconfig={control_plane.kubeconfig}"),
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    notes = done.stdout[done.stdout.index("NOTES:") :]
+    assert f"kubectl rollout status -n {NAMESPACE} deployment/featurestore-operator" in notes
+    assert "--clusterrole=featurestore-metrics" in notes
 
 
 def linted(*arguments: str) -> subprocess.CompletedProcess[str]:

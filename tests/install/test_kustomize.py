@@ -146,8 +146,9 @@ def test_every_variable_of_the_deployment_is_an_option_of_the_operator(
     defaults = asdict(parse([], {}))
     changed = {name for name, value in asdict(settings).items() if value != defaults[name]}
     options = {name.removeprefix("FEATURESTORE_OPERATOR_").lower() for name in given}
-    # A port that is the default is said all the same: probes and the Service go there.
-    assert {name.replace("namespace", "namespaces") for name in options} == changed | {"port"}
+    # What is the default is said all the same of a port, to which probes and the Service go, and of what Helm sets.
+    said = {"port", "max_jobs", "max_jobs_per_namespace"}
+    assert {"namespaces" if name == "namespace" else name for name in options} == changed | said
     ports = {it["name"]: it["containerPort"] for it in container["ports"]}
     wanted = {"http": settings.port, "webhook": settings.webhook_port}
     assert ports == {name: port for name, port in wanted.items() if port}
@@ -200,7 +201,7 @@ def test_the_overlay_in_the_documentation_sets_both_images(tmp_path: Path) -> No
 
 def test_the_documentation_names_every_permission() -> None:
     table = INSTALL[INSTALL.index("## Permissions") : INSTALL.index("It cannot list")]
-    of_people = ("featurestore-view", "featurestore-edit", "featurestore-admin")
+    of_people = ("featurestore-view", "featurestore-edit", "featurestore-admin", "featurestore-metrics")
     everything = yaml.safe_load_all((DEPLOY / "operator.yaml").read_text())
     roles = [it for it in everything if "rules" in it and it["metadata"]["name"] not in of_people]
     assert roles

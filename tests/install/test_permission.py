@@ -73,7 +73,7 @@ def test_a_wildcard_is_no_permission_that_can_be_checked() -> None:
         granted([{"apiGroups": ["*"], "resources": ["jobs"], "verbs": ["get"]}])
 
 
-OF_PEOPLE = ("featurestore-view", "featurestore-edit", "featurestore-admin")
+OF_PEOPLE = ("featurestore-view", "featurestore-edit", "featurestore-admin", "featurestore-metrics")
 
 
 def installed() -> set[Cell]:

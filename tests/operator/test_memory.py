@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from featurestore.resources.data_pipeline import Resources
-from featurestore_operator.jobs.memory import FLOOR_BYTES, Learned, memory
+from featurestore.resources.data_pipeline import LEAST_MEMORY, Resources
+from featurestore_operator.jobs.memory import Learned, memory
 
 GIB = 2**30
 TWO_TO_EIGHT = Resources.model_validate({"memory": "2Gi", "memoryLimit": "8Gi"})
@@ -32,7 +32,7 @@ def test_a_larger_batch_reserves_more_than_the_last_one_needed_but_never_above_t
 
 
 def test_each_oom_kill_doubles_the_memory_up_to_the_limit_and_reserves_all_of_it() -> None:
-    asked = [memory(TWO_TO_EIGHT, Learned(10**6, FLOOR_BYTES), 10**6, killed) for killed in (1, 2, 3, 60)]
+    asked = [memory(TWO_TO_EIGHT, Learned(10**6, LEAST_MEMORY), 10**6, killed) for killed in (1, 2, 3, 60)]
     assert [it.limit_bytes // GIB for it in asked] == [4, 8, 8, 8]
     assert [it.request_bytes for it in asked] == [it.limit_bytes for it in asked]
 

@@ -67,6 +67,8 @@ class World:
     attempts: dict[str, FailureStreak] = field(default_factory=dict)
     running: dict[str, str] = field(default_factory=dict)
     waiting: dict[str, str] = field(default_factory=dict)
+    queued: dict[str, str] = field(default_factory=dict)
+    stuck: dict[str, str] = field(default_factory=dict)
     known: dict[str, FeatureView] = field(default_factory=dict)
     done: list[Step] = field(default_factory=list)
 
@@ -98,7 +100,12 @@ class World:
     @property
     def observed(self) -> Observed:
         return Observed(
-            {"pipelines": self.ledgers, "views": self.shown}, self.attempts, self.running, self.waiting
+            {"pipelines": self.ledgers, "views": self.shown},
+            self.attempts,
+            self.running,
+            self.waiting,
+            self.queued,
+            self.stuck,
         )
 
     def wanted(self, name: str) -> str:

@@ -57,6 +57,15 @@ def templated(*settings: str) -> Objects:
     return objects(printed(_template(*(f"--set={it}" for it in settings))))
 
 
+def templated_with(values: Path) -> Objects:
+    """Objects of ``helm template`` with a file of values.
+
+    Raises:
+        MissingError: Helm was not built.
+    """
+    return objects(printed(_template(f"--values={values}")))
+
+
 def _template(*options: str) -> list[object]:
     """The command that renders the chart for the version of Kubernetes of the tests."""
     kubernetes = f"--kube-version={version('k8s.io/kubernetes')}"

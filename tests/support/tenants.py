@@ -53,9 +53,11 @@ class Tenants:
         found["metadata"]["annotations"] = annotations
         self._apply(found)
 
-    def pipeline(self, namespace: str, uri: str, template: Object | None = None, **spec: Any) -> None:
-        """The namespace's pipeline ``p``, of the files at this place."""
-        found = manifest.pipeline(namespace, "p")
+    def pipeline(
+        self, namespace: str, uri: str, template: Object | None = None, name: str = "p", **spec: Any
+    ) -> None:
+        """A pipeline of the namespace, of the files at this place."""
+        found = manifest.pipeline(namespace, name)
         found["spec"] |= {
             "source": {"uri": uri, "format": "Parquet"},
             "job": {"template": template or {}},
@@ -75,9 +77,9 @@ class Tenants:
         """That policy holds no more."""
         self.api.delete(FEATURE_STORE_POLICY, "", name)
 
-    def looked_at(self, namespace: str, kind: str = "FeatureStore") -> Object:
-        """Status of the namespace's store or pipeline after the controller looked: condition types to conditions."""
-        name = "default" if kind == "FeatureStore" else "p"
+    def looked_at(self, namespace: str, kind: str = "FeatureStore", pipeline: str = "p") -> Object:
+        """Status of the namespace's store or of a pipeline after the controller looked: condition types to conditions."""
+        name = "default" if kind == "FeatureStore" else pipeline
         for _ in range(LOOKS):
             self._look(Key(kind, namespace, name))
         status = self.api.get(OURS[kind], namespace, name).get("status") or {}

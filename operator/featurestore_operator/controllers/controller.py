@@ -6,6 +6,7 @@ work, and nothing else.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -26,6 +27,7 @@ from featurestore_operator.controllers.stores import StoreController
 from featurestore_operator.controllers.views import Views
 from featurestore_operator.informer.cache import Cache
 from featurestore_operator.jobs.launcher import Launcher
+from featurestore_operator.jobs.turns import AGAIN_US, Turns
 from featurestore_operator.kube.api import Api
 from featurestore_operator.kube.api_resources import OURS
 from featurestore_operator.kube.object_key import Key
@@ -51,14 +53,16 @@ class Controller:
         self._status_writer = StatusWriter(api, clock, settings.identity)
         policies = Policies(api, settings, clock)
         self._stores = Stores(cache, api, policies, settings, clock)
-        launcher = Launcher(cache, api, policies, metrics, clock)
+        self._turns = Turns(cache, settings.max_jobs, clock)
+        metrics.count_queued(lambda: self._turns.waiting)
+        launcher = Launcher(
+            cache, api, policies, self._turns, settings.max_jobs_per_namespace, metrics, clock
+        )
         self._pipelines = Pipelines(self._stores, policies, launcher, metrics, clock)
-        self._looks: dict[str, Look] = {
-            "DataPipeline": self._pipelines.look,
-            "FeatureView": Views(self._pipelines, launcher, clock).look,
-        }
+        views = Views(self._pipelines, launcher, clock)
+        self._looks: dict[str, Look] = {"DataPipeline": self._pipelines.look, "FeatureView": views.look}
         self._store_controller = StoreController(
-            cache, api, self._stores, settings, self._status_writer, clock
+            cache, api, self._stores, settings, self._status_writer, clock, views.ask_online_again
         )
         self._deletion = Deletion(api, self._status_writer)
         self._failed_looks: dict[Key, FailureStreak] = {}
@@ -78,7 +82,12 @@ class Controller:
             self._stores.forget(key.namespace)
             next_us = self._look_failed(key, obj, error)
         else:
-            self._failed_looks.pop(key, None)
+            if self._failed_looks.pop(key, None) is not None:
+                self._wake_failed(key.namespace)
+        finally:
+            waits = self._turns.looked(key)
+        if waits:
+            next_us = min(next_us or sys.maxsize, self._clock() + AGAIN_US)
         return None if next_us is None else self._wait_s(next_us)
 
     def review(self, request: Mapping[str, Any]) -> Review:
@@ -171,6 +180,12 @@ class Controller:
                 # They heard of it when the object went, and may have looked while it was still accepted.
                 for reader in self._cache.readers(key):
                     self._cache.wake(reader)
+
+    def _wake_failed(self, namespace: str) -> None:
+        """Storage answers again: whoever it did not answer either need not wait for its next attempt."""
+        for key in list(self._failed_looks):
+            if key.namespace == namespace:
+                self._cache.wake(key)
 
     def _is_gone(self, key: Key) -> bool:
         """Whether the API server confirms that it is gone: an old list must not take a view from its readers."""

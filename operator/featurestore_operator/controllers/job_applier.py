@@ -26,6 +26,7 @@ from featurestore_operator.jobs.attempts import JobAttempts
 from featurestore_operator.jobs.job_manifest import Owner
 from featurestore_operator.jobs.launcher import Launcher
 from featurestore_operator.jobs.memory import Learned
+from featurestore_operator.jobs.turns import Queued
 from featurestore_operator.namespaces.open_store import OpenStore
 
 
@@ -34,7 +35,8 @@ class JobApplier:
 
     ``jobs``: of the resource. ``pipeline``: whose Jobs they are; it is read when one is started, None if there is no
     such pipeline. ``running``: key of a step to what its Job does; a Job that is started is added. ``attempts``: key
-    of a step to its failures in a row, with those that are met here. ``backlog``: None while nothing is taken.
+    of a step to its failures in a row, with those that are met here. ``queued``: key of a step to the sentence that
+    says after whom it comes. ``backlog``: None while nothing is taken.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class JobApplier:
         self._ledger, self._backlog, self._learned = ledger, backlog, learned
         self.running = dict(running)
         self.attempts = jobs.attempts
+        self.queued: dict[str, str] = {}
 
     def close(self, step: CloseBatch) -> bool:
         """False also if another operator was first, which is just as good."""
@@ -124,7 +127,7 @@ class JobApplier:
         """
         if self._pipeline is None:
             return False
-        begun: str | FailureStreak
+        begun: str | Queued | FailureStreak
         due = self._jobs.due(work, self._now_us)
         if isinstance(due, FailureStreak):
             begun = due
@@ -135,6 +138,8 @@ class JobApplier:
             )
         if isinstance(begun, FailureStreak):
             self.attempts[work.key] = begun
+        elif isinstance(begun, Queued):
+            self.queued[work.key] = begun.sentence
         else:
             self.running[work.key] = begun
         return True

@@ -34,17 +34,17 @@ from featurestore_operator.controllers.pipeline_rebuild import (
     request_of,
     under_way,
 )
-from featurestore_operator.controllers.rebuild_request import requested
+from featurestore_operator.controllers.rebuild_request import REFRESH, requested
 from featurestore_operator.controllers.status_fields import facts_of, time_of
-from featurestore_operator.jobs.attempts import JobAttempts
-from featurestore_operator.jobs.job_manifest import BATCH, REBUILD_LABEL, Owner
+from featurestore_operator.jobs.attempts import JobAttempts, is_stuck
+from featurestore_operator.jobs.job_manifest import BATCH, REBUILD_LABEL, RETRY, Owner
 from featurestore_operator.jobs.job_outcome import Failed, Running, batch_of, crash_trial, turn_of
 from featurestore_operator.jobs.launcher import Launcher
 from featurestore_operator.jobs.memory import Learned
 from featurestore_operator.kube.object_key import Key
 from featurestore_operator.metrics import Metrics
 from featurestore_operator.namespaces.open_store import SECRET_US, OpenStore, Stores
-from featurestore_operator.policies.permissions import NotAllowed, Policies
+from featurestore_operator.policies.permissions import NotAllowed, Permissions, Policies
 
 _ROUNDS = 4
 """A closed batch runs at once; a fixed point is reached long before this."""
@@ -69,6 +69,8 @@ class Seen:
     observed: ObservedPipeline | None = None
     result: BatchResult | None = None
     refused: RefusedRebuild | None = None
+    asked: tuple[str, str] | None = None
+    permissions: Permissions | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,8 @@ class Pipelines:
         seen = self._seen.get((namespace, name))
         if seen is None or seen.backlog is None:
             return None
+        if seen.permissions is not None and not self._policies.are_current(seen.permissions):
+            return None
         backlog = seen.backlog.backlog
         return backlog.next_us if backlog.rests(self._clock()) else None
 
@@ -137,8 +141,9 @@ class Pipelines:
         """
         namespace, name = found["metadata"]["namespace"], found["metadata"]["name"]
         seen = self._open(namespace, name, store)
+        seen.permissions = self._policies.of(namespace)
         works = [it for it in jobs if {BATCH, REBUILD_LABEL} & it["metadata"]["labels"].keys()]
-        records = self._launcher.records(namespace, works)
+        records = self._launcher.records(namespace, works, requested(found, RETRY))
         records = self._launcher.withdraw(namespace, records, accepted.digest)
         self._record_crashes(seen.ledger, records, accepted)
         record_crash(seen.ledger, records, accepted.resource.spec.resources.most_memory)
@@ -150,7 +155,11 @@ class Pipelines:
             return _cannot_list(found, Reason.SECRET_MISSING, str(error), now_us)
         except NotAllowed as error:
             return _cannot_list(found, Reason.NOT_ALLOWED, str(error), now_us)
+        asked = requested(found, REFRESH), requested(found, RETRY)
         if backlog is not None:
+            if seen.asked not in (None, asked):
+                backlog.refresh()
+            seen.asked = asked
             backlog.look(now_us)
             seen.refused = begin_rebuild(
                 seen.ledger, backlog.source, request_of(found, accepted.digest), seen.refused, now_us
@@ -168,6 +177,8 @@ class Pipelines:
             learned=learned(found),
         )
         waiting = _under_way(records, accepted, seen.ledger, waiting=True)
+        of_stuck = JobAttempts(it for it in records.all if is_stuck(it.outcome))
+        stuck = _under_way(of_stuck, accepted, seen.ledger, waiting=True)
 
         def observe() -> Observed:
             result = seen.ledger.last_result(seen.result)
@@ -179,7 +190,14 @@ class Pipelines:
             said = under_way(records, step, observed.rebuild.rebuild if observed.rebuild else None)
             if step is not None and said:
                 running[step.key] = said
-            return Observed({"pipelines": {**looked_up, name: observed}}, applier.attempts, running, waiting)
+            return Observed(
+                {"pipelines": {**looked_up, name: observed}},
+                applier.attempts,
+                running,
+                waiting,
+                applier.queued,
+                stuck,
+            )
 
         plan = converge(Desired({"pipelines": {name: accepted}}), observe, applier, lambda: now_us, _ROUNDS)
         observed = seen.observed
@@ -209,7 +227,18 @@ class Pipelines:
             {**facts, "rebuild": rebuild},
             plan.failing.get(f"pipelines/{name}"),
             min(looks, default=None),
-            rests=not any((plan.steps, plan.failing, applier.running, waiting, plan.wake_us, due, again_us)),
+            rests=not any(
+                (
+                    plan.steps,
+                    plan.failing,
+                    applier.running,
+                    applier.queued,
+                    waiting,
+                    plan.wake_us,
+                    due,
+                    again_us,
+                )
+            ),
         )
 
     def _record_crashes(self, ledger: Ledger, records: JobAttempts, accepted: Accepted[DataPipeline]) -> None:

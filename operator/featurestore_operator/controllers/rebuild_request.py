@@ -1,4 +1,4 @@
-"""What an annotation asks for: to run history again, once for each new value.
+"""What annotations ask for, once for each new value: to run history again, to try again what failed, to list the source.
 
 Annotations, unlike fields of a spec, say what is to be done once and not how something is to be: a GitOps tool that
 applies the same value for ever asks for nothing more.
@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 REBUILD = "featurestore.dev/rebuild"
+REFRESH = "featurestore.dev/refresh"
 
 
-def requested(found: dict[str, Any]) -> str:
+def requested(found: dict[str, Any], annotation: str = REBUILD) -> str:
     """The value of the annotation; "" if there is none.
 
     >>> requested({"metadata": {"annotations": {"featurestore.dev/rebuild": "2026-02-01"}}})
     '2026-02-01'
     """
-    return str(found["metadata"].get("annotations", {}).get(REBUILD, ""))
+    return str(found["metadata"].get("annotations", {}).get(annotation, ""))

@@ -17,6 +17,7 @@ from featurestore_operator.kube.event import event
 _CALM = frozenset(
     {
         *(Reason.WAITING_FOR_FILES, Reason.COLLECTING, Reason.BATCH_PENDING, Reason.SUSPENDED),
+        Reason.WAITING_FOR_TURN,
         *(Reason.WAITING_FOR_DATA, Reason.BUILDING, Reason.NOT_BUILT, Reason.PUBLISHING, Reason.PROMOTING),
     }
 )
@@ -53,7 +54,8 @@ class StatusWriter:
         except NotFound:
             return  # It was deleted meanwhile.
         was, now = ready(before), ready(after)
-        if was[:2] != now[:2]:
+        # What becomes due and is done is no news while what is read is whole.
+        if was[0] != now[0] or (now[0] != "True" and was[1] != now[1]):
             self._announce(obj, now)
 
     def write_unknown(

@@ -19,6 +19,7 @@ from featurestore.reconcile.conditions import Condition, false, true
 from featurestore.reconcile.reasons import Reason
 from featurestore.resources import FeatureStore
 from featurestore.resources.kinds import API_VERSION, KINDS
+from featurestore.resources.quantity import parse_bytes
 from featurestore.timestamps import SECOND_US
 from featurestore_operator.controllers.status_writer import StatusWriter
 from featurestore_operator.informer.cache import Cache
@@ -53,7 +54,7 @@ _BESIDE = {
 
 
 class StoreController:
-    """``clock``: UTC microseconds now."""
+    """``clock``: UTC microseconds now. ``answers_again``: is told the namespace whose online store was away and answers."""
 
     def __init__(
         self,
@@ -63,7 +64,10 @@ class StoreController:
         settings: Settings,
         status_writer: StatusWriter,
         clock: Callable[[], int],
+        answers_again: Callable[[str], None],
     ) -> None:
+        self._answers_again = answers_again
+        self._away: set[Key] = set()
         self._cache, self._api, self._stores = cache, api, stores
         self._settings, self._status_writer, self._clock = settings, status_writer, clock
         self._servers: dict[Key, str] = {}
@@ -138,11 +142,7 @@ class StoreController:
             resource = _BESIDE[manifest["kind"]]
             existing = self._there(resource, manifest)
             applied = digest(manifest)
-            if (
-                existing is None
-                or _applied(existing) != applied
-                or existing.get("data") != manifest.get("data")
-            ):
+            if existing is None or _applied(existing) != applied or not holds(existing, manifest):
                 metadata = {**manifest["metadata"], "annotations": {APPLIED: applied}}
                 self._api.apply(resource, {**manifest, "metadata": metadata})
 
@@ -154,13 +154,18 @@ class StoreController:
             return None
 
     def _online(self, key: Key, store: OpenStore) -> Condition:
-        """Whether the online store answers. If it is not the same as before, all views are looked at again."""
+        """Whether the online store answers. If it was away, or is not the same as before, all views are looked at again."""
         try:
             server = store.index.instance_id()
         except StorageError as error:
+            self._away.add(key)
             return false("OnlineReachable", Reason.ONLINE_UNAVAILABLE, sentence(as_failure(error)))
-        if self._servers.get(key) != server:
-            if key in self._servers:
+        again = key in self._away
+        if again:
+            self._away.discard(key)
+            self._answers_again(key.namespace)
+        if again or self._servers.get(key) != server:
+            if again or key in self._servers:
                 for view in self._cache.names("FeatureView", key.namespace):
                     self._cache.wake(Key("FeatureView", key.namespace, view))
             self._servers[key] = server
@@ -173,6 +178,30 @@ class StoreController:
                 existing = self._cache.names(kind.name, namespace)
                 for name in sorted(set(store.storage.names(f"registry/{kind.folder}")) - {*existing}):
                     self._cache.wake(Key(kind.name, namespace, name))
+
+
+def holds(existing: Any, wanted: Any) -> bool:
+    """Whether an object has all that is wanted of it, besides what the server or others add.
+
+    >>> holds({"a": {"b": "2Ki", "c": 1}, "d": [2]}, {"a": {"b": "2048"}}), holds({"a": [1, 2]}, {"a": [1]})
+    (True, False)
+    """
+    if isinstance(wanted, dict):
+        return isinstance(existing, dict) and all(
+            holds(existing.get(name), value) for name, value in wanted.items() if value not in ({}, [], None)
+        )
+    if isinstance(wanted, list):
+        return (
+            isinstance(existing, list) and len(existing) == len(wanted) and all(map(holds, existing, wanted))
+        )
+    return bool(existing == wanted) or _quantity(existing) == _quantity(wanted) is not None
+
+
+def _quantity(value: Any) -> int | None:
+    """The number that a quantity stands for, which the server may write in another way."""
+    with suppress(ValueError):
+        return parse_bytes(value)
+    return None
 
 
 def owner(obj: dict[str, Any]) -> dict[str, Any]:

@@ -18,19 +18,22 @@ from featurestore.reconcile.state import Desired, Observed, ObservedPipeline, Ob
 from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline, FeatureView
 from featurestore.retry import FailureStreak
+from featurestore.timestamps import SECOND_US
 from featurestore.views.rebuilds import request_rebuild
 from featurestore_operator.controllers.job_applier import JobApplier
 from featurestore_operator.controllers.pipelines import Pipelines, ReconcileResult
 from featurestore_operator.controllers.rebuild_request import requested
 from featurestore_operator.controllers.status_fields import time_of
 from featurestore_operator.jobs.attempts import JobAttempts
-from featurestore_operator.jobs.job_manifest import BATCH, Owner
+from featurestore_operator.jobs.job_manifest import BATCH, RETRY, Owner
 from featurestore_operator.jobs.job_outcome import Running
 from featurestore_operator.jobs.launcher import Launcher
 from featurestore_operator.kube.api_resources import VIEW_LABEL
 from featurestore_operator.namespaces.open_store import OpenStore
 
 _ROUNDS = 4
+_LATE_US = 60 * SECOND_US
+"""How often a view is looked at while a Job is under way for it."""
 
 
 class Views:
@@ -58,7 +61,7 @@ class Views:
         source = accepted.resource.spec.source.pipeline
         spec = store.registry.accepted_digest(DataPipeline, source)
         own = [it for it in jobs if it["metadata"]["labels"].get(VIEW_LABEL) == name]
-        records = self._launcher.records(namespace, own)
+        records = self._launcher.records(namespace, own, requested(found, RETRY))
         batches = self._launcher.records(namespace, [it for it in jobs if BATCH in it["metadata"]["labels"]])
         if spec is not None:
             records = self._launcher.withdraw(namespace, records, spec)
@@ -85,7 +88,12 @@ class Views:
             view = self._observed(store, accepted, sources.get(source))
             views = {name: view} if view else {}
             observed = Observed(
-                {"pipelines": sources, "views": views}, applier.attempts, applier.running, records.waiting
+                {"pipelines": sources, "views": views},
+                applier.attempts,
+                applier.running,
+                records.waiting,
+                applier.queued,
+                records.stuck,
             )
             if not reconcile(desired, observed, now_us).steps:
                 return observed
@@ -94,13 +102,19 @@ class Views:
             return replace(observed, running={**covering, **applier.running}) if covering else observed
 
         plan = converge(desired, observe, applier, lambda: now_us, _ROUNDS)
+        # Whether what is under way is late, no change of an object tells.
+        again_us = now_us + _LATE_US if applier.running or records.waiting else None
         self._launcher.settle(namespace, records, applier.attempts if plan.failing else ())
         return ReconcileResult(
             plan.views[name],
             _facts(accepted, sources.get(source), view),
             plan.failing.get(f"views/{name}"),
-            plan.wake_us,
+            min((us for us in (plan.wake_us, again_us) if us is not None), default=None),
         )
+
+    def ask_online_again(self, namespace: str) -> None:
+        """The online store answers again: do not wait any longer before it is asked."""
+        self._unreachable.pop(namespace, None)
 
     def _observed(
         self,

@@ -55,6 +55,7 @@ class _Entry(NamedTuple):
     beyond_status: int
     groups: tuple[Place, ...]
     standing: StatusSummary | None
+    busy: bool
 
 
 class Cache:
@@ -70,6 +71,8 @@ class Cache:
         self._entries: dict[Place, _Entry] = {}
         # Group, such as the jobs of one pipeline, to the names in it. A dict and not a set: in order of arrival.
         self._groups: defaultdict[Place, dict[str, None]] = defaultdict(dict)
+        self._busy: defaultdict[str, dict[str, None]] = defaultdict(dict)
+        self._when_a_job_ends: list[Callable[[], None]] = []
         self._synced = threading.Event()
 
     @property
@@ -108,6 +111,23 @@ class Cache:
         """The Jobs of a pipeline or of a view, from the oldest to the newest."""
         group = ("jobs-of-pipeline", pipeline) if pipeline is not None else ("jobs-of-view", view or "")
         return sorted(self._members("Job", (group[0], namespace, group[1])), key=_age)
+
+    def jobs_under_way(self) -> dict[str, int]:
+        """Namespace to the number of its Jobs that may have a pod: they have not ended, and no queue holds them."""
+        with self._lock:
+            return {namespace: len(names) for namespace, names in self._busy.items()}
+
+    def busy(self, namespace: str) -> list[Object]:
+        """Those Jobs of a namespace."""
+        with self._lock:
+            contents = [
+                self._entries["Job", namespace, name].content for name in self._busy.get(namespace, ())
+            ]
+        return list(map(_unpack, contents))
+
+    def when_a_job_ends(self, call: Callable[[], None]) -> None:
+        """Call this whenever a Job has ended, is gone, or is held by a queue."""
+        self._when_a_job_ends.append(call)
 
     def pods(self, namespace: str, job: str) -> list[Object]:
         """The Pods of a Job, from the oldest to the newest."""
@@ -168,8 +188,11 @@ class Cache:
             self._entries[place] = entry
             for group in entry.groups:
                 self._groups[group][place[2]] = None
+            if entry.busy:
+                self._busy[place[1]][place[2]] = None
         before = _unpack(old.content) if old and old.beyond_status == entry.beyond_status else None
         self._tell(resource, item, before)
+        self._tell_end(old, entry)
 
     def drop(self, resource: ApiResource, namespace: str, name: str, uid: str) -> None:
         """Remove the object with that uid."""
@@ -180,6 +203,12 @@ class Cache:
                 return
             self._remove(place)
         self._tell(resource, _unpack(entry.content), None, gone=True)
+        self._tell_end(entry, None)
+
+    def _tell_end(self, before: _Entry | None, now: _Entry | None) -> None:
+        if before is not None and before.busy and not (now is not None and now.busy):
+            for call in self._when_a_job_ends:
+                call()
 
     def _tell(
         self, resource: ApiResource, item: Object, before: Object | None, *, gone: bool = False
@@ -219,6 +248,11 @@ class Cache:
         entry = self._entries.pop(place, None)
         if entry is None:
             return
+        if entry.busy:
+            names = self._busy[place[1]]
+            del names[place[2]]
+            if not names:
+                del self._busy[place[1]]
         for group in entry.groups:
             members = self._groups[group]
             members.pop(place[2], None)
@@ -259,6 +293,7 @@ def _entry(resource: ApiResource, item: Object) -> _Entry:
         hash(beyond_status),
         tuple(_groups(resource, item)),
         StatusSummary.of(item) if resource.kind in KINDS else None,
+        resource is JOB and not _ended(item) and not item["spec"].get("suspend"),
     )
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+from typing import Any, TypeGuard
 
 from featurestore.reconcile.steps import EngineStep
 from featurestore.resources.kinds import KINDS
 from featurestore.retry import FailureStreak
-from featurestore_operator.jobs.job_manifest import WORK, work_digest
+from featurestore_operator.jobs.job_manifest import RETRY, WORK, work_digest
 from featurestore_operator.jobs.job_outcome import (
     Failed,
     JobOutcome,
@@ -25,10 +25,13 @@ from featurestore_operator.kube.object_key import Key
 
 @dataclass(frozen=True, slots=True)
 class NextAttempt:
-    """The work may be tried now, as attempt ``number`` after ``killed`` OOM kills in a row."""
+    """The work may be tried now, as attempt ``number`` after ``killed`` OOM kills in a row. ``retry``: the last request
+    for one.
+    """
 
     number: int
     killed: int
+    retry: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +83,23 @@ class JobAttempt:
         return str(self.job["metadata"].get("creationTimestamp", "")), attempt_of(self.job)
 
 
-class JobAttempts:
-    """``records``: of all Jobs of a resource."""
+def is_stuck(outcome: JobOutcome) -> TypeGuard[Running]:
+    """Whether a Job waits for longer than is usual, or until somebody mends something."""
+    return isinstance(outcome, Running) and (outcome.stuck or outcome.late)
 
-    def __init__(self, records: Iterable[JobAttempt]) -> None:
+
+class JobAttempts:
+    """``records``: of all Jobs of a resource. ``retry``: what its annotation asks for; what failed before is due then."""
+
+    def __init__(self, records: Iterable[JobAttempt], retry: str = "") -> None:
+        self._retry = retry
         self.all = sorted(records, key=lambda record: record.order)
 
     @property
     def attempts(self) -> dict[str, FailureStreak]:
         """Step key to its failures in a row."""
         return {
-            step: record.outcome.attempt
+            step: self._streak(record.job, record.outcome)
             for step, record in self._newest().items()
             if isinstance(record.outcome, Failed)
         }
@@ -105,23 +114,38 @@ class JobAttempts:
         """Step key to the sentence that says what its Job waits for."""
         return self._under_way(waiting=True)
 
+    @property
+    def stuck(self) -> dict[str, str]:
+        """Those of ``waiting`` that wait for longer than is usual, or until somebody mends something."""
+        return {record.step: record.outcome.sentence for record in self.all if is_stuck(record.outcome)}
+
+    def without(self, left_out: Collection[JobAttempt]) -> JobAttempts:
+        """The others."""
+        return JobAttempts((it for it in self.all if it not in left_out), self._retry)
+
     def due(self, work: EngineStep, now_us: int) -> NextAttempt | FailureStreak:
         """The next attempt at work that no Job does now; or the failure after which it is not due yet."""
         named = work_digest(work)
         exact = [record for record in self.all if annotation(record.job, WORK) == named]
         last = exact[-1] if exact else self._newest().get(work.key)
         if last is None:
-            return NextAttempt(1, 0)
+            return NextAttempt(1, 0, self._retry)
         failed = last.outcome
         if isinstance(failed, Succeeded):
             if not exact:
-                return NextAttempt(1, 0)
+                return NextAttempt(1, 0, self._retry)
             failed = lost(last.job, now_us)
         if not isinstance(failed, Failed):
-            return NextAttempt(attempt_of(last.job), 0)
-        if failed.attempt.next_us > now_us:
+            return NextAttempt(attempt_of(last.job), 0, self._retry)
+        if self._streak(last.job, failed).next_us > now_us:
             return failed.attempt
-        return NextAttempt(failed.attempt.count + 1, failed.killed)
+        return NextAttempt(failed.attempt.count + 1, failed.killed, self._retry)
+
+    def _streak(self, job: dict[str, Any], failed: Failed) -> FailureStreak:
+        """The failures in a row; as of old if another attempt was asked for after them."""
+        if self._retry and annotation(job, RETRY) != self._retry:
+            return replace(failed.attempt, last_us=0)
+        return failed.attempt
 
     def settled(self, planned: Iterable[str]) -> list[JobAttempt]:
         """Jobs that are over and no longer needed: all but the last failed one of each planned step."""

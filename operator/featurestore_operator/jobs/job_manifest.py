@@ -29,21 +29,26 @@ SPEC = "featurestore.dev/spec"
 TURN = "featurestore.dev/turn"
 """Which attempt at its batch, or a part of it, the Job makes."""
 ATTEMPT, KILLED = "featurestore.dev/attempt", "featurestore.dev/oom-kills"
+RETRY = "featurestore.dev/retry"
+"""Which request of the resource for another attempt the Job has met."""
 QUEUE = "kueue.x-k8s.io/queue-name"
 PERMANENT = (2, 3, 5)
 """Exit codes after which the same attempt cannot help; see ``featurestore.errors``."""
 CONTAINER = "job"
+CPU = "500m"
+"""What a Job requests whose template says nothing: a small batch keeps one processor busy, and fits on a small node."""
 START_S = 60
 """How long a pod may take to find its node and its image, on top of the time for its work."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """``number``: 1, 2, 3 …; ``killed``: OOM kills of this step in a row before it."""
+    """``number``: 1, 2, 3 …; ``killed``: OOM kills of this step in a row before it. ``retry``: the last request for one."""
 
     number: int
     killed: int
     memory: MemoryRequest
+    retry: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,7 @@ def job(
                 **({TURN: str(work.turn)} if isinstance(work, RunBatch | RunPiece) else {}),
                 ATTEMPT: str(attempt.number),
                 KILLED: str(attempt.killed),
+                **({RETRY: attempt.retry} if attempt.retry else {}),
             },
             "ownerReferences": [
                 {
@@ -217,7 +223,7 @@ def _pod(
                 "resources": {
                     "requests": {
                         "memory": str(attempt.memory.request_bytes),
-                        **({"cpu": extras["cpu"]} if "cpu" in extras else {}),
+                        "cpu": extras.get("cpu", CPU),
                     },
                     "limits": {"memory": str(attempt.memory.limit_bytes)},
                 },

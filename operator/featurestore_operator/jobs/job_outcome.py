@@ -18,18 +18,28 @@ from featurestore.arrivals.isolation import Isolation, Trial
 from featurestore.failure import Failure
 from featurestore.humanize import count, size
 from featurestore.retry import FailureStreak
-from featurestore.timestamps import parse_us
+from featurestore.timestamps import SECOND_US, parse_us
 from featurestore_operator.jobs.job_manifest import ATTEMPT, BATCH, CONTAINER, KILLED, STEP, TURN
 
 _OUT_OF_MEMORY = "OOMKilled"
+NO_NODE_US = 60 * SECOND_US
+"""How long a cluster may take to find or make a node, before that is a fault."""
+NO_START_US = 180 * SECOND_US
+"""How long a node may take to start a container: an image of a gigabyte takes a minute or two."""
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """The Job is under way. ``sentence``: human-readable. ``waiting``: its pod does not run, and the sentence says why."""
+    """The Job is under way. ``sentence``: human-readable. ``waiting``: its pod does not run, and the sentence says why.
+
+    ``stuck``: the pod has a node and cannot start, and will not before somebody mends something. ``late``: it waits for
+    longer than is usual.
+    """
 
     sentence: str
     waiting: bool
+    stuck: bool = False
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +67,7 @@ def job_outcome(job: dict[str, Any], pods: list[dict[str, Any]], now_us: int) ->
         return Succeeded()
     if "Failed" in conditions:
         return _failed(job, pods, conditions["Failed"], now_us)
-    return _running(job, pods)
+    return _running(job, pods, now_us)
 
 
 def annotation(job: dict[str, Any], name: str) -> str | None:
@@ -200,7 +210,7 @@ def _said(ended: dict[str, Any]) -> Failure | None:
         return None
 
 
-def _running(job: dict[str, Any], pods: list[dict[str, Any]]) -> Running:
+def _running(job: dict[str, Any], pods: list[dict[str, Any]], now_us: int) -> Running:
     name = job["metadata"]["name"]
     killed = _whole(annotation(job, KILLED), 0)
     if killed:
@@ -214,17 +224,30 @@ def _running(job: dict[str, Any], pods: list[dict[str, Any]]) -> Running:
             waiting = container.get("state", {}).get("waiting")
             if waiting and waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
                 why = f"{waiting['reason']}: {waiting.get('message', '')}".rstrip(": ")
-                return Running(f"Job {name} cannot start its container: {why}", waiting=True)
+                return Running(f"Job {name} cannot start its container: {why}", waiting=True, stuck=True)
         # What once found no node may have found one; the condition is only told anew while it looks for one.
         for condition in status.get("conditions", ()) if status.get("phase") == "Pending" else ():
             if condition["type"] == "PodScheduled" and condition["status"] == "False":
-                return Running(f"Job {name} finds no node: {condition.get('message', '')}", waiting=True)
+                late = _lasts(condition.get("lastTransitionTime"), NO_NODE_US, now_us)
+                why = f"Job {name} finds no node: {condition.get('message', '')}"
+                return Running(why, waiting=True, late=late)
+        if status.get("phase") == "Pending" and _lasts(status.get("startTime"), NO_START_US, now_us):
+            # What the kubelet waits for, such as a network or a volume, is in Events only.
+            pod_name = pod["metadata"]["name"]
+            why = f"Job {name} has not started its container since {status['startTime']}"
+            hint = f": kubectl describe pod {pod_name} says why"
+            return Running(why + hint, waiting=True, late=True)
     if not alive:
         lost = _disruption(pods)
         if lost:
             return Running(f"Job {name} lost its pod and gets another one: {lost}", waiting=True)
         return Running(f"Job {name} has no pod yet", waiting=True)
     return Running(f"Job {name} is running", waiting=False)
+
+
+def _lasts(since: str | None, most_us: int, now_us: int) -> bool:
+    since_us = _time(since)
+    return since_us is not None and now_us - since_us > most_us
 
 
 def _disruption(pods: list[dict[str, Any]]) -> str:

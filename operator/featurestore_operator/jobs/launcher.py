@@ -14,11 +14,13 @@ from featurestore.resources import DataPipeline
 from featurestore.retry import FailureStreak
 from featurestore_operator.informer.cache import Cache
 from featurestore_operator.jobs.attempts import JobAttempt, JobAttempts, NextAttempt
-from featurestore_operator.jobs.job_manifest import SPEC, Attempt, JobContext, Owner, job
+from featurestore_operator.jobs.job_manifest import QUEUE, SPEC, Attempt, JobContext, Owner, job
 from featurestore_operator.jobs.job_outcome import annotation, job_outcome
 from featurestore_operator.jobs.memory import Learned, memory
+from featurestore_operator.jobs.turns import Queued, Turns
 from featurestore_operator.kube.api import Api, Exists
 from featurestore_operator.kube.api_resources import JOB
+from featurestore_operator.kube.object_key import Key
 from featurestore_operator.metrics import Metrics
 from featurestore_operator.policies.permissions import Policies
 
@@ -27,25 +29,34 @@ KEPT_S = 600
 
 
 class Launcher:
-    """``clock``: UTC microseconds now."""
+    """``most_each``: Jobs at once of a namespace of which no policy says so. ``clock``: UTC microseconds now."""
 
     def __init__(
-        self, cache: Cache, api: Api, policies: Policies, metrics: Metrics, clock: Callable[[], int]
+        self,
+        cache: Cache,
+        api: Api,
+        policies: Policies,
+        turns: Turns,
+        most_each: int,
+        metrics: Metrics,
+        clock: Callable[[], int],
     ) -> None:
         self._cache, self._api, self._policies = cache, api, policies
+        self._turns, self._most_each = turns, most_each
         self._metrics, self._clock = metrics, clock
-        self._refused: dict[tuple[str, str], FailureStreak] = {}
+        self._refused: dict[tuple[str, str, str], FailureStreak] = {}
 
-    def records(self, namespace: str, jobs: Iterable[dict[str, Any]]) -> JobAttempts:
-        """What these Jobs say."""
+    def records(self, namespace: str, jobs: Iterable[dict[str, Any]], retry: str = "") -> JobAttempts:
+        """What these Jobs say. ``retry``: what the annotation of their resource asks for."""
         now_us = self._clock()
-        return JobAttempts(
+        found = (
             JobAttempt(
                 each,
                 job_outcome(each, self._cache.pods(namespace, each["metadata"]["name"]), now_us),
             )
             for each in jobs
         )
+        return JobAttempts(found, retry)
 
     def start(
         self,
@@ -56,30 +67,40 @@ class Launcher:
         place: JobContext,
         learned: Learned | None,
         bytes_in: int,
-    ) -> str | FailureStreak:
-        """What is under way now, as a sentence; or the refusal of the API server or of a policy, which stands for a while.
+    ) -> str | Queued | FailureStreak:
+        """What is under way now, as a sentence; or that it waits for its turn; or the refusal of the API server or of a
+        policy, which stands for a while.
 
         A Job of this name that is there already is the one that is wanted.
 
         Raises:
             TransientError: the API server did not answer.
         """
-        now_us, refused = self._clock(), self._refused.get((place.namespace, work.key))
+        now_us, what = self._clock(), (place.namespace, work.key, due.retry)
+        refused = self._refused.get(what)
         if refused is not None and refused.next_us > now_us:
             return refused
         asked = memory(pipeline.resource.spec.resources, learned, bytes_in, due.killed)
-        wanted = job(work, Attempt(due.number, due.killed, asked), pipeline, owner, place)
+        wanted = job(work, Attempt(due.number, due.killed, asked, due.retry), pipeline, owner, place)
         try:
-            template = pipeline.resource.spec.job.template
-            self._policies.of(place.namespace).check_template(template, "spec.job.template")
-            self._cache.put(JOB, self._created(wanted))
+            permissions, template = self._policies.of(place.namespace), pipeline.resource.spec.job.template
+            permissions.check_template(template, "spec.job.template")
+            if QUEUE in template.labels:
+                # It gets no pod before Kueue lets it.
+                self._cache.put(JOB, self._created(wanted))
+            else:
+                most = permissions.most_jobs or self._most_each
+                with self._turns.turn(Key(owner.kind, place.namespace, owner.name), work, most) as queued:
+                    if queued is not None:
+                        return queued
+                    self._cache.put(JOB, self._created(wanted))
         except SpecError as error:
             # A missing permission or policy, a quota, a template that is no pod: others mend it, and it is tried again.
             failure = as_failure(error).model_copy(update={"retryable": True})
             refused = FailureStreak.after(refused, now_us, failure)
-            self._refused[place.namespace, work.key] = refused
+            self._refused[what] = refused
             return refused
-        self._refused.pop((place.namespace, work.key), None)
+        self._refused.pop(what, None)
         return f"Job {wanted['metadata']['name']} is started"
 
     def _created(self, wanted: dict[str, Any]) -> dict[str, Any]:
@@ -104,7 +125,7 @@ class Launcher:
             # Another Job may have its name by now.
             with suppress(Conflict):
                 self._api.delete(JOB, namespace, record.name, record.job["metadata"]["uid"])
-        return JobAttempts(attempt for attempt in records.all if attempt not in outdated)
+        return records.without(outdated)
 
     def settle(self, namespace: str, records: JobAttempts, planned: Iterable[str]) -> None:
         """Let Kubernetes remove, after a while, Jobs that nobody needs to know of any more."""

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from featurestore.resources.data_pipeline import Resources
+from featurestore.resources.data_pipeline import LEAST_MEMORY, Resources
 
-FLOOR_BYTES = 256 * 2**20
-"""Python with the data engine, before it reads anything."""
 SLACK = 1.25
 """The margin over what was measured: batches of the same size differ."""
 
@@ -47,6 +45,6 @@ def memory(resources: Resources, learned: Learned | None, bytes_in: int, killed:
 
 def _request(resources: Resources, learned: Learned | None, bytes_in: int) -> int:
     if learned is None:
-        return max(FLOOR_BYTES, resources.memory // 2)
-    over = max(0, learned.peak_bytes - FLOOR_BYTES) * max(1.0, bytes_in / max(1, learned.bytes_in))
-    return int((FLOOR_BYTES + over) * SLACK)
+        return max(LEAST_MEMORY, resources.memory // 2)
+    over = max(0, learned.peak_bytes - LEAST_MEMORY) * max(1.0, bytes_in / max(1, learned.bytes_in))
+    return int((LEAST_MEMORY + over) * SLACK)

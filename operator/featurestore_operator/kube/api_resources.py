@@ -48,7 +48,9 @@ WEBHOOK_CONFIGURATION = ApiResource(
 )
 NAMESPACE = ApiResource("v1", "Namespace", "namespaces")
 FEATURE_STORE_POLICY = ApiResource(API_VERSION, POLICY.name, POLICY.plural)
-"""These three kinds are in no namespace."""
+TOKEN_REVIEW = ApiResource("authentication.k8s.io/v1", "TokenReview", "tokenreviews")
+SUBJECT_ACCESS_REVIEW = ApiResource("authorization.k8s.io/v1", "SubjectAccessReview", "subjectaccessreviews")
+"""These five kinds are in no namespace."""
 NETWORK_POLICY = ApiResource("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies")
 
 MANAGED = {"app.kubernetes.io/managed-by": "featurestore"}

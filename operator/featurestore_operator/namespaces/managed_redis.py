@@ -63,6 +63,8 @@ def objects(
             "spec": {
                 "serviceName": name,
                 "replicas": 1,
+                # In order, a pod that cannot start would keep the mended one from taking its place.
+                "podManagementPolicy": "Parallel",
                 "selector": {"matchLabels": labels},
                 "template": {
                     "metadata": {"labels": labels},

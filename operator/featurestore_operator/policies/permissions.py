@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from featurestore.errors import NotFound, SpecError
+from featurestore.errors import FeatureStoreError, NotFound, SpecError
 from featurestore.resources.feature_store_policy import (
     FeatureStorePolicy,
     FeatureStorePolicySpec,
@@ -47,6 +47,11 @@ class Permissions:
     namespace: str
     policies: tuple[FeatureStorePolicySpec, ...] = ()
     trusted: bool = False
+
+    @property
+    def most_jobs(self) -> int | None:
+        """How many Jobs it may have at once; None if no policy says so."""
+        return max((one.max_jobs for one in self.policies if one.max_jobs is not None), default=None)
 
     def check_uri(self, uri: str, where: str, *, secret: bool) -> None:
         """Refuse a URI that would be opened with the operator's identity, and that is not allowed.
@@ -158,6 +163,7 @@ class Policies:
         self._reads = not settings.namespaces
         self._lock = threading.Lock()
         self._read_us: int | None = None
+        self._asked_us = 0
         self._policies: tuple[FeatureStorePolicySpec, ...] = ()
         self._labels: dict[str, Mapping[str, str]] = {}
 
@@ -174,10 +180,32 @@ class Policies:
         with self._lock:
             now_us = self._clock()
             if self._read_us is None or not 0 <= now_us - self._read_us < _KEPT_US:
-                self._policies, self._labels = self._read(), {}
-                self._read_us = now_us
-            concerned = tuple(it for it in self._policies if self._concerns(it, namespace))
-        return Permissions(namespace, concerned)
+                self._refresh(now_us)
+            return self._concerned(namespace)
+
+    def are_current(self, permissions: Permissions) -> bool:
+        """Whether they are what the namespace may use still, as far as is known.
+
+        The API server is asked once in ten seconds, for all namespaces, whether it answers or not.
+        """
+        if self._trusted or not self._reads:
+            return True
+        with self._lock:
+            now_us = self._clock()
+            try:
+                if not 0 <= now_us - self._asked_us < _KEPT_US:
+                    self._refresh(now_us)
+                return self._concerned(permissions.namespace) == permissions
+            except FeatureStoreError:
+                return True
+
+    def _refresh(self, now_us: int) -> None:
+        self._asked_us = now_us
+        self._policies, self._labels = self._read(), {}
+        self._read_us = now_us
+
+    def _concerned(self, namespace: str) -> Permissions:
+        return Permissions(namespace, tuple(it for it in self._policies if self._concerns(it, namespace)))
 
     def _read(self) -> tuple[FeatureStorePolicySpec, ...]:
         try:

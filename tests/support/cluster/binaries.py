@@ -53,6 +53,18 @@ def built(name: str) -> Path:
     return path
 
 
+def foreign_definitions() -> Path:
+    """Folder of the definitions that the Prometheus Operator and cert-manager install.
+
+    Raises:
+        MissingError: they were not fetched.
+    """
+    path = CACHE / "definitions-1"
+    if not path.exists():
+        raise MissingError(f"{path} is not there: run tests/services")
+    return path
+
+
 def installed(name: str) -> Path:
     """Path of a program of the system.
 

@@ -43,6 +43,7 @@ class HollowNode:
     """Runs the pods of one namespace. ``ran``: names of the pods that it started, in order. ``environ``: of all.
 
     ``stuck``: when true, new pods are left pending, as on a full cluster. ``paused``: their processes start and stand.
+    ``most``: pods at once, as memory bounds them; the others are left pending.
     """
 
     plane: ControlPlane
@@ -52,6 +53,7 @@ class HollowNode:
     ran: list[str] = field(default_factory=list)
     stuck: bool = False
     paused: bool = False
+    most: int = 1000
     _running: dict[str, _Running] = field(default_factory=dict)
 
     def look(self, api: CoreV1Api) -> None:
@@ -68,7 +70,7 @@ class HollowNode:
                 self._evict(api, pod)
             elif uid in self._running:
                 self._reap(api, pod)
-            elif phase == "Pending" and not self.stuck:
+            elif phase == "Pending" and not self.stuck and len(self._running) < self.most:
                 self._start(api, pod)
 
     def close(self) -> None:
