@@ -78,7 +78,7 @@ def test_either_line_installs_the_operator(tmp_path: Path) -> None:
             at.run(with_kubectl)
             installed = at.run("kubectl get deployment,crd --all-namespaces --output=name")
             assert "deployment.apps/featurestore-operator" in installed
-            assert installed.count("featurestore.dev") == 4
+            assert installed.count("featurestore.dev") == 5
     except MissingError as missing:
         unavailable(missing)
 
