@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from featurestore.protocol import (
     BatchRequest,
@@ -19,6 +20,7 @@ from featurestore.protocol import (
 )
 from featurestore.reconcile.conditions import Condition
 from featurestore.retry import FailureStreak
+from featurestore.timestamps import SECOND_US
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,12 @@ class Step(ABC):
 
 @dataclass(frozen=True, slots=True)
 class EngineStep(Step):
-    """A step that needs a data engine: it says what that is asked."""
+    """A step that needs a data engine: it says what that is asked.
+
+    ``yields_us``: where steps wait for their turn, by how much it goes after what became due at the same time.
+    """
+
+    yields_us: ClassVar[int] = 0
 
     @abstractmethod
     def request(self, root: str, base: str = "/") -> Request:
@@ -115,6 +122,7 @@ class RunBatch(PipelineStep, EngineStep):
 class RunPiece(PipelineStep, EngineStep):
     """Run the piece of a rebuild that begins with batch ``number``. ``turn``: as of a batch."""
 
+    yields_us: ClassVar[int] = 600 * SECOND_US
     rebuild: int
     number: int
     turn: int = 0
@@ -174,6 +182,7 @@ class WriteCheckpoint(PipelineStep):
 class BuildView(ViewStep, EngineStep):
     """Bring a build up to version ``to_version`` of the dataset."""
 
+    yields_us: ClassVar[int] = 60 * SECOND_US
     digest: str
     to_version: int
     spec_digest: str

@@ -15,7 +15,7 @@ from tenants import Tenants
 
 from featurestore.reconcile.steps import EngineStep, RunBatch, RunPiece
 from featurestore_operator.informer.cache import Cache
-from featurestore_operator.jobs.turns import HELD_US, LATER_US, Queued, Turns
+from featurestore_operator.jobs.turns import HELD_US, Queued, Turns
 from featurestore_operator.kube import access
 from featurestore_operator.kube.api import Api
 from featurestore_operator.kube.api_resources import JOB, POD
@@ -137,7 +137,7 @@ def test_live_data_goes_before_a_rebuild_which_is_not_passed_over_for_ever(line:
     line.end("a", "1")
     assert line.next() == ["wl"]
     assert line.ask("a", "wl") is None
-    line.now_us += LATER_US[RunPiece]
+    line.now_us += RunPiece.yields_us
     assert line.ask("a", "wm") is not None
     line.end("a", "2")
     assert line.next() == ["wr"]

@@ -16,14 +16,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from featurestore.reconcile.steps import BuildView, EngineStep, RunPiece
+from featurestore.reconcile.steps import EngineStep
 from featurestore.timestamps import SECOND_US
 from featurestore_operator.informer.cache import Cache
 from featurestore_operator.jobs.job_outcome import job_outcome
 from featurestore_operator.kube.object_key import Key
 
-LATER_US = {BuildView: 60 * SECOND_US, RunPiece: 600 * SECOND_US}
-"""By how much work goes after what came at the same time."""
 HELD_US = 20 * SECOND_US
 """How long a place is held for one that was woken. Its namespace is passed over after that, until it asks again."""
 AGAIN_US = 30 * SECOND_US
@@ -108,7 +106,7 @@ class Turns:
             line = self._waiting.setdefault(namespace, [])
             waiter = next((it for it in line if (it.key, it.step) == (key, work.key)), None)
             if waiter is None:
-                waiter = _Waiter(now_us + LATER_US.get(type(work), 0), work.key, key)
+                waiter = _Waiter(now_us + work.yields_us, work.key, key)
                 insort(line, waiter)
             waiter.asked, waiter.woken_us = True, None
             counts, free = self._counts()
