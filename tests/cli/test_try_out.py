@@ -5,12 +5,15 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from privileges import bound_by_permissions
 
 STORE = "kind: FeatureStore\nmetadata: {name: default}\nspec: {offline: {uri: store}, online: {duckdb: {}}}\n"
 GOOD = "id,at,v,note\n1,2024-01-01T00:00:00Z,10,a\n2,2024-01-01T00:00:00Z,20,b\n"
@@ -181,13 +184,59 @@ def test_a_file_that_kills_the_worker_is_told_and_harms_nothing(place: Place) ->
     assert "! It could not be tried: the worker process was ended" in said.out or "SIGKILL" in said.out
 
 
-def test_a_source_that_does_not_answer_is_told_and_accepted(place: Place) -> None:
+@pytest.mark.parametrize(
+    ("uri", "words"),
+    [
+        ("http://127.0.0.1:1/a.csv", "a.csv"),
+        ("s3://raw/*.csv", "in s3://raw/, got Could not connect to the endpoint"),
+    ],
+)
+def test_a_source_that_does_not_answer_is_told_and_accepted(
+    place: Place, monkeypatch: pytest.MonkeyPatch, uri: str, words: str
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "any")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     place.spec()
     text = (place.folder / "p.yaml").read_text()
-    (place.folder / "p.yaml").write_text(text.replace("raw/*", "http://127.0.0.1:1/a.csv"))
+    (place.folder / "p.yaml").write_text(text.replace("raw/*", uri))
     said = place.call("apply", "-f", ".")
     assert said.code == 0, said.err
     assert "! It could not be tried: the source cannot be" in said.out
+    assert words in " ".join(said.out.split())
+
+
+def test_keys_that_object_storage_refuses_are_told_when_a_spec_is_tried(
+    place: Place, s3_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-the-secret")
+    place.spec()
+    text = (place.folder / "p.yaml").read_text()
+    (place.folder / "p.yaml").write_text(text.replace("raw/*", "s3://features/none/*.csv"))
+    said = place.call("apply", "-f", ".")
+    assert said.code == 0, said.err
+    assert "! It could not be tried: the source cannot be listed: in s3://features/none/" in said.out
+    assert "not-the-secret" not in said.out + said.err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="root is kept from nothing elsewhere")
+def test_a_folder_that_must_not_be_listed_is_told_when_a_spec_is_tried(place: Place) -> None:
+    place.spec()
+    place.drop("a.csv", GOOD)
+    (place.folder / "raw").chmod(0)
+    try:
+        said = subprocess.run(
+            [sys.executable, "-m", "featurestore.cli", "plan", "-f", "."],
+            cwd=place.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            preexec_fn=bound_by_permissions,
+        )
+    finally:
+        (place.folder / "raw").chmod(0o755)
+    assert said.returncode == 0, said.stderr
+    assert "must not be listed" in said.stdout or "ermission denied" in said.stdout, said.stdout
 
 
 def test_what_was_tried_is_there_as_json(place: Place) -> None:
