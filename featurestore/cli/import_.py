@@ -27,7 +27,7 @@ def feast(
         typer.Option("--python", help="Interpreter of the environment that has feast. Without it: this one."),
     ] = None,
 ) -> None:
-    """Write YAML for the pipelines and views of a Feast repository, and a report of what is left out."""
+    """Write YAML for the pipelines, views and services of a Feast repository, and a report of what is left out."""
     from featurestore.cli.import_feast import import_feast
     from featurestore.printable import printable
 

@@ -25,6 +25,7 @@ _FILES = {
     "FeatureStore": "store.yaml",
     "DataPipeline": "pipelines.yaml",
     "FeatureView": "views.yaml",
+    "FeatureService": "services.yaml",
 }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from featurestore.feast.feature_types import of_arrow
-from featurestore.feast.remark import LeftOut
+from featurestore.feast.remark import LeftOut, Remarks
 from featurestore.feast.repository import FeastSource
 from featurestore.feast.resource_draft import ResourceDraft, draft
 from featurestore.feast.resource_names import ResourceNames
@@ -70,7 +70,7 @@ class FilePipeline:
         bare = not self.source.local and not PurePosixPath(path).suffix and "*" not in path
         return f"{path.rstrip('/')}/**/*.parquet" if self.source.is_folder or bare else path
 
-    def document(self, folder: Path) -> ResourceDraft:
+    def document(self, folder: Path, remarks: Remarks) -> ResourceDraft:
         steps: list[ResourceDraft] = []
         renamed = {
             old: new
@@ -84,7 +84,7 @@ class FilePipeline:
         # Feast's users write a file anew: what it holds now is what counts.
         source = {"uri": self.uri(folder), "format": "Parquet", "onOverwrite": "Replace"}
         spec: ResourceDraft = {"source": source, "transforms": steps} if steps else {"source": source}
-        return draft("DataPipeline", self.name, spec, self.source)
+        return draft("DataPipeline", self.name, spec, self.source, self.source.kind, remarks)
 
 
 class FilePipelines:

@@ -4,20 +4,37 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from featurestore.feast.remark import LeftOut
+from featurestore.feast.remark import LeftOut, Remarks
 from featurestore.feast.repository import Described
 from featurestore.resources.kinds import API_VERSION, KINDS
+from featurestore.resources.metadata import Description, Owner, Tags
 from featurestore.resources.node import path_text
 
 ResourceDraft = dict[str, Any]
+_ROOM: dict[str, TypeAdapter[Any]] = {
+    "description": TypeAdapter(Description),
+    "owner": TypeAdapter(Owner),
+    "tags": TypeAdapter(Tags),
+}
 
 
-def draft(kind: str, name: str, spec: ResourceDraft, described: Described) -> ResourceDraft:
-    """A resource; description, owner and tags are those of what it is made from."""
+def draft(
+    kind: str, name: str, spec: ResourceDraft, described: Described, of: str, remarks: Remarks
+) -> ResourceDraft:
+    """A resource; description, owner and tags are those of what it is made from, as far as there is room for them.
+
+    ``of``: the kind of that in Feast.
+    """
     said = {"description": described.description, "owner": described.owner, "tags": dict(described.tags)}
-    whole = {**spec, **{field: value for field, value in said.items() if value}}
+    whole = dict(spec)
+    for field, value in said.items():
+        try:
+            if value:
+                whole[field] = _ROOM[field].validate_python(value)
+        except ValidationError as error:
+            remarks.say(of, described.name, f"there is no place for its {field}: {_told(error)}")
     return {"apiVersion": API_VERSION, "kind": kind, "metadata": {"name": name}, "spec": whole}
 
 
@@ -31,6 +48,9 @@ def check_model(model: type[BaseModel], value: ResourceDraft) -> None:
     try:
         model.model_validate(value)
     except ValidationError as error:
-        problems = error.errors(include_url=False)
-        said = (f"{path_text(it['loc'])}: {it['msg']}".removeprefix(": ") for it in problems)
-        raise LeftOut("; ".join(said)) from error
+        raise LeftOut(_told(error)) from error
+
+
+def _told(error: ValidationError) -> str:
+    problems = error.errors(include_url=False)
+    return "; ".join(f"{path_text(it['loc'])}: {it['msg']}".removeprefix(": ") for it in problems)

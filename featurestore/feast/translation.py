@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,8 @@ from featurestore.feast.online_settings import online_store
 from featurestore.feast.remark import LeftOut, Remark, Remarks
 from featurestore.feast.repository import Described, Repository
 from featurestore.feast.resource_draft import ResourceDraft, check, draft
+from featurestore.feast.resource_names import ResourceNames
+from featurestore.feast.service_import import import_service
 from featurestore.feast.view_import import ImportedView, ViewImport
 from featurestore.resources.metadata import resource_name
 
@@ -61,6 +63,7 @@ def translate(repository: Repository, folder: Path) -> Translation:
             if os.path.isabs(document["spec"]["source"]["uri"]):
                 roots.append(folder_of(pipeline.source))
     documents["FeatureView"] = [it.document for it in views.values()]
+    documents["FeatureService"] = list(_services(repository, views, remarks))
     _say_names(views.values(), remarks)
     _rest(repository, remarks)
     return Translation(documents, tuple(remarks.found), outermost(roots))
@@ -71,15 +74,14 @@ def _store(repository: Repository, remarks: Remarks) -> ResourceDraft:
     if why:
         remarks.say("online store", repository.online.get("type", ""), why)
     [project, *_] = repository.projects or (Described(name=""),)
-    document = draft("FeatureStore", "default", {"offline": {"uri": "store"}, "online": online}, project)
-    try:
-        check(document)
-    except LeftOut as why_not:
-        remarks.say("Project", project.name, f"its description, owner and tags are left out ({why_not})")
-        document = draft(
-            "FeatureStore", "default", {"offline": {"uri": "store"}, "online": online}, Described(name="")
-        )
-    return document
+    return draft(
+        "FeatureStore",
+        "default",
+        {"offline": {"uri": "store"}, "online": online},
+        project,
+        "Project",
+        remarks,
+    )
 
 
 def _pipeline(
@@ -92,7 +94,7 @@ def _pipeline(
     ]
     if not reading:
         return None
-    document = pipeline.document(project)
+    document = pipeline.document(project, remarks)
     try:
         check(document)
     except LeftOut as why:
@@ -113,6 +115,17 @@ def _pipeline(
     return document
 
 
+def _services(
+    repository: Repository, views: Mapping[str, ImportedView], remarks: Remarks
+) -> Iterator[ResourceDraft]:
+    names = ResourceNames()
+    for service in repository.services:
+        try:
+            yield import_service(service, views, names, remarks)
+        except LeftOut as why:
+            remarks.leave_out("FeatureService", service.name, str(why))
+
+
 def _say_names(views: Iterable[ImportedView], remarks: Remarks) -> None:
     named = {it.name: it.view.name for it in views}
     for name, in_feast in named.items():
@@ -124,10 +137,6 @@ def _say_names(views: Iterable[ImportedView], remarks: Remarks) -> None:
 
 def _rest(repository: Repository, remarks: Remarks) -> None:
     """Say what there is no place for."""
-    for service in repository.services:
-        remarks.leave_out(
-            "FeatureService", service.name, "there are no services yet: calls name the features"
-        )
     for view in repository.on_demand:
         features = ", ".join(field.name for field in view.fields)
         why = f"its {view.mode} function computes {features} when asked: compute them in your code, after the read"

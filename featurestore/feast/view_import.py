@@ -66,7 +66,7 @@ class ViewImport:
             spec["online"] = {"enabled": "Never"}
         if not view.enabled:
             spec["suspend"] = "Suspended"
-        document = draft("FeatureView", self._names.new(view.name), spec, view)
+        document = draft("FeatureView", self._names.new(view.name), spec, view, view.kind, self._remarks)
         check(document)
         pipeline.without_entity |= not view.entities
         self._say_differences(view)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from feast_environment import assert_joined_alike, feast_answers, feast_python, featurestore, rows
 
@@ -26,12 +27,19 @@ def test_the_quick_start_of_feast_gives_the_same_numbers_in_training_and_online(
         "driver_id": [DRIVERS[n % len(DRIVERS)] for n in range(len(times))] + [1001, 1001, 1001, 1001],
         "event_timestamp": [it.isoformat() for it in (*times, *times[:2], *times[3:5])],
     }
-    question = {
+    question: dict[str, Any] = {
         "repository": str(repository),
         "init": True,
         "materialize": ["driver_hourly_stats"],
         "join": [{"features": FEATURES, "labels": rows(labels, ["driver_id", "event_timestamp"])}],
-        "online": [{"features": FEATURES, "entities": [{"driver_id": it} for it in DRIVERS]}],
+        "online": [
+            {"features": FEATURES, "entities": [{"driver_id": it} for it in DRIVERS]},
+            # Its functions take the other two.
+            {
+                "features": "driver_activity_v2",
+                "entities": [{"driver_id": it, "val_to_add": 1, "val_to_add_2": 2} for it in DRIVERS],
+            },
+        ],
     }
     [feast] = feast_answers(tmp_path, question)
 
@@ -42,12 +50,11 @@ def test_the_quick_start_of_feast_gives_the_same_numbers_in_training_and_online(
     store = connect(project)
     training = store.get_historical_features(features=FEATURES, entity_df=labels)
     assert_joined_alike(feast["join"][0], training.to_dict(), NAMES)
-    inference = store.get_online_features(features=FEATURES, entity_rows=question["online"][0]["entities"])
-    values = rows(inference.to_dict(), ["driver_id", *NAMES])
-    assert values == [
-        {name: row[name] for name in ("driver_id", *NAMES)} for row in feast["online"][0]["values"]
-    ]
-    statuses = rows(inference.statuses(), NAMES)
-    assert statuses == [{name: row[name] for name in NAMES} for row in feast["online"][0]["statuses"]]
-    assert statuses[0] == dict.fromkeys(NAMES, "PRESENT")
+    for asked, answer in zip(question["online"], feast["online"], strict=True):
+        inference = store.get_online_features(asked["features"], asked["entities"])
+        values = rows(inference.to_dict(), ["driver_id", *NAMES])
+        assert values == [{name: row[name] for name in ("driver_id", *NAMES)} for row in answer["values"]]
+        statuses = rows(inference.statuses(), NAMES)
+        assert statuses == [{name: row[name] for name in NAMES} for row in answer["statuses"]]
+        assert statuses[0] == dict.fromkeys(NAMES, "PRESENT")
     assert "OnDemandFeatureView transformed_conv_rate" in report
