@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from featurestore.registry.changeset import Before, Dataset
-from featurestore.resources import DataPipeline, FeatureService, FeatureStore, FeatureView
+from featurestore.resources import DataPipeline, FeatureService, FeatureStore, FeatureView, OnDemandView
 from featurestore_operator.webhook.admission import Review, review
 
 API = "featurestore.dev/v1alpha1"
@@ -187,6 +187,32 @@ def test_a_service_of_what_is_not_there_yet_waits_and_one_of_a_wrong_feature_is_
     assert (wrong.allowed, wrong.message) == (
         False,
         "the view 'delays' has no feature 'dely': in spec.features[0]. Did you mean 'delay'?",
+    )
+
+
+ON_DEMAND: dict[str, Any] = {
+    "apiVersion": API,
+    "kind": "FeatureView",
+    "metadata": {"name": "ratios"},
+    "spec": {
+        "onDemand": {"inputs": ["delays:delay"]},
+        "features": [{"name": "half", "type": "float64", "expression": "delay / 2"}],
+    },
+}
+
+
+def test_a_view_on_demand_is_taken_and_named_where_it_reads_what_goes_away() -> None:
+    assert created(ON_DEMAND) == Review(True)
+    known = Before((STORED, FLIGHTS, DELAYS, OnDemandView.model_validate(ON_DEMAND)), KNOWN.datasets)
+    other = [{"name": "distance", "type": "float64", "column": "distance"}]
+    answer = updated(changed(VIEW, features=other), VIEW, known)
+    assert "FeatureView 'delays': View 'ratios' reads 'delay'" in answer.warnings
+    assert (
+        "FeatureView 'ratios' becomes invalid: the view 'delays' has no feature 'delay'"
+        in answer.warnings[-2] + answer.warnings[-1]
+    )
+    assert deleted(VIEW, known).warnings == (
+        "FeatureView 'delays' is read by FeatureView 'ratios': they will not find it",
     )
 
 

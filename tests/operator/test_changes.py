@@ -62,6 +62,44 @@ def test_a_spec_that_is_changed_while_its_job_runs_starts_no_second_one(it: Stor
     it.apply(it.pipeline())
 
 
+def test_a_service_and_a_view_on_demand_are_ready_and_fresh_as_their_views_are(it: Story) -> None:
+    things = it.view()
+    spec = {"features": [{"name": "twice", "type": "int64", "expression": "v * 2"}]}
+    doubled = {
+        **things,
+        "metadata": {"name": "doubled"},
+        "spec": {"onDemand": {"inputs": ["things:v"]}, **spec},
+    }
+    model = {
+        **things,
+        "kind": "FeatureService",
+        "metadata": {"name": "model"},
+        "spec": {"features": ["doubled:*", "things:v"]},
+    }
+    it.apply(model)
+    it.until("featureservice", "model", "ResourceMissing")
+    it.apply(doubled)
+    it.until("featureservice", "model", "UpToDate")
+    value = it.next()
+    it.settle()
+
+    def fresh(kind: str, name: str) -> object:
+        return it.get(kind, name)["status"].get("watermark")
+
+    newest = fresh("featureview", "things")
+    eventually(lambda: fresh("featureservice", "model") == newest == fresh("featureview", "doubled"))
+    assert it.get("featureservice", "model")["status"]["features"] == 2
+    assert it.reader().get_features("model", [{"k": "a"}]).to_dict() == {
+        "k": ["a"],
+        "twice": [value * 2],
+        "v": [value],
+    }
+    it.delete("featureview", "doubled")
+    it.until("featureservice", "model", "ResourceMissing")
+    it.delete("featureservice", "model")
+    eventually(lambda: not it.is_there("featureservice", "model"))
+
+
 def test_a_job_that_waits_gives_way_to_a_changed_spec(it: Story) -> None:
     it.node.stuck = True
     it.next()

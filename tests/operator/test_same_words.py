@@ -42,6 +42,15 @@ SERVICE = {
     "metadata": {"name": "model"},
     "spec": {"features": ["delays:delay"]},
 }
+ON_DEMAND = {
+    "apiVersion": "featurestore.dev/v1alpha1",
+    "kind": "FeatureView",
+    "metadata": {"name": "ratios"},
+    "spec": {
+        "onDemand": {"request": [{"name": "minutes", "type": "float64"}], "inputs": ["delays:delay"]},
+        "features": [{"name": "ratio", "type": "float64", "expression": "delay / minutes"}],
+    },
+}
 COLUMNS = {"tailnum": "string", "landed": "timestamp", "delay": "float64"}
 
 
@@ -88,6 +97,15 @@ WRONG = {
     ),
     "an item that names no feature": with_spec(SERVICE, features=["delays:"]),
     "a feature twice": with_spec(SERVICE, features=["delays:*", "delays:delay"]),
+    "an input that is in no view": with_spec(ON_DEMAND, onDemand={"inputs": ["delays:dely"]}),
+    "an expression over what is no input": with_spec(
+        ON_DEMAND, features=[{"name": "r", "type": "float64", "expression": "delay / minuts"}]
+    ),
+    "an expression of another type": with_spec(
+        ON_DEMAND, features=[{"name": "r", "type": "timestamp", "expression": "delay / minutes"}]
+    ),
+    "a view on demand with a ttl": with_spec(ON_DEMAND, ttl="1d"),
+    "a view that becomes one on demand": {**ON_DEMAND, "metadata": {"name": "delays"}},
     "two things at once": with_spec(VIEW, filter="delay >", timestampField="landd"),
 }
 

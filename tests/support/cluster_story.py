@@ -36,6 +36,7 @@ from featurestore_operator.kube.api_resources import (
     JOB,
     POD,
     SECRET,
+    ApiResource,
 )
 
 LOOK_S = 0.5
@@ -44,7 +45,8 @@ REST_S = 3.0
 """With a poll each second, this long is several looks at every pipeline."""
 OURS = "featurestore.dev/v1alpha1"
 OURS_ALL = (FEATURE_STORE, DATA_PIPELINE, FEATURE_VIEW)
-RESOURCES = {it.kind.lower(): it for it in (*OURS_ALL, JOB, POD, SECRET, CONFIG_MAP)}
+FEATURE_SERVICE = ApiResource(OURS, "FeatureService", "featureservices")
+RESOURCES = {it.kind.lower(): it for it in (*OURS_ALL, FEATURE_SERVICE, JOB, POD, SECRET, CONFIG_MAP)}
 
 
 @dataclass
