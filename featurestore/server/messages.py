@@ -20,7 +20,7 @@ class FeaturesRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     features: Annotated[
-        str | list[str], Field(description="view:feature, or view for all features of a view")
+        str | list[str], Field(description="view:feature, a view for all its features, or a service")
     ]
     entities: Annotated[
         Columns, Field(description="Each join key with its values, one per entity", max_length=_MOST_NAMES)
@@ -106,6 +106,26 @@ class ViewList(BaseModel):
     """The views that the caller may read."""
 
     views: list[ViewDescription]
+
+
+class ServiceDescription(BaseModel):
+    """A service: what a model reads by its name. ``watermark``: of the stalest of its views."""
+
+    name: str
+    description: str | None
+    owner: str | None
+    tags: dict[str, str]
+    digest: str
+    views: list[str]
+    join_keys: dict[str, str]
+    features: dict[str, str]
+    watermark: str | None
+
+
+class ServiceList(BaseModel):
+    """The services that the caller may read."""
+
+    services: list[ServiceDescription]
 
 
 class Health(BaseModel):

@@ -8,7 +8,8 @@ from featurestore.server.routes import catalog, feast, probes, read_features
 ROUTES: tuple[Route, ...] = (
     read_features.ROUTE,
     feast.ROUTE,
-    catalog.ROUTE,
+    catalog.VIEWS,
+    catalog.SERVICES,
     probes.HEALTH,
     probes.READY,
     probes.METRICS,

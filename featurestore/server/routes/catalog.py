@@ -1,14 +1,14 @@
-"""``GET /v1/views``: what can be read."""
+"""``GET /v1/views`` and ``/v1/services``: what can be read."""
 
 from __future__ import annotations
 
 from featurestore.errors import NotFound
 from featurestore.server.backend import Backend
-from featurestore.server.messages import ViewDescription, ViewList
+from featurestore.server.messages import ServiceDescription, ServiceList, ViewDescription, ViewList
 from featurestore.server.route import JSON, HttpRequest, Reply, Route, json_reply
 
 
-async def _answer(call: HttpRequest) -> Reply:
+async def _view_answer(call: HttpRequest) -> Reply:
     return json_reply(await call.backend.run(_views, call.backend))
 
 
@@ -22,12 +22,35 @@ def _views(backend: Backend) -> ViewList:
     return ViewList(views=views)
 
 
-ROUTE = Route(
+async def _service_answer(request: HttpRequest) -> Reply:
+    return json_reply(await request.backend.run(_services, request.backend))
+
+
+def _services(backend: Backend) -> ServiceList:
+    services = []
+    for name in backend.store.list_services():
+        try:
+            services.append(ServiceDescription.model_validate(backend.store.describe_service(name)))
+        except NotFound:
+            continue  # It was deleted since it was listed, or one of its views was.
+    return ServiceList(services=services)
+
+
+SERVICES = Route(
+    "GET",
+    "/v1/services",
+    "list_services",
+    "The services that can be read, with their join keys, features and types",
+    _service_answer,
+    gives={JSON: ServiceList},
+    may_fail=(503, 504),
+)
+VIEWS = Route(
     "GET",
     "/v1/views",
     "list_views",
     "The views that can be read, with their features, types and freshness",
-    _answer,
+    _view_answer,
     gives={JSON: ViewList},
     may_fail=(503, 504),
 )

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from math import isfinite
 from typing import Any
 
-from featurestore.errors import RequestError
 from featurestore.resources.value import ColumnType
 from featurestore.server.columnar import JsonColumn, json_column, json_statuses, json_times
 from featurestore.server.messages import FeastAnswer, FeastRequest, read_body
-from featurestore.server.problem_details import HttpProblem
 from featurestore.server.route import JSON, HttpRequest, Reply, Route, json_reply
 from featurestore.views.value_column import ValueColumn
 from featurestore.views.value_status import Status
@@ -22,17 +19,8 @@ _PRESENT, _NULL = Status.PRESENT.name, Status.NULL_VALUE.name
 
 async def _answer(request: HttpRequest) -> Reply:
     asked = read_body(FeastRequest, request.body)
-    if asked.feature_service is not None:
-        raise HttpProblem(
-            HTTPStatus.NOT_FOUND,
-            f"there is no feature service {asked.feature_service!r}",
-            hint="Name the features",
-        )
-    if not asked.features:
-        raise RequestError("no features were requested", where="features", wanted="at least one view:feature")
-    found = await request.backend.read(
-        asked.features, asked.entities, full_feature_names=asked.full_feature_names
-    )
+    features: str | list[str] = asked.features if asked.feature_service is None else asked.feature_service
+    found = await request.backend.read(features, asked.entities, full_feature_names=asked.full_feature_names)
     keys: list[dict[str, Any]] = [
         _result(values, [_PRESENT] * found.rows, [_NO_TIME] * found.rows)
         for values in asked.entities.values()
