@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
+import click
 import typer
 
 from featurestore.errors import CodeError, RequestError
+
+AUTHENTICATIONS = ("none", "token", "kubernetes")
 
 if TYPE_CHECKING:
     from featurestore.server.server_settings import ServerSettings
@@ -24,6 +28,33 @@ def serve(
     drain_s: Annotated[
         float, typer.Option("--drain", help="Seconds after SIGTERM in which requests are still taken.")
     ] = 0.0,
+    auth: Annotated[
+        str, typer.Option(help="How callers say who they are.", click_type=click.Choice(AUTHENTICATIONS))
+    ] = "none",
+    token_file: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="With --auth token: NAME TOKEN in each line; read again when it changes."),
+    ] = None,
+    service_account: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="With --auth kubernetes: folder with ca.crt, namespace and token; else the pod's."),
+    ] = None,
+    api_server: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="With --auth kubernetes: URL of the API server; else the pod's."),
+    ] = None,
+    audit_log: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="File for a line of JSON about each read; - for standard output."),
+    ] = None,
+    tls_cert: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Certificate, PEM; read again when it changes."),
+    ] = None,
+    tls_key: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Its key, PEM."),
+    ] = None,
     access_log: Annotated[bool, typer.Option("--access-log", help="Log each request.")] = False,
 ) -> None:
     """Answer requests for features over HTTP, until Ctrl-C."""
@@ -56,7 +87,7 @@ def run_server(settings: ServerSettings) -> None:
     except ImportError as error:
         hint = "pip install 'featurestore[server]'"
         raise CodeError("the packages of the server are not installed", got=str(error), hint=hint) from error
-    from featurestore.server.server_settings import LOOPBACK
+    from featurestore.server.server_settings import LOOPBACK, Authentication
 
     open_backend(settings).close()
     try:
@@ -65,10 +96,13 @@ def run_server(settings: ServerSettings) -> None:
         where = f"{settings.host}:{settings.port}"
         raise RequestError("the server cannot listen there", where=where, got=str(error)) from error
     host, port = listener.getsockname()[:2]
-    if settings.host not in LOOPBACK:
-        typer.echo("WARNING: whoever reaches this address can read every feature", err=True)
+    if settings.host not in LOOPBACK and settings.auth is Authentication.NONE:
+        typer.echo("WARNING: whoever reaches this address can read every feature: see --auth", err=True)
+    scheme = "http" if settings.tls_cert is None else "https"
     shown = f"[{host}]" if ":" in host else host
-    typer.echo(f"features at http://{shown}:{port}, until Ctrl-C; what can be asked: /openapi.json", err=True)
+    typer.echo(
+        f"features at {scheme}://{shown}:{port}, until Ctrl-C; what can be asked: /openapi.json", err=True
+    )
     with listener:
         if settings.workers == 1:
             serve(settings, listener)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from http import HTTPStatus
 
 import orjson
@@ -17,7 +17,9 @@ from starlette.responses import Response
 from starlette.routing import Route as AsgiRoute
 from starlette.types import Receive, Scope, Send
 
+from featurestore.errors import NotFound
 from featurestore.server.backend import Backend
+from featurestore.server.caller import ANYBODY
 from featurestore.server.openapi import openapi
 from featurestore.server.problem_details import PROBLEM_JSON, HttpProblem, http_problem
 from featurestore.server.route import JSON, HttpRequest, Reply, Route
@@ -62,8 +64,9 @@ class _Endpoint:
         measurements.began()
         self._backend.in_flight += 1
         status = 499  # What proxies log if a client leaves before it is answered.
+        request = HttpRequest(self._backend, dict(scope["headers"]), b"", ANYBODY)
         try:
-            reply = await self._reply(scope, receive)
+            reply = await self._reply(request, receive)
             headers = [
                 (b"content-type", reply.media_type.encode()),
                 (b"content-length", b"%d" % len(reply.body)),
@@ -78,9 +81,11 @@ class _Endpoint:
             pass
         finally:
             self._backend.in_flight -= 1
+            if not self._route.is_open:
+                self._backend.audit_log.write(request.caller, self._route.name, status, request.read)
             measurements.ended(self._route.name, status, time.perf_counter() - began)
 
-    async def _reply(self, scope: Scope, receive: Receive) -> Reply:
+    async def _reply(self, request: HttpRequest, receive: Receive) -> Reply:
         try:
             if (
                 self._backend.in_flight > self._backend.settings.max_requests
@@ -89,10 +94,12 @@ class _Endpoint:
                 raise HttpProblem(
                     HTTPStatus.SERVICE_UNAVAILABLE, "there are too many requests at once", retry_after_s=1
                 )
-            headers = dict(scope["headers"])
             async with asyncio.timeout(self._backend.settings.timeout_s):
-                body = await self._body(headers, receive) if self._route.takes is not None else b""
-                return await self._route.answer(HttpRequest(self._backend, headers, body))
+                if not self._route.is_open:
+                    request.caller = await self._backend.caller(request.headers)
+                if self._route.takes is not None:
+                    request.body = await self._body(request.headers, receive)
+                return await self._route.answer(request)
         except _ClientLeft:
             raise
         except TimeoutError:
@@ -102,13 +109,15 @@ class _Endpoint:
             )
         except Exception as error:  # noqa: BLE001
             problem = http_problem(error)
+            if isinstance(error, NotFound) and self._backend.authenticator.asks:
+                problem.hint = ""  # It lists names, also of what the caller may not read.
             if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
                 _log.error(
                     "%s: %s", self._route.name, error, exc_info=error if problem.status == 500 else None
                 )
         return _problem_reply(problem)
 
-    async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
+    async def _body(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
         """The body of a request, once all of it is there.
 
         Raises:
@@ -147,7 +156,8 @@ def _too_large(most: int) -> HttpProblem:
 def _problem_reply(problem: HttpProblem) -> Reply:
     content = orjson.dumps(problem.details().model_dump(exclude_none=True))
     retry = () if problem.retry_after_s is None else ((b"retry-after", b"%d" % problem.retry_after_s),)
-    return Reply(content, PROBLEM_JSON, problem.status, retry)
+    asks = ((b"www-authenticate", b"Bearer"),) if problem.status == HTTPStatus.UNAUTHORIZED else ()
+    return Reply(content, PROBLEM_JSON, problem.status, (*retry, *asks))
 
 
 async def _unknown(request: Request, error: Exception) -> Response:
@@ -165,7 +175,7 @@ def _described(routes: Iterable[Route]) -> Route:
     async def answer(call: HttpRequest) -> Reply:
         return Reply(document)
 
-    return Route("GET", "/openapi.json", "openapi", "This document", answer, gives={JSON: None})
+    return Route("GET", "/openapi.json", "openapi", "This document", answer, gives={JSON: None}, is_open=True)
 
 
 @contextlib.asynccontextmanager

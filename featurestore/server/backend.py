@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http import HTTPStatus
@@ -14,9 +14,12 @@ from typing import Any, TypeVar
 from featurestore.client.answers import Answer
 from featurestore.client.connection import Store
 from featurestore.client.feature_reader import FeatureReader
+from featurestore.server.audit_log import AuditLog, Read
+from featurestore.server.caller import ANYBODY, Authenticator, Caller, bearer_token
 from featurestore.server.measurements import Measurements
 from featurestore.server.problem_details import HttpProblem
 from featurestore.server.readiness import Readiness
+from featurestore.server.route import HttpRequest
 from featurestore.server.server_settings import ServerSettings
 
 Result = TypeVar("Result")
@@ -32,8 +35,16 @@ _FEW = 1_000
 class Backend:
     """One per process. ``readiness`` and ``measurements`` are shared by all routes."""
 
-    def __init__(self, store: Store, settings: ServerSettings, measurements: Measurements) -> None:
+    def __init__(
+        self,
+        store: Store,
+        settings: ServerSettings,
+        measurements: Measurements,
+        authenticator: Authenticator,
+        audit_log: AuditLog,
+    ) -> None:
         self.store, self.settings, self.measurements = store, settings, measurements
+        self.authenticator, self.audit_log = authenticator, audit_log
         self.readiness = Readiness(store)
         self.in_flight = 0
         self._readers: OrderedDict[tuple[object, bool], _Kept] = OrderedDict()
@@ -43,13 +54,28 @@ class Backend:
         """What ``work`` returns, from a thread: it may wait for storage."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *arguments))
 
+    async def caller(self, headers: Mapping[bytes, bytes]) -> Caller:
+        """Who asks.
+
+        Raises:
+            HttpProblem: they do not say, or it is not so (401); or it cannot be found out (503).
+        """
+        if not self.authenticator.asks:
+            return ANYBODY
+        return await self.run(self.authenticator.caller, bearer_token(headers))
+
     async def read(
-        self, features: str | Sequence[str], entities: dict[str, list[Any]], *, full_feature_names: bool
+        self,
+        request: HttpRequest,
+        features: str | Sequence[str],
+        entities: dict[str, list[Any]],
+        *,
+        full_feature_names: bool,
     ) -> Answer:
         """The features of each entity, as of now.
 
         Raises:
-            HttpProblem: there are too many entities.
+            HttpProblem: there are too many entities (422), or the caller may not read one of the views (403).
             NotFound, RequestError, StorageError: see :meth:`Store.reader`.
         """
         rows = max(map(len, entities.values()), default=0)
@@ -60,12 +86,30 @@ class Backend:
                 hint="Ask for them in several requests",
             )
         reader = await self._reader(features, full_feature_names)
+        await self._admit(request, reader, [features] if isinstance(features, str) else features, rows)
         if rows <= _FEW:
             answer = await reader.read_async(entities)
         else:
             answer = await self.run(reader.read, entities)
         self.measurements.count(answer)
         return answer
+
+    async def _admit(
+        self, request: HttpRequest, reader: FeatureReader, features: Sequence[str], rows: int
+    ) -> None:
+        if not self.authenticator.asks and not self.audit_log.writes:
+            return
+        views = {read.view.name for read in reader.resolution().reads}
+        request.read = Read(views, features, rows)
+        if not self.authenticator.asks:
+            return
+        readable = await self.run(self.authenticator.readable, request.caller, views)
+        if hidden := sorted(views - readable):
+            raise HttpProblem(
+                HTTPStatus.FORBIDDEN,
+                f"{request.caller.name!r} may not read {', '.join(hidden)}",
+                hint="It takes the verb `get` on these featureviews",
+            )
 
     async def _reader(self, features: str | Sequence[str], full_feature_names: bool) -> FeatureReader:
         """The reader of these features. Nothing that waits for storage is done in the loop."""

@@ -10,19 +10,23 @@ import orjson
 from pydantic import BaseModel
 
 if TYPE_CHECKING:
+    from featurestore.server.audit_log import Read
     from featurestore.server.backend import Backend
+    from featurestore.server.caller import Caller
 
 JSON = "application/json"
 ARROW_STREAM = "application/vnd.apache.arrow.stream"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class HttpRequest:
-    """One request. ``headers``: names in lower case, as bytes."""
+    """One request. ``headers``: names in lower case, as bytes. ``read``: for the audit log, once that is known."""
 
     backend: Backend
     headers: Mapping[bytes, bytes]
     body: bytes
+    caller: Caller
+    read: Read | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,7 @@ class Route:
     """``name`` labels it in metrics and in the OpenAPI document. ``takes``: the body of a request, as JSON.
 
     ``gives``: media type to the model of an answer, None for what has no JSON schema. ``may_fail``: statuses of problems.
-    ``not_now``: a status with which an answer of the same form may come.
+    ``is_open``: asked by everybody, and not audited. ``not_now``: a status with which an answer of the same form may come.
     """
 
     method: str
@@ -52,6 +56,7 @@ class Route:
     gives: Mapping[str, type[BaseModel] | None] = field(default_factory=dict)
     may_fail: tuple[int, ...] = ()
     not_now: int | None = None
+    is_open: bool = False
 
 
 def json_reply(value: Any, status: int = 200) -> Reply:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,12 +11,21 @@ from pydantic import BaseModel, ConfigDict, Field
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
+class Authentication(StrEnum):
+    """How callers say who they are."""
+
+    NONE = "none"
+    TOKEN = "token"
+    KUBERNETES = "kubernetes"
+
+
 class ServerSettings(BaseModel):
     """Options of ``featurestore serve``; a worker gets them as JSON.
 
     ``folder``: the project, None for what ``FEATURESTORE_URI`` names. ``port``: 0 for any that is free.
     ``timeout_s``: from a request's first byte to its answer. ``drain_s``: how long after SIGTERM new requests
-    are still answered, so that load balancers see ``/readyz`` fail first.
+    are still answered, so that load balancers see ``/readyz`` fail first. ``audit_log``: a file, or ``-`` for standard
+    output. ``service_account``, ``api_server``: None for those of the pod.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -31,3 +41,10 @@ class ServerSettings(BaseModel):
     timeout_s: Annotated[float, Field(gt=0)] = 10.0
     drain_s: Annotated[float, Field(ge=0)] = 0.0
     access_log: bool = False
+    audit_log: Path | None = None
+    auth: Authentication = Authentication.NONE
+    token_file: Path | None = None
+    service_account: Path | None = None
+    api_server: str | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None

@@ -10,6 +10,7 @@ import gc
 import logging
 import os
 import socket
+import ssl
 import sys
 import time
 from pathlib import Path
@@ -18,12 +19,18 @@ from types import FrameType
 import uvicorn
 
 from featurestore.client.connection import Store
+from featurestore.errors import RequestError
 from featurestore.registry.project import open_project
 from featurestore.server.application import Application
+from featurestore.server.audit_log import AuditLog
 from featurestore.server.backend import Backend
+from featurestore.server.caller import Anonymous, Authenticator
+from featurestore.server.cluster_review import SERVICE_ACCOUNT, ClusterReview, api_server_url
 from featurestore.server.measurements import Measurements
-from featurestore.server.server_settings import ServerSettings
+from featurestore.server.server_settings import Authentication, ServerSettings
+from featurestore.server.token_file import TokenFile
 
+_log = logging.getLogger("featurestore.server")
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -34,6 +41,7 @@ class DrainingServer(uvicorn.Server):
         super().__init__(config)
         self._backend = backend
         self._end_s: float | None = None
+        self._certificate: list[tuple[int, int]] = []
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._end_s is not None:
@@ -42,15 +50,54 @@ class DrainingServer(uvicorn.Server):
         self._end_s = time.monotonic() + self._backend.settings.drain_s
 
     async def on_tick(self, counter: int) -> bool:
+        if counter % 10 == 0:
+            self._renew_certificate()
         if self._end_s is not None and time.monotonic() >= self._end_s:
             self.should_exit = True
         return await super().on_tick(counter)
 
+    def _renew_certificate(self) -> None:
+        """New connections get the certificate that stands in the file now. One that does not fit its key is tried again."""
+        settings, context = self._backend.settings, self.config.ssl
+        if context is None or settings.tls_cert is None:
+            return
+        try:
+            stamps = [path.stat() for path in (settings.tls_cert, settings.tls_key) if path is not None]
+            seen = [(it.st_mtime_ns, it.st_ino) for it in stamps]
+            if seen != self._certificate:
+                # A pair that does not fit leaves a context with half of it: it is tried in another one first.
+                ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.tls_cert, settings.tls_key)
+                context.load_cert_chain(settings.tls_cert, settings.tls_key)
+                self._certificate = seen
+        except OSError as error:
+            _log.error("the certificate is not renewed: %s", error)
+
 
 def open_backend(settings: ServerSettings) -> Backend:
-    """The store that the settings name, and what routes ask of it."""
+    """The store that the settings name, and what routes ask of it.
+
+    Raises:
+        NotFound: there is no store.
+        RequestError: what authentication needs is not there.
+    """
     store = Store(open_project(settings.folder, os.environ, Path.cwd()))
-    return Backend(store, settings, Measurements())
+    return Backend(store, settings, Measurements(), _authenticator(settings), AuditLog(settings.audit_log))
+
+
+def _authenticator(settings: ServerSettings) -> Authenticator:
+    match settings.auth:
+        case Authentication.TOKEN:
+            if settings.token_file is None:
+                raise RequestError("--auth token needs a --token-file", where="--auth")
+            try:
+                return TokenFile(settings.token_file)
+            except OSError as error:
+                raise RequestError("the file of tokens cannot be read", got=str(error)) from error
+        case Authentication.KUBERNETES:
+            url = settings.api_server or api_server_url()
+            return ClusterReview(url, settings.service_account or SERVICE_ACCOUNT)
+        case Authentication.NONE:
+            return Anonymous()
 
 
 def serve(settings: ServerSettings, listener: socket.socket) -> None:
@@ -68,6 +115,8 @@ def serve(settings: ServerSettings, listener: socket.socket) -> None:
         server_header=False,
         date_header=False,
         timeout_keep_alive=75,
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
     )
     # What was loaded stays; looking through it for garbage would take a fifth of the time of a large answer.
     gc.collect()

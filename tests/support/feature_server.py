@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -169,7 +170,11 @@ class FeatureServer:
 
 @contextmanager
 def serving_features(
-    project: Path, log: Path, *options: str, environment: Mapping[str, str] | None = None
+    project: Path,
+    log: Path,
+    *options: str,
+    environment: Mapping[str, str] | None = None,
+    tls: bool = False,
 ) -> Iterator[FeatureServer]:
     """The server of a project, ready."""
     port = free_port()
@@ -177,6 +182,9 @@ def serving_features(
 
     def ready() -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        if tls:
+            unverified = ssl._create_unverified_context()  # Its certificate is the test's to look at.
+            connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=60, context=unverified)
         with suppress(OSError, http.client.HTTPException), closing(connection):
             connection.request("GET", "/readyz")
             return connection.getresponse().status == 200

@@ -3,36 +3,39 @@
 from __future__ import annotations
 
 from featurestore.errors import NotFound
-from featurestore.server.backend import Backend
 from featurestore.server.messages import ServiceDescription, ServiceList, ViewDescription, ViewList
 from featurestore.server.route import JSON, HttpRequest, Reply, Route, json_reply
 
 
-async def _view_answer(call: HttpRequest) -> Reply:
-    return json_reply(await call.backend.run(_views, call.backend))
+async def _view_answer(request: HttpRequest) -> Reply:
+    return json_reply(await request.backend.run(_views, request))
 
 
-def _views(backend: Backend) -> ViewList:
+def _views(request: HttpRequest) -> ViewList:
+    store, authenticator = request.backend.store, request.backend.authenticator
     views = []
-    for name in backend.store.list_views():
+    for name in sorted(authenticator.readable(request.caller, store.list_views())):
         try:
-            views.append(ViewDescription.model_validate(backend.store.describe(name)))
+            views.append(ViewDescription.model_validate(store.describe(name)))
         except NotFound:
             continue  # It was deleted since it was listed.
     return ViewList(views=views)
 
 
 async def _service_answer(request: HttpRequest) -> Reply:
-    return json_reply(await request.backend.run(_services, request.backend))
+    return json_reply(await request.backend.run(_services, request))
 
 
-def _services(backend: Backend) -> ServiceList:
+def _services(request: HttpRequest) -> ServiceList:
+    store, authenticator = request.backend.store, request.backend.authenticator
     services = []
-    for name in backend.store.list_services():
+    for name in store.list_services():
         try:
-            services.append(ServiceDescription.model_validate(backend.store.describe_service(name)))
+            service = ServiceDescription.model_validate(store.describe_service(name))
         except NotFound:
             continue  # It was deleted since it was listed, or one of its views was.
+        if authenticator.readable(request.caller, service.views) == set(service.views):
+            services.append(service)
     return ServiceList(services=services)
 
 
@@ -43,7 +46,7 @@ SERVICES = Route(
     "The services that can be read, with their join keys, features and types",
     _service_answer,
     gives={JSON: ServiceList},
-    may_fail=(503, 504),
+    may_fail=(401, 503, 504),
 )
 VIEWS = Route(
     "GET",
@@ -52,5 +55,5 @@ VIEWS = Route(
     "The views that can be read, with their features, types and freshness",
     _view_answer,
     gives={JSON: ViewList},
-    may_fail=(503, 504),
+    may_fail=(401, 503, 504),
 )

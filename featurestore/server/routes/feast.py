@@ -19,8 +19,10 @@ _PRESENT, _NULL = Status.PRESENT.name, Status.NULL_VALUE.name
 
 async def _answer(request: HttpRequest) -> Reply:
     asked = read_body(FeastRequest, request.body)
-    features: str | list[str] = asked.features if asked.feature_service is None else asked.feature_service
-    found = await request.backend.read(features, asked.entities, full_feature_names=asked.full_feature_names)
+    features = asked.features if asked.feature_service is None else asked.feature_service
+    found = await request.backend.read(
+        request, features, asked.entities, full_feature_names=asked.full_feature_names
+    )
     keys: list[dict[str, Any]] = [
         _result(values, [_PRESENT] * found.rows, [_NO_TIME] * found.rows)
         for values in asked.entities.values()
@@ -29,9 +31,9 @@ async def _answer(request: HttpRequest) -> Reply:
         name: [_NO_TIME if time is None else time for time in column]
         for name, column in json_times(found.times).items()
     }
-    features = [_result(*_values(column), times[name]) for name, column in found.columns.items()]
+    results = [_result(*_values(column), times[name]) for name, column in found.columns.items()]
     names = [*asked.entities, *found.columns]
-    return json_reply({"metadata": {"feature_names": names}, "results": [*keys, *features]})
+    return json_reply({"metadata": {"feature_names": names}, "results": [*keys, *results]})
 
 
 def _result(values: JsonColumn, statuses: list[str], times: list[str]) -> dict[str, Any]:
@@ -66,5 +68,5 @@ ROUTE = Route(
     _answer,
     takes=FeastRequest,
     gives={JSON: FeastAnswer},
-    may_fail=(404, 413, 422, 503, 504),
+    may_fail=(401, 403, 404, 413, 422, 503, 504),
 )

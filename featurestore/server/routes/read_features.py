@@ -19,7 +19,7 @@ STATUS_SUFFIX = "__status"
 async def _answer(request: HttpRequest) -> Reply:
     asked = read_body(FeaturesRequest, request.body)
     found = await request.backend.read(
-        asked.features, asked.entities, full_feature_names=asked.full_feature_names
+        request, asked.features, asked.entities, full_feature_names=asked.full_feature_names
     )
     if ARROW_STREAM.encode() in request.headers.get(b"accept", b""):
         return Reply(_stream(asked, found), ARROW_STREAM)
@@ -60,5 +60,5 @@ ROUTE = Route(
     _answer,
     takes=FeaturesRequest,
     gives={JSON: FeaturesAnswer, ARROW_STREAM: None},
-    may_fail=(404, 413, 422, 503, 504),
+    may_fail=(401, 403, 404, 413, 422, 503, 504),
 )

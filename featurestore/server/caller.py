@@ -1,0 +1,79 @@
+"""Who asks, and what they may read: what every way of authentication answers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Protocol
+
+from featurestore.server.problem_details import HttpProblem
+
+
+@dataclass(frozen=True)
+class Caller:
+    """``name``: as the audit log has it. ``extra``: what Kubernetes says more of a user."""
+
+    name: str
+    groups: tuple[str, ...] = ()
+    uid: str = ""
+    extra: Mapping[str, list[str]] = field(default_factory=dict, compare=False)
+
+
+ANYBODY = Caller("anybody")
+
+
+class Authenticator(Protocol):
+    """``asks``: False if everybody may read everything. Both may wait, and are called in a thread."""
+
+    asks: bool
+
+    def caller(self, token: str) -> Caller:
+        """Whose token it is.
+
+        Raises:
+            HttpProblem: nobody's (401), or it cannot be found out now (503).
+        """
+        ...
+
+    def readable(self, caller: Caller, views: Collection[str]) -> set[str]:
+        """Which of the views they may read.
+
+        Raises:
+            HttpProblem: it cannot be found out now (503).
+        """
+        ...
+
+
+class Anonymous:
+    """Everybody may read everything."""
+
+    asks = False
+
+    def caller(self, token: str) -> Caller:
+        return ANYBODY
+
+    def readable(self, caller: Caller, views: Collection[str]) -> set[str]:
+        return set(views)
+
+
+def bearer_token(headers: Mapping[bytes, bytes]) -> str:
+    """The token of a request.
+
+    >>> bearer_token({b"authorization": b"Bearer abc"})
+    'abc'
+
+    Raises:
+        HttpProblem: there is none (401).
+    """
+    scheme, _, token = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise HttpProblem(
+            HTTPStatus.UNAUTHORIZED, "a token is needed", hint="Send it as `Authorization: Bearer TOKEN`"
+        )
+    return token.strip()
+
+
+def refused(detail: str = "the token is not valid") -> HttpProblem:
+    """What nobody's token gets."""
+    return HttpProblem(HTTPStatus.UNAUTHORIZED, detail)
