@@ -135,7 +135,18 @@ def test_a_renewed_certificate_is_used_without_a_restart(project: Path, tmp_path
 
 
 def certify(name: str, cert: Path, key: Path) -> None:
-    made = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1".split()
+    made = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "1",
+    ]
     command = [*made, "-subj", f"/CN={name}", "-keyout", key, "-out", cert]
     subprocess.run(command, check=True, capture_output=True)
 
