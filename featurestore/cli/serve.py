@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
-import click
 import typer
 
 from featurestore.errors import CodeError, RequestError
-
-AUTHENTICATIONS = ("none", "token", "kubernetes")
+from featurestore.server.authentication import Authentication
 
 if TYPE_CHECKING:
     from featurestore.server.server_settings import ServerSettings
@@ -28,9 +26,7 @@ def serve(
     drain_s: Annotated[
         float, typer.Option("--drain", help="Seconds after SIGTERM in which requests are still taken.")
     ] = 0.0,
-    auth: Annotated[
-        str, typer.Option(help="How callers say who they are.", click_type=click.Choice(AUTHENTICATIONS))
-    ] = "none",
+    auth: Annotated[Authentication, typer.Option(help="How callers say who they are.")] = Authentication.NONE,
     token_file: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(help="With --auth token: NAME TOKEN in each line; read again when it changes."),
@@ -87,7 +83,7 @@ def run_server(settings: ServerSettings) -> None:
     except ImportError as error:
         hint = "pip install 'featurestore[server]'"
         raise CodeError("the packages of the server are not installed", got=str(error), hint=hint) from error
-    from featurestore.server.server_settings import LOOPBACK, Authentication
+    from featurestore.server.server_settings import LOOPBACK
 
     open_backend(settings).close()
     try:

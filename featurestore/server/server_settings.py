@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from featurestore.server.authentication import Authentication
+
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-
-
-class Authentication(StrEnum):
-    """How callers say who they are."""
-
-    NONE = "none"
-    TOKEN = "token"
-    KUBERNETES = "kubernetes"
 
 
 class ServerSettings(BaseModel):

@@ -23,11 +23,12 @@ from featurestore.errors import RequestError
 from featurestore.registry.project import open_project
 from featurestore.server.application import Application
 from featurestore.server.audit_log import AuditLog
+from featurestore.server.authentication import Authentication
 from featurestore.server.backend import Backend
 from featurestore.server.caller import Anonymous, Authenticator
 from featurestore.server.cluster_review import SERVICE_ACCOUNT, ClusterReview, api_server_url
 from featurestore.server.measurements import Measurements
-from featurestore.server.server_settings import Authentication, ServerSettings
+from featurestore.server.server_settings import ServerSettings
 from featurestore.server.token_file import TokenFile
 
 _log = logging.getLogger("featurestore.server")
