@@ -84,7 +84,7 @@ docs: $(VENV)/ready  ## Check that every link in the documentation leads somewhe
 	@$(BIN)/pytest tests/docs
 
 lock: $(VENV)/ready  ## Pin the newest and the lowest versions of all dependencies, with hashes and without addresses.
-	@$(COMPILE) --all-extras --group dev --group demo --upgrade pyproject.toml -o requirements/dev.txt
+	@$(COMPILE) --all-extras --group dev --group demo --group newest --upgrade pyproject.toml -o requirements/dev.txt
 	@$(COMPILE) --all-extras --group dev --group demo --resolution lowest-direct pyproject.toml -o requirements/lowest.txt
 	@$(COMPILE) $(TESTED) --group operator-image -o requirements/operator.txt
 	@$(COMPILE) $(TESTED) --extra transforms --extra redis --extra s3 pyproject.toml -o requirements/job.txt

@@ -60,7 +60,7 @@ class Route:
 
 
 def json_reply(value: Any, status: int = 200) -> Reply:
-    """A value as JSON; numpy arrays are lists. Of a model, what is None is left out."""
+    """A value as JSON; numpy arrays are lists."""
     if isinstance(value, BaseModel):
-        value = value.model_dump(mode="json", exclude_none=True)
+        value = value.model_dump(mode="json")
     return Reply(orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY), status=status)
