@@ -184,9 +184,12 @@ async def _looking(backend: Backend) -> AsyncIterator[None]:
 
     async def look() -> None:
         while True:
-            loaded = await backend.run(backend.readiness.look)
-            backend.measurements.fresh(loaded.ages_s, loaded.ready)
-            await asyncio.sleep(_LOOK_S if loaded.ready else _LOOK_UNREADY_S)
+            try:
+                loaded = await backend.run(backend.readiness.look)
+                backend.measurements.fresh(loaded.ages_s, loaded.ready)
+            except Exception:  # noqa: BLE001 - the next look may go well
+                _log.exception("the views could not be looked at")
+            await asyncio.sleep(_LOOK_S if backend.readiness.last.ready else _LOOK_UNREADY_S)
 
     looking = asyncio.create_task(look())
     try:

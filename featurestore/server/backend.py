@@ -62,7 +62,7 @@ class Backend:
         """
         if not self.authenticator.asks:
             return ANYBODY
-        return await self.run(self.authenticator.caller, bearer_token(headers))
+        return await self._asked(self.authenticator.caller, bearer_token(headers))
 
     async def read(
         self,
@@ -103,13 +103,17 @@ class Backend:
         request.read = Read(views, features, rows)
         if not self.authenticator.asks:
             return
-        readable = await self.run(self.authenticator.readable, request.caller, views)
+        readable = await self._asked(self.authenticator.readable, request.caller, views)
         if hidden := sorted(views - readable):
             raise HttpProblem(
                 HTTPStatus.FORBIDDEN,
                 f"{request.caller.name!r} may not read {', '.join(hidden)}",
                 hint="It takes the verb `get` on these featureviews",
             )
+
+    async def _asked(self, question: Callable[..., Result], *arguments: Any) -> Result:
+        """What the authenticator answers."""
+        return await self.run(question, *arguments) if self.authenticator.waits else question(*arguments)
 
     async def _reader(self, features: str | Sequence[str], full_feature_names: bool) -> FeatureReader:
         """The reader of these features. Nothing that waits for storage is done in the loop."""

@@ -24,9 +24,10 @@ ANYBODY = Caller("anybody")
 
 
 class Authenticator(Protocol):
-    """``asks``: False if everybody may read everything. Both may wait, and are called in a thread."""
+    """``asks``: False if everybody may read everything. ``waits``: whether it must be called in a thread."""
 
     asks: bool
+    waits: bool
 
     def caller(self, token: str) -> Caller:
         """Whose token it is.
@@ -48,7 +49,7 @@ class Authenticator(Protocol):
 class Anonymous:
     """Everybody may read everything."""
 
-    asks = False
+    asks = waits = False
 
     def caller(self, token: str) -> Caller:
         return ANYBODY

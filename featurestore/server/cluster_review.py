@@ -37,7 +37,7 @@ Answer = TypeVar("Answer")
 class ClusterReview:
     """Asks as the service account whose files stand in ``folder``, which the cluster renews."""
 
-    asks = True
+    asks = waits = True
 
     def __init__(self, url: str, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._url, self._folder = urlsplit(url), folder

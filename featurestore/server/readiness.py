@@ -5,6 +5,7 @@ A commit that arrives later is loaded while the one before serves, and takes no 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -70,5 +71,7 @@ class Readiness:
         if described["serving"] is None or described["online"] != OnlineEnabled.ALWAYS or watermark is None:
             return None
         self._store.get_online_features(view, {key: [None] for key in described["join_keys"]})
-        age = datetime.now(UTC) - datetime.fromisoformat(watermark)
-        return age.total_seconds()
+        try:
+            return (datetime.now(UTC) - datetime.fromisoformat(watermark)).total_seconds()
+        except ValueError:  # Python has no times outside the years 1 to 9999
+            return math.nan

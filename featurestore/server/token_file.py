@@ -20,7 +20,7 @@ _SHORTEST = 16
 class TokenFile:
     """Whoever has a token of the file may read everything. Tokens are kept as digests."""
 
-    asks = True
+    asks, waits = True, False
 
     def __init__(self, path: Path) -> None:
         self._path, self._lock = path, threading.Lock()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import signal
 import socket
 import ssl
 import sys
@@ -38,8 +39,9 @@ LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 class DrainingServer(uvicorn.Server):
     """Ends in two steps: see the module."""
 
-    def __init__(self, config: uvicorn.Config, backend: Backend) -> None:
+    def __init__(self, config: uvicorn.Config, backend: Backend, parent: int | None) -> None:
         super().__init__(config)
+        self._parent = parent
         self._backend = backend
         self._end_s: float | None = None
         self._certificate: list[tuple[int, int]] = []
@@ -51,6 +53,8 @@ class DrainingServer(uvicorn.Server):
         self._end_s = time.monotonic() + self._backend.settings.drain_s
 
     async def on_tick(self, counter: int) -> bool:
+        if self._parent is not None and self._end_s is None and os.getppid() != self._parent:
+            self.handle_exit(signal.SIGTERM, None)  # Nobody watches over this worker any more.
         if counter % 10 == 0:
             self._renew_certificate()
         if self._end_s is not None and time.monotonic() >= self._end_s:
@@ -101,8 +105,8 @@ def _authenticator(settings: ServerSettings) -> Authenticator:
             return Anonymous()
 
 
-def serve(settings: ServerSettings, listener: socket.socket) -> None:
-    """Answer what comes in by the socket, until a signal."""
+def serve(settings: ServerSettings, listener: socket.socket, parent: int | None = None) -> None:
+    """Answer what comes in by the socket, until a signal, or until the process ``parent`` is gone."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=LOG_FORMAT)
     backend = open_backend(settings)
     config = uvicorn.Config(
@@ -123,7 +127,7 @@ def serve(settings: ServerSettings, listener: socket.socket) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-    DrainingServer(config, backend).run(sockets=[listener])
+    DrainingServer(config, backend, parent).run(sockets=[listener])
 
 
 def bind(settings: ServerSettings) -> socket.socket:
@@ -138,4 +142,5 @@ def bind(settings: ServerSettings) -> socket.socket:
 
 if __name__ == "__main__":
     # A worker of a pool: settings, and the socket it inherited.
-    serve(ServerSettings.model_validate_json(sys.argv[1]), socket.socket(fileno=int(sys.argv[2])))
+    parent_id = os.getppid()
+    serve(ServerSettings.model_validate_json(sys.argv[1]), socket.socket(fileno=int(sys.argv[2])), parent_id)
