@@ -37,5 +37,11 @@ READY = Route(
     is_open=True,
 )
 METRICS = Route(
-    "GET", "/metrics", "metrics", "Measurements for Prometheus", _metrics, gives={"text/plain": None}
+    "GET",
+    "/metrics",
+    "metrics",
+    "Measurements for Prometheus",
+    _metrics,
+    gives={"text/plain": None},
+    is_open=True,
 )
