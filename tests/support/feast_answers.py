@@ -39,8 +39,9 @@ def answers(question: dict[str, Any]) -> dict[str, Any]:
         apply_total(load_repo_config(folder, folder / "feature_store.yaml"), folder, False)
     else:
         found = parse_repo(folder)
-        views = (*found.feature_views, *found.stream_feature_views)
-        store.apply([*found.entities, *(it for it in views if it.name in question["views"])])
+        views = [it for it in found.feature_views if it.name in question["views"]]
+        needed = {name for view in views for name in view.entities}
+        store.apply([*(it for it in found.entities if it.name in needed), *views])
     sys.path.remove(str(folder))
     start, now = datetime(2000, 1, 1, tzinfo=UTC), datetime.now(UTC)
     store.materialize(start, now, feature_views=question["materialize"])

@@ -1,0 +1,163 @@
+"""A repository of several files with all that Feast has: what of it is here, with the same numbers, and what is not."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from feast_environment import assert_joined_alike, feast_answers, feast_python, featurestore, rows
+
+from featurestore import connect
+from featurestore.errors import CodeError, NotFound
+from featurestore.feast.repository import read_repository
+
+SHOP = Path(__file__).parents[2] / "fixtures" / "feast"
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def shop(folder: Path) -> Path:
+    """The repository in ``fixtures/feast``, with the files that it names."""
+    shutil.copytree(SHOP, folder)
+    (folder / "data" / "prices").mkdir(parents=True)
+
+    def write(name: str, records: list[dict[str, Any]]) -> None:
+        pq.write_table(pa.Table.from_pylist(records), folder / "data" / name)
+
+    def hours(n: int) -> datetime:
+        return START + timedelta(hours=n)
+
+    orders = [
+        {
+            "customer_id": customer,
+            "ordered_at": hours(customer + 6 * n),
+            "loaded_at": hours(customer + 6 * n + 1),
+            "amt": customer + n / 7,
+            "items": n,
+            "7d": n * 1.1,
+            "labels": [f"label {n}"],
+            "paid_at": hours(n),
+        }
+        for customer in (1, 2, 3)
+        for n in range(6)
+    ]
+    write("orders.parquet", orders)
+    for part in (0, 1):
+        prices = [
+            {
+                "customer_id": customer,
+                "sku": sku,
+                "at": hours(part * 12 + customer),
+                "price": customer + part / 3,
+            }
+            for customer in (1, 2, 3)
+            for sku in ("a", "b")
+        ]
+        write(f"prices/part-{part}.parquet", prices)
+    write("rates.parquet", [{"at": hours(n * 5), "usd": 1 + n / 100, "height": 1.5} for n in range(5)])
+    return folder
+
+
+def test_a_repository_gives_the_same_numbers_and_a_report_of_what_is_left_out(tmp_path: Path) -> None:
+    repository, project = shop(tmp_path / "shop"), tmp_path / "project"
+    orders = ["amount", "items", "labels", "paid_at"]
+    times = [(START + timedelta(hours=n, minutes=n)).isoformat() for n in range(0, 90, 3)]
+    labels = {
+        # Feast cannot join files of a folder to a key that none of them has.
+        "customer_id": [1 + n % 3 for n in range(len(times))],
+        "sku": ["ab"[n % 2] for n in range(len(times))],
+        "event_timestamp": times,
+        "everything": ["all"] * len(times),
+    }
+    asked = [
+        [f"customer_orders:{name}" for name in orders],
+        ["Product Prices:price"],
+        ["exchange:usd"],
+    ]
+    question: dict[str, Any] = {
+        "repository": str(repository),
+        "init": False,
+        "views": ["customer_orders", "Product Prices", "exchange"],
+        "materialize": ["Product Prices"],
+        "join": [
+            {"features": it, "labels": rows(labels, ["customer_id", "sku", "event_timestamp"])}
+            for it in asked
+        ],
+        "online": [
+            {
+                "features": ["Product Prices:price"],
+                "entities": [{"customer_id": it, "sku": "b"} for it in (1, 2, 9)],
+            }
+        ],
+    }
+    [feast] = feast_answers(tmp_path, question)
+    report = featurestore("import", "feast", str(repository), "-o", str(project), "--python", feast_python())
+    # Its bucket is nobody's, and is not asked for.
+    for name, lost in (("views", "name: far}"), ("pipelines", "name: gone}")):
+        path = project / f"{name}.yaml"
+        path.write_text("---\n".join(it for it in path.read_text().split("---\n") if lost not in it))
+    roots = [repository / "data"]
+    featurestore("-C", str(project), "apply", "-f", str(project), "--no-try", roots=roots)
+    featurestore("-C", str(project), "run", "--once", roots=roots)
+
+    store = connect(project)
+    for features, answer in zip(asked, feast["join"], strict=True):
+        names = [it.partition(":")[2] for it in features]
+        ours = store.get_historical_features(
+            labels, [it.replace("Product Prices", "product-prices") for it in features]
+        )
+        assert_joined_alike(answer, ours.to_dict(), names)
+    online = store.get_online_features("product-prices:price", question["online"][0]["entities"])
+    assert rows(online.to_dict(), ["price"]) == [
+        {"price": row["price"]} for row in feast["online"][0]["values"]
+    ]
+    left_out, differs = report.split("Differs from Feast:")
+    for name in (
+        "BatchFeatureView batch: a transformation",
+        "FeatureView sales: its source is a BigQuerySource",
+        "FeatureView wrong:nowhere: its files have no such column",
+        "FeatureView of_shelves: its join key height is DOUBLE",
+        "OnDemandFeatureView with_basket: its pandas function",
+        "FeatureService nothing: no feature of it is left",
+    ):
+        assert f"- {name}" in left_out
+    for name in (
+        "FeatureView customer_orders:amount: is float64",
+        "FeatureView customer_orders:7d-mean: is named f_7d_mean",
+        "FeatureView customer-orders: rows of its PushSource",
+        "StreamFeatureView streamed: rows of its KafkaSource",
+        "FeatureView exchange: has no entity",
+        "FileSource gone: could not be read",
+        "FeatureService recommender: is without sales",
+        "Entity customer: description, owner and tags",
+    ):
+        assert f"- {name}" in differs
+
+
+def test_code_that_cannot_be_imported_is_told_by_its_last_line_and_place(tmp_path: Path) -> None:
+    (tmp_path / "feature_store.yaml").write_text((SHOP / "feature_store.yaml").read_text())
+    (tmp_path / "views.py").write_text('print("{}")\n\nimport nowhere_to_be_found\n')
+    with pytest.raises(CodeError) as failed:
+        read_repository(tmp_path, feast_python(), {})
+    assert failed.value.where == f"{tmp_path / 'views.py'}:3"
+    assert failed.value.got == "ModuleNotFoundError: No module named 'nowhere_to_be_found'"
+    assert "Traceback" not in str(failed.value)
+
+
+def test_an_interpreter_without_feast_and_a_folder_that_is_no_repository_are_told(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="not a Feast repository"):
+        read_repository(tmp_path, sys.executable, {})
+    (tmp_path / "feature_repo").mkdir()
+    (tmp_path / "feature_repo" / "feature_store.yaml").write_text("")
+    with pytest.raises(NotFound, match=r"Did you mean .*feature_repo\?"):
+        read_repository(tmp_path, sys.executable, {})
+    with pytest.raises(CodeError, match="--python") as failed:
+        read_repository(tmp_path / "feature_repo", sys.executable, {})
+    assert failed.value.got == "ModuleNotFoundError: No module named 'feast'"
+    with pytest.raises(NotFound, match="no such Python"):
+        read_repository(tmp_path / "feature_repo", str(tmp_path / "python"), {})
