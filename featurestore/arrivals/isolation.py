@@ -161,7 +161,7 @@ class Trials:
         Raises:
             StorageError: storage did not answer, or has a trial that cannot be read.
         """
-        if number != self._number:
+        if number != self._number or (self._known and not self._is_there(number)):
             self._number, self._known = number, []
         while True:
             path = paths.trial(self._folder, number, len(self._known))
@@ -173,6 +173,14 @@ class Trials:
             hint = f"Delete the folder {folder}: the batch is then attempted from the start"
             with understanding("the record of an attempt at a batch", where, hint):
                 self._known.append(Trial.model_validate_json(data))
+
+    def forget(self, number: int) -> None:
+        """Let the batch be attempted from the start."""
+        self._storage.delete(f"{self._folder}/{paths.number(number)}")
+
+    def _is_there(self, number: int) -> bool:
+        """Whether they still are what was read: they are deleted when the batch is attempted from the start."""
+        return self._storage.find(paths.trial(self._folder, number, 0)) is not None
 
     def append(self, number: int, turn: int, trial: Trial) -> bool:
         """Whether this is the trial of that turn now; False if another one is."""

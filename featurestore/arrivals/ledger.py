@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from featurestore.arrivals.arrival import Arrival
 from featurestore.arrivals.checkpoint import Checkpoint, KnownArrival, pack, parse, version_of
+from featurestore.arrivals.erasure import ErasedHistories, ErasedHistory
 from featurestore.arrivals.isolation import Isolation, Trial, Trials, isolate
 from featurestore.arrivals.manifest import Action, Entry, Manifest
 from featurestore.arrivals.rebuild import RebuildProgress, Rebuilds
@@ -53,6 +54,7 @@ class Ledger:
         """Versions that bring nothing new."""
         self._trials = (0, Trials(storage, paths.trials(pipeline, 0)))
         self.rebuilds = Rebuilds(storage, pipeline)
+        self.erased = ErasedHistories(storage, pipeline)
         self._rebuild_trials: tuple[int, Trials] | None = None
         self._sizes: tuple[int, list[int]] = (0, [])
 
@@ -117,29 +119,42 @@ class Ledger:
     def last_result(self, known: BatchResult | None = None) -> BatchResult | None:
         """The result of :meth:`committed_batch`; None before the first. ``known``: an earlier answer, which is not read again.
 
-        If a rebuild was promoted since, it is what that made of it.
+        If a rebuild was promoted or keys were erased since, it is what that made of it.
 
         Raises:
             StorageError: storage did not answer.
         """
         done = self.committed_batch()
-        promoted = self.rebuilds.promoted()
-        if promoted is not None and promoted.last == done:
-            return promoted.result
-        if known is not None and known.number == done:
-            return known
-        return self.result(done) if done else None
+        if not done:
+            return None
+        changed = self._changed_since(done)
+        if changed is not None:
+            return changed
+        return known if known is not None and known.number == done else self.result(done)
 
     def counted(self, n: int) -> BatchResult | None:
-        """The result of batch ``n``; if a rebuild was promoted after it and before the next one, what that made of it."""
+        """The result of batch ``n``; if a rebuild or an erasure came after it and before the next one, what that made of it."""
+        return self._changed_since(n) or self.result(n)
+
+    def _changed_since(self, n: int) -> BatchResult | None:
+        """What a rebuild or an erasure made of batch ``n`` when it was the last one: the later of them."""
         promoted = self.rebuilds.promoted()
-        return promoted.result if promoted is not None and promoted.last == n else self.result(n)
+        found = [promoted.result] if promoted is not None and promoted.last == n else []
+        found += [each.result for each in self.erased.all() if each.last == n]
+        return max(found, key=lambda result: result.dataset_version, default=None)
 
     def caught(self, n: int) -> Mapping[int, int]:
         """What is in quarantine of batch ``n``: index of a file to its rows there, 0 for the file as a whole."""
         promoted = self.rebuilds.rebuilt_in(n)
         found = self.result(n) if promoted is None else self.rebuilds.batch(promoted.number, n)
-        return found.caught if found is not None else {}
+        if found is None:
+            return {}
+        generation = promoted.number if promoted is not None else 0
+        erased = [each.caught[n] for each in self._erased_of(n) if each.generation >= generation]
+        return _without(found.caught, erased)
+
+    def _erased_of(self, n: int) -> list[ErasedHistory]:
+        return [each for each in self.erased.all() if n in each.caught]
 
     def manifest(self, n: int) -> Manifest:
         """The intent of batch ``n``.
@@ -205,6 +220,10 @@ class Ledger:
     def try_trial(self, n: int, turn: int, trial: Trial) -> bool:
         """Whether this is how attempt ``turn`` at batch ``n`` ended; False if another trial says so."""
         return self._trials[1].append(n, turn, trial)
+
+    def forget_trials(self, n: int) -> None:
+        """Let batch ``n`` be attempted from the start."""
+        Trials(self._storage, paths.trials(self._pipeline, self.rebuilds.generation())).forget(n)
 
     def try_append(self, manifest: Manifest) -> bool:
         """True if the manifest is written now; False if another was first, or has taken one of its arrivals.
@@ -387,6 +406,18 @@ class Ledger:
 
     def _folder(self, kind: str) -> str:
         return f"{paths.ledger(self._pipeline)}/{kind}"
+
+
+def _without(caught: Mapping[int, int], erased: Iterable[Mapping[int, int]]) -> Mapping[int, int]:
+    """How many rows of each file are in quarantine, without those that were erased; a file without any is left out."""
+    left = dict(caught)
+    for each in erased:
+        for file, rows in each.items():
+            if left.get(file, 0) > rows:
+                left[file] -= rows
+            else:
+                left.pop(file, None)
+    return left
 
 
 def live(known: Iterable[KnownArrival]) -> tuple[tuple[int, int], ...]:

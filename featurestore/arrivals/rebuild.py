@@ -88,6 +88,7 @@ class RebuiltBatch(Model):
     rows: int
     rows_quarantined: int
     rows_dropped: int
+    rows_erased: int = 0
     broken: dict[str, int] = Field(default_factory=dict)
     files_refused: dict[str, int] = Field(default_factory=dict)
     caught: dict[int, int] = Field(default_factory=dict)

@@ -18,6 +18,7 @@ ledger/<pipeline>/rebuilds/<r>/batches/<n div 1000>/<n>.json  what batch n came 
 ledger/<pipeline>/rebuilds/<r>/trials/<n>/<turn>.json         as above, of an attempt within it
 ledger/<pipeline>/rebuilds/<r>/decision.json       whether it is to be promoted, or was given up
 ledger/<pipeline>/rebuilds/<r>/promoted.json       what the dataset has been since; g is the greatest such r, or 0
+ledger/<pipeline>/erased/<e>.json                  what erasure e left of it, for those who load no data engine
 ledger/<pipeline>/checkpoints/<n>.tsv.gz           arrivals of batches 1 … n, sorted by URI
 ledger/<pipeline>/retimed.tsv.gz                   local files with another time and the same bytes; may be lost
 datasets/<pipeline>/                               Delta table: cleaned rows
@@ -28,6 +29,9 @@ features/<view>/builds/<digest>.json               how far a build has come
 features/<view>/rebuilds/<n>.json                  the n-th request to rebuild the view; never changes
 features/<view>/<digest>/                          Delta table: feature rows of one definition
 online/<view>/                                     DuckDB generations
+erasures/<e>/intent.json                           whose rows are erased: salted hashes of keys; never changes
+erasures/<e>/record.json                           what was done, signed
+erasures/signing.key                               what signs it, unless a key is given
 ```
 """
 
@@ -35,6 +39,8 @@ from __future__ import annotations
 
 STORE = "registry/store.json"
 OWNER = "registry/owner.json"
+ERASURES = "erasures"
+SIGNING_KEY = "erasures/signing.key"
 SHELF = 1000
 
 
@@ -113,6 +119,18 @@ def rebuild_asked(pipeline: str, request: str) -> str:
 
 def rebuilt_batch(pipeline: str, r: int, n: int) -> str:
     return f"{rebuild(pipeline, r)}/batches/{shelf(n)}/{number(n)}.json"
+
+
+def erased_histories(pipeline: str) -> str:
+    return f"ledger/{pipeline}/erased"
+
+
+def erasure(number_: int) -> str:
+    return f"{ERASURES}/{number(number_)}/intent.json"
+
+
+def erasure_record(number_: int) -> str:
+    return f"{ERASURES}/{number(number_)}/record.json"
 
 
 def checkpoint(pipeline: str, n: int) -> str:

@@ -14,6 +14,7 @@ from typing import Literal
 
 import polars as pl
 
+from featurestore.arrivals.erasure import ERASURE
 from featurestore.arrivals.isolation import Isolation, Trial, refusal
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.manifest import Action, Entry, Manifest
@@ -52,7 +53,9 @@ from featurestore_transforms.sources.source_schema import (
 )
 from featurestore_transforms.steps.python import CallableRaised, load
 from featurestore_transforms.steps.rules import RULE, RowRule, RowRules
+from featurestore_transforms.tables.erased_keys import ErasedKeys, Traced, trace
 from featurestore_transforms.tables.row_changes import scan
+from featurestore_transforms.tables.table_history import are_there
 
 _ATTEMPTS = 3
 _WRITING = ("os error", "i/o error", "object store", "object-store", "generic", "connection", "timed out")
@@ -84,6 +87,7 @@ def run_batch(
     spec = Registry(storage).get(DataPipeline, request.pipeline, manifest.spec_digest).spec
     run = BatchRun.of(storage, manifest, request.base, spec, progress)
     generation = ledger.rebuilds.generation()
+    _require_heeded(ledger, manifest.number, found, run.erased)
     if found.halved and found.first < found.stop:
         trial = run.part(
             found, _before(storage, manifest, generation), _earlier(storage, manifest, generation)
@@ -96,15 +100,31 @@ def run_batch(
             )
         return part_result(manifest, trial)
     for attempt in range(1, _ATTEMPTS + 1):
+        outcome: BatchOutcome | None = None
         try:
             before, earlier = _before(storage, manifest, generation), _earlier(storage, manifest, generation)
             outcome = run.outcome(found, before, earlier)
             took_us = 0 if found.halved else current_us() - began_us
             return commit(storage, manifest, spec, outcome, generation, took_us)
         except Conflict:
+            now = ErasedKeys.read(storage, request.pipeline)
+            if outcome is not None and now.number != run.erased.number:
+                # Nothing can commit them any more, and they may have what was erased.
+                discard(storage, run.plan.table, outcome.files)
+                _require_heeded(ledger, manifest.number, found, now)
+                run = BatchRun.of(storage, manifest, request.base, spec, progress)
             if attempt == _ATTEMPTS or ledger.rebuilds.generation() != generation:
                 raise
     raise AssertionError("the last attempt returns or raises")
+
+
+def _require_heeded(ledger: Ledger, number: int, found: Isolation, erased: ErasedKeys) -> None:
+    if not erased.are_heeded(found):
+        ledger.forget_trials(number)
+        raise Conflict(
+            "keys were erased after parts of the batch were read: it is read from the start",
+            where=f"batch {number} of {ledger.pipeline!r}",
+        )
 
 
 def part_result(manifest: Manifest, trial: Trial) -> PartResult:
@@ -146,6 +166,7 @@ class BatchRun:
     base: str
     spec: DataPipelineSpec
     plan: BatchPlan
+    erased: ErasedKeys
     progress: Callable[[Progress], None]
 
     @classmethod
@@ -162,8 +183,10 @@ class BatchRun:
             if transform.python is not None:
                 load(transform.python.callable)
         table, lookups = paths.dataset(manifest.pipeline), _lookups(storage, manifest)
-        plan = BatchPlan(storage, table, manifest.number, spec, lookups)
-        return cls(storage, manifest, base, spec, plan, progress)
+        erased = ErasedKeys.read(storage, manifest.pipeline)
+        is_erased = erased.arriving(manifest) if erased else None
+        plan = BatchPlan(storage, table, manifest.number, spec, lookups, is_erased)
+        return cls(storage, manifest, base, spec, plan, erased, progress)
 
     def outcome(self, found: Isolation, before: BatchPart, earlier: Earlier) -> BatchOutcome:
         """What is to be committed: of all entries, read now, or of the parts that were read before."""
@@ -173,7 +196,9 @@ class BatchRun:
             parts = [self._part(range(len(self.manifest.entries)), before, earlier)]
         killers = {index: UnreadableFile(*refusal(crash)) for index, crash in found.killers.items()}
         now_us = current_us()
-        return together(self.storage, self.manifest, parts, killers, before, earlier, now_us)
+        return together(
+            self.storage, self.manifest, parts, killers, before, earlier, now_us, self.erased.number
+        )
 
     def part(self, found: Isolation, before: BatchPart, earlier: Earlier) -> Trial:
         """Read the part that is due; the trial that keeps what it came to, to be recorded."""
@@ -208,16 +233,30 @@ class _Reading(BatchRun):
             return BatchPart(before.types, before.schema, refused=self.refused, failed=failed)
         members = [member for group, _ in self.done for member in group]
         broken = self._broken()
+        quarantine = Quarantine(
+            self.storage,
+            paths.quarantine("pipelines", self.manifest.pipeline),
+            self.manifest,
+            current_us(),
+            self._is_erased if self.erased else None,
+        )
+        files = () if earlier.runs else tuple(self._quarantine(quarantine))
+        caught = self._caught()
+        kept = {file: rows - quarantine.erased.get(file, 0) for file, rows in caught.items()}
+        erased = sum(quarantine.erased.values())
         return BatchPart(
             files=tuple(file for _, done in self.done for file in done.files),
             types=self.types,
             schema=schema,
-            quarantine=() if earlier.runs else tuple(self._quarantine()),
-            refused=self.refused,
+            quarantine=files,
+            refused=self._refused(),
             rows_read=sum(member.rows for member in members),
             broken={rule.name: count for rule, count in broken.items()},
-            caught=self._caught(),
-            rows_quarantined=sum(n for rule, n in broken.items() if rule.otherwise is Otherwise.QUARANTINE),
+            caught={file: rows for file, rows in kept.items() if rows},
+            rows_quarantined=sum(n for rule, n in broken.items() if rule.otherwise is Otherwise.QUARANTINE)
+            - erased,
+            rows_erased=sum(done.erased for _, done in self.done) + erased,
+            erasure=self.erased.number,
             rows_dropped=sum(n for rule, n in broken.items() if rule.otherwise is Otherwise.DROP),
             bytes_read=sum(member.file.arrival.size_bytes for member in members),
         )
@@ -374,10 +413,26 @@ class _Reading(BatchRun):
                 counts[done.rules[code]] += count
         return dict(sorted(counts.items(), key=lambda item: item[0].name))
 
-    def _quarantine(self) -> Iterator[DataFile]:
+    def _refused(self) -> dict[int, UnreadableFile]:
+        """Files that are to be quarantined as files. A reason may show what was seen in the file."""
+        if not self.erased:
+            return self.refused
+        return {
+            index: UnreadableFile(why.rule, self.erased.redacted(why.reason))
+            for index, why in self.refused.items()
+        }
+
+    def _is_erased(self, file: int, record: str) -> bool:
+        """Whether a row that is to be quarantined is of an erased key."""
+        entry = self.manifest.entries[file]
+        came = entry.replays[0] if entry.replays else self.manifest.number
+        return self.erased.in_record(record, came, self._traced())
+
+    def _traced(self) -> Traced:
+        return {name: trace(self.spec, name) for each in self.erased.erasures for name in each.names}
+
+    def _quarantine(self, quarantine: Quarantine) -> Iterator[DataFile]:
         """The rows that are to be quarantined."""
-        table = paths.quarantine("pipelines", self.manifest.pipeline)
-        quarantine = Quarantine(self.storage, table, self.manifest, current_us())
         for members, done in self.done:
             yield from quarantine.rows(self.plan, members, done)
 
@@ -398,8 +453,18 @@ def _lookups(storage: Storage, manifest: Manifest) -> dict[str, pl.LazyFrame]:
     """The datasets that lookups join, as of the versions that the manifest pins."""
     frames = {}
     for pipeline, version in manifest.lookups:
-        table = Table.open(storage, paths.dataset(pipeline), version)
+        table = _pinned(storage, pipeline, version)
         if table is None:
             raise StorageError("the dataset to look up is gone", where=storage.uri(paths.dataset(pipeline)))
         frames[pipeline] = scan(table, table.files())
     return frames
+
+
+def _pinned(storage: Storage, pipeline: str, version: int) -> Table | None:
+    """The dataset at this version; the newest if keys were erased since, which leaves no version of before."""
+    path = paths.dataset(pipeline)
+    newest = Table.open(storage, path)
+    if newest is None or newest.version == version or not newest.committed(ERASURE):
+        return Table.open(storage, path, version)
+    pinned = Table.open(storage, path, version)
+    return pinned if pinned is not None and are_there(pinned, pinned.files()) else newest

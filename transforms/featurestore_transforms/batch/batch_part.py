@@ -31,7 +31,7 @@ class BatchPart:
 
     ``files``: with the good rows. ``quarantine``: with the rows that broke a rule. ``refused``: files that are to go
     to quarantine as files. ``caught``: index of a file to how many of its rows go there. ``failed``: why no row of the
-    batch is to be taken.
+    batch is to be taken. ``erasure``: number of the last erasure that is heeded.
     """
 
     types: Mapping[str, pl.DataType]
@@ -45,7 +45,9 @@ class BatchPart:
     caught: Mapping[int, int] = field(default_factory=dict)
     rows_quarantined: int = 0
     rows_dropped: int = 0
+    rows_erased: int = 0
     bytes_read: int = 0
+    erasure: int = 0
 
     def to_json(self) -> dict[str, Any]:
         arrow = pl.DataFrame(schema=dict(self.types)).to_arrow().schema
@@ -61,6 +63,8 @@ class BatchPart:
             "caught": sorted(self.caught.items()),
             "rowsQuarantined": self.rows_quarantined,
             "rowsDropped": self.rows_dropped,
+            "rowsErased": self.rows_erased,
+            "erasure": self.erasure,
             "bytesRead": self.bytes_read,
         }
 
@@ -79,6 +83,8 @@ class BatchPart:
             caught=dict(value["caught"]),
             rows_quarantined=value["rowsQuarantined"],
             rows_dropped=value["rowsDropped"],
+            rows_erased=value["rowsErased"],
+            erasure=value["erasure"],
             bytes_read=value["bytesRead"],
         )
 
@@ -91,11 +97,12 @@ def together(
     before: BatchPart,
     earlier: Earlier,
     now_us: int,
+    erasure: int,
 ) -> BatchOutcome:
     """What is to be committed of a batch that consists of these parts and of files that nothing can read.
 
     ``before``: types and schema before the batch. ``earlier``: what is in its quarantine already; what was decided
-    then stays decided.
+    then stays decided. ``erasure``: number of the last erasure that all of them heed.
     """
     read = {index: why for part in parts for index, why in part.refused.items()}
     refused = {**read, **killers, **earlier.refused}
@@ -134,7 +141,9 @@ def together(
         caught={index: rows for part in parts for index, rows in part.caught.items()},
         rows_quarantined=sum(part.rows_quarantined for part in parts),
         rows_dropped=sum(part.rows_dropped for part in parts),
+        rows_erased=sum(part.rows_erased for part in parts),
         bytes_read=sum(part.bytes_read for part in parts),
+        erasure=erasure,
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
+from featurestore.arrivals.erasure import ERASURE, Erasures
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.manifest import Manifest
 from featurestore.arrivals.rebuild import rebuild_application
@@ -71,6 +72,7 @@ class BatchOutcome:
     ``caught``: index of a file to how many of its rows are quarantined.
     ``earlier``: what runs of this batch that were killed had put into the quarantine, which ``quarantine`` adds to.
     ``late``: files of which that was not known when their rows were written: the rows are left out.
+    ``erasure``: number of the last erasure whose keys are left out.
     """
 
     earlier: Earlier
@@ -85,7 +87,9 @@ class BatchOutcome:
     caught: Mapping[int, int]
     rows_quarantined: int
     rows_dropped: int
+    rows_erased: int
     bytes_read: int
+    erasure: int
 
 
 def require_generation(dataset: Table | None, manifest: Manifest, generation: int) -> None:
@@ -114,8 +118,8 @@ def commit(
 
     Raises:
         NotFound: the pipeline was deleted with its data meanwhile.
-        Conflict: other writers were always first, another run of this batch came to something else, or history was
-            replaced meanwhile.
+        Conflict: other writers were always first, another run of this batch came to something else, history was
+            replaced, or keys were erased meanwhile.
     """
     ledger = Ledger(storage, manifest.pipeline)
     ledger.require_current(manifest.uid)
@@ -132,9 +136,11 @@ def commit(
         require_generation(dataset, manifest, generation)
         try:
             dataset = with_columns(storage, dataset, manifest.pipeline, outcome.types)
+            # Only now: whoever erases looks at the table after writing down what is erased.
+            Erasures(storage).require_last(outcome.erasure, dataset.path)
             _commit_dataset(dataset, manifest, spec, outcome, took_us)
         except Conflict:
-            if attempt == _ATTEMPTS:
+            if attempt == _ATTEMPTS or Erasures(storage).last() != outcome.erasure:
                 raise
     hit("after-dataset-commit")
     return finished(storage, manifest)
@@ -191,6 +197,7 @@ def _commit_quarantine(storage: Storage, manifest: Manifest, outcome: BatchOutco
         if earlier.runs:
             app_id, number = f"{app_id}/{manifest.number}", earlier.runs
         table = table or Table.create(storage, path, QUARANTINE)
+        Erasures(storage).require_last(outcome.erasure, path)
         try:
             table.commit(
                 app_id=app_id,
@@ -198,7 +205,7 @@ def _commit_quarantine(storage: Storage, manifest: Manifest, outcome: BatchOutco
                 add=[*outcome.quarantine, *overtaken.add],
                 remove=overtaken.remove,
                 metadata=_metadata(manifest),
-                also=[(older, manifest.number) for older in applications[:-1]],
+                also=[(ERASURE, 0), *((older, manifest.number) for older in applications[:-1])],
             )
             return
         except Conflict:
@@ -236,6 +243,7 @@ def _commit_dataset(
         rows_committed=sum(file.rows for file in committed),
         rows_quarantined=outcome.rows_quarantined,
         rows_dropped=outcome.rows_dropped,
+        rows_erased=outcome.rows_erased,
         broken=dict(outcome.broken),
         files_refused=dict(sorted(Counter(outcome.refused.values()).items())),
         caught=caught,
@@ -254,6 +262,7 @@ def _commit_dataset(
         add=add,
         remove=remove,
         metadata={**_metadata(manifest), "result": result.model_dump_json(by_alias=True)},
+        also=[(ERASURE, 0)],
     )
 
 

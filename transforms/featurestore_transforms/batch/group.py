@@ -30,23 +30,29 @@ class WrittenFiles:
     """Data files that no commit names yet, the dataset's column types after them, and the rows that broke a rule.
 
     ``broken``: ``frame[__file: int32, __row: int64, __rule: int16]``, the last being an index into ``rules``.
+    ``erased``: how many rows were left out because their key was erased.
     """
 
     files: tuple[DataFile, ...]
     types: dict[str, pl.DataType]
     broken: pl.DataFrame
     rules: Sequence[RowRule]
+    erased: int = 0
 
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """How rows of source files become rows of a dataset. ``lookups``: pipeline to its dataset as it was pinned."""
+    """How rows of source files become rows of a dataset. ``lookups``: pipeline to its dataset as it was pinned.
+
+    ``is_erased``: which rows are of keys that were erased; None if none ever was.
+    """
 
     storage: Storage
     table: str
     batch: int
     spec: DataPipelineSpec
     lookups: Mapping[str, pl.LazyFrame]
+    is_erased: Callable[[pl.DataFrame], pl.Series] | None = None
 
     def groups(self, members: Sequence[BatchFile]) -> Iterator[list[BatchFile]]:
         """Files that one plan may read together: neighbors that have the same columns."""
@@ -90,7 +96,9 @@ class BatchPlan:
         rows = self.rows(members, rules)
         after = dataset_types(rows, types)
         shaped = shape(rows, self.batch, after, rules)
-        broken = [_NO_MARKS]
+        broken, erased = [_NO_MARKS], [0]
+        if self.is_erased is not None:
+            shaped = shaped.map_batches(_leaving_out(self.is_erased, erased), streamable=True)
         if rules.found:
             # A sink of their own would have Polars read and compute all rows twice.
             shaped = shaped.map_batches(_noting(broken), streamable=True)
@@ -113,7 +121,7 @@ class BatchPlan:
         )
         files = [describe(self.storage, self.table, path) for path in paths]
         written = tuple(file for file in files if file.rows)
-        return WrittenFiles(written, after, pl.concat(broken), tuple(rules.found))
+        return WrittenFiles(written, after, pl.concat(broken), tuple(rules.found), sum(erased))
 
 
 _NO_MARKS = pl.DataFrame(schema={FILE: pl.Int32, ROW: pl.Int64, RULE: pl.Int16})
@@ -128,6 +136,20 @@ def _noting(broken: list[pl.DataFrame]) -> Callable[[pl.DataFrame], pl.DataFrame
         return rows
 
     return note
+
+
+def _leaving_out(
+    is_erased: Callable[[pl.DataFrame], pl.Series], counts: list[int]
+) -> Callable[[pl.DataFrame], pl.DataFrame]:
+    """Leaves out the rows of erased keys, and counts them."""
+
+    def leave_out(rows: pl.DataFrame) -> pl.DataFrame:
+        kept = rows.filter(~is_erased(rows))
+        if kept.height < rows.height:
+            counts.append(rows.height - kept.height)
+        return kept
+
+    return leave_out
 
 
 def _named(paths: list[str]) -> Any:

@@ -14,6 +14,7 @@ from importlib.metadata import version
 import polars as pl
 import pyarrow as pa
 
+from featurestore.arrivals.erasure import ERASURE, Erasures
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.manifest import Action, Manifest
 from featurestore.arrivals.rebuild import Decision, Promoted, RebuiltBatch, current, rebuild_application
@@ -79,6 +80,7 @@ class _Promotion:
         self._rebuild = current(ledger.rebuilds, request.rebuild)
         self._pipeline, self._uid = request.pipeline, self._rebuild.uid
         self._generation = ledger.rebuilds.generation()
+        self._erasure = Erasures(storage).last()
         self._dataset = open_dataset(storage, request.pipeline)
         self._done = ledger.committed_batch()
         if self._dataset is None:
@@ -128,12 +130,15 @@ class _Promotion:
         return dataset.committed(rebuild_application(self._uid)) >= self._rebuild.number
 
     def _require_files(self) -> None:
-        """Raises TransientError if storage does not have all data files: tables are cleaned up by people, too."""
+        """Raises TransientError if storage does not have all data files: tables are cleaned up by people, too.
+
+        Or if keys were erased since a batch was run: its files may have their rows.
+        """
         dataset, quarantine = paths.dataset(self._pipeline), paths.quarantine("pipelines", self._pipeline)
         there = {table: set(self._storage.names(table)) for table in (dataset, quarantine)}
         lost = 0
         for number, part in self._parts.items():
-            if not (
+            if part.erasure != self._erasure or not (
                 all(file.path in there[dataset] for file in part.files)
                 and all(file.path in there[quarantine] for file in part.quarantine)
             ):
@@ -141,7 +146,7 @@ class _Promotion:
                 lost += 1
         if lost:
             raise TransientError(
-                "data files of a rebuild are gone",
+                "data files of a rebuild are gone, or have rows that were erased since",
                 where=f"rebuild {self._rebuild.number} of {self._pipeline!r}",
                 got=f"{lost} batches without all of their files",
                 hint="They are run again",
@@ -165,9 +170,11 @@ class _Promotion:
             add, remove = rest.add, rest.remove
         else:
             add, remove = (), tuple(old)
+        Erasures(self._storage).require_last(self._erasure, path)
         table.commit(
             app_id=app_id,
             number=self._done,
+            also=[(ERASURE, 0)],
             add=[*(file for path, file in new.items() if path not in there), *add],
             remove=remove,
             metadata=self._metadata(),
@@ -202,13 +209,14 @@ class _Promotion:
         also: Iterable[tuple[str, int]],
         schema: pa.Schema | None,
     ) -> Table:
+        Erasures(self._storage).require_last(self._erasure, dataset.path)
         return dataset.commit(
             app_id=rebuild_application(self._uid),
             number=self._rebuild.number,
             add=add,
             remove=remove,
             metadata=self._metadata(),
-            also=also,
+            also=[*also, (ERASURE, 0)],
             schema=schema,
         )
 
@@ -296,6 +304,7 @@ class _Promotion:
             "rows_committed": new.rows,
             "rows_quarantined": new.rows_quarantined,
             "rows_dropped": new.rows_dropped,
+            "rows_erased": new.rows_erased,
             "broken": new.broken,
             "files_refused": new.files_refused,
             "caught": new.caught,

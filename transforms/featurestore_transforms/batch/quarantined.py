@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -29,12 +29,17 @@ _ROW_BYTES = 2000
 
 @dataclass(frozen=True, slots=True)
 class Quarantine:
-    """Writes data files of the quarantine table of one batch. ``now_us``: when the rows are put there."""
+    """Writes data files of the quarantine table of one batch. ``now_us``: when the rows are put there.
+
+    ``erased``: index of a file to how many of its rows were left out, because ``is_erased`` says so of their records.
+    """
 
     storage: Storage
     table: str
     manifest: Manifest
     now_us: int
+    is_erased: Callable[[int, str], bool] | None = None
+    erased: dict[int, int] = field(default_factory=dict)
 
     def files(self, refused: Iterable[tuple[int, str, str]]) -> DataFile:
         """Whole files as entries: ``(index of the file, rule, reason)``."""
@@ -54,6 +59,9 @@ class Quarantine:
             marked = wanted.filter(pl.col(FILE) == member.index).drop(FILE)
             if marked.height:
                 for part in _explained(plan, member, marked, done.types):
+                    part = self._kept(member.index, part)
+                    if not part.height:
+                        continue
                     yield self._write(
                         part.select(
                             pl.lit(member.index, pl.Int32).alias(FILE),
@@ -63,6 +71,14 @@ class Quarantine:
                             "record",
                         )
                     )
+
+    def _kept(self, file: int, part: pl.DataFrame) -> pl.DataFrame:
+        if self.is_erased is None:
+            return part
+        gone = pl.Series([self.is_erased(file, text) for text in part["record"]], dtype=pl.Boolean)
+        if gone.any():
+            self.erased[file] = self.erased.get(file, 0) + int(gone.sum())
+        return part.filter(~gone)
 
     def _write(self, rows: pl.DataFrame) -> DataFile:
         arrivals = [entry.arrival for entry in self.manifest.entries]

@@ -100,6 +100,12 @@ class _Again:
         self._manifest = rerun(ledger, at.rebuild, ledger.manifest(at.due), done)
         spec = Registry(storage).get(DataPipeline, self._manifest.pipeline, self._manifest.spec_digest).spec
         self._run = BatchRun.of(storage, self._manifest, base, spec, progress)
+        if not self._run.erased.are_heeded(at.isolation):
+            ledger.rebuilds.trials(at.rebuild.number).forget(at.due)
+            raise Conflict(
+                "keys were erased after parts of the batch were read: it is read from the start",
+                where=f"rebuild {at.rebuild.number} of {at.rebuild.pipeline!r}",
+            )
         self._before = self._found(done)
 
     def _found(self, done: int) -> BatchPart:
@@ -168,6 +174,7 @@ class _Again:
             schema=outcome.schema or self._before.schema,
             files=outcome.files,
             quarantine=outcome.quarantine,
+            erasure=outcome.erasure,
         )
         return RebuiltBatch(
             number=self._number,
@@ -176,6 +183,7 @@ class _Again:
             rows=sum(file.rows for file in outcome.files),
             rows_quarantined=outcome.rows_quarantined,
             rows_dropped=outcome.rows_dropped,
+            rows_erased=outcome.rows_erased,
             broken=dict(outcome.broken),
             files_refused=dict(sorted(refused.items())),
             caught=caught,
