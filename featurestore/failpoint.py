@@ -36,6 +36,16 @@ Step = Literal[
     "after-rebuild",
     "before-promote",
     "after-promote",
+    "after-intent-erasure",
+    "after-quarantine-erasure",
+    "after-dataset-erasure",
+    "after-history-erasure",
+    "after-build-erasure",
+    "after-online-erasure",
+    "after-retired-erasure",
+    "after-sweep-erasure",
+    "before-record-erasure",
+    "after-record-erasure",
 ]
 
 _reached: Counter[str] = Counter()

@@ -71,6 +71,22 @@ class PublishRequest(Model):
     commit: int
 
 
+class ErasureRequest(Model):
+    """Finish erasure ``number`` of the storage root, and those before it."""
+
+    kind: Literal["erasure"] = "erasure"
+    root: str
+    number: int
+
+
+class ErasureResult(Model):
+    """An erasure is finished. ``record``: a :class:`featurestore.erasure.record.ErasureRecord` as JSON."""
+
+    kind: Literal["erased"] = "erased"
+    number: int
+    record: dict[str, Any]
+
+
 class DryRunRequest(Model):
     """Say what a pipeline, and views of its dataset, would make of files that are there. Nothing is written.
 
@@ -101,7 +117,7 @@ def covered(build_at: int | None, number: int, before: int | None) -> bool:
 
 Request = BatchRequest | RebuildRequest | PromoteRebuildRequest | BuildRequest | PublishRequest
 """What is done once, and then found done."""
-AnyRequest = Annotated[Request | DryRunRequest, Field(discriminator="kind")]
+AnyRequest = Annotated[Request | DryRunRequest | ErasureRequest, Field(discriminator="kind")]
 
 
 class JobRequest(Model):

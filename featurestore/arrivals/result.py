@@ -14,7 +14,8 @@ class BatchResult(Model):
     """What batch ``number`` became. Also stored at ``layout.result``.
 
     ``rows_read = rows_committed + rows_quarantined + rows_dropped + rows_erased + rows_filtered``, where the last are
-    rows that the transforms left out (negative if they made rows). ``rows_erased``: of keys that were erased before. ``broken``: rule to number of rows.
+    rows that the transforms left out (negative if they made rows). ``rows_erased``: of keys that were erased before.
+    ``broken``: rule to number of rows.
     ``files_refused``: rule to number of files, as many as ``files_quarantined``.
     ``caught``: index of a file to how many of its rows are in quarantine, 0 if it is there as a whole.
     ``open_files``, ``open_rows``: what this batch and all before it put there and no batch ran again.

@@ -5,7 +5,10 @@ from __future__ import annotations
 import sys
 
 from featurestore.cli.app import app, settings
+from featurestore.cli.erase_command import erase
 from featurestore.errors import FeatureStoreError, StorageError
+
+app.command()(erase)
 
 
 def main() -> None:

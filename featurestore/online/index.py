@@ -30,6 +30,10 @@ class OnlineIndex(Protocol):
         """Forget everything about the build; does nothing if there is nothing."""
         ...
 
+    def forget_earlier(self, view: str, digest: str) -> None:
+        """Forget what is kept of the build beside its newest version, for readers that looked just now."""
+        ...
+
     def instance_id(self) -> str:
         """The identity of this store: another value means that it was restarted and lost everything."""
         ...

@@ -23,7 +23,14 @@ from featurestore.arrivals.dry_run_result import DryRunResult
 from featurestore.errors import CodeError, FeatureStoreError, TransientError
 from featurestore.failure import Failure, as_error
 from featurestore.humanize import size
-from featurestore.protocol import AnyRequest, DryRunRequest, EngineResult, Request
+from featurestore.protocol import (
+    AnyRequest,
+    DryRunRequest,
+    EngineResult,
+    ErasureRequest,
+    ErasureResult,
+    Request,
+)
 from featurestore.runner.guard import NO_LIMITS, Guard, Limits, held_bytes, volunteer
 
 _RESULT: TypeAdapter[EngineResult] = TypeAdapter(EngineResult)
@@ -63,6 +70,14 @@ class Worker:
             FeatureStoreError: as :meth:`run`.
         """
         return DryRunResult.model_validate(self._answer(request, lambda _: None, limits))
+
+    def erase(self, request: ErasureRequest, progress: Callable[[dict[str, Any]], None]) -> ErasureResult:
+        """What was erased.
+
+        Raises:
+            FeatureStoreError: as :meth:`run`.
+        """
+        return ErasureResult.model_validate(self._answer(request, progress, NO_LIMITS))
 
     def _answer(
         self, request: AnyRequest, progress: Callable[[dict[str, Any]], None], limits: Limits

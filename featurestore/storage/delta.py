@@ -250,6 +250,15 @@ class Table:
         with self._reading():
             return self._delta.history(limit)
 
+    def checkpoint(self) -> None:
+        """Write what this version is into one file, so that no commit before it is read for that.
+
+        Raises:
+            StorageError: storage did not take it.
+        """
+        with self._reading():
+            self._delta.create_checkpoint()
+
     def _newest(self) -> Table:
         table = Table.open(self.storage, self.path)
         if table is None:

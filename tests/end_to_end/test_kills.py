@@ -158,8 +158,8 @@ REBUILD = (
     "rebuild-dataset",
     "rebuild-schema",
 )
-ELSEWHERE = ("checkpoint", "part", "crash", "delete", *REBUILD)
-"""Steps that an undisturbed run of a few files never reaches: tests of ledger, isolation, deletion and rebuilds kill there."""
+ELSEWHERE = ("checkpoint", "part", "crash", "delete", "erasure", *REBUILD)
+"""Steps that an undisturbed run of a few files never reaches: tests of ledger, isolation, deletion, rebuild, erasure kill."""
 
 
 @pytest.mark.slow

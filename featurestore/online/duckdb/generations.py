@@ -66,13 +66,22 @@ class GenerationIndex:
         """True if this generation is the newest from now on; False if another was first."""
         if not self.storage.put_if_absent(pointer_path(self.folder, generation.number), generation.pointer()):
             return False
-        self._tidy(generation)
+        self._remove_before(generation.number - KEPT + 1)
         return True
 
-    def _tidy(self, newest: Generation) -> None:
+    def forget_earlier(self) -> None:
+        """Remove all generations but the newest, and files that no pointer names."""
+        if self.newest is None:
+            return
+        self._remove_before(self.newest.number)
+        for name in self.storage.names(self.folder):
+            file = _FILE.fullmatch(name)
+            if file and int(file[1]) == self.newest.number and name != self.newest.file:
+                self.storage.delete(f"{self.folder}/{name}")
+
+    def _remove_before(self, oldest: int) -> None:
         """Remove what no reader looks for any more, and the files of those who were not first or were killed."""
         names = self.storage.names(self.folder)
-        oldest = newest.number - KEPT + 1
         for name in names:
             pointer, file = _POINTER.fullmatch(name), _FILE.fullmatch(name)
             if (pointer and int(pointer[1]) < oldest) or (file and int(file[1]) < oldest):

@@ -28,6 +28,10 @@ class EmbeddedIndex:
         """See :class:`featurestore.online.index.OnlineIndex`."""
         self._storage.delete(folder_of(view, digest))
 
+    def forget_earlier(self, view: str, digest: str) -> None:
+        """See :class:`featurestore.online.index.OnlineIndex`."""
+        GenerationIndex.list(self._storage, folder_of(view, digest)).forget_earlier()
+
     def instance_id(self) -> str:
         """See :class:`featurestore.online.index.OnlineIndex`. It is as lasting as the storage root, which is looked at."""
         self._storage.names("online")

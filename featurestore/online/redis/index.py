@@ -33,6 +33,9 @@ class RedisIndex:
             with self._server.answering() as client:
                 client.unlink(*names)
 
+    def forget_earlier(self, view: str, digest: str) -> None:
+        """See :class:`featurestore.online.index.OnlineIndex`. A value takes the place of the one before: nothing is kept."""
+
     def instance_id(self) -> str:
         """See :class:`featurestore.online.index.OnlineIndex`."""
         with self._server.answering() as client:

@@ -12,6 +12,8 @@ from featurestore.protocol import (
     BuildRequest,
     DryRunRequest,
     EngineResult,
+    ErasureRequest,
+    ErasureResult,
     Progress,
     PromoteRebuildRequest,
     PublishRequest,
@@ -29,12 +31,12 @@ def run(storage: Storage, request: Request, progress: Callable[[Progress], None]
 @overload
 def run(
     storage: Storage, request: AnyRequest, progress: Callable[[Progress], None]
-) -> EngineResult | DryRunResult: ...
+) -> EngineResult | DryRunResult | ErasureResult: ...
 
 
 def run(
     storage: Storage, request: AnyRequest, progress: Callable[[Progress], None]
-) -> EngineResult | DryRunResult:
+) -> EngineResult | DryRunResult | ErasureResult:
     """What the request asks for.
 
     Raises:
@@ -61,6 +63,10 @@ def run(
             from featurestore.online.publish import run_publish
 
             return run_publish(storage, request, current_us())
+        case ErasureRequest():
+            from featurestore_transforms.erasure.erase import run_erasure
+
+            return run_erasure(storage, request, progress)
         case DryRunRequest():
             from featurestore_transforms.entrypoint.dry_run import dry_run
 

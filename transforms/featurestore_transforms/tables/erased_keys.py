@@ -153,7 +153,7 @@ def _flags(rows: pl.DataFrame, erasure: Erasure, known: Collection[str]) -> pl.S
         return nothing
     gone = each.filter(pl.Series(hit))
     at = keys.with_row_index("at").join(gone, on=keys.columns, how="semi")["at"]
-    return pl.int_range(rows.height, dtype=at.dtype, eager=True).is_in(at.implode())
+    return pl.int_range(rows.height, dtype=pl.UInt32, eager=True).is_in(at.implode())
 
 
 def _names(value: Any, erasure: Erasure, known: Collection[str], traced: Traced) -> bool:
