@@ -66,6 +66,9 @@ class MemoryIndex:
     def delete(self, view: str, digest: str) -> None:
         BUILDS.pop((view, digest), None)
 
+    def forget_earlier(self, view: str, digest: str) -> None:
+        """Nothing but the newest version is kept."""
+
     def instance_id(self) -> str:
         return str(id(BUILDS))
 

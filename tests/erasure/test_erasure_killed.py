@@ -1,0 +1,72 @@
+"""An erasure that is killed at any step, and finished by whoever comes next, ends as an undisturbed one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, get_args
+
+import pytest
+from erasing import SECRET, Erasing
+
+from featurestore import failpoint
+from featurestore.cli import erase as command
+from featurestore.storage.delta import Table
+
+STEPS = [step for step in get_args(failpoint.Step) if step.endswith("erasure")]
+TIMES = {"after-build-erasure": 2, "after-online-erasure": 2, "after-sweep-erasure": 3}
+"""Steps that are reached more than once: killed at the first and at this one."""
+Make = Callable[..., Any]
+
+
+def outcome(p: Erasing) -> Any:
+    """All that readers see, and the record without what only one run counted."""
+    record = command.verify(p.project, 1)
+    tables = sorted((table.path.partition("/")[0], table.rows) for table in record.tables if table.rows)
+    return p.seen(), p.traces(), record.keys, tables, record.sources
+
+
+@pytest.fixture
+def undisturbed(store: Make) -> Any:
+    p = store("undisturbed").history()
+    p.erase()
+    return outcome(p)
+
+
+@pytest.mark.parametrize(
+    ("step", "times"), [*((step, 1) for step in STEPS), *TIMES.items()], ids=lambda value: str(value)
+)
+def test_an_erasure_that_is_killed_at_any_step_ends_as_an_undisturbed_one(
+    store: Make, undisturbed: Any, step: str, times: int
+) -> None:
+    p = store().history()
+    reached = False
+    with p.killed_at(step, times):
+        p.erase()
+        reached = True
+    assert not reached, "the step was never reached"
+    # A runner that works meanwhile, and files that arrive, harm nothing.
+    p.run()
+    for number in command._open(p.project):
+        p.finish(number)
+    assert outcome(p) == undisturbed
+
+
+def test_an_erasure_is_committed_once_however_often_it_is_finished(store: Make) -> None:
+    p = store().history()
+    number = p.begin(SECRET)
+    first, again = p.finish(number), p.finish(number)
+    assert first == again
+    assert p.begin(SECRET) == number + 1, "what is finished is not the same erasure"
+    for path in ("datasets/events", "quarantine/pipelines/events"):
+        table = Table.open(p.storage, path)
+        assert table is not None
+        assert len([entry for entry in table.history() if entry.get("erasure") == str(number)]) == 1
+
+
+def test_one_that_was_begun_and_not_finished_goes_on_when_it_is_asked_for_again(store: Make) -> None:
+    p = store().history()
+    assert p.begin(SECRET) == p.begin(SECRET) == 1
+    assert p.begin("b") == 2
+    p.finish(2)
+    assert p.traces() == []
+    assert command._open(p.project) == []
