@@ -22,12 +22,13 @@ def outcome(p: Erasing) -> Any:
     """All that readers see, and the record without what only one run counted."""
     record = command.verify(p.project, 1)
     tables = sorted((table.path.partition("/")[0], table.rows) for table in record.tables if table.rows)
-    return p.seen(), p.traces(), record.keys, tables, record.sources
+    sources = [(source.uri, source.batch, source.rows) for source in record.sources]
+    return p.seen(), p.traces(), record.keys, tables, sources
 
 
-@pytest.fixture
-def undisturbed(store: Make) -> Any:
-    p = store("undisturbed").history()
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    p = Erasing(tmp_path_factory.mktemp("undisturbed") / "project").history()
     p.erase()
     return outcome(p)
 
