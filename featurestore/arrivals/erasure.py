@@ -50,13 +50,6 @@ class Erasure(Model):
         """The salted hash of one key: the texts of its join keys, in the order of ``keys``."""
         return hash_key(self.salt, texts)
 
-    def is_meant(self, pipeline: str, batch: int) -> bool:
-        """Whether what arrived in this batch is erased."""
-        if pipeline not in self.pipelines:
-            return False
-        last = self.pipelines[pipeline]
-        return last is None or batch <= last
-
 
 def hash_key(salt: str, texts: Sequence[str]) -> str:
     """The salted hash of a key, 32 hexadecimal digits.

@@ -93,9 +93,12 @@ def begin(project: Project, found: ErasurePlan, now_us: int) -> int:
         for name in coverage.pipelines
     }
     for _ in range(_ATTEMPTS):
-        salt = secrets.token_hex(32)
+        before = erasures.last()
+        known = erasures.get(before)
+        # One for all: so a batch hashes each of its keys once, however many erasures there are.
+        salt = known.salt if known is not None else secrets.token_hex(32)
         erasure = Erasure(
-            number=erasures.last() + 1,
+            number=before + 1,
             entity=coverage.entity,
             keys=coverage.keys,
             pipelines=last,

@@ -53,6 +53,7 @@ from featurestore_transforms.sources.source_schema import (
 )
 from featurestore_transforms.steps.python import CallableRaised, load
 from featurestore_transforms.steps.rules import RULE, RowRule, RowRules
+from featurestore_transforms.tables.data_files import discard_uncommitted
 from featurestore_transforms.tables.erased_keys import ErasedKeys, Traced, trace
 from featurestore_transforms.tables.row_changes import scan
 from featurestore_transforms.tables.table_history import are_there
@@ -110,7 +111,9 @@ def run_batch(
             now = ErasedKeys.read(storage, request.pipeline)
             if outcome is not None and now.number != run.erased.number:
                 # Nothing can commit them any more, and they may have what was erased.
-                discard(storage, run.plan.table, outcome.files)
+                discard_uncommitted(storage, run.plan.table, outcome.files)
+                quarantine = paths.quarantine("pipelines", request.pipeline)
+                discard_uncommitted(storage, quarantine, outcome.quarantine)
                 _require_heeded(ledger, manifest.number, found, now)
                 run = BatchRun.of(storage, manifest, request.base, spec, progress)
             if attempt == _ATTEMPTS or ledger.rebuilds.generation() != generation:

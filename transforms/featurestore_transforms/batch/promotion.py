@@ -40,6 +40,7 @@ from featurestore_transforms.batch.commit import (
     with_columns,
 )
 from featurestore_transforms.sources.source_schema import SourceSchema, read_schema, write_schema
+from featurestore_transforms.tables.data_files import discard_uncommitted
 from featurestore_transforms.tables.rewrite import losers, without
 from featurestore_transforms.tables.row_changes import NO_ROWS
 
@@ -138,7 +139,12 @@ class _Promotion:
         there = {table: set(self._storage.names(table)) for table in (dataset, quarantine)}
         lost = 0
         for number, part in self._parts.items():
-            if part.erasure != self._erasure or not (
+            stale = part.erasure != self._erasure
+            if stale:
+                # They may have what was erased, and are not committed any more.
+                discard_uncommitted(self._storage, dataset, part.files)
+                discard_uncommitted(self._storage, quarantine, part.quarantine)
+            if stale or not (
                 all(file.path in there[dataset] for file in part.files)
                 and all(file.path in there[quarantine] for file in part.quarantine)
             ):

@@ -227,7 +227,13 @@ class _Run:
             # Also what a publication that never ended has left.
             index.delete(view, digest)
             return
-        request = PublishRequest(root=self._storage.root, view=view, digest=digest, to_version=built.version)
+        request = PublishRequest(
+            root=self._storage.root,
+            view=view,
+            digest=digest,
+            to_version=built.version,
+            commit=built.source_version,
+        )
         published = run_publish(self._storage, request, current_us())
         index.forget_earlier(view, digest)
         self._online.append(OnlineErasure(view=view, build=digest, version=published.version))

@@ -14,7 +14,7 @@ from featurestore.errors import Conflict, StorageError
 from featurestore.storage import paths
 from featurestore.storage.delta import BATCH, FILE, ROW, DataFile, Table
 from featurestore.storage.objects import Storage
-from featurestore_transforms.tables.data_files import write_data_file
+from featurestore_transforms.tables.data_files import discard_uncommitted, write_data_file
 from featurestore_transforms.tables.erased_keys import ErasedKeys, Traced
 from featurestore_transforms.tables.rewrite import Rewrite, without
 from featurestore_transforms.tables.row_changes import IDENTITY, NO_ROWS, scan
@@ -110,8 +110,7 @@ def _erase(
                 },
             )
         except Conflict:
-            for file in new.add:
-                storage.delete(f"{path}/{file.path}")
+            discard_uncommitted(storage, path, new.add)
             if attempt == _ATTEMPTS:
                 raise
     raise AssertionError("the last attempt returns or raises")

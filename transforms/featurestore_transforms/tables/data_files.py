@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from featurestore.errors import StorageError
-from featurestore.storage.delta import DataFile
+from featurestore.storage.delta import DataFile, Table
 from featurestore.storage.objects import Storage
 from featurestore.timestamps import from_us, parse_us, to_us
 from featurestore_transforms.tables.polars_credentials import access
@@ -48,6 +49,19 @@ def write_data_file(storage: Storage, table: str, frame: pl.DataFrame | pl.LazyF
     except OSError as error:
         raise StorageError("the data file cannot be written", where=uri, got=str(error)) from error
     return describe(storage, table, name)
+
+
+def discard_uncommitted(storage: Storage, table: str, files: Iterable[DataFile]) -> None:
+    """Remove data files that were written for a commit which failed; not if it landed and only its answer was lost.
+
+    Raises:
+        StorageError: storage did not answer.
+    """
+    newest = Table.open(storage, table)
+    there = {file.path for file in newest.files()} if newest is not None else set()
+    for file in files:
+        if file.path not in there:
+            storage.delete(f"{table}/{file.path}")
 
 
 def row_group_rows(schema: pl.Schema) -> int:

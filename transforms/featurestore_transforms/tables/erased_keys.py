@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from featurestore.arrivals.erasure import Erasure, Erasures
+from featurestore.arrivals.erasure import Erasure, Erasures, hash_key
 from featurestore.arrivals.isolation import Isolation
 from featurestore.arrivals.manifest import Manifest
 from featurestore.expressions.run.cast import fit
@@ -21,6 +21,7 @@ from featurestore.resources.data_pipeline import DataPipelineSpec
 from featurestore.storage.delta import BATCH, FILE
 from featurestore.storage.objects import Storage
 
+_FOR_EVER = 2**62
 _MOST_TRIED = 10_000
 """So many combinations of a record's values are tried as a key of several columns."""
 _BETWEEN = re.compile(r"[^\s,;|\t'\"()\[\]{}]+")
@@ -64,14 +65,14 @@ class ErasedKeys:
         came = [entry.replays[0] if entry.replays else manifest.number for entry in manifest.entries]
         return lambda rows: self.flags(rows, came)
 
-    def flags(self, rows: pl.DataFrame, came: list[int] | None = None) -> pl.Series:
+    def flags(self, rows: pl.DataFrame, came: Sequence[int] | None = None) -> pl.Series:
         """One ``bool`` per row of ``frame[<join keys>, __batch, __file, …]``; without a join key, none of its keys is there.
 
         ``came``: index of a file to the batch that it came with; else all rows came with their own.
         """
         found = pl.repeat(False, rows.height, eager=True)
-        for erasure in self.erasures:
-            found |= _flags(rows, erasure, self._hashes[erasure.number]) & self._meant(rows, erasure, came)
+        for group in self._groups:
+            found |= group.flags(rows, came)
         return found
 
     def may_hold(self, erasure: Erasure, columns: Collection[str]) -> bool:
@@ -87,37 +88,75 @@ class ErasedKeys:
         if record is None:
             return False
         value = json.loads(record)
-        return any(
-            erasure.is_meant(self.pipeline, batch)
-            and _names(value, erasure, self._hashes[erasure.number], traced)
-            for erasure in self.erasures
-        )
+        return any(group.in_record(value, batch, traced) for group in self._groups)
 
     def redacted(self, text: str) -> str:
         """The text without what is, by itself, an erased key."""
-        hashes = [(each, self._hashes[each.number]) for each in self.erasures if len(each.keys) == 1]
+        groups = [group for group in self._groups if len(group.keys) == 1]
 
         def shown(found: re.Match[str]) -> str:
             word = found[0]
             for each in (word, word.rstrip(".:")):
-                if any(erasure.hash_of([each]) in known for erasure, known in hashes):
+                if any(group.last_batch([each]) is not None for group in groups):
                     return word.replace(each, ERASED)
             return word
 
         return _BETWEEN.sub(shown, text)
 
     @cached_property
-    def _hashes(self) -> dict[int, frozenset[str]]:
-        return {erasure.number: frozenset(erasure.hashes) for erasure in self.erasures}
+    def _groups(self) -> list[_Group]:
+        """Keys that are hashed alike: each is hashed once, however many erasures there are."""
+        found: dict[tuple[str, tuple[tuple[str, str], ...]], dict[str, int]] = {}
+        for erasure in self.erasures:
+            last = erasure.pipelines[self.pipeline]
+            known = found.setdefault((erasure.salt, erasure.keys), {})
+            for each in erasure.hashes:
+                known[each] = max(known.get(each, 0), _FOR_EVER if last is None else last)
+        return [_Group(salt, keys, known) for (salt, keys), known in found.items()]
 
-    def _meant(self, rows: pl.DataFrame, erasure: Erasure, came: list[int] | None) -> pl.Series:
-        last = erasure.pipelines[self.pipeline]
-        if last is None:
-            return pl.repeat(True, rows.height, eager=True)
-        if came is None:
-            return rows[BATCH] <= last
-        meant = [file for file, batch in enumerate(came) if batch <= last]
-        return rows[FILE].is_in(pl.Series(meant, dtype=pl.Int32).implode())
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """``last``: hash of a key to the last batch whose arrivals are erased."""
+
+    salt: str
+    keys: tuple[tuple[str, str], ...]
+    last: Mapping[str, int]
+
+    def last_batch(self, texts: Sequence[str]) -> int | None:
+        """Of this key; None if it was not erased."""
+        return self.last.get(hash_key(self.salt, texts))
+
+    def flags(self, rows: pl.DataFrame, came: Sequence[int] | None) -> pl.Series:
+        nothing = pl.repeat(False, rows.height, eager=True)
+        texts: list[pl.Expr] = []
+        for name, kind in self.keys:
+            fitted = fit(pl.col(name), rows.schema[name], kind) if name in rows.schema else None
+            if fitted is None:
+                return nothing
+            texts.append(fitted.value.cast(pl.String).alias(f"k{len(texts)}"))
+        keys = rows.select(texts)
+        each = keys.unique().drop_nulls()
+        last = pl.Series("last", [self.last_batch(key) for key in each.iter_rows()], dtype=pl.Int64)
+        gone = each.with_columns(last).drop_nulls()
+        if gone.is_empty():
+            return nothing
+        found = keys.join(gone, on=keys.columns, how="left", maintain_order="left")["last"]
+        if (gone["last"] == _FOR_EVER).all():
+            return found.is_not_null()
+        batches = rows[BATCH] if came is None else pl.Series(came, dtype=pl.Int64).gather(rows[FILE])
+        return (batches <= found).fill_null(False)
+
+    def in_record(self, value: Any, batch: int, traced: Traced) -> bool:
+        leaves: list[str | None] = list(dict.fromkeys(_leaves(value)))
+        named = [
+            [_text(value[each]) for each in traced.get(name, (name,)) or () if each in value] or leaves
+            for name, _ in self.keys
+        ]
+        tried = [[text for text in texts if text is not None] for texts in named]
+        if prod(map(len, tried)) > _MOST_TRIED:
+            return False
+        return any((self.last_batch(key) or 0) >= batch for key in product(*tried))
 
 
 def trace(spec: DataPipelineSpec, key: str) -> Collection[str] | None:
@@ -134,36 +173,6 @@ def trace(spec: DataPipelineSpec, key: str) -> Collection[str] | None:
             old = {new: name for name, new in step.rename.columns.items()}
             names = {old.get(name, name) for name in names}
     return names
-
-
-def _flags(rows: pl.DataFrame, erasure: Erasure, known: Collection[str]) -> pl.Series:
-    nothing = pl.repeat(False, rows.height, eager=True)
-    texts: list[pl.Expr] = []
-    for name, kind in erasure.keys:
-        if name not in rows.schema:
-            return nothing
-        fitted = fit(pl.col(name), rows.schema[name], kind)
-        if fitted is None:
-            return nothing
-        texts.append(fitted.value.cast(pl.String).alias(f"k{len(texts)}"))
-    keys = rows.select(texts)
-    each = keys.unique().drop_nulls()
-    hit = [erasure.hash_of(key) in known for key in each.iter_rows()]
-    if not any(hit):
-        return nothing
-    gone = each.filter(pl.Series(hit))
-    at = keys.with_row_index("at").join(gone, on=keys.columns, how="semi")["at"]
-    return pl.int_range(rows.height, dtype=pl.UInt32, eager=True).is_in(at.implode())
-
-
-def _names(value: Any, erasure: Erasure, known: Collection[str], traced: Traced) -> bool:
-    leaves: list[str | None] = list(dict.fromkeys(_leaves(value)))
-    columns = [traced.get(name, (name,)) for name in erasure.names]
-    named = [[_text(value[name]) for name in names or () if name in value] or leaves for names in columns]
-    tried = [[text for text in texts if text is not None] for texts in named]
-    if prod(map(len, tried)) > _MOST_TRIED:
-        return False
-    return any(erasure.hash_of(key) in known for key in product(*tried))
 
 
 def _leaves(value: Any) -> Iterator[str]:

@@ -32,7 +32,7 @@ from featurestore.storage.objects import Storage
 from featurestore.timestamps import current_us
 from featurestore.views.builds import BuildResult, definition, record_build
 from featurestore.views.schema import QUARANTINE, view_schema
-from featurestore_transforms.tables.data_files import statistic_us
+from featurestore_transforms.tables.data_files import discard_uncommitted, statistic_us
 from featurestore_transforms.tables.rewrite import Rewrite, without
 from featurestore_transforms.tables.row_changes import Rows, TooManyChanged, rows_changed, scan
 from featurestore_transforms.tables.table_history import are_there, is_known
@@ -150,21 +150,26 @@ class _Build:
         definition(self._storage, self._view, self._digest)
         took = _rows(rows.files), (time.monotonic_ns() - began_ns) // 1000
         most_read, took_us = max(_measured(table.history(1)[0]), took)
-        table = table.commit(
-            app_id=self._digest,
-            number=dataset.version,
-            add=[*filled.files, *old.add],
-            remove=old.remove,
-            metadata={
-                **self._metadata(dataset),
-                "rows_added": str(_rows(filled.files)),
-                "rows_removed": str(_rows(old.remove) - _rows(old.add)),
-                "rows_quarantined": str(filled.broken),
-                "most_rows_read": str(most_read),
-                "took_us": str(took_us),
-                "watermark_us": str(_watermark_us(table, filled.files)),
-            },
-        )
+        try:
+            table = table.commit(
+                app_id=self._digest,
+                number=dataset.version,
+                add=[*filled.files, *old.add],
+                remove=old.remove,
+                metadata={
+                    **self._metadata(dataset),
+                    "rows_added": str(_rows(filled.files)),
+                    "rows_removed": str(_rows(old.remove) - _rows(old.add)),
+                    "rows_quarantined": str(filled.broken),
+                    "most_rows_read": str(most_read),
+                    "took_us": str(took_us),
+                    "watermark_us": str(_watermark_us(table, filled.files)),
+                },
+            )
+        except Conflict:
+            # Somebody else was first. Of an older version of the dataset, they may have what was erased since.
+            discard_uncommitted(self._storage, self._path, [*filled.files, *old.add])
+            raise
         hit("after-build-commit")
         return table
 
