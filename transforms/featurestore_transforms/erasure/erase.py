@@ -29,7 +29,7 @@ from featurestore.erasure.record import (
     read_record,
     signed,
 )
-from featurestore.errors import NotFound, TransientError
+from featurestore.errors import Conflict, NotFound, TransientError
 from featurestore.failpoint import hit
 from featurestore.online.index import OnlineIndex, open_index
 from featurestore.online.publish import run_publish
@@ -48,6 +48,8 @@ from featurestore_transforms.erasure.erased_rows import Counts, Removed, erase_d
 from featurestore_transforms.erasure.sweep import Holds, of_records, of_rows, sweep
 from featurestore_transforms.tables.erased_keys import ErasedKeys, Traced, trace
 from featurestore_transforms.views.build import run_build
+
+_ATTEMPTS = 20
 
 
 def run_erasure(
@@ -234,7 +236,14 @@ class _Run:
             to_version=built.version,
             commit=built.source_version,
         )
-        published = run_publish(self._storage, request, current_us())
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                published = run_publish(self._storage, request, current_us())
+                break
+            except Conflict:
+                # A runner that publishes what came meanwhile; then it has what is asked for, too.
+                if attempt == _ATTEMPTS:
+                    raise
         index.forget_earlier(view, digest)
         self._online.append(OnlineErasure(view=view, build=digest, version=published.version))
 
