@@ -59,6 +59,7 @@ def request_of(things: Any, to_version: int | None = None) -> str:
             "view": things.name,
             "digest": things.digest,
             "to_version": things.version if to_version is None else to_version,
+            "commit": 1,
         }
     )
 
