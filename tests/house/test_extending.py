@@ -112,6 +112,7 @@ def test_no_module_imports_an_online_store_but_those_of_its_room(room: str) -> N
                 "reconcile/steps.py",
                 "entrypoint/engine.py",
                 "entrypoint/job.py",
+                "erasure/erase.py",
                 "views/build.py",
             },
         ),
