@@ -96,7 +96,7 @@ def definitions(storage: Storage) -> Iterator[tuple[str, FeatureViewSpec]]:
             digest, _, form = file.rpartition(".")
             if form != "json" or digest in _POINTERS:
                 continue
-            with suppress(Damaged, SpecError):
+            with suppress(Damaged, SpecError, NotFound):
                 yield name, registry.get(FeatureView, name, digest).spec
 
 
