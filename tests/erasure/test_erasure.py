@@ -10,6 +10,7 @@ from erasing import SECRET, view
 
 from featurestore.quarantine.replay import replay
 from featurestore.rebuild.history_plan import begin, plan_history
+from featurestore.resources import OnDemandView
 
 Make = Callable[..., Any]
 
@@ -137,3 +138,18 @@ def test_a_new_view_is_built_of_a_dataset_whose_older_versions_are_gone(store: M
     more, places = p.read("more", "place", "X", "Y"), p.read("places", "place", "X", "Y")
     assert more[0] == places[0] != []
     assert more[1] == places[1]
+
+
+def test_views_on_demand_have_no_rows_and_are_left_aside(store: Make) -> None:
+    p = store().history()
+    ratio = {
+        "kind": "FeatureView",
+        "metadata": {"name": "ratio"},
+        "spec": {
+            "onDemand": {"inputs": ["things:v"]},
+            "features": [{"name": "half", "type": "float64", "expression": "v / 2"}],
+        },
+    }
+    p.project.registry.accept(OnDemandView.model_validate(ratio))
+    p.erase()
+    assert p.traces() == []
