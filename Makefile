@@ -11,7 +11,7 @@ TESTED := --constraint requirements/dev.txt
 # Tests, demo and benchmarks start hundreds of processes, each twice as fast if none compiles what it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-all lint bench bench-operator bench-http cluster cluster-down crds expressions changelog docs lock clean help
+.PHONY: demo test test-all lint bench bench-online bench-operator bench-http cluster cluster-down crds expressions changelog docs lock clean help
 .DEFAULT_GOAL := help
 
 help:  ## Show what there is to make.
@@ -50,6 +50,9 @@ lint: $(VENV)/ready  ## Check style, formatting, types, import contracts, and th
 
 bench: $(VENV)/ready  ## Measure against the floors, as a table and as JSON.
 	@$(BIN)/python -m bench
+
+bench-online: $(VENV)/ready  ## Measure reads for inference beside the bare stores (and Feast, if FEAST_PYTHON names a Python that has it).
+	@PYTHONPATH=tests/support $(BIN)/python -m bench online
 
 bench-operator: $(VENV)/ready  ## Measure the operator with 5,000 views and 5,000 pipelines before a real API server.
 	@tests/services

@@ -17,19 +17,20 @@ from featurestore.views.value_column import ValueColumn
 from featurestore.views.value_status import Status
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Answer:
     """The features of each entity, in the order of the request. Columns are named as the features are asked for.
 
     ``columns``: name to values and statuses. ``times``: name to the event time of each value. ``commits``: view to the
     version of its table that the online store held whole when it answered; values may be of a later one. Offline it is
-    empty.
+    empty. ``is_stale``: the online store did not answer, and these are the values that it answered last.
     """
 
     columns: Mapping[str, ValueColumn]
     times: Mapping[str, ValueColumn]
     commits: Mapping[str, int]
     rows: int
+    is_stale: bool = False
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """One dict per entity, None where a value is not there."""

@@ -172,11 +172,13 @@ class Store:
         *,
         full_feature_names: bool = False,
         timeout: float | None = None,
+        allow_stale: bool = False,
     ) -> FeatureReader:
         """A prepared read of these features, for inference: names, types and connections are resolved once.
 
         ``features``, ``full_feature_names``: as in :meth:`get_features`. ``timeout``: seconds that the online store may
-        take for each answer.
+        take for each answer. ``allow_stale``: while a Redis does not answer, entities that this reader has read before
+        are answered with the values of then, if these are not too old by now; the answer says ``is_stale``.
 
         Raises:
             NotFound: a view or feature is unknown.
@@ -189,6 +191,7 @@ class Store:
             features,
             full_feature_names=full_feature_names,
             timeout_s=timeout,
+            allow_stale=allow_stale,
             clock_us=self._clock_us,
             is_local=self._storage.is_local,
         )

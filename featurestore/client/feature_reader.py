@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
     from featurestore.client.answers import Answer
     from featurestore.client.on_demand import Values
+    from featurestore.client.resolution import ViewRead
     from featurestore.online.backends import OnlineStore
-    from featurestore.online.reading import OnlineReader, OnlineValues
+    from featurestore.online.reading import Keys, OnlineReader, OnlineValues
 
 _FRESH_S = 1.0
 """How long it is trusted which builds serve."""
@@ -52,15 +53,19 @@ class FeatureReader:
         *,
         full_feature_names: bool = False,
         timeout_s: float | None = None,
+        allow_stale: bool = False,
         clock_us: Callable[[], int],
         is_local: bool,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._views, self._online_store, self._features = views, online_store, features
-        self._full_feature_names, self._timeout_s = full_feature_names, timeout_s
+        self._full_feature_names = full_feature_names
+        self._timeout_s, self._allow_stale = timeout_s, allow_stale
         self._clock_us, self._clock = clock_us, clock
         self._bearable_s = _FRESH_S if is_local else _BEARABLE_S
         self._known: _Prepared | None = None
+        self._entity_keys: Callable[[Sequence[ViewRead], Any], tuple[int, list[Keys]]]
+        self._answer: type[Answer]
         self._renewing: threading.Thread | None = None
 
     def read(self, entities: Any) -> Answer:
@@ -76,10 +81,8 @@ class FeatureReader:
 
     async def read_async(self, entities: Any) -> Answer:
         """:meth:`read` without blocking the loop that runs."""
-        from featurestore.client.entity_rows import entity_keys
-
         prepared = self._prepared()
-        length, keys = entity_keys(prepared.resolution.reads, entities)
+        length, keys = self._entity_keys(prepared.resolution.reads, entities)
         try:
             found = await _of(prepared).read_async(keys, self._clock_us())
         except StorageError:
@@ -88,14 +91,18 @@ class FeatureReader:
                 raise
             prepared = renewed
             found = await _of(prepared).read_async(keys, self._clock_us())
-        return _answer(prepared, found, length, entities)
+        return self._answered(prepared, found, length, entities)
+
+    async def aclose(self) -> None:
+        """Close the connections of awaited reads in the loop that runs; the next one opens them again."""
+        known = self._known
+        if known is not None and known.online is not None:
+            await known.online.aclose()
 
     def answer(self, entities: Any) -> tuple[Resolution, Answer]:
         """:meth:`read`, and what the names meant."""
-        from featurestore.client.entity_rows import entity_keys
-
         prepared = self._prepared()
-        length, keys = entity_keys(prepared.resolution.reads, entities)
+        length, keys = self._entity_keys(prepared.resolution.reads, entities)
         try:
             found = _of(prepared).read(keys, self._clock_us())
         except StorageError:
@@ -104,7 +111,27 @@ class FeatureReader:
                 raise
             prepared = renewed
             found = _of(prepared).read(keys, self._clock_us())
-        return prepared.resolution, _answer(prepared, found, length, entities)
+        return prepared.resolution, self._answered(prepared, found, length, entities)
+
+    def _answered(
+        self, prepared: _Prepared, read: Sequence[OnlineValues], length: int, entities: Any
+    ) -> Answer:
+        found: Sequence[Values] = read
+        if prepared.resolution.computed:
+            from featurestore.client.frames import read_frame
+            from featurestore.client.on_demand import with_computed
+
+            found = with_computed(prepared.resolution, read, lambda: read_frame(entities), length)
+        columns, times = {}, {}
+        for name, column in zip(prepared.names, prepared.resolution.columns, strict=True):
+            values = found[column.place]
+            columns[name] = values.columns[column.output.name]
+            times[name] = values.event_times
+        commits, is_stale = {}, False
+        for it, answered in zip(prepared.resolution.reads, read, strict=True):
+            commits[it.view.name] = answered.version
+            is_stale = is_stale or answered.is_stale
+        return self._answer(columns, times, commits, length, is_stale)
 
     def resolution(self) -> Resolution:
         """What the names mean.
@@ -124,8 +151,12 @@ class FeatureReader:
         return known if known.online is not None else self._opened(known)
 
     def _opened(self, known: _Prepared) -> _Prepared:
+        from featurestore.client.answers import Answer
+        from featurestore.client.entity_rows import entity_keys
         from featurestore.online.reading import OnlineQuery
 
+        # Looked up once: an import takes as long as a read of an entity in memory.
+        self._entity_keys, self._answer = entity_keys, Answer
         for it in known.resolution.reads:
             if it.view.spec.online.enabled is OnlineEnabled.NEVER:
                 raise RequestError(
@@ -137,7 +168,7 @@ class FeatureReader:
             OnlineQuery(it.view.name, it.view.spec, it.view.digest, it.outputs)
             for it in known.resolution.reads
         ]
-        online = self._online_store().reader(queries, self._timeout_s)
+        online = self._online_store().reader(queries, self._timeout_s, allow_stale=self._allow_stale)
         self._known = opened = _Prepared(known.resolution, known.names, online, known.seen_s)
         return opened
 
@@ -196,22 +227,3 @@ class FeatureReader:
 def _of(prepared: _Prepared) -> OnlineReader:
     assert prepared.online is not None
     return prepared.online
-
-
-def _answer(prepared: _Prepared, read: Sequence[OnlineValues], length: int, entities: Any) -> Answer:
-    from featurestore.client.answers import Answer
-
-    found: Sequence[Values] = read
-    if prepared.resolution.computed:
-        from featurestore.client.frames import read_frame
-        from featurestore.client.on_demand import with_computed
-
-        found = with_computed(prepared.resolution, read, lambda: read_frame(entities), length)
-    columns, times = {}, {}
-    for name, column in zip(prepared.names, prepared.resolution.columns, strict=True):
-        values = found[column.place]
-        columns[name] = values.columns[column.output.name]
-        times[name] = values.event_times
-    reads = prepared.resolution.reads
-    commits = {it.view.name: values.version for it, values in zip(reads, read, strict=True)}
-    return Answer(columns, times, commits, length)

@@ -39,8 +39,14 @@ class OnlineStore(Protocol):
     Everything raises StorageError if the store does not answer. Safe to use from several threads.
     """
 
-    def reader(self, queries: Sequence[OnlineQuery], timeout_s: float | None = None) -> OnlineReader:
-        """What reads these outputs, again and again. ``timeout_s``: how long the store may take to answer."""
+    def reader(
+        self, queries: Sequence[OnlineQuery], timeout_s: float | None = None, *, allow_stale: bool = False
+    ) -> OnlineReader:
+        """What reads these outputs, again and again.
+
+        ``timeout_s``: how long the store may take to answer. ``allow_stale``: while it does not, what it answered last
+        is read.
+        """
         ...
 
     @property

@@ -29,7 +29,8 @@ Keys = Sequence[bytes | None]
 """Of each requested entity what :func:`featurestore.online.entity_keys.key_texts` gives: None where a key is null."""
 FewRow = tuple[int, int | None, Sequence[object] | None]
 """Status of an entity, event time of its newest row, and values of the asked outputs if the status is PRESENT."""
-UNKNOWN: FewRow = (int(Status.NOT_FOUND), None, None)
+_PRESENT, _NULL_VALUE, _NOT_FOUND = int(Status.PRESENT), int(Status.NULL_VALUE), int(Status.NOT_FOUND)
+UNKNOWN: FewRow = (_NOT_FOUND, None, None)
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,11 @@ class OnlineQuery:
         return Form.of(self.spec)
 
     @cached_property
+    def kinds(self) -> list[tuple[str, ColumnType]]:
+        """Names and types of the outputs."""
+        return [(output.name, output.type) for output in self.outputs]
+
+    @cached_property
     def ttl_us(self) -> int | None:
         return None if self.spec.ttl is None else duration_us(self.spec.ttl)
 
@@ -55,17 +61,19 @@ class OnlineQuery:
         return any(output.window_us is not None for output in self.outputs)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class OnlineValues:
     """What a view answers, one value per requested entity and in the order of the request.
 
     ``columns``: by output. ``event_times``: of the entity's newest row that counts, NOT_FOUND where there is none.
-    ``version``: of the view's table that the store holds whole; values may be of a later one.
+    ``version``: of the view's table that the store holds whole; values may be of a later one. ``is_stale``: the store
+    did not answer, and this is what it answered before.
     """
 
     columns: Mapping[str, ValueColumn]
     event_times: ValueColumn
     version: int
+    is_stale: bool = False
 
 
 class OnlineReader(Protocol):
@@ -83,19 +91,24 @@ class OnlineReader(Protocol):
         """The same, without blocking the loop."""
         ...
 
+    async def aclose(self) -> None:
+        """Close what was opened for the loop that runs; the next awaited read opens it again."""
+        ...
+
 
 def few_values(query: OnlineQuery, rows: Sequence[FewRow], version: int) -> OnlineValues:
     """Rows of few entities as columns."""
+    kinds = query.kinds
     codes = [row[0] for row in rows]
-    times = [row[1] for row in rows]
-    width = len(query.outputs)
-    nothing = (None,) * width
-    values = list(zip(*(row[2] or nothing for row in rows), strict=True)) or [()] * width
-    columns = {
-        output.name: ListColumn(output.type, column, _with_nulls(codes, column))
-        for output, column in zip(query.outputs, values, strict=True)
+    nothing = (None,) * len(kinds)
+    values = list(zip(*[row[2] or nothing for row in rows], strict=True)) or [()] * len(kinds)
+    columns: dict[str, ValueColumn] = {
+        name: ListColumn(kind, column, _with_nulls(codes, column) if None in column else codes)
+        for (name, kind), column in zip(kinds, values, strict=True)
     }
-    return OnlineValues(columns, _event_times(times), version)
+    times = [row[1] for row in rows]
+    known = [_NOT_FOUND if time is None else _PRESENT for time in times]
+    return OnlineValues(columns, ListColumn(ColumnType.TIMESTAMP, times, known), version)
 
 
 def array_values(query: OnlineQuery, values: FeatureValues, version: int) -> OnlineValues:
@@ -109,21 +122,13 @@ def array_values(query: OnlineQuery, values: FeatureValues, version: int) -> Onl
 
 def number_times(time_us: Ints, statuses: np.ndarray[tuple[int], np.dtype[np.uint8]]) -> ValueColumn:
     """Event times of many entities. ``statuses``: of the entities."""
-    unknown = statuses == Status.NOT_FOUND
-    return NumberColumn(
-        ColumnType.TIMESTAMP, time_us, np.where(unknown, np.uint8(Status.NOT_FOUND), np.uint8(Status.PRESENT))
-    )
+    unknown = statuses == np.uint8(_NOT_FOUND)
+    known = np.where(unknown, np.uint8(_NOT_FOUND), np.uint8(_PRESENT))
+    return NumberColumn(ColumnType.TIMESTAMP, time_us, known, unknown if unknown.any() else None)
 
 
 def _with_nulls(codes: list[int], column: Sequence[object]) -> list[int]:
-    if None not in column:
-        return codes
     return [
-        Status.NULL_VALUE if value is None and code == Status.PRESENT else code
+        _NULL_VALUE if value is None and code == _PRESENT else code
         for code, value in zip(codes, column, strict=True)
     ]
-
-
-def _event_times(times: list[int | None]) -> ValueColumn:
-    codes = [Status.NOT_FOUND if time is None else Status.PRESENT for time in times]
-    return ListColumn(ColumnType.TIMESTAMP, times, codes)

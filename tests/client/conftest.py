@@ -143,6 +143,15 @@ class Place:
         digest = build_digest(spec, Ledger(self.storage, spec.source.pipeline).uid())
         promote(self.storage, name, ActiveBuild(digest, accepted.digest))
 
+    def publish_always(self, name: str, **changes: Any) -> None:
+        """Accept the view with ``online: Always`` (and changes that keep its build), publish it, serve it."""
+        accepted = Registry(self.storage).current(FeatureView, name)
+        assert accepted is not None
+        spec = accepted.resource.spec.model_dump(mode="json", by_alias=True)
+        self.accept(name, {**spec, "online": {"enabled": "Always"}, **changes})
+        self.publish(name)
+        self.promote(name)
+
     def connect(self) -> Store:
         project = open_project(self.root, {}, Path("/"))
         return Store(project, clock_us=self.clock.now_us, sleep=self.clock.sleep)
@@ -173,3 +182,17 @@ def place(tmp_path: Path) -> Place:
     here.serve("delays", delays, 3, 2000 * SECOND)
     here.serve("routes", [row(500, 0, origin="JFK", number=7, delay=0.5)], 3, 500 * SECOND)
     return here
+
+
+@pytest.fixture(params=["duckdb", "redis"])
+def online(request: pytest.FixtureRequest, place: Any) -> Any:
+    """The place with both views published at second 2100, once in each kind of online store."""
+    if request.param == "redis":
+        url = request.getfixturevalue("redis_url")
+        spec = {"offline": {"uri": str(place.root)}, "online": {"redis": {"url": url}}}
+        store = {"kind": "FeatureStore", "metadata": {"name": "default"}, "spec": spec}
+        Registry(place.storage).accept(FeatureStore.model_validate(store))
+    place.clock.us = 2100 * SECOND
+    for name in ("delays", "routes"):
+        place.publish_always(name)
+    return place

@@ -95,7 +95,7 @@ def test_a_result_shows_itself_as_a_table_with_the_reason_of_each_null() -> None
 
 
 def test_a_large_result_shows_its_beginning_and_says_what_is_left_out() -> None:
-    zeros = NumberColumn(ColumnType.INT64, np.zeros(1234, np.int64), np.ones(1234, np.uint8))
+    zeros = NumberColumn(ColumnType.INT64, np.zeros(1234, np.int64), np.ones(1234, np.uint8), None)
     wide = Answer({f"f{n}": zeros for n in range(14)}, {}, {}, 1234)
     shown = repr(Features(pa.table({"text": ["x" * 100] * 1234}), wide))
     assert shown.endswith("[1,234 rows, 1,224 of them not shown; columns not shown: f11, f12, f13]")

@@ -12,7 +12,7 @@ import pytest
 from featurestore.errors import NotFound, RequestError, StorageError, TransientError
 from featurestore.online.backends import open_online
 from featurestore.registry.registry import Registry
-from featurestore.resources import FeatureStore, FeatureView
+from featurestore.resources import FeatureView
 from featurestore.views.builds import read_active_build
 from featurestore.views.value_status import Status
 
@@ -25,30 +25,6 @@ KINDS = {
     "polars": pl.DataFrame,
     "arrow": pa.table,
 }
-
-
-@pytest.fixture(params=["duckdb", "redis"])
-def online(request: pytest.FixtureRequest, place: Any) -> Any:
-    """The place with both views published at second 2100, once in each kind of online store."""
-    if request.param == "redis":
-        url = request.getfixturevalue("redis_url")
-        spec = {"offline": {"uri": str(place.root)}, "online": {"redis": {"url": url}}}
-        store = {"kind": "FeatureStore", "metadata": {"name": "default"}, "spec": spec}
-        Registry(place.storage).accept(FeatureStore.model_validate(store))
-    place.clock.us = 2100 * SECOND
-    for name in ("delays", "routes"):
-        publish_always(place, name)
-    return place
-
-
-def publish_always(place: Any, name: str, **changes: Any) -> None:
-    """Accept the view with ``online: Always`` (and changes that keep its build), publish it, serve it."""
-    accepted = Registry(place.storage).current(FeatureView, name)
-    assert accepted is not None
-    spec = accepted.resource.spec.model_dump(mode="json", by_alias=True)
-    place.accept(name, {**spec, "online": {"enabled": "Always"}, **changes})
-    place.publish(name)
-    place.promote(name)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -22,7 +22,8 @@ from readme import Shell
 import featurestore
 
 PAGE = (Path(__file__).parents[2] / "docs" / "python-api.md").read_text()
-CONNECT, ASK, TIME, RESULT, SERVER = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+EXAMPLES = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+CONNECT, ASK, TIME, RESULT, READER, SERVER = EXAMPLES
 TAILNUM = "N14228"
 
 
@@ -44,9 +45,10 @@ def test_the_examples_work_as_written_one_after_the_other(
     monkeypatch.setenv("FEATURESTORE_URI", "flights-demo")
     names: dict[str, Any] = {}
     with chdir(home):
-        for example in (CONNECT, ASK, TIME, RESULT):
+        for example in (CONNECT, ASK, TIME, RESULT, READER):
             exec(example, names)
     assert names["result"].to_dict()["last_arr_delay"] == [11.0]
+    assert names["answer"].to_dict()["last_arr_delay"][0] == 11.0
     assert "last_arr_delay__ts" in names["result"].to_dict(include_event_timestamps=True)
 
 

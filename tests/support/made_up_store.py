@@ -76,7 +76,9 @@ class MemoryIndex:
 class MemoryStore:
     index = MemoryIndex()
 
-    def reader(self, queries: Sequence[OnlineQuery], timeout_s: float | None = None) -> OnlineReader:
+    def reader(
+        self, queries: Sequence[OnlineQuery], timeout_s: float | None = None, *, allow_stale: bool = False
+    ) -> OnlineReader:
         return MemoryReader(queries)
 
     def publication(self, view: str, digest: str, form: Form, to_version: int) -> Publication:
@@ -96,6 +98,9 @@ class MemoryReader:
 
     async def read_async(self, keys: Sequence[Keys], now_us: int) -> list[OnlineValues]:
         return self.read(keys, now_us)
+
+    async def aclose(self) -> None:
+        pass
 
     def _read(self, query: OnlineQuery, keys: Keys, now_us: int) -> OnlineValues:
         if (query.view, query.digest) not in BUILDS:

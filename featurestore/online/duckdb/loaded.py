@@ -26,7 +26,7 @@ from featurestore.online.reading import (
 )
 from featurestore.resources.outputs import Output
 from featurestore.views.schema import TIMESTAMP, arrow_type
-from featurestore.views.value_column import ArrowColumn, NumberColumn, ValueColumn
+from featurestore.views.value_column import ArrowColumn, NumberColumn, ValueColumn, absent_places
 from featurestore.views.value_status import Status
 
 _FEW = 12
@@ -118,8 +118,9 @@ class LoadedGeneration:
         if query.ttl_us is not None:
             statuses[at_us - time_us > query.ttl_us] = OUTSIDE
         statuses[~known] = NOT_FOUND
+        absent = absent_places(statuses)
         found = {
-            output.name: _taken(output, column, row, statuses)
+            output.name: _taken(output, column, row, statuses, absent)
             for output, column in zip(query.outputs, columns, strict=True)
         }
         return OnlineValues(found, number_times(time_us, statuses), version)
@@ -147,12 +148,15 @@ class LoadedGeneration:
         return known
 
 
-def _taken(output: Output, column: _Column, row: npt.NDArray[np.int32], statuses: Any) -> ValueColumn:
+def _taken(
+    output: Output, column: _Column, row: npt.NDArray[np.int32], statuses: Any, absent: Flags | None
+) -> ValueColumn:
     if column.null is not None:
         null = column.null[row] & (statuses == PRESENT)
         statuses = np.where(null, np.uint8(NULL_VALUE), statuses)
+        absent = absent_places(statuses)
     if column.numbers is not None:
-        return NumberColumn(output.type, column.numbers[row], statuses)
+        return NumberColumn(output.type, column.numbers[row], statuses, absent)
     values = column.values.take(pa.array(row, mask=statuses != PRESENT))
     return ArrowColumn(output.type, values, statuses)
 

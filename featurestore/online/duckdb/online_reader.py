@@ -99,3 +99,6 @@ class EmbeddedReader:
         if all(newest.is_at_hand for _, newest in self._views):
             return self.read(keys, now_us)
         return await asyncio.to_thread(self.read, keys, now_us)
+
+    async def aclose(self) -> None:
+        """Nothing is open."""

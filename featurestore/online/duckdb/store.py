@@ -28,8 +28,10 @@ class DuckDBStore:
         self._storage, self._clock = storage, clock
         self._newest: dict[tuple[str, str], NewestGeneration] = {}
 
-    def reader(self, queries: Sequence[OnlineQuery], timeout_s: float | None = None) -> EmbeddedReader:
-        """See :class:`featurestore.online.backends.OnlineStore`. Memory answers at once, so there is no timeout."""
+    def reader(
+        self, queries: Sequence[OnlineQuery], timeout_s: float | None = None, *, allow_stale: bool = False
+    ) -> EmbeddedReader:
+        """See :class:`featurestore.online.backends.OnlineStore`. Memory answers at once, and at all times."""
         return EmbeddedReader([(query, self._newest_of(query)) for query in queries])
 
     @property

@@ -17,7 +17,7 @@ from featurestore.online.layout import EVENT_US, ROWS
 from featurestore.online.packed.packing import NULLS, Packing
 from featurestore.online.reading import UNKNOWN, FewRow, OnlineQuery, OnlineValues, number_times
 from featurestore.resources.value import ColumnType
-from featurestore.views.value_column import NumberColumn
+from featurestore.views.value_column import NumberColumn, ValueColumn, absent_places
 from featurestore.views.value_status import Status
 
 PRESENT, NULL_VALUE, NOT_FOUND, OUTSIDE = (
@@ -86,7 +86,8 @@ class NewestRow:
         found = _prefixes(values, self._flat) if values else np.zeros(0, self._flat)
         if (found["header"]["records"][:, ROWS] != 1).any():
             return None
-        time_us = found["row"][EVENT_US]
+        row = found["row"]
+        time_us = np.ascontiguousarray(row[EVENT_US])
         at_us = np.maximum(found["header"]["published_us"], now_us)
         statuses = np.full(len(values), PRESENT, np.uint8)
         if self._ttl_us is not None:
@@ -96,25 +97,26 @@ class NewestRow:
         if rows is not None:
             place = np.array(rows, np.int64)
             statuses = _spread(statuses, place, length, NOT_FOUND)
-        nulls = found["row"][NULLS]
+        nulls = row[NULLS]
         has_nulls = bool(nulls.any())
-        columns = {}
+        absent = absent_places(statuses)
+        columns: dict[str, ValueColumn] = {}
         for output, bit, is_bool in zip(self._query.outputs, self._bits, self._bools, strict=True):
-            numbers = found["row"][output.column]
+            numbers = row[output.column]
             numbers = numbers.astype(np.bool_) if is_bool else np.ascontiguousarray(numbers)
             if rows is not None:
                 numbers = _spread(numbers, place, length, 0)
-            codes = statuses
+            codes, missing = statuses, absent
             if has_nulls:
                 null: Flags = (nulls[:, bit // 8] >> (bit % 8) & 1).astype(np.bool_)
                 if rows is not None:
                     null = _spread(null, place, length, False)
                 codes = np.where(null & (statuses == PRESENT), np.uint8(NULL_VALUE), statuses)
-            columns[output.name] = NumberColumn(output.type, numbers, codes)
-        times = np.ascontiguousarray(time_us)
+                missing = absent_places(codes)
+            columns[output.name] = NumberColumn(output.type, numbers, codes, missing)
         if rows is not None:
-            times = _spread(times, place, length, 0)
-        return OnlineValues(columns, number_times(times, statuses), version)
+            time_us = _spread(time_us, place, length, 0)
+        return OnlineValues(columns, number_times(time_us, statuses), version)
 
     def _values(self, value: bytes, count: int, place: int, record: tuple[Any, ...]) -> list[Any]:
         heap = self._from_heap(value, count, place) if self._heap else {}

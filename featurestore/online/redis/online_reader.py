@@ -12,12 +12,13 @@ from featurestore.online.answer import answer
 from featurestore.online.packed.newest_row import NewestRow
 from featurestore.online.packed.packing import Packing, require_sound
 from featurestore.online.reading import UNKNOWN, Keys, OnlineQuery, OnlineValues, array_values, few_values
+from featurestore.online.redis.last_values import LastValues
 from featurestore.online.redis.server import BuildKeys, RedisServer, read_held
 from featurestore.online.versions import PACKED_LAYOUT, OnlineVersion
 
 _READ_AT_ONCE = 10_000
 """Keys of one MGET: the server does nothing else meanwhile."""
-_FEW = 24
+_FEW = 10
 """Up to so many entities, one value at a time is faster than arrays."""
 
 Values = list[bytes | None]
@@ -26,24 +27,35 @@ Values = list[bytes | None]
 class RedisReader:
     """See :class:`featurestore.online.reading.OnlineReader`."""
 
-    def __init__(self, server: RedisServer, queries: Sequence[OnlineQuery]) -> None:
-        self._server = server
+    def __init__(
+        self, server: RedisServer, queries: Sequence[OnlineQuery], last: LastValues | None = None
+    ) -> None:
+        self._server, self._last = server, last
         self._views = [_View(server, query) for query in queries]
         self._held = [view.keys.held.encode() for view in self._views]
 
     def read(self, keys: Sequence[Keys], now_us: int) -> list[OnlineValues]:
         names = self._names(keys)
         values: Values = []
-        for first in range(0, len(names), _READ_AT_ONCE):
-            values += self._server.get_many(names[first : first + _READ_AT_ONCE])
+        try:
+            for first in range(0, len(names), _READ_AT_ONCE):
+                values += self._server.get_many(names[first : first + _READ_AT_ONCE])
+        except StorageError as failure:
+            return self._stale_answers(keys, names, now_us, failure)
         return self._answers(keys, names, values, now_us)
 
     async def read_async(self, keys: Sequence[Keys], now_us: int) -> list[OnlineValues]:
         names = self._names(keys)
         values: Values = []
-        for first in range(0, len(names), _READ_AT_ONCE):
-            values += await self._server.get_many_async(names[first : first + _READ_AT_ONCE])
+        try:
+            for first in range(0, len(names), _READ_AT_ONCE):
+                values += await self._server.get_many_async(names[first : first + _READ_AT_ONCE])
+        except StorageError as failure:
+            return self._stale_answers(keys, names, now_us, failure)
         return self._answers(keys, names, values, now_us)
+
+    async def aclose(self) -> None:
+        await self._server.aclose()
 
     def _names(self, keys: Sequence[Keys]) -> list[bytes]:
         names = list(self._held)
@@ -56,7 +68,26 @@ class RedisReader:
             )
         return names
 
+    def _stale_answers(
+        self, keys: Sequence[Keys], names: list[bytes], now_us: int, failure: StorageError
+    ) -> list[OnlineValues]:
+        """What was answered last, as it is to be read now: a value grows too old also while the server is away."""
+        if self._last is None:
+            raise failure
+        found = self._decoded(keys, names, self._last.find(names, failure), now_us)
+        for values in found:
+            values.is_stale = True
+        return found
+
     def _answers(
+        self, keys: Sequence[Keys], names: list[bytes], values: Values, now_us: int
+    ) -> list[OnlineValues]:
+        found = self._decoded(keys, names, values, now_us)
+        if self._last is not None:
+            self._last.keep(names, values)
+        return found
+
+    def _decoded(
         self, keys: Sequence[Keys], names: list[bytes], values: Values, now_us: int
     ) -> list[OnlineValues]:
         found, at = [], len(self._views)

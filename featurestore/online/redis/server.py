@@ -25,6 +25,7 @@ from featurestore.resources.feature_store import FeatureStoreSpec
 USERNAME, PASSWORD = "REDIS_USERNAME", "REDIS_PASSWORD"
 _TIMEOUT_S = 5.0
 _SCANNED_AT_ONCE = 1000
+_READ_BYTES = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,8 @@ class RedisServer:
         parts = urlsplit(url)
         self.url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
         self.client = self._open(_package("redis"))
+        self._disconnected = _package("redis.exceptions").ConnectionError
+        self._pid, self._idle = os.getpid(), list[Any]()
         self._async_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = WeakKeyDictionary()
 
     @classmethod
@@ -83,9 +86,27 @@ class RedisServer:
 
     def get_many(self, names: Sequence[bytes]) -> list[bytes | None]:
         """The values of these keys, None for one that is not there."""
-        with self.answering() as client:
-            values: list[bytes | None] = client.mget(names)
-        return values
+        with self._explained():
+            return self._get_many(names)
+
+    def _get_many(self, names: Sequence[bytes]) -> list[bytes | None]:
+        # Connections are kept here, because the client's own pool takes as long as all that we do for one entity.
+        if self._pid != os.getpid():
+            self._pid, self._idle = os.getpid(), []
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self.client.connection_pool.make_connection()
+        try:
+            try:
+                return _mget(connection, names)
+            except self._disconnected:
+                # The server may have closed the connection that was kept, as when it was restarted: once more.
+                connection.disconnect()
+                return _mget(connection, names)
+        finally:
+            # After an error or a timeout it is closed, and opened again when it is next used.
+            self._idle.append(connection)
 
     async def get_many_async(self, names: Sequence[bytes]) -> list[bytes | None]:
         """The same, without blocking the loop that runs."""
@@ -96,6 +117,12 @@ class RedisServer:
         with self._explained():
             values: list[bytes | None] = await client.mget(names)
         return values
+
+    async def aclose(self) -> None:
+        """Close what was opened for the loop that runs."""
+        client = self._async_clients.pop(asyncio.get_running_loop(), None)
+        if client is not None:
+            await client.aclose()
 
     def _open(self, package: Any) -> Any:
         from redis.backoff import NoBackoff
@@ -109,6 +136,7 @@ class RedisServer:
             password=known.get(PASSWORD),
             socket_timeout=self._timeout_s,
             socket_connect_timeout=self._timeout_s,
+            socket_read_size=_READ_BYTES,
             # Once more over a new connection if the server has closed the one that was kept; else the caller is told.
             retry=retry(NoBackoff(), 1, supported_errors=(Disconnected,)),
         )
@@ -153,6 +181,12 @@ def read_held(data: bytes | None) -> OnlineVersion | None:
         return OnlineVersion(int(value["version"]), int(value["entities"]))
     except (ValueError, KeyError, TypeError):
         return None  # not ours: as if nothing were held
+
+
+def _mget(connection: Any, names: Sequence[bytes]) -> list[bytes | None]:
+    connection.send_command("MGET", *names)
+    values: list[bytes | None] = connection.read_response()
+    return values
 
 
 def _package(name: str) -> Any:

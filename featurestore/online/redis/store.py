@@ -9,6 +9,7 @@ from featurestore.online.backends import Inspection, OnlineStore, entity_count
 from featurestore.online.layout import Form
 from featurestore.online.reading import OnlineQuery
 from featurestore.online.redis.index import RedisIndex
+from featurestore.online.redis.last_values import LastValues
 from featurestore.online.redis.online_reader import RedisReader
 from featurestore.online.redis.publication import RedisPublication
 from featurestore.online.redis.server import BuildKeys, RedisServer, read_held
@@ -25,9 +26,11 @@ class RedisStore:
     def __init__(self, server: RedisServer) -> None:
         self._server = server
 
-    def reader(self, queries: Sequence[OnlineQuery], timeout_s: float | None = None) -> RedisReader:
+    def reader(
+        self, queries: Sequence[OnlineQuery], timeout_s: float | None = None, *, allow_stale: bool = False
+    ) -> RedisReader:
         """See :class:`featurestore.online.backends.OnlineStore`."""
-        return RedisReader(self._server.within(timeout_s), queries)
+        return RedisReader(self._server.within(timeout_s), queries, LastValues() if allow_stale else None)
 
     @property
     def index(self) -> RedisIndex:
