@@ -139,7 +139,7 @@ def _rest(repository: Repository, remarks: Remarks) -> None:
     """Say what there is no place for."""
     for view in repository.on_demand:
         features = ", ".join(field.name for field in view.fields)
-        why = f"its {view.mode} function computes {features} when asked: compute them in your code, after the read"
+        why = f"its {view.mode} function computes {features} when asked: write a view with onDemand and expressions"
         remarks.leave_out("OnDemandFeatureView", view.name, why)
     for other in repository.others:
         remarks.leave_out(other.kind, other.name, _ELSEWHERE.get(other.kind, "there is nothing like it"))
