@@ -66,4 +66,6 @@ def test_files_beside_a_folder_that_must_not_be_listed_are_taken_and_the_folder_
     assert last.returncode == 0, last.stdout + last.stderr
     ledger = Ledger(storage, "p")
     results = [ledger.result(n + 1) for n in range(ledger.last_batch())]
-    assert [result and result.rows_committed for result in results] == [2, 2]
+    assert sum(result.rows_committed for result in results if result) == len(
+        ("a", "locked", "unsearchable", "z")
+    )
