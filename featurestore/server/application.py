@@ -67,6 +67,7 @@ class _Endpoint:
         request = HttpRequest(self._backend, dict(scope["headers"]), b"", ANYBODY)
         try:
             reply = await self._reply(request, receive)
+            self._audit(request, reply.status)
             headers = [
                 (b"content-type", reply.media_type.encode()),
                 (b"content-length", b"%d" % len(reply.body)),
@@ -78,12 +79,15 @@ class _Endpoint:
             await send({"type": "http.response.body", "body": reply.body})
             status = reply.status
         except _ClientLeft:
-            pass
+            self._audit(request, status)
         finally:
             self._backend.in_flight -= 1
-            if not self._route.is_open:
-                self._backend.audit_log.write(request.caller, self._route.name, status, request.read)
             measurements.ended(self._route.name, status, time.perf_counter() - began)
+
+    def _audit(self, request: HttpRequest, status: int) -> None:
+        """Write who read what before it is sent: nothing leaves that cannot be written down."""
+        if not self._route.is_open:
+            self._backend.audit_log.write(request.caller, self._route.name, status, request.read)
 
     async def _reply(self, request: HttpRequest, receive: Receive) -> Reply:
         try:

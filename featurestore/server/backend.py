@@ -99,7 +99,8 @@ class Backend:
     ) -> None:
         if not self.authenticator.asks and not self.audit_log.writes:
             return
-        views = {read.view.name for read in reader.resolution().reads}
+        resolution = reader.resolution()
+        views = {it.view.name for it in (*resolution.reads, *resolution.computed)}
         request.read = Read(views, features, rows)
         if not self.authenticator.asks:
             return

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from cluster.control_plane import ControlPlane
-from manifest import job, pipeline, pod, store, view
+from manifest import job, pipeline, pod, service, store, view
 
 from featurestore.errors import Conflict, NotFound, SpecError, TransientError
 from featurestore_operator.informer.cache import Cache
@@ -184,6 +184,7 @@ def test_what_no_watch_told_is_fetched(
         api_resources.FEATURE_STORE: store(namespace, "it"),
         api_resources.DATA_PIPELINE: pipeline(namespace, "it"),
         api_resources.FEATURE_VIEW: view(namespace, "it", "flights"),
+        api_resources.OURS["FeatureService"]: service(namespace, "it", "flights"),
         api_resources.JOB: job(namespace, "it", "flights"),
         api_resources.POD: pod(namespace, "it", "flights"),
     }

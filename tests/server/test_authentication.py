@@ -68,6 +68,7 @@ def test_each_read_is_written_with_who_read_what_and_no_value_or_token(
 ) -> None:
     tokens.write_text(f"model {OLD}\n")
     eventually(lambda: ask(guarded, OLD).status == 200, 60)
+    ask(guarded, OLD, {"features": ["delay-share"], "entities": {"tailnum": ["E1"], "minutes": [1]}})
     ask(guarded, OLD, {"features": ["nothing"], "entities": {}})
     ask(guarded, None)
     text = audit.read_text()
@@ -76,6 +77,7 @@ def test_each_read_is_written_with_who_read_what_and_no_value_or_token(
         del line["time"]
     read = {"caller": "model", "route": "read_features", "status": 200, "entities": 1}
     assert {**read, "views": ["aircraft-delays"], "features": ["aircraft-delays:delay"]} in lines
+    assert {**read, "views": ["aircraft-delays", "delay-share"], "features": ["delay-share"]} in lines
     nothing = {"views": [], "features": [], "entities": 0, "route": "read_features"}
     assert lines[-2:] == [
         {**nothing, "caller": "model", "status": 404},

@@ -54,6 +54,18 @@ def test_a_value_past_its_ttl_is_not_served(server: FeatureServer) -> None:
     assert answer["statuses"] == {"delay": ["OUTSIDE_MAX_AGE"]}
 
 
+def test_a_feature_on_demand_takes_values_of_the_request_from_the_entities(server: FeatureServer) -> None:
+    entities = {"tailnum": ["N1", "N9", "N1"], "minutes": [4, 4.0, 0.0]}
+    answer = server.read(["delay-share", "aircraft-delays:low"], entities, statuses=True)
+    assert answer["features"] == {"share": [0.125, None, None], "low": [0.5, None, 0.5]}
+    assert answer["statuses"]["share"] == ["PRESENT", "NOT_FOUND", "NULL_VALUE"]
+    problem = server.ask(
+        "POST", "/v1/features", {"features": ["delay-share"], "entities": {"tailnum": ["N1"]}}
+    )
+    assert problem.status == 422
+    assert "a column 'minutes' of type float64" in problem.body.decode()
+
+
 def test_statuses_and_times_are_sent_only_if_asked_for(server: FeatureServer) -> None:
     answer = server.read("aircraft_delays:delay", {"tailnum": ["N2"]})
     assert answer.keys() == {"rows", "features", "commits"}

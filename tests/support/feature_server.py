@@ -56,6 +56,15 @@ spec:
   ttl: 1d
   features:
   - {name: delay, type: int64, column: delay}
+---
+kind: FeatureView
+metadata: {name: delay-share}
+spec:
+  onDemand:
+    request: [{name: minutes, type: float64}]
+    inputs: ["aircraft-delays:low"]
+  features:
+  - {name: share, type: float64, expression: "low / minutes"}
 """
 
 

@@ -33,6 +33,10 @@ def view(namespace: str, name: str, pipeline: str, description: str = "") -> Obj
     return _object(OURS, "FeatureView", namespace, name, spec)
 
 
+def service(namespace: str, name: str, view: str) -> Object:
+    return _object(OURS, "FeatureService", namespace, name, {"features": [f"{view}:v"]})
+
+
 def job(namespace: str, name: str, pipeline: str) -> Object:
     template = pod(namespace, name, pipeline)
     labels = template["metadata"]["labels"]
