@@ -100,7 +100,8 @@ class Backend:
         if not self.authenticator.asks and not self.audit_log.writes:
             return
         resolution = reader.resolution()
-        views = {it.view.name for it in (*resolution.reads, *resolution.computed)}
+        views = {read.view.name for read in resolution.reads}
+        views |= {computed.view.name for computed in resolution.computed}
         request.read = Read(views, features, rows)
         if not self.authenticator.asks:
             return

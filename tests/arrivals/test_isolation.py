@@ -96,7 +96,7 @@ def test_the_wait_after_a_crash_grows_with_crashes_in_a_row_and_a_new_part_waits
     trials = [crashed(isolate(8, []))]
     streak = isolate(8, trials).streak
     assert streak is not None
-    assert streak.next_us == 1_000_000
+    assert streak.next_us == 200_000
     trials.append(crashed(isolate(8, trials)))
     assert isolate(8, trials).streak is None
 

@@ -26,6 +26,7 @@ NEW_FIELDS = {
     "datapipelines": ("job", "deletionPolicy", "resources.memoryLimit", "source.secretRef"),
     "featureviews": ("deletionPolicy", "owner", "tags"),
     "featurestores": ("online.redis.managed", "owner", "tags"),
+    "featureservices": ("owner", "tags"),
 }
 ROWS = {"k": ["a", "b"], "ts": ["2024-01-01T00:00:00", "2024-01-01T01:00:00"], "v": [1, 2]}
 MORE = {"k": ["a"], "ts": ["2024-01-02T00:00:00"], "v": [3]}
