@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-PACKED_LAYOUT = 1
-"""Of packed values in Redis; grows with every change that older readers would misread."""
+PACKED_LAYOUT = 2
+"""Of packed values in Redis; grows with every change that older readers would misread, and stays below 16."""
 
 
 @dataclass(frozen=True, slots=True)

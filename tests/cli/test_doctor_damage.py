@@ -254,7 +254,7 @@ def test_a_redis_that_lost_keys_or_all_of_them_is_told(
     assert serving is not None
     client = redis.Redis.from_url(redis_url)
     held = f"fs:f:{serving.digest}"
-    client.delete(next(iter(client.scan_iter(f"{held}:*"))))
+    client.delete(next(iter(client.scan_iter(f"{json.loads(client.get(held))['prefix']}*"))))
     said = featurestore("doctor")
     assert said.code == 1
     assert "holds 2 of 3 entities" in said.out

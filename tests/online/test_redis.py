@@ -14,7 +14,7 @@ import redis
 
 from featurestore.errors import Conflict, StorageError
 from featurestore.online.layout import Form
-from featurestore.online.redis.server import RedisServer
+from featurestore.online.redis.server import BuildKeys, RedisServer
 from featurestore.online.redis.store import RedisStore
 
 MakeView = Callable[..., Any]
@@ -36,14 +36,23 @@ def client(redis_url: str) -> Any:
         yield made
 
 
+def prefix_of(things: Any) -> str:
+    return BuildKeys.of("things", things.digest).prefix.decode()
+
+
 def test_keys_are_named_so_that_people_find_them(things: Any, client: Any) -> None:
-    assert sorted(client.keys()) == [
-        f"fs-publisher:things:{things.digest}".encode(),
-        f"fs:things:{things.digest}".encode(),
-        f"fs:things:{things.digest}:a".encode(),
-    ]
+    prefix = prefix_of(things)
+    assert sorted(client.keys()) == sorted(
+        [
+            f"{prefix}a".encode(),
+            f"fs-keys:{prefix[:6]}".encode(),
+            f"fs-publisher:things:{things.digest}".encode(),
+            f"fs:things:{things.digest}".encode(),
+        ]
+    )
+    assert client.get(f"fs-keys:{prefix[:6]}") == f"things:{things.digest}".encode()
     held = json.loads(client.get(f"fs:things:{things.digest}"))
-    assert held == {"layout": 1, "version": 1, "entities": 1}
+    assert held == {"layout": 2, "prefix": prefix, "version": 1, "entities": 1}
 
 
 def test_reading_many_entities_of_several_views_takes_one_command(things: Any, client: Any) -> None:
@@ -109,12 +118,12 @@ except CodeError as error:
 def test_a_held_view_of_another_layout_is_not_read_and_is_made_anew(
     things: Any, client: Any, row: MakeRow
 ) -> None:
-    held, value = f"fs:things:{things.digest}", f"fs:things:{things.digest}:a"
-    client.set(held, json.dumps({"layout": 2, "version": 9, "entities": 1}))
-    client.set(value, b"\x02" + client.get(value)[1:])
-    client.set(f"fs:things:{things.digest}:ghost", b"\x02ghost")
+    held, value = f"fs:things:{things.digest}", f"{prefix_of(things)}a"
+    client.set(held, json.dumps({"layout": 3, "version": 9, "entities": 1}))
+    client.set(value, b"\x03" + client.get(value)[1:])
+    client.set(f"{prefix_of(things)}ghost", b"\x03ghost")
     assert things.online.index.version("things", things.digest) is None
-    with pytest.raises(StorageError, match='"layout": 2'):
+    with pytest.raises(StorageError, match='"layout": 3'):
         things.read([("a",)], 10)
     things.add(row(("b",), 1, {"x": 2}, at=(2, 0, 0)))
     assert things.publish(6).entities == 2
@@ -122,7 +131,7 @@ def test_a_held_view_of_another_layout_is_not_read_and_is_made_anew(
 
 
 @pytest.mark.parametrize(
-    "value", [b"", b"not ours", b"[1]", b'{"layout":1}', b'{"layout":1,"version":"x","entities":1}']
+    "value", [b"", b"not ours", b"[1]", b'{"layout":2}', b'{"layout":2,"version":"x","entities":1}']
 )
 def test_what_others_wrote_is_not_taken_for_a_held_view(things: Any, client: Any, value: bytes) -> None:
     client.set(f"fs:things:{things.digest}", value)
@@ -133,7 +142,7 @@ def test_what_others_wrote_is_not_taken_for_a_held_view(things: Any, client: Any
 def test_a_damaged_value_is_an_error_for_readers_and_mended_by_publishing(
     things: Any, client: Any, row: MakeRow
 ) -> None:
-    client.append(f"fs:things:{things.digest}:a", b"!")
+    client.append(f"{prefix_of(things)}a", b"!")
     with pytest.raises(StorageError, match="is damaged"):
         things.read([("a",)], 10)
     things.add(row(("a",), 0, {"x": 0}, at=(2, 0, 0)))
@@ -145,7 +154,7 @@ def test_a_publisher_that_was_overtaken_writes_nothing_more(things: Any, client:
     form = Form.of(things.spec)
     slow = things.online.publication("things", things.digest, form, 2)
     quick = things.online.publication("things", things.digest, form, 3)
-    before = client.get(f"fs:things:{things.digest}:a")
+    before = client.get(f"{prefix_of(things)}a")
     stored = slow.fetch(quick.fetch(things_keys("a")).keys)
     for write in (
         lambda: slow.put(stored),
@@ -154,7 +163,7 @@ def test_a_publisher_that_was_overtaken_writes_nothing_more(things: Any, client:
     ):
         with pytest.raises(Conflict):
             write()
-    assert client.get(f"fs:things:{things.digest}:a") == before
+    assert client.get(f"{prefix_of(things)}a") == before
     assert quick.bases == (1, 2)
     assert quick.finish(rebuilt=False).version == 3
 
@@ -187,3 +196,26 @@ def test_a_server_that_forgets_values_when_its_memory_is_full_is_refused(
         client.config_set("maxmemory", "0")
         client.config_set("maxmemory-policy", "noeviction")
     assert things.publish(6).entities == 2
+
+
+def test_a_build_whose_prefix_is_taken_is_not_published_and_its_deletion_spares_the_other(
+    things: Any, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = BuildKeys.of("things", things.digest).prefix
+    with monkeypatch.context() as patched:
+        patched.setattr(BuildKeys, "of", lambda view, digest: BuildKeys(f"{view}:{digest}", taken))
+        with pytest.raises(StorageError, match="another build has keys with the same prefix"):
+            things.online.publication("others", "d", Form.of(things.spec), 1)
+        things.online.index.delete("others", "d")
+    assert things.read([("a",)], 10)["x"] == [(1, "PRESENT")]
+
+
+def test_an_entity_of_ten_numbers_takes_at_most_200_bytes(
+    redis_url: str, client: Any, view_in: MakeView, row: MakeRow
+) -> None:
+    features = [{"name": f"f{n}", "type": "float64", "column": f"f{n}"} for n in range(10)]
+    made = view_in(redis_url, features)
+    made.add(row(("N012345",), 1, {f"f{n}": n + 0.5 for n in range(10)}))
+    made.publish(5)
+    name = BuildKeys.of("things", made.digest).prefix + b"N012345"
+    assert client.memory_usage(name) <= 200

@@ -14,8 +14,10 @@ import pyarrow as pa
 
 from featurestore.arrays import Flags
 from featurestore.online.layout import EVENT_US, ROWS
-from featurestore.online.packed.packing import NULLS, Packing
+from featurestore.online.packed.packing import COUNTED, HAS_NULLS, HEAD, HEAD_BITS, Packing
+from featurestore.online.packed.row_identity import SIZES
 from featurestore.online.reading import UNKNOWN, FewRow, OnlineQuery, OnlineValues, number_times
+from featurestore.online.versions import PACKED_LAYOUT
 from featurestore.resources.value import ColumnType
 from featurestore.views.value_column import NumberColumn, ValueColumn, absent_places
 from featurestore.views.value_status import Status
@@ -27,6 +29,7 @@ PRESENT, NULL_VALUE, NOT_FOUND, OUTSIDE = (
     int(Status.OUTSIDE_MAX_AGE),
 )
 _HOLED = 1 << 31
+_HEAD, _COUNT = struct.Struct("<q"), struct.Struct("<I")
 _CODES = {"u1": "B", "i1": "b", "i2": "h", "i4": "i", "i8": "q", "u4": "I", "f4": "f", "f8": "d"}
 
 _Value = Callable[[tuple[Any, ...], Sequence[bytes]], Any]
@@ -37,58 +40,77 @@ class NewestRow:
 
     def __init__(self, query: OnlineQuery, packing: Packing) -> None:
         self._query, self._ttl_us = query, query.ttl_us
-        section, record = packing.sections[ROWS], packing.sections[ROWS].record
-        self._header = struct.Struct(_format(packing.header))
-        self._record = struct.Struct(_format(record))
-        self._names = list(section.schema.names)
-        self._event_at = self._names.index(EVENT_US)
-        self._heap = [
-            (place, field.type) for place, field in enumerate(section.schema) if not _is_number(field.type)
-        ]
-        self._nullable = section.nullable
+        section = packing.rows
+        self._record = struct.Struct(_format(section.record))
+        self._one = struct.Struct("<q" + _format(section.record)[1:])
+        self._counts_size = packing.counts.itemsize
+        self._nulls_size = section.nulls_size
+        self._names = list(section.record.names or ())
+        kinds = [section.schema.field(name).type for name in self._names]
+        self._heap = [(place, kind) for place, kind in enumerate(kinds) if not _is_number(kind)]
         self._columns = [self._names.index(output.column) for output in query.outputs]
-        self._bits = [self._nullable.index(output.column) for output in query.outputs]
+        self._bits = [section.nullable.index(output.column) for output in query.outputs]
         self._bools = [output.type is ColumnType.BOOL for output in query.outputs]
-        self._plain = not self._heap and not any(self._bools)
-        self._no_nulls = bytes(-(-len(self._nullable) // 8))
+        self._places_in_one = None if self._heap or any(self._bools) else [1 + at for at in self._columns]
         self.is_flat = all(_is_number(section.schema.field(output.column).type) for output in query.outputs)
         """Whether all that is asked has a fixed width."""
-        self._flat = np.dtype([("header", packing.header), ("row", record)])
+        self._flat = np.dtype([("head", HEAD), ("row", section.record)])
+        self._counted = np.dtype([("head", HEAD), ("counts", packing.counts), ("row", section.record)])
 
     def few(self, value: bytes, now_us: int) -> FewRow:
         """The newest row of one value, which is sound."""
-        header = self._header.unpack_from(value)
-        published_us, count = header[2], header[3]
-        at_us = published_us if published_us > now_us else now_us
-        place = count
-        size, start = self._record.size, self._header.size
-        while place:
-            place -= 1
-            record = self._record.unpack_from(value, start + place * size)
-            if record[self._event_at] <= at_us:
+        if value[0] == PACKED_LAYOUT and self._places_in_one is not None:
+            # One row, of numbers that are not null.
+            one = self._one.unpack_from(value)
+            published_us, time_us = one[0] >> HEAD_BITS, one[1]
+            at_us = published_us if published_us > now_us else now_us
+            if time_us > at_us:
+                return UNKNOWN
+            if self._ttl_us is not None and at_us - time_us > self._ttl_us:
+                return OUTSIDE, time_us, None
+            return PRESENT, time_us, [one[place] for place in self._places_in_one]
+        (head,) = _HEAD.unpack_from(value)
+        at_us = max(head >> HEAD_BITS, now_us)
+        count, start, size = 1, _HEAD.size, self._record.size
+        if head & COUNTED:
+            (count,) = _COUNT.unpack_from(value, start)
+            start += self._counts_size
+        records = [self._record.unpack_from(value, start + n * size) for n in range(count)]
+        for place in reversed(range(count)):
+            time_us = records[place][0]
+            if time_us <= at_us:
                 break
         else:
             return UNKNOWN
-        time_us = record[self._event_at]
         if self._ttl_us is not None and at_us - time_us > self._ttl_us:
             return OUTSIDE, time_us, None
-        if self._plain and record[-1] == self._no_nulls:
-            return PRESENT, time_us, [record[place] for place in self._columns]
-        return PRESENT, time_us, self._values(value, count, place, record)
+        end, null = start + count * size, bytes(self._nulls_size)
+        if head & HAS_NULLS:
+            low = end + place * self._nulls_size
+            null = value[low : low + self._nulls_size]
+            end += count * self._nulls_size
+        heap = self._from_heap(value, end, records, place) if self._heap else {}
+        return PRESENT, time_us, self._values(records[place], null, heap)
 
     def many(
         self, values: Sequence[bytes], rows: Sequence[int] | None, length: int, now_us: int, version: int
     ) -> OnlineValues | None:
-        """All values at once; None if an entity has several rows.
+        """All values at once; None if an entity has several rows, or some have only one row and others more.
 
         ``rows``: of which of the ``length`` requested entities they are; None for all.
         """
         found = _prefixes(values, self._flat) if values else np.zeros(0, self._flat)
-        if (found["header"]["records"][:, ROWS] != 1).any():
-            return None
+        counted = (found["head"] & COUNTED) != 0
+        start = self._flat.itemsize
+        if counted.any():
+            if not counted.all():
+                return None
+            found, start = _prefixes(values, self._counted), self._counted.itemsize
+            if (found["counts"][:, ROWS] != 1).any():
+                return None
         row = found["row"]
         time_us = np.ascontiguousarray(row[EVENT_US])
-        at_us = np.maximum(found["header"]["published_us"], now_us)
+        at_us = np.maximum(found["head"] >> HEAD_BITS, now_us)
         statuses = np.full(len(values), PRESENT, np.uint8)
         if self._ttl_us is not None:
             statuses[at_us - time_us > self._ttl_us] = OUTSIDE
@@ -97,8 +119,7 @@ class NewestRow:
         if rows is not None:
             place = np.array(rows, np.int64)
             statuses = _spread(statuses, place, length, NOT_FOUND)
-        nulls = row[NULLS]
-        has_nulls = bool(nulls.any())
+        nulls = self._nulls(values, np.flatnonzero(found["head"] & HAS_NULLS), start)
         absent = absent_places(statuses)
         columns: dict[str, ValueColumn] = {}
         for output, bit, is_bool in zip(self._query.outputs, self._bits, self._bools, strict=True):
@@ -107,7 +128,7 @@ class NewestRow:
             if rows is not None:
                 numbers = _spread(numbers, place, length, 0)
             codes, missing = statuses, absent
-            if has_nulls:
+            if nulls is not None:
                 null: Flags = (nulls[:, bit // 8] >> (bit % 8) & 1).astype(np.bool_)
                 if rows is not None:
                     null = _spread(null, place, length, False)
@@ -118,9 +139,16 @@ class NewestRow:
             time_us = _spread(time_us, place, length, 0)
         return OnlineValues(columns, number_times(time_us, statuses), version)
 
-    def _values(self, value: bytes, count: int, place: int, record: tuple[Any, ...]) -> list[Any]:
-        heap = self._from_heap(value, count, place) if self._heap else {}
-        null = record[-1]
+    def _nulls(self, values: Sequence[bytes], places: Any, start: int) -> np.ndarray[Any, Any] | None:
+        """Bits of nulls of each value; those at ``places`` have some."""
+        if not len(places):
+            return None
+        nulls = np.zeros((len(values), self._nulls_size), np.uint8)
+        data = b"".join([values[place][start : start + self._nulls_size] for place in places.tolist()])
+        nulls[places] = np.frombuffer(data, np.uint8).reshape(-1, self._nulls_size)
+        return nulls
+
+    def _values(self, record: tuple[Any, ...], null: bytes, heap: dict[int, Any]) -> list[Any]:
         found: list[Any] = []
         for column, bit, is_bool in zip(self._columns, self._bits, self._bools, strict=True):
             if null[bit >> 3] >> (bit & 7) & 1:
@@ -131,11 +159,13 @@ class NewestRow:
                 found.append(bool(record[column]) if is_bool else record[column])
         return found
 
-    def _from_heap(self, value: bytes, count: int, place: int) -> dict[int, Any]:
-        """Values of a row by their place in the record: the heap is walked through from its beginning."""
-        start, size = self._header.size, self._record.size
-        records = [self._record.unpack_from(value, start + n * size) for n in range(count)]
-        at = start + count * size
+    def _from_heap(self, value: bytes, at: int, records: list[tuple[Any, ...]], place: int) -> dict[int, Any]:
+        """Values of a row by their place in the record: the heap is walked through from its beginning.
+
+        ``at``: where the marks of identities begin.
+        """
+        marks = value[at : at + len(records)]
+        at += len(records) + int(SIZES[list(marks)].sum())
         found: dict[int, Any] = {}
         for column, kind in self._heap:
             lengths = [record[column] for record in records]

@@ -29,9 +29,15 @@ class RedisIndex:
         # First what readers and publishers go by: neither uses values while they vanish.
         with self._server.answering() as client:
             client.unlink(keys.held, keys.publisher)
+            owner = client.get(keys.owner)
+        if owner not in (None, keys.build.encode()):
+            return
         for names in self._server.entity_keys(keys):
             with self._server.answering() as client:
                 client.unlink(*names)
+        # Last: while there may be values, no other build takes their prefix.
+        with self._server.answering() as client:
+            client.unlink(keys.owner)
 
     def forget_earlier(self, view: str, digest: str) -> None:
         """See :class:`featurestore.online.index.OnlineIndex`. A value takes the place of the one before: nothing is kept."""

@@ -10,7 +10,7 @@ import pyarrow as pa
 from featurestore.errors import StorageError
 from featurestore.online.answer import answer
 from featurestore.online.packed.newest_row import NewestRow
-from featurestore.online.packed.packing import Packing, require_sound
+from featurestore.online.packed.packing import Packing
 from featurestore.online.reading import UNKNOWN, Keys, OnlineQuery, OnlineValues, array_values, few_values
 from featurestore.online.redis.last_values import LastValues
 from featurestore.online.redis.server import BuildKeys, RedisServer, read_held
@@ -105,7 +105,7 @@ class _View:
     def __init__(self, server: RedisServer, query: OnlineQuery) -> None:
         self.keys = BuildKeys.of(query.view, query.digest)
         self._server, self._query = server, query
-        self._packing = Packing(query.form, self.keys.prefix)
+        self._packing = Packing(query.form, self.keys.prefix, self.keys.checksum)
         self._newest = None if query.has_windows else NewestRow(query, self._packing)
         self._needed = query.form.needed(query.outputs)
         self._seen: tuple[bytes, OnlineVersion] | None = None
@@ -138,7 +138,7 @@ class _View:
         there = [value for value in values if value is not None]
         if len(there) < len(values):
             names = [name for name, value in zip(names, values, strict=True) if value is not None]
-        require_sound(names, there)
+        self._packing.require_sound(names, there)
         newest = self._newest
         if newest is not None and len(wanted) <= _FEW:
             read = newest.few

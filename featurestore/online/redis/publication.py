@@ -30,8 +30,11 @@ _TRIED = "tried:"
 _OVERTAKEN = -1
 
 _BEGIN = """
+redis.call('SET', KEYS[3], ARGV[3], 'NX')
+local owner = redis.call('GET', KEYS[3])
+if owner ~= ARGV[3] then return {false, {}, owner} end
 redis.call('HSET', KEYS[1], 'token', ARGV[1], ARGV[2], 1)
-return {redis.call('GET', KEYS[2]), redis.call('HKEYS', KEYS[1])}
+return {redis.call('GET', KEYS[2]), redis.call('HKEYS', KEYS[1]), owner}
 """
 _WRITE = """
 if redis.call('HGET', KEYS[1], 'token') ~= ARGV[1] then return -1 end
@@ -58,7 +61,8 @@ for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
   if string.sub(field, 1, #ARGV[5]) == ARGV[5] then redis.call('HDEL', KEYS[1], field) end
 end
 local entities = tonumber(redis.call('HGET', KEYS[1], 'entities') or '0')
-redis.call('SET', KEYS[2], '{"entities":' .. entities .. ',"layout":' .. ARGV[2] .. ',"version":' .. ARGV[3] .. '}')
+local held = '{"entities":' .. entities .. ',"layout":' .. ARGV[2] .. ',"prefix":"' .. ARGV[6]
+redis.call('SET', KEYS[2], held .. '","version":' .. ARGV[3] .. '}')
 return entities
 """
 
@@ -77,13 +81,24 @@ class RedisPublication:
         """Begin a publication; any other in progress ends.
 
         Raises:
-            StorageError: the server is set up to forget values when its memory is full.
+            StorageError: the server is set up to forget values when its memory is full, or another build has the same prefix.
         """
-        begun = cls(server, keys, Packing(form, keys.prefix), to_version)
+        begun = cls(server, keys, Packing(form, keys.prefix, keys.checksum), to_version)
         _require_memory(server)
         with server.answering() as client:
-            data, fields = client.eval(
-                _BEGIN, 2, keys.publisher, keys.held, begun._token, f"{_TRIED}{to_version}"
+            data, fields, owner = client.eval(
+                _BEGIN,
+                3,
+                *(keys.publisher, keys.held, keys.owner),
+                *(begun._token, f"{_TRIED}{to_version}", keys.build),
+            )
+        if owner != keys.build.encode():
+            raise StorageError(
+                "another build has keys with the same prefix",
+                where=f"{keys.owner} at {server.url}",
+                wanted=keys.build,
+                got=owner.decode(errors="replace"),
+                hint="A view under another name, or with any other feature, has another prefix",
             )
         held = read_held(data)
         if held is not None:
@@ -110,7 +125,7 @@ class RedisPublication:
     def put(self, stored: Stored) -> None:
         for first in range(0, len(stored), _PACKED_AT_ONCE):
             part = stored.take(np.arange(first, min(first + _PACKED_AT_ONCE, len(stored))))
-            names, values = self._names(part.keys), self._packing.pack(part, self._version).to_pylist()
+            names, values = self._names(part.keys), self._packing.pack(part).to_pylist()
             for low in range(0, len(names), _WRITTEN_AT_ONCE):
                 high = low + _WRITTEN_AT_ONCE
                 self._call(_WRITE, names[low:high], values[low:high])
@@ -127,7 +142,13 @@ class RedisPublication:
             index = KeyIndex.of(pa.chunked_array(self._put_keys, pa.binary()).unique())
             self._remove_others(index)
             entities = str(len(index.keys))
-        arguments = [str(PACKED_LAYOUT), str(self._version), entities, _TRIED]
+        arguments: list[bytes | str] = [
+            str(PACKED_LAYOUT),
+            str(self._version),
+            entities,
+            _TRIED,
+            self._keys.prefix,
+        ]
         return OnlineVersion(self._version, self._call(_FINISH, [self._keys.held], arguments))
 
     def _remove_others(self, index: KeyIndex) -> None:
