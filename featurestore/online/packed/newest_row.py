@@ -29,6 +29,7 @@ PRESENT, NULL_VALUE, NOT_FOUND, OUTSIDE = (
     int(Status.OUTSIDE_MAX_AGE),
 )
 _HOLED = 1 << 31
+_SIZES: list[int] = SIZES.tolist()
 _HEAD, _COUNT = struct.Struct("<q"), struct.Struct("<I")
 _CODES = {"u1": "B", "i1": "b", "i2": "h", "i4": "i", "i8": "q", "u4": "I", "f4": "f", "f8": "d"}
 
@@ -165,7 +166,7 @@ class NewestRow:
         ``at``: where the marks of identities begin.
         """
         marks = value[at : at + len(records)]
-        at += len(records) + int(SIZES[list(marks)].sum())
+        at += len(records) + sum(map(_SIZES.__getitem__, marks))
         found: dict[int, Any] = {}
         for column, kind in self._heap:
             lengths = [record[column] for record in records]
