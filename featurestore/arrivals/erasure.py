@@ -29,7 +29,8 @@ class Erasure(Model):
     """Whose rows are erased, and where. ``keys``: names and types of the join keys, by name.
 
     ``pipelines``: to the last batch whose arrivals are meant; None for all that ever come. ``hashes``: of the keys, as
-    :meth:`hash_of` gives them, sorted. ``asked_us``: UTC microseconds.
+    :meth:`hash_of` gives them, sorted. ``lengths``: of the texts of each join key, in characters: where to look for keys
+    in longer texts. ``asked_us``: UTC microseconds.
     """
 
     number: int
@@ -38,6 +39,7 @@ class Erasure(Model):
     pipelines: dict[str, int | None]
     salt: str
     hashes: tuple[str, ...]
+    lengths: tuple[tuple[int, ...], ...]
     asked_us: int
     asked_by: str = ""
 
@@ -59,6 +61,15 @@ def hash_key(salt: str, texts: Sequence[str]) -> str:
     """
     text = json.dumps(list(texts), ensure_ascii=False)
     return hashlib.blake2b(text.encode(), key=bytes.fromhex(salt), digest_size=16).hexdigest()
+
+
+def lengths_of(keys: Iterable[Sequence[str]]) -> tuple[tuple[int, ...], ...]:
+    """The lengths that the texts of each join key have, each once.
+
+    >>> lengths_of([("AA", "1"), ("UA", "12")])
+    ((2,), (1, 2))
+    """
+    return tuple(tuple(sorted(set(map(len, texts)))) for texts in zip(*keys, strict=True))
 
 
 class ErasedHistory(Model):

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from featurestore.arrivals.erasure import Erasure, Erasures, hash_key
+from featurestore.arrivals.erasure import Erasure, Erasures, hash_key, lengths_of
 from featurestore.arrivals.ledger import Ledger
 from featurestore.cli.output import OutputFormat, dump
 from featurestore.erasure.coverage import Coverage, cover
@@ -22,6 +22,7 @@ from featurestore.failpoint import hit
 from featurestore.humanize import count, format_time
 from featurestore.protocol import ErasureRequest
 from featurestore.registry.project import Project
+from featurestore.runner.journal import Journal
 from featurestore.runner.worker import Worker, check_engine
 
 _NAMED = 20
@@ -104,6 +105,7 @@ def begin(project: Project, found: ErasurePlan, now_us: int) -> int:
             pipelines=last,
             salt=salt,
             hashes=tuple(sorted(hash_key(salt, key) for key in found.keys)),
+            lengths=lengths_of(found.keys),
             asked_us=now_us,
             asked_by=_user(),
         )
@@ -124,6 +126,8 @@ def finish(project: Project, number: int) -> ErasureRecord:
         worker.erase(ErasureRequest(root=project.storage.root, number=number), lambda _: None)
     finally:
         worker.close()
+    # Failures may have shown values, and losing it loses nothing.
+    Journal(project.state).forget()
     return require_record(project.storage, number)
 
 

@@ -49,6 +49,11 @@ class Journal:
         if full:
             self._now.replace(self._before)
 
+    def forget(self) -> None:
+        """Begin anew: what was written until now is gone."""
+        self._before.unlink(missing_ok=True)
+        self._now.unlink(missing_ok=True)
+
     def read(self, name: str | None = None) -> Iterator[Event]:
         """Events, the oldest first; of one resource if ``name`` says so."""
         with self.reader(name) as reader:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
+
+_ATTEMPTS = 10
+_OURS = re.compile(r"\.tmp-[0-9a-f]{32}")
+_OF_DELTA_RS = re.compile(r".+#[0-9]+")
+"""What its writes stand in until they are linked, as a write of ours does in ``.tmp-…``."""
 
 
 class LocalFolder:
@@ -26,26 +32,14 @@ class LocalFolder:
             return file.read()
 
     def create(self, path: str, data: bytes) -> bool:
-        target = self._path(path)
-        temporary = _temporary(target, data)
         try:
-            os.link(temporary, target)
+            _put(self._path(path), data, os.link)
         except FileExistsError:
             return False
-        finally:
-            os.unlink(temporary)
-        _sync_folder(target)
         return True
 
     def replace(self, path: str, data: bytes) -> None:
-        target = self._path(path)
-        temporary = _temporary(target, data)
-        try:
-            os.replace(temporary, target)
-        except OSError:
-            os.unlink(temporary)
-            raise
-        _sync_folder(target)
+        _put(self._path(path), data, os.replace)
 
     def names(self, folder: str) -> list[str]:
         try:
@@ -63,9 +57,42 @@ class LocalFolder:
         except FileNotFoundError:
             return
 
+    def delete_unfinished(self, before_us: int) -> int:
+        """How many files of writes were deleted that never ended. Of ours all: one that runs begins again.
+
+        Of delta-rs those that were last written before that time: it would not begin again.
+        """
+        found = 0
+        for folder, _, names in os.walk(self._root):
+            for name in names:
+                path = os.path.join(folder, name)
+                with suppress(FileNotFoundError):
+                    if _OURS.fullmatch(name) or (
+                        _OF_DELTA_RS.fullmatch(name) and os.stat(path).st_mtime_ns // 1000 < before_us
+                    ):
+                        os.unlink(path)
+                        found += 1
+        return found
+
     def _path(self, path: str) -> str:
         # No Path: it would remember each part of each of thousands of paths.
         return os.path.join(self._root, path)
+
+
+def _put(target: str, data: bytes, put: Callable[[str, str], None]) -> None:
+    """Give the data this name. If it is swept meanwhile, with what killed writes had left, it is written again."""
+    for attempt in range(1, _ATTEMPTS + 1):
+        temporary = _temporary(target, data)
+        try:
+            put(temporary, target)
+            break
+        except FileNotFoundError:
+            if attempt == _ATTEMPTS:
+                raise
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(temporary)
+    _sync_folder(target)
 
 
 def _temporary(target: str, data: bytes) -> str:

@@ -114,6 +114,17 @@ class Storage:
             names = self._objects.names(folder)
         return sorted(name for name in names if not name.startswith(".tmp-"))
 
+    def delete_unfinished(self, before_us: int) -> int:
+        """How many files were deleted that killed writes had left anywhere below the root; 0 where there are none such.
+
+        ``before_us``: of writes that cannot begin again, only those from before this time.
+
+        Raises:
+            StorageError: storage did not answer.
+        """
+        with answering("storage cannot be written", self.root):
+            return self._objects.delete_unfinished(before_us)
+
     def delete(self, path: str) -> None:
         """Remove an object, or a folder with everything in it; does nothing if it is absent.
 

@@ -18,6 +18,7 @@ from erasing import SECRET
 from featurestore.cli import erase as command
 from featurestore.erasure.key_file import read_keys
 from featurestore.errors import NotFound, RequestError
+from featurestore.runner.journal import Event, Journal
 
 Make = Callable[..., Any]
 
@@ -42,6 +43,7 @@ def test_the_command_plans_erases_resumes_and_verifies(store: Make) -> None:
     assert p.traces(), "a plan erased something"
     assert run(p, *about).returncode == 1, "nobody said yes"
     assert p.traces()
+    Journal(p.project.state).write(Event(time_us=0, subject="runner", what="Failed", message=SECRET))
     given = {"FEATURESTORE_SIGNING_KEY": "a key of my own, and long"}
     killed = run(p, *about, "--yes", FEATURESTORE_KILL_AT="after-dataset-erasure", **given)
     assert killed.returncode == 75, killed.stdout + killed.stderr
@@ -49,6 +51,7 @@ def test_the_command_plans_erases_resumes_and_verifies(store: Make) -> None:
     assert done.returncode == 0, done.stderr
     assert "raw/a.csv" in done.stdout
     assert p.traces() == []
+    assert list(Journal(p.project.state).read()) == [], "a failure may have shown a value"
     assert run(p, "--verify", "1", **given).returncode == 0
     assert run(p, "--verify", "1", FEATURESTORE_SIGNING_KEY="another key, and long too").returncode == 2
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import polars as pl
 import pytest
+from examples import examples
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from featurestore.arrivals.erasure import Erasure, hash_key
+from featurestore.arrivals.erasure import Erasure, hash_key, lengths_of
 from featurestore.resources.data_pipeline import DataPipelineSpec
-from featurestore_transforms.tables.erased_keys import ErasedKeys, trace
+from featurestore_transforms.steps.column_names import short
+from featurestore_transforms.tables.erased_keys import ERASED, ErasedKeys, trace
 
 SALT = "ab" * 32
 
@@ -24,6 +29,7 @@ def erased(*keys: tuple[str, ...], **types: str) -> ErasedKeys:
         pipelines={"events": None},
         salt=SALT,
         hashes=tuple(sorted(hash_key(SALT, key) for key in keys)),
+        lengths=lengths_of(keys),
         asked_us=0,
     )
     return ErasedKeys.of("events", erasure)
@@ -62,8 +68,18 @@ def test_rows_are_found_by_the_text_of_their_key(
         ({"line": "1,b,x"}, ["tail"], True),
         ({"line": "1,bb,x"}, ["tail"], False),
         ({"deep": [{"v": "b"}]}, None, True),
+        ({"line": "1,b-c,x"}, ["tail"], False),
     ],
-    ids=["renamed", "another column", "computed", "lacking", "a line", "a part of a word", "nested"],
+    ids=[
+        "renamed",
+        "another column",
+        "computed",
+        "lacking",
+        "a line",
+        "a part of a word",
+        "nested",
+        "a part of a date",
+    ],
 )
 def test_a_record_is_of_a_key_by_its_column_or_where_that_is_not_known_by_any_value(
     record: Any, names: Any, wanted: bool
@@ -89,6 +105,55 @@ def test_a_key_is_traced_to_the_columns_of_the_source(steps: Any, wanted: Any) -
     assert trace(spec, "k") == wanted
 
 
-def test_a_reason_is_shown_without_the_keys_that_it_names() -> None:
-    text = erased(("N1",)).redacted("wanted int64, got 'N1'. N12, N1: two")
-    assert text == "wanted int64, got '[erased]'. N12, [erased]: two"
+ODD_TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=130)
+ODD = st.one_of(
+    st.sampled_from(
+        ["a b", " a", 'O\'Neil, "Jr"', "two\nlines\t", "\x1b[2J", "名前", "é́", "x" * 120, "7", '""', "\\n"]
+    ),
+    ODD_TEXTS,
+)
+SHOWN = [
+    "wanted int64, got '{}'",
+    "k = {}; v = 1",
+    "({}) is not true",
+    "{}",
+    "row 3: {}: no such thing",
+]
+
+
+@settings(max_examples=examples(100), deadline=None)
+@given(key=ODD, how=st.sampled_from(SHOWN), written=st.sampled_from([str, repr, json.dumps]))
+def test_a_reason_that_shows_an_odd_key_as_it_is_or_escaped_is_blanked(
+    key: str, how: str, written: Callable[[str], str]
+) -> None:
+    assert erased((key,)).blanked(how.format(written(key)), "{}", 1) == ERASED
+
+
+@settings(max_examples=examples(50), deadline=None)
+@given(key=ODD)
+def test_a_malformed_line_that_holds_an_odd_key_as_a_field_is_of_it(key: str) -> None:
+    keys, quoted = erased((key,)), key.replace('"', '""')
+    for line in (f'1,"{quoted}",x', f"{key},x", f"1;{key}"):
+        assert keys.in_record(json.dumps({"line": line}), 1, {"k": ["tail"]}), line
+
+
+@settings(max_examples=examples(50), deadline=None)
+@given(key=st.text(st.characters(exclude_categories=["Cs"]), min_size=61, max_size=200))
+def test_a_reason_that_shows_a_part_of_a_key_is_blanked(key: str) -> None:
+    keys, reason = erased((key,)), f"wanted int64, got {short(key)}"
+    assert keys.blanked(reason, None, 1) == ERASED, "a file: nothing tells what was cut"
+    assert keys.blanked(reason, json.dumps({"v": key}), 1) == ERASED
+    assert keys.blanked(reason, json.dumps({"v": "1" * 300}), 1) == reason, "the row has another long value"
+
+
+def test_reasons_that_only_look_alike_stay() -> None:
+    keys = erased(("N1",), ("a b",))
+    for reason in ("wanted int64, got 'N12'", "xN1", "aa b", "a  b", "", None):
+        assert keys.blanked(reason, "{}", 1) == reason
+
+
+def test_a_reason_shows_a_key_of_several_columns_if_it_shows_each() -> None:
+    keys = erased(("A A", "1"), a="string", n="int64")
+    assert keys.blanked("a = 'A A', n = 1 is not true", "{}", 1) == ERASED
+    assert keys.blanked("a = 'A A', n = 2 is not true", "{}", 1) != ERASED
+    assert keys.blanked("n = 1", "{}", 1) == "n = 1"

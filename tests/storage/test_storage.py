@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -207,3 +208,25 @@ def test_a_root_whose_tables_would_stand_elsewhere_is_refused_with_the_reason(pl
     with pytest.raises(SpecError, match="would not be found again") as refused:
         Storage(f"{place}{name}/store")
     assert refused.value.hint
+
+
+@pytest.mark.parametrize("put", ["link", "replace"])
+def test_a_write_whose_unfinished_file_is_swept_meanwhile_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, put: str
+) -> None:
+    storage, real = Storage(str(tmp_path)), getattr(os, put)
+    swept: list[int] = []
+
+    def late(*names: str) -> None:
+        if not swept:
+            swept.append(storage.delete_unfinished(0))
+        real(*names)
+
+    monkeypatch.setattr(os, put, late)
+    if put == "link":
+        assert storage.put_if_absent("a/b", b"one")
+    else:
+        storage.replace("a/b", b"one")
+    assert storage.read("a/b") == b"one"
+    assert swept == [1]
+    assert os.listdir(tmp_path / "a") == ["b"]

@@ -242,6 +242,7 @@ class _Reading(BatchRun):
             self.manifest,
             current_us(),
             self._is_erased if self.erased else None,
+            self._blanked if self.erased else None,
         )
         files = () if earlier.runs else tuple(self._quarantine(quarantine))
         caught = self._caught()
@@ -421,15 +422,21 @@ class _Reading(BatchRun):
         if not self.erased:
             return self.refused
         return {
-            index: UnreadableFile(why.rule, self.erased.redacted(why.reason))
+            index: UnreadableFile(why.rule, self._blanked(index, why.reason))
             for index, why in self.refused.items()
         }
 
+    def _blanked(self, file: int, reason: str, record: str | None = None) -> str:
+        return self.erased.blanked(reason, record, self._came(file)) or ""
+
     def _is_erased(self, file: int, record: str) -> bool:
         """Whether a row that is to be quarantined is of an erased key."""
+        return self.erased.in_record(record, self._came(file), self._traced())
+
+    def _came(self, file: int) -> int:
+        """The batch that the file came with."""
         entry = self.manifest.entries[file]
-        came = entry.replays[0] if entry.replays else self.manifest.number
-        return self.erased.in_record(record, came, self._traced())
+        return entry.replays[0] if entry.replays else self.manifest.number
 
     def _traced(self) -> Traced:
         return {name: trace(self.spec, name) for each in self.erased.erasures for name in each.names}

@@ -32,6 +32,7 @@ class Quarantine:
     """Writes data files of the quarantine table of one batch. ``now_us``: when the rows are put there.
 
     ``erased``: index of a file to how many of its rows were left out, because ``is_erased`` says so of their records.
+    ``blanked``: the reason to show, of file, reason and record.
     """
 
     storage: Storage
@@ -39,6 +40,7 @@ class Quarantine:
     manifest: Manifest
     now_us: int
     is_erased: Callable[[int, str], bool] | None = None
+    blanked: Callable[[int, str, str], str] | None = None
     erased: dict[int, int] = field(default_factory=dict)
 
     def files(self, refused: Iterable[tuple[int, str, str]]) -> DataFile:
@@ -78,7 +80,12 @@ class Quarantine:
         gone = pl.Series([self.is_erased(file, text) for text in part["record"]], dtype=pl.Boolean)
         if gone.any():
             self.erased[file] = self.erased.get(file, 0) + int(gone.sum())
-        return part.filter(~gone)
+        kept = part.filter(~gone)
+        if self.blanked is None:
+            return kept
+        named = zip(kept[REASON], kept["record"], strict=True)
+        reasons = [why and self.blanked(file, why, text) for why, text in named]
+        return kept.with_columns(pl.Series(REASON, reasons, dtype=pl.String))
 
     def _write(self, rows: pl.DataFrame) -> DataFile:
         arrivals = [entry.arrival for entry in self.manifest.entries]

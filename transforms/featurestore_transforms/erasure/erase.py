@@ -12,10 +12,12 @@ and files are deleted last.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
+from typing import Any
 
 from featurestore.arrivals.erasure import ErasedHistory, Erasure, Erasures
 from featurestore.arrivals.ledger import Ledger
@@ -44,12 +46,20 @@ from featurestore.storage.objects import Storage
 from featurestore.timestamps import current_us
 from featurestore.views.builds import BuildResult, read_active_build, wanted_build
 from featurestore_transforms.batch.commit import finished, holds
-from featurestore_transforms.erasure.erased_rows import Counts, Removed, erase_dataset, erase_quarantine
+from featurestore_transforms.erasure.erased_rows import (
+    Counts,
+    Removed,
+    blank_rejected,
+    erase_dataset,
+    erase_quarantine,
+)
 from featurestore_transforms.erasure.sweep import Holds, of_records, of_rows, sweep
 from featurestore_transforms.tables.erased_keys import ErasedKeys, Traced, trace
 from featurestore_transforms.views.build import run_build
 
 _ATTEMPTS = 20
+_SENTENCES = {"message", "problem", "where", "wanted", "got", "hint", "because", "by"}
+"""Fields of objects in which people, or failures, say something. All others are names and numbers."""
 
 
 def run_erasure(
@@ -105,7 +115,7 @@ class _Run:
                 self._write_history(ledger, quarantine.counts if quarantine else {})
             hit("after-history-erasure")
             self._forget_attempts(ledger)
-            self._redact("pipelines", pipeline, keys)
+            self._blank_texts_of_pipeline(ledger, keys)
             removed.append((paths.quarantine("pipelines", pipeline), quarantine, of_records(keys, traced)))
             removed.append((paths.dataset(pipeline), dataset, of_rows(keys)))
             for each in (quarantine, dataset):
@@ -119,10 +129,15 @@ class _Run:
             self._sweep(path, found, of_keys)
         for view, digests in kept.items():
             keys = ErasedKeys.of(self._views[view].resource.spec.source.pipeline, self._erasure)
-            self._redact("views", view, keys)
+            self._blank(paths.status("views", view), keys)
             for digest in digests:
                 self._sweep(paths.features(view, digest), None, of_rows(keys))
-                self._sweep(paths.rejected_rows(view, digest), None, of_records(keys, {}))
+                rejected = paths.rejected_rows(view, digest)
+                self._blank_dismissals(rejected, keys)
+                blanked = blank_rejected(self._storage, rejected, keys.pipeline, self._erasure)
+                self._sweep(rejected, blanked, of_records(keys, {}))
+        self._tell("delete what killed writes have left")
+        self._storage.delete_unfinished(self._erasure.asked_us)
         hit("before-record-erasure")
         self._record(retired)
         hit("after-record-erasure")
@@ -301,13 +316,25 @@ class _Run:
             )
         )
 
-    def _redact(self, folder: str, name: str, keys: ErasedKeys) -> None:
-        """What a runner last said of the resource, without values that it showed."""
-        path = paths.status(folder, name)
+    def _blank_texts_of_pipeline(self, ledger: Ledger, keys: ErasedKeys) -> None:
+        """What was said of the pipeline, and why somebody dismissed a row or gave a rebuild up."""
+        self._blank(paths.status("pipelines", ledger.pipeline), keys)
+        self._blank_dismissals(paths.quarantine("pipelines", ledger.pipeline), keys)
+        newest = ledger.rebuilds.last()
+        for number in range(1, (newest.number if newest else 0) + 1):
+            self._blank(f"{paths.rebuild(ledger.pipeline, number)}/decision.json", keys)
+
+    def _blank_dismissals(self, table: str, keys: ErasedKeys) -> None:
+        for name in self._storage.names(paths.dismissed(table)):
+            self._blank(f"{paths.dismissed(table)}/{name}", keys)
+
+    def _blank(self, path: str, keys: ErasedKeys) -> None:
+        """Blank the sentences of a JSON object that hold a key."""
         data = self._storage.find(path)
-        text = data.decode(errors="replace") if data else ""
-        if text and keys.redacted(text) != text:
-            self._storage.replace(path, keys.redacted(text).encode())
+        value = json.loads(data) if data else None
+        blank = _blanked(value, keys)
+        if blank != value:
+            self._storage.replace(path, json.dumps(blank, separators=(",", ":"), ensure_ascii=False).encode())
 
     def _record(self, retired: tuple[str, ...]) -> None:
         erasure = self._erasure
@@ -354,6 +381,19 @@ def _built_anew(view: str, digest: str) -> TransientError:
         where=f"build {digest}",
         hint="Let `featurestore run` finish it; then `featurestore erase --resume`",
     )
+
+
+def _blanked(value: Any, keys: ErasedKeys) -> Any:
+    if isinstance(value, list):
+        return [_blanked(each, keys) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: keys.blanked(each, None)
+        if name in _SENTENCES and isinstance(each, str)
+        else _blanked(each, keys)
+        for name, each in value.items()
+    }
 
 
 def _open_rows(ledger: Ledger, quarantined: Counts) -> int:

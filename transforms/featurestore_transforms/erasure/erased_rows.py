@@ -57,8 +57,25 @@ def erase_dataset(storage: Storage, pipeline: str, erasure: Erasure) -> Removed 
 
 
 def erase_quarantine(storage: Storage, pipeline: str, erasure: Erasure, traced: Traced) -> Removed | None:
-    """As :func:`erase_dataset`, of the pipeline's quarantine. Reasons that name a key are shortened."""
+    """As :func:`erase_dataset`, of the pipeline's quarantine. Reasons that may show a key are blanked."""
     keys = ErasedKeys.of(pipeline, erasure)
+
+    def is_gone(record: str | None, batch: int) -> bool:
+        return keys.in_record(record, batch, traced)
+
+    return _erase(storage, paths.quarantine("pipelines", pipeline), erasure, _quarantine(keys, is_gone))
+
+
+def blank_rejected(storage: Storage, path: str, pipeline: str, erasure: Erasure) -> Removed | None:
+    """As :func:`erase_quarantine`, of a build's quarantine, whose rows go with those of the dataset: reasons alone."""
+    keys = ErasedKeys.of(pipeline, erasure)
+    return _erase(storage, path, erasure, _quarantine(keys, lambda record, batch: False))
+
+
+def _quarantine(
+    keys: ErasedKeys, is_gone: Callable[[str | None, int], bool]
+) -> Callable[[Table], tuple[Rewrite, Counts]]:
+    """What a quarantine becomes without these rows, and with no reason that may show a key."""
 
     def rewrite(table: Table) -> tuple[Rewrite, Counts]:
         add: list[DataFile] = []
@@ -66,11 +83,9 @@ def erase_quarantine(storage: Storage, pipeline: str, erasure: Erasure, traced: 
         counts: Counts = {}
         for file in table.files():
             rows = scan(table, [file]).collect(engine="streaming")
-            named = zip(rows["record"], rows[BATCH], strict=True)
-            gone = pl.Series([keys.in_record(text, n, traced) for text, n in named], dtype=pl.Boolean)
-            reasons = pl.Series(
-                "reason", [text and keys.redacted(text) for text in rows["reason"]], pl.String
-            )
+            named = list(zip(rows["reason"], rows["record"], rows[BATCH], strict=True))
+            gone = pl.Series([is_gone(record, batch) for _, record, batch in named], dtype=pl.Boolean)
+            reasons = pl.Series("reason", [keys.blanked(*each) for each in named], pl.String)
             if not gone.any() and reasons.equals(rows["reason"]):
                 continue
             for place, n in _counts(rows.filter(gone)).items():
@@ -81,7 +96,7 @@ def erase_quarantine(storage: Storage, pipeline: str, erasure: Erasure, traced: 
                 add.append(write_data_file(table.storage, table.path, kept))
         return Rewrite(tuple(add), tuple(remove)), counts
 
-    return _erase(storage, paths.quarantine("pipelines", pipeline), erasure, rewrite)
+    return rewrite
 
 
 def _erase(

@@ -147,7 +147,8 @@ def _require_of_value(name: str, error: Exception) -> None:
 
 
 def _line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0][:_SHOWN]
+    text = (str(error) or type(error).__name__).splitlines()[0]
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
 
 
 def _plain(array: pa.Array, wanted: pa.DataType, room_bytes: int) -> pa.Array:

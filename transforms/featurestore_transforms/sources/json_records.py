@@ -13,6 +13,7 @@ from featurestore.resources.text_format import Layout
 from featurestore_transforms.sources.foreign import foreign
 from featurestore_transforms.sources.reader import UnreadableFile
 from featurestore_transforms.sources.text_stream import TextStream
+from featurestore_transforms.steps.column_names import short
 
 _LONGEST_BYTES = 64 << 20
 _START_BYTES = 1 << 20
@@ -71,7 +72,11 @@ def require_layout(text: TextStream, layout: Layout) -> None:
             "one object a line, wanted an array (spec.source.json.layout). Set it to Lines",
         )
     elif not start.startswith((b"{", b"[")):
-        raise UnreadableFile("file:format", f"wanted a JSON array, got text that begins with {first[:60]!r}")
+        raise UnreadableFile("file:format", f"wanted a JSON array, got text that begins with {_start(first)}")
+
+
+def _start(data: bytes) -> str:
+    return short(data.decode(errors="replace"))
 
 
 def nesting(record: bytes, limit: int) -> bool:
@@ -135,7 +140,7 @@ def _items(text: TextStream) -> Iterator[list[bytes]]:
             at = end + 1
         data = data[at:]
         if closed and data.strip():
-            raise UnreadableFile("file:corrupt", f"text after the end of the array: {data.strip()[:60]!r}")
+            raise UnreadableFile("file:corrupt", f"text after the end of the array: {_start(data.strip())}")
         _require_bounded(data)
         yield items
     if not closed:

@@ -24,6 +24,7 @@ from featurestore_transforms.sources.reader import DECODING, UnreadableFile
 from featurestore_transforms.sources.stream import FrameStream
 
 _CHUNK_BYTES = 8 << 20
+_SHOWN = 500
 _CUT = ("truncated", "unexpected end", "eof", "past the end", "expected to be able to read")
 _UNSUPPORTED = ("unsupported", "not supported", "not implemented", "decrypt", "no support for")
 _CODECS = {"gz": "gzip", "gzip": "gzip", "zst": "zstd", "zstd": "zstd"}
@@ -145,7 +146,8 @@ def blame(arrival: Arrival, error: BaseException) -> UnreadableFile:
         return UnreadableFile("file:changed", f"wanted {arrival.size_bytes} bytes as listed, got {size}")
     if isinstance(error, UnreadableFile):
         return error
-    text = (str(error) or type(error).__name__).splitlines()[0][:500]
+    text = (str(error) or type(error).__name__).splitlines()[0]
+    text = text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
     return UnreadableFile(_rule(error, text.lower()), text)
 
 

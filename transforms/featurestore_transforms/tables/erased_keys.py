@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,10 +23,15 @@ from featurestore.storage.delta import BATCH, FILE
 from featurestore.storage.objects import Storage
 
 _FOR_EVER = 2**62
-_MOST_TRIED = 10_000
-"""So many combinations of a record's values are tried as a key of several columns."""
-_BETWEEN = re.compile(r"[^\s,;|\t'\"()\[\]{}]+")
+_MOST_TRIED = 100_000
+"""So many combinations of values are tried as a key of several columns; where there are more, it counts as found."""
+_SEPARATOR = re.compile(r"[\s,;|'\"()\[\]{}]")
+_ESCAPED = re.compile(r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.)", re.DOTALL)
+_CONTROLS = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f", "a": "\a", "v": "\v"}
+_CUT = "…"
+"""What ends a value that is too long to be shown."""
 ERASED = "[erased]"
+_REMEMBERED = 100_000
 Traced = Mapping[str, Collection[str] | None]
 
 
@@ -90,38 +96,57 @@ class ErasedKeys:
         value = json.loads(record)
         return any(group.in_record(value, batch, traced) for group in self._groups)
 
-    def redacted(self, text: str) -> str:
-        """The text without what is, by itself, an erased key."""
-        groups = [group for group in self._groups if len(group.keys) == 1]
+    def blanked(self, reason: str | None, record: str | None, batch: int = 0) -> str | None:
+        """The reason why a row was refused, or a file if there is no ``record``; ``[erased]`` if it may show a key.
 
-        def shown(found: re.Match[str]) -> str:
-            word = found[0]
-            for each in (word, word.rstrip(".:")):
-                if any(group.last_batch([each]) is not None for group in groups):
-                    return word.replace(each, ERASED)
-            return word
+        It does if it holds the text of one; or if it cuts a value short, and the record holds one or cannot be asked.
+        ``batch``: as in :meth:`in_record`; 0: all keys are meant.
+        """
+        if not reason:
+            return reason
+        shown = self.named_in(reason, batch)
+        if not shown and _CUT in reason:
+            shown = record is None or any(self.named_in(text, batch) for text in _texts(json.loads(record)))
+        return ERASED if shown else reason
 
-        return _BETWEEN.sub(shown, text)
+    def named_in(self, text: str, batch: int = 0) -> bool:
+        """Whether a text holds a key between other words, as it is, in quotes or escaped."""
+        known = self._named.get((text, batch))
+        if known is None:
+            if len(self._named) >= _REMEMBERED:
+                self._named.clear()
+            known = self._named[text, batch] = any(group.named_in(text, batch) for group in self._groups)
+        return known
+
+    @cached_property
+    def _named(self) -> dict[tuple[str, int], bool]:
+        """Of texts that were looked at: reasons are alike."""
+        return {}
 
     @cached_property
     def _groups(self) -> list[_Group]:
         """Keys that are hashed alike: each is hashed once, however many erasures there are."""
         found: dict[tuple[str, tuple[tuple[str, str], ...]], dict[str, int]] = {}
+        lengths: dict[tuple[str, tuple[tuple[str, str], ...]], list[set[int]]] = {}
         for erasure in self.erasures:
             last = erasure.pipelines[self.pipeline]
             known = found.setdefault((erasure.salt, erasure.keys), {})
             for each in erasure.hashes:
                 known[each] = max(known.get(each, 0), _FOR_EVER if last is None else last)
-        return [_Group(salt, keys, known) for (salt, keys), known in found.items()]
+            of_group = lengths.setdefault((erasure.salt, erasure.keys), [set() for _ in erasure.keys])
+            for all_of_key, some in zip(of_group, erasure.lengths, strict=True):
+                all_of_key.update(some)
+        return [_Group(*which, known, tuple(lengths[which])) for which, known in found.items()]
 
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """``last``: hash of a key to the last batch whose arrivals are erased."""
+    """``last``: hash of a key to the last batch whose arrivals are erased. ``lengths``: of each join key's texts."""
 
     salt: str
     keys: tuple[tuple[str, str], ...]
     last: Mapping[str, int]
+    lengths: tuple[Collection[int], ...]
 
     def last_batch(self, texts: Sequence[str]) -> int | None:
         """Of this key; None if it was not erased."""
@@ -148,15 +173,26 @@ class _Group:
         return (batches <= found).fill_null(False)
 
     def in_record(self, value: Any, batch: int, traced: Traced) -> bool:
-        leaves: list[str | None] = list(dict.fromkeys(_leaves(value)))
-        named = [
-            [_text(value[each]) for each in traced.get(name, (name,)) or () if each in value] or leaves
-            for name, _ in self.keys
-        ]
-        tried = [[text for text in texts if text is not None] for texts in named]
-        if prod(map(len, tried)) > _MOST_TRIED:
-            return False
-        return any((self.last_batch(key) or 0) >= batch for key in product(*tried))
+        tried = []
+        for (name, _), lengths in zip(self.keys, self.lengths, strict=True):
+            here = [each for each in traced.get(name, (name,)) or () if each in value]
+            if here:
+                tried.append([text for text in (_text(value[each]) for each in here) if text is not None])
+            else:
+                # A malformed line is one text, and holds the key between others.
+                parts = (part for text in _texts(value) for part in _parts(text, lengths, _apart))
+                tried.append(list(dict.fromkeys(parts)))
+        return self._is_any(tried, batch)
+
+    def named_in(self, text: str, batch: int) -> bool:
+        """Whether the text holds one of the keys; one of several columns, if it holds the text of each."""
+        return self._is_any([list(_parts(text, lengths, _between_words)) for lengths in self.lengths], batch)
+
+    def _is_any(self, tried: Sequence[Sequence[str]], batch: int) -> bool:
+        """Whether one of these texts of each join key together are a key."""
+        if prod(map(len, tried)) > _MOST_TRIED and len(tried) > 1:
+            return True
+        return any((self.last_batch(key) or -1) >= batch for key in product(*tried))
 
 
 def trace(spec: DataPipelineSpec, key: str) -> Collection[str] | None:
@@ -175,17 +211,51 @@ def trace(spec: DataPipelineSpec, key: str) -> Collection[str] | None:
     return names
 
 
-def _leaves(value: Any) -> Iterator[str]:
-    """All single values of a record as texts, and the words of its texts: a malformed line is one text."""
+def _texts(value: Any) -> Iterator[str]:
+    """All single values of a record as texts."""
     if isinstance(value, dict | list):
         for each in value.values() if isinstance(value, dict) else value:
-            yield from _leaves(each)
+            yield from _texts(each)
         return
     text = _text(value)
     if text is not None:
         yield text
-        if isinstance(value, str):
-            yield from _BETWEEN.findall(value)
+
+
+def _parts(text: str, lengths: Collection[int], may_end: Callable[[str, int], bool]) -> Iterator[str]:
+    """Parts of a text with one of these lengths, in any of the ways to read it. ``may_end``: at which places."""
+    for read in dict.fromkeys((text, text.replace('""', '"'), _unescaped(text))):
+        ends = [may_end(read, at) for at in range(len(read) + 1)]
+        for first in range(len(read)):
+            if ends[first]:
+                for length in lengths:
+                    if first + length <= len(read) and ends[first + length]:
+                        yield read[first : first + length]
+
+
+def _apart(text: str, at: int) -> bool:
+    """Whether what begins or ends here is set apart, as fields of a line are."""
+    around = text[max(0, at - 1) : at + 1]
+    return at in (0, len(text)) or any(_SEPARATOR.match(each) for each in around)
+
+
+def _between_words(text: str, at: int) -> bool:
+    """Whether this is not within a word or a number of ASCII; other scripts do not always set words apart."""
+    around = text[max(0, at - 1) : at + 1]
+    return len(around) < 2 or not (around.isascii() and around.isalnum())
+
+
+def _unescaped(text: str) -> str:
+    """The text with what JSON or Python spelled out."""
+
+    def meant(found: re.Match[str]) -> str:
+        code = found[1]
+        if code[0] in "xuU" and len(code) > 1 and int(code[1:], 16) <= sys.maxunicode:
+            return chr(int(code[1:], 16))
+        return _CONTROLS.get(code, code)
+
+    # JSON spells out what is beyond 16 bits as two codes.
+    return _ESCAPED.sub(meant, text).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _text(value: Any) -> str | None:

@@ -33,6 +33,7 @@ from featurestore.timestamps import current_us
 from featurestore.views.builds import BuildResult, definition, record_build
 from featurestore.views.schema import QUARANTINE, view_schema
 from featurestore_transforms.tables.data_files import discard_uncommitted, statistic_us
+from featurestore_transforms.tables.erased_keys import ErasedKeys
 from featurestore_transforms.tables.rewrite import Rewrite, without
 from featurestore_transforms.tables.row_changes import Rows, TooManyChanged, rows_changed, scan
 from featurestore_transforms.tables.table_history import are_there, is_known
@@ -195,7 +196,8 @@ class _Build:
         files: tuple[DataFile, ...] = ()
         if broken:
             counter = self._counter("quarantine rows", rows)
-            files = rejected_files(table, rows, self._spec, self._lineage, current_us(), counter)
+            erased = ErasedKeys.read(self._storage, self._spec.source.pipeline)
+            files = rejected_files(table, rows, self._spec, self._lineage, current_us(), erased, counter)
         table.commit(
             app_id=self._digest,
             number=dataset.version,

@@ -11,6 +11,7 @@ from featurestore.resources.feature_view import FeatureViewSpec
 from featurestore.storage.delta import BATCH, FILE, SYSTEM_COLUMNS, DataFile, Table
 from featurestore.views.schema import QUARANTINE
 from featurestore_transforms.tables.data_files import write_data_file
+from featurestore_transforms.tables.erased_keys import ErasedKeys
 from featurestore_transforms.tables.pieces import pieces
 from featurestore_transforms.tables.records import to_json
 from featurestore_transforms.tables.row_changes import IDENTITY, Rows
@@ -23,12 +24,17 @@ def rejected_files(
     spec: FeatureViewSpec,
     lineage: Lineage,
     now_us: int,
+    erased: ErasedKeys,
     advanced: Callable[[int], None],
 ) -> tuple[DataFile, ...]:
-    """Those of the inserted rows that break a rule as data files below the quarantine table."""
+    """Those of the inserted rows that break a rule as data files of the quarantine; no reason shows a key of ``erased``."""
     files = []
     for frame in pieces(rows, lambda part: broken_rows(part, spec), spec.resources.memory, advanced):
         entries = _entries(frame.sort(IDENTITY), lineage, now_us)
+        if erased:
+            named = zip(entries["reason"], entries["record"], entries[BATCH], strict=True)
+            reasons = [erased.blanked(*each) for each in named]
+            entries = entries.with_columns(pl.Series("reason", reasons, dtype=pl.String))
         files.append(write_data_file(table.storage, table.path, entries))
     return tuple(files)
 
