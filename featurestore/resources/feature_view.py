@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self, cast
 
-from pydantic import Field, ModelWrapValidatorHandler, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 from pydantic.alias_generators import to_camel
 
 from featurestore.aggregates.aggregates import AggregateFunction
@@ -304,18 +304,17 @@ class View(Resource):
     kind: Literal["FeatureView"] = Field("FeatureView", description="What it is.")
     spec: ViewSpec = Field(description="What is wanted.")
 
-    @model_validator(mode="wrap")
-    @classmethod
-    def _of_its_form(cls, value: Any, parse: ModelWrapValidatorHandler[View]) -> View:
-        found = parse(value)
-        if type(found) is not View:
-            return found
-        fields = dict(found)
+    @model_validator(mode="after")
+    def _of_its_form(self) -> Self:
+        # Before version 2.14 of pydantic, a validator that wraps forgets that fields have no other names than in YAML.
+        if type(self) is not View:
+            return self
+        fields = dict(self)
         spec = fields.pop("spec")
         form: type[View] = FeatureView if spec.on_demand is None else OnDemandView
         form_spec: type[ViewSpec] = FeatureViewSpec if spec.on_demand is None else OnDemandViewSpec
         made = form_spec.model_construct(spec.model_fields_set, **dict(spec))
-        return form.model_construct(found.model_fields_set, spec=made, **fields)
+        return cast("Self", form.model_construct(self.model_fields_set, spec=made, **fields))
 
 
 class FeatureView(View):
