@@ -39,6 +39,29 @@ def serve(
         Optional[str],  # noqa: UP045
         typer.Option(help="With --auth kubernetes: URL of the API server; else the pod's."),
     ] = None,
+    oidc_issuer: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="With --auth oidc: URL of the issuer, as its tokens name it."),
+    ] = None,
+    oidc_audience: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="With --auth oidc: the audience that tokens must be for."),
+    ] = None,
+    oidc_groups: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            "--oidc-group", help="With --auth oidc: a group that may read; again for more; else all."
+        ),
+    ] = None,
+    oidc_groups_claim: Annotated[
+        str, typer.Option(help="With --auth oidc: the claim that has the groups of a caller.")
+    ] = "groups",
+    oidc_ca: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            help="With --auth oidc: who signs the issuer's certificate, PEM; else whom the machine trusts."
+        ),
+    ] = None,
     audit_log: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(help="File for a line of JSON about each read; - for standard output."),
@@ -57,7 +80,11 @@ def serve(
     from featurestore.cli.app import settings as options
     from featurestore.server.server_settings import ServerSettings
 
-    given = {name: value for name, value in context.params.items() if name in ServerSettings.model_fields}
+    given = {
+        name: value
+        for name, value in context.params.items()
+        if name in ServerSettings.model_fields and value is not None
+    }
     run_server(ServerSettings(folder=options.named_folder(), **_positive(given)))
 
 

@@ -11,3 +11,4 @@ class Authentication(StrEnum):
     NONE = "none"
     TOKEN = "token"
     KUBERNETES = "kubernetes"
+    OIDC = "oidc"

@@ -18,7 +18,7 @@ class ServerSettings(BaseModel):
     ``folder``: the project, None for what ``FEATURESTORE_URI`` names. ``port``: 0 for any that is free.
     ``timeout_s``: from a request's first byte to its answer. ``drain_s``: how long after SIGTERM new requests
     are still answered, so that load balancers see ``/readyz`` fail first. ``audit_log``: a file, or ``-`` for standard
-    output. ``service_account``, ``api_server``: None for those of the pod.
+    output. ``service_account``, ``api_server``: None for those of the pod. ``oidc_groups``: who may read, empty for all.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,5 +39,10 @@ class ServerSettings(BaseModel):
     token_file: Path | None = None
     service_account: Path | None = None
     api_server: str | None = None
+    oidc_issuer: str | None = None
+    oidc_audience: str | None = None
+    oidc_groups_claim: str = "groups"
+    oidc_groups: tuple[str, ...] = ()
+    oidc_ca: Path | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None

@@ -101,8 +101,29 @@ def _authenticator(settings: ServerSettings) -> Authenticator:
         case Authentication.KUBERNETES:
             url = settings.api_server or api_server_url()
             return ClusterReview(url, settings.service_account or SERVICE_ACCOUNT)
+        case Authentication.OIDC:
+            return _openid_connect(settings)
         case Authentication.NONE:
+            if settings.token_file is not None or settings.oidc_issuer is not None:
+                raise RequestError(
+                    "a file of tokens or an issuer guards nothing here",
+                    where="--auth",
+                    wanted="token or oidc",
+                    got="none",
+                )
             return Anonymous()
+
+
+def _openid_connect(settings: ServerSettings) -> Authenticator:
+    if settings.oidc_issuer is None or settings.oidc_audience is None:
+        raise RequestError("--auth oidc needs an --oidc-issuer and an --oidc-audience", where="--auth")
+    # Cryptography takes a while to load, which only this way of authentication needs.
+    from featurestore.server.issuer_keys import IssuerKeys
+    from featurestore.server.openid_connect import OpenIdConnect
+
+    keys = IssuerKeys(settings.oidc_issuer, settings.oidc_ca)
+    claim, groups = settings.oidc_groups_claim, settings.oidc_groups
+    return OpenIdConnect(keys, settings.oidc_issuer, settings.oidc_audience, claim, groups)
 
 
 def serve(settings: ServerSettings, listener: socket.socket, parent: int | None = None) -> None:

@@ -116,6 +116,12 @@ def test_a_server_does_not_start_without_what_its_authentication_needs(project: 
         (["--auth", "token"], "needs a --token-file"),
         (["--auth", "token", "--token-file", "none"], "cannot be read"),
         (["--auth", "token", "--token-file", str(tmp_path / "empty")], "there are no tokens"),
+        (["--token-file", "none"], "guards nothing"),
+        (
+            ["--auth", "oidc", "--oidc-issuer", "https://[::1]"],
+            "needs an --oidc-issuer and an --oidc-audience",
+        ),
+        ("cannot be trusted",),
         (["--auth", "kubernetes", "--api-server", "https://[::1]"], "no service account"),
     ]:
         command = [sys.executable, "-m", "featurestore.cli", "-C", str(project), "serve", "--port", "0"]

@@ -131,7 +131,9 @@ class ControlPlane(Access):
             "--requestheader-extra-headers-prefix=X-Remote-Extra-",
             f"--proxy-client-cert-file={front.certificate}",
             f"--proxy-client-key-file={front.key}",
-            "--service-account-issuer=https://kubernetes.default.svc",
+            # Whoever reaches the API server finds it to be the issuer of its tokens (OpenID Connect discovery).
+            f"--service-account-issuer={self.url}",
+            f"--service-account-jwks-uri={self.url}/openid/v1/jwks",
             f"--service-account-signing-key-file={self.tokens}",
             f"--service-account-key-file={self._token_check}",
             "--authorization-mode=Node,RBAC",
