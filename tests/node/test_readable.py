@@ -57,7 +57,7 @@ def readable(
 ) -> float:
     """Seconds from a file that was put to S3 until a model reads its features, which are right."""
     tenant.apply(tenant.secret("s3", **s3), *secrets)
-    tenant.apply(flights.store(tenant, online), flights.pipeline(tenant), flights.view())
+    tenant.apply(flights.store(tenant, online), flights.pipeline(tenant), flights.view(), flights.service())
     tenant.until("datapipeline", "flights", "WaitingForFiles")
     tenant.until("featurestore", "default", "Answers")
     names = ["s3", *(it["metadata"]["name"] for it in secrets)]
@@ -69,6 +69,7 @@ def readable(
     started = time.time()
     flights.put(s3, tenant, 1)
     tenant.until("featureview", "aircraft-delays", "UpToDate")
+    tenant.until("featureservice", "delays", "UpToDate")
     said = json.loads(tenant.printed("model").splitlines()[-1])
     assert said["found"] == expected()
     pipeline = tenant.get("datapipeline", "flights")["status"]

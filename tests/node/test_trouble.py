@@ -83,9 +83,27 @@ def test_an_evicted_pod_and_a_drained_node_cost_no_attempt(
 def test_a_job_that_ran_out_of_memory_runs_again_with_more(
     tenant: Tenant, installed: Installed, s3: dict[str, str]
 ) -> None:
-    flights.begin(tenant, s3, resources={"memory": "80Mi", "memoryLimit": "2Gi"})
+    code = "def clean(rows):\n    held = b'x' * (220 << 20)\n    return rows\n"
+    tenant.apply(
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "code"}, "data": {"greedy.py": code}}
+    )
+    template = {
+        "env": [{"name": "PYTHONPATH", "value": "/code"}],
+        "volumes": [{"name": "code", "configMap": {"name": "code"}}],
+        "volumeMounts": [{"name": "code", "mountPath": "/code"}],
+    }
+    flights.begin(
+        tenant,
+        s3,
+        resources={"memory": "256Mi", "memoryLimit": "2Gi"},
+        transforms=[
+            *flights.pipeline(tenant)["spec"]["transforms"],
+            {"python": {"callable": "greedy:clean"}},
+        ],
+        job={"template": template},
+    )
     flights.put(s3, tenant, 1)
-    words = ["ran out of memory", "80.0 MiB"]
+    words = ["ran out of memory", "256.0 MiB"]
     tenant.until("datapipeline", "flights", "Retrying", "Degraded", words)
     tenant.until("datapipeline", "flights", "Running", "Progressing", ["OOM kill"])
     rests_with(tenant, installed, 1)
@@ -95,7 +113,7 @@ def test_a_job_that_ran_out_of_memory_runs_again_with_more(
         for it in tenant.all("job")
         if BATCH in it["metadata"]["labels"]
     )
-    assert limits == [80 * 2**20 << killed for killed in range(len(limits))]
+    assert limits == [256 * 2**20 << killed for killed in range(len(limits))]
     assert len(limits) > 1
     learned = tenant.get("datapipeline", "flights")["status"]["memory"]
     assert learned["peakBytes"] > limits[0]

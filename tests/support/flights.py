@@ -41,6 +41,11 @@ def view(**spec: Any) -> Object:
     return _resource("FeatureView", "aircraft-delays", {**example["spec"], **spec})
 
 
+def service() -> Object:
+    """What a model reads of them."""
+    return _resource("FeatureService", "delays", {"features": list(FEATURES)})
+
+
 def begin(tenant: Tenant, s3: dict[str, str], online: Object = DUCKDB, **spec: Any) -> None:
     """The three resources, which wait for files."""
     tenant.apply(tenant.secret("s3", **s3))

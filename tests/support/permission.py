@@ -33,6 +33,7 @@ ELSEWHERE = {
             "featurestores.featurestore.dev",
             "datapipelines.featurestore.dev",
             "featureviews.featurestore.dev",
+            "featureservices.featurestore.dev",
             "jobs.batch",
             "pods",
         )
