@@ -11,7 +11,7 @@ import pytest
 
 from featurestore.errors import CodeError, RequestError
 from featurestore.registry.registry import Registry
-from featurestore.resources import FeatureService, FeatureView, View
+from featurestore.resources import FeatureService, View
 from featurestore.server.messages import ViewDescription
 from featurestore.views.value_status import Status
 
@@ -63,10 +63,7 @@ def online(place: Any) -> Any:
     """Both views published at second 2100, and a view on demand over them."""
     place.clock.us = 2100 * SECOND
     for name in ("delays", "routes"):
-        spec = Registry(place.storage).current(FeatureView, name).resource.spec  # type: ignore[union-attr]
-        place.accept(name, {**spec.model_dump(mode="json", by_alias=True), "online": {"enabled": "Always"}})
-        place.publish(name)
-        place.promote(name)
+        place.publish_always(name)
     accept(place, "ratios", RATIO)
     return place
 

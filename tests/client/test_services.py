@@ -8,7 +8,7 @@ import pytest
 
 from featurestore.errors import NotFound, RequestError
 from featurestore.registry.registry import Registry
-from featurestore.resources import FeatureService, FeatureView
+from featurestore.resources import FeatureService
 from featurestore.views.value_status import Status
 
 SECOND = 1_000_000
@@ -37,10 +37,7 @@ def serve(place: Any, name: str, spec: dict[str, Any]) -> str:
 def online(place: Any) -> Any:
     place.clock.us = 2100 * SECOND
     for name in ("delays", "routes"):
-        spec = Registry(place.storage).current(FeatureView, name).resource.spec  # type: ignore[union-attr]
-        place.accept(name, {**spec.model_dump(mode="json", by_alias=True), "online": {"enabled": "Always"}})
-        place.publish(name)
-        place.promote(name)
+        place.publish_always(name)
     serve(place, "model", ROLES)
     return place
 
