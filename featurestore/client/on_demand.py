@@ -206,9 +206,11 @@ def _called(reference: str, frame: pl.DataFrame, where: str) -> pl.Series:
     """What the user's function makes of the columns."""
     import polars as pl
 
+    from featurestore.expressions.run.user_function import wants_arrow
+
     function = _function(reference, where)
     try:
-        made = function(_arrow(frame) if _wants_arrow(function) else frame)
+        made = function(_arrow(frame) if wants_arrow(function) else frame)
         values = made if isinstance(made, pl.Series) else pl.Series(made)
     except Exception as error:
         raise CodeError(f"{reference} raised", where=where, got=f"{type(error).__name__}: {error}") from error
@@ -242,8 +244,3 @@ def _arrow(frame: pl.DataFrame) -> pa.Table:
 
     # Most of Arrow's functions do not know the newer layout of texts.
     return frame.to_arrow(compat_level=pl.CompatLevel.oldest())
-
-
-def _wants_arrow(function: Callable[[Any], Any]) -> bool:
-    hints = [hint for name, hint in getattr(function, "__annotations__", {}).items() if name != "return"]
-    return bool(hints) and (hints[0] is pa.Table or str(hints[0]).rpartition(".")[2] == "Table")

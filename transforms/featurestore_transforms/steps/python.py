@@ -15,6 +15,7 @@ import pyarrow as pa
 from polars.exceptions import PanicException
 
 from featurestore.errors import CodeError, did_you_mean
+from featurestore.expressions.run.user_function import wants_arrow
 from featurestore.registry.project import STORE_FILE
 
 _seen_ns: dict[str, int] = {}
@@ -62,7 +63,7 @@ def call(reference: str, rows: pl.LazyFrame) -> pl.DataFrame:
     """
     function = load(reference)
     try:
-        made = function(_arrow(rows) if _wants_arrow(function) else rows)
+        made = function(_arrow(rows) if wants_arrow(function) else rows)
         if isinstance(made, pl.LazyFrame):
             made = made.collect(engine="streaming")
         elif isinstance(made, pa.Table):
@@ -105,11 +106,6 @@ def _place(function: Callable[[Any], Any], error: BaseException) -> str:
         return ""
     last = mine[-1]
     return f"{os.path.basename(last.filename)} line {last.lineno}, {last.line!r}"
-
-
-def _wants_arrow(function: Callable[[Any], Any]) -> bool:
-    hints = [hint for name, hint in getattr(function, "__annotations__", {}).items() if name != "return"]
-    return bool(hints) and (hints[0] is pa.Table or str(hints[0]).rpartition(".")[2] == "Table")
 
 
 def _fresh(name: str) -> ModuleType:
