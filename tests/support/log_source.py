@@ -23,7 +23,7 @@ from featurestore.arrivals.source_kinds import SourceKind
 from featurestore.resources.data_pipeline import Source
 from featurestore.storage.delta import ROW
 from featurestore_transforms.sources.column_use import ColumnUse
-from featurestore_transforms.sources.reader import DECODING, ArrivalReader, UnreadableFile
+from featurestore_transforms.sources.reader import DECODING, ArrivalReader, UnreadableArrival
 from featurestore_transforms.sources.stream import LINE, MALFORMED, FrameStream
 from featurestore_transforms.sources.text_types import kinds
 from featurestore_transforms.steps.column_names import ColumnNames
@@ -131,14 +131,14 @@ class LogReader:
 
     def refuse(self, columns: Mapping[str, str]) -> None:
         """Every line has every column."""
-        raise UnreadableFile("log:format", next(iter(columns.values())))
+        raise UnreadableArrival("log:format", next(iter(columns.values())))
 
     def require_learnable(self, use: ColumnUse) -> None:
         """Any lines will do."""
 
     def require_unchanged(self) -> None:
         if _size(path_of(self.arrival.uri)) < range_of(self.arrival.version)[1]:
-            raise UnreadableFile("log:gone", "the log was cut before these lines were read")
+            raise UnreadableArrival("log:gone", "the log was cut before these lines were read")
 
     @contextmanager
     def explaining(self) -> Iterator[None]:
@@ -146,7 +146,7 @@ class LogReader:
             yield
         except DECODING as error:
             self.require_unchanged()
-            raise UnreadableFile("log:corrupt", str(error)) from error
+            raise UnreadableArrival("log:corrupt", str(error)) from error
 
     def _frames(self, _columns: Collection[str]) -> Iterator[pl.DataFrame]:
         start, end = range_of(self.arrival.version)

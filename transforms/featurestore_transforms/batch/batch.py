@@ -43,7 +43,7 @@ from featurestore_transforms.batch.conform import BatchFile
 from featurestore_transforms.batch.group import BatchPlan, WrittenFiles
 from featurestore_transforms.batch.quarantined import Earlier, Quarantine, read_earlier, rows_before
 from featurestore_transforms.sources.column_use import ColumnUse
-from featurestore_transforms.sources.reader import DECODING, ArrivalReader, UnreadableFile, open_reader
+from featurestore_transforms.sources.reader import DECODING, ArrivalReader, UnreadableArrival, open_reader
 from featurestore_transforms.sources.source_schema import (
     FailBatch,
     SourceSchema,
@@ -197,7 +197,7 @@ class BatchRun:
             parts = [BatchPart.from_json(trial.part) for trial in found.parts]
         else:
             parts = [self._part(range(len(self.manifest.entries)), before, earlier)]
-        killers = {index: UnreadableFile(*refusal(crash)) for index, crash in found.killers.items()}
+        killers = {index: UnreadableArrival(*refusal(crash)) for index, crash in found.killers.items()}
         now_us = current_us()
         return together(
             self.storage, self.manifest, parts, killers, before, earlier, now_us, self.erased.number
@@ -220,7 +220,7 @@ class _Reading(BatchRun):
     """Some files of a batch while they are read. ``types``: of the dataset's columns until now."""
 
     indexes: range
-    refused: dict[int, UnreadableFile] = field(default_factory=dict)
+    refused: dict[int, UnreadableArrival] = field(default_factory=dict)
     done: list[tuple[list[BatchFile], WrittenFiles]] = field(default_factory=list)
     types: Mapping[str, pl.DataType] = field(default_factory=dict)
 
@@ -277,7 +277,7 @@ class _Reading(BatchRun):
             try:
                 with file.explaining():
                     met = match_schema(held, file, self.spec.schema_policy, use)
-            except UnreadableFile as refusal:
+            except UnreadableArrival as refusal:
                 self.refused[index] = refusal
                 continue
             member = BatchFile(index, file, met, self._only(self.manifest.entries[index]))
@@ -298,7 +298,7 @@ class _Reading(BatchRun):
             opened = pool.map(self._open, indexes)
             for index, file in zip(indexes, opened, strict=True):
                 self._tell("look at files", index + 1, len(entries), "files")
-                if isinstance(file, UnreadableFile):
+                if isinstance(file, UnreadableArrival):
                     self.refused[index] = file
                 else:
                     yield index, file
@@ -307,15 +307,15 @@ class _Reading(BatchRun):
         for group in self.plan.groups(members):
             self._read(group)
 
-    def _open(self, index: int) -> ArrivalReader | UnreadableFile:
+    def _open(self, index: int) -> ArrivalReader | UnreadableArrival:
         entry = self.manifest.entries[index]
         if index in self.refused:
             return self.refused[index]
         if entry.action is Action.REJECT:
-            return UnreadableFile(entry.rule, entry.reason)
+            return UnreadableArrival(entry.rule, entry.reason)
         try:
             return open_reader(entry.arrival, self.spec.source, self.spec.resources.memory, self.base)
-        except UnreadableFile as refusal:
+        except UnreadableArrival as refusal:
             return refusal
 
     def _only(self, entry: Entry) -> pl.Series | None:
@@ -355,7 +355,7 @@ class _Reading(BatchRun):
 
     def _blame(
         self, member: BatchFile, types: Mapping[str, pl.DataType], error: BaseException
-    ) -> UnreadableFile:
+    ) -> UnreadableArrival:
         """What is wrong with a file whose plan failed: the file, or a step that cannot deal with it.
 
         Raises:
@@ -366,21 +366,23 @@ class _Reading(BatchRun):
         if isinstance(error, CodeError) and not isinstance(error, CallableRaised):
             raise error
         if isinstance(error, SpecError):
-            return UnreadableFile(f"spec:{error.where}" if error.where else "spec", str(error))
+            return UnreadableArrival(f"spec:{error.where}" if error.where else "spec", str(error))
         try:
             with member.file.explaining():
                 member.file.scan().select(pl.all().count()).collect(engine="streaming")
-        except UnreadableFile as broken:
+        except UnreadableArrival as broken:
             return broken
         if isinstance(error, CallableRaised):
             # Its message begins with the callable's name.
-            return UnreadableFile(f"python:{error.problem.partition(' ')[0]}", str(error))
+            return UnreadableArrival(f"python:{error.problem.partition(' ')[0]}", str(error))
         try:
             self.plan.explained(member, types, RowRules()).select(pl.all().count()).collect(
                 engine="streaming"
             )
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as failed:
-            return UnreadableFile("spec:transforms", (str(failed) or type(failed).__name__).splitlines()[0])
+            return UnreadableArrival(
+                "spec:transforms", (str(failed) or type(failed).__name__).splitlines()[0]
+            )
         if not isinstance(error, OSError) and not any(word in str(error).lower() for word in _WRITING):
             raise foreseen(error)
         where = self.storage.uri(self.plan.table)
@@ -417,12 +419,12 @@ class _Reading(BatchRun):
                 counts[done.rules[code]] += count
         return dict(sorted(counts.items(), key=lambda item: item[0].name))
 
-    def _refused(self) -> dict[int, UnreadableFile]:
+    def _refused(self) -> dict[int, UnreadableArrival]:
         """Files that are to be quarantined as files. A reason may show what was seen in the file."""
         if not self.erased:
             return self.refused
         return {
-            index: UnreadableFile(why.rule, self._blanked(index, why.reason))
+            index: UnreadableArrival(why.rule, self._blanked(index, why.reason))
             for index, why in self.refused.items()
         }
 
@@ -450,11 +452,11 @@ class _Reading(BatchRun):
         self.progress(Progress(step=f"{step} of {self.manifest.pipeline}", done=done, total=total, unit=unit))
 
 
-def _changed(member: BatchFile) -> UnreadableFile | None:
+def _changed(member: BatchFile) -> UnreadableArrival | None:
     """Why the file is not what it was when it was opened; None if it is."""
     try:
         member.file.require_unchanged()
-    except UnreadableFile as changed:
+    except UnreadableArrival as changed:
         return changed
     return None
 

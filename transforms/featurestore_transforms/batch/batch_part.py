@@ -21,7 +21,7 @@ from featurestore.storage.delta import DataFile
 from featurestore.storage.objects import Storage
 from featurestore_transforms.batch.commit import BatchOutcome
 from featurestore_transforms.batch.quarantined import Earlier, Quarantine
-from featurestore_transforms.sources.reader import UnreadableFile
+from featurestore_transforms.sources.reader import UnreadableArrival
 from featurestore_transforms.sources.source_schema import FailBatch, SourceSchema
 
 
@@ -38,7 +38,7 @@ class BatchPart:
     schema: SourceSchema | None
     files: tuple[DataFile, ...] = ()
     quarantine: tuple[DataFile, ...] = ()
-    refused: Mapping[int, UnreadableFile] = field(default_factory=dict)
+    refused: Mapping[int, UnreadableArrival] = field(default_factory=dict)
     failed: FailBatch | None = None
     rows_read: int = 0
     broken: Mapping[str, int] = field(default_factory=dict)
@@ -76,7 +76,7 @@ class BatchPart:
             schema=SourceSchema.from_json(value["schema"].encode()) if value["schema"] else None,
             files=tuple(DataFile(**file) for file in value["files"]),
             quarantine=tuple(DataFile(**file) for file in value["quarantine"]),
-            refused={index: UnreadableFile(rule, reason) for index, rule, reason in value["refused"]},
+            refused={index: UnreadableArrival(rule, reason) for index, rule, reason in value["refused"]},
             failed=FailBatch(*value["failed"]) if value["failed"] else None,
             rows_read=value["rowsRead"],
             broken=value["broken"],
@@ -93,7 +93,7 @@ def together(
     storage: Storage,
     manifest: Manifest,
     parts: Sequence[BatchPart],
-    killers: Mapping[int, UnreadableFile],
+    killers: Mapping[int, UnreadableArrival],
     before: BatchPart,
     earlier: Earlier,
     now_us: int,
@@ -114,7 +114,7 @@ def together(
         for index, entry in enumerate(manifest.entries):
             if entry.action is Action.SKIP:
                 continue
-            refused.setdefault(index, UnreadableFile(f"batch:{failed.rule}", failed.reason))
+            refused.setdefault(index, UnreadableArrival(f"batch:{failed.rule}", failed.reason))
         parts, last = (), before
     quarantine = () if earlier.runs else tuple(file for part in parts for file in part.quarantine)
     new = [

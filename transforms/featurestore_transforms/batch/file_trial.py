@@ -17,7 +17,7 @@ from featurestore_transforms.batch.conform import MALFORMED_ROW, BatchFile, data
 from featurestore_transforms.batch.group import BatchPlan
 from featurestore_transforms.casting.delta_types import type_name
 from featurestore_transforms.sources.column_use import ColumnUse
-from featurestore_transforms.sources.reader import DECODING, UnreadableFile, open_head
+from featurestore_transforms.sources.reader import DECODING, UnreadableArrival, open_head
 from featurestore_transforms.sources.source_schema import (
     FailBatch,
     SourceSchema,
@@ -59,7 +59,7 @@ class FileTrial:
         """
         try:
             return self._read()
-        except UnreadableFile as refusal:
+        except UnreadableArrival as refusal:
             return self._refused(refusal.rule, refusal.reason)
         except FailBatch as failed:
             return self._refused(f"batch:{failed.rule}", failed.reason)

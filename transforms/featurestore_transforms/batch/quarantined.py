@@ -15,7 +15,7 @@ from featurestore.storage.objects import Storage
 from featurestore.views.schema import QUARANTINE
 from featurestore_transforms.batch.conform import BatchFile
 from featurestore_transforms.batch.group import BatchPlan, WrittenFiles
-from featurestore_transforms.sources.reader import UnreadableFile
+from featurestore_transforms.sources.reader import UnreadableArrival
 from featurestore_transforms.sources.stream import LINE, MALFORMED
 from featurestore_transforms.steps.rules import REASON, RULE, RowRules, is_good, user_columns
 from featurestore_transforms.tables.data_files import write_data_file
@@ -139,7 +139,7 @@ class Earlier:
     """
 
     runs: int = 0
-    refused: Mapping[int, UnreadableFile] = field(default_factory=dict)
+    refused: Mapping[int, UnreadableArrival] = field(default_factory=dict)
 
 
 def application(uid: str, generation: int) -> str:
@@ -158,7 +158,7 @@ def read_earlier(table: Table | None, manifest: Manifest, generation: int) -> Ea
     runs = 1 + table.committed(f"{app_id}/{manifest.number}")
     here = _entries(table, manifest.number).filter(pl.col(ROW).is_null())
     found = here.select(FILE, "rule", "reason").collect(engine="streaming")
-    return Earlier(runs, {file: UnreadableFile(rule, reason) for file, rule, reason in found.iter_rows()})
+    return Earlier(runs, {file: UnreadableArrival(rule, reason) for file, rule, reason in found.iter_rows()})
 
 
 def rows_before(storage: Storage, pipeline: str, batch: int, file: int) -> pl.Series | None:

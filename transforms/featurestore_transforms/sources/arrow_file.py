@@ -11,7 +11,7 @@ import pyarrow as pa
 from featurestore.arrivals.arrival import Arrival
 from featurestore_transforms.sources.arrow_values import ColumnTypes
 from featurestore_transforms.sources.columnar_file import ColumnarFile
-from featurestore_transforms.sources.reader import UnreadableFile
+from featurestore_transforms.sources.reader import UnreadableArrival
 from featurestore_transforms.sources.source_file import open_bytes
 from featurestore_transforms.steps.column_names import ColumnNames
 
@@ -36,11 +36,11 @@ class ArrowFile(ColumnarFile):
             length = int.from_bytes(start[:4], "little")
             self._is_stream = start.startswith(_STREAM_MARK) or 0 < length < arrival.size_bytes
             if not self._is_stream and start != _FILE_MARK:
-                raise UnreadableFile(
+                raise UnreadableArrival(
                     "file:format", "not an Arrow file: it begins with neither ARROW1 nor a stream's message"
                 )
             if not self._is_stream and end != _FILE_MARK:
-                raise UnreadableFile("file:truncated", "the Arrow file does not end with ARROW1")
+                raise UnreadableArrival("file:truncated", "the Arrow file does not end with ARROW1")
             file.seek(0)
             schema = self._open(file, None).schema
         self._fields: list[str] = schema.names

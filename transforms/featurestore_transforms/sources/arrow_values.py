@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from featurestore.storage.delta import ROW
 from featurestore_transforms.sources.arrow_types import UntakenType, is_list, plain_type
-from featurestore_transforms.sources.reader import UnreadableFile
+from featurestore_transforms.sources.reader import UnreadableArrival
 from featurestore_transforms.sources.stream import LINE, MALFORMED, same
 from featurestore_transforms.steps.column_names import short
 
@@ -83,7 +83,7 @@ class ColumnTypes:
         a time was lost before.
 
         Raises:
-            UnreadableFile: a column is not laid out as its type says, or unfolds to more than ``room_bytes``.
+            UnreadableArrival: a column is not laid out as its type says, or unfolds to more than ``room_bytes``.
         """
         columns: list[pl.Series] = []
         why: dict[int, str] = {}
@@ -143,7 +143,7 @@ def _plain_valid(array: pa.Array, wanted: pa.DataType, room_bytes: int) -> pa.Ar
 
 def _require_of_value(name: str, error: Exception) -> None:
     if not any(text in str(error) for text in _OF_VALUES):
-        raise UnreadableFile("file:corrupt", f"column {name!r}: {_line(error)}") from error
+        raise UnreadableArrival("file:corrupt", f"column {name!r}: {_line(error)}") from error
 
 
 def _line(error: Exception) -> str:
@@ -212,9 +212,9 @@ def _mask(array: pa.Array) -> pa.Array | None:
 
 
 def _require_room(array: pa.Array, values: pa.Array, room_bytes: int) -> None:
-    """Raises UnreadableFile if the values of a dictionary or of runs, one for each row, take more than ``room_bytes``."""
+    """Raises UnreadableArrival if the values of a dictionary or of runs, one for each row, take more than ``room_bytes``."""
     size = len(array) * (values.nbytes // max(len(values), 1))
     if size > room_bytes:
-        raise UnreadableFile(
+        raise UnreadableArrival(
             "file:tooLarge", f"values unfold to {size:,} bytes at once, and there is room for {room_bytes:,}"
         )

@@ -21,7 +21,7 @@ from featurestore.storage.delta import ROW
 from featurestore_transforms.sources.column_use import ColumnUse
 from featurestore_transforms.sources.csv_grammar import BrokenRecord, CsvGrammar
 from featurestore_transforms.sources.foreign import foreign
-from featurestore_transforms.sources.reader import UnreadableFile
+from featurestore_transforms.sources.reader import UnreadableArrival
 from featurestore_transforms.sources.source_file import SourceFile
 from featurestore_transforms.sources.stream import LINE, MALFORMED, FrameStream
 from featurestore_transforms.sources.text_stream import TextStream
@@ -49,10 +49,10 @@ class CsvFile(SourceFile):
         self._text = TextStream(arrival, codec, options.encoding, options.skip_lines)
         start, final = self._text.start(_HEADER_BYTES)
         if options.header is Header.PRESENT and (what := foreign(start)) is not None:
-            raise UnreadableFile("file:format", f"not CSV: {what}")
+            raise UnreadableArrival("file:format", f"not CSV: {what}")
         try:
             header, self._skip_bytes = CsvGrammar(options).header(start, final=final)
-        except UnreadableFile as broken:
+        except UnreadableArrival as broken:
             raise _explained(broken, start, options) from None
         if options.header is Header.ABSENT:
             header = [""] * len(header)
@@ -65,30 +65,30 @@ class CsvFile(SourceFile):
         self.stream = FrameStream({**self.schema, **_MARKS}, self._frames)
 
     def require_learnable(self, use: ColumnUse) -> None:
-        """Raises UnreadableFile if the header seems to be a comment, or to have a delimiter other than the one declared,
+        """Raises UnreadableArrival if the header seems to be a comment, or to have a delimiter other than the one declared,
         or if there is one column of texts under more than a word: a log or an error page looks like that.
 
         For a file of which names and types would be learned: what is learned is held.
 
         Raises:
-            UnreadableFile: it does.
+            UnreadableArrival: it does.
         """
         if self._options.header is Header.ABSENT:
             return
         [(column, first), *others] = self.names.plain.items() or [("", "")]
         if first.startswith(_COMMENTS) and not (others and first.strip() in _COMMENTS):
-            raise UnreadableFile("file:format", _COMMENT.format(short(first)))
+            raise UnreadableArrival("file:format", _COMMENT.format(short(first)))
         if self._grammar.columns > 1 or use.named(first):
             return
         ours = self._options.delimiter
         if other := next((each for each in _DELIMITERS if each in first and each != ours), None):
-            raise UnreadableFile(
+            raise UnreadableArrival(
                 "file:delimiter",
                 f"one column {short(first)}: the delimiter is {ours!r} and seems to be {other!r}. "
                 "Set spec.source.csv.delimiter, or declare spec.columns if this is its name",
             )
         if column and not _WORD.fullmatch(first) and self.types([column])[column] == pl.String():
-            raise UnreadableFile(
+            raise UnreadableArrival(
                 "file:format",
                 f"one column of texts, {short(first)}, which the spec does not name: is it a log, or a page that says "
                 "what went wrong? Declare spec.columns if it is a table of one column",
@@ -186,13 +186,13 @@ class CsvFile(SourceFile):
         return rows.select(*(pl.lit(None, pl.String).alias(name) for name in self.schema), *_MARKS)
 
 
-def _explained(broken: UnreadableFile, start: bytes, options: CsvOptions) -> UnreadableFile:
+def _explained(broken: UnreadableArrival, start: bytes, options: CsvOptions) -> UnreadableArrival:
     """Why the first line breaks the grammar: maybe it is a comment, or is one under another delimiter."""
     first = start.lstrip().split(b"\n", 1)[0].decode(errors="replace").rstrip("\r")
     if broken.rule != "file:format" or not first.replace("\t", "").isprintable():
         return broken
     if first.startswith(_COMMENTS) and not options.comment:
-        return UnreadableFile(broken.rule, _COMMENT.format(short(first)))
+        return UnreadableArrival(broken.rule, _COMMENT.format(short(first)))
     for other in _DELIMITERS:
         if other in first and other not in (
             options.delimiter,
@@ -203,10 +203,10 @@ def _explained(broken: UnreadableFile, start: bytes, options: CsvOptions) -> Unr
             grammar = CsvGrammar(options.model_copy(update={"delimiter": other}))
             try:
                 values, _ = grammar.header(start, final=True)
-            except UnreadableFile:
+            except UnreadableArrival:
                 continue
             if len(values) > 1:
-                return UnreadableFile(
+                return UnreadableArrival(
                     "file:delimiter",
                     f"{broken.reason}. The delimiter is {options.delimiter!r} and seems to be {other!r}. "
                     "Set spec.source.csv.delimiter",

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from featurestore.resources.text_format import CsvOptions
-from featurestore_transforms.sources.reader import UnreadableFile
+from featurestore_transforms.sources.reader import UnreadableArrival
 
 _OPEN_BYTES = 16 << 20
 """A value in quotes that is longer than this is taken for one whose quote is never closed."""
@@ -132,7 +132,7 @@ class CsvGrammar:
         """The values of the first record, and how many bytes stand before the second.
 
         Raises:
-            UnreadableFile: there is none, or it breaks the grammar.
+            UnreadableArrival: there is none, or it breaks the grammar.
         """
         if final:
             data += b"\n"
@@ -141,16 +141,16 @@ class CsvGrammar:
             newline = _NEWLINE.search(data, at)
             at = newline.end() if newline else len(data)
         if at == len(data):
-            raise UnreadableFile("file:empty", "the file has no line")
+            raise UnreadableArrival("file:empty", "the file has no line")
         record = self._record.match(data, at)
         if record is None:
             found = Records()
             if not final and self._unfinished.match(data, at):
-                raise UnreadableFile("file:format", f"the first line is longer than {len(data):,} bytes")
+                raise UnreadableArrival("file:format", f"the first line is longer than {len(data):,} bytes")
             self._break(data, at, found, whole=True)
-            raise UnreadableFile("file:format", f"the first line: {found.broken[0].why}")
+            raise UnreadableArrival("file:format", f"the first line: {found.broken[0].why}")
         if (why := self._why_not_text(record[0])) is not None:
-            raise UnreadableFile("file:format", f"the first line is {why}. See spec.source.csv.encoding")
+            raise UnreadableArrival("file:format", f"the first line is {why}. See spec.source.csv.encoding")
         return self.split(record[0].rstrip(b"\r\n")), record.end()
 
     def split(self, record: bytes) -> list[str]:

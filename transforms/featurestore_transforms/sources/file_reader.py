@@ -15,7 +15,7 @@ from featurestore_transforms.sources.csv_file import CsvFile
 from featurestore_transforms.sources.json_file import JsonFile
 from featurestore_transforms.sources.parquet_file import ParquetFile
 from featurestore_transforms.sources.path_partitions import path_columns, path_values
-from featurestore_transforms.sources.reader import ArrivalReader, UnreadableFile
+from featurestore_transforms.sources.reader import ArrivalReader, UnreadableArrival
 from featurestore_transforms.sources.source_file import codec, explaining, open_stream, require_pinned
 from featurestore_transforms.sources.stream import limit
 
@@ -28,13 +28,13 @@ def open_reader(arrival: Arrival, source: Source, memory_bytes: int, base: str) 
     """See :func:`featurestore_transforms.sources.reader.open_reader`. Nothing but the outside of the file is looked at.
 
     Raises:
-        UnreadableFile: the file is gone, was changed, is empty, or has another format.
+        UnreadableArrival: the file is gone, was changed, is empty, or has another format.
         StorageError: storage did not answer.
     """
     arrival = replace(arrival, uri=locate(arrival.uri, base))
     require_pinned(arrival)
     if arrival.size_bytes == 0:
-        raise UnreadableFile("file:empty", "the file has no bytes")
+        raise UnreadableArrival("file:empty", "the file has no bytes")
     packed = codec(arrival.uri, source.compression)
     openers: dict[Format, Callable[[], ParquetFile | ArrowFile | CsvFile | JsonFile]] = {
         Format.PARQUET: lambda: ParquetFile(arrival, memory_bytes),
@@ -55,7 +55,7 @@ def open_head(
     """See :func:`featurestore_transforms.sources.reader.open_head`.
 
     Raises:
-        UnreadableFile: as :func:`open_reader`; or a JSON array that is too long to be tried.
+        UnreadableArrival: as :func:`open_reader`; or a JSON array that is too long to be tried.
         StorageError: storage did not answer.
     """
     if source.format in (Format.CSV, Format.JSON):
@@ -86,7 +86,7 @@ def _text_head(
     if len(data) <= _MOST_TEXT_BYTES:
         return open_reader(arrival, source, memory_bytes, base), True
     if source.format is Format.JSON and source.json_.layout is Layout.ARRAY:
-        raise UnreadableFile(
+        raise UnreadableArrival(
             "file:large", f"a JSON array of more than {_MOST_TEXT_BYTES >> 20} MiB cannot be tried"
         )
     head = scratch / "head"

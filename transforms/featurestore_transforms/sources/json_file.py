@@ -20,7 +20,7 @@ from featurestore.storage.delta import ROW
 from featurestore_transforms.sources.json_block import JsonBlock
 from featurestore_transforms.sources.json_kind import JsonKind, arrow_type, shaper, texts
 from featurestore_transforms.sources.json_records import json_records, require_layout
-from featurestore_transforms.sources.reader import UnreadableFile
+from featurestore_transforms.sources.reader import UnreadableArrival
 from featurestore_transforms.sources.source_file import SourceFile
 from featurestore_transforms.sources.stream import LINE, MALFORMED, FrameStream
 from featurestore_transforms.sources.text_stream import TextStream
@@ -54,7 +54,7 @@ class JsonFile(SourceFile):
     def refuse(self, columns: Mapping[str, str]) -> None:
         for own, why in columns.items():
             if self._having[own] == self._objects:
-                raise UnreadableFile("file:format", why)
+                raise UnreadableArrival("file:format", why)
         self._refused = columns
 
     def types(self, columns: Collection[str]) -> Mapping[str, pl.DataType]:
@@ -80,7 +80,7 @@ class JsonFile(SourceFile):
                     own = self._keys[key] = folded.setdefault(key.lower(), key)
                     found.setdefault(own, JsonKind())
                     if len(self._keys) > _MOST_KEYS:
-                        raise UnreadableFile(
+                        raise UnreadableArrival(
                             "file:format", f"more than {_MOST_KEYS:,} different keys: are they values?"
                         )
                 self._having[own] += len(values) - values.count(None)

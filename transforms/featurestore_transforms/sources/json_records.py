@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from featurestore.resources.text_format import Layout
 from featurestore_transforms.sources.foreign import foreign
-from featurestore_transforms.sources.reader import UnreadableFile
+from featurestore_transforms.sources.reader import UnreadableArrival
 from featurestore_transforms.sources.text_stream import TextStream
 from featurestore_transforms.steps.column_names import short
 
@@ -38,41 +38,43 @@ def json_records(text: TextStream, layout: Layout) -> Iterator[list[bytes]]:
     """The records of the file, some at a time.
 
     Raises:
-        UnreadableFile: it has another layout, or its array does not end.
+        UnreadableArrival: it has another layout, or its array does not end.
     """
     return _lines(text) if layout is Layout.LINES else _items(text)
 
 
 def require_layout(text: TextStream, layout: Layout) -> None:
-    """Raise UnreadableFile if the text is another format, or JSON of another layout.
+    """Raise UnreadableArrival if the text is another format, or JSON of another layout.
 
     Raises:
-        UnreadableFile: it is; the reason says what it is and how to declare it.
+        UnreadableArrival: it is; the reason says what it is and how to declare it.
     """
     start, whole = text.start(_START_BYTES)
     start = start.lstrip()
     if not start.startswith((b"{", b"[")) and (what := foreign(start)) is not None:
-        raise UnreadableFile("file:format", f"not JSON: {what}")
+        raise UnreadableArrival("file:format", f"not JSON: {what}")
     first, _, rest = start.partition(b"\n")
     if layout is Layout.LINES:
         alone = _is_json(first)
         if start.startswith(b"[") and (not alone or (whole and not rest.strip())):
-            raise UnreadableFile(
+            raise UnreadableArrival(
                 "file:format",
                 "a JSON array, wanted one object a line. Set spec.source.json.layout: Array",
             )
         if first.strip() == b"{":
-            raise UnreadableFile(
+            raise UnreadableArrival(
                 "file:format",
                 "an object over several lines, wanted one object a line. Set spec.source.json.layout: Array",
             )
     elif start.startswith(b"{") and rest.lstrip().startswith(b"{") and _is_json(first):
-        raise UnreadableFile(
+        raise UnreadableArrival(
             "file:format",
             "one object a line, wanted an array (spec.source.json.layout). Set it to Lines",
         )
     elif not start.startswith((b"{", b"[")):
-        raise UnreadableFile("file:format", f"wanted a JSON array, got text that begins with {_start(first)}")
+        raise UnreadableArrival(
+            "file:format", f"wanted a JSON array, got text that begins with {_start(first)}"
+        )
 
 
 def _start(data: bytes) -> str:
@@ -111,7 +113,7 @@ def _lines(text: TextStream) -> Iterator[list[bytes]]:
         lines = (rest + chunk).split(b"\n")
         rest = b"" if final else lines.pop()
         if len(rest) > _LONGEST_BYTES:
-            raise UnreadableFile("file:format", f"a line is longer than {_LONGEST_BYTES >> 20} MiB")
+            raise UnreadableArrival("file:format", f"a line is longer than {_LONGEST_BYTES >> 20} MiB")
         yield [line for line in lines if line.strip(_SPACE)]
 
 
@@ -140,16 +142,18 @@ def _items(text: TextStream) -> Iterator[list[bytes]]:
             at = end + 1
         data = data[at:]
         if closed and data.strip():
-            raise UnreadableFile("file:corrupt", f"text after the end of the array: {_start(data.strip())}")
+            raise UnreadableArrival(
+                "file:corrupt", f"text after the end of the array: {_start(data.strip())}"
+            )
         _require_bounded(data)
         yield items
     if not closed:
-        raise UnreadableFile("file:truncated", "the array does not end")
+        raise UnreadableArrival("file:truncated", "the array does not end")
 
 
 def _require_bounded(item: bytes) -> None:
     if len(item) > _LONGEST_BYTES:
-        raise UnreadableFile("file:format", f"an item is longer than {_LONGEST_BYTES >> 20} MiB")
+        raise UnreadableArrival("file:format", f"an item is longer than {_LONGEST_BYTES >> 20} MiB")
 
 
 class _ItemEnds:

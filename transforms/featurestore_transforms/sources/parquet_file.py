@@ -21,7 +21,7 @@ from featurestore_transforms.sources.columnar_file import ColumnarFile
 from featurestore_transforms.sources.int96 import joined, micros_type
 from featurestore_transforms.sources.parquet_pages import RowGroup, read_row_groups, unfolded_bytes
 from featurestore_transforms.sources.range_file import RangeFile
-from featurestore_transforms.sources.reader import UnreadableFile
+from featurestore_transforms.sources.reader import UnreadableArrival
 from featurestore_transforms.steps.column_names import ColumnNames
 
 Flags = npt.NDArray[np.bool_]
@@ -49,11 +49,11 @@ class ParquetFile(ColumnarFile):
                 file.read_at(max(0, arrival.size_bytes - len(_MARK)), len(_MARK)),
             )
             if _ENCRYPTED_MARK in (start, end):
-                raise UnreadableFile("file:unsupported", "the Parquet file is encrypted")
+                raise UnreadableArrival("file:unsupported", "the Parquet file is encrypted")
             if start != _MARK:
-                raise UnreadableFile("file:format", "not a Parquet file: it does not begin with PAR1")
+                raise UnreadableArrival("file:format", "not a Parquet file: it does not begin with PAR1")
             if end != _MARK:
-                raise UnreadableFile("file:truncated", "the Parquet file does not end with PAR1")
+                raise UnreadableArrival("file:truncated", "the Parquet file does not end with PAR1")
             _, self._groups = read_row_groups(file.read_at, arrival.size_bytes, memory_bytes // _ROOM)
             self._footer = pq.read_metadata(file.arrow())
             schema = self._open(file, "s").schema_arrow
@@ -82,7 +82,7 @@ class ParquetFile(ColumnarFile):
                     yield self._types.frame(batch, columns, first, self._memory_bytes // _ROOM, odd)
                     first += batch.num_rows
                 if first - begun != rows:
-                    raise UnreadableFile(
+                    raise UnreadableArrival(
                         "file:corrupt",
                         f"row group {group}: the footer counts {rows:,} rows, got {first - begun:,}",
                     )
@@ -149,7 +149,7 @@ class ParquetFile(ColumnarFile):
 
     def _require_size(self, unfolded_bytes: int) -> None:
         if unfolded_bytes > max(self._memory_bytes, _UNFOLDING * self.arrival.size_bytes):
-            raise UnreadableFile(
+            raise UnreadableArrival(
                 "file:tooLarge",
                 f"{self.arrival.size_bytes:,} bytes unfold to more than {unfolded_bytes:,}, "
                 f"and a run has {self._memory_bytes:,}. Raise spec.resources.memory if this is meant",
@@ -165,7 +165,7 @@ def _leaves(footer: pq.FileMetaData, groups: Sequence[RowGroup], schema: pa.Sche
         leaves[field.name] = list(range(first, first + count))
         first += count
     if first != footer.num_columns or any(len(group.chunks) != first for group in groups):
-        raise UnreadableFile(
+        raise UnreadableArrival(
             "file:corrupt", f"the schema has {first:,} leaves, and the footer {footer.num_columns:,} columns"
         )
     return leaves

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from featurestore_transforms.sources.compact import read_struct
-from featurestore_transforms.sources.reader import UnreadableFile
+from featurestore_transforms.sources.reader import UnreadableArrival
 
 ReadAt = Callable[[int, int], bytes]
 """``(offset, size)`` to bytes of the file, fewer where it ends."""
@@ -58,14 +58,14 @@ def read_row_groups(read_at: ReadAt, size_bytes: int, room_bytes: int) -> tuple[
     """The number of rows that the footer gives to the file, and its row groups.
 
     Raises:
-        UnreadableFile: there is no footer, it contradicts itself or the file's size, or columns are encrypted.
+        UnreadableArrival: there is no footer, it contradicts itself or the file's size, or columns are encrypted.
     """
     tail = read_at(size_bytes - _TAIL_BYTES, _TAIL_BYTES)
     size = int.from_bytes(tail[:4], "little")
     if not 0 < size <= size_bytes - _TAIL_BYTES:
-        raise UnreadableFile("file:corrupt", f"a footer of {size:,} bytes in a file of {size_bytes:,}")
+        raise UnreadableArrival("file:corrupt", f"a footer of {size:,} bytes in a file of {size_bytes:,}")
     if size > room_bytes:
-        raise UnreadableFile(
+        raise UnreadableArrival(
             "file:tooLarge", f"a footer of {size:,} bytes, and there is room for {room_bytes:,}"
         )
     try:
@@ -73,26 +73,28 @@ def read_row_groups(read_at: ReadAt, size_bytes: int, room_bytes: int) -> tuple[
         groups = tuple(_row_group(place, group, size_bytes) for place, group in enumerate(footer.get(4, [])))
         rows = int(footer[3])
     except (IndexError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UnreadableFile("file:corrupt", "the footer is not a Thrift struct of Parquet's") from error
+        raise UnreadableArrival("file:corrupt", "the footer is not a Thrift struct of Parquet's") from error
     total = sum(group.rows for group in groups)
     # Some writers leave it 0.
     if rows not in (0, total):
-        raise UnreadableFile("file:corrupt", f"the footer counts {rows:,} rows, and its row groups {total:,}")
+        raise UnreadableArrival(
+            "file:corrupt", f"the footer counts {rows:,} rows, and its row groups {total:,}"
+        )
     return total, groups
 
 
 def _row_group(place: int, group: dict[int, Any], size_bytes: int) -> RowGroup:
     chunks = tuple(_chunk(place, chunk, size_bytes) for chunk in group[1])
     if group[3] < 0:
-        raise UnreadableFile("file:corrupt", f"row group {place} has {group[3]:,} rows")
+        raise UnreadableArrival("file:corrupt", f"row group {place} has {group[3]:,} rows")
     return RowGroup(group[3], chunks)
 
 
 def _chunk(group: int, chunk: dict[int, Any], size_bytes: int) -> Chunk:
     if 8 in chunk or 9 in chunk:
-        raise UnreadableFile("file:unsupported", "columns of the Parquet file are encrypted")
+        raise UnreadableArrival("file:unsupported", "columns of the Parquet file are encrypted")
     if chunk.get(1):
-        raise UnreadableFile("file:unsupported", "columns of the Parquet file are in other files")
+        raise UnreadableArrival("file:unsupported", "columns of the Parquet file are in other files")
     meta = chunk[3]
     where = f"row group {group}, column {b'.'.join(meta[3]).decode(errors='replace')!r}"
     values, start, dictionary = meta[5], meta[9], meta.get(11)
@@ -100,7 +102,7 @@ def _chunk(group: int, chunk: dict[int, Any], size_bytes: int) -> Chunk:
         start = dictionary
     end = start + meta[7]
     if not 0 <= start <= end <= size_bytes or values < 0:
-        raise UnreadableFile(
+        raise UnreadableArrival(
             "file:corrupt", f"{where}: {values:,} values at bytes {start:,} to {end:,} of {size_bytes:,}"
         )
     return Chunk(where, values, start, end)
@@ -114,7 +116,7 @@ def unfolded_bytes(
     ``width``: bytes of a value at least. ``repeated``: it is in lists.
 
     Raises:
-        UnreadableFile: its pages do not hold the values that the footer counts, or one has no room in memory.
+        UnreadableArrival: its pages do not hold the values that the footer counts, or one has no room in memory.
     """
     chunk = group.chunks[leaf]
     if not repeated and chunk.values != group.rows:
@@ -124,7 +126,7 @@ def unfolded_bytes(
     values, rows, counted, entry_bytes, size = 0, 0, True, 0, 0
     for page in _pages(chunk, read_at):
         if page.unpacked_bytes > room_bytes:
-            raise UnreadableFile(
+            raise UnreadableArrival(
                 "file:tooLarge",
                 f"{chunk.where}: a page unpacks to {page.unpacked_bytes:,} bytes, and there is room for "
                 f"{room_bytes:,}. Raise spec.resources.memory, or write smaller pages",
@@ -155,7 +157,7 @@ def _pages(chunk: Chunk, read_at: ReadAt) -> Iterator[_Page]:
             # Some writers leave the header of the dictionary out of the chunk's size (PARQUET-816).
             page = _page(read_at, at, chunk.end + _HEADER_BYTES)
             if page is None:
-                raise UnreadableFile("file:corrupt", f"{chunk.where}: no page begins at byte {at:,}")
+                raise UnreadableArrival("file:corrupt", f"{chunk.where}: no page begins at byte {at:,}")
         if page is None:
             return  # what follows the last page is none
         at += page.header_bytes + page.packed_bytes
@@ -195,5 +197,5 @@ def _page(read_at: ReadAt, at: int, end: int) -> _Page | None:
     )
 
 
-def _miscounted(chunk: Chunk, wanted: str, got: str) -> UnreadableFile:
-    return UnreadableFile("file:corrupt", f"{chunk.where}: {wanted} and {got}")
+def _miscounted(chunk: Chunk, wanted: str, got: str) -> UnreadableArrival:
+    return UnreadableArrival("file:corrupt", f"{chunk.where}: {wanted} and {got}")

@@ -10,7 +10,7 @@ import polars as pl
 from featurestore.expressions.run.cast import fit
 from featurestore.resources.data_pipeline import Partition
 from featurestore.resources.value import ColumnType
-from featurestore_transforms.sources.reader import UnreadableFile
+from featurestore_transforms.sources.reader import UnreadableArrival
 
 _NULL = "__HIVE_DEFAULT_PARTITION__"
 
@@ -23,7 +23,7 @@ def path_values(uri: str, partitions: Sequence[Partition]) -> dict[str, pl.Serie
     [datetime.date(2024, 1, 31)]
 
     Raises:
-        UnreadableFile: the path does not have one, or it is not of its type.
+        UnreadableArrival: the path does not have one, or it is not of its type.
     """
     if not partitions:
         return {}
@@ -39,7 +39,7 @@ def path_columns(uri: str) -> tuple[str, ...]:
     """
     try:
         return tuple(name for name in _folders(uri) if name)
-    except UnreadableFile:
+    except UnreadableArrival:
         return ()
 
 
@@ -51,14 +51,14 @@ def _folders(uri: str) -> dict[str, str]:
             try:
                 folders[unquote(name, errors="strict")] = unquote(value, errors="strict")
             except UnicodeDecodeError as error:
-                raise UnreadableFile("file:partition", f"not UTF-8 in the path: {folder!r}") from error
+                raise UnreadableArrival("file:partition", f"not UTF-8 in the path: {folder!r}") from error
     return folders
 
 
 def _value(partition: Partition, folders: dict[str, str]) -> pl.Series:
     if partition.name not in folders:
         has = ", ".join(folders) or "none"
-        raise UnreadableFile(
+        raise UnreadableArrival(
             "file:partition",
             f"wanted a folder {partition.name}=… in the path (spec.source.partitions), got {has}",
         )
@@ -67,7 +67,7 @@ def _value(partition: Partition, folders: dict[str, str]) -> pl.Series:
     found = fit(pl.lit(given), pl.String(), ColumnType(partition.type))
     assert found is not None
     if found.fits is not None and not pl.select(found.fits).item():
-        raise UnreadableFile(
+        raise UnreadableArrival(
             "file:partition",
             f"wanted {partition.type.value} in the path's {partition.name}=…, got {text!r}",
         )

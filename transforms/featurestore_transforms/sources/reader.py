@@ -24,7 +24,7 @@ from featurestore_transforms.sources.stream import FrameStream, limit
 from featurestore_transforms.steps.column_names import ColumnNames
 
 
-class UnreadableFile(Exception):
+class UnreadableArrival(Exception):
     """An arrival that cannot be taken: the ``rule`` it breaks, and a human-readable ``reason``."""
 
     def __init__(self, rule: str, reason: str) -> None:
@@ -34,7 +34,7 @@ class UnreadableFile(Exception):
 
 
 DECODING = (
-    UnreadableFile,
+    UnreadableArrival,
     pl.exceptions.PolarsError,
     pl.exceptions.PanicException,
     pa.ArrowException,
@@ -76,16 +76,16 @@ class ArrivalReader(Protocol):
         """How many rows there are; known once all of them were scanned."""
 
     def refuse(self, columns: Mapping[str, str]) -> None:
-        """Take no row that has one of these columns, for the reasons given. Raises UnreadableFile if all rows do."""
+        """Take no row that has one of these columns, for the reasons given. Raises UnreadableArrival if all rows do."""
 
     def require_learnable(self, use: ColumnUse) -> None:
-        """Raises UnreadableFile if the names and types of columns are not to be learned from this one."""
+        """Raises UnreadableArrival if the names and types of columns are not to be learned from this one."""
 
     def require_unchanged(self) -> None:
-        """Raises UnreadableFile if it is gone or was changed since it was taken, StorageError if storage did not answer."""
+        """Raises UnreadableArrival if it is gone or was changed since it was taken, StorageError if storage did not answer."""
 
     def explaining(self) -> AbstractContextManager[None]:
-        """What goes wrong inside becomes ``UnreadableFile``, or StorageError if it is not the arrival's fault."""
+        """What goes wrong inside becomes ``UnreadableArrival``, or StorageError if it is not the arrival's fault."""
 
 
 def open_reader(arrival: Arrival, source: Source, memory_bytes: int, base: str) -> ArrivalReader:
@@ -94,7 +94,7 @@ def open_reader(arrival: Arrival, source: Source, memory_bytes: int, base: str) 
     ``memory_bytes``: what a run may take. ``base``: what relative URIs are relative to.
 
     Raises:
-        UnreadableFile: the arrival is gone, was changed, is empty, or is not what the source says.
+        UnreadableArrival: the arrival is gone, was changed, is empty, or is not what the source says.
         StorageError: storage did not answer.
     """
     reader: ArrivalReader = import_module(source_kind(source).reader).open_reader(
@@ -111,7 +111,7 @@ def open_head(
     A kind of source whose reader has no ``open_head`` of its own is read row by row. ``scratch``: an empty folder.
 
     Raises:
-        UnreadableFile: as :func:`open_reader`.
+        UnreadableArrival: as :func:`open_reader`.
         StorageError: storage did not answer.
     """
     head = getattr(import_module(source_kind(source).reader), "open_head", None)
@@ -131,9 +131,9 @@ def left_in_name(arrival: Arrival, source: Source) -> tuple[str, ...]:
 
 
 def require_taken(reader: ArrivalReader, columns: Iterable[str]) -> None:
-    """Raises UnreadableFile if no table holds values of these columns' types; it says which column, of which type."""
+    """Raises UnreadableArrival if no table holds values of these columns' types; it says which column, of which type."""
     reasons = [reader.refused[name] for name in columns if name in reader.refused]
     if reasons:
-        raise UnreadableFile(
+        raise UnreadableArrival(
             "file:type", f"{'; '.join(reasons)}. The file is taken once the column is dropped or not selected"
         )

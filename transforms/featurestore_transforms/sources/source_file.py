@@ -20,7 +20,7 @@ from featurestore.resources.data_pipeline import Compression
 from featurestore.storage.credentials import source_environ
 from featurestore.storage.filesystem import answering, filesystem
 from featurestore_transforms.sources.column_use import ColumnUse
-from featurestore_transforms.sources.reader import DECODING, UnreadableFile
+from featurestore_transforms.sources.reader import DECODING, UnreadableArrival
 from featurestore_transforms.sources.stream import FrameStream
 
 _CHUNK_BYTES = 8 << 20
@@ -43,7 +43,7 @@ class SourceFile:
 
     def refuse(self, columns: Mapping[str, str]) -> None:
         """Every row of a file has every column."""
-        raise UnreadableFile("file:format", next(iter(columns.values())))
+        raise UnreadableArrival("file:format", next(iter(columns.values())))
 
     def require_unchanged(self) -> None:
         require_pinned(self.arrival)
@@ -53,20 +53,20 @@ class SourceFile:
 
 
 def require_pinned(arrival: Arrival) -> None:
-    """Raises UnreadableFile unless the file still is the version that was taken.
+    """Raises UnreadableArrival unless the file still is the version that was taken.
 
     A changed file is another arrival: its rows come with that one.
 
     Raises:
-        UnreadableFile: it is gone, or was changed.
+        UnreadableArrival: it is gone, or was changed.
         StorageError: storage did not answer.
     """
     with sparing_others(arrival):
         now = find_pinned(arrival, source_environ())
     if now is None:
-        raise UnreadableFile("file:gone", "the file was deleted before it was read")
+        raise UnreadableArrival("file:gone", "the file was deleted before it was read")
     if now.version != arrival.version:
-        raise UnreadableFile(
+        raise UnreadableArrival(
             "file:changed",
             f"the file was changed before it was read: wanted version {arrival.version}, got {now.version}",
         )
@@ -105,20 +105,20 @@ def open_stream(uri: str, codec: str | None) -> pa.NativeFile:
 
 @contextmanager
 def explaining(arrival: Arrival, stream: FrameStream | None = None) -> Iterator[None]:
-    """What goes wrong while one file is read becomes ``UnreadableFile``, or StorageError if it is not the file's fault.
+    """What goes wrong while one file is read becomes ``UnreadableArrival``, or StorageError if it is not the file's fault.
 
     ``stream``: the file's, which knows better than Polars what went wrong.
     """
     try:
         yield
-    except UnreadableFile:
+    except UnreadableArrival:
         require_pinned(arrival)
         raise
     except DECODING as error:
         raise blame(arrival, (stream and stream.failure) or error) from error
 
 
-def blame(arrival: Arrival, error: BaseException) -> UnreadableFile:
+def blame(arrival: Arrival, error: BaseException) -> UnreadableArrival:
     """Why a file could not be read.
 
     A decoder's error does not tell a broken file from a broken connection. So the file is looked at again:
@@ -129,7 +129,7 @@ def blame(arrival: Arrival, error: BaseException) -> UnreadableFile:
     """
     try:
         require_pinned(arrival)
-    except UnreadableFile as changed:
+    except UnreadableArrival as changed:
         return changed
     size = 0
     try:
@@ -140,15 +140,15 @@ def blame(arrival: Arrival, error: BaseException) -> UnreadableFile:
         ):
             while chunk := file.read(_CHUNK_BYTES):
                 size += len(chunk)
-    except UnreadableFile as denied:
+    except UnreadableArrival as denied:
         return denied
     if size != arrival.size_bytes:
-        return UnreadableFile("file:changed", f"wanted {arrival.size_bytes} bytes as listed, got {size}")
-    if isinstance(error, UnreadableFile):
+        return UnreadableArrival("file:changed", f"wanted {arrival.size_bytes} bytes as listed, got {size}")
+    if isinstance(error, UnreadableArrival):
         return error
     text = (str(error) or type(error).__name__).splitlines()[0]
     text = text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
-    return UnreadableFile(_rule(error, text.lower()), text)
+    return UnreadableArrival(_rule(error, text.lower()), text)
 
 
 def _rule(error: BaseException, text: str) -> str:
@@ -161,7 +161,7 @@ def _rule(error: BaseException, text: str) -> str:
 
 @contextmanager
 def sparing_others(arrival: Arrival) -> Iterator[None]:
-    """A file that must not be read, in a folder that answers, becomes ``UnreadableFile``: no other waits for it.
+    """A file that must not be read, in a folder that answers, becomes ``UnreadableArrival``: no other waits for it.
 
     If the folder does not answer either, the credentials are wrong or gone, and that may heal.
     """
@@ -174,4 +174,4 @@ def sparing_others(arrival: Arrival) -> Iterator[None]:
         with answering("the source cannot be listed", arrival.uri):
             fs.ls(path.rpartition("/")[0] or "/", detail=False, refresh=True)
         reason = f"this file must not be read: {error.__cause__}"
-        raise UnreadableFile("file:permission", reason) from error
+        raise UnreadableArrival("file:permission", reason) from error

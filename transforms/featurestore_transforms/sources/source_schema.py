@@ -30,7 +30,7 @@ from featurestore.storage.objects import Storage
 from featurestore_transforms.casting.delta_types import storable, type_name, whole
 from featurestore_transforms.casting.struct_fields import NewFields, known_parts, same_fields, with_fields
 from featurestore_transforms.sources.column_use import ColumnUse
-from featurestore_transforms.sources.reader import ArrivalReader, UnreadableFile, require_taken
+from featurestore_transforms.sources.reader import ArrivalReader, UnreadableArrival, require_taken
 from featurestore_transforms.steps.column_names import ColumnNames, is_index, short
 
 NEW_COLUMN, MISSING_COLUMN, TYPE_CHANGED = (
@@ -132,7 +132,7 @@ def match_schema(
     A column that is ignored, or that no step uses, is not judged, whatever its name, type and values are.
 
     Raises:
-        UnreadableFile: the policy refuses the file, or reading it shows that it is broken.
+        UnreadableArrival: the policy refuses the file, or reading it shows that it is broken.
         FailBatch: the policy refuses the batch.
     """
     if held is None:
@@ -141,7 +141,7 @@ def match_schema(
     columns, ambiguous = _matched(known, file, use)
     taken = set(columns.values()) | {ambiguous.pop(name) for name in list(ambiguous) if use.unused(name)}
     if ambiguous:
-        raise UnreadableFile("file:format", next(iter(ambiguous.values())))
+        raise UnreadableArrival("file:format", next(iter(ambiguous.values())))
     new, odd, seen = _new(known, file, use, taken)
     if new or odd:
         named = ", ".join(map(short, [*new.values(), *odd]))
@@ -229,7 +229,7 @@ def _new(
     new, odd, unused = {}, {}, []
     for column, own in left.items():
         if own in use.partitions and not use.unused(own):
-            raise UnreadableFile(
+            raise UnreadableArrival(
                 "file:partition", f"column {short(own)} is in the file and in spec.source.partitions"
             )
         if use.unused(own):
@@ -270,7 +270,7 @@ def _learn(file: ArrivalReader, columns: list[str], ignore: DriftPolicy) -> dict
         if stored is not None:
             learned[name] = _wide(stored)
         elif ignore is not DriftPolicy.IGNORE:
-            raise UnreadableFile(
+            raise UnreadableArrival(
                 "file:format", f"column {name!r} has a type that no table holds: {types[name]}"
             )
     return learned
@@ -292,9 +292,9 @@ def _wide(dtype: pl.DataType) -> pl.DataType:
 
 
 def _require_apart(dtype: pl.DataType, column: str) -> None:
-    """Raise UnreadableFile if two fields of a struct could be taken for one."""
+    """Raise UnreadableArrival if two fields of a struct could be taken for one."""
     if alike := same_fields(dtype, column):
-        raise UnreadableFile("file:format", f"two fields differ in upper and lower case only: {alike}")
+        raise UnreadableArrival("file:format", f"two fields differ in upper and lower case only: {alike}")
 
 
 def _evolved(types: Mapping[str, pl.DataType], columns: Mapping[str, str], file: ArrivalReader) -> NewFields:
@@ -315,6 +315,6 @@ def _judge(policy: DriftPolicy, held: SourceSchema | None, rule: str, reason: st
     if held is None:
         return
     if policy is DriftPolicy.QUARANTINE:
-        raise UnreadableFile(rule, reason)
+        raise UnreadableArrival(rule, reason)
     if policy is DriftPolicy.FAIL_BATCH:
         raise FailBatch(rule, reason)

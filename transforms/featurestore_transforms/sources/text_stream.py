@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from featurestore.arrivals.arrival import Arrival
 from featurestore.resources.text_format import Encoding
 from featurestore_transforms.sources.foreign import packed
-from featurestore_transforms.sources.reader import UnreadableFile
+from featurestore_transforms.sources.reader import UnreadableArrival
 from featurestore_transforms.sources.source_file import open_stream
 
 _BLOCK_BYTES = 4 << 20
@@ -38,7 +38,7 @@ class TextStream:
         """The first bytes of the text, ``size`` of them if there are so many, and whether that is all of it.
 
         Raises:
-            UnreadableFile: it is empty, or not a text file.
+            UnreadableArrival: it is empty, or not a text file.
         """
         data, whole = b"", True
         for chunk, last in self.chunks(0, min(size, _BLOCK_BYTES)):
@@ -49,7 +49,7 @@ class TextStream:
             if len(data) >= size:
                 break
         if not data.strip():
-            raise UnreadableFile("file:empty", "the file has no line")
+            raise UnreadableArrival("file:empty", "the file has no line")
         return data, whole
 
     def chunks(self, skip_bytes: int, size: int = _BLOCK_BYTES) -> Iterator[tuple[bytes, bool]]:
@@ -72,7 +72,7 @@ class TextStream:
                 continue
             rest += chunk
             if len(rest) > _LONGEST_LINE_BYTES:
-                raise UnreadableFile("file:format", "a line to be skipped is longer than 64 MiB")
+                raise UnreadableArrival("file:format", "a line to be skipped is longer than 64 MiB")
             while lines and (newline := rest.find(b"\n")) >= 0:
                 rest, lines = rest[newline + 1 :], lines - 1
             if not lines:
@@ -103,13 +103,13 @@ class TextStream:
 
     def _require_declared(self, start: bytes) -> None:
         if self._encoding is Encoding.UTF_8 and start.startswith(_UTF_16):
-            raise UnreadableFile(
+            raise UnreadableArrival(
                 "file:format",
                 "UTF-16 and not UTF-8: it begins with a byte order mark. "
                 "Set spec.source.csv.encoding: UTF-16 if it is CSV; JSON is UTF-8",
             )
         if (what := packed(start)) is not None:
-            raise UnreadableFile("file:format", f"not text: {what}")
+            raise UnreadableArrival("file:format", f"not text: {what}")
 
     def _require_text(self, start: bytes) -> None:
         line = start[:4096].split(b"\n", 1)[0]
@@ -118,4 +118,4 @@ class TextStream:
         hint = (
             ". It may be UTF-16: see spec.source.csv.encoding" if line.count(b"\x00") * 3 > len(line) else ""
         )
-        raise UnreadableFile("file:format", f"not text: it holds a byte 0{hint}")
+        raise UnreadableArrival("file:format", f"not text: it holds a byte 0{hint}")
