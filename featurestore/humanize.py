@@ -6,6 +6,8 @@ from featurestore.failure import Failure
 from featurestore.printable import printable
 from featurestore.timestamps import from_us
 
+_SKEW_S = 60
+
 
 def format_time(us: int) -> str:
     """UTC, to the second, of any year.
@@ -56,3 +58,27 @@ def size(size_bytes: int) -> str:
             return f"{size_bytes} B" if unit == "B" else f"{rest:.1f} {unit}"
         rest /= 1024
     return f"{rest:.1f} TiB"
+
+
+def age(seconds: float | None) -> str:
+    """A length of time, to two places, as kubectl says it.
+
+    >>> age(42), age(200), age(90_000), age(400 * 86400), age(-7200), age(None)
+    ('42s', '3m20s', '25h', '400d', 'in 120m', '-')
+    """
+    if seconds is None:
+        return "-"
+    if seconds < -_SKEW_S:
+        # Clocks differ a little; what is farther ahead is a mistake that somebody has to see.
+        return f"in {age(-seconds)}"
+    whole = max(0, int(seconds))
+    if whole < 120:
+        return f"{whole}s"
+    if whole < 600:
+        return f"{whole // 60}m" + (f"{whole % 60}s" if whole % 60 else "")
+    if whole < 3 * 3600:
+        return f"{whole // 60}m"
+    if whole < 48 * 3600:
+        return f"{whole // 3600}h"
+    days = whole // 86400
+    return f"{days}d" if days < 730 else f"{days // 365}y{days % 365}d"

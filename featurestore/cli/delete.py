@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import suppress
 
 from featurestore.cli.kind import find_kind
-from featurestore.cli.summary import accepted_resource
 from featurestore.errors import Damaged, RequestError, SpecError
 from featurestore.online.index import open_index
+from featurestore.overview.summary import accepted_resource
 from featurestore.registry.project import Project
 from featurestore.resources import OnDemandView, View
 from featurestore.resources.kinds import KINDS, ResourceKind, references

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 
 from featurestore.arrivals.ledger import Ledger
 from featurestore.cli.kind import find_kind
-from featurestore.cli.output import OutputFormat, age, columns, dump, screen_width
-from featurestore.cli.summary import ListSummary, PipelineSummary, ViewSummary, summary
-from featurestore.humanize import format_time, sentence, size
+from featurestore.cli.output import OutputFormat, columns, dump, screen_width
+from featurestore.humanize import age, format_time, sentence, size
+from featurestore.overview.commits import batches
+from featurestore.overview.summary import ListSummary, PipelineSummary, ViewSummary, summary
 from featurestore.reconcile.conditions import Condition, ResourceStatus
 from featurestore.registry.project import Project
 from featurestore.registry.registry import document
@@ -167,9 +168,8 @@ def _state(status: ResourceStatus | None, ready: Condition, now_us: int) -> list
 
 
 def _batches(project: Project, item: PipelineSummary) -> str:
-    ledger = Ledger(project.storage, item.name)
-    numbers = range(item.done, max(0, item.done - _LAST_BATCHES), -1)
-    results = [result for result in map(ledger.result, numbers) if result is not None]
+    landed = batches(Ledger(project.storage, item.name), item.done, _LAST_BATCHES)
+    results = [result for _, result in landed if result is not None]
     rows = [
         [
             r.number,

@@ -17,10 +17,10 @@ from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.source_kinds import open_source
 from featurestore.cli import integrity
 from featurestore.cli.output import OutputFormat, dump, listing
-from featurestore.cli.summary import list_summary
 from featurestore.errors import FeatureStoreError, foreseen
 from featurestore.humanize import count
 from featurestore.online.index import open_index
+from featurestore.overview.summary import list_summary
 from featurestore.printable import printable
 from featurestore.reconcile.conditions import read_status
 from featurestore.reconcile.reasons import Reason

@@ -7,9 +7,10 @@ from contextlib import suppress
 from typing import Any
 
 from featurestore.cli.kind import find_kind
-from featurestore.cli.output import OutputFormat, age, columns, dump, listing, screen_width
-from featurestore.cli.summary import ListSummary, PipelineSummary, Summary, ViewSummary, summary
+from featurestore.cli.output import OutputFormat, columns, dump, listing, screen_width
 from featurestore.errors import Damaged, NotFound, SpecError
+from featurestore.humanize import age
+from featurestore.overview.summary import ListSummary, PipelineSummary, Summary, ViewSummary, summary
 from featurestore.registry.project import Project
 from featurestore.registry.registry import document
 from featurestore.resources import View

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.result import BatchResult
 from featurestore.cli.kind import find_kind
 from featurestore.cli.output import OutputFormat, columns, dump, listing
-from featurestore.cli.summary import pipeline_summary, view_summary
 from featurestore.errors import RequestError
 from featurestore.humanize import format_time
+from featurestore.overview.commits import ViewCommit, batches, view_commits
+from featurestore.overview.summary import pipeline_summary, view_summary
 from featurestore.registry.project import Project
 from featurestore.resources import DataPipeline, View
-from featurestore.storage import paths
 
 
 def history(
@@ -48,9 +47,7 @@ def history(
 
 def _pipeline(project: Project, name: str, limit: int, form: OutputFormat | None) -> str:
     ledger = Ledger(project.storage, name)
-    head = ledger.last_batch()
-    numbers = range(head, max(0, head - limit), -1)
-    results = [(number, ledger.result(number)) for number in numbers]
+    results = batches(ledger, ledger.last_batch(), limit)
     if form in (OutputFormat.JSON, OutputFormat.YAML):
         shown: list[dict[str, Any]] = [
             {"number": number, "pending": True}
@@ -113,11 +110,7 @@ def _view(project: Project, name: str, limit: int, form: OutputFormat | None) ->
     summary = view_summary(project, name)
     if summary.serving is None:
         return "No commits yet."
-    from featurestore.storage.delta import Table
-
-    table = Table.open(project.storage, paths.features(name, summary.serving.digest))
-    # Making the table and tending it are commits too, but add nothing: those that tell of rows say so.
-    commits = [] if table is None else [c for c in table.history(limit) if "rows_added" in c]
+    commits = view_commits(project.storage, name, summary.serving, limit)
     items = [_commit(commit) for commit in commits]
     if form in (OutputFormat.JSON, OutputFormat.YAML):
         return dump(listing(items), form)
@@ -133,18 +126,17 @@ def _view(project: Project, name: str, limit: int, form: OutputFormat | None) ->
     )
 
 
-def _commit(commit: Mapping[str, Any]) -> dict[str, Any]:
-    """One commit of a view's table: what Delta keeps as text, in our words."""
-    watermark = commit.get("watermark_us")
+def _commit(commit: ViewCommit) -> dict[str, Any]:
+    watermark_us = commit.watermark_us
     return {
-        "version": commit["version"],
-        "time": format_time(int(commit["finished_us"])),
-        "commit": int(commit["source_version"]),
-        "rowsAdded": int(commit["rows_added"]),
-        "rowsRemoved": int(commit["rows_removed"]),
-        "rowsQuarantined": int(commit["rows_quarantined"]),
-        "watermark": format_time(int(watermark)) if watermark not in (None, "None") else None,
-        "build": commit["digest"],
-        "spec": commit["spec_digest"],
-        "codeVersion": commit["code_version"],
+        "version": commit.version,
+        "time": format_time(commit.finished_us),
+        "commit": commit.commit,
+        "rowsAdded": commit.rows_added,
+        "rowsRemoved": commit.rows_removed,
+        "rowsQuarantined": commit.rows_quarantined,
+        "watermark": None if watermark_us is None else format_time(watermark_us),
+        "build": commit.build,
+        "spec": commit.spec,
+        "codeVersion": commit.code_version,
     }

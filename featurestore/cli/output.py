@@ -13,7 +13,6 @@ from typing import Any
 from featurestore.printable import printable
 
 _GAP = "   "
-_SKEW_S = 60
 _NARROWEST = 12
 """A last column that would be narrower than this is not folded."""
 
@@ -68,30 +67,6 @@ def dump(value: Any, form: OutputFormat) -> str:
 def listing(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Several resources as one value, as kubectl prints them."""
     return {"apiVersion": "v1", "kind": "List", "items": list(items)}
-
-
-def age(seconds: float | None) -> str:
-    """A length of time, to two places, as kubectl says it.
-
-    >>> age(42), age(200), age(90_000), age(400 * 86400), age(-7200), age(None)
-    ('42s', '3m20s', '25h', '400d', 'in 120m', '-')
-    """
-    if seconds is None:
-        return "-"
-    if seconds < -_SKEW_S:
-        # Clocks differ a little; what is farther ahead is a mistake that somebody has to see.
-        return f"in {age(-seconds)}"
-    whole = max(0, int(seconds))
-    if whole < 120:
-        return f"{whole}s"
-    if whole < 600:
-        return f"{whole // 60}m" + (f"{whole % 60}s" if whole % 60 else "")
-    if whole < 3 * 3600:
-        return f"{whole // 60}m"
-    if whole < 48 * 3600:
-        return f"{whole // 3600}h"
-    days = whole // 86400
-    return f"{days}d" if days < 730 else f"{days // 365}y{days % 365}d"
 
 
 def _cell(value: object) -> str:

@@ -8,9 +8,9 @@ import socket
 from typing import Literal
 
 from featurestore.cli.output import OutputFormat, columns, dump, listing, screen_width
-from featurestore.cli.summary import pipeline_summary
 from featurestore.errors import NotFound, did_you_mean
 from featurestore.humanize import count, format_time
+from featurestore.overview.summary import pipeline_summary
 from featurestore.quarantine import dismiss as closing
 from featurestore.quarantine import entries
 from featurestore.quarantine import replay as run_again

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from featurestore.cli.output import OutputFormat, dump
-from featurestore.cli.summary import pipeline_summary
 from featurestore.client.times import moment
 from featurestore.errors import RequestError
 from featurestore.humanize import count, format_time, size
+from featurestore.overview.summary import pipeline_summary
 from featurestore.rebuild import history_plan
 from featurestore.rebuild.history_plan import GoneArrival, HistoryPlan
 from featurestore.rebuild.lost_rows import lost_rows

@@ -6,8 +6,8 @@ from typing import Any
 
 from featurestore.arrivals.ledger import Ledger
 from featurestore.cli.output import OutputFormat, dump
-from featurestore.cli.summary import ViewSummary, view_summary
 from featurestore.humanize import count, format_time, size
+from featurestore.overview.summary import ViewSummary, view_summary
 from featurestore.registry.project import Project
 from featurestore.timestamps import SECOND_US, from_us
 from featurestore.views.rebuilds import request_rebuild

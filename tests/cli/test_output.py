@@ -9,9 +9,10 @@ import pytest
 import yaml
 from rich.console import Console
 
-from featurestore.cli.output import OutputFormat, age, columns, dump, listing
+from featurestore.cli.output import OutputFormat, columns, dump, listing
 from featurestore.cli.trouble import error_text, print_error
 from featurestore.errors import NotFound, SpecError
+from featurestore.humanize import age
 
 
 def test_columns_are_as_wide_as_their_widest_cell_and_end_without_spaces() -> None:
