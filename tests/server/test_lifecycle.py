@@ -19,6 +19,9 @@ from feature_server import FeatureServer, featurestore, make_project, rows, serv
 
 BODY = json.dumps({"features": ["aircraft-delays:delay"], "entities": {"tailnum": ["E1", "E2"]}})
 
+BETWEEN_S = 0.005
+"""A client that reads without a pause takes a processor for itself, and finds no more."""
+
 
 class Client:
     """A program with a connection that it keeps, as long as it may. ``ports``: where it turns, one after the other."""
@@ -64,7 +67,7 @@ class Load:
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._ended.is_set():
+        while not self._ended.wait(BETWEEN_S):
             try:
                 self.said.append(self._read())
             except Exception as error:  # noqa: BLE001
