@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,18 @@ spec:
 """
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the first test leaves a copy of its project as it began."""
+    return tmp_path_factory.mktemp("kept") / "events"
+
+
 @pytest.fixture
-def events(featurestore: Any, tmp_path: Path) -> Project:
-    """A pipeline with two batches."""
+def events(featurestore: Any, tmp_path: Path, kept: Path) -> Project:
+    """A pipeline with two batches, the spec of which was changed since."""
+    if kept.exists():
+        shutil.copytree(kept, tmp_path, dirs_exist_ok=True)
+        return open_project(None, {}, tmp_path)
     (tmp_path / "raw").mkdir()
     for name in ("a", "b"):
         (tmp_path / "raw" / f"{name}.csv").write_text(f"k,x\n{name},1\n{name},2\n")
@@ -36,6 +46,7 @@ def events(featurestore: Any, tmp_path: Path) -> Project:
     assert featurestore("run", "--once").code == 0
     (tmp_path / "store.yaml").write_text(RESOURCES.replace("x + 1", "x * 10"))
     assert featurestore("apply", "-f", ".").code == 0
+    shutil.copytree(tmp_path, kept)
     return open_project(None, {}, tmp_path)
 
 
