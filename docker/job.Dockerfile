@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# One batch, with its data engine: what Jobs run. From the checkout's top: `docker build -f docker/job.Dockerfile .`
+# One batch, with its data engine: what Jobs run; and the feature server, which reads with the same packages. From the checkout's top: `docker build -f docker/job.Dockerfile .`
 #
 # BASE: any image that has Python >= 3.11 with its venv module. PIP_…: as pip reads them from the environment;
 # `--volume WHEELS:/wheels --build-arg PIP_NO_INDEX=1 --build-arg PIP_FIND_LINKS=/wheels` builds without a network.
@@ -18,7 +18,8 @@ RUN python3 -m venv /build \
     && /build/bin/pip --python /opt/featurestore/bin/python install --quiet --require-hashes --only-binary :all: --no-deps \
        --no-compile -r requirements/job.txt \
     && /opt/featurestore/bin/python -c 'import deltalake, duckdb, fsspec.implementations.chained, polars, pyarrow.csv, \
-       pyarrow.dataset, pyarrow.parquet, pydantic.fields, pydantic.types, redis, s3fs, sqlglot, yaml; pydantic.TypeAdapter(dict[str, int])'
+       pyarrow.dataset, pyarrow.parquet, pydantic.fields, pydantic.types, redis, s3fs, sqlglot, starlette.applications, typer, \
+       uvicorn, yaml; pydantic.TypeAdapter(dict[str, int])'
 
 FROM dependencies AS build
 COPY pyproject.toml README.md LICENSE ./
@@ -32,7 +33,7 @@ RUN /build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /dis
 FROM ${BASE}
 ARG VERSION=0.1.0 REVISION=unknown
 LABEL org.opencontainers.image.title="featurestore-job" \
-      org.opencontainers.image.description="One batch of a Kubernetes-native feature store" \
+      org.opencontainers.image.description="One batch, or a feature server, of a Kubernetes-native feature store" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"

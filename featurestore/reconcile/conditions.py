@@ -28,6 +28,7 @@ ConditionType = Literal[
     "Degraded",
     "OfflineReachable",
     "OnlineReachable",
+    "Serving",
 ]
 
 

@@ -8,7 +8,6 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from featurestore.resources.job_template import Job
 from featurestore.resources.location import NO_CHAIN, NO_CREDENTIALS, SOURCE_PROTOCOL
 from featurestore.resources.metadata import (
     DeletionPolicy,
@@ -19,6 +18,7 @@ from featurestore.resources.metadata import (
     Tags,
 )
 from featurestore.resources.model import Model
+from featurestore.resources.pod_template import PodTemplate
 from featurestore.resources.quantity import Bytes, Duration, PositiveDuration
 from featurestore.resources.resource import Resource
 from featurestore.resources.rule import MOST_EXPRESSIONS, SpecRule, Unique, bounded_text
@@ -221,6 +221,13 @@ class JobResources(Resources):
             cel="!has(self.memory) || quantity(string(self.memory)).compareTo(quantity('256Mi')) >= 0",
             field="memory",
         ),
+    )
+
+
+class Job(Model):
+    template: PodTemplate = Field(PodTemplate(), description="What its pods are like.")
+    active_deadline: PositiveDuration = Field(
+        timedelta(hours=1), description="A Job that runs longer is ended and retried."
     )
 
 

@@ -7,13 +7,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from featurestore.resources.job_template import Image
 from featurestore.resources.location import NO_CHAIN, NO_CREDENTIALS
 from featurestore.resources.metadata import Description, Owner, SecretRef, Tags
 from featurestore.resources.model import Model
+from featurestore.resources.pod_template import Image
 from featurestore.resources.quantity import Bytes
 from featurestore.resources.resource import Resource
 from featurestore.resources.rule import SpecRule, Transition, exactly_one
+from featurestore.resources.serving import Serving
 
 REDIS_PATTERN = r"^rediss?://.+$"
 _LOST = re.compile(r"[#?\\]|%[0-9A-Fa-f]{2}")
@@ -97,6 +98,9 @@ class Online(Model):
 class FeatureStoreSpec(Model):
     offline: Offline = Field(description="Where all data lives.")
     online: Online = Field(Online(duckdb=DuckDB()), description="Where values for inference live.")
+    serving: Serving | None = Field(
+        None, description="A feature server that the operator keeps. On a laptop: featurestore serve."
+    )
     description: Description = Field("", description="What it is for, in its owner's words.")
     owner: Owner = Field("", description="Who is responsible for it.")
     tags: Tags = Field({}, description="Names and values to find it by.")

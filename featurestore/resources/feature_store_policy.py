@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from featurestore.resources.job_template import LabelValue
 from featurestore.resources.metadata import Description, LabelName, Name, ObjectName
 from featurestore.resources.model import Model
+from featurestore.resources.pod_template import LabelValue
 from featurestore.resources.resource import Resource
 from featurestore.resources.rule import SpecRule, Unique
 
@@ -38,7 +38,7 @@ class NamespaceSelector(Model):
 
 
 class ProjectedTokens(StrEnum):
-    """Whether Jobs may mount tokens of their ServiceAccount."""
+    """Whether Jobs and servers may mount tokens of their ServiceAccount."""
 
     FORBIDDEN = "Forbidden"
     ALLOWED = "Allowed"
@@ -55,16 +55,16 @@ class FeatureStorePolicySpec(Model):
         "s3://features/{namespace}/: stores, sources, http:// and https:// sources, absolute paths.",
     )
     service_account_names: Annotated[tuple[ObjectName, ...], Unique()] = Field(
-        (), max_length=64, description="ServiceAccounts that a Job's template may name."
+        (), max_length=64, description="ServiceAccounts that the template of a Job or a server may name."
     )
     projected_tokens: ProjectedTokens = Field(
         ProjectedTokens.FORBIDDEN,
-        description="Whether volumes of Jobs may hold tokens of their ServiceAccount.",
+        description="Whether volumes of Jobs and servers may hold tokens of their ServiceAccount.",
     )
     image_prefixes: Annotated[tuple[ImagePrefix, ...], Unique()] = Field(
         (),
         max_length=64,
-        description="What the image of a Job's template must begin with. Else, if no policy says so, any image.",
+        description="What the image of a Job's or a server's template must begin with. Else, if no policy says so, any image.",
     )
     max_jobs: int | None = Field(
         None,
@@ -72,6 +72,13 @@ class FeatureStorePolicySpec(Model):
         le=100_000,
         description="How many Jobs a namespace may have at once; of several policies, the greatest number counts. "
         "Else as the operator is told (--max-jobs-per-namespace).",
+    )
+    max_replicas: int | None = Field(
+        None,
+        ge=0,
+        le=1000,
+        description="How many replicas the feature server of a namespace may ask for; of several policies, the greatest "
+        "number counts. Else, if no policy says so, any number.",
     )
     description: Description = Field("", description="What it is for.")
 

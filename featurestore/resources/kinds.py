@@ -151,6 +151,12 @@ KINDS: dict[str, ResourceKind] = {
                 PrinterColumn("Offline", "string", ".spec.offline.uri", "Where all data lives."),
                 PrinterColumn("Pipelines", "integer", ".status.pipelines", "Number of its DataPipelines."),
                 PrinterColumn("Views", "integer", ".status.views", "Number of its FeatureViews."),
+                PrinterColumn(
+                    "Servers", "integer", ".status.serving.readyReplicas", "Feature servers that are ready."
+                ),
+            ),
+            wide=(
+                PrinterColumn("URL", "string", ".status.serving.url", "Where its feature servers answer."),
             ),
             only_one=True,
             written_by="admin",

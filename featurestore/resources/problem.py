@@ -15,9 +15,9 @@ from featurestore.errors import SpecError, did_you_mean
 from featurestore.resources.annotation import plain
 from featurestore.resources.environment import VARIABLE_PATTERN
 from featurestore.resources.feature_store import REDIS_PATTERN
-from featurestore.resources.job_template import IMAGE_PATTERN, LABEL_VALUE_PATTERN
 from featurestore.resources.metadata import NAME_PATTERN, OBJECT_NAME_PATTERN, resource_name
 from featurestore.resources.node import Path
+from featurestore.resources.pod_template import IMAGE_PATTERN, LABEL_VALUE_PATTERN
 from featurestore.resources.text_format import MARK_PATTERN
 from featurestore.resources.transform import CALLABLE_PATTERN
 from featurestore.resources.value import COLUMN_PATTERN, FEATURE_PATTERN

@@ -96,9 +96,19 @@ class ViewRebuildStatus(Model):
     rows: Count | None = Field(None, description="Feature rows that this build holds.")
 
 
+class ServingStatus(Model):
+    """The feature server that is kept beside a store."""
+
+    ready_replicas: Count = Field(description="How many servers are ready to answer.")
+    url: Annotated[str, StringConstraints(max_length=512)] = Field(
+        description="Where they answer, in the cluster."
+    )
+
+
 class FeatureStoreStatus(KindStatus):
     pipelines: Count | None = Field(None, description="Number of its DataPipelines.")
     views: Count | None = Field(None, description="Number of its FeatureViews.")
+    serving: ServingStatus | None = Field(None, description="Its feature server. Null if none is asked for.")
     next_attempt_time: Time | None = Field(
         None, description="When what failed is retried. Null if nothing fails."
     )

@@ -11,7 +11,7 @@ from cluster.control_plane import ControlPlane
 from eventually import eventually
 
 from featurestore.online.redis import server
-from featurestore.resources.job_template import JobTemplate
+from featurestore.resources.pod_template import PodTemplate
 from featurestore.storage import credentials
 from featurestore_operator.controllers.deletion import ABANDON
 from featurestore_operator.jobs.job_manifest import QUEUE
@@ -19,7 +19,7 @@ from featurestore_operator.jobs.memory import SLACK
 from featurestore_operator.kube.api_resources import PIPELINE_LABEL
 
 PAGE = (Path(__file__).parents[2] / "docs" / "install.md").read_text()
-TEMPLATE = {str(field.alias) for field in JobTemplate.model_fields.values()}
+TEMPLATE = {str(field.alias) for field in PodTemplate.model_fields.values()}
 
 
 def section(title: str) -> str:

@@ -103,6 +103,11 @@ def test_the_pod_cannot_write_to_its_image_and_has_probes(installed: ControlPlan
         (f"update leases.coordination.k8s.io/another --namespace={NAMESPACE}", False),
         ("patch validatingwebhookconfigurations/another", False),
         ("create clusterroles", False),
+        ("delete deployments.apps/default-server --namespace=default", True),
+        ("patch clusterrolebindings/featurestore-server", True),
+        ("bind clusterroles.rbac.authorization.k8s.io/featurestore-server", True),
+        ("patch clusterrolebindings/cluster-admin", False),
+        ("bind clusterroles.rbac.authorization.k8s.io/cluster-admin", False),
     ],
 )
 def test_the_operator_may_do_its_work_and_no_more(

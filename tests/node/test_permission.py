@@ -53,13 +53,18 @@ def test_nothing_that_the_operator_asked_for_was_refused(of_all: Installed) -> N
     assert missing(cells(of_all), own) == []
 
 
-def test_no_job_and_no_model_asked_the_api_server_for_anything(of_all: Installed) -> None:
+def test_no_job_and_no_model_asked_the_api_server_for_anything_and_servers_for_reviews_alone(
+    of_all: Installed,
+) -> None:
     requests = list(of_all.node.audit.requests())
     ours = {it.namespace for it in requests if it.user == OPERATOR and it.verb == "create"} - {NAMESPACE}
     assert ours, "the operator made Jobs"
     accounts = tuple(f"system:serviceaccount:{namespace}:" for namespace in ours if namespace)
-    users = {it.user for it in requests if it.user.startswith(accounts)}
-    assert users == set()
+    asked = {
+        (it.user.rpartition(":")[2], it.verb, it.resource) for it in requests if it.user.startswith(accounts)
+    }
+    reviews = ("tokenreviews.authentication.k8s.io", "subjectaccessreviews.authorization.k8s.io")
+    assert asked == {("default-server", "create", resource) for resource in reviews}
 
 
 def test_the_operator_met_no_defect_of_its_own(of_all: Installed) -> None:

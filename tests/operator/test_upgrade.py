@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 NEW_FIELDS = {
     "datapipelines": ("job", "deletionPolicy", "resources.memoryLimit", "source.secretRef"),
     "featureviews": ("deletionPolicy", "owner", "tags"),
-    "featurestores": ("online.redis.managed", "owner", "tags"),
+    "featurestores": ("online.redis.managed", "serving", "owner", "tags"),
     "featureservices": ("owner", "tags"),
 }
 ROWS = {"k": ["a", "b"], "ts": ["2024-01-01T00:00:00", "2024-01-01T01:00:00"], "v": [1, 2]}

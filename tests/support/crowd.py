@@ -19,13 +19,22 @@ LOOK_US = 10_000_000
 
 
 class Crowd:
-    """``most``: Jobs at once. ``woken``: keys since it was emptied. ``now_us``: what the controller takes for the time."""
+    """``most``: Jobs at once. ``namespaces``: those that are served; () is all. ``woken``: keys since it was emptied.
 
-    def __init__(self, api: Api, folder: Path, most: int = 20) -> None:
+    ``now_us``: what the controller takes for the time.
+    """
+
+    def __init__(self, api: Api, folder: Path, most: int = 20, namespaces: tuple[str, ...] = ()) -> None:
         self.api, self.folder, self.now_us = api, folder, 1_700_000_000_000_000
         self.woken: list[Key] = []
         self.cache = Cache(lambda key, after_s: self.woken.append(key))
-        settings = Settings(identity="it", trust_namespaces=True, max_jobs=most, max_jobs_per_namespace=most)
+        settings = Settings(
+            identity="it",
+            namespaces=namespaces,
+            trust_namespaces=True,
+            max_jobs=most,
+            max_jobs_per_namespace=most,
+        )
         self.controller = Controller(self.cache, api, settings, Metrics(), clock=lambda: self.now_us)
         (folder / "raw").mkdir()
         (folder / "raw" / "a.parquet").write_bytes(b"")

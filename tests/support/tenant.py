@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kubernetes.client import ApiClient
 
 OURS = "apis/featurestore.dev/v1alpha1"
-APIS = {"pod": "api/v1", "job": "apis/batch/v1"}
+APIS = {"pod": "api/v1", "service": "api/v1", "job": "apis/batch/v1", "deployment": "apis/apps/v1"}
 
 
 @dataclass(frozen=True)

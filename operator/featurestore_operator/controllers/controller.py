@@ -22,6 +22,7 @@ from featurestore.timestamps import SECOND_US
 from featurestore_operator.controllers.deletion import Deletion, hindered
 from featurestore_operator.controllers.lists import look_at_list
 from featurestore_operator.controllers.pipelines import Pipelines, ReconcileResult, columns
+from featurestore_operator.controllers.servers import Servers
 from featurestore_operator.controllers.status_writer import StatusWriter
 from featurestore_operator.controllers.stores import StoreController
 from featurestore_operator.controllers.views import Views
@@ -62,7 +63,14 @@ class Controller:
         views = Views(self._pipelines, launcher, clock)
         self._looks: dict[str, Look] = {"DataPipeline": self._pipelines.look, "FeatureView": views.look}
         self._store_controller = StoreController(
-            cache, api, self._stores, settings, self._status_writer, clock, views.ask_online_again
+            cache,
+            api,
+            self._stores,
+            settings,
+            self._status_writer,
+            clock,
+            views.ask_online_again,
+            Servers(cache, api, policies, everywhere=not settings.namespaces),
         )
         self._deletion = Deletion(api, self._status_writer)
         self._failed_looks: dict[Key, FailureStreak] = {}

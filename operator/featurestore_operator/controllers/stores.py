@@ -1,7 +1,7 @@
 """One FeatureStore in a cluster: what is kept beside it, and whether its storage and its online store answer.
 
-Beside it stand a ConfigMap, by which pods find the store with no access to the API server, and a managed Redis if one
-is asked for.
+Beside it stand a ConfigMap, by which pods find the store with no access to the API server, and a managed Redis and a
+feature server if they are asked for.
 """
 
 from __future__ import annotations
@@ -11,46 +11,31 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from featurestore.digest import digest
-from featurestore.errors import NotFound, SpecError, StorageError
+from featurestore.errors import SpecError, StorageError
 from featurestore.failure import as_failure
 from featurestore.humanize import sentence
 from featurestore.reconcile.conditions import Condition, false, true
 from featurestore.reconcile.reasons import Reason
 from featurestore.resources import FeatureStore
-from featurestore.resources.kinds import API_VERSION, KINDS
-from featurestore.resources.quantity import parse_bytes
+from featurestore.resources.kinds import KINDS
 from featurestore.timestamps import SECOND_US
+from featurestore_operator.controllers.servers import Servers
 from featurestore_operator.controllers.status_writer import StatusWriter
 from featurestore_operator.informer.cache import Cache
 from featurestore_operator.kube.access import own_namespace
 from featurestore_operator.kube.api import Api, Exists
-from featurestore_operator.kube.api_resources import (
-    CONFIG_MAP,
-    MANAGED,
-    NETWORK_POLICY,
-    POD_DISRUPTION_BUDGET,
-    SECRET,
-    SERVICE,
-    STATEFUL_SET,
-    ApiResource,
-)
+from featurestore_operator.kube.api_resources import MANAGED, SECRET
 from featurestore_operator.kube.object_key import Key
 from featurestore_operator.kube.parse import parse
+from featurestore_operator.namespaces.kept_objects import KeptObjects, owner
 from featurestore_operator.namespaces.managed_redis import objects, secret
 from featurestore_operator.namespaces.open_store import SECRET_US, OpenStore, Stores
 from featurestore_operator.settings import Settings
 
 _LOOK_US = 30 * SECOND_US
 """How often an online store is asked whether it is there, and the same as before."""
-_UNREACHABLE_US = 5 * SECOND_US
-"""How often an unreachable one is asked: a managed one has just been started."""
-APPLIED = "featurestore.dev/applied"
-"""Annotation: digest of the manifest that was applied. The object also has the server's defaults in it."""
-_BESIDE = {
-    resource_kind.kind: resource_kind
-    for resource_kind in (SERVICE, STATEFUL_SET, POD_DISRUPTION_BUDGET, NETWORK_POLICY, CONFIG_MAP)
-}
+_UNSETTLED_US = 5 * SECOND_US
+"""How often an unreachable one is asked, and servers that start: a managed one has just been started."""
 
 
 class StoreController:
@@ -65,7 +50,9 @@ class StoreController:
         status_writer: StatusWriter,
         clock: Callable[[], int],
         answers_again: Callable[[str], None],
+        feature_servers: Servers,
     ) -> None:
+        self._feature_servers, self._kept = feature_servers, KeptObjects(api)
         self._answers_again = answers_again
         self._away: set[Key] = set()
         self._cache, self._api, self._stores = cache, api, stores
@@ -81,6 +68,7 @@ class StoreController:
         """
         if obj is None:
             self._stores.forget(key.namespace)
+            self._feature_servers.forget(key)
             return None
         chosen = self._stores.find(key.namespace)
         if isinstance(chosen, Condition):
@@ -97,19 +85,25 @@ class StoreController:
             return self._clock() + SECRET_US
         # First: readers and Jobs go by it, and need nothing that stands beside it.
         store.registry.accept(store.resource)
-        self._keep(obj, store)
+        self._kept.keep(beside(obj, store, self._settings))
+        serving, server = self._feature_servers.look(key, obj, store)
         self._wake_removed(key.namespace, store)
         online = self._online(key, store)
         answers = true("OfflineReachable", Reason.ANSWERS, f"{store.storage.root} answers.")
         ready = online.model_copy(update={"type": "Ready"})
         if online.status == "True":
             ready = true("Ready", Reason.ANSWERS, "Storage and online store answer.")
+            if serving is not None and serving.status == "False":
+                ready = serving.model_copy(update={"type": "Ready"})
         facts = {
             "pipelines": len(self._cache.names("DataPipeline", key.namespace)),
             "views": len(self._cache.names("FeatureView", key.namespace)),
+            "serving": server,
         }
-        self._status_writer.write(obj, (ready, answers, online), facts)
-        return self._clock() + (_LOOK_US if online.status == "True" else _UNREACHABLE_US)
+        stated = (ready, answers, online, serving) if serving is not None else (ready, answers, online)
+        self._status_writer.write(obj, stated, facts)
+        settled = all(it.reason == Reason.ANSWERS for it in stated)
+        return self._clock() + (_LOOK_US if settled else _UNSETTLED_US)
 
     def record(self, store: OpenStore) -> None:
         """Have the store in its registry, where Jobs look for it, whatever becomes of the look at its own object.
@@ -132,26 +126,9 @@ class StoreController:
             return
         password = secret(key.name, key.namespace, owner(obj), secrets.token_urlsafe(32))
         # Made once, and never changed: clients know it.
-        if self._there(SECRET, password) is None:
+        if self._kept.find(SECRET, password) is None:
             with suppress(Exists):
                 self._api.create(SECRET, password)
-
-    def _keep(self, obj: dict[str, Any], store: OpenStore) -> None:
-        """Apply the objects beside the store that are missing or differ, whoever removed or changed them."""
-        for manifest in beside(obj, store, self._settings):
-            resource = _BESIDE[manifest["kind"]]
-            existing = self._there(resource, manifest)
-            applied = digest(manifest)
-            if existing is None or _applied(existing) != applied or not holds(existing, manifest):
-                metadata = {**manifest["metadata"], "annotations": {APPLIED: applied}}
-                self._api.apply(resource, {**manifest, "metadata": metadata})
-
-    def _there(self, resource: ApiResource, manifest: dict[str, Any]) -> dict[str, Any] | None:
-        metadata = manifest["metadata"]
-        try:
-            return self._api.get(resource, metadata["namespace"], metadata["name"])
-        except NotFound:
-            return None
 
     def _online(self, key: Key, store: OpenStore) -> Condition:
         """Whether the online store answers. If it was away, or is not the same as before, all views are looked at again."""
@@ -178,42 +155,6 @@ class StoreController:
                 existing = self._cache.names(kind.name, namespace)
                 for name in sorted(set(store.storage.names(f"registry/{kind.folder}")) - {*existing}):
                     self._cache.wake(Key(kind.name, namespace, name))
-
-
-def holds(existing: Any, wanted: Any) -> bool:
-    """Whether an object has all that is wanted of it, besides what the server or others add.
-
-    >>> holds({"a": {"b": "2Ki", "c": 1}, "d": [2]}, {"a": {"b": "2048"}}), holds({"a": [1, 2]}, {"a": [1]})
-    (True, False)
-    """
-    if isinstance(wanted, dict):
-        return isinstance(existing, dict) and all(
-            holds(existing.get(name), value) for name, value in wanted.items() if value not in ({}, [], None)
-        )
-    if isinstance(wanted, list):
-        return (
-            isinstance(existing, list) and len(existing) == len(wanted) and all(map(holds, existing, wanted))
-        )
-    return bool(existing == wanted) or _quantity(existing) == _quantity(wanted) is not None
-
-
-def _quantity(value: Any) -> int | None:
-    """The number that a quantity stands for, which the server may write in another way."""
-    with suppress(ValueError):
-        return parse_bytes(value)
-    return None
-
-
-def owner(obj: dict[str, Any]) -> dict[str, Any]:
-    """The owner reference by which the objects beside a store are removed with it."""
-    metadata = obj["metadata"]
-    return {
-        "apiVersion": API_VERSION,
-        "kind": "FeatureStore",
-        "name": metadata["name"],
-        "uid": metadata["uid"],
-        "controller": True,
-    }
 
 
 def beside(obj: dict[str, Any], store: OpenStore, settings: Settings) -> list[dict[str, Any]]:
@@ -244,10 +185,6 @@ def beside(obj: dict[str, Any], store: OpenStore, settings: Settings) -> list[di
             settings.lease_namespace or own_namespace(default="default"),
         ),
     ]
-
-
-def _applied(existing: dict[str, Any]) -> str | None:
-    return (existing["metadata"].get("annotations") or {}).get(APPLIED)
 
 
 def _managed(obj: dict[str, Any]) -> Any:

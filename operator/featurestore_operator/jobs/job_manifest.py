@@ -17,7 +17,9 @@ from featurestore.reconcile.steps import EngineStep, PromoteRebuild, RunBatch, R
 from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline
 from featurestore.resources.kinds import KINDS
+from featurestore.resources.pod_template import PodTemplate
 from featurestore_operator.jobs.memory import MemoryRequest
+from featurestore_operator.jobs.restricted_pod import pod_and_container, secrets_of
 from featurestore_operator.kube.api_resources import MANAGED, PIPELINE_LABEL
 
 BATCH = "featurestore.dev/batch"
@@ -35,8 +37,6 @@ QUEUE = "kueue.x-k8s.io/queue-name"
 PERMANENT = (2, 3, 5)
 """Exit codes after which the same attempt cannot help; see ``featurestore.errors``."""
 CONTAINER = "job"
-CPU = "500m"
-"""What a Job requests whose template says nothing: a small batch keeps one processor busy, and fits on a small node."""
 START_S = 60
 """How long a pod may take to find its node and its image, on top of the time for its work."""
 
@@ -190,53 +190,20 @@ def _request(work: EngineStep, pipeline: Accepted[DataPipeline], place: JobConte
 
 
 def _pod(
-    request: str, source_secret: Any, template: Any, attempt: Attempt, place: JobContext
+    request: str, source_secret: Any, template: PodTemplate, attempt: Attempt, place: JobContext
 ) -> dict[str, Any]:
-    """The pod, by the restricted Pod Security Standard."""
-    extras = template.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
-    sources: list[dict[str, Any]] = [
-        {"secretRef": {"name": name}} for name in (place.secret, place.online_secret) if name
-    ]
+    pod, container = pod_and_container(template, CONTAINER, place.image, place.service_account)
+    sources = secrets_of(place.secret, place.online_secret)
     if source_secret is not None:
         sources.append({"prefix": "FEATURESTORE_SOURCE_", "secretRef": {"name": source_secret.name}})
-    passed = ("nodeSelector", "tolerations", "affinity", "priorityClassName", "imagePullSecrets")
-    return {
-        "restartPolicy": "Never",
-        "serviceAccountName": template.service_account_name or place.service_account,
-        "automountServiceAccountToken": False,
-        # Services of the namespace are no variables of ours.
-        "enableServiceLinks": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        **{name: extras[name] for name in passed if name in extras},
-        "volumes": [{"name": "scratch", "emptyDir": {}}, *extras.get("volumes", [])],
-        "containers": [
-            {
-                "name": CONTAINER,
-                "image": template.image or place.image,
-                **({"imagePullPolicy": extras["imagePullPolicy"]} if "imagePullPolicy" in extras else {}),
-                "args": ["--job", request],
-                "env": [{"name": "TMPDIR", "value": "/scratch"}, *extras.get("env", [])],
-                "envFrom": [*sources, *extras.get("envFrom", [])],
-                "resources": {
-                    "requests": {
-                        "memory": str(attempt.memory.request_bytes),
-                        "cpu": extras.get("cpu", CPU),
-                    },
-                    "limits": {"memory": str(attempt.memory.limit_bytes)},
-                },
-                "securityContext": {
-                    "allowPrivilegeEscalation": False,
-                    "capabilities": {"drop": ["ALL"]},
-                    "readOnlyRootFilesystem": True,
-                },
-                "terminationMessagePolicy": "FallbackToLogsOnError",
-                "volumeMounts": [
-                    {"name": "scratch", "mountPath": "/scratch"},
-                    *extras.get("volumeMounts", []),
-                ],
-            }
-        ],
+    memory = attempt.memory
+    resources = {
+        "requests": {"memory": str(memory.request_bytes), **container["resources"]["requests"]},
+        "limits": {"memory": str(memory.limit_bytes)},
     }
+    own = {
+        "args": ["--job", request],
+        "envFrom": [*sources, *container["envFrom"]],
+        "resources": resources,
+    }
+    return {"restartPolicy": "Never", **pod, "containers": [{**container, **own}]}

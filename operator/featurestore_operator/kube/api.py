@@ -29,6 +29,8 @@ Object = dict[str, Any]
 _APPLY, _MERGE, _JSON = "application/apply-patch+yaml", "application/merge-patch+json", "application/json"
 _CHUNK = 1 << 16
 _TERMINATING = "NamespaceTerminating"
+_UNTYPED = "failed to create typed patch object"
+"""What server-side apply says, with the code 500, of a field that is not in the schema, or is there twice."""
 _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
@@ -321,7 +323,7 @@ def _raise(
         # A quota that is written to at the same time refuses a new object with the same code: that one is not there.
         conflict = Exists if _reason(refusal) == "AlreadyExists" else Conflict
         error = conflict("another writer was first", where=at, got=message)
-    elif code in (400, 405, 413, 415, 422):
+    elif code in (400, 405, 413, 415, 422) or _UNTYPED in message:
         error = SpecError("the API server refuses the object", where=at, got=message)
     elif code == 429:
         wait = refusal.headers.get("Retry-After") if refusal.headers else None

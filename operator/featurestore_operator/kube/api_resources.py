@@ -39,7 +39,12 @@ POD = ApiResource("v1", "Pod", "pods")
 SECRET = ApiResource("v1", "Secret", "secrets")
 CONFIG_MAP = ApiResource("v1", "ConfigMap", "configmaps")
 SERVICE = ApiResource("v1", "Service", "services")
+SERVICE_ACCOUNT = ApiResource("v1", "ServiceAccount", "serviceaccounts")
 STATEFUL_SET = ApiResource("apps/v1", "StatefulSet", "statefulsets")
+DEPLOYMENT = ApiResource("apps/v1", "Deployment", "deployments")
+HORIZONTAL_POD_AUTOSCALER = ApiResource(
+    "autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"
+)
 POD_DISRUPTION_BUDGET = ApiResource("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
 LEASE = ApiResource("coordination.k8s.io/v1", "Lease", "leases")
 EVENT = ApiResource("events.k8s.io/v1", "Event", "events")
@@ -50,7 +55,10 @@ NAMESPACE = ApiResource("v1", "Namespace", "namespaces")
 FEATURE_STORE_POLICY = ApiResource(API_VERSION, POLICY.name, POLICY.plural)
 TOKEN_REVIEW = ApiResource("authentication.k8s.io/v1", "TokenReview", "tokenreviews")
 SUBJECT_ACCESS_REVIEW = ApiResource("authorization.k8s.io/v1", "SubjectAccessReview", "subjectaccessreviews")
-"""These five kinds are in no namespace."""
+CLUSTER_ROLE_BINDING = ApiResource(
+    "rbac.authorization.k8s.io/v1", "ClusterRoleBinding", "clusterrolebindings"
+)
+"""These six kinds are in no namespace."""
 NETWORK_POLICY = ApiResource("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies")
 
 MANAGED = {"app.kubernetes.io/managed-by": "featurestore"}

@@ -19,7 +19,7 @@ from featurestore.resources.feature_store_policy import (
     FeatureStorePolicySpec,
     ProjectedTokens,
 )
-from featurestore.resources.job_template import JobTemplate
+from featurestore.resources.pod_template import PodTemplate
 from featurestore.storage.credentials import is_s3
 from featurestore.timestamps import SECOND_US
 from featurestore_operator.kube.api import Api
@@ -81,7 +81,23 @@ class Permissions:
             hint=_HINT.format("uriPrefixes"),
         )
 
-    def check_template(self, template: JobTemplate, where: str) -> None:
+    def check_replicas(self, asked: int, where: str) -> None:
+        """Refuse more replicas of a feature server than a policy allows.
+
+        Raises:
+            NotAllowed: with what would allow it.
+        """
+        most = max((one.max_replicas for one in self.policies if one.max_replicas is not None), default=None)
+        if most is not None and asked > most and not self.trusted:
+            raise NotAllowed(
+                f"a feature server of namespace {self.namespace!r} may not have so many replicas",
+                where=where,
+                wanted=f"at most {most}",
+                got=str(asked),
+                hint=_HINT.format("maxReplicas"),
+            )
+
+    def check_template(self, template: PodTemplate, where: str) -> None:
         """Refuse a template whose pods would be, or run, what is not allowed.
 
         Raises:
@@ -93,7 +109,7 @@ class Permissions:
         account = template.service_account_name
         if account is not None and account not in accounts:
             raise NotAllowed(
-                f"a Job of namespace {self.namespace!r} may not run as this ServiceAccount",
+                f"a pod of namespace {self.namespace!r} may not run as this ServiceAccount",
                 where=f"{where}.serviceAccountName",
                 wanted=f"one of {', '.join(sorted(accounts))}" if accounts else "none: the operator's choice",
                 got=repr(account),
@@ -103,7 +119,7 @@ class Permissions:
         for n, volume in enumerate(template.volumes):
             if not tokens and _holds_token(volume.model_dump(mode="json", by_alias=True)):
                 raise NotAllowed(
-                    f"a Job of namespace {self.namespace!r} may not hold a token of its ServiceAccount",
+                    f"a pod of namespace {self.namespace!r} may not hold a token of its ServiceAccount",
                     where=f"{where}.volumes[{n}].projected",
                     wanted="sources other than serviceAccountToken and clusterTrustBundle",
                     got="a token",
@@ -112,7 +128,7 @@ class Permissions:
         images = {it for one in self.policies for it in one.image_prefixes}
         if template.image is not None and images and not any(map(template.image.startswith, images)):
             raise NotAllowed(
-                f"a Job of namespace {self.namespace!r} may not run this image",
+                f"a pod of namespace {self.namespace!r} may not run this image",
                 where=f"{where}.image",
                 wanted=f"an image that begins with {' or '.join(sorted(images))}",
                 got=repr(template.image),

@@ -1,11 +1,10 @@
-"""What a pipeline's Jobs are like in a cluster: a checked part of Kubernetes' PodSpec. Without effect on a laptop.
+"""What pods of Jobs and servers are like in a cluster: a checked part of Kubernetes' PodSpec. Without effect on a laptop.
 
 Containers, commands, users, host namespaces and privileges are not in it: those are the operator's.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated
 
@@ -15,7 +14,7 @@ from featurestore.resources.environment import EnvFrom, EnvVar
 from featurestore.resources.freeform import Freeform
 from featurestore.resources.metadata import LabelName, ObjectName
 from featurestore.resources.model import Model
-from featurestore.resources.quantity import Cpu, PositiveDuration
+from featurestore.resources.quantity import Cpu
 from featurestore.resources.rule import SpecRule, Unique
 from featurestore.resources.volume import Volume, VolumeMount
 
@@ -63,24 +62,25 @@ def _ours(label: str) -> bool:
     return label.startswith("featurestore.dev/") or label in OPERATORS_LABELS
 
 
-def _dangling(template: JobTemplate) -> bool:
+def _dangling(template: PodTemplate) -> bool:
     return bool({mount.name for mount in template.volume_mounts} - {it.name for it in template.volumes})
 
 
-class JobTemplate(Model):
+class PodTemplate(Model):
     labels: Annotated[dict[LabelName, LabelValue], Field(max_length=64)] = Field(
-        {}, description="Labels of Job and pod. kueue.x-k8s.io/queue-name lets Kueue start it."
+        {},
+        description="Labels of the pod, and of what makes it. kueue.x-k8s.io/queue-name lets Kueue start it.",
     )
     annotations: Annotated[
         dict[LabelName, Annotated[str, StringConstraints(max_length=4096)]], Field(max_length=64)
-    ] = Field({}, description="Annotations of Job and pod.")
+    ] = Field({}, description="Annotations of the pod.")
     image: Image | None = Field(None, description="Image with your own code. Else the operator's choice.")
     image_pull_policy: ImagePullPolicy | None = Field(None, description="When the image is pulled.")
     image_pull_secrets: Annotated[tuple[PullSecret, ...], Unique("name")] = Field(
         (), max_length=16, description="Secrets for the image's registry."
     )
     service_account_name: ObjectName | None = Field(
-        None, description="Account of the pod. Its token is not mounted."
+        None, description="Account of the pod. A Job has no token of it."
     )
     node_selector: Annotated[dict[LabelName, LabelValue], Field(max_length=32)] = Field(
         {}, description="Labels of the nodes that it may run on."
@@ -119,11 +119,4 @@ class JobTemplate(Model):
             "has(self.volumes) && self.volumes.exists(v, v.name == m.name))",
             field="volumeMounts",
         ),
-    )
-
-
-class Job(Model):
-    template: JobTemplate = Field(JobTemplate(), description="What its pods are like.")
-    active_deadline: PositiveDuration = Field(
-        timedelta(hours=1), description="A Job that runs longer is ended and retried."
     )

@@ -1,0 +1,119 @@
+"""The feature server of a FeatureStore, which the operator keeps in a cluster. Without effect on a laptop."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from featurestore.resources.metadata import SecretRef
+from featurestore.resources.model import Model
+from featurestore.resources.pod_template import PodTemplate
+from featurestore.resources.quantity import Bytes
+from featurestore.resources.rule import SpecRule, Unique
+
+EVERYWHERE = "*"
+"""Stands for all namespaces, and for what is outside of the cluster."""
+NamespaceOrAll = Annotated[
+    str,
+    StringConstraints(pattern=r"^(\*|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$", min_length=1, max_length=63),
+]
+# What a text may be that becomes an argument: never another option.
+Argument = Annotated[str, StringConstraints(pattern=r"^[^-\s][^\s]*$", min_length=1, max_length=1024)]
+
+
+class ServingAuth(StrEnum):
+    """How callers say who they are. There is no reading without one unless ``None`` is asked for."""
+
+    KUBERNETES = "Kubernetes"
+    TOKEN = "Token"
+    OIDC = "OIDC"
+    NONE = "None"
+
+
+class AuditLog(StrEnum):
+    """Where it is written who read what."""
+
+    STDOUT = "Stdout"
+    DISABLED = "Disabled"
+
+
+class Replicas(Model):
+    """How many servers there are: as many as the load takes, between two bounds."""
+
+    min: int = Field(2, ge=1, le=1000, description="How many there are at least, also when nobody asks.")
+    max: int = Field(10, ge=1, le=1000, description="How many there are at most.")
+    requests_per_second: int | None = Field(
+        None,
+        ge=1,
+        le=1_000_000,
+        description="How many requests a second one server is to answer, besides 70 % of its CPU: by the metric "
+        "feature_requests_per_second of its pods, which somebody must provide (see docs/serving.md).",
+    )
+    rules = (
+        SpecRule(
+            message="max must not be less than min",
+            holds=lambda replicas: replicas.min <= replicas.max,
+            cel="!has(self.min) || !has(self.max) || self.min <= self.max",
+            field="max",
+        ),
+    )
+
+
+class OpenIdConnect(Model):
+    """Whose tokens count."""
+
+    issuer: Annotated[
+        str, StringConstraints(pattern=r"^https://[^\s?#]+$", min_length=1, max_length=1024)
+    ] = Field(description="URL of the issuer, as its tokens name it.")
+    audience: Argument = Field(description="The audience that tokens must be for.")
+    groups: Annotated[tuple[Argument, ...], Unique()] = Field(
+        (), max_length=64, description="Groups that may read. Else all whom the issuer knows."
+    )
+    groups_claim: Argument = Field("groups", description="The claim that has the groups of a caller.")
+
+
+class Serving(Model):
+    replicas: Replicas = Field(Replicas(), description="How many servers there are.")
+    auth: ServingAuth = Field(
+        ServingAuth.KUBERNETES,
+        description="How callers say who they are. Kubernetes: by tokens of the cluster, and they read the FeatureViews "
+        "that RBAC lets them get. None: whoever reaches it reads everything.",
+    )
+    token_secret_ref: SecretRef | None = Field(
+        None, description="With auth Token: Secret whose key `tokens` has NAME TOKEN in each line."
+    )
+    oidc: OpenIdConnect | None = Field(None, description="With auth OIDC: whose tokens count.")
+    tls_secret_ref: SecretRef | None = Field(
+        None,
+        description="Secret with tls.crt and tls.key, as cert-manager makes it. Renewed ones are used at once. "
+        "Else it speaks plain HTTP.",
+    )
+    client_namespaces: Annotated[tuple[NamespaceOrAll, ...], Unique()] = Field(
+        (),
+        max_length=64,
+        description="Namespaces whose pods may connect, besides its own, such as those of models, an ingress or "
+        "Prometheus; `*` for all, and for what is outside of the cluster.",
+    )
+    audit_log: AuditLog = Field(
+        AuditLog.STDOUT, description="Where there is a line of JSON about each read: who read what."
+    )
+    memory: Bytes = Field(
+        512 * 1024**2, description="Memory of each server, which it asks for and gets no more of."
+    )
+    template: PodTemplate = Field(PodTemplate(), description="What its pods are like.")
+    rules = (
+        SpecRule(
+            message="auth Token takes a tokenSecretRef, and nothing else does",
+            holds=lambda it: (it.auth is ServingAuth.TOKEN) == (it.token_secret_ref is not None),
+            cel="(self.auth == 'Token') == has(self.tokenSecretRef)",
+            field="tokenSecretRef",
+        ),
+        SpecRule(
+            message="auth OIDC takes oidc, and nothing else does",
+            holds=lambda it: (it.auth is ServingAuth.OIDC) == (it.oidc is not None),
+            cel="(self.auth == 'OIDC') == has(self.oidc)",
+            field="oidc",
+        ),
+    )

@@ -1,0 +1,57 @@
+"""What the pods of Jobs and of servers have in common: the restricted Pod Security Standard, and what a template says.
+
+https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from featurestore.resources.pod_template import PodTemplate
+
+_PLACEMENT = ("nodeSelector", "tolerations", "affinity", "priorityClassName", "imagePullSecrets")
+CPU = "500m"
+"""What a pod requests whose template says nothing: it keeps one processor half busy, and fits on a small node."""
+
+
+def pod_and_container(
+    template: PodTemplate, name: str, image: str, account: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Parts of a pod's spec, and of its only container, which has a folder for what it writes.
+
+    ``name``: of the container. ``image``, ``account``: where the template names none.
+    """
+    said = template.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+    pod = {
+        "serviceAccountName": template.service_account_name or account,
+        "automountServiceAccountToken": False,
+        # Services of the namespace are no variables of ours.
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        **{field: said[field] for field in _PLACEMENT if field in said},
+        "volumes": [{"name": "scratch", "emptyDir": {}}, *said.get("volumes", [])],
+    }
+    container = {
+        "name": name,
+        "image": template.image or image,
+        **({"imagePullPolicy": said["imagePullPolicy"]} if "imagePullPolicy" in said else {}),
+        "env": [{"name": "TMPDIR", "value": "/scratch"}, *said.get("env", [])],
+        "envFrom": said.get("envFrom", []),
+        "resources": {"requests": {"cpu": said.get("cpu", CPU)}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        },
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [{"name": "scratch", "mountPath": "/scratch"}, *said.get("volumeMounts", [])],
+    }
+    return pod, container
+
+
+def secrets_of(*names: str | None) -> list[dict[str, Any]]:
+    """Secrets that are variables as a whole; None is none."""
+    return [{"secretRef": {"name": name}} for name in names if name]
