@@ -80,6 +80,17 @@ def test_what_is_right_and_new_passes_in_silence() -> None:
         assert created(value) == Review(True)
 
 
+def test_who_would_serve_every_feature_to_everybody_is_warned_and_half_an_authentication_is_refused() -> None:
+    open_to_all = changed(STORE, serving={"auth": "None"})
+    for answer in (created(open_to_all), updated(open_to_all, STORE)):
+        assert answer.allowed
+        assert "spec.serving.auth is None" in answer.warnings[0]
+    assert created(changed(STORE, serving={})) == Review(True)
+    refused = updated(changed(STORE, serving={"auth": "Token"}), STORE)
+    assert not refused.allowed
+    assert "takes a tokenSecretRef" in refused.message
+
+
 def test_a_column_that_the_dataset_lacks_is_refused() -> None:
     wrong = changed(VIEW, features=[{"name": "delay", "type": "float64", "column": "dlay"}])
     answer = updated(wrong, VIEW)

@@ -15,10 +15,11 @@ from typing import Any
 from featurestore.errors import SpecError
 from featurestore.humanize import count
 from featurestore.registry.changeset import Before, ChangeAction, plan
-from featurestore.resources import Resource
+from featurestore.resources import FeatureStore, Resource
 from featurestore.resources.kinds import KINDS, kind_of
 from featurestore.resources.problem import all_of
 from featurestore.resources.reference import KnownResources, check_each, check_references
+from featurestore.resources.serving import ServingAuth
 from featurestore_operator.kube.parse import parse
 from featurestore_operator.namespaces.acceptance import Given
 
@@ -83,6 +84,9 @@ def _follows(resource: Resource, known: Before) -> Iterator[str]:
     name = f"{resource.kind} {resource.metadata.name!r}"
     for kind, other in known.missing(resource):
         yield f"{name} waits: there is no {kind} {other!r} yet"
+    serving = resource.spec.serving if isinstance(resource, FeatureStore) else None
+    if serving is not None and serving.auth is ServingAuth.NONE:
+        yield f"{name} serves whoever reaches it every feature: spec.serving.auth is None"
     (change,) = plan([resource], known).changes
     if change.action is not ChangeAction.UPDATE:
         return
