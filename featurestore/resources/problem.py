@@ -18,6 +18,7 @@ from featurestore.resources.feature_store import REDIS_PATTERN
 from featurestore.resources.metadata import NAME_PATTERN, OBJECT_NAME_PATTERN, resource_name
 from featurestore.resources.node import Path
 from featurestore.resources.pod_template import IMAGE_PATTERN, LABEL_VALUE_PATTERN
+from featurestore.resources.serving import ARGUMENT_PATTERN, CLIENT_PATTERN, ISSUER_PATTERN
 from featurestore.resources.text_format import MARK_PATTERN
 from featurestore.resources.transform import CALLABLE_PATTERN
 from featurestore.resources.value import COLUMN_PATTERN, FEATURE_PATTERN
@@ -37,6 +38,9 @@ _PATTERNS = {
     LABEL_VALUE_PATTERN: "letters, digits, '-', '_' and '.', with a letter or digit at both ends",
     IMAGE_PATTERN: "the name of an image, without spaces",
     MOUNT_PATTERN: "an absolute path without ':'",
+    ISSUER_PATTERN: "an https:// URL",
+    ARGUMENT_PATTERN: "a text without spaces that does not begin with '-'",
+    CLIENT_PATTERN: "the name of a namespace, or *",
 }
 _TYPES = {
     "string_type": "a string",

@@ -15,12 +15,11 @@ from featurestore.resources.rule import SpecRule, Unique
 
 EVERYWHERE = "*"
 """Stands for all namespaces, and for what is outside of the cluster."""
-NamespaceOrAll = Annotated[
-    str,
-    StringConstraints(pattern=r"^(\*|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$", min_length=1, max_length=63),
-]
-# What a text may be that becomes an argument: never another option.
-Argument = Annotated[str, StringConstraints(pattern=r"^[^-\s][^\s]*$", min_length=1, max_length=1024)]
+CLIENT_PATTERN = r"^(\*|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$"
+NamespaceOrAll = Annotated[str, StringConstraints(pattern=CLIENT_PATTERN, min_length=1, max_length=63)]
+ARGUMENT_PATTERN = r"^[^-\s][^\s]*$"
+Argument = Annotated[str, StringConstraints(pattern=ARGUMENT_PATTERN, min_length=1, max_length=1024)]
+ISSUER_PATTERN = r"^https://[^\s?#]+$"
 
 
 class ServingAuth(StrEnum):
@@ -32,7 +31,7 @@ class ServingAuth(StrEnum):
     NONE = "None"
 
 
-class AuditLog(StrEnum):
+class AuditOutput(StrEnum):
     """Where it is written who read what."""
 
     STDOUT = "Stdout"
@@ -61,12 +60,12 @@ class Replicas(Model):
     )
 
 
-class OpenIdConnect(Model):
+class OidcIssuer(Model):
     """Whose tokens count."""
 
-    issuer: Annotated[
-        str, StringConstraints(pattern=r"^https://[^\s?#]+$", min_length=1, max_length=1024)
-    ] = Field(description="URL of the issuer, as its tokens name it.")
+    issuer: Annotated[str, StringConstraints(pattern=ISSUER_PATTERN, min_length=1, max_length=1024)] = Field(
+        description="URL of the issuer, as its tokens name it."
+    )
     audience: Argument = Field(description="The audience that tokens must be for.")
     groups: Annotated[tuple[Argument, ...], Unique()] = Field(
         (), max_length=64, description="Groups that may read. Else all whom the issuer knows."
@@ -84,7 +83,7 @@ class Serving(Model):
     token_secret_ref: SecretRef | None = Field(
         None, description="With auth Token: Secret whose key `tokens` has NAME TOKEN in each line."
     )
-    oidc: OpenIdConnect | None = Field(None, description="With auth OIDC: whose tokens count.")
+    oidc: OidcIssuer | None = Field(None, description="With auth OIDC: whose tokens count.")
     tls_secret_ref: SecretRef | None = Field(
         None,
         description="Secret with tls.crt and tls.key, as cert-manager makes it. Renewed ones are used at once. "
@@ -96,8 +95,8 @@ class Serving(Model):
         description="Namespaces whose pods may connect, besides its own, such as those of models, an ingress or "
         "Prometheus; `*` for all, and for what is outside of the cluster.",
     )
-    audit_log: AuditLog = Field(
-        AuditLog.STDOUT, description="Where there is a line of JSON about each read: who read what."
+    audit_log: AuditOutput = Field(
+        AuditOutput.STDOUT, description="Where there is a line of JSON about each read: who read what."
     )
     memory: Bytes = Field(
         512 * 1024**2, description="Memory of each server, which it asks for and gets no more of."

@@ -10,7 +10,7 @@ from typing import Any
 
 from featurestore.digest import digest
 from featurestore.resources import FeatureStore
-from featurestore.resources.serving import EVERYWHERE, AuditLog, Serving, ServingAuth
+from featurestore.resources.serving import EVERYWHERE, AuditOutput, Serving, ServingAuth
 from featurestore_operator.jobs.job_manifest import JobContext
 from featurestore_operator.jobs.restricted_pod import pod_and_container, secrets_of
 from featurestore_operator.kube.api_resources import MANAGED
@@ -206,7 +206,7 @@ def _arguments(serving: Serving) -> list[str]:
         arguments.append(f"--oidc-groups-claim={serving.oidc.groups_claim}")
     if serving.tls_secret_ref is not None:
         arguments += [f"--tls-cert={_TLS}/tls.crt", f"--tls-key={_TLS}/tls.key"]
-    if serving.audit_log is AuditLog.STDOUT:
+    if serving.audit_log is AuditOutput.STDOUT:
         arguments.append("--audit-log=-")
     return arguments
 
