@@ -222,6 +222,21 @@ def test_without_serving_all_of_it_is_removed_and_what_belongs_to_others_stays(s
     }
 
 
+def test_what_others_have_of_the_same_name_is_not_taken_from_them_and_lends_no_rights(
+    served: Served,
+) -> None:
+    account = {"metadata": {"namespace": served.namespace, "name": NAME}}
+    served.crowd.api.create(SERVICE_ACCOUNT, account)
+    served.apply()
+    status, reason, message = served.condition()
+    assert (status, reason) == ("False", "SpecInvalid")
+    assert "belongs to somebody else" in message
+    assert "Deployment" not in served.there()
+    assert served.askers() == []
+    served.crowd.api.delete(SERVICE_ACCOUNT, served.namespace, NAME)
+    assert served.condition()[1] == "Starting"
+
+
 def test_an_operator_that_starts_anew_removes_what_is_not_asked_for_any_more(
     served: Served, tmp_path: Path
 ) -> None:
@@ -343,16 +358,20 @@ def test_a_policy_says_which_accounts_images_tokens_and_how_many_replicas_a_serv
             {"names": [namespace]},
             uriPrefixes=[f"{tmp_path}/"],
             imagePrefixes=["mirror/"],
+            serviceAccountNames=["loader"],
             maxReplicas=4,
         )
         token = {"name": "t", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}}
         refused: dict[str, dict[str, Any]] = {
             "serviceAccountName": {"template": {"serviceAccountName": "admin"}},
             "image": {"template": {"image": "elsewhere/it"}},
+            "template.serviceAccountName": {"template": {"serviceAccountName": "loader"}},
             "volumes[0].projected": {"template": {"volumes": [token]}},
             "replicas.max": {"replicas": {"max": 5}},
         }
-        allowed = {"replicas": {"max": 4}, "template": {"image": "mirror/it"}}
+        # It may do more than ask who reads: without a token of it, a server may be it as a Job may.
+        as_loader = {"image": "mirror/it", "serviceAccountName": "loader"}
+        allowed = {"replicas": {"max": 4}, "template": as_loader, "auth": "None"}
         for where, serving in (*refused.items(), ("", allowed)):
             store = manifest.store(namespace)
             store["spec"] = {"offline": {"uri": str(tmp_path / "root")}, "serving": serving}

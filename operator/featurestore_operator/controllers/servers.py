@@ -73,16 +73,16 @@ class Servers:
         self, key: Key, obj: dict[str, Any], store: OpenStore, serving: Serving, facts: dict[str, Any]
     ) -> Condition:
         permissions = self._policies.of(key.namespace)
-        permissions.check_template(serving.template, "spec.serving.template")
-        permissions.check_replicas(serving.replicas.max, "spec.serving.replicas.max")
         asks = serving.auth is ServingAuth.KUBERNETES
-        account = account_of(key.name, serving) if asks else None
-        bound = self._reviewers.set(key.namespace, account) or not asks
+        permissions.check_template(serving.template, "spec.serving.template", mounts_token=asks)
+        permissions.check_replicas(serving.replicas.max, "spec.serving.replicas.max")
         versions = [
             self._version(key.namespace, it) for it in (store.place.secret, store.place.online_secret)
         ]
         wanted = server_objects(store.resource, serving, owner(obj), store.place, versions)
-        found = {it["kind"]: it for it in self._kept.keep(wanted)}
+        found = {it["kind"]: it for it in self._kept.keep(wanted, only_own=True)}
+        account = account_of(key.name, serving) if asks else None
+        bound = self._reviewers.set(key.namespace, account) or not asks
         deployment = found["Deployment"]
         replicas = deployment["spec"].get("replicas", 1)
         if replicas < serving.replicas.min:
@@ -114,7 +114,7 @@ class Servers:
             answers += " Whoever reaches them reads every feature (auth: None)."
         if _rolls(deployment):
             new = deployment.get("status", {}).get("updatedReplicas", 0)
-            rolling = f"{answers} They are replaced by newer ones: {new} of {wanted} are there."
+            rolling = f"{answers} Of those that the spec asks for now, {new} of {wanted} are there."
             hindered = self._why(key, deployment)
             return true("Serving", Reason.ROLLING, f"{rolling} {hindered} {by_hand}".rstrip())
         return true("Serving", Reason.ANSWERS, f"{answers} {by_hand}".rstrip())

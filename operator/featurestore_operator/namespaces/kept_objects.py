@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from featurestore.digest import digest
-from featurestore.errors import NotFound
+from featurestore.errors import NotFound, SpecError
 from featurestore.resources.kinds import API_VERSION
 from featurestore.resources.quantity import parse_bytes, parse_cpu
 from featurestore_operator.kube.api import Api
@@ -40,13 +40,14 @@ class KeptObjects:
     def __init__(self, api: Api) -> None:
         self._api = api
 
-    def keep(self, manifests: Iterable[Object]) -> list[Object]:
+    def keep(self, manifests: Iterable[Object], *, only_own: bool = False) -> list[Object]:
         """The objects as they are once they have all that the manifests say.
 
         Raises:
+            SpecError: with ``only_own``, one of that name is there and belongs to somebody else.
             FeatureStoreError: the API server did not answer, or refused one.
         """
-        return [self._keep(it) for it in manifests]
+        return [self._keep(it, only_own) for it in manifests]
 
     def remove(self, manifests: Iterable[Object], owner_uid: str) -> None:
         """Delete the objects of these names that belong to this owner: those of others stay.
@@ -70,9 +71,18 @@ class KeptObjects:
         except NotFound:
             return None
 
-    def _keep(self, manifest: Object) -> Object:
+    def _keep(self, manifest: Object, only_own: bool) -> Object:
         resource, applied = _KEPT[manifest["kind"]], digest(manifest)
         existing = self.find(resource, manifest)
+        if existing is not None and only_own:
+            [mine] = manifest["metadata"]["ownerReferences"]
+            if not _owned(existing, mine["uid"]):
+                raise SpecError(
+                    f"there is a {resource.kind} of this name that belongs to somebody else, and was not touched",
+                    where=f"{resource.plural} {manifest['metadata']['name']!r}",
+                    wanted="none, or one that the operator has made for this store",
+                    hint=f"Delete it, or give the {mine['kind']} another name",
+                )
         if existing is not None and _applied(existing) == applied and holds(existing, manifest):
             return existing
         metadata = {**manifest["metadata"], "annotations": {APPLIED: applied}}

@@ -97,8 +97,10 @@ class Permissions:
                 hint=_HINT.format("maxReplicas"),
             )
 
-    def check_template(self, template: PodTemplate, where: str) -> None:
+    def check_template(self, template: PodTemplate, where: str, *, mounts_token: bool = False) -> None:
         """Refuse a template whose pods would be, or run, what is not allowed.
+
+        ``mounts_token``: of their ServiceAccount. One that the template names may do more than what it is mounted for.
 
         Raises:
             NotAllowed: with what would allow it.
@@ -116,15 +118,14 @@ class Permissions:
                 hint=_HINT.format("serviceAccountNames"),
             )
         tokens = any(one.projected_tokens is ProjectedTokens.ALLOWED for one in self.policies)
+        if account is not None and mounts_token and not tokens:
+            raise self._no_token(
+                f"{where}.serviceAccountName", "none: one that may do nothing else", repr(account)
+            )
         for n, volume in enumerate(template.volumes):
             if not tokens and _holds_token(volume.model_dump(mode="json", by_alias=True)):
-                raise NotAllowed(
-                    f"a pod of namespace {self.namespace!r} may not hold a token of its ServiceAccount",
-                    where=f"{where}.volumes[{n}].projected",
-                    wanted="sources other than serviceAccountToken and clusterTrustBundle",
-                    got="a token",
-                    hint=_HINT.format("projectedTokens: Allowed"),
-                )
+                wanted = "sources other than serviceAccountToken and clusterTrustBundle"
+                raise self._no_token(f"{where}.volumes[{n}].projected", wanted, "a token")
         images = {it for one in self.policies for it in one.image_prefixes}
         if template.image is not None and images and not any(map(template.image.startswith, images)):
             raise NotAllowed(
@@ -134,6 +135,15 @@ class Permissions:
                 got=repr(template.image),
                 hint=_HINT.format("imagePrefixes"),
             )
+
+    def _no_token(self, where: str, wanted: str, got: str) -> NotAllowed:
+        return NotAllowed(
+            f"a pod of namespace {self.namespace!r} may not hold a token of its ServiceAccount",
+            where=where,
+            wanted=wanted,
+            got=got,
+            hint=_HINT.format("projectedTokens: Allowed"),
+        )
 
 
 def lies_below(uri: str, prefix: str) -> bool:
