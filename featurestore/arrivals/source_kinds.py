@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from featurestore.arrivals.files.file_source import FileSource
+from featurestore.arrivals.kafka.kafka_source import KafkaSource
 from featurestore.arrivals.source import ArrivalSource
 from featurestore.resources.data_pipeline import Source
 
@@ -22,7 +23,12 @@ class SourceKind(NamedTuple):
     reader: str
 
 
-SOURCE_KINDS = (SourceKind(lambda source: True, FileSource, "featurestore_transforms.sources.file_reader"),)
+SOURCE_KINDS = (
+    SourceKind(
+        lambda source: source.kafka is not None, KafkaSource, "featurestore_transforms.sources.kafka_reader"
+    ),
+    SourceKind(lambda source: True, FileSource, "featurestore_transforms.sources.file_reader"),
+)
 """The first that serves is taken."""
 
 

@@ -112,9 +112,9 @@ def _outside(loaded: Loaded, project: Project) -> Iterator[SpecError]:
     """Sources that are on this machine, but neither in the project nor in a folder that was named."""
     for one in loaded.declared:
         if isinstance(one.resource, DataPipeline):
-            uri, where = one.resource.spec.source.uri, one.where("spec", "source", "uri")
+            source, where = one.resource.spec.source, one.where("spec", "source", "uri")
             try:
-                check_source_folder(uri, project.folder, os.environ, where)
+                check_source_folder(source.place, project.folder, os.environ, where)
             except SpecError as problem:
                 yield problem
 

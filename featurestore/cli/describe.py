@@ -65,7 +65,7 @@ def _pipeline(project: Project, item: PipelineSummary, now_us: int) -> str:
         ("Kind", "DataPipeline"),
         ("Description", spec.description),
         ("Owner", spec.owner),
-        ("Source", f"{spec.source.uri} ({spec.source.format.value})"),
+        ("Source", str(spec.source)),
         ("Transforms", ", ".join(steps) or "none"),
         ("Spec", item.accepted.digest),
         ("Dataset", f"{project.storage.uri(paths.dataset(item.name))}"),

@@ -208,9 +208,9 @@ def _source(project: Project, pipeline: Accepted[DataPipeline]) -> tuple[bool | 
     source = open_source(spec, str(project.folder), source_environ())
     arrivals = sum(1 for _ in islice(source.arrivals(), _ENOUGH_ARRIVALS))
     if not arrivals:
-        return None, f"{spec.uri} names no {source.noun} yet", source.explain_empty()
+        return None, f"{spec.place} names no {source.noun} yet", source.explain_empty()
     more = " or more" if arrivals == _ENOUGH_ARRIVALS else ""
-    return True, f"{spec.uri} names {count(arrivals, source.noun)}{more}", ""
+    return True, f"{spec.place} names {count(arrivals, source.noun)}{more}", ""
 
 
 def _rebuild(project: Project, name: str) -> Iterator[Finding]:

@@ -122,7 +122,7 @@ def _try(
     try:
         learned = learned_columns(project.storage, name, spec.columns)
         source = open_source(spec.source, str(project.folder), source_environ())
-        if "://" not in spec.source.uri and next(iter(source.arrivals()), None) is None:
+        if "://" not in spec.source.place and next(iter(source.arrivals()), None) is None:
             return TriedPipeline(quiet=f"No file to try it on yet: {source.explain_empty()}", learned=learned)
         try:
             check_engine()

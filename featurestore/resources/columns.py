@@ -30,7 +30,7 @@ class Shape:
         ``found``: the columns that files were seen to have; None if none was seen.
         """
         declared = frozenset(column.name for column in spec.columns or ())
-        made = declared | {partition.name for partition in spec.source.partitions}
+        made = declared | set(spec.source.given)
         if found is not None:
             return cls(made, rest=frozenset(found))
         learned = spec.columns is None or spec.schema_policy.new_column is DriftPolicy.EVOLVE

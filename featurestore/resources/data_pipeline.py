@@ -1,13 +1,15 @@
-"""DataPipeline: source files become cleaned, checked rows in a dataset."""
+"""DataPipeline: what arrives at a source becomes cleaned, checked rows in a dataset."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
+from featurestore.resources.kafka import Kafka
 from featurestore.resources.location import NO_CHAIN, NO_CREDENTIALS, SOURCE_PROTOCOL
 from featurestore.resources.metadata import (
     DeletionPolicy,
@@ -21,7 +23,7 @@ from featurestore.resources.model import Model
 from featurestore.resources.pod_template import PodTemplate
 from featurestore.resources.quantity import Bytes, Duration, PositiveDuration
 from featurestore.resources.resource import Resource
-from featurestore.resources.rule import MOST_EXPRESSIONS, SpecRule, Unique, bounded_text
+from featurestore.resources.rule import MOST_EXPRESSIONS, SpecRule, Unique, bounded_text, exactly_one
 from featurestore.resources.text_format import CsvOptions, JsonOptions
 from featurestore.resources.transform import SortKey, Transform
 from featurestore.resources.value import ColumnName, ColumnType, Expression, SourceName
@@ -72,13 +74,23 @@ class Partition(Model):
     type: PartitionType = Field(description="Type of the column.")
 
 
-class Source(Model):
-    uri: str = Field(
-        description="Glob of the source files: a path, or a URL of s3, gs, az, abfss, http or https.",
-        min_length=1,
-        max_length=1024,
+def _of_files(rule: SpecRule) -> SpecRule:
+    """The rule, for a source of files only."""
+    return replace(
+        rule,
+        holds=lambda source: source.uri is None or rule.holds(source),
+        cel=f"!has(self.uri) || ({rule.cel})",
     )
-    format: Format = Field(description="Format of the files.")
+
+
+class Source(Model):
+    """Exactly one of uri and kafka is set; the other fields go with uri."""
+
+    uri: Annotated[str, StringConstraints(min_length=1, max_length=1024)] | None = Field(
+        None, description="Glob of the source files: a path, or a URL of s3, gs, az, abfss, http or https."
+    )
+    kafka: Kafka | None = Field(None, description="A topic of Kafka, whose messages are rows.")
+    format: Format | None = Field(None, description="Format of the files.")
     compression: Compression = Field(Compression.AUTO, description="Compression of CSV and JSON files.")
     csv: CsvOptions = Field(CsvOptions(), description="How CSV files are read.")
     json_: JsonOptions = Field(JsonOptions(), alias="json", description="How JSON files are read.")
@@ -86,15 +98,70 @@ class Source(Model):
         (), max_length=16, description="Columns whose values stand in the path, as `day=2024-01-01/`."
     )
     on_overwrite: OnOverwrite = Field(OnOverwrite.REJECT, description="What a changed file does.")
-    secret_ref: SecretRef | None = Field(None, description="Secret with the credentials of the source.")
+    secret_ref: SecretRef | None = Field(
+        None, description="Secret with the credentials of the files' storage."
+    )
+
+    @property
+    def place(self) -> str:
+        """Where arrivals come from, as people read it."""
+        return self.kafka.place if self.kafka is not None else self.uri or ""
+
+    @property
+    def kind(self) -> str:
+        """The field that is set."""
+        return "uri" if self.kafka is None else "kafka"
+
+    @property
+    def opened(self) -> tuple[str, ...]:
+        """URIs that are opened to look for arrivals: the operator opens those that a policy allows."""
+        return (self.place,) if self.kafka is None else self.kafka.brokers
+
+    def __str__(self) -> str:
+        form = self.format if self.kafka is None else self.kafka.format
+        return f"{self.place} ({form})"
+
+    @property
+    def credentials(self) -> SecretRef | None:
+        """The Secret with the credentials of the source that is set, if it names one."""
+        return self.kafka.secret_ref if self.kafka is not None else self.secret_ref
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """Columns that come with an arrival and are not of its content: those of the path, or of a message."""
+        if self.kafka is not None:
+            return self.kafka.include.names
+        return tuple(partition.name for partition in self.partitions)
+
     rules = (
-        NO_CREDENTIALS,
-        NO_CHAIN,
-        SOURCE_PROTOCOL,
+        exactly_one("uri", "kafka"),
+        _of_files(NO_CREDENTIALS),
+        _of_files(NO_CHAIN),
+        _of_files(SOURCE_PROTOCOL),
+        SpecRule(
+            message="format stands beside uri, and a stream has a format of its own",
+            holds=lambda source: (source.uri is None) == (source.format is None),
+            cel="has(self.uri) == has(self.format)",
+            field="format",
+        ),
+        SpecRule(
+            message="partitions, onOverwrite and secretRef beside uri are about files",
+            holds=lambda source: (
+                source.uri is not None
+                or (
+                    not source.partitions
+                    and source.on_overwrite is OnOverwrite.REJECT
+                    and not source.secret_ref
+                )
+            ),
+            cel="has(self.uri) || ((!has(self.partitions) || self.partitions.size() == 0)"
+            " && self.onOverwrite == 'Reject' && !has(self.secretRef))",
+        ),
         SpecRule(
             message="options of CSV need the format CSV",
             holds=lambda source: source.format is Format.CSV or source.csv == CsvOptions(),
-            cel="self.format == 'CSV' || !has(self.csv) || (self.csv.delimiter == ',' && self.csv.header == 'Present'"
+            cel="(has(self.format) && self.format == 'CSV') || !has(self.csv) || (self.csv.delimiter == ','"
+            " && self.csv.header == 'Present'"
             " && self.csv.nullValues == [''] && self.csv.skipLines == 0 && self.csv.comment == ''"
             " && self.csv.quote == '\"' && self.csv.escape == '' && self.csv.encoding == 'UTF-8')",
             field="csv",
@@ -102,7 +169,7 @@ class Source(Model):
         SpecRule(
             message="options of JSON need the format JSON",
             holds=lambda source: source.format is Format.JSON or source.json_ == JsonOptions(),
-            cel="self.format == 'JSON' || !has(self.json) || self.json.layout == 'Lines'",
+            cel="(has(self.format) && self.format == 'JSON') || !has(self.json) || self.json.layout == 'Lines'",
             field="json",
         ),
         SpecRule(
@@ -111,7 +178,7 @@ class Source(Model):
                 source.format in (Format.CSV, Format.JSON)
                 or source.compression in (Compression.AUTO, Compression.NONE)
             ),
-            cel="self.format in ['CSV', 'JSON'] || self.compression in ['Auto', 'None']",
+            cel="(has(self.format) && self.format in ['CSV', 'JSON']) || self.compression in ['Auto', 'None']",
             field="compression",
         ),
     )
@@ -232,7 +299,7 @@ class Job(Model):
 
 
 class DataPipelineSpec(Model):
-    source: Source = Field(description="Where files come from.")
+    source: Source = Field(description="Where arrivals come from: files, or a stream.")
     trigger: Trigger = Field(Trigger(), description="When a run starts.")
     columns: Annotated[tuple[SourceColumn, ...] | None, Unique("name")] = Field(
         None,
@@ -289,11 +356,12 @@ class DataPipelineSpec(Model):
             field="deduplicate",
         ),
         SpecRule(
-            message="a column comes from the path (source.partitions) or from the file (columns), not from both",
+            message="a column comes from the path (source.partitions) or a message (kafka.include), "
+            "or from what is read (columns), not from both",
             holds=lambda spec: (
                 not (
                     {column.name.lower() for column in spec.columns or ()}
-                    & {partition.name.lower() for partition in spec.source.partitions}
+                    & {name.lower() for name in spec.source.given}
                 )
             ),
             field="columns",

@@ -65,7 +65,7 @@ class SourceWatcher:
                     self._hints[name] |= uris
                     self._rung.notify_all()
         except Exception as error:  # noqa: BLE001 - hints make it fast; why a source cannot be listed its listing says
-            logger.warning("no hints for %s, files are found by listing alone: %s", source.uri, error)
+            logger.warning("no hints for %s, arrivals are found by listing alone: %s", source.place, error)
 
     def _notify(self) -> None:
         with self._rung:

@@ -33,7 +33,7 @@ COLUMNS = ("at", "level", "n")
 
 
 def is_log(source: Source) -> bool:
-    return source.uri.endswith(".log")
+    return (source.uri or "").endswith(".log")
 
 
 def path_of(uri: str) -> str:
@@ -52,7 +52,7 @@ class LogSource:
     noun = "range"
 
     def __init__(self, source: Source, base: str | None, environ: Mapping[str, str] | None) -> None:
-        self._pattern = source.uri
+        self._pattern = source.uri or ""
 
     def arrivals(self) -> Iterator[Arrival]:
         for path in sorted(glob.glob(self._pattern)):
@@ -109,6 +109,7 @@ class LogSource:
 class LogReader:
     """See :class:`featurestore_transforms.sources.reader.ArrivalReader`."""
 
+    whole = False
     names = ColumnNames.of(COLUMNS)
     partitions: Mapping[str, pl.Series] = MappingProxyType({})
     refused: Mapping[str, str] = MappingProxyType({})

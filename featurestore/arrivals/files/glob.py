@@ -57,7 +57,7 @@ class Pattern:
         Raises:
             SpecError: the glob is not valid.
         """
-        url = source.uri.removeprefix("file://")
+        url = (source.uri or "").removeprefix("file://")
         protocol, separator, path = url.partition("://")
         if not separator:
             protocol, path = "", os.path.abspath(os.path.join(base or "", os.path.expanduser(url)))

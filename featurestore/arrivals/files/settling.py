@@ -110,7 +110,7 @@ def ends_whole(source: Source, arrival: Arrival, base: str | None = None) -> boo
     )
     if source.format not in (Format.PARQUET, Format.ARROW) and compressed:
         return False
-    marks = _MARKS[source.format]
+    marks = _MARKS[source.format or Format.PARQUET]
     try:
         with open(locate(arrival.uri, base), "rb") as file:
             length = max(map(len, marks))

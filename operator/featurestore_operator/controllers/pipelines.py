@@ -273,14 +273,14 @@ class Pipelines:
         if spec.suspend is Suspend.SUSPENDED:
             seen.backlog = None
             return None
-        place, secret = store.place, spec.source.secret_ref or store.place.secret
-        self._policies.of(place.namespace).check_uri(
-            spec.source.uri, "spec.source.uri", secret=secret is not None
-        )
+        place, secret = store.place, spec.source.credentials or store.place.secret
+        permissions = self._policies.of(place.namespace)
+        for uri in spec.source.opened:
+            permissions.check_uri(uri, f"spec.source.{spec.source.kind}", secret=secret is not None)
         kept = seen.backlog
         if kept is not None and kept.digest == accepted.digest and kept.backlog.failure is None:
             return kept.backlog
-        own = self._stores.credentials(place.namespace, spec.source.secret_ref)
+        own = self._stores.credentials(place.namespace, spec.source.credentials)
         environ = store.environ if own is None else own
         if kept is not None and (kept.digest, kept.environ) == (accepted.digest, environ):
             return kept.backlog

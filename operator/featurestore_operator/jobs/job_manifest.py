@@ -137,7 +137,7 @@ def job(
                     "annotations": dict(template.annotations),
                 },
                 "spec": _pod(
-                    _request(work, pipeline, place), spec.source.secret_ref, template, attempt, place
+                    _request(work, pipeline, place), spec.source.credentials, template, attempt, place
                 ),
             },
         },

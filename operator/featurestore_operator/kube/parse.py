@@ -81,7 +81,7 @@ def _check_place(resource: Resource) -> None:
             where, uri, like = "spec.offline.uri", spec.offline.uri, "s3://bucket/folder"
             hint += ". A store stays where it is: delete the existing one, and apply it again"
         case DataPipeline(spec=spec):
-            where, uri, like = "spec.source.uri", spec.source.uri, "s3://bucket/folder/*.parquet"
+            where, uri, like = "spec.source.uri", spec.source.place, "s3://bucket/folder/*.parquet"
         case _:
             return
     if uri.startswith("file:"):

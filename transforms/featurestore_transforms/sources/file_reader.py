@@ -44,7 +44,7 @@ def open_reader(arrival: Arrival, source: Source, memory_bytes: int, base: str) 
     }
     partitions = path_values(arrival.uri, source.partitions)
     with explaining(arrival):
-        file = openers[source.format]()
+        file = openers[source.format or Format.PARQUET]()
     file.partitions = partitions
     return file
 

@@ -50,13 +50,18 @@ class ArrivalReader(Protocol):
 
     ``schema``: its columns, under names that a plan can have; all are strings where the format has no types.
     ``names``: those that the arrival gives them. ``partitions``: columns that have one value in all rows, which the
-    name of the arrival tells.
+    name of the arrival tells. ``whole``: False of a part of a stream, which may end anywhere: a column that it lacks says
+    nothing, and one that is not taken refuses the rows that have it.
     """
 
     arrival: Arrival
     schema: Mapping[str, pl.DataType]
     names: ColumnNames
     partitions: Mapping[str, pl.Series]
+
+    @property
+    def whole(self) -> bool:
+        """See above."""
 
     @property
     def stream(self) -> FrameStream:

@@ -35,6 +35,7 @@ class SourceFile:
 
     arrival: Arrival
     stream: FrameStream
+    whole = True
     refused: Mapping[str, str] = MappingProxyType({})
     partitions: Mapping[str, pl.Series] = MappingProxyType({})
 

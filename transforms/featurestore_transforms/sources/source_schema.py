@@ -145,11 +145,15 @@ def match_schema(
     new, odd, seen = _new(known, file, use, taken)
     if new or odd:
         named = ", ".join(map(short, [*new.values(), *odd]))
-        _judge(policy.new_column, held, NEW_COLUMN, f"unknown columns: {named}")
+        if not file.whole and held is not None and policy.new_column is DriftPolicy.QUARANTINE:
+            file.refuse({name: f"unknown column {short(name)}" for name in (*new.values(), *odd)})
+            new, odd = {}, {}
+        else:
+            _judge(policy.new_column, held, NEW_COLUMN, f"unknown columns: {named}")
     missing = sorted(
         name for name in known.required - columns.keys() - use.partitions if not use.unused(name)
     )
-    if missing:
+    if missing and file.whole:
         has = ", ".join(map(short, file.names.plain.values()))
         reason = f"no column {', '.join(map(repr, missing))}; the file has {has}"
         near = did_you_mean(missing[0], file.names.plain.values())
