@@ -90,7 +90,7 @@ lock: $(VENV)/ready  ## Pin the newest and the lowest versions of all dependenci
 	@$(COMPILE) --all-extras --group dev --group demo --group newest --upgrade pyproject.toml -o requirements/dev.txt
 	@$(COMPILE) --all-extras --group dev --group demo --resolution lowest-direct pyproject.toml -o requirements/lowest.txt
 	@$(COMPILE) $(TESTED) --group operator-image -o requirements/operator.txt
-	@$(COMPILE) $(TESTED) --extra transforms --extra redis --extra s3 --extra server pyproject.toml -o requirements/job.txt
+	@$(COMPILE) $(TESTED) --extra transforms --extra redis --extra s3 --extra server --extra kafka pyproject.toml -o requirements/job.txt
 	@$(COMPILE) $(TESTED) --group build -o requirements/build.txt
 	@echo 'uv>=0.5' | $(COMPILE) --upgrade - -o requirements/uv.txt
 
