@@ -20,6 +20,7 @@ import pytest
 import storage_server
 from cluster.binaries import MissingError
 from examples import exhaustive
+from kafka_broker import Broker, broker
 from unavailable import unavailable
 
 from featurestore.storage.filesystem import filesystem
@@ -76,6 +77,16 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     try:
         with storage_server.redis(tmp_path_factory.mktemp("redis")) as url:
             yield url
+    except MissingError as missing:
+        unavailable(missing)
+
+
+@pytest.fixture(scope="session")
+def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A broker of Kafka. Each test has topics of its own on it."""
+    try:
+        with broker(tmp_path_factory.mktemp("kafka")) as started:
+            yield started
     except MissingError as missing:
         unavailable(missing)
 

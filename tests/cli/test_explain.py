@@ -19,10 +19,10 @@ def test_a_field_is_explained_with_types_defaults_and_rules(featurestore: Any) -
     assert said.code == 0
     lines = said.out.splitlines()
     assert lines[0] == "DataPipeline.spec.source: object, required"
-    assert "Where files come from." in lines
+    assert "Where arrivals come from: files, or a stream." in lines
     assert "Rule: options of CSV need the format CSV." in lines
     rows = {line.split()[0]: line for line in lines[lines.index("") :] if line}
-    assert "Parquet | CSV | JSON | Arrow   required" in rows["format"]
+    assert "Parquet | CSV | JSON | Arrow" in rows["format"]
     assert '"Reject"' in rows["onOverwrite"]
     assert rows["csv"].endswith("How CSV files are read.")
 
@@ -64,8 +64,8 @@ def test_a_field_that_is_not_there_is_answered_with_the_nearest(featurestore: An
 def test_what_is_explained_can_be_read_by_machines(featurestore: Any) -> None:
     said = json.loads(featurestore("explain", "pipeline.spec.source", "-o", "json").out)
     assert said["path"] == "spec.source"
-    [form] = [field for field in said["fields"] if field["path"] == "spec.source.format"]
-    assert (form["type"], form["required"]) == ("Parquet | CSV | JSON | Arrow", True)
+    [topic] = [field for field in said["fields"] if field["path"] == "spec.source.kafka.topic"]
+    assert (topic["type"], topic["required"]) == ("string", True)
 
 
 def test_the_schema_is_printed_as_init_writes_it(featurestore: Any, tmp_path: Any) -> None:

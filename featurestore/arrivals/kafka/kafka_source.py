@@ -99,7 +99,7 @@ class KafkaSource:
         return False
 
     def pin(self, entries: Sequence[Entry]) -> list[Entry]:
-        """Of each partition a fair share of what one batch takes; what is left is looked at again at once."""
+        """Of each partition a fair share of what one batch takes. What is left, also after a gap, is looked at at once."""
         lengths = {
             entry.arrival.uri: Position.of(entry.arrival.version).length
             for entry in entries
@@ -107,6 +107,7 @@ class KafkaSource:
         }
         shares = fair_shares(lengths, self._kafka.max_messages)
         self._cut = {uri for uri, length in lengths.items() if shares[uri] < length}
+        self._cut |= {entry.arrival.uri for entry in entries if entry.action is Action.REJECT}
         return [
             _shortened(entry, shares[uri]) if (uri := entry.arrival.uri) in shares else entry
             for entry in entries

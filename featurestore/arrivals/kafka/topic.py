@@ -169,7 +169,9 @@ def _kept_client(told: tuple[tuple[str, str], ...]) -> tuple[Any, list[str]]:
     said: list[str] = []
 
     def note(error: Any) -> None:
-        said[:] = [error.str()]
+        # That all brokers are down is told after each of them has said why.
+        if error.name() != "_ALL_BROKERS_DOWN":
+            said[:] = [error.str()]
 
     return _admin_api().AdminClient({**dict(told), "error_cb": note}), said
 

@@ -65,6 +65,18 @@ def foreign_definitions() -> Path:
     return path
 
 
+def kafka_jars() -> Path:
+    """Folder of the jars of Kafka.
+
+    Raises:
+        MissingError: they were not fetched.
+    """
+    path = CACHE / "kafka-4.4.0"
+    if not path.exists():
+        raise MissingError(f"{path} is not there: run tests/services")
+    return path
+
+
 def installed(name: str) -> Path:
     """Path of a program of the system.
 

@@ -10,6 +10,7 @@ import io
 import os
 import tempfile
 import time
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Semaphore
@@ -65,6 +66,7 @@ class MessageSpool:
         self._where = f"{kafka.place}, partition {partition}"
         # Without a name at once: whatever ends this process, the file is gone.
         self._file = tempfile.TemporaryFile(prefix="featurestore-")  # noqa: SIM115 - as long as the spool
+        weakref.finalize(self, self._file.close)
 
     def fill(self, client: TopicClient, login: Mapping[str, str] | None) -> None:
         """Fetch what is there of the position.

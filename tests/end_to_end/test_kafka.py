@@ -1,0 +1,359 @@
+"""A topic of a real broker as a source, from message to features: nothing is lost, doubled or passed over in silence."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from events import NAME, START, VIEW, Events, event
+from kafka_broker import Broker, Topic, broker, send
+
+from featurestore.arrivals.position import Position
+from featurestore.arrivals.source_kinds import open_source
+from featurestore.errors import Conflict, RequestError, StorageError
+from featurestore.quarantine.replay import replay
+from featurestore.resources import DataPipeline
+from featurestore.storage import paths
+
+
+@pytest.fixture
+def topic(kafka_broker: Broker) -> Topic:
+    return kafka_broker.topic(2)
+
+
+@pytest.fixture
+def events(tmp_path: Path, topic: Topic) -> Events:
+    return Events(tmp_path / "project", topic).apply()
+
+
+def test_each_message_is_taken_once_as_partitions_grow(events: Events) -> None:
+    events.topic.send(event(1), event(2))
+    events.run()
+    events.topic.send(event(3))
+    events.topic.send(event(4), partition=1)
+    events.run()
+    events.run()
+    assert events.positions == [{0: "0-2"}, {0: "2-3", 1: "0-1"}]
+    assert events.numbers == [1, 2, 3, 4]
+
+
+def test_messages_are_features(events: Events) -> None:
+    events.laptop.apply(VIEW)
+    events.topic.send(event(1), event(2, "warning"))
+    events.run()
+    events.topic.send(event(3))
+    events.run()
+    at = [START + timedelta(seconds=1), START + timedelta(hours=1)]
+    asked = {"level": ["info", "info"], "event_timestamp": at}
+    assert events.laptop.store(START).get_features("levels:n", asked).to_dict()["n"] == [1, 3]
+
+
+def test_of_transactions_what_was_committed_is_taken_and_their_marks_are_no_rows(events: Events) -> None:
+    with events.topic.transaction() as producer:
+        send(producer, events.topic.name, (event(1), event(2)))
+    with events.topic.transaction(abort=True) as producer:
+        send(producer, events.topic.name, (event(3),))
+    events.run()
+    # Two messages, their mark, one that was aborted, and the mark of that.
+    assert events.positions == [{0: "0-5"}]
+    events.topic.send(event(4))
+    events.run()
+    assert events.positions[1] == {0: "5-6"}
+    assert events.numbers == [1, 2, 4]
+    assert events.open == []
+
+
+def test_what_is_in_a_transaction_waits_until_it_is_committed(events: Events) -> None:
+    with events.topic.transaction() as producer:
+        send(producer, events.topic.name, (event(1),))
+        producer.flush()
+        events.run()
+        assert events.positions == []
+    events.run()
+    assert events.numbers == [1]
+
+
+def test_a_position_of_which_nothing_but_marks_is_left_is_a_batch_without_rows(events: Events) -> None:
+    with events.topic.transaction(abort=True) as producer:
+        send(producer, events.topic.name, (event(1),))
+    events.run()
+    assert events.positions == [{0: "0-2"}]
+    assert events.numbers == []
+    events.topic.send(event(2))
+    events.run()
+    assert events.numbers == [2]
+
+
+def test_holes_that_compaction_leaves_are_no_rows(kafka_broker: Broker, tmp_path: Path) -> None:
+    topic = kafka_broker.topic(
+        cleanup_policy="compact",
+        **{"min_cleanable_dirty_ratio": "0.001", "segment_ms": "100", "max_compaction_lag_ms": "100"},
+    )
+    events = Events(tmp_path / "project", topic).apply()
+    for n in range(5):
+        topic.send(event(n), key="same")
+    events.run()
+    assert events.positions == [{0: "0-5"}]
+    assert events.numbers[-1] == 4
+    assert set(events.numbers) <= {0, 1, 2, 3, 4}
+
+
+def test_a_partition_that_is_added_is_read_from_its_first_message(events: Events) -> None:
+    events.topic.send(event(1))
+    events.run()
+    events.topic.grow(3)
+    events.topic.send(event(2), partition=2)
+    events.run()
+    assert events.numbers == [1, 2]
+
+
+def test_messages_that_were_deleted_unread_are_told_and_the_rest_is_taken(events: Events) -> None:
+    events.topic.send(event(1), event(2))
+    events.run()
+    events.topic.send(*map(event, range(3, 9)))
+    events.topic.delete_until(0, 6)
+    events.run()
+    assert events.positions == [{0: "0-2"}, {0: "2-6"}, {0: "6-8"}]
+    assert events.numbers == [1, 2, 7, 8]
+    assert events.open == [(2, "stream:lost", None)]
+    [(_, _, _, reason)] = events.records
+    assert reason.startswith("offsets 2 to 5 were deleted before they were read")
+    with pytest.raises(RequestError, match=r"partition 0 of batch 2 .* is gone"):
+        replay(events.laptop.storage, NAME, now_us=events.laptop.clock())
+
+
+def test_of_a_batch_that_was_deleted_in_part_before_it_ran_the_rest_is_taken(events: Events) -> None:
+    events.topic.send(*map(event, range(6)))
+    events.backlog().close(1, events.digest, events.laptop.clock())
+    events.topic.delete_until(0, 4)
+    events.run()
+    assert events.numbers == [4, 5]
+    reason = "stream:lost: offsets 0 to 3 were deleted before they were read: "
+    assert events.records == [("/0", 0, "row:malformed", reason)]
+
+
+def test_a_batch_that_was_deleted_before_it_ran_is_told(events: Events) -> None:
+    events.topic.send(*map(event, range(6)))
+    events.backlog().close(1, events.digest, events.laptop.clock())
+    events.topic.delete_until(0, 6)
+    events.run()
+    assert events.open == [(1, "stream:lost", None)]
+
+
+def test_a_topic_that_was_made_anew_is_read_from_its_start(events: Events) -> None:
+    events.topic.send(event(1), event(2), event(3))
+    events.run()
+    events.topic.delete()
+    events.run()
+    events.topic.create(2)
+    events.topic.send(event(4))
+    events.run()
+    assert events.numbers == [1, 2, 3, 4]
+    assert events.open == []
+
+
+def test_bad_messages_are_quarantined_by_partition_and_offset_and_run_again_once(events: Events) -> None:
+    events.topic.send(event(1), b"what is this", event(500), partition=1)
+    events.topic.send(None, event(2), partition=1)
+    events.run()
+    assert events.numbers == [1, 2]
+    assert [record[:3] for record in events.records] == [
+        ("/1", 1, "row:malformed"),
+        ("/1", 2, "small"),
+        ("/1", 3, "row:malformed"),
+    ]
+    events.apply(expectations=[])
+    manifest = replay(events.laptop.storage, NAME, now_us=events.laptop.clock())
+    assert manifest is not None
+    assert replay(events.laptop.storage, NAME, now_us=events.laptop.clock()) is None
+    events.run()
+    events.topic.send(event(3), partition=1)
+    events.run()
+    assert events.numbers == [1, 2, 3, 500]
+    assert events.open == [(2, "row:malformed", 2)]
+
+
+def test_a_message_keeps_its_key_time_offset_and_headers_as_columns(tmp_path: Path, topic: Topic) -> None:
+    include = {"key": "k", "timestamp": "sent", "partition": "p", "offset": "o", "headers": {"trace-id": "t"}}
+    events = Events(tmp_path / "project", topic).apply({"include": include})
+    sent = datetime(2024, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
+    more = {
+        "key": "ünï",
+        "timestamp": int(sent.timestamp() * 1000),
+        "headers": [("trace-id", b"a"), ("trace-id", b"b")],
+    }
+    topic.send(event(1), partition=1, **more)
+    topic.send(event(2), partition=1, timestamp=int(sent.timestamp() * 1000))
+    events.run()
+    told = [{name: row[name] for name in ("k", "sent", "p", "o", "t")} for row in events.rows]
+    assert told == [
+        {"k": "ünï", "sent": sent, "p": 1, "o": 0, "t": "b"},
+        {"k": None, "sent": sent, "p": 1, "o": 1, "t": None},
+    ]
+
+
+def test_a_key_that_is_no_text_and_a_value_that_has_a_column_of_the_message_are_bad_alone(
+    tmp_path: Path, topic: Topic
+) -> None:
+    events = Events(tmp_path / "project", topic).apply({"include": {"key": "k"}})
+    topic.send(event(1), key=b"\xff")
+    topic.send({**event(2), "K": "mine"}, event(3))
+    events.run()
+    assert events.numbers == [3]
+    assert [reason.partition(":")[0] for *_, reason in events.records] == [
+        "the key is not UTF-8",
+        "the value has a key 'k', and spec.source.kafka.include names a column so",
+    ]
+
+
+def test_tombstones_are_left_out_if_the_spec_says_so(tmp_path: Path, topic: Topic) -> None:
+    events = Events(tmp_path / "project", topic).apply({"onTombstone": "Ignore"})
+    topic.send(event(1), None, event(2))
+    events.run()
+    assert events.numbers == [1, 2]
+    assert events.open == []
+
+
+def test_a_batch_without_an_optional_field_is_taken_and_one_with_a_new_one_too(events: Events) -> None:
+    events.topic.send({**event(1), "note": "a"})
+    events.run()
+    events.topic.send(event(2))
+    events.run()
+    events.topic.send({**event(3), "more": 1})
+    events.run()
+    assert [(row["note"], row["more"]) for row in events.rows] == [("a", None), (None, None), (None, 1)]
+    assert events.open == []
+
+
+def test_a_field_that_is_not_to_be_taken_refuses_its_message_alone(events: Events) -> None:
+    events.apply(schemaPolicy={"newColumn": "Quarantine"})
+    events.topic.send(event(1))
+    events.run()
+    events.topic.send({**event(2), "more": 1}, event(3))
+    events.run()
+    assert events.numbers == [1, 3]
+    assert [record[:3] for record in events.records] == [("/0", 1, "row:malformed")]
+
+
+def test_from_the_latest_nothing_is_taken_that_was_there_and_all_that_comes(
+    tmp_path: Path, topic: Topic
+) -> None:
+    topic.send(event(1))
+    events = Events(tmp_path / "project", topic).apply({"startAt": "Latest"})
+    events.run()
+    assert events.numbers == []
+    topic.grow(3)
+    topic.send(event(2))
+    topic.send(event(3), partition=1)
+    # Of a partition that came later, nothing was there before.
+    topic.send(event(4), partition=2)
+    # Another process, which was not there when the topic was first seen.
+    events.run()
+    assert events.numbers == [2, 3, 4]
+
+
+def test_from_a_time_the_messages_of_then_and_later_are_taken(tmp_path: Path, topic: Topic) -> None:
+    def at(hour: int) -> int:
+        return int(datetime(2024, 1, 1, hour, tzinfo=UTC).timestamp() * 1000)
+
+    for hour in range(4):
+        topic.send(event(hour), timestamp=at(hour))
+    topic.send(event(10), partition=1, timestamp=at(0))
+    events = Events(tmp_path / "project", topic).apply({"startAt": "2024-01-01T02:00:00Z"})
+    events.run()
+    assert events.numbers == [2, 3]
+    topic.send(event(11), partition=1, timestamp=at(5))
+    topic.send(event(12), partition=1, timestamp=at(1))
+    events.run()
+    assert events.numbers == [2, 3, 11, 12]
+
+
+def test_one_batch_takes_at_most_so_many_messages_of_all_partitions_and_the_next_the_rest(
+    tmp_path: Path, topic: Topic
+) -> None:
+    events = Events(tmp_path / "project", topic).apply({"maxMessages": 10})
+    topic.send(*map(event, range(3)))
+    topic.send(*map(event, range(30, 55)), partition=1)
+    events.run()
+    assert events.positions == [{0: "0-3", 1: "0-7"}, {1: "7-17"}, {1: "17-25"}]
+    assert events.numbers == [*range(3), *range(30, 55)]
+
+
+def test_rows_keep_the_order_of_their_messages(events: Events) -> None:
+    events.topic.send(*map(event, range(50)))
+    events.run()
+    ordered = sorted(events.laptop.table(paths.dataset(NAME)), key=lambda row: (row["__batch"], row["__row"]))
+    assert [row["n"] for row in ordered] == list(range(50))
+    assert [row["__row"] for row in ordered] == list(range(50))
+
+
+def test_of_two_processes_that_see_other_ends_one_is_first(events: Events) -> None:
+    events.topic.send(event(1))
+    short = events.backlog()
+    events.topic.send(event(2))
+    long = events.backlog()
+    short.close(1, events.digest, events.laptop.clock())
+    with pytest.raises(Conflict):
+        long.close(1, events.digest, events.laptop.clock())
+    events.run()
+    assert events.numbers == [1, 2]
+
+
+def test_a_topic_that_is_not_there_yet_is_waited_for(tmp_path: Path, kafka_broker: Broker) -> None:
+    events = Events(tmp_path / "project", Topic(kafka_broker, "comes-later")).apply()
+    events.run()
+    source = open_source(events.laptop.project.registry.all(DataPipeline)[NAME].resource.spec.source)
+    assert source.explain_empty() == "the brokers answer, and have no topic 'comes-later'"
+    events.topic.create()
+    events.topic.send(event(1))
+    events.run()
+    assert events.numbers == [1]
+
+
+def test_a_broker_that_was_away_is_told_and_then_nothing_is_missing(tmp_path: Path) -> None:
+    with broker(tmp_path) as own:
+        events = Events(tmp_path / "project", own.topic()).apply()
+        events.topic.send(event(1))
+        events.run()
+        own.server.kill()
+        looking = events.backlog()
+        assert looking.failure is not None
+        assert "Connection refused" in looking.failure.failure.got
+        own.server.start()
+        events.topic.send(event(2))
+        events.run()
+        assert events.numbers == [1, 2]
+
+
+def test_login_with_tls_and_a_password_reads_and_a_wrong_one_is_told(
+    tmp_path: Path, topic: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = topic.broker
+    events = Events(tmp_path / "project", topic).apply({"bootstrapServers": broker.login_address})
+    topic.send(event(1))
+    told = {
+        "KAFKA_SASL_MECHANISM": "PLAIN",
+        "KAFKA_SASL_USERNAME": "ann",
+        "KAFKA_SASL_PASSWORD": "wrong",
+        "KAFKA_SSL_CA": broker.authority,
+    }
+    spec = events.laptop.project.registry.all(DataPipeline)[NAME].resource.spec.source
+    with pytest.raises(StorageError, match="Authentication failed") as refused:
+        list(open_source(spec, None, told).arrivals())
+    assert "wrong" not in str(refused.value).partition("Authentication")[0]
+    for name, value in {**told, "KAFKA_SASL_PASSWORD": broker.password}.items():
+        monkeypatch.setenv(f"FEATURESTORE_SOURCE_{name}", value)
+    events.run()
+    assert events.numbers == [1]
+
+
+def test_positions_of_one_partition_never_overlap_and_leave_nothing_out(events: Events) -> None:
+    for n in range(6):
+        events.topic.send(event(n), partition=n % 2)
+        events.run()
+    for partition in (0, 1):
+        taken = [Position.of(it[partition]) for it in events.positions if partition in it]
+        assert all(one.end == next_one.first for one, next_one in itertools.pairwise(taken))
+        assert taken[0].first == 0
