@@ -13,7 +13,7 @@ from featurestore.errors import NotFound, RequestError, did_you_mean
 from featurestore.humanize import count, format_time
 from featurestore.quarantine.tally import OpenQuarantine, open_of_pipeline, open_of_view
 from featurestore.reconcile.conditions import Condition, ResourceStatus, read_status, unknown
-from featurestore.reconcile.listed import ListState, Standing, list_state
+from featurestore.reconcile.listed import ListState, MemberState, list_state
 from featurestore.reconcile.reasons import Reason
 from featurestore.reconcile.reconcile import PLANNED
 from featurestore.registry.project import Project
@@ -270,13 +270,15 @@ def list_summary(project: Project, kind: ResourceKind, name: str) -> ListSummary
     status = None if on_demand else read_status(project.storage, kind.folder, name)
     if status is not None or (kind.folder in PLANNED and not on_demand):
         return ListSummary(name, accepted, ListState(_ready(status, accepted.digest)), status)
-    return ListSummary(name, accepted, list_state(accepted, project.registry, partial(_standing, project)))
+    return ListSummary(
+        name, accepted, list_state(accepted, project.registry, partial(_member_state, project))
+    )
 
 
-def _standing(project: Project, kind: ResourceKind, name: str) -> Standing | None:
+def _member_state(project: Project, kind: ResourceKind, name: str) -> MemberState | None:
     """How a resource stands that a list names."""
     found = summary(project, kind, name)
-    return Standing(found.ready, None if isinstance(found, PipelineSummary) else found.watermark_us)
+    return MemberState(found.ready, None if isinstance(found, PipelineSummary) else found.watermark_us)
 
 
 def accepted_resource(project: Project, kind: ResourceKind, name: str) -> Accepted[Resource]:

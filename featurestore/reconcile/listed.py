@@ -23,14 +23,14 @@ from featurestore.resources.status import ConditionStatus
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """How a resource stands that a list names. ``watermark_us``: greatest event time; None while it has no row."""
+class MemberState:
+    """How a resource that a list names is doing. ``watermark_us``: greatest event time; None while it has no row."""
 
     ready: Condition
     watermark_us: int | None = None
 
 
-Ask = Callable[[ResourceKind, str], Standing | None]
+Ask = Callable[[ResourceKind, str], MemberState | None]
 """How a resource of a kind and name stands; None if nobody has seen it yet."""
 
 
@@ -61,23 +61,23 @@ def list_state(accepted: Accepted[Resource], registry: Registry, ask: Ask) -> Li
     """
     resource = accepted.resource
     named = dict.fromkeys((KINDS[kind], name) for kind, _, name in references(resource))
-    there = registry.named(resource)
-    known = {(it.kind, it.metadata.name) for it in there}
+    accepted_ones = registry.named(resource)
+    known = {(it.kind, it.metadata.name) for it in accepted_ones}
     missing = [(kind, name) for kind, name in named if (kind.name, name) not in known]
     facts: dict[str, Any] = {}
     if isinstance(resource, FeatureService):
-        views = {it.metadata.name: it for it in there if isinstance(it, View)}
+        views = {it.metadata.name: it for it in accepted_ones if isinstance(it, View)}
         facts["features"] = count_features(resource.spec.features, views.get)
     if missing:
         return ListState(_missing(missing), facts)
     if not (kind_of(resource).sums_up or isinstance(resource, OnDemandView)):
         return ListState(true("Ready", Reason.UP_TO_DATE, "All that it refers to exists."), facts)
-    if problems := check_references([_Accepted(resource)], KnownResources(there, growing=True)):
+    if problems := check_references([_Accepted(resource)], KnownResources(accepted_ones, growing=True)):
         # What it names has changed since it was accepted.
         return ListState(_broken(problems), facts)
-    standings = {it: ask(*it) for it in named}
-    watermarks = [it.watermark_us if it else None for it in standings.values()]
-    return ListState(_summed_up(standings), facts, _oldest(watermarks))
+    members = {it: ask(*it) for it in named}
+    watermarks = [it.watermark_us if it else None for it in members.values()]
+    return ListState(_summed_up(members), facts, _oldest(watermarks))
 
 
 def _missing(missing: Sequence[tuple[ResourceKind, str]]) -> Condition:
@@ -89,17 +89,17 @@ def _broken(problems: Sequence[SpecError]) -> Condition:
     return false("Ready", Reason.SPEC_INVALID, f"What it refers to has changed: {all_of(problems)}.")
 
 
-def _summed_up(standings: dict[tuple[ResourceKind, str], Standing | None]) -> Condition:
+def _summed_up(members: dict[tuple[ResourceKind, str], MemberState | None]) -> Condition:
     waits = [
         f"{kind.noun} {name!r} ({it.ready.reason if it else Reason.NOT_OBSERVED})"
-        for (kind, name), it in standings.items()
+        for (kind, name), it in members.items()
         if it is None or it.ready.status is not ConditionStatus.TRUE
     ]
     if not waits:
         return true("Ready", Reason.UP_TO_DATE, "All that it refers to is ready.")
     message = f"Not ready: {', '.join(waits)}."
-    known = [it.ready.status for it in standings.values() if it]
-    if len(known) < len(standings) or ConditionStatus.FALSE not in known:
+    known = [it.ready.status for it in members.values() if it]
+    if len(known) < len(members) or ConditionStatus.FALSE not in known:
         return unknown("Ready", Reason.WAITING, message)
     return false("Ready", Reason.WAITING, message)
 

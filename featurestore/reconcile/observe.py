@@ -69,9 +69,9 @@ class OnlineVersions:
         # One that is wanted again, as before a change that was taken back, may be published again.
         gone = self._gone.pop(view, set()) - set(wanted)
         for digest in {*wanted, *past} - gone:
-            found = self._index.version(view, digest)
-            if found is not None:
-                held[digest] = found
+            version = self._index.version(view, digest)
+            if version is not None:
+                held[digest] = version
             elif digest not in wanted:
                 gone.add(digest)
         if gone:

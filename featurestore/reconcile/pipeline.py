@@ -1,4 +1,4 @@
-"""The part of a plan that is about one pipeline: run the batches that have a manifest, then close the open one."""
+"""The plan of one pipeline: run the batches that have a manifest, then close the open one."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ CONDITIONS: tuple[ConditionType, ...] = (
 )
 
 
-def plan_pipeline(name: str, accepted: Accepted[DataPipeline], part: PlanDraft) -> None:
-    """Fill the part. Of other pipelines only those that are looked up are read, from what was observed."""
-    there = part.observed.pipelines.get(name)
-    if there is None or isinstance(there, FailureStreak):
-        part.conditions = part.unobserved(there, CONDITIONS)
+def plan_pipeline(name: str, accepted: Accepted[DataPipeline], draft: PlanDraft) -> None:
+    """Fill the draft. Of other pipelines only those that are looked up are read, from what was observed."""
+    observed = draft.observed.pipelines.get(name)
+    if observed is None or isinstance(observed, FailureStreak):
+        draft.conditions = draft.unobserved(observed, CONDITIONS)
         return
-    part.conditions = _PipelinePlan(name, accepted, there, part).make()
+    draft.conditions = _PipelinePlan(name, accepted, observed, draft).make()
 
 
 @dataclass
 class _PipelinePlan:
     name: str
     accepted: Accepted[DataPipeline]
-    there: ObservedPipeline
-    part: PlanDraft
+    observed: ObservedPipeline
+    draft: PlanDraft
 
     def make(self) -> tuple[Condition, ...]:
         """Plan the steps; the pipeline's conditions."""
@@ -51,113 +51,119 @@ class _PipelinePlan:
             reachable = self._source()
             promotes = self._promote()
             ready = self._rebuilding(self._work(held=promotes), promotes=promotes)
-        there, degraded = self.there, self.part.degraded()
-        if there.took_nothing and there.quarantine.last:
+        observed, degraded = self.observed, self.draft.degraded()
+        if observed.took_nothing and observed.quarantine.last:
             # The next batches will fare like the last one, until somebody changes something.
-            message = nothing_taken(self.name, there.done, there.files_refused, there.rows_refused)
+            message = nothing_taken(self.name, observed.done, observed.files_refused, observed.rows_refused)
             ready, degraded = told(ready, degraded, message)
-        quarantine = quarantine_condition(self.name, there.quarantine)
-        return (ready, self.part.progressing(), reachable, self._schema(), quarantine, degraded)
+        quarantine = quarantine_condition(self.name, observed.quarantine)
+        return (ready, self.draft.progressing(), reachable, self._schema(), quarantine, degraded)
 
     def _suspended(self) -> Condition:
-        message = "Suspended: nothing is taken or run. What is there is read."
-        self.part.blocked = false("Progressing", Reason.SUSPENDED, message)
+        message = "Suspended: no file is taken and no batch is run. What is committed can be read."
+        self.draft.blocked = false("Progressing", Reason.SUSPENDED, message)
         return false("Ready", Reason.SUSPENDED, message)
 
     def _source(self) -> Condition:
-        if self.there.source is None:
+        if self.observed.source is None:
             return true("SourceReachable", Reason.LISTED, "The source was listed.")
-        return false("SourceReachable", *self.part.note_failed_look(self.there.source))
+        return false("SourceReachable", *self.draft.note_failed_look(self.observed.source))
 
     def _schema(self) -> Condition:
         """Whether the last batch refused nothing for its schema."""
-        there = self.there
-        if there.done == 0:
+        observed = self.observed
+        if observed.done == 0:
             return unknown("SchemaAccepted", Reason.NO_BATCH_YET, "No batch was run yet.")
         refused = [
             f"{count(number, noun)} ({rule})"
-            for noun, rules in (("file", there.files_refused), ("row", there.rows_refused))
+            for noun, rules in (("file", observed.files_refused), ("row", observed.rows_refused))
             for rule, number in sorted(rules.items())
             if number and is_drift(rule)
         ]
-        if not refused or not there.quarantine.last:
-            message = (
-                f"Batch {there.done} refused nothing for its schema{' that is open' if refused else ''}."
-            )
+        if not refused or not observed.quarantine.last:
+            message = f"Batch {observed.done} refused nothing for its schema."
+            if refused:
+                message = (
+                    f"Nothing that batch {observed.done} refused for its schema is still open in quarantine."
+                )
             return true("SchemaAccepted", Reason.ACCEPTED, message)
         return false(
             "SchemaAccepted",
             Reason.DRIFT,
-            f"Batch {there.done} refused {', '.join(refused)}, now in quarantine: "
+            f"Batch {observed.done} refused {', '.join(refused)}, now in quarantine: "
             f"`featurestore quarantine ls {self.name}` shows them.",
         )
 
     def _promote(self) -> bool:
-        """Promote the rebuild if all of it is there. True while batches wait for that, so that it catches up."""
-        rebuild = self.there.rebuild
+        """Promote the rebuild once all of its pieces are done. True while batches wait for that, so that it catches up."""
+        rebuild = self.observed.rebuild
         if rebuild is None or rebuild.due is not None:
             return False
-        step = PromoteRebuild(self.name, rebuild.rebuild.number, self.there.done)
-        return self.part.add_step(step) or self.part.is_under_way(step.key)
+        step = PromoteRebuild(self.name, rebuild.rebuild.number, self.observed.done)
+        return self.draft.add_step(step) or self.draft.is_under_way(step.key)
 
     def _rebuilding(self, ready: Condition, *, promotes: bool) -> Condition:
         """Run the next piece of the rebuild; ``Ready`` with how far that is. What is read is whole meanwhile."""
-        rebuild = self.there.rebuild
+        rebuild = self.observed.rebuild
         if rebuild is None:
             return ready
         if rebuild.due is not None:
-            self.part.add_piece(
+            self.draft.add_piece(
                 RunPiece(self.name, rebuild.rebuild.number, rebuild.due, rebuild.isolation.turn),
                 rebuild.isolation.streak,
             )
         message = f"{ready.message.rstrip('.')}. Rebuilding history: {rebuild}."
-        if not promotes and self.part.blocked is None:
-            self.part.blocked = true("Progressing", Reason.REBUILDING, f"Rebuilding history: {rebuild}.")
+        if not promotes and self.draft.blocked is None:
+            self.draft.blocked = true("Progressing", Reason.REBUILDING, f"Rebuilding history: {rebuild}.")
         return ready.model_copy(update={"message": message})
 
     def _work(self, *, held: bool) -> Condition:
         """Run the next batch, or close the open one; the ``Ready`` condition. ``held``: no batch begins now."""
-        there, part = self.there, self.part
-        if there.checkpoint_is_due:
-            part.add_step(WriteCheckpoint(self.name))
-        if there.head == there.done:
+        observed, draft = self.observed, self.draft
+        if observed.checkpoint_is_due:
+            draft.add_step(WriteCheckpoint(self.name))
+        if observed.head == observed.done:
             return self._close()
-        found = there.isolation
-        step = RunBatch(self.name, there.done + 1, self.accepted.digest, found.turn)
+        isolation = observed.isolation
+        step = RunBatch(self.name, observed.done + 1, self.accepted.digest, isolation.turn)
         if not held:
-            part.add_step(step, found.streak)
-        since_us = there.pending_us if there.done else None
-        if found.halved and found.last_crash is not None:
+            draft.add_step(step, isolation.streak)
+        since_us = observed.pending_us if observed.done else None
+        if isolation.halved and isolation.last_crash is not None:
             return self._isolating(step.number)
-        if step.key in part.observed.queued:
-            message = f"Batch {step.number} of {there.head} {part.observed.queued[step.key]}."
-            return part.pending(Reason.WAITING_FOR_TURN, message, since_us)
-        if step.key in part.observed.stuck:
-            message = f"Batch {step.number} of {there.head} does not start. {part.observed.stuck[step.key]}."
-            return part.unready(Reason.CANNOT_START, message)
-        state = "is being run" if part.is_under_way(step.key) else "is to be run"
-        return part.pending(Reason.BATCH_PENDING, f"Batch {step.number} of {there.head} {state}.", since_us)
+        if step.key in draft.observed.queued:
+            message = f"Batch {step.number} of {observed.head} {draft.observed.queued[step.key]}."
+            return draft.pending(Reason.WAITING_FOR_TURN, message, since_us)
+        if step.key in draft.observed.stuck:
+            message = (
+                f"Batch {step.number} of {observed.head} does not start. {draft.observed.stuck[step.key]}."
+            )
+            return draft.unready(Reason.CANNOT_START, message)
+        state = "is being run" if draft.is_under_way(step.key) else "is to be run"
+        return draft.pending(
+            Reason.BATCH_PENDING, f"Batch {step.number} of {observed.head} {state}.", since_us
+        )
 
     def _isolating(self, number: int) -> Condition:
         """``Ready`` while the file is looked for that ends the process that reads it."""
-        found = self.there.isolation
-        assert found.last_crash is not None
-        caught = f"{count(len(found.killers), 'file')} found" if found.killers else "none found yet"
+        isolation = self.observed.isolation
+        assert isolation.last_crash is not None
+        caught = f"{count(len(isolation.killers), 'file')} found" if isolation.killers else "none found yet"
         at = (
-            f"files {found.first} to {found.stop - 1} are next"
-            if found.first < found.stop
+            f"files {isolation.first} to {isolation.stop - 1} are next"
+            if isolation.first < isolation.stop
             else "it is committed next"
         )
         return false(
             "Ready",
             Reason.ISOLATING,
             f"Batch {number} ended the process that read it, and is halved until the file is found that does: "
-            f"{caught}, {at}. Last: {sentence(found.last_crash)}.",
+            f"{caught}, {at}. Last: {sentence(isolation.last_crash)}.",
         )
 
     def _close(self) -> Condition:
         """Close the open batch if it is time; the ``Ready`` condition of a pipeline that has no batch to run."""
-        there, part, batch = self.there, self.part, self.there.open
+        observed, draft, batch = self.observed, self.draft, self.observed.open
         if batch is None:
             return self._quiet()
         waiting = count(len(batch.entries), "file") + (" waits" if len(batch.entries) == 1 else " wait")
@@ -167,27 +173,27 @@ class _PipelinePlan:
             if isinstance(version, Condition):
                 return version
             lookups.append((name, version))
-        number = there.head + 1
+        number = observed.head + 1
         message = f"{waiting} for batch {number} to close."
-        if part.draining or there.full or self._is_enough(batch):
-            part.add_step(CloseBatch(self.name, number, self.accepted.digest, tuple(sorted(set(lookups)))))
+        if draft.draining or observed.full or self._is_enough(batch):
+            draft.add_step(CloseBatch(self.name, number, self.accepted.digest, tuple(sorted(set(lookups)))))
         else:
-            part.blocked = true("Progressing", Reason.COLLECTING, message)
-        return part.pending(Reason.COLLECTING, message, batch.opened_us if there.done else None)
+            draft.blocked = true("Progressing", Reason.COLLECTING, message)
+        return draft.pending(Reason.COLLECTING, message, batch.opened_us if observed.done else None)
 
     def _quiet(self) -> Condition:
         """``Ready`` when no file waits."""
-        there = self.there
-        if there.source is not None:
-            return false("Ready", Reason.SOURCE_UNAVAILABLE, self.part.explain(there.source)[1])
-        if there.done == 0:
+        observed = self.observed
+        if observed.source is not None:
+            return false("Ready", Reason.SOURCE_UNAVAILABLE, self.draft.explain(observed.source)[1])
+        if observed.done == 0:
             return true("Ready", Reason.WAITING_FOR_FILES, "No file has arrived yet.")
-        committed = "Batch 1 is" if there.done == 1 else f"All {there.done} batches are"
+        committed = "Batch 1 is" if observed.done == 1 else f"All {observed.done} batches are"
         return true("Ready", Reason.UP_TO_DATE, f"{committed} committed.")
 
     def _looked_up(self, name: str, waiting: str) -> int | Condition:
         """Version of a dataset that is looked up; if there is none, the ``Ready`` condition that says so."""
-        other, reason = self.part.observed.pipelines.get(name), Reason.WAITING_FOR_LOOKUP
+        other, reason = self.draft.observed.pipelines.get(name), Reason.WAITING_FOR_LOOKUP
         if isinstance(other, ObservedPipeline):
             if other.dataset_version is not None:
                 return other.dataset_version
@@ -195,15 +201,15 @@ class _PipelinePlan:
         elif other is None:
             reason, why = Reason.PIPELINE_MISSING, "is not there"
         else:
-            why = f"cannot be observed: {self.part.note_failed_look(other)[1]}"
+            why = f"cannot be observed: {self.draft.note_failed_look(other)[1]}"
         message = f"{waiting}: pipeline {name!r}, which is looked up, {why}".rstrip(".") + "."
-        self.part.blocked = false("Progressing", reason, message)
+        self.draft.blocked = false("Progressing", reason, message)
         return false("Ready", reason, message)
 
     def _is_enough(self, batch: OpenBatch) -> bool:
         """Whether the open batch is to be closed now; else it is looked at again in time."""
         trigger = self.accepted.resource.spec.trigger.arrivals
-        if should_close(batch, trigger, self.part.now_us):
+        if should_close(batch, trigger, self.draft.now_us):
             return True
-        self.part.wakes.append(batch.opened_us + duration_us(trigger.max_wait))
+        self.draft.wakes.append(batch.opened_us + duration_us(trigger.max_wait))
         return False

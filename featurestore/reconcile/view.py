@@ -248,7 +248,7 @@ class _ViewPlan:
     def _ready(self, materialized: Condition, synced: Condition, suspended: bool) -> Condition:
         """True while readers find all of a commit, of the accepted definition, and are not late for the next one."""
         if suspended:
-            message = "Suspended: nothing is computed or published. What is there is read."
+            message = "Suspended: nothing is computed or published. What is published can be read."
             return false("Ready", Reason.SUSPENDED, message)
         for condition in (materialized, synced):
             if condition.status != "True":

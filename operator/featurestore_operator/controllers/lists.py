@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from featurestore.reconcile.conditions import Condition
-from featurestore.reconcile.listed import Standing, list_state
+from featurestore.reconcile.listed import MemberState, list_state
 from featurestore.registry.registry import Accepted
 from featurestore.resources import Resource
 from featurestore.resources.kinds import ResourceKind
@@ -25,22 +25,22 @@ def look_at_list(accepted: Accepted[Resource], store: OpenStore, cache: Cache) -
         StorageError: storage did not answer.
     """
 
-    def standing(kind: ResourceKind, name: str) -> Standing | None:
+    def member_state(kind: ResourceKind, name: str) -> MemberState | None:
         found = cache.get(Key(kind.name, store.place.namespace, name))
-        return None if found is None else _standing(found.get("status") or {})
+        return None if found is None else _state_of(found.get("status") or {})
 
-    state = list_state(accepted, store.registry, standing)
+    state = list_state(accepted, store.registry, member_state)
     facts = {**state.facts, "watermark": time_of(state.watermark_us)}
     return ReconcileResult((state.ready,), facts, None, None)
 
 
-def _standing(status: dict[str, Any]) -> Standing | None:
+def _state_of(status: dict[str, Any]) -> MemberState | None:
     """How an object stands by its own status; None before it has one."""
     value, reason, message = ready(status)
     if not value:
         return None
     watermark = status.get("watermark")
-    return Standing(
+    return MemberState(
         Condition(type="Ready", status=ConditionStatus(value), reason=reason, message=message),
         None if watermark is None else parse_us(watermark),
     )
