@@ -26,8 +26,8 @@ def look_at_list(accepted: Accepted[Resource], store: OpenStore, cache: Cache) -
     """
 
     def member_state(kind: ResourceKind, name: str) -> MemberState | None:
-        found = cache.get(Key(kind.name, store.place.namespace, name))
-        return None if found is None else _state_of(found.get("status") or {})
+        obj = cache.get(Key(kind.name, store.place.namespace, name))
+        return None if obj is None else _state_of(obj.get("status") or {})
 
     state = list_state(accepted, store.registry, member_state)
     facts = {**state.facts, "watermark": time_of(state.watermark_us)}

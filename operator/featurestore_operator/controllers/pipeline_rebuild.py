@@ -48,10 +48,10 @@ class RefusedRebuild:
     streak: FailureStreak
 
 
-def request_of(found: dict[str, Any], spec: str) -> HistoryRequest:
+def request_of(obj: dict[str, Any], spec: str) -> HistoryRequest:
     """What the annotations of a pipeline ask for."""
-    annotations = found["metadata"].get("annotations", {})
-    return HistoryRequest(requested(found), annotations.get(WITHOUT_GONE) == "true", spec)
+    annotations = obj["metadata"].get("annotations", {})
+    return HistoryRequest(requested(obj), annotations.get(WITHOUT_GONE) == "true", spec)
 
 
 def begin_rebuild(
@@ -110,11 +110,11 @@ def rebuilt(
         StorageError: storage did not answer.
     """
     if refused is not None:
-        said = f"{shorten(refused.request.value)!r} was not begun: {_explained(refused.streak)}"
+        message = f"{shorten(refused.request.value)!r} was not begun: {_explained(refused.streak)}"
         if not refused.request.without_gone:
-            said += f' The annotation {WITHOUT_GONE}: "true" leaves out what is gone.'
+            message += f' The annotation {WITHOUT_GONE}: "true" leaves out what is gone.'
         known = {"request": shorten(refused.request.value)}
-        return false("Rebuilt", _reason(refused.streak.failure), said), known
+        return false("Rebuilt", _reason(refused.streak.failure), message), known
     last = ledger.rebuilds.last()
     if request and not ledger.rebuilds.has_begun(request):
         return _waiting(ledger, request, suspended=suspended), {"request": shorten(request)}
@@ -213,17 +213,17 @@ def record_crash(ledger: Ledger, records: JobAttempts, most_memory: int) -> None
     last = jobs[-1] if jobs else None
     if last is None or not isinstance(last.outcome, Failed) or not is_crash(last.outcome.attempt.failure):
         return
-    found, began = progress.isolation, (piece_of(last.job), turn_of(last.job))
-    if not _died_at(began, progress.due, found) or found.first == found.stop:
+    isolation, began = progress.isolation, (piece_of(last.job), turn_of(last.job))
+    if not _died_at(began, progress.due, isolation) or isolation.first == isolation.stop:
         return
-    trial = crash_trial(last.job, last.outcome, found, most_memory)
-    ledger.rebuilds.trials(progress.rebuild.number).append(progress.due, found.turn, trial)
+    trial = crash_trial(last.job, last.outcome, isolation, most_memory)
+    ledger.rebuilds.trials(progress.rebuild.number).append(progress.due, isolation.turn, trial)
 
 
-def _died_at(began: tuple[int, int], due: int, found: Isolation) -> bool:
+def _died_at(began: tuple[int, int], due: int, isolation: Isolation) -> bool:
     """Whether a Job that began so died in the batch that is due: batches of its piece that passed are kept."""
     number, turn = began
-    return (number, turn) == (due, found.turn) or (0 < number < due and found.turn == 0)
+    return (number, turn) == (due, isolation.turn) or (0 < number < due and isolation.turn == 0)
 
 
 def _reason(failure: Failure) -> Reason:

@@ -12,10 +12,10 @@ REBUILD = "featurestore.dev/rebuild"
 REFRESH = "featurestore.dev/refresh"
 
 
-def requested(found: dict[str, Any], annotation: str = REBUILD) -> str:
+def requested(obj: dict[str, Any], annotation: str = REBUILD) -> str:
     """The value of the annotation; "" if there is none.
 
     >>> requested({"metadata": {"annotations": {"featurestore.dev/rebuild": "2026-02-01"}}})
     '2026-02-01'
     """
-    return str(found["metadata"].get("annotations", {}).get(annotation, ""))
+    return str(obj["metadata"].get("annotations", {}).get(annotation, ""))

@@ -105,11 +105,11 @@ class CsvGrammar:
         """The records of these bytes. ``final``: nothing comes after them."""
         if final and data and data[-1:] not in (b"\n", b"\r"):
             data += b"\n"
-        found, good, at = Records(), [], 0
+        records, good, at = Records(), [], 0
         while at < len(data):
             end = self._records.match(data, at).end()  # type: ignore[union-attr]
             if end > at:
-                good.append(self._decodable(data, at, end, found))
+                good.append(self._decodable(data, at, end, records))
                 at = end
             elif data[at] in b"\r\n":
                 at += 1
@@ -121,12 +121,12 @@ class CsvGrammar:
             elif not final and len(data) - at < _OPEN_BYTES and self._unfinished.match(data, at):
                 break
             else:
-                after = self._break(data, at, found, whole=final or len(data) - at >= _OPEN_BYTES)
+                after = self._break(data, at, records, whole=final or len(data) - at >= _OPEN_BYTES)
                 if after is None:
                     break
                 at = after
-        found.good, found.rest = b"".join(good), data[at:]
-        return found
+        records.good, records.rest = b"".join(good), data[at:]
+        return records
 
     def header(self, data: bytes, *, final: bool) -> tuple[list[str], int]:
         """The values of the first record, and how many bytes stand before the second.
@@ -144,11 +144,11 @@ class CsvGrammar:
             raise UnreadableArrival("file:empty", "the file has no line")
         record = self._record.match(data, at)
         if record is None:
-            found = Records()
+            records = Records()
             if not final and self._unfinished.match(data, at):
                 raise UnreadableArrival("file:format", f"the first line is longer than {len(data):,} bytes")
-            self._break(data, at, found, whole=True)
-            raise UnreadableArrival("file:format", f"the first line: {found.broken[0].why}")
+            self._break(data, at, records, whole=True)
+            raise UnreadableArrival("file:format", f"the first line: {records.broken[0].why}")
         if (why := self._why_not_text(record[0])) is not None:
             raise UnreadableArrival("file:format", f"the first line is {why}. See spec.source.csv.encoding")
         return self.split(record[0].rstrip(b"\r\n")), record.end()
@@ -179,11 +179,11 @@ class CsvGrammar:
         mark = self.options.comment.encode()
         return bool(mark) and data.startswith(mark, at)
 
-    def _decodable(self, data: bytes, start: int, end: int, found: Records) -> bytes:
+    def _decodable(self, data: bytes, start: int, end: int, records: Records) -> bytes:
         """The records without those that are not text."""
         piece = data[start:end]
         if self._why_not_text(piece) is None:
-            found.rows += self._count(piece)
+            records.rows += self._count(piece)
             return piece
         good = []
         for record in self._record.finditer(piece):
@@ -191,8 +191,8 @@ class CsvGrammar:
             if why is None:
                 good.append(record[0])
             else:
-                found.broken.append(BrokenRecord(found.rows, record[0].rstrip(b"\r\n"), why))
-            found.rows += 1
+                records.broken.append(BrokenRecord(records.rows, record[0].rstrip(b"\r\n"), why))
+            records.rows += 1
         return b"".join(good)
 
     def _count(self, piece: bytes) -> int:
@@ -204,7 +204,7 @@ class CsvGrammar:
             return sum(1 for _ in self._record.finditer(piece))
         return piece.count(b"\n")
 
-    def _break(self, data: bytes, at: int, found: Records, *, whole: bool) -> int | None:
+    def _break(self, data: bytes, at: int, records: Records, *, whole: bool) -> int | None:
         """Where reading goes on after the record that breaks the grammar at this place.
 
         None if its line does not end yet, unless these bytes are the ``whole`` that there will be of it.
@@ -227,8 +227,8 @@ class CsvGrammar:
         after = first.end() if first else end
         if after < end and self.columns > 1 and all(map(self._looks_whole, data[after:end].splitlines())):
             end = after
-        found.broken.append(BrokenRecord(found.rows, data[at:end].rstrip(b"\r\n"), why))
-        found.rows += 1
+        records.broken.append(BrokenRecord(records.rows, data[at:end].rstrip(b"\r\n"), why))
+        records.rows += 1
         return end
 
     def _looks_whole(self, line: bytes) -> bool:

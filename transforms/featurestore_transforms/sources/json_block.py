@@ -81,11 +81,11 @@ class JsonBlock:
             for key in dict.fromkeys(chain.from_iterable(shapes)):
                 yield key, [row.get(key) for row in self.rows]
         else:
-            found: dict[str, list[Any]] = {}
+            columns: dict[str, list[Any]] = {}
             for row in self.rows:
                 for key, value in row.items():
-                    found.setdefault(key, []).append(value)
-            yield from found.items()
+                    columns.setdefault(key, []).append(value)
+            yield from columns.items()
 
     def columns(self, names: Mapping[str, str]) -> dict[str, list[Any]]:
         """Name of a column to its values, one for each row. ``names``: key to the name of its column."""

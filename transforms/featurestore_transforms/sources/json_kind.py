@@ -155,11 +155,11 @@ def shaper(dtype: pl.DataType) -> Callable[[Any], Any]:
 def _struct(
     value: Mapping[str, Any], fields: Mapping[str, tuple[str, Callable[[Any], Any]]]
 ) -> dict[str, Any]:
-    found = {}
+    columns = {}
     for key, one in value.items():
         name, made = fields.get(key.lower(), (NOTHING, _nothing))
-        found[name] = made(one)
-    return found
+        columns[name] = made(one)
+    return columns
 
 
 def _nothing(_: Any) -> None:

@@ -182,9 +182,9 @@ def _page(read_at: ReadAt, at: int, end: int) -> _Page | None:
             return None
     kind = header.get(1)
     body = header.get(_BODIES.get(kind, 0), {1: 0})
-    found = [header.get(2), header.get(3), body.get(1) if isinstance(body, dict) else None]
-    numbers = [number for number in found if isinstance(number, int) and number >= 0]
-    if len(numbers) < len(found) or at + length + numbers[1] > end:
+    sizes = [header.get(2), header.get(3), body.get(1) if isinstance(body, dict) else None]
+    numbers = [number for number in sizes if isinstance(number, int) and number >= 0]
+    if len(numbers) < len(sizes) or at + length + numbers[1] > end:
         return None
     return _Page(
         kind=kind,

@@ -64,11 +64,11 @@ def _value(partition: Partition, folders: dict[str, str]) -> pl.Series:
         )
     text = folders[partition.name]
     given = pl.Series([None if text == _NULL else text], dtype=pl.String)
-    found = fit(pl.lit(given), pl.String(), ColumnType(partition.type))
-    assert found is not None
-    if found.fits is not None and not pl.select(found.fits).item():
+    fitted = fit(pl.lit(given), pl.String(), ColumnType(partition.type))
+    assert fitted is not None
+    if fitted.fits is not None and not pl.select(fitted.fits).item():
         raise UnreadableArrival(
             "file:partition",
             f"wanted {partition.type.value} in the path's {partition.name}=…, got {text!r}",
         )
-    return pl.select(found.value.alias(partition.name)).to_series()
+    return pl.select(fitted.value.alias(partition.name)).to_series()

@@ -81,23 +81,23 @@ def _narrow(frame: pl.DataFrame, columns: Mapping[str, _Texts]) -> None:
             wanted = [name for name in wanted if name not in sure]
         size = max(1, _AT_ONCE // frame.height)
         for names in (wanted[at : at + size] for at in range(0, len(wanted), size)):
-            for name, found in zip(names, _look(frame, names, kind), strict=True):
+            for name, look in zip(names, _look(frame, names, kind), strict=True):
                 texts = columns[name]
-                texts.whole |= found.get("whole", False)
-                texts.pointed |= found.get("pointed", False)
-                if not found["alike"]:
+                texts.whole |= look.get("whole", False)
+                texts.pointed |= look.get("pointed", False)
+                if not look["alike"]:
                     texts.left.remove(kind)
-                elif found.get("short", False):
+                elif look.get("short", False):
                     sure.add(name)
 
 
 def _look(frame: pl.DataFrame, names: Sequence[str], kind: ColumnType) -> list[dict[str, bool]]:
     """Of each column, whether all of its texts are of the kind, and what else it takes to tell."""
     text = pl.col("text")
-    found = fit_to(text, pl.String(), polars_type(kind), exact=True)
-    assert found is not None
-    assert found.fits is not None
-    alike = found.fits
+    fitted = fit_to(text, pl.String(), polars_type(kind), exact=True)
+    assert fitted is not None
+    assert fitted.fits is not None
+    alike = fitted.fits
     every, any_of = {"alike": alike}, {}
     if kind is ColumnType.TIMESTAMP:
         every["alike"] = alike & text.str.contains(_TIME)
