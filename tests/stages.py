@@ -37,7 +37,10 @@ LIBRARIES = (
 )
 """Tests that meet libraries of others, whose lowest versions they run with. Where all of a room meets a library in the
 same way (typer, pydantic), a few of its tests do."""
-OURS = ("batch/test_kill.py", "batch/test_parts.py", "views/test_interruption.py", "views/test_piece.py")
+OURS = (
+    *(f"batch/test_{it}.py" for it in ("kill", "parts", "rebuild", "rebuild_killed")),
+    *("views/test_interruption.py", "views/test_piece.py"),
+)
 """Among them those that are about our own order of steps."""
 KUBERNETES = tuple(f"operator/test_{it}.py" for it in ("api", "process", "rest", "story"))
 """And those that meet Kubernetes' client."""

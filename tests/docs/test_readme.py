@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from examples import exhaustive
 from readme import README, ROOT, Shell, blocks
 
 import featurestore
@@ -58,13 +59,8 @@ def test_every_block_of_the_readme_is_run_below_or_on_kubernetes() -> None:
     assert "make demo" in blocks("")[0]
 
 
-def test_the_steps_by_hand_work_as_written(shell: Shell) -> None:
-    make_flights_of_a_day(shell)
-    do_the_steps_by_hand(shell)
-
-
 @pytest.mark.slow
-def test_what_pip_installs_from_a_checkout_is_all_that_the_steps_need(tmp_path: Path) -> None:
+def test_the_steps_by_hand_work_as_written_with_what_is_installed_for_them(tmp_path: Path) -> None:
     venv.create(tmp_path / "venv", with_pip=True)
     shell = Shell(tmp_path / "home", tmp_path / "venv" / "bin" / "python")
     # Not what is newest today, but what the other tests ran with.
@@ -73,6 +69,12 @@ def test_what_pip_installs_from_a_checkout_is_all_that_the_steps_need(tmp_path: 
     # What is imported is compiled then, and that is a part of it.
     shell.environment |= {"PIP_CONSTRAINT": str(tmp_path / "pinned.txt"), "PIP_NO_COMPILE": "1"}
     pip, _ = _installation()
+    if not exhaustive():
+        # The same packages, most of them unpacked already: pip unpacks 200 MB for half a minute of a processor.
+        uv = Path(sys.executable).with_name("uv")
+        shell.environment["UV_CACHE_DIR"] = subprocess.check_output([uv, "cache", "dir"], text=True).strip()
+        shell.environment["UV_CONSTRAINT"] = str(tmp_path / "pinned.txt")
+        pip = pip.replace("pip install", f"{uv} pip install --python {tmp_path / 'venv'}")
     shell.run(pip.replace("path/to/checkout", str(ROOT)))
     make_flights_of_a_day(shell)
     do_the_steps_by_hand(shell)
