@@ -216,5 +216,7 @@ def _require_room(array: pa.Array, values: pa.Array, room_bytes: int) -> None:
     size = len(array) * (values.nbytes // max(len(values), 1))
     if size > room_bytes:
         raise UnreadableArrival(
-            "file:tooLarge", f"values unfold to {size:,} bytes at once, and there is room for {room_bytes:,}"
+            "file:tooLarge",
+            f"values unfold to {size:,} bytes at once, and there is room for {room_bytes:,}. "
+            "Raise spec.resources.memory if this is meant",
         )

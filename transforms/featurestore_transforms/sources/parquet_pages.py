@@ -66,7 +66,9 @@ def read_row_groups(read_at: ReadAt, size_bytes: int, room_bytes: int) -> tuple[
         raise UnreadableArrival("file:corrupt", f"a footer of {size:,} bytes in a file of {size_bytes:,}")
     if size > room_bytes:
         raise UnreadableArrival(
-            "file:tooLarge", f"a footer of {size:,} bytes, and there is room for {room_bytes:,}"
+            "file:tooLarge",
+            f"a footer of {size:,} bytes, and there is room for {room_bytes:,}. "
+            "Raise spec.resources.memory if this is meant",
         )
     try:
         footer, _ = read_struct(read_at(size_bytes - _TAIL_BYTES - size, size))
