@@ -71,13 +71,16 @@ class Stage:
 @dataclass(frozen=True)
 class Outcome:
     """``failed``: tests that failed, twice where they were tried again; at least 1 if a stage ended otherwise
-    than well. ``unsteady``: names of those that failed and then passed."""
+    than well. ``unsteady``: names of those that failed and then passed. ``cpu_s``: seconds of processors that it took,
+    with all processes that it waited for, whatever else the machine had to do.
+    """
 
     stage: str
     passed: int
     failed: int
     unsteady: tuple[str, ...]
     seconds: float
+    cpu_s: float
 
 
 class Printer:
@@ -132,21 +135,22 @@ def run(stage: Stage, printer: Printer) -> Outcome:
     """Run one stage, and again what failed of it if that is little."""
     started = time.monotonic()
     shared = ("-n", str(stage.processes), "--dist", "worksteal") if stage.processes > 1 else ()
-    code, counted = run_pytest(stage, ("--cache-clear", *shared, *stage.arguments), printer)
+    code, counted, cpu_s = run_pytest(stage, ("--cache-clear", *shared, *stage.arguments), printer)
     passed, failed = counted.get("passed", 0), failures(code, counted)
     unsteady: tuple[str, ...] = ()
     tried = last_failed(stage)
     if code == TESTS_FAILED and 0 < len(tried) <= AGAIN:
         printer.say(f"\n── {stage.name}: what failed, again\n")
-        code, counted = run_pytest(stage, ("--last-failed", *stage.arguments), printer)
+        code, counted, more_s = run_pytest(stage, ("--last-failed", *stage.arguments), printer)
+        cpu_s += more_s
         unsteady = tuple(sorted(tried - last_failed(stage)))
         passed, failed = passed + len(unsteady), failures(code, counted)
     printer.end()
-    return Outcome(stage.name, passed, failed, unsteady, time.monotonic() - started)
+    return Outcome(stage.name, passed, failed, unsteady, time.monotonic() - started, cpu_s)
 
 
-def run_pytest(stage: Stage, arguments: Sequence[str], printer: Printer) -> tuple[int, dict[str, int]]:
-    """Its exit code, and what its last line counts."""
+def run_pytest(stage: Stage, arguments: Sequence[str], printer: Printer) -> tuple[int, dict[str, int], float]:
+    """Its exit code, what its last line counts, and the seconds of processors that it took."""
     command = [f"{stage.python}/bin/pytest", "-o", f"cache_dir={stage.cache}", *arguments]
     printer.say(f"\n── {stage.name}: {' '.join(command)}\n")
     last = ""
@@ -157,7 +161,9 @@ def run_pytest(stage: Stage, arguments: Sequence[str], printer: Printer) -> tupl
         for line in process.stdout:
             printer.say(line)
             last = line if re.search(r"\d+ (passed|failed|error|skipped)", line) else last
-    return process.returncode, counts(last)
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    return process.returncode, counts(last), used.ru_utime + used.ru_stime
 
 
 def last_failed(stage: Stage) -> frozenset[str]:
@@ -186,19 +192,26 @@ def failures(code: int, counted: Mapping[str, int]) -> int:
 
 
 def table(outcomes: Sequence[Outcome], seconds: float) -> str:
-    """The stages with their tests and minutes; in the last line the sum of the tests, and the minutes of all."""
+    """The stages with their tests, minutes and minutes of processors; in the last line sums, and the minutes of all."""
     rows = [
-        ("stage", "tests", "failed", "unsteady", "minutes"),
-        *((it.stage, it.passed, it.failed, len(it.unsteady), f"{it.seconds / 60:.1f}") for it in outcomes),
+        ("stage", "tests", "failed", "unsteady", "minutes", "CPU"),
+        *(
+            (
+                *(it.stage, it.passed, it.failed, len(it.unsteady)),
+                *(f"{it.seconds / 60:.1f}", f"{it.cpu_s / 60:.1f}"),
+            )
+            for it in outcomes
+        ),
         (
             "all",
             sum(it.passed for it in outcomes),
             sum(it.failed for it in outcomes),
             sum(len(it.unsteady) for it in outcomes),
             f"{seconds / 60:.1f}",
+            f"{sum(it.cpu_s for it in outcomes) / 60:.1f}",
         ),
     ]
-    return "\n".join(f"{a:<12}{b:>8}{c:>8}{d:>10}{e:>9}" for a, b, c, d, e in rows)
+    return "\n".join(f"{a:<12}{b:>8}{c:>8}{d:>10}{e:>9}{f:>7}" for a, b, c, d, e, f in rows)
 
 
 def run_lane(lane: Sequence[Stage], printer: Printer) -> list[Outcome]:
