@@ -80,6 +80,11 @@ class Store:
         self._opened: OnlineStore | None = None
         self._readers: dict[object, FeatureReader] = {}
 
+    @property
+    def project(self) -> Project:
+        """Where it is, and what is accepted there."""
+        return self._project
+
     def get_features(
         self,
         features: str | Sequence[str],

@@ -61,14 +61,18 @@ class _Caught:
     rows: int = field(default=0)
 
 
-def entries(storage: Storage, kind: Literal["pipelines", "views"], name: str) -> list[Quarantined]:
+def entries(
+    storage: Storage, kind: Literal["pipelines", "views"], name: str, *, newest: int | None = None
+) -> list[Quarantined]:
     """What is in the quarantine of a pipeline, or of the build that a view serves; by batch, file and rule.
+
+    ``newest``: only so many records are looked at, of the newest batches.
 
     Raises:
         StorageError: storage did not answer.
     """
     caught: dict[tuple[int, int, str], _Caught] = {}
-    for batch in _read(storage, kind, name, _SUMMARY):
+    for batch in _read(storage, kind, name, _SUMMARY, newest):
         for row in batch.to_pylist():
             key = (row[BATCH], row[FILE], row["rule"])
             at, number = row["quarantined_at"], row[ROW]
@@ -149,12 +153,24 @@ def _replayed_in(ledger: Ledger, uri: str, batch: int, file: int) -> int | None:
 
 
 def _read(
-    storage: Storage, kind: Literal["pipelines", "views"], name: str, columns: list[str] | None
+    storage: Storage,
+    kind: Literal["pipelines", "views"],
+    name: str,
+    columns: list[str] | None,
+    newest: int | None = None,
 ) -> Iterator[pa.RecordBatch]:
     import pyarrow.parquet as pq
 
     path = table_of(storage, kind, name)
     table = Table.open(storage, path) if path else None
-    for file in sorted(table.files(), key=lambda file: file.path) if table else ():
+    files = sorted(table.files(), key=lambda file: file.path) if table else []
+    if newest is not None:
+        files.sort(key=lambda file: -(file.stats["maxValues"].get(BATCH) or 0))
+    seen = 0
+    for file in files:
         with storage.opened(f"{path}/{file.path}") as parquet:
-            yield from pq.ParquetFile(parquet).iter_batches(columns=columns)
+            for batch in pq.ParquetFile(parquet).iter_batches(columns=columns):
+                yield batch if newest is None else batch.slice(0, newest - seen)
+                seen += batch.num_rows
+                if newest is not None and seen >= newest:
+                    return

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
+from functools import partial
 from http import HTTPStatus
 
 import orjson
@@ -21,8 +22,10 @@ from featurestore.errors import NotFound
 from featurestore.server.backend import Backend
 from featurestore.server.caller import ANYBODY
 from featurestore.server.openapi import openapi
-from featurestore.server.problem_details import PROBLEM_JSON, HttpProblem, http_problem
-from featurestore.server.route import JSON, HttpRequest, Reply, Route
+from featurestore.server.page import PAGES
+from featurestore.server.page.problem_page import page_problem
+from featurestore.server.problem_details import HttpProblem, http_problem
+from featurestore.server.route import JSON, HttpRequest, Reply, Route, problem_reply
 from featurestore.server.routes import ROUTES
 
 _log = logging.getLogger("featurestore.server")
@@ -35,14 +38,14 @@ class Application:
     """The ASGI application of one process. What a route answers goes to it at once, all else by way of Starlette."""
 
     def __init__(self, backend: Backend) -> None:
-        routes = (*ROUTES, _described(ROUTES))
+        routes = (*ROUTES, _described(ROUTES), *PAGES)
         self._endpoints = {(route.method, route.path): _Endpoint(route, backend) for route in routes}
         self._others = Starlette(
             routes=[
                 AsgiRoute(path, endpoint, methods=[method])
                 for (method, path), endpoint in self._endpoints.items()
             ],
-            exception_handlers={HTTPException: _unknown},
+            exception_handlers={HTTPException: partial(_unknown, backend)},
             lifespan=lambda app: _looking(backend),
         )
 
@@ -64,7 +67,16 @@ class _Endpoint:
         measurements.began()
         self._backend.in_flight += 1
         status = 499  # What proxies log if a client leaves before it is answered.
-        request = HttpRequest(self._backend, dict(scope["headers"]), b"", ANYBODY)
+        query = scope["query_string"].decode("latin-1")
+        request = HttpRequest(
+            self._backend,
+            dict(scope["headers"]),
+            b"",
+            ANYBODY,
+            path=f"{scope['path']}?{query}" if query else scope["path"],
+            query=query,
+            parts=scope.get("path_params", {}),
+        )
         try:
             reply = await self._reply(request, receive)
             self._audit(request, reply.status)
@@ -91,17 +103,14 @@ class _Endpoint:
 
     async def _reply(self, request: HttpRequest, receive: Receive) -> Reply:
         try:
-            if (
-                self._backend.in_flight > self._backend.settings.max_requests
-                and self._route.takes is not None
-            ):
+            if self._backend.in_flight > self._backend.settings.max_requests and self._route.is_bounded:
                 raise HttpProblem(
                     HTTPStatus.SERVICE_UNAVAILABLE, "there are too many requests at once", retry_after_s=1
                 )
             async with asyncio.timeout(self._backend.settings.timeout_s):
                 if not self._route.is_open:
-                    request.caller = await self._backend.caller(request.headers)
-                if self._route.takes is not None:
+                    request.caller = await self._backend.caller(request.headers, self._route.token)
+                if self._route.has_body:
                     request.body = await self._body(request.headers, receive)
                 return await self._route.answer(request)
         except _ClientLeft:
@@ -119,7 +128,7 @@ class _Endpoint:
                 _log.error(
                     "%s: %s", self._route.name, error, exc_info=error if problem.status == 500 else None
                 )
-        return _problem_reply(problem)
+        return self._route.tell(request, problem)
 
     async def _body(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
         """The body of a request, once all of it is there.
@@ -157,19 +166,17 @@ def _too_large(most: int) -> HttpProblem:
     )
 
 
-def _problem_reply(problem: HttpProblem) -> Reply:
-    content = orjson.dumps(problem.details().model_dump(exclude_none=True))
-    retry = () if problem.retry_after_s is None else ((b"retry-after", b"%d" % problem.retry_after_s),)
-    asks = ((b"www-authenticate", b"Bearer"),) if problem.status == HTTPStatus.UNAUTHORIZED else ()
-    return Reply(content, PROBLEM_JSON, problem.status, (*retry, *asks))
-
-
-async def _unknown(request: Request, error: Exception) -> Response:
+async def _unknown(backend: Backend, request: Request, error: Exception) -> Response:
     """A path or a method that no route has."""
     assert isinstance(error, HTTPException)
-    status = HTTPStatus(error.status_code)
-    reply = _problem_reply(HttpProblem(status, "no route answers this", hint="/openapi.json has all routes"))
-    return Response(reply.body, reply.status, dict(error.headers or {}), PROBLEM_JSON)
+    problem = HttpProblem(
+        HTTPStatus(error.status_code), "no route answers this", hint="/openapi.json has all routes"
+    )
+    asked = HttpRequest(backend, dict(request.scope["headers"]), b"", ANYBODY, path=request.url.path)
+    tell = page_problem if b"text/html" in asked.headers.get(b"accept", b"") else problem_reply
+    reply = tell(asked, problem)
+    headers = {name.decode(): value.decode() for name, value in reply.headers}
+    return Response(reply.body, reply.status, {**(error.headers or {}), **headers}, reply.media_type)
 
 
 def _described(routes: Iterable[Route]) -> Route:

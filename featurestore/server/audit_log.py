@@ -15,11 +15,12 @@ from featurestore.server.caller import Caller
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What a request is about. ``features``: as it names them."""
+    """What a request is about. ``features``: as it names them. ``pipelines``: whose refused rows were shown."""
 
-    views: Collection[str]
-    features: Collection[str]
-    entities: int
+    views: Collection[str] = ()
+    features: Collection[str] = ()
+    entities: int = 0
+    pipelines: Collection[str] = ()
 
 
 class AuditLog:
@@ -48,4 +49,6 @@ class AuditLog:
             "features": [] if read is None else read.features,
             "entities": 0 if read is None else read.entities,
         }
+        if read is not None and read.pipelines:
+            line["pipelines"] = sorted(read.pipelines)
         os.write(self._number, orjson.dumps(line) + b"\n")

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from featurestore.client.answers import Answer
 from featurestore.client.connection import Store
 from featurestore.client.feature_reader import FeatureReader
+from featurestore.overview.lookout import Lookout
 from featurestore.server.audit_log import AuditLog, Read
 from featurestore.server.caller import ANYBODY, Authenticator, Caller, bearer_token
 from featurestore.server.measurements import Measurements
@@ -46,6 +47,7 @@ class Backend:
         self.store, self.settings, self.measurements = store, settings, measurements
         self.authenticator, self.audit_log = authenticator, audit_log
         self.readiness = Readiness(store)
+        self.lookout = Lookout(store.project)
         self.in_flight = 0
         self._readers: OrderedDict[tuple[object, bool], _Kept] = OrderedDict()
         self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="read")
@@ -54,15 +56,17 @@ class Backend:
         """What ``work`` returns, from a thread: it may wait for storage."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *arguments))
 
-    async def caller(self, headers: Mapping[bytes, bytes]) -> Caller:
-        """Who asks.
+    async def caller(
+        self, headers: Mapping[bytes, bytes], token: Callable[[Mapping[bytes, bytes]], str] = bearer_token
+    ) -> Caller:
+        """Who asks. ``token``: where they say it.
 
         Raises:
             HttpProblem: they do not say, or it is not so (401); or it cannot be found out (503).
         """
         if not self.authenticator.asks:
             return ANYBODY
-        return await self._asked(self.authenticator.caller, bearer_token(headers))
+        return await self._asked(self.authenticator.caller, token(headers))
 
     async def read(
         self,

@@ -21,6 +21,7 @@ class Caller:
 
 
 ANYBODY = Caller("anybody")
+VIEWS = "featureviews"
 
 
 class Authenticator(Protocol):
@@ -37,8 +38,8 @@ class Authenticator(Protocol):
         """
         ...
 
-    def readable(self, caller: Caller, views: Collection[str]) -> set[str]:
-        """Which of the views they may read.
+    def readable(self, caller: Caller, names: Collection[str], plural: str = VIEWS) -> set[str]:
+        """Which of the views they may read, or of the resources of another kind.
 
         Raises:
             HttpProblem: it cannot be found out now (503).
@@ -54,8 +55,8 @@ class Anonymous:
     def caller(self, token: str) -> Caller:
         return ANYBODY
 
-    def readable(self, caller: Caller, views: Collection[str]) -> set[str]:
-        return set(views)
+    def readable(self, caller: Caller, names: Collection[str], plural: str = VIEWS) -> set[str]:
+        return set(names)
 
 
 def bearer_token(headers: Mapping[bytes, bytes]) -> str:

@@ -16,13 +16,14 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Hashable
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
 from featurestore.errors import RequestError
-from featurestore.server.caller import Caller, refused
+from featurestore.server.caller import VIEWS, Caller, refused
 from featurestore.server.problem_details import HttpProblem
 
 _log = logging.getLogger("featurestore.server")
@@ -61,11 +62,11 @@ class ClusterReview:
             raise refused()
         return found
 
-    def readable(self, caller: Caller, views: Collection[str]) -> set[str]:
+    def readable(self, caller: Caller, names: Collection[str], plural: str = VIEWS) -> set[str]:
         return {
-            view
-            for view in views
-            if self._rights.get((caller, view), lambda view=view: self._may_get(caller, view))  # type: ignore[misc]
+            name
+            for name in names
+            if self._rights.get((caller, plural, name), partial(self._may_get, caller, plural, name))
         }
 
     def _reviewed(self, token: str) -> Caller | None:
@@ -77,13 +78,13 @@ class ClusterReview:
             user["username"], tuple(user.get("groups", ())), user.get("uid", ""), user.get("extra", {})
         )
 
-    def _may_get(self, caller: Caller, view: str) -> bool:
+    def _may_get(self, caller: Caller, plural: str, name: str) -> bool:
         attributes = {
             "namespace": self._namespace,
             "verb": "get",
             "group": "featurestore.dev",
-            "resource": "featureviews",
-            "name": view,
+            "resource": plural,
+            "name": name,
         }
         spec = {
             "user": caller.name,

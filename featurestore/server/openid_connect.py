@@ -13,7 +13,7 @@ from joserfc import jwt
 from joserfc.errors import ExpiredTokenError, JoseError
 from joserfc.jws import JWSRegistry
 
-from featurestore.server.caller import Caller, refused
+from featurestore.server.caller import VIEWS, Caller, refused
 from featurestore.server.issuer_keys import IssuerKeys, PublicKey
 from featurestore.server.problem_details import HttpProblem
 
@@ -57,8 +57,8 @@ class OpenIdConnect:
             raise refused("the token is for another server, or not for now") from error
         return self._admitted(claims)
 
-    def readable(self, caller: Caller, views: Collection[str]) -> set[str]:
-        return set(views)
+    def readable(self, caller: Caller, names: Collection[str], plural: str = VIEWS) -> set[str]:
+        return set(names)
 
     def _key(self, signed: _Signed) -> PublicKey:
         """What must have signed it. So far the header is the word of whoever sent it."""

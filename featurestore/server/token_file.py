@@ -10,7 +10,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from featurestore.errors import RequestError
-from featurestore.server.caller import Caller, refused
+from featurestore.server.caller import VIEWS, Caller, refused
 
 _log = logging.getLogger("featurestore.server")
 _LOOK_S = 1.0
@@ -35,8 +35,8 @@ class TokenFile:
             raise refused()
         return found
 
-    def readable(self, caller: Caller, views: Collection[str]) -> set[str]:
-        return set(views)
+    def readable(self, caller: Caller, names: Collection[str], plural: str = VIEWS) -> set[str]:
+        return set(names)
 
     def _look(self) -> None:
         """Read the file again if it is another one. One that is wrong changes nothing, and is told."""

@@ -12,7 +12,7 @@ import pytest
 from cluster.control_plane import ControlPlane
 from cluster.fixtures import namespace_of
 from eventually import eventually
-from feature_server import FeatureServer, serving_features
+from feature_server import FeatureServer, Response, serving_features
 
 ACCOUNTS = """\
 {apiVersion: v1, kind: ServiceAccount, metadata: {name: server, namespace: NAMESPACE}}
@@ -95,6 +95,28 @@ def test_each_reads_the_views_that_a_role_lets_it_get_and_no_other(guarded: Guar
         "GET", "/v1/views", headers={"Authorization": f"Bearer {guarded.tokens['model']}"}
     )
     assert [view["name"] for view in listed.json["views"]] == ["aircraft-delays"]
+
+
+def test_a_page_shows_what_a_role_lets_one_get_and_of_all_else_not_even_the_name(guarded: Guarded) -> None:
+    def page(path: str, account: str = "model") -> Response:
+        return guarded.server.ask("GET", path, headers={"Authorization": f"Bearer {guarded.tokens[account]}"})
+
+    shown = page("/views/aircraft-delays")
+    assert shown.status == 200
+    for answer in (
+        shown,
+        page("/"),
+        page("/views/delay-share"),
+        page("/views/routes"),
+        page("/pipelines/flights"),
+    ):
+        assert b"routes" not in answer.body.replace(b"routes&#39; that you may see", b"")
+        assert b"/pipelines/" not in answer.body
+    for path in ("/views/routes", "/pipelines/flights", "/read?of=routes"):
+        assert page(path).status == 404
+    assert b"aircraft-delays" in page("/").body
+    assert b"aircraft-delays" not in page("/", "stranger").body
+    assert page("/views/aircraft-delays", "stranger").status == 404
 
 
 def test_a_token_that_the_api_server_does_not_know_is_nobodys(guarded: Guarded) -> None:

@@ -1,0 +1,170 @@
+"""What was seen of a store a moment ago, so that looking again costs little: for a process that is asked all the time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar, cast
+
+from featurestore.arrivals.ledger import Ledger
+from featurestore.arrivals.result import BatchResult
+from featurestore.client.resolution import Resolution, resolve
+from featurestore.overview import overview
+from featurestore.overview.commits import ViewCommit, batches, view_commits
+from featurestore.overview.distribution import Sample, sample
+from featurestore.overview.overview import Overview
+from featurestore.overview.summary import PipelineSummary, ViewSummary
+from featurestore.quarantine.entries import Quarantined, entries
+from featurestore.registry.project import Project
+from featurestore.timestamps import current_us
+from featurestore.views.served import ServedViews
+
+Result = TypeVar("Result")
+
+_FRESH_S, _BEARABLE_S = 2.0, 60.0
+"""How old an overview may be, and how old while the next one is made."""
+_KEPT = 200
+COMMITS = 40
+"""Batches or commits that are told of a resource."""
+QUARANTINED_ROWS = 20_000
+"""Newest records of a quarantine that are looked through."""
+
+
+class Lookout:
+    """Looks at a store. Safe to use from several threads; each look is taken once for all who wait for it."""
+
+    def __init__(self, project: Project, clock: Callable[[], float] = time.monotonic) -> None:
+        self._project, self._clock = project, clock
+        self._views = ServedViews(project.storage)
+        self._lock, self._looking = threading.Lock(), threading.Lock()
+        self._seen: tuple[float, Overview] | None = None
+        self._kept: OrderedDict[Hashable, Any] = OrderedDict()
+        self._turns: dict[Hashable, threading.Lock] = {}
+
+    @property
+    def store(self) -> str:
+        """Name of the store."""
+        return self._project.store.metadata.name
+
+    def overview(self) -> Overview:
+        """How everything stands, or stood a moment ago.
+
+        Raises:
+            StorageError: storage did not answer, and what was seen before is too old.
+        """
+        seen = self._seen
+        age_s = self._clock() - seen[0] if seen else _BEARABLE_S
+        if seen is None or age_s >= _BEARABLE_S:
+            with self._looking:
+                return self._look(self._clock())
+        if age_s >= _FRESH_S and self._looking.acquire(blocking=False):
+            threading.Thread(target=self._look_beside, name="look", daemon=True).start()
+        return seen[1]
+
+    def _look(self, asked_s: float) -> Overview:
+        if self._seen is None or self._seen[0] < asked_s:
+            began_s = self._clock()
+            self._seen = began_s, overview.look(self._project, current_us())
+        return self._seen[1]
+
+    def _look_beside(self) -> None:
+        try:
+            self._look(self._clock())
+        except Exception:  # noqa: BLE001 - whoever finds what was seen too old looks again, and is told
+            return
+        finally:
+            self._looking.release()
+
+    def batches(self, pipeline: PipelineSummary) -> list[tuple[int, BatchResult | None]]:
+        """The last batches of the pipeline.
+
+        Raises:
+            StorageError: storage did not answer.
+        """
+        ledger = Ledger(self._project.storage, pipeline.name)
+        key = "batches", pipeline.name, pipeline.head, pipeline.done, ledger.uid()
+        return self._once(key, lambda: batches(ledger, pipeline.head, COMMITS))
+
+    def commits(self, view: ViewSummary) -> list[ViewCommit]:
+        """The last commits of the build that the view serves.
+
+        Raises:
+            StorageError: storage did not answer.
+        """
+        storage, serving = self._project.storage, view.serving
+        if serving is None or view.build is None:
+            return []
+        key = "commits", view.name, serving.digest, view.build.version
+        return self._once(key, lambda: view_commits(storage, view.name, serving, COMMITS))
+
+    def sample(self, view: ViewSummary) -> Sample | None:
+        """What the newest values of the view look like; None while there is no build.
+
+        Raises:
+            StorageError: storage did not answer.
+        """
+        serving = view.serving
+        if serving is None or view.build is None:
+            return None
+        resource = view.accepted.resource
+        if serving.spec_digest != view.accepted.digest:
+            served = self._views.find(view.name)
+            if served is None or served.digest != serving.digest:
+                return None  # Another build serves since.
+            resource = resource.model_copy(update={"spec": served.spec})
+        key = "sample", view.name, serving.digest, view.build.version
+        return self._once(key, lambda: sample(self._project.storage, resource, serving.digest))
+
+    def quarantined(self, found: PipelineSummary | ViewSummary) -> list[Quarantined]:
+        """What is open in its quarantine, the newest first, of the newest :data:`QUARANTINED_ROWS` records.
+
+        Raises:
+            StorageError: storage did not answer.
+        """
+        is_view = isinstance(found, ViewSummary)
+        if not found.quarantine:
+            return []
+        last = found.build.version if isinstance(found, ViewSummary) and found.build else None
+        done = found.done if isinstance(found, PipelineSummary) else None
+        key = "quarantine", is_view, found.name, last, done, found.quarantine
+        listed = self._once(
+            key,
+            lambda: entries(
+                self._project.storage,
+                "views" if is_view else "pipelines",
+                found.name,
+                newest=QUARANTINED_ROWS,
+            ),
+        )
+        return [each for each in reversed(listed) if each.is_open]
+
+    def asked(self, name: str) -> Resolution:
+        """What a read of all of a view or of a service asks for.
+
+        Raises:
+            NotFound: there is none, or no build of a view is complete.
+            StorageError: storage did not answer.
+        """
+        return resolve(name, self._views, _FRESH_S)
+
+    def _once(self, key: Hashable, work: Callable[[], Result]) -> Result:
+        """What the work returns, which is done once for a key, also if several ask at once."""
+        with self._lock:
+            turn = self._turns.setdefault(key, threading.Lock())
+        with turn:
+            with self._lock:
+                if key in self._kept:
+                    self._kept.move_to_end(key)
+                    return cast("Result", self._kept[key])
+            try:
+                result = work()
+            finally:
+                with self._lock:
+                    self._turns.pop(key, None)
+            with self._lock:
+                self._kept[key] = result
+                while len(self._kept) > _KEPT:
+                    self._kept.popitem(last=False)
+            return result

@@ -1,0 +1,84 @@
+"""A small chart of bars as a picture that is drawn here: places of its bars, and what it shows in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from featurestore.overview.distribution import Distribution
+
+_WIDTH, _HEIGHT, _GAP = 1080.0, 120.0, 3.0
+_WIDEST = 56.0
+_SMALL = 88.0, 22.0, 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ChartBar:
+    """``parts``: place, height and class of what stands on top of each other. ``title``: what it says of itself."""
+
+    x: float
+    width: float
+    parts: tuple[tuple[float, float, str], ...]
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class BarChart:
+    """``label``: what it shows, in words. ``top``: the greatest value."""
+
+    width: float
+    height: float
+    bars: tuple[ChartBar, ...]
+    label: str
+    top: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChartRows:
+    """What is drawn of one batch or commit: good rows, and refused ones on top of them."""
+
+    title: str
+    rows: int
+    refused: int = 0
+
+
+def rows_chart(points: Sequence[ChartRows], of_what: str) -> BarChart | None:
+    """Rows per batch or commit, from the oldest to the newest; None if there is nothing to draw."""
+    top = max((it.rows + it.refused for it in points), default=0)
+    if not top:
+        return None
+    step = min(_WIDEST, (_WIDTH + _GAP) / len(points))
+    bars = []
+    for place, it in enumerate(points):
+        good, bad = _tall(it.rows, top), _tall(it.refused, top)
+        parts = [(_HEIGHT - good, good, "good")] if good else []
+        parts += [(_HEIGHT - good - bad, bad, "bad")] if bad else []
+        bars.append(ChartBar(round(place * step, 2), round(step - _GAP, 2), tuple(parts), it.title))
+    least = min(it.rows for it in points)
+    label = (
+        f"Rows of the last {len(points)} {of_what}: between {least:,} and {max(it.rows for it in points):,}, "
+        f"the newest {points[-1].rows:,}"
+    )
+    return BarChart(round(step * len(points) - _GAP, 2), _HEIGHT, tuple(bars), label, top)
+
+
+def _tall(rows: int, top: int) -> float:
+    """A bar of a few rows can be seen beside one of millions."""
+    return max(1.5, round(rows / top * (_HEIGHT - 2), 2)) if rows > 0 else 0.0
+
+
+def range_chart(found: Distribution) -> BarChart | None:
+    """How numbers are spread between the least and the greatest; None if that is no picture."""
+    if not found.is_range or len(found.bars) < 2:
+        return None
+    width, height, gap = _SMALL
+    top = max(bar.count for bar in found.bars)
+    step = (width + gap) / len(found.bars)
+    bars = []
+    for place, bar in enumerate(found.bars):
+        tall = max(1.0, bar.count / top * height) if bar.count else 0.0
+        parts = ((round(height - tall, 2), round(tall, 2), "good"),) if tall else ()
+        title = f"{bar.label}: {bar.count:,}" if bar.label else f"{bar.count:,}"
+        bars.append(ChartBar(round(place * step, 2), round(step - gap, 2), parts, title))
+    said = ", ".join(f"{word} {value}" for word, value in found.facts)
+    return BarChart(width, height, tuple(bars), f"Spread of the values: {said}", top)

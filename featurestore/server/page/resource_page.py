@@ -1,0 +1,271 @@
+"""``/views/NAME``, ``/pipelines/NAME`` and so on: one resource, what it holds, and what it is made of."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+import yaml
+
+from featurestore.errors import FeatureStoreError
+from featurestore.humanize import age, count, format_time, size
+from featurestore.overview.commits import ViewCommit
+from featurestore.overview.concern import concerns_of, mark
+from featurestore.overview.distribution import Distribution, Sample
+from featurestore.overview.lookout import Lookout
+from featurestore.overview.summary import ListSummary, PipelineSummary, ViewSummary
+from featurestore.redaction import redact
+from featurestore.registry.registry import document
+from featurestore.resources import OnDemandView
+from featurestore.resources.feature_view import Feature
+from featurestore.resources.kinds import ResourceKind
+from featurestore.resources.outputs import Output, outputs
+from featurestore.resources.quantity import format_duration
+from featurestore.server.audit_log import Read
+from featurestore.server.page.bar_chart import BarChart, ChartRows, range_chart, rows_chart
+from featurestore.server.page.entity_form import fields_of
+from featurestore.server.page.lineage_picture import lineage_picture
+from featurestore.server.page.rendering import html_reply
+from featurestore.server.page.sight import PLACES, SERVICE, VIEW, page, place, see
+from featurestore.server.route import HttpRequest, Reply
+from featurestore.timestamps import SECOND_US, current_us
+
+_log = logging.getLogger("featurestore.server")
+Result = TypeVar("Result")
+
+_MOST_ENTRIES = 50
+_MOST_BATCHES = 15
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureLine:
+    """A feature of a view. ``origin``: what it is made of. ``values``: None where nothing was looked at."""
+
+    name: str
+    type: str
+    origin: str
+    description: str
+    values: Distribution | None
+    chart: BarChart | None
+    is_input: bool
+
+
+Facts = list[tuple[str, str, str]]
+"""Label, value, and where a value leads to ("" if nowhere)."""
+
+
+def _make(kind: ResourceKind, request: HttpRequest) -> Reply:
+    sight = see(request)
+    item = sight.item(kind, request.parts["name"])
+    said, lookout = item.summary, request.backend.lookout
+    users = [sight.overview.items[key] for key in sight.overview.users(item.key)]
+    values: dict[str, Any] = {
+        "item": item,
+        "mark": mark(sight.overview, item, sight.unreadable_online),
+        "concerns": concerns_of(sight.overview, item, sight.unreadable_online),
+        "picture": lineage_picture(sight.overview, item),
+        "users": [
+            (each, place(each), mark(sight.overview, each, sight.unreadable_online))
+            for each in sorted(users, key=lambda it: it.key)
+        ],
+        "in_cluster": sight.overview.in_cluster,
+        "facts": [],
+        "features": [],
+        "chart": None,
+        "batches": [],
+        "commits": [],
+        "sample": None,
+        "quarantined": [],
+        "fields": None,
+        "spec": "",
+        "failed": [],
+        "more": 0,
+    }
+    if said is not None:
+        spec = said.accepted.resource.spec
+        values["spec"] = yaml.safe_dump(
+            document(said.accepted.resource)["spec"], sort_keys=False, allow_unicode=True
+        )
+        values["conditions"] = [
+            said.ready,
+            *(it for it in (said.status.conditions if said.status else ()) if it.type != "Ready"),
+        ]
+        values["description"] = getattr(spec, "description", "")
+        values["owner"] = getattr(spec, "owner", "")
+        values["tags"] = dict(getattr(spec, "tags", {}))
+    else:
+        values |= {"conditions": [], "description": "", "owner": "", "tags": {}}
+    parts = _Parts(values)
+    if isinstance(said, PipelineSummary):
+        request.read = Read(pipelines=[item.name])
+        _pipeline(said, lookout, parts)
+    elif isinstance(said, ViewSummary):
+        request.read = Read(views=[item.name])
+        _view(said, lookout, parts, sees=set(sight.overview.items))
+    elif isinstance(said, ListSummary):
+        _list(said, parts)
+    if kind in (VIEW, SERVICE) and said is not None:
+        parts.put("fields", partial(fields_of, lookout, item.name))
+    return html_reply(request, "resource.html", **values)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What a page shows. A part that cannot be had now leaves the others as they are, and is named."""
+
+    values: dict[str, Any]
+
+    def put(self, name: str, make: Callable[[], Any]) -> None:
+        try:
+            self.values[name] = make()
+        except FeatureStoreError as error:
+            _log.warning("page of %s: %s: %s", self.values["item"].name, name, error)
+            self.values["failed"].append(name)
+
+
+def _pipeline(said: PipelineSummary, lookout: Lookout, parts: _Parts) -> None:
+    spec, last, now_us = said.accepted.resource.spec, said.last, current_us()
+    source = spec.source.model_dump(mode="json", by_alias=True, exclude_none=True)
+    facts: Facts = [
+        ("Source", redact(str(source.get("uri") or ", ".join(source))), ""),
+        ("Format", str(source.get("format", "")), ""),
+        ("Rows", f"{last.dataset_rows:,}, {size(last.dataset_bytes)}" if last else "none yet", ""),
+        ("Commit", f"{last.dataset_version:,}" if last else "none yet", ""),
+        ("Batches", f"{said.done:,} committed, {said.head - said.done:,} pending", ""),
+        ("Last batch", f"{_ago(last.finished_us, now_us)} ago" if last else "none yet", ""),
+        ("In quarantine", str(said.quarantine), "#quarantine" if said.quarantine else ""),
+        ("Rebuild", f"{said.rebuild}" if said.rebuild else "", ""),
+    ]
+    parts.values["facts"] = [fact for fact in facts if fact[1]]
+    parts.values["schema"] = list(last.dataset_columns.items()) if last else []
+    parts.values["rules"] = [(rule.name, rule.otherwise.value, rule.that) for rule in spec.expectations]
+    parts.put("batches", lambda: lookout.batches(said))
+    landed = [(number, it) for number, it in reversed(parts.values["batches"]) if it is not None]
+    points = [
+        ChartRows(
+            f"Batch {number}: {count(it.rows_committed, 'row')}, {it.rows_quarantined:,} refused, "
+            f"{format_time(it.finished_us)}",
+            it.rows_committed,
+            it.rows_quarantined,
+        )
+        for number, it in landed
+    ]
+    parts.values["chart"] = rows_chart(points, "batches")
+    parts.values["batches"] = parts.values["batches"][:_MOST_BATCHES]
+    _quarantine(said, lookout, parts)
+
+
+def _quarantine(said: PipelineSummary | ViewSummary, lookout: Lookout, parts: _Parts) -> None:
+    parts.put("quarantined", lambda: lookout.quarantined(said))
+    every = parts.values["quarantined"]
+    parts.values["more"] = max(0, len(every) - _MOST_ENTRIES)
+    parts.values["quarantined"] = every[:_MOST_ENTRIES]
+
+
+def _view(said: ViewSummary, lookout: Lookout, parts: _Parts, sees: set[tuple[str, str]]) -> None:
+    spec, build, now_us = said.accepted.resource.spec, said.build, current_us()
+    pipeline = spec.source.pipeline
+    link = f"/pipelines/{pipeline}" if ("DataPipeline", pipeline) in sees else ""
+    keys = ", ".join(f"{key.name} {key.type.value}" for key in spec.entity.join_keys)
+    facts: Facts = [
+        ("Entity", f"{spec.entity.name} ({keys})", ""),
+        ("Dataset", pipeline if link else "", link),
+        ("Event time", spec.timestamp_field, ""),
+        ("Max age", format_duration(spec.ttl) if spec.ttl else "none: values never age", ""),
+        ("Freshness", _ago(said.watermark_us, now_us), ""),
+        ("Newest event", format_time(said.watermark_us) if said.watermark_us is not None else "none yet", ""),
+        ("Rows", f"{build.rows:,}" if build else "none yet", ""),
+        (
+            "Commit",
+            f"{build.source_version:,}, in version {build.version:,} of its table" if build else "none yet",
+            "",
+        ),
+        ("Online", _online(said, parts.values["in_cluster"]), ""),
+        ("In quarantine", str(said.quarantine), "#quarantine" if said.quarantine else ""),
+        ("Rebuild", said.rebuild_progress, ""),
+    ]
+    parts.values["facts"] = [fact for fact in facts if fact[1]]
+    parts.put("sample", lambda: lookout.sample(said))
+    parts.values["features"] = _features(outputs(spec), parts.values["sample"])
+    parts.put("commits", lambda: lookout.commits(said))
+    parts.values["chart"] = _commit_chart(parts.values["commits"])
+    parts.values["commits"] = parts.values["commits"][:_MOST_BATCHES]
+    _quarantine(said, lookout, parts)
+
+
+def _online(said: ViewSummary, in_cluster: bool) -> str:
+    if said.accepted.resource.spec.online.enabled == "Never":
+        return "not published"
+    if in_cluster:
+        return ""
+    return (
+        f"commit {said.online}"
+        if said.online_commit is not None
+        else "behind"
+        if said.online == "behind"
+        else "not yet"
+    )
+
+
+def _commit_chart(commits: Sequence[ViewCommit]) -> BarChart | None:
+    points = [
+        ChartRows(
+            f"Commit {it.commit}: {count(it.rows_added, 'row')} added, {it.rows_quarantined:,} refused, "
+            f"{format_time(it.finished_us)}",
+            it.rows_added,
+            it.rows_quarantined,
+        )
+        for it in reversed(commits)
+    ]
+    return rows_chart(points, "commits")
+
+
+def _features(every: Sequence[Output], sample: Sample | None) -> list[FeatureLine]:
+    found = []
+    for output in every:
+        values = sample.columns.get(output.column) if sample else None
+        found.append(
+            FeatureLine(
+                output.name,
+                output.type.value,
+                _origin(output.feature, output.window_us),
+                output.feature.description,
+                values,
+                range_chart(values) if values else None,
+                output.window_us is not None,
+            )
+        )
+    return found
+
+
+def _origin(feature: Feature, window_us: int | None) -> str:
+    if feature.aggregate is not None and window_us is not None:
+        over = age(window_us / SECOND_US)
+        return f"{feature.aggregate.function.value} of {feature.aggregate.column} over {over}"
+    return feature.column or feature.expression or (feature.python.callable if feature.python else "")
+
+
+def _list(said: ListSummary, parts: _Parts) -> None:
+    resource, now_us = said.accepted.resource, current_us()
+    facts: Facts = [("Spec", said.accepted.digest, "")]
+    if said.watermark_us is not None:
+        facts.insert(0, ("Freshness", f"{_ago(said.watermark_us, now_us)}, of the stalest that it reads", ""))
+    if isinstance(resource, OnDemandView):
+        fields = ", ".join(f"{it.name} {it.type.value}" for it in resource.spec.on_demand.request)
+        facts.insert(0, ("Computed", "when it is asked for: nothing of it is stored", ""))
+        facts.insert(1, ("From the request", fields or "nothing", ""))
+        parts.values["features"] = _features(outputs(resource.spec), None)
+    parts.values["facts"] = facts
+
+
+def _ago(us: int | None, now_us: int) -> str:
+    return "none yet" if us is None else age((now_us - us) / SECOND_US)
+
+
+PAGES = tuple(
+    page(f"/{folder}/{{name}}", f"page_{kind.noun}", f"One {kind.noun}", partial(_make, kind))
+    for folder, kind in PLACES.items()
+)
