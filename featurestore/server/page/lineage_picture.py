@@ -14,7 +14,7 @@ from featurestore.resources import DataPipeline, View
 _WIDTH, _HEIGHT, _ACROSS, _DOWN, _EDGE = 176, 46, 44, 12, 2
 _MOST = 12
 """Nodes one below another; what is left out is counted in one more."""
-_LETTERS = 22
+_LETTERS = 19
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from featurestore.errors import FeatureStoreError
+from featurestore.errors import FeatureStoreError, NotFound
 from featurestore.humanize import age, count, format_time, size
 from featurestore.overview.commits import ViewCommit
 from featurestore.overview.concern import concerns_of, mark
@@ -107,6 +107,8 @@ def _make(kind: ResourceKind, request: HttpRequest) -> Reply:
         _view(said, lookout, parts, sees=set(sight.overview.items))
     elif isinstance(said, ListSummary):
         _list(said, parts)
+        if kind is SERVICE:
+            parts.put("features", partial(_service_features, lookout, item.name))
     if kind in (VIEW, SERVICE) and said is not None:
         parts.put("fields", partial(fields_of, lookout, item.name))
     return html_reply(request, "resource.html", **values)
@@ -239,6 +241,27 @@ def _features(every: Sequence[Output], sample: Sample | None) -> list[FeatureLin
             )
         )
     return found
+
+
+def _service_features(lookout: Lookout, service: str) -> list[FeatureLine]:
+    """What a model gets; nothing while a view that it reads has no complete build."""
+    try:
+        asked = lookout.asked(service)
+    except NotFound:
+        return []
+    views = [*(it.view.name for it in asked.reads), *(it.view.name for it in asked.computed)]
+    return [
+        FeatureLine(
+            column.name(True),
+            column.output.type.value,
+            f"{views[column.place]}:{column.output.name}",
+            column.output.feature.description,
+            None,
+            None,
+            False,
+        )
+        for column in asked.columns
+    ]
 
 
 def _origin(feature: Feature, window_us: int | None) -> str:

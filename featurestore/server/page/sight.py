@@ -22,10 +22,14 @@ PLACES = {kind.folder: kind for kind in KINDS.values() if not kind.only_one}
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """``overview``: of what may be seen. ``unreadable_online``: views that this server could not read."""
+    """``overview``: of what may be seen. ``unreadable_online``: views that this server could not read.
+
+    ``is_guarded``: there may be more.
+    """
 
     overview: Overview
     unreadable_online: frozenset[str]
+    is_guarded: bool
 
     def item(self, kind: ResourceKind, name: str) -> OverviewItem:
         """The resource.
@@ -35,7 +39,8 @@ class Sight:
         """
         found = self.overview.items.get((kind.name, name))
         if found is None:
-            raise HttpProblem(HTTPStatus.NOT_FOUND, f"there is no {kind.noun} {name!r} that you may see")
+            seen = " that you may see" if self.is_guarded else ""
+            raise HttpProblem(HTTPStatus.NOT_FOUND, f"there is no {kind.noun} {name!r}{seen}")
         return found
 
 
@@ -49,7 +54,7 @@ def see(request: HttpRequest) -> Sight:
     overview = request.backend.lookout.overview()
     waiting = frozenset(request.backend.readiness.last.waiting_for)
     if not request.backend.authenticator.asks:
-        return Sight(overview, waiting)
+        return Sight(overview, waiting, False)
     seen: set[Key] = set()
     for kind in PLACES.values():
         items = overview.of(kind)
@@ -64,7 +69,7 @@ def see(request: HttpRequest) -> Sight:
             names = [item.name for item in items]
             may = request.backend.authenticator.readable(request.caller, names, kind.plural)
             seen |= {(kind.name, name) for name in may}
-    return Sight(overview.only(seen), waiting)
+    return Sight(overview.only(seen), waiting, True)
 
 
 def _views(overview: Overview, key: Key) -> set[Key]:
