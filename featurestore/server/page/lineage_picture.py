@@ -119,6 +119,7 @@ def _drawn(spots: dict[Key, _Spot], here: Key) -> LineagePicture:
     height = max(_tall(spots, keys) for keys in shown.values()) + 2 * _EDGE
     places: dict[Key, tuple[int, int]] = {}
     nodes: list[PictureNode] = []
+    below = 0
     for column in sorted(columns):
         # Beside what they are made of.
         order = sorted(shown[column], key=lambda key: (_middle(spots[key].above, places), key))
@@ -133,7 +134,10 @@ def _drawn(spots: dict[Key, _Spot], here: Key) -> LineagePicture:
                 )
             y += spot.height + _DOWN
         if more := _nodes(spots, columns[column]) - _nodes(spots, order):
-            nodes.append(PictureNode(x, y, f"and {more:,} more", "", f"{more:,} more", "", "", False))
+            nodes.append(
+                PictureNode(x, y, f"and {more:,} more", "not drawn", f"{more:,} more", "", "", False)
+            )
+            below = _HEIGHT + _DOWN
     lines = tuple(
         line
         for key, spot in spots.items()
@@ -141,9 +145,7 @@ def _drawn(spots: dict[Key, _Spot], here: Key) -> LineagePicture:
         if key in places and above in places and (line := _line(spots, places, above, key))
     )
     width = (max(columns) + 1) * (_WIDTH + _ACROSS) - _ACROSS + 2 * _EDGE
-    if any(not node.note for node in nodes):  # what is left out stands below the others
-        height += _HEIGHT + _DOWN
-    return LineagePicture(width, height, _WIDTH, _HEIGHT, tuple(nodes), lines)
+    return LineagePicture(width, height + below, _WIDTH, _HEIGHT, tuple(nodes), lines)
 
 
 def _ways(spots: dict[Key, _Spot]) -> None:
