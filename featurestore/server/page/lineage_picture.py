@@ -70,8 +70,9 @@ def lineage_picture(overview: Overview, here: OverviewItem) -> LineagePicture:
             item = overview.items[key]
             spots[key] = _spot(overview, item, keys)
             spots |= _sources(item, spots[key])
+    columns: dict[Key, int] = {}
     for key in spots:
-        spots[key].column = _column(spots, key, set())
+        spots[key].column = _column(spots, key, columns, set())
     return _drawn(spots, here.key)
 
 
@@ -104,10 +105,14 @@ def _sources(item: OverviewItem, spot: _Spot) -> dict[Key, _Spot]:
     return {key: _Spot(uri, f"source, {told['format']}" if "format" in told else "source", uri)}
 
 
-def _column(spots: dict[Key, _Spot], key: Key, on_the_way: set[Key]) -> int:
+def _column(spots: dict[Key, _Spot], key: Key, known: dict[Key, int], on_the_way: set[Key]) -> int:
     """One to the right of all that it is made of. What refers to itself, by whatever way, ends there."""
-    above = [it for it in spots[key].above if it in spots and it not in on_the_way]
-    return max((_column(spots, it, {*on_the_way, key}) + 1 for it in above), default=0)
+    if key not in known:
+        on_the_way.add(key)
+        above = [it for it in sorted(spots[key].above) if it not in on_the_way]
+        known[key] = max((_column(spots, it, known, on_the_way) + 1 for it in above), default=0)
+        on_the_way.discard(key)
+    return known[key]
 
 
 def _drawn(spots: dict[Key, _Spot], here: Key) -> LineagePicture:
