@@ -19,7 +19,7 @@ from featurestore.server.columnar import json_column, json_statuses, json_times
 from featurestore.server.page.page_token import page_token, read_form
 from featurestore.server.page.problem_page import page_problem
 from featurestore.server.page.rendering import html_reply
-from featurestore.server.page.sight import SERVICE, VIEW, Sight, place, see
+from featurestore.server.page.visible_store import SERVICE, VIEW, VisibleStore, place, see
 from featurestore.server.problem_details import HttpProblem, http_problem
 from featurestore.server.route import HttpRequest, Reply, Route
 
@@ -76,35 +76,35 @@ def fields_of(lookout: Lookout, name: str) -> list[FormField] | None:
 
 async def _empty(request: HttpRequest) -> Reply:
     names = parse_qs(request.query, errors="replace", max_num_fields=_MOST_FIELDS).get("of", [""])
-    sight, fields = await request.backend.run(_asked, request, names[-1])
-    return _reply(request, sight, names[-1], fields)
+    visible, fields = await request.backend.run(_asked, request, names[-1])
+    return _reply(request, visible, names[-1], fields)
 
 
 _MOST_FIELDS = 20
 
 
-def _asked(request: HttpRequest, name: str) -> tuple[Sight, list[FormField] | None]:
-    sight = see(request)
-    _item(sight, name)
-    return sight, fields_of(request.backend.lookout, name)
+def _asked(request: HttpRequest, name: str) -> tuple[VisibleStore, list[FormField] | None]:
+    visible = see(request)
+    _item(visible, name)
+    return visible, fields_of(request.backend.lookout, name)
 
 
-def _item(sight: Sight, name: str) -> Any:
+def _item(visible: VisibleStore, name: str) -> Any:
     """The view or service of that name."""
-    found = sight.overview.items.get((VIEW.name, name)) or sight.overview.items.get((SERVICE.name, name))
-    return found if found is not None else sight.item(VIEW, name)
+    found = visible.overview.items.get((VIEW.name, name)) or visible.overview.items.get((SERVICE.name, name))
+    return found if found is not None else visible.item(VIEW, name)
 
 
 async def _filled(request: HttpRequest) -> Reply:
     said = read_form(request)
     name = said.get("of", "")
-    sight, fields = await request.backend.run(_asked, request, name)
+    visible, fields = await request.backend.run(_asked, request, name)
     if fields is None:
-        return _reply(request, sight, name, fields, HTTPStatus.NOT_FOUND)
+        return _reply(request, visible, name, fields, HTTPStatus.NOT_FOUND)
     filled = [FormField(it.name, it.type, said.get(it.field, "")) for it in fields]
     try:
         entities: dict[str, list[Any]] = {it.name: [_value(it)] for it in filled}
-        full = _item(sight, name).kind is SERVICE
+        full = _item(visible, name).kind is SERVICE
         answer = await request.backend.read(request, name, entities, full_feature_names=full)
     except (FeatureStoreError, HttpProblem) as error:
         problem = http_problem(error)
@@ -112,8 +112,8 @@ async def _filled(request: HttpRequest) -> Reply:
             problem.hint = ""  # It lists names, also of what the caller may not read.
         if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             _log.error("page_read: %s", error)
-        return _reply(request, sight, name, filled, problem.status, problem=problem)
-    return _reply(request, sight, name, filled, values=_values(answer), commits=answer.commits)
+        return _reply(request, visible, name, filled, problem.status, problem=problem)
+    return _reply(request, visible, name, filled, values=_values(answer), commits=answer.commits)
 
 
 def _value(field: FormField) -> Any:
@@ -156,7 +156,7 @@ def _text(value: Any) -> str:
 
 def _reply(
     request: HttpRequest,
-    sight: Sight,
+    visible: VisibleStore,
     name: str,
     fields: list[FormField] | None,
     status: int = HTTPStatus.OK,
@@ -165,7 +165,7 @@ def _reply(
     values: list[ReadValue] | None = None,
     commits: Mapping[str, int] | None = None,
 ) -> Reply:
-    item = _item(sight, name)
+    item = _item(visible, name)
     return html_reply(
         request,
         "read.html",

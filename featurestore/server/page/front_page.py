@@ -15,7 +15,7 @@ from featurestore.resources import View
 from featurestore.resources.kinds import ResourceKind
 from featurestore.resources.outputs import outputs
 from featurestore.server.page.rendering import html_reply
-from featurestore.server.page.sight import PLACES, Sight, page, place, see
+from featurestore.server.page.visible_store import PLACES, VisibleStore, page, place, see
 from featurestore.server.route import HttpRequest, Reply
 from featurestore.timestamps import SECOND_US, current_us, parse_us
 
@@ -82,19 +82,19 @@ class Search:
 
 
 def _make(request: HttpRequest) -> Reply:
-    sight = see(request)
+    visible = see(request)
     try:
         search = Search.of(request.query)
     except ValueError:
         search = Search()  # More fields than any form of ours has.
     now_us = current_us()
-    every = concerns(sight.overview, sight.unreadable_online)
+    every = concerns(visible.overview, visible.unreadable_online)
     wrong = [it for it in every if it.severity is not Severity.WAITING]
     waiting = [it.item for it in every if it.severity is Severity.WAITING]
     kinds = sorted(
         PLACES.values(), key=lambda kind: _ORDER.index(kind.folder) if kind.folder in _ORDER else 9
     )
-    shelves = [_shelf(sight, kind, search, now_us) for kind in kinds]
+    shelves = [_shelf(visible, kind, search, now_us) for kind in kinds]
     return html_reply(
         request,
         "front.html",
@@ -104,13 +104,13 @@ def _make(request: HttpRequest) -> Reply:
         waiting=[(item, place(item)) for item in waiting[:_MOST_CONCERNS]],
         more_waiting=max(0, len(waiting) - _MOST_CONCERNS),
         more_concerns=max(0, len(wrong) - _MOST_CONCERNS),
-        overview=sight.overview,
+        overview=visible.overview,
     )
 
 
-def _shelf(sight: Sight, kind: ResourceKind, search: Search, now_us: int) -> Shelf:
-    items = sight.overview.of(kind)
-    found = [it for it in (_found(sight, item, now_us) for item in items) if search.finds(it)]
+def _shelf(visible: VisibleStore, kind: ResourceKind, search: Search, now_us: int) -> Shelf:
+    items = visible.overview.of(kind)
+    found = [it for it in (_found(visible, item, now_us) for item in items) if search.finds(it)]
     return Shelf(kind, _header(kind), tuple(found), len(items))
 
 
@@ -122,8 +122,8 @@ def _header(kind: ResourceKind) -> tuple[str, ...]:
     return tuple(column.name for column in kind.columns)
 
 
-def _found(sight: Sight, item: OverviewItem, now_us: int) -> Found:
-    said, standing = item.summary, mark(sight.overview, item, sight.unreadable_online)
+def _found(visible: VisibleStore, item: OverviewItem, now_us: int) -> Found:
+    said, standing = item.summary, mark(visible.overview, item, visible.unreadable_online)
     if said is None:
         blank = ("–",) * len(_header(item.kind))
         return Found(item.name, place(item), standing, "It cannot be read.", "", {}, blank, item.name)

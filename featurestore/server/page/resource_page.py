@@ -29,7 +29,7 @@ from featurestore.server.page.bar_chart import BarChart, ChartRows, range_chart,
 from featurestore.server.page.entity_form import fields_of
 from featurestore.server.page.lineage_picture import lineage_picture
 from featurestore.server.page.rendering import html_reply
-from featurestore.server.page.sight import PLACES, SERVICE, VIEW, page, place, see
+from featurestore.server.page.visible_store import PLACES, SERVICE, VIEW, page, place, see
 from featurestore.server.route import HttpRequest, Reply
 from featurestore.timestamps import SECOND_US, current_us
 
@@ -58,20 +58,20 @@ Facts = list[tuple[str, str, str]]
 
 
 def _make(kind: ResourceKind, request: HttpRequest) -> Reply:
-    sight = see(request)
-    item = sight.item(kind, request.parts["name"])
+    visible = see(request)
+    item = visible.item(kind, request.parts["name"])
     said, lookout = item.summary, request.backend.lookout
-    users = [sight.overview.items[key] for key in sight.overview.users(item.key)]
+    users = [visible.overview.items[key] for key in visible.overview.users(item.key)]
     values: dict[str, Any] = {
         "item": item,
-        "mark": mark(sight.overview, item, sight.unreadable_online),
-        "concerns": concerns_of(sight.overview, item, sight.unreadable_online),
-        "picture": lineage_picture(sight.overview, item),
+        "mark": mark(visible.overview, item, visible.unreadable_online),
+        "concerns": concerns_of(visible.overview, item, visible.unreadable_online),
+        "picture": lineage_picture(visible.overview, item),
         "users": [
-            (each, place(each), mark(sight.overview, each, sight.unreadable_online))
+            (each, place(each), mark(visible.overview, each, visible.unreadable_online))
             for each in sorted(users, key=lambda it: it.key)
         ],
-        "in_cluster": sight.overview.in_cluster,
+        "in_cluster": visible.overview.in_cluster,
         "facts": [],
         "features": [],
         "chart": None,
@@ -104,7 +104,7 @@ def _make(kind: ResourceKind, request: HttpRequest) -> Reply:
         _pipeline(said, lookout, parts)
     elif isinstance(said, ViewSummary):
         request.read = Read(views=[item.name])
-        _view(said, lookout, parts, sees=set(sight.overview.items))
+        _view(said, lookout, parts, sees=set(visible.overview.items))
     elif isinstance(said, ListSummary):
         _list(said, parts)
         if kind is SERVICE:

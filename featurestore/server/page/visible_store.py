@@ -21,7 +21,7 @@ PLACES = {kind.folder: kind for kind in KINDS.values() if not kind.only_one}
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class VisibleStore:
     """``overview``: of what may be seen. ``unreadable_online``: views that this server could not read.
 
     ``is_guarded``: there may be more.
@@ -44,7 +44,7 @@ class Sight:
         return found
 
 
-def see(request: HttpRequest) -> Sight:
+def see(request: HttpRequest) -> VisibleStore:
     """What the caller may see. Called in a thread: it may wait for storage and for the API server.
 
     Raises:
@@ -54,7 +54,7 @@ def see(request: HttpRequest) -> Sight:
     overview = request.backend.lookout.overview()
     waiting = frozenset(request.backend.readiness.last.waiting_for)
     if not request.backend.authenticator.asks:
-        return Sight(overview, waiting, False)
+        return VisibleStore(overview, waiting, False)
     seen: set[Key] = set()
     for kind in PLACES.values():
         items = overview.of(kind)
@@ -69,7 +69,7 @@ def see(request: HttpRequest) -> Sight:
             names = [item.name for item in items]
             may = request.backend.authenticator.readable(request.caller, names, kind.plural)
             seen |= {(kind.name, name) for name in may}
-    return Sight(overview.only(seen), waiting, True)
+    return VisibleStore(overview.only(seen), waiting, True)
 
 
 def _views(overview: Overview, key: Key) -> set[Key]:
