@@ -1,6 +1,6 @@
 """The page for people at ``/``: each address one file, rendered here and complete without a script.
 
-``rendering.py`` makes HTML of a template and says what a browser may do with it; ``visible_store.py`` says what the caller may see.
+``rendering.py`` makes HTML of a template and says what a browser may do with it, ``visible_store.py`` what the caller may see.
 An address is a file here and its line in ``PAGES``.
 """
 
