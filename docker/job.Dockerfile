@@ -17,7 +17,7 @@ RUN python3 -m venv /build \
     && python3 -m venv --without-pip /opt/featurestore \
     && /build/bin/pip --python /opt/featurestore/bin/python install --quiet --require-hashes --only-binary :all: --no-deps \
        --no-compile -r requirements/job.txt \
-    && /opt/featurestore/bin/python -c 'import deltalake, duckdb, fsspec.implementations.chained, polars, pyarrow.csv, \
+    && /opt/featurestore/bin/python -c 'import deltalake, duckdb, fsspec.implementations.chained, jinja2, polars, pyarrow.csv, \
        pyarrow.dataset, pyarrow.parquet, pydantic.fields, pydantic.types, redis, s3fs, sqlglot, starlette.applications, typer, \
        uvicorn, yaml; pydantic.TypeAdapter(dict[str, int])'
 
