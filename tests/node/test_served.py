@@ -72,6 +72,7 @@ class Load:
                 self.reads += 1
                 if found != self._wanted:
                     self.wrong.append(found)
+        self._client.close()
 
 
 @contextmanager
