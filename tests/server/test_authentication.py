@@ -130,15 +130,27 @@ def test_a_server_does_not_start_without_what_its_authentication_needs(project: 
 
 
 def test_a_renewed_certificate_is_used_without_a_restart(project: Path, tmp_path: Path) -> None:
-    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    certify("one", cert, key)
+    """Written over as cert tools do, or the whole folder replaced at once as Kubernetes does with a Secret."""
+    secret = tmp_path / "secret"
+    cert, key = secret / "tls.crt", secret / "tls.key"
+
+    def mount(version: str) -> None:
+        (secret / version).mkdir(parents=True)
+        certify(version, secret / version / cert.name, secret / version / key.name)
+        (secret / "..next").symlink_to(version)
+        (secret / "..next").rename(secret / "..data")
+
+    mount("..1")
+    for path in (cert, key):
+        path.symlink_to(f"..data/{path.name}")
     with serving_features(
         project, tmp_path / "log", "--tls-cert", str(cert), "--tls-key", str(key), tls=True
     ) as server:
         assert presented(server.port) == ssl.PEM_cert_to_DER_cert(cert.read_text())
-        certify("other", cert, key)
-        renewed = ssl.PEM_cert_to_DER_cert(cert.read_text())
-        eventually(lambda: presented(server.port) == renewed, 60)
+        for renew in (lambda: certify("other", cert, key), lambda: mount("..2")):
+            renew()
+            renewed = ssl.PEM_cert_to_DER_cert(cert.read_text())
+            eventually(lambda renewed=renewed: presented(server.port) == renewed, 60)
 
 
 def certify(name: str, cert: Path, key: Path) -> None:
