@@ -11,7 +11,7 @@ TESTED := --constraint requirements/dev.txt
 # Tests, demo and benchmarks start hundreds of processes, each twice as fast if none compiles what it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-all lint bench bench-online bench-operator bench-http cluster cluster-down crds expressions changelog docs lock clean help
+.PHONY: demo test test-all lint bench bench-online bench-operator bench-http cluster cluster-down crds krew expressions changelog docs lock clean help
 .DEFAULT_GOAL := help
 
 help:  ## Show what there is to make.
@@ -79,6 +79,9 @@ crds: $(VENV)/ready  ## Write from the table of kinds: crds/, the copy that is i
 	@$(BIN)/python -m featurestore.resources.roles operator/chart/templates operator/chart/definitions docs
 	@PYTHONPATH=tests/support $(BIN)/python -m installation
 	@PYTHONPATH=tests/support $(BIN)/python -m pipeline_fields
+
+krew: $(VENV)/ready  ## Write the kubectl plugin for krew into dist/krew: make krew URI=https://… HOMEPAGE=https://…
+	@$(BIN)/python operator/krew/archive.py dist/krew --uri=$(URI) --homepage=$(HOMEPAGE)
 
 changelog: $(VENV)/ready  ## Move the fragments of changes/ into CHANGELOG.md.
 	@$(BIN)/python changes/assemble.py

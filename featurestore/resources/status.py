@@ -65,6 +65,33 @@ class MemoryStatus(Model):
     peak_bytes: Count = Field(description="Memory that this batch needed at its peak.")
 
 
+MOST_BATCHES, MOST_RULES = 5, 5
+"""How many of the last batches a status tells of, and how many rules of each."""
+
+
+class BrokenRuleStatus(Model):
+    """A rule that files or rows of a batch broke."""
+
+    rule: Annotated[str, StringConstraints(max_length=128)] = Field(description="Its name.")
+    rows: Count = Field(0, description="Rows that broke it.")
+    files: Count = Field(0, description="Files that were refused for it as a whole.")
+
+
+class BatchStatus(Model):
+    """A committed batch: numbers and names of rules, no values and no files."""
+
+    number: Count = Field(description="Its number.")
+    commit: Count = Field(description="The commit of the dataset that it became.")
+    time: Time = Field(description="When it was committed.")
+    files: Count = Field(description="Files that it took.")
+    rows: Count = Field(description="Rows that it committed.")
+    quarantined_rows: Count = Field(0, description="Rows that it put into quarantine.")
+    quarantined_files: Count = Field(0, description="Files that it put into quarantine as a whole.")
+    broken: tuple[BrokenRuleStatus, ...] = Field(
+        (), max_length=MOST_RULES, description="The rules that were broken most."
+    )
+
+
 class PipelineRebuildStatus(Model):
     """The last time that history was asked to be run again, and how far that has come."""
 
@@ -132,6 +159,9 @@ class DataPipelineStatus(KindStatus):
         None, description="When what failed is retried. Null if nothing fails."
     )
     memory: MemoryStatus | None = Field(None, description="What earlier batches needed.")
+    last_batches: tuple[BatchStatus, ...] = Field(
+        (), max_length=MOST_BATCHES, description="The last batches, the newest first."
+    )
     rebuild: PipelineRebuildStatus | None = Field(
         None, description="The last time that history was asked to be run again. Null if it never was."
     )

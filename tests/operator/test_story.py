@@ -42,3 +42,7 @@ def test_a_file_becomes_features_after_one_start_of_a_pod(it: Story) -> None:
     view, pipeline = it.get("featureview", "things")["status"], it.get("datapipeline", "events")["status"]
     assert (view["rows"], view["entities"], view["watermark"]) == (3, 2, "2024-01-02T00:00:00Z")
     assert (pipeline["rows"], pipeline["batch"], pipeline["pendingFiles"]) == (3, 2, 0)
+    assert [(it["number"], it["files"], it["rows"]) for it in pipeline["lastBatches"]] == [
+        (2, 1, 1),
+        (1, 1, 2),
+    ]

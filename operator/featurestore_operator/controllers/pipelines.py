@@ -24,6 +24,7 @@ from featurestore.resources import DataPipeline
 from featurestore.resources.data_pipeline import Suspend
 from featurestore.retry import FailureStreak
 from featurestore_operator.controllers.job_applier import JobApplier
+from featurestore_operator.controllers.last_batches import last_batches
 from featurestore_operator.controllers.pipeline_rebuild import (
     AGAIN_US,
     RefusedRebuild,
@@ -383,4 +384,7 @@ def _facts(
         "quarantinedFiles": observed.quarantine.files,
         "lastCommitTime": time_of(result.finished_us),
         "memory": {"bytesIn": needed.bytes_in, "peakBytes": needed.peak_bytes},
+        "lastBatches": last_batches(
+            found.get("status", {}).get("lastBatches", ()), result, seen.ledger.result
+        ),
     }

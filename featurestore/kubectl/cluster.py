@@ -1,0 +1,109 @@
+"""What the API server has, asked for by way of kubectl: its kubeconfig, its login, its current namespace."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Sequence
+from typing import Any
+
+Object = dict[str, Any]
+GROUP = "featurestore.dev"
+PIPELINE_LABEL, VIEW_LABEL = f"{GROUP}/pipeline", f"{GROUP}/view"
+JOB_LABEL = "batch.kubernetes.io/job-name"
+
+
+class KubectlFailed(Exception):
+    """kubectl cannot tell; the message is what it says."""
+
+
+class Cluster:
+    """``options``: of kubectl, such as ``["--context", "prod", "-n", "models"]``."""
+
+    def __init__(self, options: Sequence[str]) -> None:
+        self._options = list(options)
+
+    def resources(self, *, all_namespaces: bool) -> list[Object]:
+        """Our resources, of all kinds that the cluster knows: in the current namespace, or in all.
+
+        Raises:
+            KubectlFailed: the API server does not know our kinds, or does not answer.
+        """
+        names = self._kubectl("api-resources", f"--api-group={GROUP}", "--namespaced=true", "-o", "name")
+        if not names.split():
+            raise KubectlFailed(
+                "the cluster does not know our resources: the operator is not installed in it"
+            )
+        where = ["--all-namespaces"] if all_namespaces else []
+        return self._items("get", ",".join(sorted(names.split())), *where, "-o", "json")
+
+    def jobs(self, resource: Object) -> list[Object]:
+        """Jobs that work for a resource, the newest first; [] where the user may not see Jobs."""
+        return sorted(self._of("jobs", resource), key=_began, reverse=True)
+
+    def pods(self, resource: Object) -> list[Object]:
+        """Pods of the Jobs of a resource; [] where the user may not see pods."""
+        return self._of("pods", resource)
+
+    def events(self, resource: Object) -> list[Object]:
+        """Events about a resource, the newest first; [] where the user may not see Events."""
+        fields = f"involvedObject.uid={resource['metadata']['uid']}"
+        found = self._permitted(resource, "events", f"--field-selector={fields}")
+        return sorted(found, key=last_seen, reverse=True)
+
+    def _of(self, what: str, resource: Object) -> list[Object]:
+        name = resource["metadata"]["name"]
+        if resource["kind"] == "DataPipeline":
+            # Jobs of views have this label, too.
+            selector = f"{PIPELINE_LABEL}={name},!{VIEW_LABEL}"
+        elif resource["kind"] == "FeatureView":
+            selector = f"{VIEW_LABEL}={name}"
+        else:
+            return []
+        return self._permitted(resource, what, f"--selector={selector}")
+
+    def _permitted(self, resource: Object, *query: str) -> list[Object]:
+        try:
+            namespace = resource["metadata"]["namespace"]
+            return self._items("get", *query, f"--namespace={namespace}", "-o", "json")
+        except KubectlFailed as error:
+            if "Forbidden" in str(error):
+                return []
+            raise
+
+    def _items(self, *arguments: str) -> list[Object]:
+        found: list[Object] = json.loads(self._kubectl(*arguments))["items"]
+        return found
+
+    def _kubectl(self, *arguments: str) -> str:
+        program = shutil.which("kubectl")
+        if program is None:
+            raise KubectlFailed("there is no kubectl in your PATH")
+        done = subprocess.run(
+            # What is said last counts, and the namespace of a resource goes before that of the user.
+            [program, *arguments[:1], *self._options, *arguments[1:]],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise KubectlFailed(done.stderr.strip() or f"kubectl ended with exit code {done.returncode}")
+        return done.stdout
+
+
+def _began(job: Object) -> tuple[str, int]:
+    metadata = job["metadata"]
+    attempt = (metadata.get("annotations") or {}).get(f"{GROUP}/attempt", "")
+    return str(metadata.get("creationTimestamp")), int(attempt) if attempt.isdigit() else 0
+
+
+def last_seen(event: Object) -> str:
+    """When an Event was last told of, as RFC 3339."""
+    series = event.get("series") or {}
+    return str(
+        series.get("lastObservedTime")
+        or event.get("lastTimestamp")
+        or event.get("eventTime")
+        or event["metadata"].get("creationTimestamp", "")
+    )

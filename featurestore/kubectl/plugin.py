@@ -1,0 +1,148 @@
+"""The commands of ``kubectl featurestore``, their arguments, and their exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from featurestore.cli.output import OutputFormat, dump
+from featurestore.kubectl.cluster import Cluster, KubectlFailed
+from featurestore.kubectl.condition_list import condition
+from featurestore.kubectl.tables import history_text, quarantine_text, status_table
+from featurestore.kubectl.why import why
+
+Object = dict[str, Any]
+NOT_THERE, FAILED = 3, 75
+_EPILOG = "Takes --context, --kubeconfig, --cluster, --user, --as, --as-group, --request-timeout as kubectl does; only reads."
+_OF_KUBECTL = ("context", "kubeconfig", "cluster", "user", "as", "as-group", "request-timeout")
+_NOUNS = {
+    "store": "featurestore",
+    "pipeline": "datapipeline",
+    "view": "featureview",
+    "service": "featureservice",
+}
+_SHORT = {"fs": "featurestore", "dp": "datapipeline", "fv": "featureview", "fsv": "featureservice"}
+
+
+def run(arguments: Sequence[str], now_us: int) -> int:
+    """Print what is asked for. Returns the exit code."""
+    asked = _parser().parse_args(arguments)
+    cluster = Cluster(_options(asked))
+    try:
+        resources = cluster.resources(all_namespaces=asked.all_namespaces)
+        print(_text(asked, resources, cluster, now_us))
+    except _NotThere as error:
+        print(f"✗ {error}", file=sys.stderr)
+        return NOT_THERE
+    except KubectlFailed as error:
+        print(f"✗ {error}", file=sys.stderr)
+        return FAILED
+    return 0
+
+
+class _NotThere(Exception):
+    """What is asked for is not there; the message says what is."""
+
+
+def _text(asked: argparse.Namespace, resources: list[Object], cluster: Cluster, now_us: int) -> str:
+    found = _chosen(resources, asked.name) if asked.name else resources
+    if asked.command == "why":
+        return "\n\n".join(why(it, _beside(it, resources), cluster, now_us) for it in found)
+    if asked.command == "history":
+        return "\n\n".join(history_text(it, cluster, now_us) for it in found)
+    if asked.command == "quarantine":
+        found = [it for it in found if it["kind"] in ("DataPipeline", "FeatureView")]
+        return quarantine_text(found, now_us, named=bool(asked.name))
+    if asked.output:
+        return dump([_plain(it) for it in found], OutputFormat(asked.output))
+    return status_table(found, now_us, namespaces=asked.all_namespaces)
+
+
+def _beside(resource: Object, resources: Sequence[Object]) -> list[Object]:
+    namespace = resource["metadata"]["namespace"]
+    return [it for it in resources if it["metadata"]["namespace"] == namespace]
+
+
+def _chosen(resources: Sequence[Object], text: str) -> list[Object]:
+    """Those of that name; of ``KIND/NAME``, the one.
+
+    Raises:
+        _NotThere: there is none.
+    """
+    word, _, name = text.rpartition("/")
+    kind = word.lower()
+    kind = _NOUNS.get(kind.removesuffix("s"), _SHORT.get(kind, kind.removesuffix("s")))
+    found = [it for it in resources if it["metadata"]["name"] == name and kind in ("", it["kind"].lower())]
+    if found:
+        return found
+    names = sorted({it["metadata"]["name"] for it in resources if kind in ("", it["kind"].lower())})
+    near = difflib.get_close_matches(name, names, 1)
+    what = f"{kind or 'resource'} {name!r}"
+    hint = f"Did you mean {near[0]!r}?" if near else f"There is: {', '.join(names[:20]) or 'nothing'}"
+    raise _NotThere(f"there is no {what} in the namespace. {hint}")
+
+
+def _plain(resource: Object) -> Object:
+    """What a script asks for."""
+    ready = condition(resource, "Ready")
+    return {
+        "kind": resource["kind"],
+        "namespace": resource["metadata"]["namespace"],
+        "name": resource["metadata"]["name"],
+        "ready": ready.get("status") or "Unknown",
+        "reason": ready.get("reason"),
+        "message": ready.get("message"),
+        "status": resource.get("status") or {},
+    }
+
+
+def _options(asked: argparse.Namespace) -> list[str]:
+    """Of kubectl, as the user gave them."""
+    options = [f"--{name}={value}" for name in _OF_KUBECTL for value in _given(asked, name)]
+    if asked.namespace:
+        options.append(f"--namespace={asked.namespace}")
+    return options
+
+
+def _given(asked: argparse.Namespace, name: str) -> list[str]:
+    value = getattr(asked, name.replace("-", "_"))
+    return value if isinstance(value, list) else [value] if value else []
+
+
+def _of_kubectl(default: str | None) -> argparse.ArgumentParser:
+    """Options that go before the command as well as after it."""
+    parser = argparse.ArgumentParser(add_help=False)
+    group = parser.add_argument_group("options of kubectl")
+    group.add_argument("-n", "--namespace", help="instead of the current one", default=default)
+    for name in _OF_KUBECTL:
+        action = "append" if name == "as-group" else "store"
+        group.add_argument(f"--{name}", help=argparse.SUPPRESS, action=action, default=default)
+    return parser
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="kubectl featurestore",
+        description="How feature stores, pipelines, views and services stand, by what the API server says.",
+        epilog=_EPILOG,
+        parents=[_of_kubectl(None)],
+    )
+    of_kubectl = _of_kubectl(argparse.SUPPRESS)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, about: str, *, needs_name: bool) -> argparse.ArgumentParser:
+        one = commands.add_parser(name, help=about, description=about, parents=[of_kubectl], epilog=_EPILOG)
+        one.add_argument("name", metavar="NAME", nargs=None if needs_name else "?", help="NAME or KIND/NAME")
+        one.set_defaults(all_namespaces=False, output=None)
+        return one
+
+    status = command("status", "One line for each resource: ready, fresh, refused, wrong.", needs_name=False)
+    status.add_argument("-A", "--all-namespaces", action="store_true", help="of the whole cluster")
+    status.add_argument("-o", "--output", choices=["json"], help="for scripts")
+    command("quarantine", "What was refused: how much is open, and by which rules.", needs_name=False)
+    command("history", "The last batches, Jobs and Events.", needs_name=True)
+    command("why", "On a page: what is wrong, since when, what was tried, what to do.", needs_name=True)
+    return parser
