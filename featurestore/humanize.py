@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from featurestore.failure import Failure
+from typing import TYPE_CHECKING
+
 from featurestore.printable import printable
 from featurestore.timestamps import from_us
+
+if TYPE_CHECKING:
+    # What kubectl runs by itself has no pydantic.
+    from featurestore.failure import Failure
 
 _SKEW_S = 60
 

@@ -6,7 +6,7 @@ from typing import Any
 
 Object = dict[str, Any]
 _BAD_WHEN_TRUE = frozenset({"Degraded"})
-_TELLS_OF_WORK = frozenset({"Progressing"})
+_TOLD_BY_READY = frozenset({"Progressing", "Stalled"})
 CALM = frozenset(
     {
         *("WaitingForFiles", "Collecting", "BatchPending", "Suspended", "WaitingForTurn"),
@@ -45,7 +45,7 @@ def _is_wrong(it: Object) -> bool:
     >>> _is_wrong({"type": "Ready", "status": "False", "reason": "Collecting"})
     False
     """
-    if it["type"] in _TELLS_OF_WORK or it["reason"] in CALM:
+    if it["type"] in _TOLD_BY_READY or it["reason"] in CALM:
         return False
     return bool(it["status"] == ("True" if it["type"] in _BAD_WHEN_TRUE else "False")) or (
         it["status"] == "Unknown"

@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from featurestore.cli.output import age, columns, screen_width
+from featurestore.cli.output import columns, screen_width
+from featurestore.humanize import age
 from featurestore.kubectl.cluster import GROUP, JOB_LABEL
 from featurestore.timestamps import SECOND_US, parse_us
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from featurestore.cli.output import age, columns, screen_width
+from featurestore.cli.output import columns, screen_width
+from featurestore.humanize import age
 from featurestore.kubectl.cluster import Cluster, last_seen
 from featurestore.kubectl.condition_list import condition, is_observed, wrong
 from featurestore.kubectl.job_list import jobs_table

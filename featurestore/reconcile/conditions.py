@@ -29,6 +29,7 @@ ConditionType = Literal[
     "OfflineReachable",
     "OnlineReachable",
     "Serving",
+    "Stalled",
 ]
 
 

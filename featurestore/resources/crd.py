@@ -23,6 +23,7 @@ from featurestore.resources.kinds import API_VERSION, GROUP, VERSION, PrinterCol
 from featurestore.resources.metadata import NAME_PATTERN
 from featurestore.resources.model import Model
 from featurestore.resources.rule import SpecRule, Transition, Unique
+from featurestore.resources.status import UNSEEN
 
 _HEADER = "# Made from the models in featurestore/resources by `make crds`. Change those, not this.\n"
 _READY = '.status.conditions[?(@.type=="Ready")]'
@@ -56,7 +57,7 @@ def definition(kind: ResourceKind) -> dict[str, Any]:
             "metadata": {"type": "object"},
             "spec": _field("spec", kind.model.model_fields["spec"], kind.model),
             **(
-                {"status": {**_object(kind.status), "description": "What was last seen."}}
+                {"status": {**_object(kind.status), "description": "What was last seen.", "default": UNSEEN}}
                 if kind.status
                 else {}
             ),

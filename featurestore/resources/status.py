@@ -6,7 +6,7 @@ Times are RFC 3339 texts in UTC, as in all Kubernetes objects.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints, WithJsonSchema
 
@@ -47,6 +47,21 @@ class KubernetesCondition(Model):
 
 
 Conditions = Annotated[tuple[KubernetesCondition, ...], Unique("type")]
+
+
+NEVER = "1970-01-01T00:00:00Z"
+UNSEEN: dict[str, Any] = {
+    "conditions": [
+        {
+            "type": "Ready",
+            "status": "Unknown",
+            "reason": "NotObserved",
+            "message": "No operator has looked at it yet",
+            "lastTransitionTime": NEVER,
+        }
+    ]
+}
+"""The status of an object that nobody has looked at. Without one, tools that know no more of a kind take it for ready."""
 
 
 class KindStatus(Model):

@@ -18,6 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 MODULES = (
     "featurestore/__init__.py",
+    "featurestore/humanize.py",
     "featurestore/printable.py",
     "featurestore/timestamps.py",
     "featurestore/cli/__init__.py",

@@ -9,7 +9,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from featurestore.humanize import format_time
-from featurestore.reconcile.conditions import Condition
+from featurestore.reconcile.conditions import Condition, true
+from featurestore.reconcile.reasons import Reason
+from featurestore.resources.status import NEVER
 from featurestore.retry import FailureStreak
 from featurestore.timestamps import SECOND_US
 
@@ -46,10 +48,31 @@ def status(
     """The whole status. ``facts``: its other fields; None leaves one out."""
     return {
         "observedGeneration": generation,
-        "conditions": conditions(stated, before, generation, now_us),
+        "conditions": conditions(_with_stalled(stated), before, generation, now_us),
         **({"nextAttemptTime": format_time(failing.next_us)} if failing else {}),
         **{name: value for name, value in facts.items() if value is not None},
     }
+
+
+_STALLED = frozenset(
+    {
+        *(Reason.FAILED, Reason.SPEC_INVALID, Reason.NOT_ALLOWED),
+        *(Reason.STORE_INVALID, Reason.STORE_AMBIGUOUS),
+    }
+)
+"""Reasons for not being ready that stay until somebody changes something."""
+
+
+def _with_stalled(stated: Iterable[Condition]) -> list[Condition]:
+    """And ``Stalled`` if it is so: tools of GitOps wait no longer then. It is there only while it is so, as they want it.
+
+    https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md
+    """
+    found = [it for it in stated if it.type != "Stalled"]
+    for it in found:
+        if it.type == "Ready" and it.status == "False" and it.reason in _STALLED:
+            return [*found, true("Stalled", Reason.FAILED, it.message)]
+    return found
 
 
 def facts_of(status: dict[str, Any]) -> dict[str, Any]:
@@ -77,7 +100,7 @@ def ready(status: dict[str, Any]) -> tuple[str, str, str]:
 
 
 def _since(old: dict[str, Any] | None, now: Condition, now_us: int) -> str:
-    if old is not None and old["status"] == now.status.value:
+    if old is not None and old["status"] == now.status.value and str(old["lastTransitionTime"]) != NEVER:
         return str(old["lastTransitionTime"])
     return format_time(now_us)
 

@@ -341,7 +341,8 @@ def _readiness(store: Object) -> Any:
 
 
 def _says_anything(item: Object) -> bool:
-    return bool((item.get("status") or {}).get("conditions"))
+    # What the API server fills in of a status that is not there says that no generation was observed.
+    return bool((item.get("status") or {}).get("observedGeneration"))
 
 
 def _ended(job: Object) -> bool:

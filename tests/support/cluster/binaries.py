@@ -29,7 +29,7 @@ def version(module: str, folder: str = ".") -> str:
 
 
 def built(name: str) -> Path:
-    """Path of a program that is built from source: of Kubernetes, or ``versitygw``, ``helm``, ``dns``, ``pause``.
+    """Path of a program that is built from source: of Kubernetes, or ``versitygw``, ``helm``, ``dns``, ``gitops``, ``pause``.
 
     Raises:
         MissingError: it was not built.
@@ -37,6 +37,8 @@ def built(name: str) -> Path:
     match name:
         case "dns":
             folder = f"dns-{version('github.com/coredns/coredns', 'dns')}"
+        case "gitops":
+            folder = f"gitops-{version('sigs.k8s.io/cli-utils', 'gitops')}"
         case "pause":
             folder = "pause-1"
         case "versitygw":
