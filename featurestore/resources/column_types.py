@@ -79,6 +79,43 @@ def may_become(source: str, wanted: str) -> bool:
     return source == wanted or source not in _BECOMES or wanted in _BECOMES[source]
 
 
+_NAMES = {
+    Kind.BOOL: "bool",
+    Kind.INT: "int64",
+    Kind.FLOAT: "float64",
+    Kind.TEXT: "string",
+    Kind.DATE: "date",
+    Kind.TIMESTAMP: "timestamp",
+}
+"""A declared type that has the values of a kind."""
+
+
+def type_name(found: ValueType) -> str:
+    """A declared type that has the values of this one; "" if there is none, or it is not known.
+
+    >>> from featurestore.expressions.value_type import INT, list_of
+    >>> type_name(INT), type_name(list_of(INT)), type_name(ValueType(Kind.ANY))
+    ('int64', 'list<int64>', '')
+    """
+    if found.kind is Kind.LIST:
+        return f"list<{type_name(found.inner) if found.inner else ''}>"
+    return _NAMES.get(found.kind, "")
+
+
+def fits(found: ValueType, wanted: str) -> bool:
+    """Whether values of a type can be had as a declared one; True where that is not known.
+
+    >>> from featurestore.expressions.value_type import BOOL, INT
+    >>> fits(INT, "float64"), fits(BOOL, "timestamp")
+    (True, False)
+    """
+    if found.kind in (Kind.ANY, Kind.NULL):
+        return True
+    if found.kind is Kind.LIST:
+        return wanted.startswith("list<") and (found.inner is None or fits(found.inner, wanted[5:-1]))
+    return found.kind in _NAMES and may_become(_NAMES[found.kind], wanted)
+
+
 def _type(text: str, types: Types) -> ValueType | None:
     try:
         found = checked(text, where="", types=types).tree.type

@@ -103,14 +103,19 @@ def check_selections(
 
 def check_service_name(at: Fields, service: Resource, find: Find) -> Iterator[SpecError]:
     """A service is not called as a view: a request for that name would be about either."""
-    name = service.metadata.name
-    if find(name) is not None:
-        yield SpecError(
-            "a view has the name of this service",
-            where=at.where("metadata", "name"),
-            got=repr(name),
-            hint="get_features() would not know which of them is meant: give one another name",
-        )
+    if find(service.metadata.name) is not None:
+        yield from same_name(at, service)
+
+
+def same_name(at: Fields, one: Resource) -> Iterator[SpecError]:
+    """A view or a service has the name of one of the other kind."""
+    other = "service" if one.kind == "FeatureView" else "view"
+    yield SpecError(
+        f"a {other} has the name of this {'view' if other == 'service' else 'service'}",
+        where=at.where("metadata", "name"),
+        got=repr(one.metadata.name),
+        hint="get_features() would not know which of them is meant: give one another name",
+    )
 
 
 def _features(

@@ -7,22 +7,12 @@ from pathlib import Path
 
 from featurestore.errors import SpecError
 from featurestore.expressions.check import checked
-from featurestore.expressions.value_type import Kind, ValueType, declared
+from featurestore.expressions.value_type import ValueType, declared
 from featurestore.resources.callable import check_callable
-from featurestore.resources.column_types import may_become
+from featurestore.resources.column_types import fits
 from featurestore.resources.feature_check import Fields, Find, check_selections, input_of, selected
 from featurestore.resources.feature_view import Feature, OnDemandView
 from featurestore.resources.outputs import outputs
-
-_NAMES = {
-    Kind.BOOL: "bool",
-    Kind.INT: "int64",
-    Kind.FLOAT: "float64",
-    Kind.TEXT: "string",
-    Kind.DATE: "date",
-    Kind.TIMESTAMP: "timestamp",
-}
-"""A declared type that has the values of a kind."""
 
 
 def check_on_demand(
@@ -81,21 +71,13 @@ def _expression(
     except SpecError as problem:
         yield problem
         return
-    if not _fits(found, feature.type.value):
+    if not fits(found, feature.type.value):
         yield SpecError(
             "the values of the expression do not fit",
             where=at.where(*where, "type"),
             wanted=feature.type.value,
             got=f"{feature.expression}, which is {found}",
         )
-
-
-def _fits(found: ValueType, wanted: str) -> bool:
-    if found.kind in (Kind.ANY, Kind.NULL):
-        return True
-    if found.kind is Kind.LIST:
-        return wanted.startswith("list<") and (found.inner is None or _fits(found.inner, wanted[5:-1]))
-    return found.kind in _NAMES and may_become(_NAMES[found.kind], wanted)
 
 
 def _way(end: str, find: Find, way: tuple[str, ...]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from featurestore.aggregates.aggregates import AGGREGATES
 from featurestore.errors import SpecError, did_you_mean
-from featurestore.expressions.check import check_condition, check_expression
+from featurestore.expressions.check import check_condition, check_expression, checked
 from featurestore.expressions.query_text import query_text
 from featurestore.expressions.value_type import known_types
 from featurestore.resources import (
@@ -27,10 +27,18 @@ from featurestore.resources import (
     ViewSpec,
 )
 from featurestore.resources.callable import check_callable
-from featurestore.resources.column_types import Types, dataset_types, may_become, source_types, types_after
+from featurestore.resources.column_types import (
+    Types,
+    dataset_types,
+    fits,
+    may_become,
+    source_types,
+    type_name,
+    types_after,
+)
 from featurestore.resources.columns import Shape
-from featurestore.resources.feature_check import check_selections, check_service_name
-from featurestore.resources.feature_view import FeatureViewSpec
+from featurestore.resources.feature_check import check_selections, check_service_name, same_name
+from featurestore.resources.feature_view import Feature, FeatureViewSpec
 from featurestore.resources.kinds import references
 from featurestore.resources.on_demand_check import check_on_demand
 from featurestore.resources.outputs import aggregate_input_type
@@ -96,7 +104,9 @@ def check_references(declared: Iterable[Placed], known: KnownResources) -> list[
 def check_each(declared: Iterable[Placed], known: KnownResources) -> Iterator[tuple[Placed, list[SpecError]]]:
     """:func:`check_references`, each resource with what is wrong with it."""
     every = list(declared)
-    check = _References([*known.resources, *(one.resource for one in every)], known)
+    given = [one.resource for one in every]
+    names = [(it.kind, it.metadata.name) for it in given]
+    check = _References([*known.resources, *given], known, names)
     for one in every:
         match one.resource:
             case DataPipeline():
@@ -112,11 +122,14 @@ def check_each(declared: Iterable[Placed], known: KnownResources) -> Iterator[tu
 
 
 class _References:
-    def __init__(self, resources: Iterable[Resource], known: KnownResources) -> None:
+    def __init__(
+        self, resources: Iterable[Resource], known: KnownResources, declared: Iterable[tuple[str, str]]
+    ) -> None:
         # Later ones stand for earlier ones of the same name.
         self._resources = {(it.kind, it.metadata.name): it for it in resources}
         self._before = {(it.kind, it.metadata.name): it for it in known.resources}
         self._known = known
+        self._declared = frozenset(declared)
 
     def named(self, at: Placed) -> Iterator[SpecError]:
         """All that the table of kinds says it refers to."""
@@ -139,7 +152,10 @@ class _References:
         yield from check_on_demand(at, view, self._view, self._known.folders)
 
     def _form(self, at: Placed, view: View) -> Iterator[SpecError]:
-        """A view keeps its form: what readers and what is stored know it by."""
+        """A view keeps its form, what readers and what is stored know it by; and a name that is not a service's."""
+        service = ("FeatureService", view.metadata.name)
+        if service in self._before and service not in self._declared:
+            yield from same_name(at, view)
         before = self._before.get(("FeatureView", view.metadata.name))
         for transition in ViewSpec.transitions if isinstance(before, View) else ():
             if before is not None and not transition.holds(before.spec, view.spec):
@@ -193,13 +209,13 @@ class _References:
                 yield from _column(at, ("spec", *path), column, columns)
         if spec.filter is not None:
             yield from _condition(at, ("spec", "filter"), spec.filter, columns, types)
-        yield from _misfits(at, spec, had)
+        yield from _misfits(at, spec, {**{it: type_name(kind) for it, kind in types.items()}, **had})
         for n, feature in enumerate(spec.features):
             where = ("spec", "features", n)
             if feature.column is not None:
                 yield from _column(at, (*where, "column"), feature.column, columns)
             if feature.expression is not None:
-                yield from _expression(at, (*where, "expression"), feature.expression, columns, types)
+                yield from _feature_expression(at, where, feature, columns, types)
             if feature.aggregate is not None:
                 yield from _column(at, (*where, "aggregate", "column"), feature.aggregate.column, columns)
 
@@ -344,6 +360,25 @@ def _misfits(at: Placed, spec: FeatureViewSpec, had: Mapping[str, str]) -> Itera
 def _field(transform: Transform) -> str:
     """The YAML name of the step."""
     return next(iter(transform.model_dump(by_alias=True, exclude_none=True)))
+
+
+def _feature_expression(
+    at: Placed, where: tuple[str | int, ...], feature: Feature, columns: Columns, types: Types
+) -> Iterator[SpecError]:
+    assert feature.expression is not None
+    place = at.where(*where, "expression")
+    try:
+        found = checked(feature.expression, where=place, columns=columns, types=types).tree.type
+    except SpecError as problem:
+        yield problem
+        return
+    if not fits(found, feature.type.value):
+        yield SpecError(
+            "the values of the expression do not fit",
+            where=at.where(*where, "type"),
+            wanted=feature.type.value,
+            got=f"{feature.expression}, which is {found}",
+        )
 
 
 def _expression(

@@ -289,3 +289,63 @@ def test_the_answer_is_an_admission_review() -> None:
             "warnings": ["so"],
         },
     }
+
+
+TYPED = changed(
+    PIPELINE,
+    "typed",
+    columns=[
+        {"name": "tailnum", "type": "string"},
+        {"name": "landed", "type": "timestamp"},
+        {"name": "late", "type": "bool"},
+    ],
+    schemaPolicy={"newColumn": "Ignore"},
+)
+
+
+@pytest.mark.parametrize("pipeline", ["flights", "typed"])
+def test_a_column_whose_type_does_not_fit_is_refused_by_the_dataset_and_by_what_its_pipeline_declares(
+    pipeline: str,
+) -> None:
+    known = Before(
+        (*KNOWN.resources, DataPipeline.model_validate(TYPED)),
+        {"flights": Dataset(rows=1, size_bytes=1, columns={**COLUMNS, "late": "bool"})},
+    )
+    feature = {"name": "at", "type": "timestamp", "column": "late"}
+    wrong = changed(VIEW, "others", source={"pipeline": pipeline}, features=[feature])
+    assert created(wrong, known).message == (
+        "the values of column 'late' do not fit: in spec.features[0].type, wanted timestamp, got bool. "
+        "Derive a column of that type in the pipeline, or declare another type"
+    )
+    right = changed(wrong, features=[{**feature, "type": "int64"}])
+    assert created(right, known) == Review(True)
+
+
+def test_an_expression_whose_values_do_not_fit_its_feature_is_refused() -> None:
+    feature = {"name": "at", "type": "timestamp", "expression": "distance / 2"}
+    assert created(changed(VIEW, "others", features=[feature])).message == (
+        "the values of the expression do not fit: in spec.features[0].type, wanted timestamp, "
+        "got distance / 2, which is float"
+    )
+    assert created(changed(VIEW, "others", features=[{**feature, "type": "float32"}])) == Review(True)
+
+
+def test_a_view_and_a_service_of_one_name_are_refused_whichever_comes_second() -> None:
+    service = {
+        "apiVersion": API,
+        "kind": "FeatureService",
+        "metadata": {"name": "delays"},
+        "spec": {"features": ["others:delay"]},
+    }
+    said = "in metadata.name, got 'delays'. get_features() would not know which of them is meant: give one another name"
+    assert created(service).message == f"a view has the name of this service: {said}"
+    known = Before((STORED, FLIGHTS, FeatureService.model_validate(service)), KNOWN.datasets)
+    assert created(VIEW, known).message == f"a service has the name of this view: {said}"
+
+
+def test_what_is_named_and_not_there_is_told_with_the_nearest_name() -> None:
+    view = changed(VIEW, "others", source={"pipeline": "flihgts"})
+    request = {"operation": "CREATE", "object": view, "oldObject": None}
+    answer = review(request, KNOWN, {"DataPipeline": ["flights", "weather"]}.__getitem__)
+    said = "FeatureView 'others' waits: there is no DataPipeline 'flihgts' yet. Did you mean 'flights'?"
+    assert answer == Review(True, "", (said,))

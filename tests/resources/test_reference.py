@@ -259,3 +259,13 @@ def test_whether_a_type_may_become_another_is_what_casts_say() -> None:
         for wanted in ColumnType:
             found = fit(pl.col("a"), polars_type(source), wanted.value)
             assert may_become(source.value, wanted.value) == (found is not None), (source, wanted)
+
+
+def test_a_view_may_not_take_the_name_of_a_service_that_was_accepted_before(tmp_path: Path) -> None:
+    service = "kind: FeatureService\nmetadata: {name: delays}\nspec: {features: ['others:x']}\n"
+    other = VIEW.replace("name: delays", "name: others").replace("name: delay,", "name: x,")
+    before = accepted(f"{PIPELINE}---\n{other}---\n{service}", tmp_path)
+    (problem,) = problems(VIEW, tmp_path, KnownResources(before, {}))
+    assert problem.startswith(
+        "a service has the name of this view: in spec.yaml:2: metadata.name, got 'delays'"
+    )

@@ -100,7 +100,9 @@ class Controller:
 
     def review(self, request: Mapping[str, Any]) -> Review:
         """What the webhook answers to a request of the API server; see :mod:`featurestore_operator.webhook.admission`."""
-        return review(request, review_context(request, self._cache, self._stores))
+        namespace = str(request.get("namespace", ""))
+        known = review_context(request, self._cache, self._stores)
+        return review(request, known, lambda kind: self._cache.names(kind, namespace))
 
     def _rests(self, key: Key) -> int | None:
         """When to look again at a pipeline that rests, after one listing instead of a look; None: look at it now.
@@ -140,7 +142,8 @@ class Controller:
         if key.row.has_data:
             self._deletion.guard(key, obj, store)
         self._store_controller.record(store)
-        decision = decide(key.row.model, obj, store.registry, lambda name: columns(store, name))
+        twin = self._cache.get(key.twin) if key.twin is not None else None
+        decision = decide(key.row.model, obj, store.registry, lambda name: columns(store, name), twin)
         outcome = None
         if decision.accepted is not None:
             # Nothing is made of a view on demand: its inputs say how it stands.

@@ -6,7 +6,8 @@ many are ever looked at. Who works on a key is woken (``wake``) by every change 
     changed                             wakes
     FeatureStore, but for its status    itself, and all of its namespace
     FeatureStore's readiness            all of its namespace
-    any other, but for its status       itself, and those that name it: a pipeline's views, those that look it up
+    any other, but for its status       itself, and those that name it: a pipeline's views, those that look it up;
+                                        of a view and a service, the other one of its name
     what its status tells those         those that name it: see ``tells`` in the table of kinds
     any status that is wiped            itself
     Job, Pod                            the pipeline or view in its labels; a Job that ended or is gone also the
@@ -228,6 +229,8 @@ class Cache:
         key, kind = Key(resource.kind, namespace, name), KINDS[resource.kind]
         if before is None or (_says_anything(before) and not _says_anything(item)):
             yield key
+            if key.twin is not None:
+                yield key.twin
         if kind.only_one:
             if before is None or _readiness(item) != _readiness(before):
                 others = (other.name for other in KINDS.values() if not other.only_one)

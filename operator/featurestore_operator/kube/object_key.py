@@ -34,5 +34,18 @@ class Key(NamedTuple):
             return self.name
         return next((name for kind, _, name in self.row.named(obj["spec"]) if kind == "DataPipeline"), "")
 
+    @property
+    def twin(self) -> Key | None:
+        """What must not have the same name besides it: readers ask for a view as for a service.
+
+        >>> str(Key("FeatureView", "prod", "delays").twin)
+        'FeatureService prod/delays'
+        """
+        other = _TWINS.get(self.kind)
+        return None if other is None else Key(other, self.namespace, self.name)
+
     def __str__(self) -> str:
         return f"{self.kind} {self.namespace}/{self.name}"
+
+
+_TWINS = {"FeatureView": "FeatureService", "FeatureService": "FeatureView"}

@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 from featurestore.errors import SpecError
 from featurestore.registry.registry import Accepted, Registry, resource_digest
 from featurestore.resources import DataPipeline, Resource
+from featurestore.resources.feature_check import same_name
 from featurestore.resources.node import path_text
 from featurestore.resources.problem import all_of
 from featurestore.resources.reference import KnownResources, check_references
@@ -42,19 +43,35 @@ class Given:
         return path_text(path)
 
 
-def decide(model: type[R], found: dict[str, Any], registry: Registry, columns: Columns) -> SpecDecision[R]:
+def decide(
+    model: type[R],
+    found: dict[str, Any],
+    registry: Registry,
+    columns: Columns,
+    twin: dict[str, Any] | None = None,
+) -> SpecDecision[R]:
     """Which spec of the object runs.
+
+    ``twin``: the object of its name that is there as well and must not be: the older of both keeps the name.
 
     Raises:
         StorageError: storage did not answer.
     """
     try:
-        return SpecDecision(_accepted(parse(model, found), registry, columns))
+        given = parse(model, found)
+        if twin is not None and _age(twin) < _age(found):
+            raise all_of(list(same_name(Given(given), given)))
+        return SpecDecision(_accepted(given, registry, columns))
     except SpecError as error:
         last = registry.current(model, found["metadata"]["name"])
         # A laptop with the same storage may have recorded what has a meaning only there.
         usable = last is not None and has_place(last.resource)
         return SpecDecision(last if usable else None, str(error))
+
+
+def _age(found: dict[str, Any]) -> tuple[str, int]:
+    """The lesser, the older. Of those of one second the view is."""
+    return found["metadata"]["creationTimestamp"], 0 if found["kind"] == "FeatureView" else 1
 
 
 def _accepted(given: R, registry: Registry, columns: Columns) -> Accepted[R]:

@@ -8,11 +8,11 @@ https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-con
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from featurestore.errors import SpecError
+from featurestore.errors import SpecError, did_you_mean
 from featurestore.humanize import count
 from featurestore.registry.changeset import Before, ChangeAction, plan
 from featurestore.resources import FeatureStore, Resource
@@ -45,11 +45,19 @@ class Review:
         return {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}
 
 
-def review(request: Mapping[str, Any], known: Before | None) -> Review:
+Names = Callable[[str], Collection[str]]
+"""Names of all objects of a kind in the namespace."""
+
+
+def _no_names(kind: str) -> Collection[str]:
+    return ()
+
+
+def review(request: Mapping[str, Any], known: Before | None, names: Names = _no_names) -> Review:
     """The answer to the ``request`` of an AdmissionReview. Changes nothing, so a dry run gets the same answer.
 
     ``known``: of the request's namespace; None if it cannot be told now (no store yet, or storage does not answer),
-    and then nothing is refused.
+    and then nothing is refused. ``names``: asked for where something is named that is not there.
     """
     found = request.get("object") or {}
     before = request.get("oldObject") or {}
@@ -68,7 +76,7 @@ def review(request: Mapping[str, Any], known: Before | None) -> Review:
         problems = check_references([Given(resource)], _references(known))
         if problems:
             return Review(False, str(all_of(problems)))
-    return Review(True, warnings=tuple(_follows(resource, known)))
+    return Review(True, warnings=tuple(_follows(resource, known, names)))
 
 
 def _references(known: Before) -> KnownResources:
@@ -79,11 +87,13 @@ def _references(known: Before) -> KnownResources:
     )
 
 
-def _follows(resource: Resource, known: Before) -> Iterator[str]:
+def _follows(resource: Resource, known: Before, names: Names) -> Iterator[str]:
     """What happens if the resource is written."""
     name = f"{resource.kind} {resource.metadata.name!r}"
     for kind, other in known.missing(resource):
-        yield f"{name} waits: there is no {kind} {other!r} yet"
+        near = did_you_mean(other, names(kind))
+        hint = f". {near}" if near.startswith("Did") else ""
+        yield f"{name} waits: there is no {kind} {other!r} yet{hint}"
     serving = resource.spec.serving if isinstance(resource, FeatureStore) else None
     if serving is not None and serving.auth is ServingAuth.NONE:
         yield f"{name} serves whoever reaches it every feature: spec.serving.auth is None"

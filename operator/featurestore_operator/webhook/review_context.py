@@ -31,6 +31,8 @@ def review_context(request: Mapping[str, Any], cache: Cache, stores: Stores) -> 
     namespace, kind = request["namespace"], request["kind"]["kind"]
     key = Key(kind, namespace, _name(request))
     near = {key, *_named(kind, namespace, *_given(request)), *cache.readers(key)}
+    if key.twin is not None and request["operation"] == "CREATE":
+        near.add(key.twin)
     if KINDS[kind].only_one and request["operation"] == "DELETE":
         near |= {Key(it, namespace, name) for it in KINDS for name in cache.names(it, namespace)}
     about = () if KINDS[kind].only_one else sorted(it.name for it in near if it.kind == "DataPipeline")
