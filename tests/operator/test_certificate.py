@@ -6,6 +6,7 @@ import base64
 import json
 import ssl
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from featurestore_operator.webhook.certificate import (
     ServingCertificate,
     host,
     is_due,
+    is_secret,
     keep,
     make,
 )
@@ -138,6 +140,12 @@ def told(api: Api) -> list[bytes]:
     return [base64.b64decode(it["clientConfig"]["caBundle"]) for it in found["webhooks"]]
 
 
+def paths(api: Api) -> set[str]:
+    """Where the API server asks for reviews."""
+    found = api.get(WEBHOOK_CONFIGURATION, "", CONFIGURATION)
+    return {it["clientConfig"]["service"].get("path", "") for it in found["webhooks"]}
+
+
 def secret(api: Api, namespace: str) -> dict[str, Any]:
     return api.get(SECRET, namespace, SECRET_NAME)
 
@@ -148,6 +156,47 @@ def test_the_first_replica_makes_it_and_the_others_take_it(api: Api, namespace: 
     assert keep(api, namespace, NOW) == serving
     assert told(api) == [serving.authority]
     assert secret(api, namespace)["type"] == "kubernetes.io/tls"
+
+
+@pytest.mark.usefixtures("webhook")
+def test_the_api_server_is_told_a_path_that_nobody_guesses_and_all_replicas_know_it(
+    api: Api, namespace: str
+) -> None:
+    serving = keep(api, namespace, NOW)
+    assert is_secret(serving.path)
+    assert paths(api) == {serving.path}
+    assert keep(api, namespace, NOW + VALID - RENEWED).path == serving.path
+
+
+@pytest.mark.usefixtures("webhook")
+@pytest.mark.parametrize("path", ["/review", "/review/" + "0" * 63])
+def test_a_path_that_somebody_set_and_others_may_know_is_replaced(
+    api: Api, namespace: str, control_plane: ControlPlane, path: str
+) -> None:
+    before = keep(api, namespace, NOW).path
+    change = json.dumps([{"op": "replace", "path": "/webhooks/0/clientConfig/service/path", "value": path}])
+    control_plane.kubectl(
+        "patch", "validatingwebhookconfigurations", CONFIGURATION, "--type=json", f"--patch={change}"
+    )
+    after = keep(api, namespace, NOW).path
+    assert is_secret(after)
+    assert after != before
+    assert paths(api) == {after}
+
+
+@pytest.mark.usefixtures("webhook")
+@pytest.mark.parametrize("how", [[], ["--server-side"]], ids=["client-side", "server-side"])
+def test_applying_what_is_installed_again_leaves_path_and_authority(
+    api: Api, namespace: str, control_plane: ControlPlane, tmp_path: Path, how: list[str]
+) -> None:
+    manifest = tmp_path / "webhook.json"
+    if how:
+        # As it is installed: by the manager that applies it again.
+        control_plane.kubectl("delete", f"--filename={manifest}")
+        control_plane.kubectl("apply", *how, f"--filename={manifest}")
+    serving = keep(api, namespace, NOW)
+    control_plane.kubectl("apply", *how, f"--filename={manifest}")
+    assert (paths(api), told(api)) == ({serving.path}, [serving.authority])
 
 
 @pytest.mark.usefixtures("webhook")
@@ -206,8 +255,15 @@ def test_a_secret_of_cert_manager_is_only_read(api: Api, namespace: str, control
         },
     )
     mark = control_plane.audit.mark()
-    assert keep(api, namespace, NOW) == given
-    assert not [it for it in control_plane.audit.writes(since=mark) if "featurestore-operator" in it.name]
+    serving = keep(api, namespace, NOW)
+    assert serving == replace(given, path=serving.path)
+    assert paths(api) == {serving.path}
+    written = [it for it in control_plane.audit.writes(since=mark) if "featurestore-operator" in it.name]
+    assert [it.resource for it in written] == ["validatingwebhookconfigurations"]
+    assert keep(api, namespace, NOW) == serving
+    assert (
+        len([it for it in control_plane.audit.writes(since=mark) if "featurestore-operator" in it.name]) == 1
+    )
 
 
 def test_without_a_configuration_of_the_webhook_that_is_said(api: Api, namespace: str) -> None:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
+import ssl
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,11 +22,12 @@ from cluster.control_plane import ControlPlane
 from featurestore.errors import TransientError
 from featurestore_operator.webhook.admission import Review
 from featurestore_operator.webhook.certificate import ServingCertificate, make
-from featurestore_operator.webhook.webhook import PATH, Webhook
+from featurestore_operator.webhook.webhook import Webhook
 
 ROOT = Path(__file__).parents[2]
 READY_S = 90.0
-SERVING = make("localhost", datetime.now(UTC))
+PATH = "/review/" + "a1" * 32
+SERVING = replace(make("localhost", datetime.now(UTC)), path=PATH)
 STORE = {
     "apiVersion": "featurestore.dev/v1alpha1",
     "kind": "FeatureStore",
@@ -130,3 +135,70 @@ def test_a_webhook_that_never_got_a_certificate_can_be_stopped() -> None:
     webhook.start()
     webhook.stop()
     assert certificate.asked == 1
+
+
+class Told:
+    """What the webhook is told to serve with; how often it asked."""
+
+    def __init__(self) -> None:
+        self.path, self.asked = PATH, 0
+
+    def __call__(self) -> ServingCertificate:
+        self.asked += 1
+        return replace(SERVING, path=self.path)
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+@pytest.fixture
+def served(told: Told) -> Iterator[tuple[Webhook, Answers]]:
+    answers = Answers()
+    webhook = Webhook(0, answers, told)
+    webhook.start()
+    yield webhook, answers
+    webhook.stop()
+
+
+def post(webhook: Webhook, path: str) -> int:
+    """The code of the answer to a pod that asks there."""
+    body = json.dumps({"request": {"uid": "1", "operation": "CREATE", "object": STORE}}).encode()
+    request = urllib.request.Request(f"https://localhost:{webhook.port}{path}", body, method="POST")
+    trusted = ssl.create_default_context(cadata=SERVING.authority.decode())
+    # The port is open before the certificate is there, and connections wait.
+    try:
+        with urllib.request.urlopen(request, context=trusted, timeout=READY_S) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as refused:
+        return refused.code
+
+
+@pytest.mark.parametrize("path", ["/", "/review", "/review/", "/review/" + "0" * 64, PATH + "/", PATH[:-1]])
+def test_a_pod_that_does_not_know_the_path_gets_no_review(served: tuple[Webhook, Answers], path: str) -> None:
+    webhook, answers = served
+    assert post(webhook, path) == 404
+    assert answers.asked == []
+    assert post(webhook, PATH) == 200
+    assert len(answers.asked) == 1
+
+
+def test_a_path_that_another_replica_made_is_learned_when_it_is_asked_for(
+    served: tuple[Webhook, Answers], told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    webhook, _ = served
+    assert post(webhook, PATH) == 200
+    monkeypatch.setattr("featurestore_operator.webhook.webhook._LOOK_AGAIN_S", 0.0)
+    told.path = "/review/" + "b2" * 32
+    assert post(webhook, told.path) == 200
+    assert post(webhook, PATH) == 404
+
+
+def test_whoever_guesses_makes_it_look_no_more_than_now_and_then(
+    served: tuple[Webhook, Answers], told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    webhook, _ = served
+    monkeypatch.setattr("featurestore_operator.webhook.webhook._LOOK_AGAIN_S", 3600.0)
+    assert [post(webhook, f"/review/{guess}") for guess in range(5)] == [404] * 5
+    assert told.asked == 1

@@ -4,13 +4,18 @@ No key of an authority is kept: each certificate has an authority of its own, wh
 signed. The API server is told of the authority before as well, for as long as its certificate could be served.
 
 If cert-manager keeps the Secret, it is only read.
+
+The path of reviews is a secret, too, which stands in the webhook's configuration alone: what reviews tell of datasets and
+names is for the API server, and no network policy knows everywhere which address is its.
 """
 
 from __future__ import annotations
 
 import base64
+import re
+import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -31,6 +36,7 @@ VALID = timedelta(days=90)
 RENEWED = timedelta(days=30)
 """How long before its end a certificate is renewed."""
 _AUTHORITY, _CERTIFICATE, _KEY = "ca.crt", "tls.crt", "tls.key"
+PATH = "/review"
 _FOREIGN = "cert-manager.io/certificate-name"
 # Clocks of other machines may be behind.
 _LEEWAY = timedelta(hours=1)
@@ -38,11 +44,15 @@ _LEEWAY = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class ServingCertificate:
-    """All PEM. ``authority``: the certificates that make clients trust ``certificate``, and the ones before it."""
+    """All PEM. ``authority``: the certificates that make clients trust ``certificate``, and the ones before it.
+
+    ``path``: where the API server asks for reviews; "" if it was not told yet.
+    """
 
     authority: bytes
     certificate: bytes
     key: bytes
+    path: str = ""
 
 
 def host(namespace: str) -> str:
@@ -124,7 +134,7 @@ def keep(api: Api, namespace: str, now: datetime) -> ServingCertificate:
     """
     secret = _found(api, namespace)
     if secret is not None and _FOREIGN in (secret["metadata"].get("annotations") or {}):
-        return _read(secret)
+        return replace(_read(secret), path=_tell(api, None))
     serving = None if secret is None else _read(secret)
     if serving is None or is_due(serving, host(namespace), now):
         serving = make(host(namespace), now, serving.authority if serving else b"")
@@ -136,21 +146,40 @@ def keep(api: Api, namespace: str, now: datetime) -> ServingCertificate:
         except Conflict:
             # Another replica was first.
             serving = _read(api.get(SECRET, namespace, SECRET_NAME))
-    _tell(api, serving.authority)
-    return serving
+    return replace(serving, path=_tell(api, serving.authority))
 
 
-def _tell(api: Api, authority: bytes) -> None:
-    """Make the API server trust certificates of this authority; writes nothing if it does already."""
-    bundle = base64.b64encode(authority).decode()
+def _tell(api: Api, authority: bytes | None) -> str:
+    """The path of reviews. Make the API server ask there, and trust certificates of this authority; None: leave that alone.
+
+    Writes nothing if it does already. Of replicas that make up a path at once the last one is right: the others are asked at
+    a path that they do not know, and look here again.
+    """
+    bundle = None if authority is None else base64.b64encode(authority).decode()
     found = api.get(WEBHOOK_CONFIGURATION, "", CONFIGURATION)
-    webhooks = found.get("webhooks") or []
-    if all(each["clientConfig"].get("caBundle") == bundle for each in webhooks):
-        return
-    change = [{"name": each["name"], "clientConfig": {"caBundle": bundle}} for each in webhooks]
+    clients = [(each["name"], each["clientConfig"]) for each in found.get("webhooks") or []]
+    if not clients:
+        return ""
+    paths = {(client.get("service") or {}).get("path") or "" for _, client in clients}
+    is_kept = len(paths) == 1 and is_secret(*paths)
+    path = paths.pop() if is_kept else f"{PATH}/{secrets.token_hex(32)}"
+    if is_kept and (bundle is None or all(client.get("caBundle") == bundle for _, client in clients)):
+        return path
+    trusted = {} if bundle is None else {"caBundle": bundle}
+    change = [{"name": name, "clientConfig": {**trusted, "service": {"path": path}}} for name, _ in clients]
     api.apply(
         WEBHOOK_CONFIGURATION, {"metadata": {"namespace": "", "name": CONFIGURATION}, "webhooks": change}
     )
+    return path
+
+
+def is_secret(path: str) -> bool:
+    """Whether nobody guesses it.
+
+    >>> is_secret("/review"), is_secret("/review/" + "0" * 64)
+    (False, True)
+    """
+    return re.fullmatch(rf"{PATH}/[0-9a-f]{{64}}", path) is not None
 
 
 def _found(api: Api, namespace: str) -> dict[str, Any] | None:
@@ -162,9 +191,10 @@ def _found(api: Api, namespace: str) -> dict[str, Any] | None:
 
 def _read(secret: Mapping[str, Any]) -> ServingCertificate:
     data = secret.get("data") or {}
-    return ServingCertificate(
-        *(base64.b64decode(data.get(name, "")) for name in (_AUTHORITY, _CERTIFICATE, _KEY))
+    authority, certificate, key = (
+        base64.b64decode(data.get(name, "")) for name in (_AUTHORITY, _CERTIFICATE, _KEY)
     )
+    return ServingCertificate(authority, certificate, key)
 
 
 def _secret(serving: ServingCertificate, metadata: Mapping[str, Any]) -> dict[str, Any]:

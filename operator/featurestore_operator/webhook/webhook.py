@@ -1,11 +1,13 @@
-"""HTTPS for the API server's reviews: ``/review`` takes an AdmissionReview and gives one back."""
+"""HTTPS for the API server's reviews: a path that only it is told takes an AdmissionReview and gives one back."""
 
 from __future__ import annotations
 
+import hmac
 import json
 import logging
 import ssl
 import threading
+import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,12 +23,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PATH = "/review"
 RENEW_S = 3600.0
 RETRY_S = 10.0
 _LARGEST = 8 * 1024**2
 """No object of the API server is half as large."""
 _CALL_S = 10.0
+_LOOK_AGAIN_S = 5.0
+"""How often another path makes it ask which one is right."""
 
 Answer = Callable[[Mapping[str, Any]], Review]
 """The review of a request."""
@@ -35,7 +38,8 @@ Answer = Callable[[Mapping[str, Any]], Review]
 class Webhook:
     """Serves on ``port`` of all addresses once it has a certificate; 0 is any free port.
 
-    ``certificate``: what to serve with from now on; asked for at the start and once an hour.
+    ``certificate``: what to serve with from now on; asked for at the start, once an hour, and when somebody asks at
+    another path, as the API server does once it was told another one.
     """
 
     def __init__(self, port: int, answer: Answer, certificate: Callable[[], ServingCertificate]) -> None:
@@ -43,7 +47,9 @@ class Webhook:
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
         self._served: ServingCertificate | None = None
-        self._server = _Server(port, answer)
+        self._renewing = threading.Lock()
+        self._renewed_s = float("-inf")
+        self._server = _Server(port, answer, self._is_asked)
         self.port: int = self._server.server_port
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="webhook", daemon=True)
@@ -62,7 +68,8 @@ class Webhook:
     def _run(self) -> None:
         while True:
             try:
-                self._renew()
+                with self._renewing:
+                    self._renew()
                 wait_s = RENEW_S
             except FeatureStoreError as error:
                 logger.warning("the webhook's certificate cannot be kept: %s", error)
@@ -70,7 +77,24 @@ class Webhook:
             if self._stopping.wait(wait_s):
                 return
 
+    def _is_asked(self, path: str) -> bool:
+        """Whether the API server would ask at this path."""
+        if self._knows(path):
+            return True
+        with self._renewing:
+            if not self._knows(path) and time.monotonic() - self._renewed_s > _LOOK_AGAIN_S:
+                try:
+                    self._renew()
+                except FeatureStoreError as error:
+                    logger.warning("it is not known where the API server asks for reviews: %s", error)
+        return self._knows(path)
+
+    def _knows(self, path: str) -> bool:
+        served = self._served
+        return served is not None and hmac.compare_digest(served.path.encode(), path.encode())
+
     def _renew(self) -> None:
+        self._renewed_s = time.monotonic()
         serving = self._certificate()
         if serving == self._served:
             return
@@ -92,8 +116,8 @@ class Webhook:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, port: int, answer: Answer) -> None:
-        self.answer = answer
+    def __init__(self, port: int, answer: Answer, is_asked: Callable[[str], bool]) -> None:
+        self.answer, self.is_asked = answer, is_asked
         super().__init__(("", port), _Handler)
 
 
@@ -106,7 +130,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
-        if self.path.partition("?")[0] != PATH or not 0 < length <= _LARGEST:
+        if not 0 < length <= _LARGEST or not self.server.is_asked(self.path.partition("?")[0]):
             self.close_connection = True
             self._send(HTTPStatus.NOT_FOUND, b"")
             return
