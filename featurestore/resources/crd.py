@@ -8,7 +8,7 @@ https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resou
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
 from functools import cache
 from pathlib import Path
@@ -19,7 +19,7 @@ from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 
 from featurestore.resources.annotation import plain
-from featurestore.resources.kinds import API_VERSION, GROUP, VERSION, PrinterColumn, ResourceKind, defined
+from featurestore.resources.kinds import API_VERSION, GROUP, VERSIONS, PrinterColumn, ResourceKind, defined
 from featurestore.resources.metadata import NAME_PATTERN
 from featurestore.resources.model import Model
 from featurestore.resources.rule import SpecRule, Transition, Unique
@@ -43,8 +43,8 @@ _LAST = (
 )
 
 
-def definition(kind: ResourceKind) -> dict[str, Any]:
-    """The CustomResourceDefinition of a kind."""
+def definition(kind: ResourceKind, versions: Sequence[str] = VERSIONS) -> dict[str, Any]:
+    """The CustomResourceDefinition of a kind. ``versions``: as :data:`featurestore.resources.kinds.VERSIONS`."""
     name = kind.name
     schema = {
         "type": "object",
@@ -92,13 +92,14 @@ def definition(kind: ResourceKind) -> dict[str, Any]:
             "scope": "Cluster" if kind.cluster_wide else "Namespaced",
             "versions": [
                 {
-                    "name": VERSION,
+                    "name": version,
                     "served": True,
-                    "storage": True,
+                    "storage": version == versions[0],
                     **({"subresources": {"status": {}}} if kind.status else {}),
                     "additionalPrinterColumns": columns,
                     "schema": {"openAPIV3Schema": schema},
                 }
+                for version in versions
             ],
         },
     }

@@ -25,6 +25,8 @@ from featurestore.resources.status import (
 )
 
 GROUP, VERSION = "featurestore.dev", "v1alpha1"
+VERSIONS = (VERSION,)
+"""All that the API server serves, the one that it stores first. They have one schema: docs/adr/0038."""
 API_VERSION = f"{GROUP}/{VERSION}"
 
 ITEMS = "[]"
