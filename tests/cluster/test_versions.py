@@ -133,7 +133,7 @@ def test_the_way_back_loses_the_fields_that_the_older_release_does_not_know_and_
     it.install(OLD, NEW, field=True)
     it.apply(NEW, owner="ann", emphasis="strong")
     it.apply(NEW, "second", owner="bob")
-    with pytest.raises(KubectlError, match="storedVersions|stored"):
+    with pytest.raises(KubectlError, match=r"storedVersions"):
         it.install(NEW, field=True)
     it.install(OLD, field=False)
     assert it.spec(OLD) == {"features": ["delays:delay"], "owner": "ann"}
