@@ -87,7 +87,7 @@ def _last_words(pods: Iterable[Object]) -> str:
         failure = json.loads(end.get("message") or "")
         parts = [f"{word} {failure[part]}" for word, part in _PARTS if failure.get(part)]
         return str(failure["problem"]) + (": " + ", ".join(parts) if parts else "")
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         why = end.get("reason", "Error")
         return f"{why}, exit code {end['exitCode']}"
 

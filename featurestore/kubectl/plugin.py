@@ -13,6 +13,7 @@ from featurestore.kubectl.cluster import Cluster, KubectlFailed
 from featurestore.kubectl.condition_list import condition
 from featurestore.kubectl.tables import history_text, quarantine_text, status_table
 from featurestore.kubectl.why import why
+from featurestore.printable import printable
 
 Object = dict[str, Any]
 NOT_THERE, FAILED = 3, 75
@@ -33,12 +34,12 @@ def run(arguments: Sequence[str], now_us: int) -> int:
     cluster = Cluster(_options(asked))
     try:
         resources = cluster.resources(all_namespaces=asked.all_namespaces)
-        print(_text(asked, resources, cluster, now_us))
+        print(printable(_text(asked, resources, cluster, now_us)))
     except _NotThere as error:
-        print(f"✗ {error}", file=sys.stderr)
+        print(printable(f"✗ {error}"), file=sys.stderr)
         return NOT_THERE
     except KubectlFailed as error:
-        print(f"✗ {error}", file=sys.stderr)
+        print(printable(f"✗ {error}"), file=sys.stderr)
         return FAILED
     return 0
 

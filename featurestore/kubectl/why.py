@@ -11,7 +11,6 @@ from featurestore.kubectl.cluster import Cluster
 from featurestore.kubectl.condition_list import condition, is_observed, wrong
 from featurestore.kubectl.job_list import jobs_table
 from featurestore.kubectl.tables import events_table, indented, inner_width, since
-from featurestore.printable import printable
 
 Object = dict[str, Any]
 _MOST_JOBS, _MOST_EVENTS = 5, 8
@@ -28,7 +27,7 @@ def why(resource: Object, others: Sequence[Object], cluster: Cluster, now_us: in
         f"Ready: {state}" + (f" since {age}" if age else "") + (f" ({ready['reason']})" if ready else ""),
     ]
     if ready.get("message"):
-        lines.append(printable(ready["message"]))
+        lines.append(ready["message"])
     if facts.get("nextAttemptTime"):
         lines.append(f"Next attempt: {facts['nextAttemptTime']}")
     bad = wrong(resource)
