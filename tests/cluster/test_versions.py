@@ -54,7 +54,8 @@ class Installation:
         self.plane.kubectl("apply", "-n", self.namespace, "-f", "-", stdin=json.dumps(item))
 
     def spec(self, version: str, name: str = "model") -> Object:
-        return dict(self.get(version, name)["spec"])
+        """What is said: the API server fills in defaults."""
+        return {field: value for field, value in self.get(version, name)["spec"].items() if value != ""}
 
     def get(self, version: str, name: str = "model") -> Object:
         kind = f"{PLURAL}.{version}.{GROUP}"
