@@ -17,7 +17,7 @@ HEALS = frozenset(
             "Running",
         ),
         *("Collecting", "BatchPending", "Building", "NotBuilt", "Publishing", "Promoting", "Rebuilding"),
-        *("BackingOff", "Due", "NoBatchYet"),
+        *("BackingOff", "Due", "NoBatchYet", "Starting", "Rolling"),
     }
 )
 """Reasons that need nobody."""
@@ -46,6 +46,7 @@ ADVICE: dict[str, str] = {
     "Retrying": "Wait for the next attempt, or mend what the message names. To try at once: "
     '`kubectl annotate --overwrite -n {namespace} {kind} {name} featurestore.dev/retry="$(date)"`.',
     "SecretMissing": "Create the Secret that the message names; it is looked for every 10 s.",
+    "ServerUnavailable": "See the message: it says what Kubernetes says of the feature servers' pods. Mend what it names.",
     "SourceUnavailable": "See the message: credentials, network, or the name of the source.",
     "SpecInvalid": "Correct what the message names, and apply it. The last good spec keeps running.",
     "StoreAmbiguous": "Name one FeatureStore `default`, or delete the others.",
