@@ -115,7 +115,7 @@ def test_what_is_written_in_one_version_is_whole_in_the_other(it: Installation) 
                 "apiVersion": f"{GROUP}/{OLD}",
                 "kind": "FeatureService",
                 "metadata": {"name": "model"},
-                "spec": {"features": ["delays:delay"], "description": "of delays"},
+                "spec": {"features": ["delays:delay"], "tags": {"team": "delays"}},
             }
         ),
     )
@@ -123,7 +123,7 @@ def test_what_is_written_in_one_version_is_whole_in_the_other(it: Installation) 
         "features": ["delays:delay"],
         "owner": "ann",
         "emphasis": "strong",
-        "description": "of delays",
+        "tags": {"team": "delays"},
     }
     assert it.get(NEW)["metadata"]["uid"] == uid
 
