@@ -8,7 +8,7 @@ from enum import IntEnum
 
 from featurestore.humanize import format_time, sentence
 from featurestore.overview.overview import Overview, OverviewItem
-from featurestore.overview.summary import ListSummary, PipelineSummary, Summary, ViewSummary
+from featurestore.overview.summary import PipelineSummary, Summary, ViewSummary
 from featurestore.reconcile.conditions import Condition
 from featurestore.reconcile.reasons import Reason
 from featurestore.resources.status import ConditionStatus
@@ -69,7 +69,7 @@ def concerns_of(
         message = sentence(said.status.failure) + (f" Next attempt: {format_time(again)}." if again else "")
         found = {text: each for text, each in found.items() if text not in message}
         found[message] = Concern(item, Severity.FAILING, "Last error", message)
-    if not isinstance(said, ListSummary) and said.quarantine and not _tells_quarantine(said):
+    if isinstance(said, PipelineSummary | ViewSummary) and said.quarantine and not _tells_quarantine(said):
         message = f"{said.quarantine} in quarantine."
         found[message] = Concern(item, Severity.REFUSED, "Rows or files were refused", message)
     # In a cluster nobody writes into storage how far things are.

@@ -354,6 +354,6 @@ def test_what_is_damaged_is_told_and_hides_nothing_else(shown: Path, tmp_path: P
         assert server.ask("GET", "/views/routes").status == 200
         page = server.ask("GET", "/views/aircraft-delays")
         assert page.status == 200
-        assert "Storage did not answer for: sample" in text(page.body)
+        assert "Storage did not answer for: what values look like" in text(page.body)
         assert "Mean of arr_delay over 7d" in text(page.body)
         assert str(tmp_path) not in text(page.body)

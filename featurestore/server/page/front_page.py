@@ -150,8 +150,8 @@ def _cells(item: OverviewItem, now_us: int) -> tuple[str, ...]:
         spec = said.accepted.resource.spec
         rows = f"{said.build.rows:,}" if said.build else "–"
         return (spec.entity.name, f"{len(outputs(spec)):,}", rows, _since(said.watermark_us, now_us))
-    assert isinstance(said, ListSummary)
-    if item.kind.model is View:
+    assert said is not None
+    if isinstance(said, ListSummary) and item.kind.model is View:
         features = f"{len(outputs(said.accepted.resource.spec)):,}"
         return ("on demand", features, "–", _since(said.watermark_us, now_us))
     told = said.to_dict()

@@ -125,7 +125,11 @@ class _Parts:
             self.values[name] = make()
         except FeatureStoreError as error:
             _log.warning("page of %s: %s: %s", self.values["item"].name, name, error)
-            self.values["failed"].append(name)
+            self.values["failed"].append(_WORDS.get(name, name))
+
+
+_WORDS = {"sample": "what values look like", "quarantined": "what is in quarantine", "fields": "the form"}
+"""What a part of the page is called on it."""
 
 
 def _pipeline(said: PipelineSummary, lookout: Lookout, parts: _Parts) -> None:
