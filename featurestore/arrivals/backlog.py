@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from featurestore.arrivals.arrival import Arrival
 from featurestore.arrivals.ledger import Ledger
-from featurestore.arrivals.manifest import BACKLOG, Entry, Manifest, OpenBatch, oldest, split
+from featurestore.arrivals.manifest import BACKLOG, Action, Entry, Manifest, OpenBatch, oldest, split
 from featurestore.arrivals.source import ArrivalSource
 from featurestore.errors import Conflict, FeatureStoreError, foreseen
 from featurestore.failpoint import hit
@@ -77,6 +77,11 @@ class Backlog:
     def waiting(self) -> int:
         """Number of arrivals that wait."""
         return len(self._backlog)
+
+    @property
+    def arrivals(self) -> list[Arrival]:
+        """Those that wait."""
+        return [entry.arrival for entry in self._backlog.values() if entry.action is Action.TAKE]
 
     @property
     def unsettled(self) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from featurestore.arrivals.ledger import Ledger
 from featurestore.cli.kind import find_kind
 from featurestore.cli.output import OutputFormat, columns, dump, screen_width
-from featurestore.humanize import age, format_time, sentence, size
+from featurestore.humanize import age, count, format_time, sentence, size
 from featurestore.overview.commits import batches
 from featurestore.overview.summary import ListSummary, PipelineSummary, ViewSummary, summary
 from featurestore.reconcile.conditions import Condition, ResourceStatus
@@ -73,6 +73,7 @@ def _pipeline(project: Project, item: PipelineSummary, now_us: int) -> str:
         ("Rows", f"{last.dataset_rows:,}, {size(last.dataset_bytes)}" if last else "0"),
         ("In quarantine", f"{refused} (featurestore quarantine ls {item.name})" if refused else "nothing"),
         ("Batches", f"{item.done:,} committed, {item.head - item.done:,} pending"),
+        ("Lag", "" if item.lag is None else count(item.lag, "offset")),
         ("Rebuild", f"{item.rebuild}, under spec {item.rebuild.rebuild.spec_digest}" if item.rebuild else ""),
         *_bounds(spec.resources, spec.deletion_policy),
     ]

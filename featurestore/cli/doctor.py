@@ -39,6 +39,7 @@ _EXTRAS = {
     "transforms": ("polars", "to run pipelines and views on this machine"),
     "redis": ("redis", "for an online store in Redis"),
     "s3": ("s3fs", "for storage and sources in S3"),
+    "kafka": ("confluent_kafka", "for topics of Kafka as sources"),
 }
 _ENOUGH_ARRIVALS = 1000
 HOUR_US = 3600 * SECOND_US
@@ -181,6 +182,7 @@ def _extra(name: str, project: Project) -> Finding:
         "transforms": True,
         "redis": project.store.spec.online.redis is not None,
         "s3": not project.storage.is_local,
+        "kafka": any(it.resource.spec.source.kafka for it in project.registry.all(DataPipeline).values()),
     }[name]
     hint = f"pip install 'featurestore[{name}]'"
     return Finding(what, False if needed else None, f"not installed; it is {purpose}", hint if needed else "")

@@ -95,6 +95,9 @@ def _table(kind: ResourceKind, items: Sequence[Summary], now_us: int) -> tuple[l
     header: list[str] = []
     rebuilt = any(isinstance(item, ViewSummary) and not item.is_rebuilt for item in items)
     rebuilds = any(isinstance(item, PipelineSummary) and item.rebuild for item in items)
+    streams = any(
+        isinstance(item, PipelineSummary) and item.accepted.resource.spec.source.kafka for item in items
+    )
     for item in items:
         if isinstance(item, PipelineSummary):
             header = [
@@ -108,6 +111,7 @@ def _table(kind: ResourceKind, items: Sequence[Summary], now_us: int) -> tuple[l
                 "FILES REFUSED",
                 "ROWS REFUSED",
                 "ERRORS",
+                *(["LAG"] if streams else []),
                 *(["REBUILD"] if rebuilds else []),
             ]
             last = item.last
@@ -116,6 +120,7 @@ def _table(kind: ResourceKind, items: Sequence[Summary], now_us: int) -> tuple[l
                 [item.name, item.ready.status.value, item.done, item.head - item.done]
                 + ([last.dataset_version, last.rows_committed] if last else [None] * 2)
                 + [age(ran_s), item.quarantine.files, item.quarantine.rows, item.errors]
+                + ([item.lag] if streams else [])
                 + ([_rebuild(item)] if rebuilds else [])
             )
         elif isinstance(item, ListSummary) and kind.model is not View:

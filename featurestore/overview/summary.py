@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar, cast
 
+from featurestore.arrivals.lag import stream_lag
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.rebuild import RebuildProgress
 from featurestore.arrivals.result import BatchResult
-from featurestore.errors import NotFound, RequestError, did_you_mean
+from featurestore.arrivals.source_kinds import open_source
+from featurestore.errors import FeatureStoreError, NotFound, RequestError, did_you_mean
 from featurestore.humanize import count, format_time
 from featurestore.quarantine.tally import OpenQuarantine, open_of_pipeline, open_of_view
 from featurestore.reconcile.conditions import Condition, ResourceStatus, read_status, unknown
@@ -21,6 +24,7 @@ from featurestore.registry.registry import Accepted, document
 from featurestore.resources import DataPipeline, FeatureView, OnDemandView, Resource, View
 from featurestore.resources.kinds import ResourceKind, kind_of
 from featurestore.resources.outputs import build_digest
+from featurestore.storage.credentials import source_environ
 from featurestore.timestamps import SECOND_US
 from featurestore.views.builds import ActiveBuild, BuildResult, read_active_build, read_build
 from featurestore.views.rebuilds import ViewRebuild, last_rebuild
@@ -34,7 +38,8 @@ NEVER_SEEN = unknown("Ready", Reason.NOT_OBSERVED, "No runner has looked at it y
 class PipelineSummary:
     """``head``: batches begun; ``done``: batches committed; ``last``: the result of the last of these.
 
-    ``quarantine``: what is open. ``rebuild``: how far the one has come that is under way.
+    ``quarantine``: what is open. ``rebuild``: how far the one has come that is under way. ``lag``: offsets of a stream that no
+    committed batch holds; None of files, or if the brokers do not answer.
     """
 
     name: str
@@ -45,6 +50,7 @@ class PipelineSummary:
     last: BatchResult | None
     quarantine: OpenQuarantine
     rebuild: RebuildProgress | None = None
+    lag: int | None = None
 
     @property
     def ready(self) -> Condition:
@@ -65,6 +71,8 @@ class PipelineSummary:
         }
         if self.rebuild is not None:
             facts["rebuild"] = self.rebuild.facts()
+        if self.lag is not None:
+            facts["lag"] = self.lag
         if self.last is not None:
             facts |= {
                 "commit": self.last.dataset_version,
@@ -223,16 +231,26 @@ def pipeline_summary(project: Project, name: str) -> PipelineSummary:
     accepted = _accepted(project, DataPipeline, name)
     ledger = Ledger(project.storage, name)
     last = ledger.last_result()
+    done = last.number if last else 0
     return PipelineSummary(
         name,
         accepted,
         read_status(project.storage, "pipelines", name),
         ledger.last_batch(),
-        last.number if last else 0,
+        done,
         last,
         open_of_pipeline(ledger, last),
         ledger.rebuild_progress(),
+        _lag(accepted.resource, ledger, done),
     )
+
+
+def _lag(pipeline: DataPipeline, ledger: Ledger, done: int) -> int | None:
+    if pipeline.spec.source.kafka is None:
+        return None
+    with suppress(FeatureStoreError):  # What is wrong with the source, its condition says.
+        return stream_lag(ledger, open_source(pipeline.spec.source, None, source_environ()), done)
+    return None
 
 
 def view_summary(project: Project, name: str) -> ViewSummary:

@@ -191,6 +191,9 @@ KINDS: dict[str, ResourceKind] = {
                 PrinterColumn("Batch", "integer", ".status.batch", "Number of the last committed batch."),
                 PrinterColumn("Commit", "integer", ".status.commit", "Commit of the dataset."),
                 PrinterColumn(
+                    "Lag", "integer", ".status.lag", "Offsets of a stream that no committed batch holds yet."
+                ),
+                PrinterColumn(
                     "Oldest",
                     "date",
                     ".status.oldestPendingTime",

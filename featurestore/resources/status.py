@@ -167,6 +167,9 @@ class DataPipelineStatus(KindStatus):
     quarantined_files: Count | None = Field(None, description="Files that are open in quarantine as a whole.")
     last_commit_time: Time | None = Field(None, description="When the last batch was committed.")
     pending_files: Count | None = Field(None, description="Files seen that no committed batch holds yet.")
+    lag: Count | None = Field(
+        None, description="Offsets of a stream that no committed batch holds yet. Null of files."
+    )
     oldest_pending_time: Time | None = Field(
         None, description="Since when the oldest pending file has been waiting. Null if none is."
     )

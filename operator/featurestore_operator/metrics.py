@@ -171,6 +171,12 @@ def statuses(cache: Cache, now_s: float) -> Iterator[Metric]:
         ((key[1:], it.pending_files) for key, it in pipelines),
     )
     yield _family(
+        "lag_offsets",
+        "Offsets of a stream that no committed batch holds yet.",
+        labels,
+        ((key[1:], it.lag) for key, it in pipelines),
+    )
+    yield _family(
         "oldest_pending_seconds",
         "Age of the oldest of those files.",
         labels,

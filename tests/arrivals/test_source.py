@@ -9,12 +9,14 @@ from threading import Event
 from typing import Any
 
 import pytest
+from kafka_broker import Broker
 from log_source import LogSource
 
 from featurestore.arrivals.files.file_source import FileSource
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.manifest import Entry, Manifest
 from featurestore.arrivals.source import ArrivalSource
+from featurestore.arrivals.source_kinds import open_source
 from featurestore.resources.data_pipeline import Source
 
 NOW_US = 4_000_000_000_000_000
@@ -59,10 +61,27 @@ def logs(folder: Path) -> Place:
     return Place(LogSource(spec, None, None), put, lambda name: (folder / f"{name}.log").unlink())
 
 
+def topic(broker: Broker) -> Place:
+    """One topic, whose partitions are what is named."""
+    names: list[str] = []
+    made = broker.topic(4)
+
+    def put(name: str) -> None:
+        if name not in names:
+            names.append(name)
+        made.send({"n": 1}, partition=names.index(name))
+
+    def remove(name: str) -> None:
+        made.delete_until(names.index(name), 1)
+
+    return Place(open_source(Source.model_validate(made.source())), put, remove)
+
+
 KINDS: dict[str, Callable[[pytest.FixtureRequest], Place]] = {
     "files": lambda request: files(request.getfixturevalue("local_folder"), "Append"),
     "files that replace": lambda request: files(request.getfixturevalue("local_folder"), "Replace"),
     "objects": lambda request: files(_bucket(request), "Append"),
+    "topic": lambda request: topic(request.getfixturevalue("kafka_broker")),
     "logs": lambda request: logs(request.getfixturevalue("tmp_path") / "logs"),
 }
 

@@ -64,8 +64,8 @@ def test_a_field_that_is_not_there_is_answered_with_the_nearest(featurestore: An
 def test_what_is_explained_can_be_read_by_machines(featurestore: Any) -> None:
     said = json.loads(featurestore("explain", "pipeline.spec.source", "-o", "json").out)
     assert said["path"] == "spec.source"
-    [topic] = [field for field in said["fields"] if field["path"] == "spec.source.kafka.topic"]
-    assert (topic["type"], topic["required"]) == ("string", True)
+    [form] = [field for field in said["fields"] if field["path"] == "spec.source.format"]
+    assert (form["type"], form["required"]) == ("Parquet | CSV | JSON | Arrow", False)
 
 
 def test_the_schema_is_printed_as_init_writes_it(featurestore: Any, tmp_path: Any) -> None:

@@ -13,6 +13,7 @@ from kafka_broker import Broker, Topic, broker, send
 from featurestore.arrivals.position import Position
 from featurestore.arrivals.source_kinds import open_source
 from featurestore.errors import Conflict, RequestError, StorageError
+from featurestore.overview.summary import pipeline_summary
 from featurestore.quarantine.replay import replay
 from featurestore.resources import DataPipeline
 from featurestore.storage import paths
@@ -357,3 +358,19 @@ def test_positions_of_one_partition_never_overlap_and_leave_nothing_out(events: 
         taken = [Position.of(it[partition]) for it in events.positions if partition in it]
         assert all(one.end == next_one.first for one, next_one in itertools.pairwise(taken))
         assert taken[0].first == 0
+
+
+def test_how_far_behind_a_pipeline_is_and_what_others_tools_see_of_it(tmp_path: Path, topic: Topic) -> None:
+    group = f"of-{topic.name}"
+    events = Events(tmp_path / "project", topic).apply({"consumerGroup": group})
+    topic.send(event(1), event(2))
+    topic.send(event(3), partition=1)
+    assert pipeline_summary(events.laptop.project, NAME).lag == 3
+    assert topic.group(group) == {}
+    events.run()
+    assert pipeline_summary(events.laptop.project, NAME).lag == 0
+    assert topic.group(group) == {0: 2, 1: 1}
+    topic.send(event(4))
+    assert pipeline_summary(events.laptop.project, NAME).lag == 1
+    events.run()
+    assert topic.group(group) == {0: 3, 1: 1}

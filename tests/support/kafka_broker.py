@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.binaries import installed, kafka_jars
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from eventually import eventually
 from server import Server, accepts, free_port
@@ -114,6 +114,7 @@ class Topic:
         named = {name.replace("_", "."): value for name, value in config.items()}
         done = self.broker.admin.create_topics([api.NewTopic(self.name, partitions, config=named)])
         done[self.name].result()
+        eventually(lambda: self._serves(partitions))
 
     def delete(self) -> None:
         self.broker.admin.delete_topics([self.name])[self.name].result()
@@ -121,9 +122,17 @@ class Topic:
     def grow(self, partitions: int) -> None:
         """Let it have so many partitions."""
         self.broker.admin.create_partitions([api.NewPartitions(self.name, partitions)])[self.name].result()
-        eventually(
-            lambda: len(self._producer.list_topics(self.name).topics[self.name].partitions) == partitions
-        )
+        eventually(lambda: self._serves(partitions))
+
+    def _serves(self, partitions: int) -> bool:
+        """Whether each partition has a leader that answers, and the producer knows all of them."""
+        if len(self._producer.list_topics(self.name).topics[self.name].partitions) != partitions:
+            return False
+        asked = {TopicPartition(self.name, number): api.OffsetSpec.latest() for number in range(partitions)}
+        try:
+            return all(done.result() for done in self.broker.admin.list_offsets(asked).values())
+        except KafkaException:
+            return False
 
     def send(self, *values: Any, partition: int = 0, **more: Any) -> None:
         """Messages in the order of the values; bytes as they are, None as a tombstone, all else as JSON."""
@@ -135,6 +144,16 @@ class Topic:
         at = TopicPartition(self.name, partition, offset)
         for done in self.broker.admin.delete_records([at]).values():
             done.result()
+
+    def group(self, name: str) -> dict[int, int]:
+        """Partition to the offset that a consumer group has of it."""
+        from confluent_kafka import ConsumerGroupTopicPartitions
+
+        told = self.broker.admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(name)])
+        try:
+            return {it.partition: it.offset for it in told[name].result().topic_partitions or ()}
+        except KafkaException:
+            return {}
 
     def configure(self, **config: str) -> None:
         resource = api.ConfigResource("topic", self.name)

@@ -15,7 +15,7 @@ PROTOCOL, MECHANISM = "KAFKA_SECURITY_PROTOCOL", "KAFKA_SASL_MECHANISM"
 USERNAME, PASSWORD = "KAFKA_SASL_USERNAME", "KAFKA_SASL_PASSWORD"
 AUTHORITIES, CERTIFICATE = "KAFKA_SSL_CA", "KAFKA_SSL_CERTIFICATE"
 KEY, KEY_PASSWORD = "KAFKA_SSL_KEY", "KAFKA_SSL_KEY_PASSWORD"
-_OPTIONS = {
+OPTIONS = {
     MECHANISM: "sasl.mechanism",
     USERNAME: "sasl.username",
     PASSWORD: "sasl.password",
@@ -40,7 +40,7 @@ def login(environ: Mapping[str, str] | None, where: str) -> dict[str, str]:
         SpecError: a protocol or a mechanism that there is not.
     """
     known = os.environ if environ is None else environ
-    options = {option: known[name] for name, option in _OPTIONS.items() if known.get(name)}
+    options = {option: known[name] for name, option in OPTIONS.items() if known.get(name)}
     protocol = known.get(PROTOCOL) or _protocol(options)
     _require(PROTOCOL, protocol, _PROTOCOLS, where)
     if protocol.startswith("SASL"):

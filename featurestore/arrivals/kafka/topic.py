@@ -74,6 +74,24 @@ class TopicClient:
         """Partition to its first offset of this time (since 1970) or later; -1 if there is none, or why it is not known."""
         return self._offsets(partitions, lambda spec: spec.for_timestamp(milliseconds))
 
+    def set_group(self, group: str, ends: Mapping[int, int]) -> None:
+        """Set the group's offsets: those after what was taken of each partition.
+
+        Raises:
+            StorageError: it has members of its own, must not be changed, or no broker answered.
+        """
+        with answering("the group's offsets cannot be set", self.where, self._last_error):
+            from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+
+            at = [TopicPartition(self._topic, partition, end) for partition, end in ends.items()]
+            asked = [ConsumerGroupTopicPartitions(group, at)]
+            told = self._admin().alter_consumer_group_offsets(asked, request_timeout=_TIMEOUT_S)
+            for one in told[group].result().topic_partitions:
+                if one.error is not None:
+                    raise StorageError(
+                        "the group's offsets cannot be set", where=self.where, got=one.error.str()
+                    )
+
     def _offsets(
         self, partitions: tuple[int, ...], meant: Callable[[Any], Any]
     ) -> dict[int, int | StorageError]:

@@ -9,7 +9,9 @@ from typing import Any
 
 from featurestore.arrivals.backlog import Backlog
 from featurestore.arrivals.crash import is_crash
+from featurestore.arrivals.lag import offsets
 from featurestore.arrivals.ledger import Ledger
+from featurestore.arrivals.manifest import Action
 from featurestore.arrivals.result import BatchResult
 from featurestore.arrivals.source_kinds import open_source
 from featurestore.errors import NotFound
@@ -223,6 +225,8 @@ class Pipelines:
             again_us = now_us + AGAIN_US
             looks.append(again_us)
         facts = _facts(found, seen, observed, backlog)
+        if accepted.resource.spec.source.kafka is not None and backlog is not None:
+            facts["lag"] = _lag(seen.ledger, observed, backlog)
         return ReconcileResult(
             (*plan.pipelines[name], *((said,) if said is not None else ())),
             {**facts, "rebuild": rebuild},
@@ -352,6 +356,17 @@ def columns(store: OpenStore, pipeline: str) -> Mapping[str, str] | None:
     """
     result = Ledger(store.storage, pipeline).last_result()
     return result.dataset_columns if result else None
+
+
+def _lag(ledger: Ledger, observed: ObservedPipeline, backlog: Backlog) -> int:
+    """Offsets of a stream that no committed batch holds yet."""
+    begun = [
+        entry.arrival
+        for number in range(observed.done + 1, observed.head + 1)
+        for entry in ledger.manifest(number).entries
+        if entry.action is Action.TAKE
+    ]
+    return offsets((*begun, *backlog.arrivals))
 
 
 def _facts(

@@ -15,6 +15,7 @@ class StatusSummary(NamedTuple):
     watermark_s: float | None = None
     rows: int | None = None
     pending_files: int | None = None
+    lag: int | None = None
     oldest_pending_s: float | None = None
     batch: int | None = None
     quarantined_files: int | None = None
@@ -35,6 +36,7 @@ class StatusSummary(NamedTuple):
             _seconds(status.get("watermark")),
             status.get("rows"),
             status.get("pendingFiles"),
+            status.get("lag"),
             _seconds(status.get("oldestPendingTime")),
             status.get("batch"),
             status.get("quarantinedFiles"),

@@ -43,7 +43,13 @@ from featurestore_transforms.batch.conform import BatchFile
 from featurestore_transforms.batch.group import BatchPlan, WrittenFiles
 from featurestore_transforms.batch.quarantined import Earlier, Quarantine, read_earlier, rows_before
 from featurestore_transforms.sources.column_use import ColumnUse
-from featurestore_transforms.sources.reader import DECODING, ArrivalReader, UnreadableArrival, open_reader
+from featurestore_transforms.sources.reader import (
+    DECODING,
+    ArrivalReader,
+    UnreadableArrival,
+    open_reader,
+    tell_taken,
+)
 from featurestore_transforms.sources.source_schema import (
     FailBatch,
     SourceSchema,
@@ -106,7 +112,9 @@ def run_batch(
             before, earlier = _before(storage, manifest, generation), _earlier(storage, manifest, generation)
             outcome = run.outcome(found, before, earlier)
             took_us = 0 if found.halved else current_us() - began_us
-            return commit(storage, manifest, spec, outcome, generation, took_us)
+            result = commit(storage, manifest, spec, outcome, generation, took_us)
+            tell_taken(manifest.entries, spec.source)
+            return result
         except Conflict:
             now = ErasedKeys.read(storage, request.pipeline)
             if outcome is not None and now.number != run.erased.number:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+import logging
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,9 @@ import polars as pl
 from featurestore.arrivals.arrival import Arrival
 from featurestore.arrivals.kafka.kafka_source import LOST
 from featurestore.arrivals.kafka.topic import TopicClient
+from featurestore.arrivals.manifest import Action, Entry
 from featurestore.arrivals.position import Position
+from featurestore.errors import FeatureStoreError
 from featurestore.resources.data_pipeline import Source
 from featurestore.resources.kafka import Kafka, OnTombstone
 from featurestore.storage.credentials import source_environ
@@ -26,6 +29,7 @@ from featurestore_transforms.sources.reader import DECODING, ArrivalReader, Unre
 from featurestore_transforms.sources.stream import LINE, MALFORMED, MOST_ROWS, FrameStream, same
 from featurestore_transforms.steps.column_names import ColumnNames
 
+logger = logging.getLogger(__name__)
 _NO_VALUE = "the message has no value: a tombstone. See spec.source.kafka.onTombstone"
 _TIME = pl.Datetime("us", "UTC")
 
@@ -177,6 +181,23 @@ def open_head(
     first = position._replace(end=min(position.end, position.first + MOST_ROWS))
     reader = open_reader(replace(arrival, version=str(first)), source, memory_bytes, base)
     return reader, first == position
+
+
+def tell_taken(entries: Sequence[Entry], source: Source) -> None:
+    """Set the offsets of the group that the spec names, as far as partitions were taken. If it fails, that is logged."""
+    kafka, environ = source.kafka, source_environ()
+    assert kafka is not None
+    ends = {
+        int(entry.arrival.uri.rpartition("/")[2]): Position.of(entry.arrival.version).end
+        for entry in entries
+        if entry.action in (Action.TAKE, Action.REJECT)
+    }
+    if kafka.consumer_group is None or not ends:
+        return
+    try:
+        TopicClient(kafka, environ).set_group(kafka.consumer_group, ends)
+    except FeatureStoreError as error:
+        logger.warning("offsets of group %s are not set: %s", kafka.consumer_group, error)
 
 
 def _values(messages: Messages) -> list[bytes]:

@@ -7,7 +7,7 @@ arrival, and a row keeps its number whatever else is wrong.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from importlib import import_module
 from pathlib import Path
@@ -17,6 +17,7 @@ import polars as pl
 import pyarrow as pa
 
 from featurestore.arrivals.arrival import Arrival
+from featurestore.arrivals.manifest import Entry
 from featurestore.arrivals.source_kinds import source_kind
 from featurestore.resources.data_pipeline import Source
 from featurestore_transforms.sources.column_use import ColumnUse
@@ -133,6 +134,13 @@ def left_in_name(arrival: Arrival, source: Source) -> tuple[str, ...]:
     left = getattr(import_module(source_kind(source).reader), "left_in_name", None)
     names: tuple[str, ...] = () if left is None else left(arrival, source)
     return names
+
+
+def tell_taken(entries: Sequence[Entry], source: Source) -> None:
+    """Tell the source what a committed batch took, where others look at that; nothing depends on it."""
+    tell = getattr(import_module(source_kind(source).reader), "tell_taken", None)
+    if tell is not None:
+        tell(entries, source)
 
 
 def require_taken(reader: ArrivalReader, columns: Iterable[str]) -> None:
