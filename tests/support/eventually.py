@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 SLOWER = 3
 """Deadlines are said for a quiet machine with two cores; one that is this many times slower meets them, too."""
-LONGEST_S = 0.5
+LONGEST_S = 0.25
 """Who waits long asks less often: a twentieth of the time that has passed is not missed, and asking costs, too."""
 
 
