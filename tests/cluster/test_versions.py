@@ -101,24 +101,9 @@ def test_what_is_written_in_one_version_is_whole_in_the_other(it: Installation) 
     assert it.spec(NEW) == it.spec(OLD) == {"features": ["delays:delay"], "owner": "ann"}
     it.apply(NEW, owner="ann", emphasis="strong")
     assert it.spec(OLD)["emphasis"] == "strong"
-    # A file in git that is of the older version, and knows nothing of the field.
-    it.plane.kubectl(
-        "apply",
-        "--server-side",
-        "-n",
-        it.namespace,
-        "-f",
-        "-",
-        "--field-manager=old",
-        stdin=json.dumps(
-            {
-                "apiVersion": f"{GROUP}/{OLD}",
-                "kind": "FeatureService",
-                "metadata": {"name": "model"},
-                "spec": {"features": ["delays:delay"], "tags": {"team": "delays"}},
-            }
-        ),
-    )
+    # A client of the older version, which knows nothing of the field.
+    kind, change = f"{PLURAL}.{OLD}.{GROUP}", {"spec": {"tags": {"team": "delays"}}}
+    it.plane.kubectl("patch", kind, "model", "-n", it.namespace, "--type=merge", f"-p={json.dumps(change)}")
     assert it.spec(NEW) == {
         "features": ["delays:delay"],
         "owner": "ann",
