@@ -346,14 +346,20 @@ def test_what_is_damaged_is_told_and_hides_nothing_else(shown: Path, tmp_path: P
     project = tmp_path / "project"
     shutil.copytree(shown, project)
     (project / "root/registry/views/routes/current.json").write_text("{")
-    for table in (project / "root/features/aircraft-delays").glob("*/*.parquet"):
-        table.unlink()
+    for file in (project / "root/features/aircraft-delays").glob("*/*.parquet"):
+        file.unlink()
+    for file in (project / "root/quarantine/pipelines/flights").glob("*.parquet"):
+        file.write_bytes(b"no Parquet at all")
     with serving_features(project, tmp_path / "log") as server:
         said = text(server.ask("GET", "/").body)
         assert said.index("routes view Cannot be read") < said.index("44 rows in quarantine")
         assert server.ask("GET", "/views/routes").status == 200
         page = server.ask("GET", "/views/aircraft-delays")
         assert page.status == 200
-        assert "Storage did not answer for: what values look like" in text(page.body)
+        assert "Could not be read: what values look like" in text(page.body)
         assert "Mean of arr_delay over 7d" in text(page.body)
         assert str(tmp_path) not in text(page.body)
+        page = server.ask("GET", "/pipelines/flights")
+        assert page.status == 200
+        assert "Could not be read: what is in quarantine" in text(page.body)
+        assert "1,200 1,186 14 0 0" in text(page.body)

@@ -123,8 +123,9 @@ class _Parts:
     def put(self, name: str, make: Callable[[], Any]) -> None:
         try:
             self.values[name] = make()
-        except FeatureStoreError as error:
-            _log.warning("page of %s: %s: %s", self.values["item"].name, name, error)
+        except Exception as error:  # noqa: BLE001 - damaged files raise whatever their library does
+            seen = None if isinstance(error, FeatureStoreError) else error
+            _log.error("page of %s: %s: %s", self.values["item"].name, name, error, exc_info=seen)
             self.values["failed"].append(_WORDS.get(name, name))
 
 
