@@ -39,9 +39,9 @@ LIBRARIES = (
 same way (typer, pydantic), a few of its tests do."""
 OURS = (
     *(f"batch/test_{it}.py" for it in ("kill", "parts", "rebuild", "rebuild_killed")),
-    *("views/test_interruption.py", "views/test_piece.py"),
+    *("online/test_offline_equals_online.py", "views/test_interruption.py", "views/test_piece.py"),
 )
-"""Among them those that are about our own order of steps."""
+"""Among them those that are about our own order of steps, or about what others of these tests have met."""
 KUBERNETES = tuple(f"operator/test_{it}.py" for it in ("api", "process", "rest", "story"))
 """And those that meet Kubernetes' client."""
 AGAIN = 25

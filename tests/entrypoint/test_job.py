@@ -50,6 +50,7 @@ def test_a_job_that_is_run_again_changes_nothing_and_tells_the_same(site: Any) -
     assert (site.rows(), site.serving("things")) == (1, served)
 
 
+@pytest.mark.slow
 def test_a_view_that_must_be_filled_from_the_start_holds_back_no_batch_and_gets_its_own_job(
     site: Any,
 ) -> None:
@@ -123,6 +124,7 @@ def test_a_view_that_was_deleted_meanwhile_ends_its_job_for_good(site: Any) -> N
     assert (ended.code, ended.failure.type) == (3, "NotFound")
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 @pytest.mark.parametrize("step", sample(STEPS, 3))
 def test_a_job_that_is_killed_at_any_step_is_finished_by_the_next(site: Any, step: str) -> None:
