@@ -44,8 +44,16 @@ Step = Literal[
     "after-online-erasure",
     "after-retired-erasure",
     "after-sweep-erasure",
+    "after-training-erasure",
     "before-record-erasure",
     "after-record-erasure",
+    "after-version-training",
+    "after-shard-training",
+    "after-record-training",
+    "before-manifest-training",
+    "after-manifest-training",
+    "after-result-training",
+    "during-retention-training",
 ]
 
 _reached: Counter[str] = Counter()

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from featurestore.arrivals.result import BatchResult, PartResult, PieceResult, RebuildResult
 from featurestore.resources.model import Model
+from featurestore.training.training_versions import TrainingSetResult
 from featurestore.views.builds import BuildResult, PublishResult
 
 
@@ -71,6 +72,19 @@ class PublishRequest(Model):
     commit: int
 
 
+class TrainingSetRequest(Model):
+    """Make version ``number`` of a training set, as the accepted resource describes it; unless nothing new is there.
+
+    ``base``: where relative URIs of labels begin.
+    """
+
+    kind: Literal["trainingSet"] = "trainingSet"
+    root: str
+    base: str = "/"
+    name: str
+    number: int
+
+
 class ErasureRequest(Model):
     """Finish erasure ``number`` of the storage root, and those before it."""
 
@@ -115,7 +129,9 @@ def covered(build_at: int | None, number: int, before: int | None) -> bool:
     return build_at is not None and before is not None and build_at >= before
 
 
-Request = BatchRequest | RebuildRequest | PromoteRebuildRequest | BuildRequest | PublishRequest
+Request = (
+    BatchRequest | RebuildRequest | PromoteRebuildRequest | BuildRequest | PublishRequest | TrainingSetRequest
+)
 """What is done once, and then found done."""
 AnyRequest = Annotated[Request | DryRunRequest | ErasureRequest, Field(discriminator="kind")]
 
@@ -145,6 +161,6 @@ class Progress(Model):
 
 
 EngineResult = Annotated[
-    BatchResult | PartResult | PieceResult | RebuildResult | BuildResult | PublishResult,
+    BatchResult | PartResult | PieceResult | RebuildResult | BuildResult | PublishResult | TrainingSetResult,
     Field(discriminator="kind"),
 ]

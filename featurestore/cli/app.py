@@ -17,6 +17,7 @@ import typer
 from featurestore.cli.import_ import import_app
 from featurestore.cli.output import OutputFormat
 from featurestore.cli.serve import serve
+from featurestore.cli.training_page import diff
 from featurestore.timestamps import current_us
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ quarantine_app = typer.Typer(
 )
 app.add_typer(quarantine_app, name="quarantine")
 app.command()(serve)
+app.command()(diff)
 app.add_typer(import_app, name="import")
 
 

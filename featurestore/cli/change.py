@@ -25,7 +25,7 @@ from featurestore.printable import printable
 from featurestore.registry import changeset
 from featurestore.registry.changeset import Before, ChangeAction, Changeset, Dataset, left_out
 from featurestore.registry.project import Project, open_project
-from featurestore.resources import DataPipeline, FeatureStore, FeatureView, Resource
+from featurestore.resources import DataPipeline, FeatureStore, FeatureView, Resource, TrainingSet
 from featurestore.resources.document import STDIN, Loaded, load
 from featurestore.resources.kinds import kind_of
 from featurestore.resources.location import check_source_folder
@@ -111,10 +111,14 @@ def _unrecorded_store(loaded: Loaded, project: Project) -> Iterator[Resource]:
 def _outside(loaded: Loaded, project: Project) -> Iterator[SpecError]:
     """Sources that are on this machine, but neither in the project nor in a folder that was named."""
     for one in loaded.declared:
+        uri: str | None = None
         if isinstance(one.resource, DataPipeline):
-            source, where = one.resource.spec.source, one.where("spec", "source", "uri")
+            uri, where = one.resource.spec.source.place, one.where("spec", "source", "uri")
+        if isinstance(one.resource, TrainingSet):
+            uri, where = one.resource.spec.labels.uri, one.where("spec", "labels", "uri")
+        if uri is not None:
             try:
-                check_source_folder(source.place, project.folder, os.environ, where)
+                check_source_folder(uri, project.folder, os.environ, where)
             except SpecError as problem:
                 yield problem
 

@@ -7,12 +7,14 @@ from collections.abc import Iterable
 from featurestore.arrivals.ledger import Ledger
 from featurestore.cli.kind import find_kind
 from featurestore.cli.output import OutputFormat, columns, dump, screen_width
+from featurestore.cli.training_page import version_sections
 from featurestore.humanize import age, count, format_time, sentence, size
 from featurestore.overview.commits import batches
 from featurestore.overview.summary import ListSummary, PipelineSummary, ViewSummary, summary
 from featurestore.reconcile.conditions import Condition, ResourceStatus
 from featurestore.registry.project import Project
 from featurestore.registry.registry import document
+from featurestore.resources import TrainingSet
 from featurestore.resources.data_pipeline import Resources
 from featurestore.resources.kinds import ResourceKind
 from featurestore.resources.metadata import DeletionPolicy
@@ -39,10 +41,10 @@ def describe(project: Project, word: str, name: str, form: OutputFormat | None, 
         return _pipeline(project, found, now_us)
     if isinstance(found, ViewSummary):
         return _view(project, found, now_us)
-    return _list(kind, found, now_us)
+    return _list(project, kind, found, now_us)
 
 
-def _list(kind: ResourceKind, item: ListSummary, now_us: int) -> str:
+def _list(project: Project, kind: ResourceKind, item: ListSummary, now_us: int) -> str:
     resource = item.accepted.resource
     facts = [
         ("Name", item.name),
@@ -52,7 +54,8 @@ def _list(kind: ResourceKind, item: ListSummary, now_us: int) -> str:
         ("Spec", item.accepted.digest),
     ]
     said = ("Wanted", dump(document(resource)["spec"], OutputFormat.YAML))
-    return _page(facts, [said, *_state(item.status, item.ready, now_us)])
+    made = version_sections(project.storage, item.name) if kind.model is TrainingSet else []
+    return _page(facts, [said, *_state(item.status, item.ready, now_us), *made])
 
 
 def _pipeline(project: Project, item: PipelineSummary, now_us: int) -> str:

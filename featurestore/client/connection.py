@@ -18,18 +18,16 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from featurestore.client.descriptions import describe_service, describe_view, iso_time
 from featurestore.client.feature_reader import FeatureReader
-from featurestore.client.resolution import Resolution, resolve, resolve_selections
-from featurestore.errors import NotFound, RequestError, TransientError, did_you_mean
-from featurestore.humanize import format_time
+from featurestore.client.resolution import Resolution, resolve
+from featurestore.errors import RequestError, TransientError, did_you_mean
 from featurestore.registry.project import Project, open_project
-from featurestore.resources import FeatureService, FeatureView, ViewSpec
+from featurestore.resources import FeatureService, FeatureView
 from featurestore.resources.feature_view import OnlineEnabled
 from featurestore.resources.metadata import resource_name
-from featurestore.resources.outputs import outputs
-from featurestore.resources.quantity import format_duration
 from featurestore.storage import paths
-from featurestore.timestamps import SECOND_US, current_us, from_us
+from featurestore.timestamps import SECOND_US, current_us
 from featurestore.views.builds import BuildResult, read_active_build, read_build
 from featurestore.views.feature_query import FeatureQuery
 from featurestore.views.served import ServedViews
@@ -39,6 +37,7 @@ if TYPE_CHECKING:
 
     from featurestore.client.answers import Answer
     from featurestore.client.features import Features
+    from featurestore.client.training_data import TrainingData
     from featurestore.online.backends import OnlineStore
 
 
@@ -203,6 +202,33 @@ class Store:
         reader.prepare()
         return reader
 
+    def training_set(self, name: str, version: int | str | None = None) -> TrainingData:
+        """A version of a training set, by its number or digest; the newest that is complete if none is asked for.
+
+        Raises:
+            NotFound: there is none.
+            StorageError: storage did not answer.
+        """
+        from featurestore.client.training_data import TrainingData
+
+        return TrainingData.find(self._storage, resource_name(name), version)
+
+    def save_training_set(
+        self, name: str, features: Features, *, labels: Sequence[str], shard_rows: int = 250_000
+    ) -> TrainingData:
+        """Keep what :meth:`get_features` answered for times as a version of a training set that no resource makes.
+
+        ``labels``: columns of the entities that are to be learned. Rows keep their order. The same rows again are the
+        same version.
+
+        Raises:
+            RequestError: the answer is not of times, a label is not a column of the entities, or a resource has the name.
+            StorageError: storage did not answer.
+        """
+        from featurestore.client.saved_training import save_training_set
+
+        return save_training_set(self._storage, resource_name(name), features, labels, shard_rows)
+
     def list_views(self) -> list[str]:
         """Names of the views that are accepted, sorted."""
         return self._project.registry.names(FeatureView)
@@ -221,26 +247,7 @@ class Store:
         Raises:
             NotFound: there is no such service, or a view or feature that it names is not there.
         """
-        name = resource_name(service)
-        accepted = self._project.registry.current(FeatureService, name)
-        if accepted is None:
-            raise NotFound(f"there is no service {name!r}", hint=did_you_mean(name, self.list_services()))
-        spec = accepted.resource.spec
-        resolution = resolve_selections(spec.features, self._views)
-        builds = [read_build(self._storage, it.view.name, it.view.digest) for it in resolution.reads]
-        watermarks = [build.watermark_us if build else None for build in builds]
-        known = [it for it in watermarks if it is not None]
-        return {
-            "name": name,
-            "description": spec.description,
-            "owner": spec.owner,
-            "tags": dict(spec.tags),
-            "digest": accepted.digest,
-            "views": sorted({it.view.name for it in resolution.reads}),
-            "join_keys": {column: kind.value for column, kind in resolution.key_types.items()},
-            "features": {column.name(True): column.output.type.value for column in resolution.columns},
-            "watermark": _time(min(known)) if known and len(known) == len(watermarks) else None,
-        }
+        return describe_service(self._storage, self._views, resource_name(service))
 
     def describe(self, view: str) -> dict[str, Any]:
         """What a view is made of and how far it has come, as plain values.
@@ -252,47 +259,7 @@ class Store:
         Raises:
             NotFound: there is no such view.
         """
-        view = resource_name(view)
-        resource = self._views.accepted(view).resource
-        if not isinstance(resource, FeatureView):
-            return self._describe_on_demand(view, resource.spec)
-        served = self._views.find(view)
-        spec = served.spec if served else resource.spec
-        build = read_build(self._storage, view, served.digest) if served else None
-        return {
-            "name": view,
-            "description": spec.description,
-            "owner": spec.owner,
-            "tags": dict(spec.tags),
-            "entity": spec.entity.name,
-            "join_keys": {key.name: key.type.value for key in spec.entity.join_keys},
-            "features": {output.name: output.type.value for output in outputs(spec)},
-            "ttl": None if spec.ttl is None else format_duration(spec.ttl),
-            "pipeline": spec.source.pipeline,
-            "online": spec.online.enabled.value,
-            "serving": served.digest if served else None,
-            "commit": build.source_version if build else None,
-            "rows": build.rows if build else None,
-            "watermark": _time(build.watermark_us) if build else None,
-        }
-
-    def _describe_on_demand(self, name: str, spec: ViewSpec) -> dict[str, Any]:
-        assert spec.on_demand is not None
-        resolution = resolve([name], self._views)
-        return {
-            "name": name,
-            "description": spec.description,
-            "owner": spec.owner,
-            "tags": dict(spec.tags),
-            "entity": None,
-            "join_keys": {column: kind.value for column, kind in resolution.key_types.items()},
-            "request": {field.name: field.type.value for field in spec.on_demand.request},
-            "inputs": [
-                f"{read.view.name}:{output.name}" for read in resolution.reads for output in read.outputs
-            ],
-            "features": {output.name: output.type.value for output in outputs(spec)},
-            **dict.fromkeys(("ttl", "pipeline", "online", "serving", "commit", "rows", "watermark")),
-        }
+        return describe_view(self._storage, self._views, resource_name(view))
 
     def wait_fresh(
         self,
@@ -338,10 +305,10 @@ class Store:
                 raise TransientError(
                     f"the view {view!r} did not become fresh in time",
                     where=f"wait_fresh, {timeout:g} s",
-                    wanted=f"data up to {_time(least)}" if by_time else f"commit {least} of its dataset",
+                    wanted=f"data up to {iso_time(least)}" if by_time else f"commit {least} of its dataset",
                     got="no complete build"
                     if build is None
-                    else f"commit {build.source_version}, data up to {_time(build.watermark_us)}",
+                    else f"commit {build.source_version}, data up to {iso_time(build.watermark_us)}",
                     hint=f"`featurestore describe view {view}` says what it waits for",
                 )
             self._sleep(_POLL_S)
@@ -476,12 +443,3 @@ class Store:
             return build
         held = self._online_store().index.version(view, serving.digest)
         return build if held is not None and held.version >= build.version else None
-
-
-def _time(time_us: int | None) -> str | None:
-    if time_us is None:
-        return None
-    try:
-        return from_us(time_us).isoformat()
-    except OverflowError:  # Python has no times outside the years 1 to 9999
-        return format_time(time_us)

@@ -6,7 +6,7 @@ changes nothing. When all that is wanted is there, the plan has no step.
 For a pipeline, in this order: run the batches that have a manifest, one after the other; then close the open
 batch. A rebuild goes on beside that, piece by piece, and is promoted between two batches. For a view: bring the build
 that serves and the build that is wanted up to the dataset, publish them, promote to the wanted one when it is complete,
-and remove from the online store what nothing reads.
+and remove from the online store what nothing reads. For a training set: make a version when one is due.
 
 It plans for the resources that are desired, all or a single one, and reads of others only what was observed of
 them: of a view its source, of a pipeline those that it looks up. What is under way already is not planned again.
@@ -24,10 +24,12 @@ from featurestore.reconcile.pipeline import CONDITIONS as OF_PIPELINES
 from featurestore.reconcile.pipeline import plan_pipeline
 from featurestore.reconcile.state import Desired, Observed
 from featurestore.reconcile.steps import Plan, RunBatch, RunPiece, Step
+from featurestore.reconcile.training_version import CONDITIONS as OF_TRAINING_SETS
+from featurestore.reconcile.training_version import plan_training_set
 from featurestore.reconcile.view import CONDITIONS as OF_VIEWS
 from featurestore.reconcile.view import plan_view
 from featurestore.registry.registry import Accepted
-from featurestore.resources import DataPipeline, FeatureView, Resource
+from featurestore.resources import DataPipeline, FeatureView, Resource, TrainingSet
 from featurestore.resources.kinds import ResourceKind, kind_of
 
 
@@ -50,6 +52,7 @@ class PlannedKind:
 PLANNED: dict[str, PlannedKind] = {
     kind.row.folder: kind
     for kind in (
+        PlannedKind(TrainingSet, OF_TRAINING_SETS, plan_training_set),
         PlannedKind(FeatureView, OF_VIEWS, plan_view),
         PlannedKind(DataPipeline, OF_PIPELINES, plan_pipeline),
     )

@@ -17,6 +17,7 @@ from featurestore.resources.feature_view import (
     ViewSpec,
 )
 from featurestore.resources.resource import Resource
+from featurestore.resources.training_set import TrainingSet, TrainingSetSpec
 
 __all__ = [
     "DataPipeline",
@@ -30,6 +31,8 @@ __all__ = [
     "OnDemandView",
     "OnDemandViewSpec",
     "Resource",
+    "TrainingSet",
+    "TrainingSetSpec",
     "View",
     "ViewSpec",
 ]

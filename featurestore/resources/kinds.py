@@ -23,6 +23,7 @@ from featurestore.resources.status import (
     FeatureViewStatus,
     KindStatus,
 )
+from featurestore.resources.training_set import TrainingSet, TrainingSetStatus
 
 GROUP, VERSION = "featurestore.dev", "v1alpha1"
 VERSIONS = (VERSION,)
@@ -259,6 +260,36 @@ KINDS: dict[str, ResourceKind] = {
                 ResourceReference("FeatureView", ("features", ITEMS, "view")),
             ),
             sums_up=True,
+        ),
+        ResourceKind(
+            model=TrainingSet,
+            status=TrainingSetStatus,
+            plural="trainingsets",
+            short="ts",
+            folder="trainingsets",
+            columns=(
+                PrinterColumn("Version", "integer", ".status.version", "Number of the newest version."),
+                PrinterColumn("Rows", "integer", ".status.rows", "Rows of the newest version."),
+                PrinterColumn(
+                    "Freshness",
+                    "date",
+                    ".status.versionTime",
+                    "How long ago the newest version was complete.",
+                ),
+            ),
+            wide=(
+                PrinterColumn("Versions", "integer", ".status.versions", "How many versions there are."),
+                PrinterColumn("Digest", "string", ".status.digest", "Digest of the newest version."),
+                _NEXT,
+            ),
+            references=(
+                ResourceReference("DataPipeline", ("labels", "pipeline")),
+                ResourceReference("FeatureView", ("features", "names", ITEMS), view_of),
+                ResourceReference("FeatureView", ("features", "names", ITEMS, "view")),
+                ResourceReference("FeatureService", ("features", "service")),
+            ),
+            label="featurestore.dev/trainingset",
+            has_data=True,
         ),
     )
 }

@@ -23,6 +23,7 @@ from featurestore.resources import (
     FeatureView,
     OnDemandView,
     Resource,
+    TrainingSet,
     View,
     ViewSpec,
 )
@@ -117,6 +118,8 @@ def check_each(declared: Iterable[Placed], known: KnownResources) -> Iterator[tu
                 yield one, list(check.on_demand(one, one.resource))
             case FeatureService():
                 yield one, list(check.service(one, one.resource))
+            case TrainingSet():
+                yield one, list(check.training_set(one, one.resource))
             case _:
                 yield one, list(check.named(one))
 
@@ -166,6 +169,22 @@ class _References:
         yield from check_service_name(at, service, self._view)
         yield from check_selections(at, ("spec", "features"), service.spec.features, self._view)
 
+    def training_set(self, at: Placed, training_set: TrainingSet) -> Iterator[SpecError]:
+        yield from self.named(at)
+        spec, labels = training_set.spec, training_set.spec.labels
+        yield from check_selections(at, ("spec", "features", "names"), spec.features.names or (), self._view)
+        if labels.pipeline is None:
+            return
+        columns = self._dataset(labels.pipeline)
+        types = self._dataset_types(labels.pipeline)
+        yield from _column(at, ("spec", "labels", "timestampField"), labels.timestamp_field, columns)
+        for n, name in enumerate(labels.columns):
+            yield from _column(at, ("spec", "labels", "columns", n), name, columns)
+        for n, name in enumerate(spec.split.keys if spec.split else ()):
+            yield from _column(at, ("spec", "split", "keys", n), name, columns)
+        if labels.filter is not None:
+            yield from _condition(at, ("spec", "labels", "filter"), labels.filter, columns, types)
+
     def pipeline(self, at: Placed, pipeline: DataPipeline) -> Iterator[SpecError]:
         spec = pipeline.spec
         found = self._known.sources.get(pipeline.metadata.name)
@@ -192,12 +211,8 @@ class _References:
         yield from self.named(at)
         yield from self._form(at, view)
         columns = self._dataset(name)
-        source = self._pipeline(name)
         had = self._known.schemas.get(name, {})
-        types: Types = {}
-        if source is not None and ("DataPipeline", name) not in self._known.broken:
-            # A column of the dataset keeps its type, whatever later specs make of it.
-            types = {**dataset_types(source.spec, self._known.sources.get(name)), **known_types(had)}
+        types = self._dataset_types(name)
         named: dict[tuple[str | int, ...], str | None] = {
             ("timestampField",): spec.timestamp_field,
             ("createdTimestampField",): spec.created_timestamp_field,
@@ -311,6 +326,15 @@ class _References:
         if (kind, name) not in existing:
             hint = did_you_mean(name, {other for its_kind, other in existing if its_kind == kind})
             yield SpecError(f"unknown {kind} {name!r}", where=at.where(*path), hint=hint)
+
+    def _dataset_types(self, name: str) -> Types:
+        """Types of the columns of a pipeline's dataset, as far as they are known."""
+        source = self._pipeline(name)
+        if source is None or ("DataPipeline", name) in self._known.broken:
+            return {}
+        # A column of the dataset keeps its type, whatever later specs make of it.
+        had = known_types(self._known.schemas.get(name, {}))
+        return {**dataset_types(source.spec, self._known.sources.get(name)), **had}
 
     def _dataset(self, name: str) -> Columns:
         """Columns of a pipeline's dataset: what its spec says, and what it has had until now."""

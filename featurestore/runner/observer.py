@@ -18,6 +18,7 @@ from featurestore.reconcile.observe import OnlineVersions, observe_pipeline, obs
 from featurestore.reconcile.reconcile import PLANNED
 from featurestore.reconcile.state import Desired, Observed, ObservedPipeline, ObservedView
 from featurestore.reconcile.steps import EngineStep
+from featurestore.reconcile.training_version import ObservedTrainingSet, observe_training_set
 from featurestore.registry.project import Project
 from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline, FeatureStoreSpec, FeatureView
@@ -87,7 +88,11 @@ class Observer:
             source = pipelines.get(view.resource.spec.source.pipeline)
             if isinstance(source, ObservedPipeline):
                 views[name] = self._try(f"view/{name}", self._view(name, view, source.uid, now_us), now_us)
-        return Observed({"pipelines": pipelines, "views": views}, attempts)
+        training_sets: dict[str, ObservedTrainingSet | FailureStreak] = {}
+        for name, training_set in desired.resources.get("trainingsets", {}).items():
+            see = partial(observe_training_set, self._storage, training_set)
+            training_sets[name] = self._try(f"trainingset/{name}", see, now_us)
+        return Observed({"pipelines": pipelines, "views": views, "trainingsets": training_sets}, attempts)
 
     def backlog(self, pipeline: str) -> Backlog | None:
         """The backlog of a pipeline that was observed."""
@@ -126,6 +131,9 @@ class Observer:
         """What a step may take that reads no file: as its resource says; for how long, as the pipeline says."""
         subject, name = step.subject
         resources: Resources
+        if subject == "trainingset":
+            spec = self._desired.resources["trainingsets"][name].resource.spec
+            return Limits(laptop_memory(spec.resources, 0), spec.job.active_deadline.total_seconds())
         if subject == "pipeline":
             resources, pipeline = self._desired.pipelines[name].resource.spec.resources, name
         else:

@@ -29,6 +29,12 @@ features/<view>/builds/<digest>.json               how far a build has come
 features/<view>/rebuilds/<n>.json                  the n-th request to rebuild the view; never changes
 features/<view>/<digest>/                          Delta table: feature rows of one definition
 online/<view>/                                     DuckDB generations
+training/<set>/versions/<n>.json                   what version n is made of; never changes
+training/<set>/results/<n>.json                    what version n became, once it is complete
+training/<set>/checked.json                        when it was last found that nothing new is there
+training/<set>/<digest>/manifest.json              what stands in a version, and what it was made of
+training/<set>/<digest>/<part>/<k>.parquet         its rows, in shards
+training/<set>/<digest>/_shards/<part>/<k>.json    what stands in a shard, for whoever goes on after a kill
 erasures/<e>/intent.json                           whose rows are erased: salted hashes of keys; never changes
 erasures/<e>/record.json                           what was done, signed
 erasures/signing.key                               what signs it, unless a key is given
@@ -187,8 +193,64 @@ def online(view: str) -> str:
     return f"online/{view}"
 
 
+def training(name: str) -> str:
+    return f"training/{name}"
+
+
+def training_versions(name: str) -> str:
+    return f"{training(name)}/versions"
+
+
+def training_version(name: str, n: int) -> str:
+    return f"{training_versions(name)}/{number(n)}.json"
+
+
+def training_results(name: str) -> str:
+    return f"{training(name)}/results"
+
+
+def training_result(name: str, n: int) -> str:
+    return f"{training_results(name)}/{number(n)}.json"
+
+
+def training_checked(name: str) -> str:
+    return f"{training(name)}/checked.json"
+
+
+def training_data(name: str, digest: str) -> str:
+    return f"{training(name)}/{digest}"
+
+
+def training_manifest(name: str, digest: str) -> str:
+    return f"{training_data(name, digest)}/manifest.json"
+
+
+def shard(part: str, n: int) -> str:
+    """Path of a shard below the folder of its version.
+
+    >>> shard("train", 12)
+    'train/00012.parquet'
+    """
+    return f"{part}/{n:05d}.parquet"
+
+
+def shard_record(part: str, n: int) -> str:
+    return record_of_shard(shard(part, n))
+
+
+def record_of_shard(path: str) -> str:
+    """Path of the record of a shard, also of one that was written again.
+
+    >>> record_of_shard("train/00012.e3.parquet")
+    '_shards/train/00012.json'
+    """
+    return f"_shards/{path.partition('.')[0]}.json"
+
+
 def data(kind: str, name: str) -> tuple[str, ...]:
     """All folders with what was made of a resource; the ledger last, which says what the others hold."""
+    if kind == "trainingsets":
+        return (training(name),)
     if kind == "views":
         return (online(name), f"features/{name}", quarantine(kind, name))
     return (dataset(name), quarantine(kind, name), ledger(name))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pyarrow as pa
 
 from featurestore.resources.feature_view import FeatureViewSpec
@@ -52,6 +54,42 @@ def arrow_type(declared: ColumnType | KeyType) -> pa.DataType:
     TimestampType(timestamp[us, tz=UTC])
     """
     return _TYPES[declared.value]
+
+
+def plain_type(kind: pa.DataType) -> pa.DataType:
+    """The plain form of a type: no dictionary, no view, no wider offsets than needed.
+
+    >>> plain_type(pa.large_string()), plain_type(pa.timestamp("ns", "Europe/Paris"))
+    (DataType(string), TimestampType(timestamp[us, tz=UTC]))
+    """
+    if pa.types.is_dictionary(kind):
+        return plain_type(kind.value_type)
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return pa.string()
+    if pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
+        return pa.binary()
+    if pa.types.is_large_list(kind) or pa.types.is_list(kind):
+        return pa.list_(plain_type(kind.value_type))
+    if pa.types.is_timestamp(kind):
+        return pa.timestamp("us", "UTC" if kind.tz else None)
+    if pa.types.is_float16(kind):
+        return pa.float32()
+    return kind
+
+
+def named_type(text: str) -> pa.DataType:
+    """The Arrow type that pyarrow writes as this text.
+
+    >>> named_type("list<element: int64>"), named_type("decimal128(10, 2)"), named_type("timestamp[us, tz=UTC]")
+    (ListType(list<item: int64>), Decimal128Type(decimal128(10, 2)), TimestampType(timestamp[us, tz=UTC]))
+    """
+    if found := re.fullmatch(r"list<\w+: (.*)>", text):
+        return pa.list_(named_type(found[1]))
+    if found := re.fullmatch(r"decimal128\((\d+), (\d+)\)", text):
+        return pa.decimal128(int(found[1]), int(found[2]))
+    if text == str(TIMESTAMP):
+        return TIMESTAMP
+    return pa.type_for_alias({"date32[day]": "date32"}.get(text, text))
 
 
 def view_schema(spec: FeatureViewSpec) -> pa.Schema:

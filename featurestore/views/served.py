@@ -17,12 +17,13 @@ from featurestore.views.builds import ActiveBuild, read_active_build
 
 @dataclass(frozen=True, slots=True)
 class ServedView:
-    """A view as it is read now: its build, and the resource that describes it."""
+    """A view as it is read now: its build, and the resource that describes it, of the digest ``spec_digest``."""
 
     name: str
     spec: FeatureViewSpec
     digest: str
     outputs: tuple[Output, ...]
+    spec_digest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ class ServedViews:
         known = self._described.get((name, serving))
         if known is None:
             spec = self._registry.get(FeatureView, name, serving.spec_digest).spec
-            known = ServedView(name, spec, serving.digest, outputs(spec))
+            known = ServedView(name, spec, serving.digest, outputs(spec), serving.spec_digest)
             self._described[name, serving] = known
         return known
 

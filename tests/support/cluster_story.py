@@ -46,7 +46,10 @@ REST_S = 3.0
 OURS = "featurestore.dev/v1alpha1"
 OURS_ALL = (FEATURE_STORE, DATA_PIPELINE, FEATURE_VIEW)
 FEATURE_SERVICE = ApiResource(OURS, "FeatureService", "featureservices")
-RESOURCES = {it.kind.lower(): it for it in (*OURS_ALL, FEATURE_SERVICE, JOB, POD, SECRET, CONFIG_MAP)}
+TRAINING_SET = ApiResource(OURS, "TrainingSet", "trainingsets")
+RESOURCES = {
+    it.kind.lower(): it for it in (*OURS_ALL, FEATURE_SERVICE, TRAINING_SET, JOB, POD, SECRET, CONFIG_MAP)
+}
 
 
 @dataclass

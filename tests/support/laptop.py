@@ -30,9 +30,11 @@ from featurestore.protocol import (
     PublishRequest,
     RebuildRequest,
     Request,
+    TrainingSetRequest,
 )
 from featurestore.registry.project import open_project
-from featurestore.resources import DataPipeline, FeatureView
+from featurestore.resources import FeatureView
+from featurestore.resources.kinds import KINDS
 from featurestore.resources.outputs import build_digest
 from featurestore.runner.guard import NO_LIMITS, Limits
 from featurestore.runner.runner import Runner
@@ -41,6 +43,7 @@ from featurestore.storage.objects import Storage
 from featurestore_transforms.batch.batch import run_batch
 from featurestore_transforms.batch.promotion import promote_rebuild
 from featurestore_transforms.batch.rebuilding import run_piece
+from featurestore_transforms.training.make_version import run_training_set
 from featurestore_transforms.views.build import run_build
 
 SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
@@ -111,6 +114,8 @@ class _Here:
                 return run_build(self._storage, request, report)
             case PublishRequest():
                 return run_publish(self._storage, request, self._clock())
+            case TrainingSetRequest():
+                return run_training_set(self._storage, request, report)
 
 
 class _NoWaiting:
@@ -150,7 +155,7 @@ class Laptop:
 
     def apply(self, *resources: Mapping[str, Any]) -> None:
         for resource in resources:
-            model = DataPipeline if resource["kind"] == "DataPipeline" else FeatureView
+            model = KINDS[resource["kind"]].model
             self.project.registry.accept(model.model_validate(dict(resource)))
         self.project.registry.accept(self.project.store)
 

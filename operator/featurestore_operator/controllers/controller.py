@@ -25,6 +25,7 @@ from featurestore_operator.controllers.pipelines import Pipelines, ReconcileResu
 from featurestore_operator.controllers.servers import Servers
 from featurestore_operator.controllers.status_writer import StatusWriter
 from featurestore_operator.controllers.stores import StoreController
+from featurestore_operator.controllers.training_sets import TrainingSets
 from featurestore_operator.controllers.views import Views
 from featurestore_operator.informer.cache import Cache
 from featurestore_operator.jobs.launcher import Launcher
@@ -61,7 +62,11 @@ class Controller:
         )
         self._pipelines = Pipelines(self._stores, policies, launcher, metrics, clock)
         views = Views(self._pipelines, launcher, clock)
-        self._looks: dict[str, Look] = {"DataPipeline": self._pipelines.look, "FeatureView": views.look}
+        self._looks: dict[str, Look] = {
+            "DataPipeline": self._pipelines.look,
+            "FeatureView": views.look,
+            "TrainingSet": TrainingSets(launcher, clock).look,
+        }
         self._store_controller = StoreController(
             cache,
             api,

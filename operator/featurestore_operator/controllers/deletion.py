@@ -136,8 +136,9 @@ class Deletion:
         """
         for pod in self._api.list(POD, key.namespace, {PIPELINE_LABEL: key.pipeline(obj)}):
             metadata = pod["metadata"]
-            of_view = metadata["labels"].get(VIEW_LABEL)
-            concerned = key.kind == "DataPipeline" or of_view in (None, key.name)
+            labels = metadata["labels"]
+            brings_on = key.kind == "FeatureView" and VIEW_LABEL not in labels
+            concerned = key.kind == "DataPipeline" or brings_on or labels.get(key.row.label) == key.name
             # One that is yet to begin finds the resource accepted no more.
             runs = pod["status"].get("phase") == "Running"
             # RFC 3339 in UTC, as all of the API server's: texts that are ordered as the moments are.

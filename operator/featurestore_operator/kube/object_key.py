@@ -27,12 +27,17 @@ class Key(NamedTuple):
     def pipeline(self, obj: Mapping[str, Any]) -> str:
         """Whose Jobs work for the object of this key: those of the pipeline that it is, or that it names; "" if none do.
 
+        A training set whose labels are of no pipeline has Jobs under its own name.
+
         >>> Key("FeatureView", "prod", "aircraft").pipeline({"spec": {"source": {"pipeline": "flights"}}})
         'flights'
         """
         if self.kind == "DataPipeline":
             return self.name
-        return next((name for kind, _, name in self.row.named(obj["spec"]) if kind == "DataPipeline"), "")
+        unnamed = self.name if self.kind == "TrainingSet" else ""
+        return next(
+            (name for kind, _, name in self.row.named(obj["spec"]) if kind == "DataPipeline"), unnamed
+        )
 
     @property
     def twin(self) -> Key | None:

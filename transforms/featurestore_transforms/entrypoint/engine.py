@@ -19,6 +19,7 @@ from featurestore.protocol import (
     PublishRequest,
     RebuildRequest,
     Request,
+    TrainingSetRequest,
 )
 from featurestore.storage.objects import Storage
 from featurestore.timestamps import current_us
@@ -63,6 +64,10 @@ def run(
             from featurestore.online.publish import run_publish
 
             return run_publish(storage, request, current_us())
+        case TrainingSetRequest():
+            from featurestore_transforms.training.make_version import run_training_set
+
+            return run_training_set(storage, request, progress)
         case ErasureRequest():
             from featurestore_transforms.erasure.erase import run_erasure
 

@@ -53,6 +53,7 @@ from featurestore_transforms.erasure.erased_rows import (
     erase_dataset,
     erase_quarantine,
 )
+from featurestore_transforms.erasure.erased_training import erase_training
 from featurestore_transforms.erasure.sweep import Holds, of_records, of_rows, sweep
 from featurestore_transforms.tables.erased_keys import ErasedKeys, Traced, trace
 from featurestore_transforms.views.build import run_build
@@ -136,6 +137,9 @@ class _Run:
                 self._blank_dismissals(rejected, keys)
                 blanked = blank_rejected(self._storage, rejected, keys.pipeline, self._erasure)
                 self._sweep(rejected, blanked, of_records(keys, {}))
+        self._tell("erase rows of training sets")
+        self._tables += erase_training(self._storage, self._erasure)
+        hit("after-training-erasure")
         self._tell("delete what killed writes have left")
         self._storage.delete_unfinished(self._erasure.asked_us)
         hit("before-record-erasure")

@@ -1,0 +1,120 @@
+"""Versions of training sets on the screen: those that there are, and what changed between two."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from featurestore.cli.output import OutputFormat
+
+if TYPE_CHECKING:
+    from featurestore.storage.objects import Storage
+    from featurestore.training.training_manifest import TrainingManifest
+
+_SHOWN = 60
+
+
+def diff(
+    name: Annotated[str, typer.Argument(help="Name of the training set.")],
+    versions: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Argument(help="Two versions, by number or digest; else the newest and the one before."),
+    ] = None,
+    output: Annotated[
+        Optional[OutputFormat],  # noqa: UP045
+        typer.Option("--output", "-o", help="json or yaml, for machines."),
+    ] = None,
+) -> None:
+    """Show what changed between two versions of a training set: features, rows, statistics."""
+    from featurestore.cli.app import settings
+    from featurestore.cli.output import columns, dump, screen_width
+    from featurestore.printable import printable
+    from featurestore.training.version_diff import version_changes
+
+    one, other = _two(settings.project().storage, name, versions or [])
+    found = list(version_changes(one, other))
+    if output in (OutputFormat.JSON, OutputFormat.YAML):
+        typer.echo(dump([it.to_dict() for it in found], output))
+    elif not found:
+        typer.echo("The two versions are the same.")
+    else:
+        rows = [[it.about, it.what, _shown(it.old), _shown(it.new)] for it in found]
+        typer.echo(printable(columns(["ABOUT", "WHAT", one.digest, other.digest], rows, screen_width())))
+
+
+def _two(storage: Storage, name: str, asked: list[str]) -> tuple[TrainingManifest, TrainingManifest]:
+    from featurestore.errors import NotFound, RequestError
+    from featurestore.training.training_versions import complete_numbers, find_version, read_manifest
+
+    if not asked:
+        asked = [str(number) for number in complete_numbers(storage, name)[-2:]]
+    if len(asked) != 2:
+        raise RequestError("a difference is of two versions", got=", ".join(asked) or "none")
+    found = []
+    for version in asked:
+        digest = find_version(storage, name, version).digest
+        manifest = read_manifest(storage, name, digest)
+        if manifest is None:
+            raise NotFound(f"version {version} of {name!r} was deleted")
+        found.append(manifest)
+    return found[0], found[1]
+
+
+def _shown(value: Any) -> str:
+    text = "-" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+
+
+def version_sections(storage: Storage, name: str) -> list[tuple[str, str]]:
+    """Sections of the page of a training set: what stands in its newest version, and which others there are.
+
+    Raises:
+        StorageError: storage did not answer.
+    """
+    from featurestore.cli.output import columns
+    from featurestore.humanize import format_time, size
+    from featurestore.training.training_versions import complete_numbers, read_manifest, read_result
+
+    results = [read_result(storage, name, number) for number in reversed(complete_numbers(storage, name))]
+    known = [it for it in results if it is not None]
+    if not known:
+        return []
+    rows = [
+        [
+            it.number,
+            it.digest,
+            format_time(it.finished_us),
+            f"{it.rows:,}",
+            size(it.size_bytes),
+            "erased from" if it.is_erased_from else "",
+        ]
+        for it in known
+    ]
+    sections = [("Versions", columns(["VERSION", "DIGEST", "MADE", "ROWS", "SIZE", "NOTE"], rows))]
+    manifest = read_manifest(storage, name, known[0].digest)
+    if manifest is None:
+        return sections
+    parts = [
+        [
+            part.name,
+            f"{part.rows:,}",
+            len(part.shards),
+            size(part.size_bytes),
+            f"{part.rows_without_features:,}",
+        ]
+        for part in manifest.parts
+    ]
+    sections.append(("Parts", columns(["PART", "ROWS", "SHARDS", "SIZE", "WITHOUT FEATURES"], parts)))
+    classes = [
+        [part.name, column, value, f"{count:,}"]
+        for part in manifest.parts
+        for column, found in part.statistics.items()
+        for value, count in (found.values or {}).items()
+    ]
+    if classes:
+        sections.append(("Classes", columns(["PART", "LABEL", "VALUE", "ROWS"], classes)))
+    if manifest.leaks:
+        leaks = [[leak.feature, leak.label, f"{leak.rows:,}"] for leak in manifest.leaks]
+        sections.append(("Equal to a label", columns(["FEATURE", "LABEL", "ROWS"], leaks)))
+    return sections

@@ -1,0 +1,133 @@
+"""A version of a training set, read: its rows as a frame, or what stands in its manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from featurestore.client.answers import library, pandas_frame
+from featurestore.errors import Damaged, NotFound, did_you_mean
+from featurestore.storage import paths
+from featurestore.storage.objects import Storage
+from featurestore.training.training_manifest import TrainingManifest, TrainingPart, TrainingShard
+from featurestore.training.training_versions import find_version, read_manifest
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class TrainingData:
+    """A complete version, which never changes. ``number`` is its version, ``digest`` names what it is made of."""
+
+    def __init__(self, storage: Storage, name: str, number: int, manifest: TrainingManifest) -> None:
+        self.name, self.number, self.manifest = name, number, manifest
+        self._storage = storage
+        self._folder = paths.training_data(name, manifest.digest)
+
+    @classmethod
+    def find(cls, storage: Storage, name: str, version: int | str | None = None) -> TrainingData:
+        """The version of a number or digest, else the newest that is complete.
+
+        Raises:
+            NotFound: there is none.
+            StorageError: storage did not answer.
+        """
+        found = find_version(storage, name, version)
+        manifest = read_manifest(storage, name, found.digest)
+        if manifest is None:
+            raise NotFound(
+                f"version {found.number} of the training set {name!r} was deleted",
+                where=storage.uri(paths.training_manifest(name, found.digest)),
+            )
+        return cls(storage, name, found.number, manifest)
+
+    @property
+    def digest(self) -> str:
+        return self.manifest.digest
+
+    @property
+    def uri(self) -> str:
+        """Where its parts are."""
+        return self._storage.uri(self._folder)
+
+    @property
+    def parts(self) -> dict[str, TrainingPart]:
+        """Its parts by name, in their order."""
+        return {part.name: part for part in self.manifest.parts}
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Of every shard."""
+        import pyarrow.parquet as pq
+
+        shards = [shard for part in self.manifest.parts for shard in part.shards]
+        if not shards:
+            raise NotFound(f"version {self.number} of the training set {self.name!r} has no row")
+        with self._storage.opened(f"{self._folder}/{shards[0].path}") as file:
+            return pq.read_schema(file)
+
+    def to_arrow(self, part: str | None = None) -> pa.Table:
+        """All rows of a part, or of all parts one after the other, as an Arrow table.
+
+        Raises:
+            NotFound: there is no such part.
+            Damaged: a shard is not what was written.
+            StorageError: storage did not answer.
+        """
+        import pyarrow as pa
+
+        tables = list(self.tables(part))
+        return pa.concat_tables(tables) if tables else self._nothing()
+
+    def tables(self, part: str | None = None) -> Iterator[pa.Table]:
+        """The rows of each shard, one after the other."""
+        import pyarrow.parquet as pq
+
+        for shard in self._shards(part):
+            with self._storage.opened(f"{self._folder}/{shard.path}") as file:
+                table = pq.read_table(file)
+            if len(table) != shard.rows:
+                raise Damaged(
+                    "a shard is not what was written",
+                    where=self._storage.uri(f"{self._folder}/{shard.path}"),
+                    wanted=f"{shard.rows} rows",
+                    got=str(len(table)),
+                )
+            yield table
+
+    def to_polars(self, part: str | None = None) -> Any:
+        """As a Polars DataFrame; else as :meth:`to_arrow`.
+
+        Raises:
+            RequestError: Polars is not installed.
+        """
+        return library("polars").from_arrow(self.to_arrow(part))
+
+    def to_pandas(self, part: str | None = None) -> Any:
+        """As a pandas DataFrame, whose integers stay integers; else as :meth:`to_arrow`.
+
+        Raises:
+            RequestError: pandas is not installed.
+        """
+        return pandas_frame(self.to_arrow(part))
+
+    def __repr__(self) -> str:
+        parts = ", ".join(f"{name} {part.rows:,}" for name, part in self.parts.items())
+        return f"<training set {self.name!r}, version {self.number}: {self.manifest.rows:,} rows ({parts})>"
+
+    def _shards(self, part: str | None) -> list[TrainingShard]:
+        if part is not None and part not in self.parts:
+            raise NotFound(
+                f"the training set {self.name!r} has no part {part!r}", hint=did_you_mean(part, self.parts)
+            )
+        return [shard for it in self.manifest.parts if part in (None, it.name) for shard in it.shards]
+
+    def _nothing(self) -> pa.Table:
+        """No rows, of the columns that there would be."""
+        import pyarrow as pa
+
+        from featurestore.views.schema import named_type
+
+        return pa.schema(
+            [pa.field(it.name, named_type(it.type)) for it in self.manifest.columns]
+        ).empty_table()

@@ -1,0 +1,311 @@
+"""Rows of a version, in order, become shards: put if absent, each with a record of what stands in it.
+
+Row groups and shards are cut by the number of the row in its part, so that the pieces in which rows come leave no trace.
+A shard that has its record is there: whoever goes on after a kill takes it as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from featurestore.digest import canonical_json
+from featurestore.errors import Damaged
+from featurestore.failpoint import hit
+from featurestore.offline.column_summary import (
+    ColumnSummary,
+    agreements,
+    comparable,
+    put_together,
+    rows_without,
+    summaries,
+)
+from featurestore.resources.model import Model
+from featurestore.storage import paths
+from featurestore.storage.objects import Storage, understanding
+from featurestore.training.training_manifest import (
+    ROW_GROUP_ROWS,
+    ColumnRole,
+    LabelLeak,
+    TrainingColumn,
+    TrainingPart,
+    TrainingShard,
+)
+
+
+class ShardRecord(Model):
+    """A shard, and what stands in it. ``equal``: feature, label, and how many rows show no difference between them."""
+
+    shard: TrainingShard
+    earliest_us: int
+    latest_us: int
+    rows_without_features: int
+    summaries: dict[str, ColumnSummary]
+    equal: tuple[tuple[str, str, int], ...]
+
+    def to_bytes(self) -> bytes:
+        """As it is stored."""
+        return canonical_json(self.model_dump(mode="json", by_alias=True))
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    """``rows`` rows from ``low`` on, of what was given, are of shard ``number``, which may be there, and may end then."""
+
+    number: int
+    low: int
+    rows: int
+    is_there: bool
+    is_last: bool
+
+
+class OpenShard:
+    """A shard that is being written, and what was seen of it so far."""
+
+    def __init__(
+        self, schema: pa.Schema, columns: Sequence[TrainingColumn], pairs: Sequence[tuple[str, str]]
+    ) -> None:
+        self._schema, self._columns = schema, columns
+        self._time = next(it.name for it in columns if it.role is ColumnRole.TIME)
+        self._features = [it.name for it in columns if it.role is ColumnRole.FEATURE]
+        self._zone = getattr(schema.field(self._time).type, "tz", None)
+        self._buffer = pa.BufferOutputStream()
+        self._writer = pq.ParquetWriter(
+            self._buffer,
+            schema,
+            version="2.6",
+            compression="zstd",
+            compression_level=3,
+            data_page_version="1.0",
+            use_dictionary=True,
+            write_statistics=True,
+            write_page_index=False,
+        )
+        self._waiting = schema.empty_table()
+        self._groups: list[int] = []
+        self._summaries: list[dict[str, ColumnSummary]] = []
+        self._ends: list[int] = []
+        self._without = 0
+        self._equal = dict.fromkeys(pairs, 0)
+
+    @classmethod
+    def of(cls, schema: pa.Schema, columns: Sequence[TrainingColumn]) -> OpenShard:
+        """One of which each feature may equal any label."""
+        return cls(schema, columns, label_pairs(schema, columns))
+
+    def take(self, rows: pa.Table) -> None:
+        """Write the row groups that are complete."""
+        held = pa.concat_tables([self._waiting, rows.cast(self._schema)])
+        while len(held) >= ROW_GROUP_ROWS:
+            self._write(held.slice(0, ROW_GROUP_ROWS))
+            held = held.slice(ROW_GROUP_ROWS)
+        self._waiting = held
+
+    def end(self, path: str) -> tuple[bytes, ShardRecord]:
+        """Its bytes, and the record of it."""
+        if len(self._waiting):
+            self._write(self._waiting)
+        self._writer.close()
+        data = self._buffer.getvalue().to_pybytes()
+        shard = TrainingShard(
+            path=path,
+            rows=sum(self._groups),
+            size_bytes=len(data),
+            sha256=hashlib.sha256(data).hexdigest(),
+            row_groups=tuple(self._groups),
+        )
+        return data, ShardRecord(
+            shard=shard,
+            earliest_us=min(self._ends),
+            latest_us=max(self._ends),
+            rows_without_features=self._without,
+            summaries=put_together(self._summaries),
+            equal=tuple((*pair, rows) for pair, rows in sorted(self._equal.items())),
+        )
+
+    def _write(self, group: pa.Table) -> None:
+        rows = group.combine_chunks()
+        self._writer.write_table(rows, row_group_size=ROW_GROUP_ROWS)
+        self._groups.append(len(rows))
+        self._summaries.append(summaries(rows, self._columns))
+        times = rows.column(self._time).cast(pa.timestamp("us", self._zone)).cast(pa.int64()).to_numpy()
+        self._ends += [int(times.min()), int(times.max())]
+        self._without += rows_without(rows, self._features)
+        found = agreements(rows, self._equal)
+        self._equal = {pair: self._equal[pair] + number for pair, number in found.items()}
+
+
+class ShardWriter:
+    """Writes the shards of one part. ``columns``: of every shard, in their order. ``shard_rows``: of all but the last.
+
+    ``join``: rows of labels with their features.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        folder: str,
+        part: str,
+        columns: Sequence[TrainingColumn],
+        schema: pa.Schema,
+        shard_rows: int,
+        join: Callable[[pa.Table], pa.Table],
+    ) -> None:
+        self._storage, self._folder, self._part = storage, folder, part
+        self._columns, self._schema = columns, schema
+        self._shard_rows, self._join = shard_rows, join
+        self._pairs = label_pairs(schema, columns)
+        self._records: dict[int, ShardRecord] = {}
+        self._number, self._at = -1, 0
+        self._open: OpenShard | None = None
+
+    @property
+    def records(self) -> list[ShardRecord]:
+        """Of all shards so far, in their order."""
+        return [self._records[number] for number in sorted(self._records)]
+
+    def add(self, labels: pa.Table) -> None:
+        """The next rows of the part. Those of shards that are there are not joined.
+
+        Raises:
+            Damaged: what is in storage is not what this version makes.
+            FeatureStoreError: what the join raises.
+        """
+        segments = list(self._segments(len(labels)))
+        wanted = [labels.slice(it.low, it.rows) for it in segments if not it.is_there]
+        joined = self._join(pa.concat_tables(wanted)) if wanted else None
+        taken = 0
+        for it in segments:
+            if joined is not None and not it.is_there:
+                self._open = self._open or OpenShard(self._schema, self._columns, self._pairs)
+                self._open.take(joined.slice(taken, it.rows))
+                taken += it.rows
+                if it.is_last:
+                    self._end_shard(it.number)
+
+    def finish(self) -> None:
+        """No more rows come.
+
+        Raises:
+            Damaged: the last shard that is there has other rows than this version makes.
+        """
+        if self._number < 0:
+            return
+        if self._number not in self._records:
+            self._end_shard(self._number)
+        last, wanted = self._records[self._number].shard, self._at or self._shard_rows
+        if last.rows != wanted:
+            raise Damaged(
+                "a shard does not have the rows that its version makes",
+                where=self._storage.uri(f"{self._folder}/{last.path}"),
+                wanted=str(wanted),
+                got=str(last.rows),
+                hint="Delete it and its record: the next run writes them again",
+            )
+
+    def _segments(self, rows: int) -> Iterator[_Segment]:
+        """The next rows, shard by shard."""
+        low = 0
+        while low < rows:
+            if not self._at:
+                self._number += 1
+                self._find()
+            length = min(rows - low, self._shard_rows - self._at)
+            self._at = (self._at + length) % self._shard_rows
+            is_there = self._number in self._records
+            yield _Segment(self._number, low, length, is_there, not self._at)
+            low += length
+
+    def _find(self) -> None:
+        """Take the shard as it is, if it is there already."""
+        path = f"{self._folder}/{paths.shard_record(self._part, self._number)}"
+        found = read_record(self._storage, path)
+        if found is not None:
+            self._records[self._number] = found
+
+    def _end_shard(self, number: int) -> None:
+        """Put the shard and its record where readers and later runs find them.
+
+        Raises:
+            Damaged: another file has its name.
+            StorageError: storage did not answer.
+        """
+        assert self._open is not None
+        path = paths.shard(self._part, number)
+        data, record = self._open.end(path)
+        self._put(f"{self._folder}/{path}", data)
+        hit("after-shard-training")
+        written = record.to_bytes()
+        self._storage.put_if_absent(f"{self._folder}/{paths.shard_record(self._part, number)}", written)
+        hit("after-record-training")
+        self._records[number], self._open = record, None
+
+    def part(self) -> TrainingPart:
+        """What stands in all of its shards."""
+        return part_of(self._part, self.records)
+
+    def _put(self, path: str, data: bytes) -> None:
+        if not self._storage.put_if_absent(path, data) and self._storage.read(path) != data:
+            raise Damaged(
+                "a shard is not what its version makes",
+                where=self._storage.uri(path),
+                hint="Delete it: the next run writes it again",
+            )
+
+
+def part_of(name: str, records: Sequence[ShardRecord]) -> TrainingPart:
+    """What stands in these shards."""
+    found = put_together([it.summaries for it in records])
+    return TrainingPart(
+        name=name,
+        rows=sum(it.shard.rows for it in records),
+        size_bytes=sum(it.shard.size_bytes for it in records),
+        shards=tuple(it.shard for it in records),
+        earliest_us=min((it.earliest_us for it in records), default=None),
+        latest_us=max((it.latest_us for it in records), default=None),
+        rows_without_features=sum(it.rows_without_features for it in records),
+        statistics={name: it.statistics() for name, it in found.items()},
+    )
+
+
+def read_record(storage: Storage, path: str) -> ShardRecord | None:
+    """The record at a path; None if there is none.
+
+    Raises:
+        StorageError: storage did not answer.
+    """
+    data = storage.find(path)
+    if data is None:
+        return None
+    hint = f"Delete {storage.uri(path)}: the next run writes it again"
+    with understanding("the record of a shard", storage.uri(path), hint):
+        return ShardRecord.model_validate_json(data)
+
+
+def label_pairs(schema: pa.Schema, columns: Sequence[TrainingColumn]) -> list[tuple[str, str]]:
+    """Each feature with each label that it may equal."""
+    labels = [it.name for it in columns if it.role is ColumnRole.LABEL]
+    return [
+        (it.name, label)
+        for it in columns
+        if it.role is ColumnRole.FEATURE
+        for label in labels
+        if comparable(schema.field(it.name).type, schema.field(label).type)
+    ]
+
+
+def leaks(records: Sequence[ShardRecord]) -> Iterator[LabelLeak]:
+    """Features that are equal to a label wherever both have a value."""
+    if not records:
+        return
+    found = {(feature, label): rows for feature, label, rows in records[0].equal}
+    for record in records[1:]:
+        here = {(feature, label): rows for feature, label, rows in record.equal}
+        found = {pair: rows + here[pair] for pair, rows in found.items() if pair in here}
+    for (feature, label), rows in sorted(found.items()):
+        if rows:
+            yield LabelLeak(feature=feature, label=label, rows=rows)

@@ -1,0 +1,178 @@
+"""The manifest of a version of a training set: its shards, and all that they were made of.
+
+Nothing in it is of the time, the place or the process that made it: the same digest has the same manifest, byte by byte.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from pydantic import Field
+
+from featurestore.digest import canonical_json, digest
+from featurestore.resources.model import Model
+
+FORMAT = 1
+"""Of the files of a version: order, row groups, encodings. Another one is another digest."""
+ROW_GROUP_ROWS = 65_536
+
+
+class ColumnRole(StrEnum):
+    KEY = "Key"
+    REQUEST = "Request"
+    TIME = "Time"
+    LABEL = "Label"
+    FEATURE = "Feature"
+
+
+class TrainingColumn(Model):
+    """A column of every shard, in their order.
+
+    ``type``: as pyarrow writes it, such as ``int64`` or ``timestamp[us, tz=UTC]``. ``feature``: ``view:feature``, if it
+    is one.
+    """
+
+    name: str
+    type: str
+    role: ColumnRole
+    feature: str = ""
+
+
+class TrainingShard(Model):
+    """A Parquet file. ``path``: below the folder of the version. ``row_groups``: rows of each."""
+
+    path: str
+    rows: int
+    size_bytes: int
+    sha256: str
+    row_groups: tuple[int, ...]
+
+
+class ColumnStatistics(Model):
+    """Of the values of a column in one part. ``mean`` and ``deviation`` (of the population) are of numbers and truth values.
+
+    ``minimum`` and ``maximum``: numbers as they are, times as ISO 8601. ``not_finite``: NaN and infinities, which count in
+    nothing else. None where nothing can be told.
+    ``values``: how often each value occurs, of a label with few.
+    """
+
+    count: int
+    nulls: int
+    not_finite: int = 0
+    minimum: Any = None
+    maximum: Any = None
+    mean: float | None = None
+    deviation: float | None = None
+    values: dict[str, int] | None = None
+
+
+class TrainingPart(Model):
+    """A part of the split, ``all`` without one. ``earliest_us`` and ``latest_us``: of the labels' times.
+
+    ``rows_without_features``: rows in which no feature has a value.
+    """
+
+    name: str
+    rows: int
+    size_bytes: int
+    shards: tuple[TrainingShard, ...]
+    earliest_us: int | None = None
+    latest_us: int | None = None
+    rows_without_features: int = 0
+    statistics: dict[str, ColumnStatistics] = Field(default_factory=dict)
+
+
+class PinnedView(Model):
+    """``digest``: of the build, ``version``: of its table, ``commit``: of its dataset that it holds, ``spec``: of the view."""
+
+    name: str
+    digest: str
+    version: int
+    commit: int
+    spec: str
+
+
+class PinnedDefinition(Model):
+    """A view on demand or a service, as the resource of this digest describes it."""
+
+    name: str
+    spec: str
+
+
+class PinnedFile(Model):
+    """A file of labels: its version is an etag, or time and size."""
+
+    uri: str
+    version: str
+    size_bytes: int
+
+
+class PinnedLabels(Model):
+    """A commit of a dataset or of a Delta table, or files. ``uid``: of the dataset."""
+
+    pipeline: str = ""
+    uid: str = ""
+    uri: str = ""
+    version: int | None = None
+    files: tuple[PinnedFile, ...] = ()
+
+
+class Pins(Model):
+    """All that decides what the rows of a version are, besides its definition."""
+
+    views: tuple[PinnedView, ...]
+    on_demand: tuple[PinnedDefinition, ...] = ()
+    service: PinnedDefinition | None = None
+    labels: PinnedLabels
+    code: dict[str, str]
+    """Name of a package to its version."""
+
+
+class LabelLeak(Model):
+    """A feature that is equal to a label in all ``rows`` rows where both have a value."""
+
+    feature: str
+    label: str
+    rows: int
+
+
+class TrainingManifest(Model):
+    """``digest``: names the version. ``definition``: of all that the spec says about rows. ``spec``: digest of the resource.
+
+    ``erasures``: those that took rows out of it or of what it was made of; it cannot be made again then.
+    """
+
+    format: int = FORMAT
+    name: str
+    digest: str
+    spec: str
+    definition: dict[str, Any]
+    pins: Pins
+    columns: tuple[TrainingColumn, ...]
+    rows: int
+    size_bytes: int
+    rows_left_out: int = 0
+    parts: tuple[TrainingPart, ...]
+    leaks: tuple[LabelLeak, ...] = ()
+    erasures: tuple[int, ...] = ()
+
+    def to_bytes(self) -> bytes:
+        """As it is stored."""
+        return canonical_json(self.model_dump(mode="json", by_alias=True))
+
+    def part(self, name: str) -> TrainingPart | None:
+        """The part of this name, if there is one."""
+        return next((part for part in self.parts if part.name == name), None)
+
+
+def version_digest(name: str, definition: dict[str, Any], pins: Pins) -> str:
+    """Names a version: the same digest gives the same bytes."""
+    return digest(
+        {
+            "format": FORMAT,
+            "name": name,
+            "definition": definition,
+            "pins": pins.model_dump(mode="json", by_alias=True),
+        }
+    )

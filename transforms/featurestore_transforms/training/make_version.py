@@ -1,0 +1,274 @@
+"""A version of a training set is made: pinned, ordered, joined, written, and then older ones are let go.
+
+What is done is found done: a rerun goes on with the version that was begun, under what that pinned, and takes the
+shards that are there. Memory is bounded by ``spec.resources.memory`` and by the size of one shard, whatever the number
+of rows.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+
+from featurestore.arrivals.erasure import Erasures
+from featurestore.errors import Conflict, Damaged, NotFound, StorageError
+from featurestore.failpoint import hit
+from featurestore.offline.shard_writer import ShardWriter, leaks
+from featurestore.protocol import Progress, TrainingSetRequest
+from featurestore.registry.registry import Accepted, Registry
+from featurestore.resources import FeatureService, TrainingSet
+from featurestore.resources.training_set import TrainingSetSpec
+from featurestore.storage import paths
+from featurestore.storage.delta import Table
+from featurestore.storage.objects import Storage
+from featurestore.timestamps import current_us
+from featurestore.training.training_manifest import ROW_GROUP_ROWS, TrainingManifest, version_digest
+from featurestore.training.training_versions import (
+    TrainingSetResult,
+    TrainingVersion,
+    begin_version,
+    complete_numbers,
+    definition_of,
+    read_manifest,
+    read_result,
+    read_version,
+    record_checked,
+    record_result,
+    result_of,
+    version_numbers,
+)
+from featurestore_transforms.training.erased_labels import erased_rows, erasures_of, key_columns
+from featurestore_transforms.training.joined import PinnedJoin, TrainingLayout
+from featurestore_transforms.training.label_rows import LabelSource
+from featurestore_transforms.training.pin import (
+    PinnedViews,
+    has_files,
+    is_there,
+    named_service,
+    pin,
+    resolution_of,
+)
+from featurestore_transforms.training.row_order import OrderedLabels
+
+_SORT_SHARE = 4
+_PIECE_SHARE = 16
+"""Of the memory, what sorting may take, and what the rows of a piece may: they are there several times while joined."""
+_VALUE_BYTES, _NESTED_BYTES = 16, 256
+_MOST_GROUPS = 16
+_LEAST_SORT = 64 * 2**20
+
+
+def run_training_set(
+    storage: Storage, request: TrainingSetRequest, progress: Callable[[Progress], None]
+) -> TrainingSetResult:
+    """What the version became. One that would be the same as the newest again is not made.
+
+    Raises:
+        NotFound: the training set was deleted, or what it names is not there.
+        FeatureStoreError: it could not be made.
+    """
+    name = request.name
+    accepted = Registry(storage).current(TrainingSet, name)
+    if accepted is None:
+        raise NotFound(f"no training set {name!r}", where=storage.root, hint="It was deleted meanwhile")
+    keep = accepted.resource.spec.retention.versions
+    done = read_result(storage, name, request.number)
+    if done is not None:
+        _let_go(storage, name, keep)
+        return done
+    version = _begun(storage, accepted, request.base)
+    if isinstance(version, TrainingSetResult):
+        record_checked(storage, name, current_us())
+        return version
+    hit("after-version-training")
+    result = _Making(storage, request, version, progress).made()
+    _let_go(storage, name, keep)
+    return result
+
+
+def _begun(
+    storage: Storage, accepted: Accepted[TrainingSet], base: str
+) -> TrainingVersion | TrainingSetResult:
+    """The version to make: one that was begun and can still be made, else a new one; or the newest, if nothing is new."""
+    resource = accepted.resource
+    name = resource.metadata.name
+    service = named_service(Registry(storage), resource)
+    definition = definition_of(resource.spec, service.resource.spec if service else None)
+    numbers, complete = version_numbers(storage, name), complete_numbers(storage, name)
+    last = numbers[-1] if numbers else 0
+    begun = read_version(storage, name, last) if last and last not in complete else None
+    erasures = Erasures(storage).last()
+    is_same = begun is not None and (begun.definition, begun.erasures) == (definition, erasures)
+    if begun is not None and is_same and is_there(storage, begun.pins, base):
+        return begun
+    pins = pin(storage, resource, base)
+    named = version_digest(name, definition, pins)
+    newest = read_result(storage, name, complete[-1]) if complete else None
+    # What was begun and is of no use any more is followed by another number, else it would be tried again.
+    if newest is not None and newest.digest == named and begun is None:
+        return newest.model_copy(update={"unchanged": True})
+    version = TrainingVersion(
+        number=last + 1,
+        digest=named,
+        spec=accepted.digest,
+        definition=definition,
+        pins=pins,
+        erasures=erasures,
+        created_us=current_us(),
+    )
+    if not begin_version(storage, name, version):
+        other = read_version(storage, name, version.number)
+        if other is None:
+            raise StorageError("a version was begun and is gone", where=storage.uri(paths.training(name)))
+        return other
+    return version
+
+
+class _Making:
+    """One version. What it is made of is what was pinned, whatever is accepted now."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        request: TrainingSetRequest,
+        version: TrainingVersion,
+        progress: Callable[[Progress], None],
+    ) -> None:
+        self._storage, self._request = storage, request
+        self._version, self._progress = version, progress
+        registry, pins = Registry(storage), version.pins
+        resource = registry.get(TrainingSet, request.name, version.spec)
+        service = registry.get(FeatureService, pins.service.name, pins.service.spec) if pins.service else None
+        resolution = resolution_of(resource, service, PinnedViews(storage, pins))
+        self._spec = resource.spec
+        self._layout = TrainingLayout.of(resource.spec, resolution)
+        self._folder = paths.training_data(request.name, version.digest)
+
+    def made(self) -> TrainingSetResult:
+        """Its result, which is recorded."""
+        storage, name, version = self._storage, self._request.name, self._version
+        manifest = read_manifest(storage, name, version.digest)
+        if manifest is None:
+            with tempfile.TemporaryDirectory(prefix="featurestore-") as folder:
+                manifest = self._written(Path(folder))
+            hit("before-manifest-training")
+            path = paths.training_manifest(name, version.digest)
+            if (
+                not storage.put_if_absent(path, manifest.to_bytes())
+                and storage.read(path) != manifest.to_bytes()
+            ):
+                raise Damaged(
+                    "a manifest is not what its version makes",
+                    where=storage.uri(path),
+                    hint="Delete the folder it is in: the next run makes the version again",
+                )
+            hit("after-manifest-training")
+        result = result_of(manifest, version.number, version.definition, current_us())
+        record_result(storage, result)
+        self._require_no_erasure()
+        hit("after-result-training")
+        return result
+
+    def _require_no_erasure(self) -> None:
+        """Raises Conflict, and takes the version back, if keys were erased while it was made."""
+        name, version = self._request.name, self._version
+        try:
+            Erasures(self._storage).require_last(version.erasures, self._storage.uri(self._folder))
+        except Conflict:
+            self._storage.delete(paths.training_result(name, version.number))
+            self._storage.delete(self._folder)
+            raise
+
+    def _written(self, folder: Path) -> TrainingManifest:
+        spec, pins, layout = self._spec, self._version.pins, self._layout
+        source = LabelSource(
+            self._storage, spec.labels, pins.labels, self._request.base, layout.labels, self._erased()
+        )
+        schema = layout.schema(source.schema)
+        columns = tuple(layout.columns(spec, schema))
+        join = PinnedJoin(self._storage, spec, layout, pins, self._view_rows()).join
+        labels = OrderedLabels(
+            spec, source.schema, folder, max(spec.resources.memory // _SORT_SHARE, _LEAST_SORT)
+        )
+        with closing(labels):
+            for rows in source.rows():
+                labels.add(rows)
+            if not has_files(pins.labels, self._request.base):
+                raise Conflict("files of labels were changed while they were read", where=pins.labels.uri)
+            writers = [
+                ShardWriter(self._storage, self._folder, part, columns, schema, spec.shards.rows, join)
+                for part in spec.part_names
+            ]
+            for part, rows in labels.pieces(_piece_rows(spec, schema), self._counter(labels.count())):
+                writers[part].add(rows)
+            for writer in writers:
+                writer.finish()
+        parts = tuple(writer.part() for writer in writers)
+        return TrainingManifest(
+            name=self._request.name,
+            digest=self._version.digest,
+            spec=self._version.spec,
+            definition=self._version.definition,
+            pins=pins,
+            columns=columns,
+            rows=sum(part.rows for part in parts),
+            size_bytes=sum(part.size_bytes for part in parts),
+            rows_left_out=labels.left_out,
+            parts=parts,
+            leaks=tuple(leaks([record for writer in writers for record in writer.records])),
+        )
+
+    def _erased(self) -> Callable[[pa.Table], pl.Series]:
+        """Which rows of labels are of keys that were erased before: files have them still, datasets have not."""
+        version = self._version
+        erasures = erasures_of(self._storage, version.pins) if self._spec.labels.uri else []
+        called = key_columns(Registry(self._storage), version.definition, version.pins)
+        return lambda rows: erased_rows(rows, erasures, called)
+
+    def _view_rows(self) -> dict[str, int]:
+        found = {}
+        for it in self._version.pins.views:
+            table = Table.open(self._storage, paths.features(it.name, it.digest), it.version)
+            found[it.name] = sum(file.rows for file in table.files()) if table is not None else 0
+        return found
+
+    def _counter(self, total: int) -> Callable[[int], None]:
+        done = 0
+        step = f"join features of {self._request.name}"
+
+        def advanced(rows: int) -> None:
+            nonlocal done
+            done += rows
+            self._progress(Progress(step=step, done=done, total=total))
+
+        return advanced
+
+
+def _piece_rows(spec: TrainingSetSpec, schema: pa.Schema) -> int:
+    """How many rows are joined at once: whole row groups, as many as memory has room for."""
+    row_bytes = sum(_NESTED_BYTES if pa.types.is_nested(it.type) else _VALUE_BYTES for it in schema)
+    groups = spec.resources.memory // _PIECE_SHARE // row_bytes // ROW_GROUP_ROWS
+    return ROW_GROUP_ROWS * max(1, min(groups, _MOST_GROUPS))
+
+
+def _let_go(storage: Storage, name: str, keep: int) -> None:
+    """Delete versions that are more than are kept, and what was begun before the newest and never came to an end."""
+    complete = complete_numbers(storage, name)
+    kept = set(complete[-keep:])
+    newest = complete[-1]
+    digests = {it.digest for it in (read_version(storage, name, number) for number in kept) if it is not None}
+    for number in version_numbers(storage, name):
+        if number in kept or number > newest:
+            continue
+        version = read_version(storage, name, number)
+        # Readers find it no more before its files go.
+        storage.delete(paths.training_result(name, number))
+        if version is not None and version.digest not in digests:
+            storage.delete(paths.training_data(name, version.digest))
+        hit("during-retention-training")
+        storage.delete(paths.training_version(name, number))

@@ -1,0 +1,171 @@
+"""Labels in the order of a version, however many there are: part by part, by time or shuffled, and cut into pieces.
+
+They are kept on this machine's disk meanwhile, in a database that sorts with bounded memory. Each order is total, down
+to what identifies a row, so that neither threads nor memory decide anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from featurestore.errors import StorageError
+from featurestore.resources.training_set import Split, SplitBy, TrainingSetSpec
+from featurestore.storage.delta import BATCH, FILE, ROW
+from featurestore_transforms.training.hashing import Hashes, combined, key_hashes
+from featurestore_transforms.training.label_rows import IDENTITY, LabelRows
+
+_TIME, _ORDER, _PART = "__time", "__order", "__part"
+_SPACE = 1 << 64
+
+
+class OrderedLabels:
+    """``schema``: of the labels' columns. ``folder``: has room for them. ``left_out``: rows that have no place in a set."""
+
+    def __init__(self, spec: TrainingSetSpec, schema: pa.Schema, folder: Path, memory_bytes: int) -> None:
+        self._spec, self._schema = spec, schema
+        self._database = duckdb.connect(
+            str(folder / "labels.duckdb"),
+            config={
+                "memory_limit": f"{memory_bytes // 2**20}MiB",
+                "temp_directory": str(folder / "spill"),
+                "preserve_insertion_order": "false",
+                "autoinstall_known_extensions": "false",
+                "autoload_known_extensions": "false",
+            },
+        )
+        self._database.execute("SET TimeZone = 'UTC'")
+        self._created = False
+        self._shares = [1.0] if spec.split is None else [it for _, it in spec.split.parts.shares()]
+        self.left_out = 0
+
+    def close(self) -> None:
+        self._database.close()
+
+    def add(self, rows: LabelRows) -> None:
+        """Keep rows. One without a time is left out: it has no place in the past.
+
+        Raises:
+            StorageError: the disk is full.
+        """
+        time = rows.table.column(self._spec.labels.timestamp_field)
+        self.left_out += rows.unknown + time.null_count
+        table = rows.table.filter(time.is_valid())
+        if not len(table):
+            return
+        names = [f"c{n}" for n in range(len(self._schema))]
+        columns = dict(zip(names, table.columns, strict=False))
+        time_us = table.column(self._spec.labels.timestamp_field).cast(_us(time.type)).cast(pa.int64())
+        identity = {it: table.column(it) for it in IDENTITY.names}
+        if self._spec.shards.shuffle is not None:
+            ids = [it.cast(pa.int64()).to_numpy().astype(np.uint64) for it in identity.values()]
+            order = pa.array(combined(ids, self._spec.shards.shuffle.seed))
+        else:
+            order = pa.repeat(pa.scalar(0, pa.uint64()), len(table))
+        part = pa.array(self._hash_part(table), pa.int8())
+        spooled = pa.table({**columns, **identity, _TIME: time_us, _ORDER: order, _PART: part})
+        with _on_disk():
+            self._database.register("piece", spooled)
+            made = "INSERT INTO labels" if self._created else "CREATE TABLE labels AS"
+            self._database.execute(f"{made} SELECT * FROM piece")
+            self._database.unregister("piece")
+        self._created = True
+
+    def _hash_part(self, table: pa.Table) -> np.ndarray[tuple[int], np.dtype[np.int8]]:
+        """Of a split by hash, the part of each row; else 0."""
+        split = self._spec.split
+        if split is None or split.by is not SplitBy.HASH:
+            return np.zeros(len(table), np.int8)
+        bounds = np.array([int(it * _SPACE) for it in _running(self._shares)[:-1]], np.uint64)
+        return np.searchsorted(bounds, split_hashes(split, table), side="right").astype(np.int8)
+
+    def count(self) -> int:
+        """How many rows there are."""
+        if not self._created:
+            return 0
+        return int(self._database.execute("SELECT count(*) FROM labels").fetchall()[0][0])
+
+    def _part(self) -> str:
+        """The part of a row, in SQL. Of a split by time, rows of one time are together, in the later part."""
+        split = self._spec.split
+        if split is None or split.by is not SplitBy.TIME:
+            return _PART
+        total = self.count()
+        cuts = []
+        for share in _running(self._shares)[:-1]:
+            place = min(int(share * total + 0.5), total - 1)
+            query = f"SELECT {_TIME} FROM labels ORDER BY {_TIME} LIMIT 1 OFFSET {place}"
+            cuts.append(int(self._database.execute(query).fetchall()[0][0]))
+        return " + ".join(f"CAST({_TIME} >= {cut} AS INTEGER)" for cut in cuts) or "0"
+
+    def pieces(self, rows: int, advanced: Callable[[int], None]) -> Iterator[tuple[int, pa.Table]]:
+        """Number of a part and ``rows`` of its rows, fewer at its end; all of the first part before the second.
+
+        ``advanced`` hears of rows that were given.
+
+        Raises:
+            StorageError: the disk is full.
+        """
+        if not self._created:
+            return
+        names = ", ".join(f"c{n}" for n in range(len(self._schema)))
+        order = _ORDER if self._spec.shards.shuffle is not None else _TIME
+        with _on_disk():
+            part = self._part()
+            for number in range(len(self._shares)):
+                found = self._database.sql(
+                    f"SELECT {names} FROM labels WHERE {part} = {number} ORDER BY {order}, {BATCH}, {FILE}, {ROW}"
+                )
+                for table in _cut(pa.RecordBatchReader.from_stream(found), rows):
+                    yield number, table.rename_columns(self._schema.names).cast(self._schema)
+                    advanced(len(table))
+
+
+def split_hashes(split: Split, table: pa.Table) -> Hashes:
+    """What decides on the part of each row: the keys of its entity alone."""
+    return key_hashes(table.select(list(split.keys)))
+
+
+def _cut(reader: pa.RecordBatchReader, rows: int) -> Iterator[pa.Table]:
+    """Tables of so many rows, whatever the batches are."""
+    waiting: list[pa.RecordBatch] = []
+    held = 0
+    for batch in reader:
+        while len(batch):
+            part = batch.slice(0, rows - held)
+            batch = batch.slice(len(part))
+            waiting.append(part)
+            held += len(part)
+            if held == rows:
+                yield pa.Table.from_batches(waiting)
+                waiting, held = [], 0
+    if held:
+        yield pa.Table.from_batches(waiting)
+
+
+def _running(shares: list[float]) -> list[float]:
+    found, total = [], 0.0
+    for share in shares:
+        total += share
+        found.append(total)
+    return found
+
+
+def _us(kind: pa.DataType) -> pa.DataType:
+    return pa.timestamp("us", kind.tz) if pa.types.is_timestamp(kind) else pa.timestamp("us")
+
+
+@contextmanager
+def _on_disk() -> Iterator[None]:
+    """What the database says of a full disk becomes a StorageError."""
+    try:
+        yield
+    except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
+        raise StorageError(
+            "the labels cannot be kept on this machine's disk", where="labels", got=str(error)
+        ) from error
