@@ -12,13 +12,15 @@ from featurestore.arrivals.source import ArrivalSource
 from featurestore.errors import Conflict, FeatureStoreError, foreseen
 from featurestore.failpoint import hit
 from featurestore.failure import as_failure
-from featurestore.resources.data_pipeline import ArrivalTrigger
+from featurestore.resources.data_pipeline import Trigger
 from featurestore.resources.model import shared
 from featurestore.retry import FailureStreak
 from featurestore.timestamps import duration_us
 
 COMPARE_S = 5.0
 """So long does one look compare what is in files; less than it is waited for."""
+MOST_HINTS = 1_000
+"""URIs that are looked at one by one. For more of them, a listing costs less."""
 
 
 class _Listing:
@@ -44,10 +46,11 @@ class Backlog:
     ``failure``: why the last listing failed, if it did.
     """
 
-    def __init__(self, ledger: Ledger, source: ArrivalSource, trigger: ArrivalTrigger) -> None:
+    def __init__(self, ledger: Ledger, source: ArrivalSource, trigger: Trigger) -> None:
         self._ledger = ledger
         self.source = source
-        self._trigger = shared(trigger)
+        self._trigger = shared(trigger.arrivals)
+        self._poll_us = duration_us(trigger.poll_interval)
         self._backlog: dict[str, Entry] = {}
         self._batches: list[tuple[Entry, ...]] = []
         self._opened_us = 0
@@ -95,11 +98,12 @@ class Backlog:
             # Another process wrote a manifest: what it took is not ours any more.
             self._set({}, now_us)
             self._head, self._list_us = head, now_us
+        uris = set(hinted)
         try:
-            if now_us >= self._list_us:
+            if now_us >= self._list_us or len(uris) > MOST_HINTS:
                 self._list(now_us)
             else:
-                self._look_at([*hinted, *self.source.due(now_us)], now_us)
+                self._look_at(uris.union(self.source.due(now_us)), now_us)
         except Exception as error:  # noqa: BLE001 - whatever a file system raises is this source's trouble
             self.failure = FailureStreak.after(self.failure, now_us, as_failure(foreseen(error)))
             self._list_us = self.failure.next_us
@@ -124,7 +128,7 @@ class Backlog:
                 return False
         except FeatureStoreError:
             return False  # A look fails as well, and says why.
-        self._list_us = now_us + duration_us(self._trigger.poll_interval)
+        self._list_us = now_us + self._poll_us
         return True
 
     def close(
@@ -190,7 +194,7 @@ class Backlog:
         found = {entry.arrival.uri: entry for entry in admitted}
         # Where the listing failed nothing is known: what waited before waits still.
         self._set(found if listing.error is None else {**self._backlog, **found}, now_us)
-        self._list_us = now_us + duration_us(self._trigger.poll_interval)
+        self._list_us = now_us + self._poll_us
         if listing.error is None:
             self.failure = None
         else:
@@ -200,10 +204,10 @@ class Backlog:
         if self._uncompared:
             self._list_us = now_us
 
-    def _look_at(self, uris: list[str], now_us: int) -> None:
-        if not uris:
+    def _look_at(self, looked_at: set[str], now_us: int) -> None:
+        if not looked_at:
             return
-        source, looked_at = self.source, set(uris)
+        source = self.source
         new = (self._ledger.entry(arrival, source.decide) for arrival in source.look(looked_at))
         admitted = source.admit((entry for entry in new if entry is not None), now_us)
         # What was seen before of these may not be true any more.

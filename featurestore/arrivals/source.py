@@ -74,6 +74,9 @@ class ArrivalSource(Protocol):
     def due(self, now_us: int) -> list[str]:
         """URIs to look at again now, each once."""
 
+    def named(self, urls: Iterable[str]) -> list[str]:
+        """URIs that objects at these URLs would have in :meth:`arrivals`; of others none. Asks nobody."""
+
     def watch(self, stop: Event) -> Iterator[frozenset[str]]:
         """URIs that may have something new, as it happens, until ``stop`` is set. Blocks; ends if nothing gives hints."""
 

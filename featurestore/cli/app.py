@@ -251,12 +251,16 @@ def describe(kind: Kind, name: Name, output: Output = None) -> None:
 @app.command()
 def run(
     once: Annotated[bool, typer.Option("--once", help="Exit when nothing is left to do.")] = False,
+    webhook_host: Annotated[
+        str, typer.Option(help="Address where notifications are received, if a pipeline has any.")
+    ] = "127.0.0.1",
+    webhook_port: Annotated[int, typer.Option(help="Port of notifications.", min=0, max=65535)] = 8787,
 ) -> None:
     """Wait for files and turn them into features. Ctrl-C stops cleanly, a second one at once."""
     from featurestore.cli.run import run as start
 
     try:
-        start(settings.project(), once=once)
+        start(settings.project(), once=once, listen=(webhook_host, webhook_port))
     except KeyboardInterrupt as stopped:
         raise typer.Exit(130) from stopped
 

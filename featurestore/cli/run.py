@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 from types import FrameType, TracebackType
@@ -20,6 +21,7 @@ from featurestore.resources import DataPipeline
 from featurestore.runner.journal import Event, Journal
 from featurestore.runner.runner import Runner
 from featurestore.runner.source_watcher import SourceWatcher
+from featurestore.runner.webhook_receiver import WebhookReceiver
 from featurestore.runner.worker import Worker, check_engine
 from featurestore.timestamps import current_us
 
@@ -89,12 +91,15 @@ class Screen:
         self._console.print(Text(printable(text)))
 
 
-def run(project: Project, *, once: bool) -> None:
+def run(project: Project, *, once: bool, listen: tuple[str, int]) -> None:
     """Run until stopped, or with ``once`` until nothing is left to be done.
+
+    ``listen``: where notifications are received, if a pipeline wants them.
 
     The first Ctrl-C (or SIGTERM) lets the step under way end; the second stops at once. Both lose nothing.
 
     Raises:
+        SpecError: the token of notifications cannot be used.
         FeatureStoreError: with ``once``, the first thing that could not be done.
         NotFound: with ``once``, nothing was applied.
         Refused: with ``once``, all was done, and some input was refused.
@@ -113,7 +118,8 @@ def run(project: Project, *, once: bool) -> None:
                     hint="`featurestore apply -f .` does it",
                 )
             screen.say("Nothing is applied yet: `featurestore apply -f .` does it.")
-        runner = Runner(project, worker, watcher, screen, current_us)
+        receiver = WebhookReceiver(listen, project.state, os.environ, watcher.hint, screen)
+        runner = Runner(project, worker, watcher, screen, current_us, receiver)
         signals = _Signals(runner, screen, worker)
         try:
             with signals:
@@ -133,6 +139,7 @@ def run(project: Project, *, once: bool) -> None:
             screen.happened(_event("Stopped", "at once. What was under way is done again by the next run"))
             raise
         finally:
+            receiver.close()
             watcher.close()
             worker.close()
 

@@ -184,8 +184,14 @@ class Source(Model):
     )
 
 
+POLL, HINTED_POLL = timedelta(seconds=10), timedelta(minutes=10)
+"""Time between two listings of a source that gives no notifications, and of one that does."""
+
+
 class ArrivalTrigger(Model):
-    poll_interval: PositiveDuration = Field(timedelta(seconds=10), description="Time between two listings.")
+    poll_interval: PositiveDuration | None = Field(
+        None, description="Time between two listings. Else 10 s; 10 min where notifications are on."
+    )
     max_wait: Duration = Field(
         timedelta(seconds=2), description="A batch closes this long after its first arrival."
     )
@@ -193,8 +199,40 @@ class ArrivalTrigger(Model):
     max_bytes: Bytes = Field(2 * 1024**3, description="A batch closes at this many bytes.")
 
 
+TOKEN_KEY = "token"
+"""The key of a Secret that holds what senders of notifications show."""
+
+
+class WebhookNotifications(Model):
+    """Events of object storage, posted to the operator or to ``featurestore run``."""
+
+    secret_ref: SecretRef | None = Field(
+        None,
+        description="Secret whose key `token` senders must show. Else the Secret `<pipeline>-webhook`. On a laptop the "
+        "token is in FEATURESTORE_WEBHOOK_TOKEN, or in a file.",
+    )
+
+
+class Notifications(Model):
+    """Hints that make a look at single files happen at once. What a listing finds stays the truth."""
+
+    webhook: WebhookNotifications = Field(description="Events are posted over HTTP.")
+
+
 class Trigger(Model):
     arrivals: ArrivalTrigger = Field(ArrivalTrigger(), description="Run when files arrive.")
+    notifications: Notifications | None = Field(
+        None, description="Events that tell of new files before a listing finds them."
+    )
+
+    @property
+    def poll_interval(self) -> timedelta:
+        """Time between two listings.
+
+        >>> Trigger().poll_interval, Trigger(notifications=Notifications(webhook=WebhookNotifications())).poll_interval
+        (datetime.timedelta(seconds=10), datetime.timedelta(seconds=600))
+        """
+        return self.arrivals.poll_interval or (POLL if self.notifications is None else HINTED_POLL)
 
 
 class SourceColumn(Model):

@@ -209,7 +209,7 @@ class Observer:
                 # A look at the old source may still be under way, and goes on with the old ledger.
                 self._ledgers.pop(name, None)
                 source = open_source(spec.source, str(self._project.folder), source_environ())
-                backlog = Backlog(self.ledger(name), source, spec.trigger.arrivals)
+                backlog = Backlog(self.ledger(name), source, spec.trigger)
                 self._backlogs[name] = (accepted.digest, backlog)
             ledger = self.ledger(name)
             active = spec.suspend is Suspend.ACTIVE

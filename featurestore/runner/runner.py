@@ -21,12 +21,14 @@ from featurestore.reconcile.state import Desired, Observed, ObservedPipeline, Ob
 from featurestore.reconcile.steps import Plan
 from featurestore.registry.project import Project
 from featurestore.registry.registry import Accepted
-from featurestore.resources.data_pipeline import Source, Suspend
+from featurestore.resources import DataPipelineSpec
+from featurestore.resources.data_pipeline import Suspend
 from featurestore.retry import FailureStreak
 from featurestore.runner.listener import Listener
 from featurestore.runner.observer import Observer
 from featurestore.runner.outcome import failure_event
 from featurestore.runner.source_watcher import SourceWatcher
+from featurestore.runner.webhook_receiver import WebhookReceiver
 from featurestore.runner.worker import Worker
 from featurestore.runner.worker_applier import TRIES, WorkerApplier
 from featurestore.timestamps import SECOND_US
@@ -38,7 +40,7 @@ TICK_US = {True: 2_000_000, False: 10_000_000}
 class Runner:
     """Runs until :meth:`stop`, or with ``draining`` until nothing is left to be done.
 
-    ``clock``: UTC microseconds now.
+    ``clock``: UTC microseconds now. ``receiver``: of notifications; without one, none are received.
     """
 
     def __init__(
@@ -48,8 +50,10 @@ class Runner:
         watcher: SourceWatcher,
         listener: Listener,
         clock: Callable[[], int],
+        receiver: WebhookReceiver | None = None,
     ) -> None:
         self._project = project
+        self._receiver = receiver
         self._watcher = watcher
         self._listener = listener
         self._clock = clock
@@ -78,7 +82,12 @@ class Runner:
             try:
                 desired = self._observer.desired(now_us, draining=draining)
                 # Before the listing: a file that lands after it is heard of.
-                self._watcher.attend({} if draining else _active_sources(desired))
+                active = {} if draining else _active(desired)
+                self._watcher.attend({name: spec.source for name, spec in active.items()})
+                if self._receiver is not None:
+                    self._receiver.attend(
+                        [name for name, spec in active.items() if spec.trigger.notifications]
+                    )
                 observed = self._observer.observe(desired, self._applier.attempts, now_us, hints)
                 self._forget(desired)
                 plan = reconcile(desired, observed, now_us)
@@ -242,9 +251,9 @@ def _digest(accepted: Accepted[Any] | None, before: ResourceStatus | None) -> st
     return before.observed_digest if before is not None else ""
 
 
-def _active_sources(desired: Desired) -> dict[str, Source]:
+def _active(desired: Desired) -> dict[str, DataPipelineSpec]:
     return {
-        name: accepted.resource.spec.source
+        name: accepted.resource.spec
         for name, accepted in desired.pipelines.items()
         if accepted.resource.spec.suspend is Suspend.ACTIVE
     }

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from threading import Condition, Event, Thread
 
+from featurestore.arrivals.notifications.pending_hints import PendingHints
 from featurestore.arrivals.source_kinds import open_source
 from featurestore.resources.data_pipeline import Source
 
@@ -19,7 +19,7 @@ class SourceWatcher:
     def __init__(self, base: str) -> None:
         self._base = base
         self._rung = Condition()
-        self._hints: defaultdict[str, set[str]] = defaultdict(set)
+        self._hints = PendingHints[str]()
         self._pending = False
         self._watched: dict[str, tuple[Source, Event]] = {}
         self._threads: list[Thread] = []
@@ -36,6 +36,12 @@ class SourceWatcher:
                 self._watched[name] = (source, stop)
                 self._start(Thread(target=self._watch, args=(name, source, stop), name=f"hints-{name}"))
 
+    def hint(self, pipeline: str, urls: Iterable[str]) -> None:
+        """Wake whoever waits: objects at these URLs may be new. Those that are not of the pipeline's source are left out."""
+        source, _ = self._watched.get(pipeline, (None, None))
+        if source is not None:
+            self._tell(pipeline, open_source(source, self._base).named(urls))
+
     def ring(self) -> None:
         """Wake whoever waits, or waits next. Safe in a signal handler of the waiting thread's process."""
         self._pending = True
@@ -45,8 +51,8 @@ class SourceWatcher:
         """URIs by pipeline that may have something new, after the first hint or ring, or when the time is over."""
         with self._rung:
             self._rung.wait_for(lambda: self._pending or bool(self._hints), timeout=max(0.0, seconds))
-            hints, self._hints, self._pending = dict(self._hints), defaultdict(set), False
-        return hints
+            self._pending = False
+            return self._hints.take_all()
 
     def close(self) -> None:
         """Stop watching, and wait until nothing watches: a process that ends beneath a watch is aborted by it."""
@@ -61,11 +67,15 @@ class SourceWatcher:
     def _watch(self, name: str, source: Source, stop: Event) -> None:
         try:
             for uris in open_source(source, self._base).watch(stop):
-                with self._rung:
-                    self._hints[name] |= uris
-                    self._rung.notify_all()
+                self._tell(name, uris)
         except Exception as error:  # noqa: BLE001 - hints make it fast; why a source cannot be listed its listing says
             logger.warning("no hints for %s, arrivals are found by listing alone: %s", source.place, error)
+
+    def _tell(self, pipeline: str, uris: Collection[str]) -> None:
+        if uris:
+            with self._rung:
+                self._hints.add(pipeline, uris)
+                self._rung.notify_all()
 
     def _notify(self) -> None:
         with self._rung:

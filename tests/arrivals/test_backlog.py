@@ -32,7 +32,7 @@ def backlog(tmp_path: Path, ledger: Ledger) -> Callable[..., Backlog]:
     def make(**arrivals: Any) -> Backlog:
         source = {"uri": "raw/*.csv", "format": "CSV"}
         spec = DataPipelineSpec.model_validate({"source": source, "trigger": {"arrivals": arrivals}})
-        return Backlog(ledger, open_source(spec.source, str(tmp_path)), spec.trigger.arrivals)
+        return Backlog(ledger, open_source(spec.source, str(tmp_path)), spec.trigger)
 
     return make
 

@@ -39,7 +39,7 @@ def process(tmp_path: Path, storage: Storage) -> Callable[[], Backlog]:
 
     def start() -> Backlog:
         ledger = Ledger(storage, "flights")
-        return Backlog(ledger, open_source(spec.source, str(tmp_path)), spec.trigger.arrivals)
+        return Backlog(ledger, open_source(spec.source, str(tmp_path)), spec.trigger)
 
     return start
 

@@ -110,7 +110,7 @@ class Accounts:
         accepted = Registry(self.storage).all(DataPipeline)["events"]
         ledger = Ledger(self.storage, "events")
         spec = accepted.resource.spec
-        backlog = Backlog(ledger, open_source(spec.source, "/", keys), spec.trigger.arrivals)
+        backlog = Backlog(ledger, open_source(spec.source, "/", keys), spec.trigger)
         backlog.look(NOW_US)
         assert backlog.failure is None, backlog.failure
         return backlog.close(ledger.last_batch() + 1, accepted.digest, NOW_US)

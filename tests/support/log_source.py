@@ -92,6 +92,9 @@ class LogSource:
     def due(self, now_us: int) -> list[str]:
         return []
 
+    def named(self, urls: Iterable[str]) -> list[str]:
+        return []
+
     def watch(self, stop: Event) -> Iterator[frozenset[str]]:
         yield from ()
 

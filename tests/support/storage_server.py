@@ -13,26 +13,36 @@ from unavailable import unavailable
 
 @contextmanager
 def s3(
-    folder: Path, address: str = "127.0.0.1", account: str = "tests", port: int | None = None
+    folder: Path,
+    address: str = "127.0.0.1",
+    account: str = "tests",
+    port: int | None = None,
+    events_to: str = "",
 ) -> Iterator[dict[str, str]]:
     """An S3 server with one account: the environment that points s3fs, deltalake and polars at it.
 
-    ``port``: where it was before, with the same folder.
+    ``port``: where it was before, with the same folder. ``events_to``: a URL that it posts its events to.
 
     Raises:
         MissingError: versitygw was not built.
     """
-    with s3_process(folder, address, account, port) as (_, environment):
+    with s3_process(folder, address, account, port, events_to) as (_, environment):
         yield environment
 
 
 @contextmanager
 def s3_process(
-    folder: Path, address: str = "127.0.0.1", account: str = "tests", port: int | None = None
+    folder: Path,
+    address: str = "127.0.0.1",
+    account: str = "tests",
+    port: int | None = None,
+    events_to: str = "",
 ) -> Iterator[tuple[Server, dict[str, str]]]:
     """As ``s3``, with the server's process: for tests that make it slow."""
     port = port or free_port()
-    command = [built("versitygw"), "--port", f"{address}:{port}", "--quiet", "posix", folder]
+    command = [built("versitygw"), "--port", f"{address}:{port}", "--quiet"]
+    command += ["--event-webhook-url", events_to] if events_to else []
+    command += ["posix", folder]
     keys = {"ROOT_ACCESS_KEY": account, "ROOT_SECRET_KEY": f"{account}-only"}
     with serving(command, port, folder.with_suffix(".log"), keys, address) as server:
         yield (

@@ -13,6 +13,7 @@ from featurestore.arrivals.checkpoint import KnownArrival
 from featurestore.arrivals.files.content import Reading, content_digest, standing_digests
 from featurestore.arrivals.files.glob import Pattern
 from featurestore.arrivals.files.listing import explain_empty, find_pinned, list_arrivals, look
+from featurestore.arrivals.files.object_url import named
 from featurestore.arrivals.files.overwrites import decide
 from featurestore.arrivals.files.settling import StableFiles, ends_whole
 from featurestore.arrivals.files.watch import watch
@@ -49,7 +50,7 @@ class FileSource:
         return list_arrivals(self._source, self._base, self._environ)
 
     def look(self, uris: Iterable[str]) -> list[Arrival]:
-        return look(self._source, self._base, uris)
+        return look(self._source, self._base, uris, self._environ)
 
     def find(self, arrival: Arrival) -> Arrival | None:
         return find_pinned(arrival, self._environ, self._base)
@@ -105,6 +106,9 @@ class FileSource:
 
     def due(self, now_us: int) -> list[str]:
         return self._stable.due(now_us)
+
+    def named(self, urls: Iterable[str]) -> list[str]:
+        return named(Pattern.of(self._source, self._base), urls)
 
     def watch(self, stop: Event) -> Iterator[frozenset[str]]:
         return watch(self._source, self._base, stop)

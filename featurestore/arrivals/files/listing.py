@@ -13,6 +13,7 @@ import logging
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -32,6 +33,9 @@ from featurestore.timestamps import SECOND_US, to_us
 logger = logging.getLogger(__name__)
 _MODIFIED = ("LastModified", "last_modified", "Last-Modified", "mtime", "created")
 _WEB = ("http", "https")
+_S3 = ("s3", "s3a")
+_HEADS = 8
+"""Objects that are looked at at the same time."""
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
@@ -51,23 +55,32 @@ def list_arrivals(
     pattern = Pattern.of(source, base)
     if pattern.is_local:
         return local_files(pattern, pattern.folder)
-    if pattern.protocol in ("s3", "s3a"):
+    if pattern.protocol in _S3:
         return _list_s3(pattern, environ)
     return _list_any(pattern, environ)
 
 
-def look(source: Source, base: str | None, uris: Iterable[str]) -> list[Arrival]:
+def look(
+    source: Source, base: str | None, uris: Iterable[str], environ: Mapping[str, str] | None = None
+) -> list[Arrival]:
     """Those of the URIs that the source names and that are there now, sorted: what a hint is checked by.
 
-    Local files only: elsewhere nothing gives hints.
+    In object storage, one request for each. Arguments as of :func:`list_arrivals`.
 
     Raises:
         StorageError: storage did not answer.
     """
     pattern = Pattern.of(source, base)
-    located = sorted({locate(uri, pattern.base) for uri in uris})
-    arrivals = (_local(path, pattern.uri(path)) for path in located if pattern.matches(path))
-    return [arrival for arrival in arrivals if arrival is not None]
+    if pattern.is_local:
+        located = sorted({locate(uri, pattern.base) for uri in uris})
+        found = [_local(path, pattern.uri(path)) for path in located if pattern.matches(path)]
+    else:
+        start = len(pattern.url(""))
+        wanted = sorted(uri for uri in set(uris) if pattern.matches(uri[start:]))
+        head = _head_s3 if pattern.protocol in _S3 else find_arrival
+        with ThreadPoolExecutor(_HEADS) as threads:
+            found = list(threads.map(lambda uri: head(uri, environ), wanted))
+    return [arrival for arrival in found if arrival is not None]
 
 
 def find_arrival(
@@ -260,6 +273,18 @@ def _list_s3(pattern: Pattern, environ: Mapping[str, str] | None) -> Iterator[Ar
         if not page.get("IsTruncated"):
             return
         request["ContinuationToken"] = page["NextContinuationToken"]
+
+
+def _head_s3(uri: str, environ: Mapping[str, str] | None) -> Arrival | None:
+    """As :func:`find_arrival`, which lists a folder of that name if there is no object."""
+    fs, _ = filesystem(uri, environ)
+    bucket, _, key = uri.partition("://")[2].partition("/")
+    with answering("the source cannot be read", uri):
+        try:
+            item: dict[str, Any] = fs.call_s3("head_object", Bucket=bucket, Key=key)
+        except FileNotFoundError:
+            return None
+    return Arrival(uri, item["ETag"].strip('"'), item["ContentLength"], _microseconds(item["LastModified"]))
 
 
 def _list_any(pattern: Pattern, environ: Mapping[str, str] | None) -> Iterator[Arrival]:

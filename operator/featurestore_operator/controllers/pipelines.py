@@ -291,7 +291,7 @@ class Pipelines:
             return kept.backlog
         # No source that is accepted in a cluster is relative to anything.
         source = open_source(spec.source, "/", environ)
-        backlog = Backlog(seen.ledger, source, spec.trigger.arrivals)
+        backlog = Backlog(seen.ledger, source, spec.trigger)
         seen.backlog = _Kept(accepted.digest, environ, backlog)
         return seen.backlog.backlog
 
