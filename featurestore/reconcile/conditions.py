@@ -24,6 +24,7 @@ ConditionType = Literal[
     "Materialized",
     "OnlineSynced",
     "QuarantineEmpty",
+    "Notified",
     "Rebuilt",
     "Degraded",
     "OfflineReachable",

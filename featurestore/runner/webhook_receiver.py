@@ -74,9 +74,8 @@ class WebhookReceiver:
     def token(self, address: str) -> str | None:
         return self._token if address in self._pipelines else None
 
-    def take(self, address: str, urls: Sequence[str]) -> bool:
+    def take(self, address: str, urls: Sequence[str]) -> None:
         self._hint(address, urls)
-        return True
 
     def close(self) -> None:
         """Receive no more."""

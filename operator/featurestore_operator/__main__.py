@@ -7,6 +7,7 @@ import sys
 
 from featurestore.timestamps import current_us
 from featurestore_operator.controllers.controller import Controller
+from featurestore_operator.controllers.notification_inbox import NotificationInbox
 from featurestore_operator.informer.cache import Cache
 from featurestore_operator.kube.api import Api
 from featurestore_operator.metrics import Metrics
@@ -21,9 +22,11 @@ def main() -> int:
     return run(parse(sys.argv[1:], os.environ), _build)
 
 
-def _build(cache: Cache, api: Api, settings: Settings, metrics: Metrics) -> tuple[Handler, Answer]:
+def _build(
+    cache: Cache, api: Api, settings: Settings, metrics: Metrics
+) -> tuple[Handler, Answer, NotificationInbox]:
     controller = Controller(cache, api, settings, metrics, current_us)
-    return controller, controller.review
+    return controller, controller.review, controller.inbox
 
 
 if __name__ == "__main__":

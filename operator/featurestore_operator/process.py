@@ -12,8 +12,10 @@ import signal
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
+from featurestore.arrivals.notifications.receiver import Receiver
 from featurestore.errors import FeatureStoreError
 from featurestore_operator import log
+from featurestore_operator.controllers.notification_inbox import NotificationInbox
 from featurestore_operator.endpoint import Endpoint
 from featurestore_operator.informer.cache import Cache
 from featurestore_operator.informer.informer import Informer
@@ -32,8 +34,8 @@ WATCHES_S = 1.0
 SYNCED_S, LONG_S = 0.02, 60.0
 _TO_END = {signal.SIGTERM, signal.SIGINT}
 
-Build = Callable[[Cache, Api, Settings, Metrics], tuple[Handler, Answer | None]]
-"""What handles keys, and what answers reviews; None if nothing does."""
+Build = Callable[[Cache, Api, Settings, Metrics], tuple[Handler, Answer | None, NotificationInbox | None]]
+"""What handles keys, what answers reviews, and what takes notifications; None if nothing does."""
 
 
 class Process:
@@ -54,9 +56,10 @@ class Process:
         namespaces: Sequence[str | None] = settings.namespaces or [None]
         self._informer = Informer(configuration, self.api, self.cache, namespaces, settings.resync_s)
         self._lease = self._elected() if settings.leader_elect else None
-        self._handler, answer = build(self.cache, self.api, settings, self._metrics)
+        self._handler, answer, inbox = build(self.cache, self.api, settings, self._metrics)
         self._webhook = self._reviewing(answer, settings)
-        self._metrics.read(self.cache, self.work.depth, lambda: self._lease is None or self._lease.leads)
+        self._metrics.read(self.cache, self.work.depth, self._leads)
+        self._receiver = self._receiving(inbox, settings)
         guard = TokenAccess(self.api, "/metrics").check if settings.metrics_access == "token" else None
         self._endpoint = Endpoint(
             settings.port, self._unhealthy, self._unready, self._metrics.registry, guard
@@ -79,6 +82,8 @@ class Process:
         while not (time_to_end or self.cache.synced):
             time_to_end = ended(SYNCED_S)
         if not time_to_end:
+            if self._receiver is not None:
+                self._receiver.start()
             if self._lease is None:
                 self.work.release()
             else:
@@ -88,6 +93,8 @@ class Process:
         self._end()
 
     def _end(self) -> None:
+        if self._receiver is not None:
+            self._receiver.stop()
         ended = self.work.stop(self._settings.grace_s * 0.6)
         if not ended:
             logger.warning("some work is under way still; it is done again at the next start")
@@ -119,6 +126,15 @@ class Process:
 
         namespace = settings.lease_namespace or access.own_namespace(default="default")
         return Webhook(settings.webhook_port, answer, lambda: keep(self.api, namespace, datetime.now(UTC)))
+
+    def _receiving(self, inbox: NotificationInbox | None, settings: Settings) -> Receiver | None:
+        if inbox is None or settings.notification_port is None:
+            return None
+        inbox.leads = self._leads
+        return Receiver("", settings.notification_port, inbox)
+
+    def _leads(self) -> bool:
+        return self._lease is None or self._lease.leads
 
     def _unhealthy(self) -> str | None:
         return None if self._informer.alive else "the watches have ended"

@@ -16,7 +16,8 @@ MetricsAccess = Literal["open", "token"]
 class Settings:
     """``namespaces``: those that are served; empty is all. ``identity``: name of this operator among others.
 
-    ``port``: of probes and metrics. ``webhook_port``: None serves no webhook. ``grace_s``: time from SIGTERM to the
+    ``port``: of probes and metrics. ``webhook_port``: None serves no webhook. ``notification_port``:
+    None takes none. ``grace_s``: time from SIGTERM to the
     end. ``job_image``: of Jobs whose pipeline names none. ``job_service_account``: theirs, which needs no
     permission. ``max_jobs``: that have not ended, of all namespaces. ``max_jobs_per_namespace``: where no policy says
     how many. ``redis_image``: of managed servers. ``trust_namespaces``: they may use all that the operator may.
@@ -34,6 +35,7 @@ class Settings:
     lease_s: int = 15
     port: int = 8080
     webhook_port: int | None = None
+    notification_port: int | None = None
     grace_s: float = 25.0
     job_image: str = "featurestore-job"
     job_service_account: str = "default"
@@ -99,6 +101,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
     option(
         "--webhook-port", None, type=int, help="port of the API server's reviews; without it none are made"
     )
+    option("--notification-port", None, type=int, help="port of notifications; without it none are taken")
     option("--grace-s", preset.grace_s, type=_seconds, help="time from SIGTERM to the end")
     option("--job-image", preset.job_image, help="image of Jobs whose pipeline names none")
     option("--job-service-account", preset.job_service_account, help="service account of those Jobs")

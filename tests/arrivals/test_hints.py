@@ -34,7 +34,7 @@ START_US = 4_000_000_000 * SECOND_US
 
 
 class Door:
-    """Keeps what is hinted. ``bodies``: as it came."""
+    """Keeps what is hinted."""
 
     def __init__(self) -> None:
         self.urls: list[str] = []
@@ -42,9 +42,8 @@ class Door:
     def token(self, address: str) -> str | None:
         return TOKEN if address == "flights" else None
 
-    def take(self, address: str, urls: Sequence[str]) -> bool:
+    def take(self, address: str, urls: Sequence[str]) -> None:
         self.urls += urls
-        return True
 
 
 class Counting(FileSource):

@@ -147,6 +147,7 @@ def test_each_value_reaches_what_it_is_about(tmp_path: Path) -> None:
         "networkPolicy": {
             "metricsFrom": [{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}],
             "webhookFrom": [{"ipBlock": {"cidr": "10.0.0.1/32"}}],
+            "notificationsFrom": [{"ipBlock": {"cidr": "10.0.0.2/32"}}],
         },
     }
     (tmp_path / "values.yaml").write_text(yaml.safe_dump(values))

@@ -40,4 +40,4 @@ class LookPrinter:
 
 
 if __name__ == "__main__":
-    sys.exit(run(parse(sys.argv[1:], os.environ), lambda *parts: (LookPrinter(*parts), None)))
+    sys.exit(run(parse(sys.argv[1:], os.environ), lambda *parts: (LookPrinter(*parts), None, None)))

@@ -47,11 +47,11 @@ class NotificationDoor(Protocol):
         """What senders to this pipeline must show; None if nobody may send to it, or there is no such pipeline.
 
         Raises:
-            TransientError: it cannot be read now.
+            TransientError: it cannot be read now, or another process takes them.
         """
 
-    def take(self, address: str, urls: Sequence[str]) -> bool:
-        """Have the pipeline look at these objects; False if that must be asked of another process, or later."""
+    def take(self, address: str, urls: Sequence[str]) -> None:
+        """Have the pipeline look at these objects."""
 
 
 class Receiver:
@@ -135,8 +135,8 @@ class _Handler(BaseHTTPRequestHandler):
         except _Refused as refused:
             status, headers, body = refused.status, {}, f"{refused}\n".encode()
         except TransientError as error:
-            logger.warning("a notification was refused for now: %s", error)
-            status, headers, body = HTTPStatus.SERVICE_UNAVAILABLE, {}, b"not now\n"
+            logger.debug("a notification was refused for now: %s", error)
+            status, headers, body = HTTPStatus.SERVICE_UNAVAILABLE, {}, b"not now, or not by this process\n"
         except Exception:
             logger.exception("a notification was refused because of a bug")
             status, headers, body = HTTPStatus.INTERNAL_SERVER_ERROR, {}, b"an unexpected error\n"
@@ -169,8 +169,8 @@ class _Handler(BaseHTTPRequestHandler):
                 address,
                 printable(message.confirm),
             )
-        if message.urls and not self.server.door.take(address, message.urls):
-            raise _Refused(HTTPStatus.SERVICE_UNAVAILABLE, "not now, or not by this process")
+        if message.urls:
+            self.server.door.take(address, message.urls)
         return HTTPStatus.ACCEPTED, {}, b""
 
     def _allow(self) -> tuple[HTTPStatus, dict[str, str], bytes]:

@@ -21,6 +21,7 @@ from featurestore.retry import FailureStreak
 from featurestore.timestamps import SECOND_US
 from featurestore_operator.controllers.deletion import Deletion, hindered
 from featurestore_operator.controllers.lists import look_at_list
+from featurestore_operator.controllers.notification_inbox import NotificationInbox
 from featurestore_operator.controllers.pipelines import Pipelines, ReconcileResult, columns
 from featurestore_operator.controllers.servers import Servers
 from featurestore_operator.controllers.status_writer import StatusWriter
@@ -60,7 +61,9 @@ class Controller:
         launcher = Launcher(
             cache, api, policies, self._turns, settings.max_jobs_per_namespace, metrics, clock
         )
-        self._pipelines = Pipelines(self._stores, policies, launcher, metrics, clock)
+        receives = settings.notification_port is not None
+        self._pipelines = Pipelines(self._stores, policies, launcher, metrics, clock, receives=receives)
+        self.inbox = NotificationInbox(cache, self._pipelines)
         views = Views(self._pipelines, launcher, clock)
         self._looks: dict[str, Look] = {
             "DataPipeline": self._pipelines.look,

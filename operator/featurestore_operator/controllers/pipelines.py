@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +12,11 @@ from featurestore.arrivals.crash import is_crash
 from featurestore.arrivals.lag import offsets
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.manifest import Action
+from featurestore.arrivals.notifications.pending_hints import PendingHints
+from featurestore.arrivals.notifications.receiver import PATH, SHORTEST_TOKEN
 from featurestore.arrivals.result import BatchResult
 from featurestore.arrivals.source_kinds import open_source
-from featurestore.errors import NotFound
+from featurestore.errors import NotFound, TransientError
 from featurestore.reconcile.apply import converge
 from featurestore.reconcile.conditions import Condition, false, true
 from featurestore.reconcile.observe import observe_pipeline
@@ -23,7 +25,7 @@ from featurestore.reconcile.state import Desired, Observed, ObservedPipeline
 from featurestore.reconcile.steps import RunBatch
 from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline
-from featurestore.resources.data_pipeline import Suspend
+from featurestore.resources.data_pipeline import TOKEN_KEY, Suspend
 from featurestore.retry import FailureStreak
 from featurestore_operator.controllers.job_applier import JobApplier
 from featurestore_operator.controllers.last_batches import last_batches
@@ -47,6 +49,7 @@ from featurestore_operator.jobs.memory import Learned
 from featurestore_operator.kube.object_key import Key
 from featurestore_operator.metrics import Metrics
 from featurestore_operator.namespaces.open_store import SECRET_US, OpenStore, Stores
+from featurestore_operator.namespaces.webhook_tokens import WebhookTokens, token_secret
 from featurestore_operator.policies.permissions import NotAllowed, Permissions, Policies
 
 _ROUNDS = 4
@@ -74,6 +77,7 @@ class Seen:
     refused: RefusedRebuild | None = None
     asked: tuple[str, str] | None = None
     permissions: Permissions | None = None
+    secret: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,10 @@ class ReconcileResult:
 
 
 class Pipelines:
-    """Keeps one :class:`Seen` per pipeline. A pipeline is in the hands of one thread at a time."""
+    """Keeps one :class:`Seen` per pipeline. A pipeline is in the hands of one thread at a time.
+
+    ``receives``: whether this process listens for notifications.
+    """
 
     def __init__(
         self,
@@ -98,15 +105,40 @@ class Pipelines:
         launcher: Launcher,
         metrics: Metrics,
         clock: Callable[[], int],
+        *,
+        receives: bool = False,
     ) -> None:
         self._stores, self._policies, self._launcher = stores, policies, launcher
-        self._metrics, self._clock = metrics, clock
+        self._metrics, self._clock, self._receives = metrics, clock, receives
+        self._tokens, self._hints = WebhookTokens(stores, clock), PendingHints[tuple[str, str]]()
         self._seen: dict[tuple[str, str], Seen] = {}
         self._lock = threading.Lock()
 
     def forget(self, namespace: str, name: str) -> None:
         with self._lock:
             self._seen.pop((namespace, name), None)
+        self._hints.take((namespace, name))
+
+    def token(self, namespace: str, name: str) -> str | None:
+        """What senders of a pipeline's notifications must show; None if it takes none, as far as is known.
+
+        Raises:
+            TransientError: it was not looked at yet, or the API server did not answer.
+        """
+        seen = self._seen.get((namespace, name))
+        if seen is None or seen.observed is None:
+            raise TransientError("the pipeline was not looked at yet", where=f"{namespace}/{name}")
+        return self._tokens.token(namespace, seen.secret) if seen.secret else None
+
+    def hint(self, namespace: str, name: str, urls: Iterable[str]) -> bool:
+        """Have the next look look at these objects, if they are of the pipeline's source; whether one is."""
+        seen = self._seen.get((namespace, name))
+        if seen is None or seen.backlog is None:
+            return False  # It is suspended, and lists its source when it goes on.
+        uris = seen.backlog.backlog.source.named(urls)
+        if uris:
+            self._hints.add((namespace, name), uris)
+        return bool(uris)
 
     def observed(self, namespace: str, name: str, store: OpenStore) -> ObservedPipeline:
         """A pipeline as it was last looked at, or as storage has it.
@@ -144,6 +176,7 @@ class Pipelines:
         """
         namespace, name = found["metadata"]["namespace"], found["metadata"]["name"]
         seen = self._open(namespace, name, store)
+        seen.secret = token_secret(name, accepted.resource.spec)
         seen.permissions = self._policies.of(namespace)
         works = [it for it in jobs if {BATCH, REBUILD_LABEL} & it["metadata"]["labels"].keys()]
         records = self._launcher.records(namespace, works, requested(found, RETRY))
@@ -163,7 +196,7 @@ class Pipelines:
             if seen.asked not in (None, asked):
                 backlog.refresh()
             seen.asked = asked
-            backlog.look(now_us)
+            backlog.look(now_us, self._hints.take((namespace, name)))
             seen.refused = begin_rebuild(
                 seen.ledger, backlog.source, request_of(found, accepted.digest), seen.refused, now_us
             )
@@ -228,7 +261,11 @@ class Pipelines:
         if accepted.resource.spec.source.kafka is not None and backlog is not None:
             facts["lag"] = _lag(seen.ledger, observed, backlog)
         return ReconcileResult(
-            (*plan.pipelines[name], *((said,) if said is not None else ())),
+            (
+                *plan.pipelines[name],
+                *self._notified(found, seen),
+                *((said,) if said is not None else ()),
+            ),
             {**facts, "rebuild": rebuild},
             plan.failing.get(f"pipelines/{name}"),
             min(looks, default=None),
@@ -245,6 +282,21 @@ class Pipelines:
                 )
             ),
         )
+
+    def _notified(self, found: dict[str, Any], seen: Seen) -> Iterator[Condition]:
+        """Whether notifications are taken; nothing of a pipeline that wants none."""
+        if seen.secret is None:
+            return
+        key = found["metadata"]["namespace"], found["metadata"]["name"]
+        if not self._receives:
+            why = "The operator listens for no notifications, so that files are found by listing alone."
+            yield false("Notified", Reason.NOT_RECEIVING, why)
+        elif self._tokens.token(key[0], seen.secret) is None:
+            wanted = f"a Secret {seen.secret!r} with a {TOKEN_KEY!r} of at least {SHORTEST_TOKEN} characters"
+            why = f"Files are found by listing alone: notifications want {wanted}."
+            yield false("Notified", Reason.SECRET_MISSING, why)
+        else:
+            yield true("Notified", Reason.RECEIVING, f"Notifications are taken at {PATH}{'/'.join(key)}.")
 
     def _record_crashes(self, ledger: Ledger, records: JobAttempts, accepted: Accepted[DataPipeline]) -> None:
         """Record how Jobs crashed: it decides what is attempted next."""
