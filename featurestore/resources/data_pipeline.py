@@ -413,6 +413,12 @@ class DataPipelineSpec(Model):
             f" <= {MOST_EXPRESSIONS}",
             field="transforms",
         ),
+        SpecRule(
+            message="notifications are about files: a stream is watched by itself",
+            holds=lambda spec: spec.trigger.notifications is None or spec.source.uri is not None,
+            cel="!has(self.trigger) || !has(self.trigger.notifications) || has(self.source.uri)",
+            field="trigger.notifications",
+        ),
         bounded_text(lambda spec: spec.expressions, "transforms"),
     )
 

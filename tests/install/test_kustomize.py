@@ -155,7 +155,11 @@ def test_every_variable_of_the_deployment_is_an_option_of_the_operator(
     said = {"port", "max_jobs", "max_jobs_per_namespace"}
     assert {"namespaces" if name == "namespace" else name for name in options} == changed | said
     ports = {it["name"]: it["containerPort"] for it in container["ports"]}
-    wanted = {"http": settings.port, "webhook": settings.webhook_port}
+    wanted = {
+        "http": settings.port,
+        "webhook": settings.webhook_port,
+        "notifications": settings.notification_port,
+    }
     assert ports == {name: port for name, port in wanted.items() if port}
     assert settings.grace_s < deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
 

@@ -143,6 +143,9 @@ class KafkaSource:
         cut, self._cut = sorted(self._cut), set()
         return cut
 
+    def named(self, urls: Iterable[str]) -> list[str]:
+        return []  # Nobody tells of messages by URLs.
+
     def watch(self, stop: Event) -> Iterator[frozenset[str]]:
         """Partitions that grew. A partition that was added is found by the listing."""
         topic: Topic | None = None
