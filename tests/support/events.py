@@ -56,7 +56,7 @@ class Events:
     def backlog(self) -> Backlog:
         """What waits, as a process of its own sees it that looks now."""
         spec = self.laptop.project.registry.all(DataPipeline)[NAME].resource.spec
-        backlog = Backlog(Ledger(self.laptop.storage, NAME), open_source(spec.source), spec.trigger.arrivals)
+        backlog = Backlog(Ledger(self.laptop.storage, NAME), open_source(spec.source), spec.trigger)
         backlog.look(self.laptop.clock())
         return backlog
 
