@@ -21,6 +21,8 @@ Step = Literal[
     "after-quarantine-commit",
     "after-dataset-commit",
     "after-result",
+    "before-build-part",
+    "after-build-part",
     "after-build-commit",
     "during-publish",
     "after-publish",

@@ -13,7 +13,7 @@ from pydantic import Field
 from featurestore.arrivals.result import BatchResult, PartResult, PieceResult, RebuildResult
 from featurestore.resources.model import Model
 from featurestore.training.training_versions import TrainingSetResult
-from featurestore.views.builds import BuildResult, PublishResult
+from featurestore.views.builds import BuildPartResult, BuildResult, PublishResult
 
 
 class BatchRequest(Model):
@@ -52,13 +52,17 @@ class PromoteRebuildRequest(Model):
 
 
 class BuildRequest(Model):
-    """Bring the build of one definition of a view up to version ``to_version`` of its dataset."""
+    """Bring the build of one definition of a view up to version ``to_version`` of its dataset.
+
+    ``turn``: which attempt at it, see :mod:`featurestore.views.build_trials`.
+    """
 
     kind: Literal["build"] = "build"
     root: str
     view: str
     digest: str
     to_version: int
+    turn: int = 0
 
 
 class PublishRequest(Model):
@@ -161,6 +165,13 @@ class Progress(Model):
 
 
 EngineResult = Annotated[
-    BatchResult | PartResult | PieceResult | RebuildResult | BuildResult | PublishResult | TrainingSetResult,
+    BatchResult
+    | PartResult
+    | PieceResult
+    | RebuildResult
+    | BuildResult
+    | BuildPartResult
+    | PublishResult
+    | TrainingSetResult,
     Field(discriminator="kind"),
 ]

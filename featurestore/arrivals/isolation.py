@@ -69,17 +69,20 @@ class Isolation:
     last_crash: Failure | None = None
     out_of_memory: int = 0
 
-    def time_limit_s(self, limit_s: float, sizes: Sequence[int]) -> float:
-        """The time that the attempt may take. ``limit_s``: that of a batch; ``sizes``: of all entries, in bytes.
+    def share(self, sizes: Sequence[int]) -> float:
+        """Which part of the batch the attempt is about. ``sizes``: of all entries, in bytes."""
+        return sum(size + 1 for size in sizes[self.first : self.stop]) / sum(size + 1 for size in sizes)
+
+    def time_limit_s(self, limit_s: float, share: float) -> float:
+        """The time that the attempt may take. ``limit_s``: that of a batch; ``share``: which part of it the attempt is.
 
         The batch and a file alone may take all of it.
 
-        >>> [Isolation(2, True, 0, stop).time_limit_s(600, [10] * 100) for stop in (1, 2, 10, 50)]
+        >>> [Isolation(2, True, 0, stop).time_limit_s(600, stop / 100) for stop in (1, 2, 10, 50)]
         [600, 100.0, 240.0, 600]
         """
         if not self.halved or self.stop - self.first < 2:
             return limit_s
-        share = sum(size + 1 for size in sizes[self.first : self.stop]) / sum(size + 1 for size in sizes)
         return min(limit_s, max(limit_s * share * _SHARE, limit_s / _LEAST))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 
 from featurestore.arrivals.backlog import Backlog
 from featurestore.arrivals.isolation import Isolation
@@ -18,6 +19,7 @@ from featurestore.resources.outputs import build_digest
 from featurestore.retry import FailureStreak
 from featurestore.storage import paths
 from featurestore.storage.objects import Storage
+from featurestore.views.build_trials import BuildIsolation, BuildTrials
 from featurestore.views.builds import BuildResult, read_active_build, read_build
 from featurestore.views.rebuilds import last_rebuild
 
@@ -82,10 +84,10 @@ class OnlineVersions:
 def observe_view(
     storage: Storage,
     accepted: Accepted[FeatureView],
-    uid: str,
+    source: ObservedPipeline,
     published: Callable[[str, Collection[str]], Mapping[str, OnlineVersion] | FailureStreak],
 ) -> ObservedView:
-    """What there is of the view. ``uid``: of its pipeline's dataset.
+    """What there is of the view. ``source``: its pipeline.
 
     ``published``: as :class:`OnlineVersions`, or the failure of the online store that stands.
 
@@ -95,7 +97,7 @@ def observe_view(
     name = accepted.resource.metadata.name
     serving = read_active_build(storage, name)
     rebuild = last_rebuild(storage, name)
-    wanted = build_digest(accepted.resource.spec, uid, rebuild.number if rebuild else 0)
+    wanted = build_digest(accepted.resource.spec, source.uid, rebuild.number if rebuild else 0)
     digests = {wanted}
     spec: FeatureViewSpec | None = None
     if serving is not None:
@@ -104,15 +106,23 @@ def observe_view(
         if serving.spec_digest != accepted.digest:
             spec = Registry(storage).get(FeatureView, name, serving.spec_digest).spec
     builds: dict[str, BuildResult] = {}
+    isolations: dict[str, BuildIsolation] = {}
     for digest in sorted(digests):
         build = read_build(storage, name, digest)
         if build is not None:
             builds[digest] = build
+        at = build.source_version if build is not None else 0
+        if source.dataset_version is not None and at < source.dataset_version:
+            found = BuildTrials(storage, name, digest, at).read()
+            if found.turn:
+                isolations[digest] = found
     read = builds.get(serving.digest if serving else wanted)
     quarantine = open_of_view(storage, read)
     held = published(name, digests)
     if isinstance(held, FailureStreak):
-        return ObservedView(serving, spec, builds, online=held, quarantine=quarantine, rebuild=rebuild)
-    versions = {digest: it.version for digest, it in held.items()}
-    entities = {digest: it.entities for digest, it in held.items()}
-    return ObservedView(serving, spec, builds, versions, entities, quarantine=quarantine, rebuild=rebuild)
+        view = ObservedView(serving, spec, builds, online=held)
+    else:
+        versions = {digest: it.version for digest, it in held.items()}
+        entities = {digest: it.entities for digest, it in held.items()}
+        view = ObservedView(serving, spec, builds, versions, entities)
+    return replace(view, quarantine=quarantine, rebuild=rebuild, isolations=isolations)

@@ -14,6 +14,7 @@ from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline, FeatureView, FeatureViewSpec
 from featurestore.resources.outputs import build_digest
 from featurestore.retry import FailureStreak
+from featurestore.views.build_trials import BuildIsolation
 from featurestore.views.builds import ActiveBuild, BuildResult
 from featurestore.views.rebuilds import ViewRebuild
 
@@ -78,7 +79,7 @@ class ObservedView:
     that serve or are wanted. ``published``: digest to the version that the online store holds.
     ``entities``: digest to how many it holds of it. ``online``: why the online store cannot be asked;
     ``published`` then says nothing. ``quarantine``: what is open of the build that serves, else of the wanted one.
-    ``rebuild``: the last request to rebuild it.
+    ``rebuild``: the last request to rebuild it. ``isolations``: digest of a build that crashed to what is attempted next.
     """
 
     serving: ActiveBuild | None = None
@@ -89,6 +90,7 @@ class ObservedView:
     online: FailureStreak | None = None
     quarantine: OpenQuarantine = field(default_factory=OpenQuarantine)
     rebuild: ViewRebuild | None = None
+    isolations: Mapping[str, BuildIsolation] = field(default_factory=dict)
 
     def wanted(self, spec: FeatureViewSpec, uid: str) -> str:
         """Digest of the build that the view is to be read from. ``uid``: of its pipeline's ledger."""

@@ -180,23 +180,29 @@ class WriteCheckpoint(PipelineStep):
 
 @dataclass(frozen=True, slots=True)
 class BuildView(ViewStep, EngineStep):
-    """Bring a build up to version ``to_version`` of the dataset."""
+    """Bring a build up to version ``to_version`` of the dataset.
+
+    ``turn``: which attempt at it is due, see :mod:`featurestore.views.build_trials`.
+    """
 
     yields_us: ClassVar[int] = 60 * SECOND_US
     digest: str
     to_version: int
     spec_digest: str
+    turn: int = 0
 
     @property
     def key(self) -> str:
-        return f"build/{self.view}/{self.digest}/{self.spec_digest}"
+        return f"build/{self.view}/{self.digest}/{self.spec_digest}/{self.turn}"
 
     @property
     def description(self) -> str:
         return f"build {self.view} up to commit {self.to_version} of its dataset"
 
     def request(self, root: str, base: str = "/") -> Request:
-        return BuildRequest(root=root, view=self.view, digest=self.digest, to_version=self.to_version)
+        return BuildRequest(
+            root=root, view=self.view, digest=self.digest, to_version=self.to_version, turn=self.turn
+        )
 
 
 @dataclass(frozen=True, slots=True)

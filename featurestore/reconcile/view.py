@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from featurestore.arrivals.rebuild import earlier_histories
-from featurestore.humanize import format_time
+from featurestore.humanize import count, format_time, sentence
 from featurestore.reconcile.conditions import Condition, ConditionType, false, true, unknown
 from featurestore.reconcile.draft import PlanDraft
 from featurestore.reconcile.reasons import Reason
@@ -18,6 +18,7 @@ from featurestore.resources.data_pipeline import Suspend
 from featurestore.resources.feature_view import OnlineEnabled
 from featurestore.resources.outputs import build_digest, without_rebuild
 from featurestore.retry import FailureStreak
+from featurestore.views.build_trials import BuildIsolation
 from featurestore.views.rebuilds import ViewRebuild
 
 CONDITIONS: tuple[ConditionType, ...] = (
@@ -132,7 +133,8 @@ class _ViewPlan:
         build = self.observed.builds.get(digest)
         behind = build is None or build.source_version < self.to_version
         if behind:
-            self.draft.add_step(BuildView(self.name, digest, self.to_version, self.accepted.digest))
+            found = self.observed.isolations.get(digest, BuildIsolation())
+            self.draft.add_step(self._build_step(digest), found.isolation.streak)
         if build is None or not online or self.observed.online is not None:
             return
         published = self.observed.published.get(digest)
@@ -140,6 +142,26 @@ class _ViewPlan:
         # While the dataset keeps growing, what is built already is published in the same round.
         if unpublished:
             self.draft.add_step(Publish(self.name, digest, build.version, build.source_version))
+
+    def _build_step(self, digest: str) -> BuildView:
+        assert self.to_version is not None
+        turn = self.observed.isolations.get(digest, BuildIsolation()).turn
+        return BuildView(self.name, digest, self.to_version, self.accepted.digest, turn)
+
+    def _isolating(self, found: BuildIsolation) -> Condition:
+        """``Materialized`` while the row is looked for that ends the process that reads it."""
+        isolation = found.isolation
+        assert isolation.last_crash is not None
+        caught = f"{count(len(isolation.killers), 'row')} found" if isolation.killers else "none found yet"
+        if found.is_over:
+            caught += ", and no more are set aside, because it is hardly the rows"
+        at = f", {count(isolation.stop - isolation.first, 'row')} are next" if found.plan else ""
+        return false(
+            "Materialized",
+            Reason.ISOLATING,
+            f"Its build ended the process that made it, and its rows are halved until the one is found that does: "
+            f"{caught}{at}. Last: {sentence(isolation.last_crash)}.",
+        )
 
     def _promotable(self, digest: str) -> bool:
         """Whether readers lose nothing by a promotion of the build, and there is something to promote."""
@@ -181,7 +203,7 @@ class _ViewPlan:
         if self.to_version is None:
             return false("Rebuilt", Reason.WAITING_FOR_DATA, f"{asked} waits for a first commit.")
         build = self.observed.builds.get(self.wanted)
-        keys = [BuildView(self.name, self.wanted, self.to_version, self.accepted.digest).key]
+        keys = [self._build_step(self.wanted).key]
         if build is not None:
             keys.append(Publish(self.name, self.wanted, build.version, build.source_version).key)
         for key in keys:
@@ -208,8 +230,11 @@ class _ViewPlan:
         if build is not None and build.source_version >= self.to_version:
             message = f"Holds commit {build.source_version} of its dataset."
             return true("Materialized", Reason.UP_TO_DATE, message)
-        key = BuildView(self.name, self.shown, self.to_version, self.accepted.digest).key
-        attempt = self.draft.observed.attempts.get(key)
+        found = self.observed.isolations.get(self.shown, BuildIsolation())
+        if found.isolation.halved and found.isolation.first < found.isolation.stop:
+            return self._isolating(found)
+        key = self._build_step(self.shown).key
+        attempt = self.draft.observed.attempts.get(key, found.isolation.streak)
         if attempt is not None:
             return false("Materialized", *self.draft.explain(attempt, key))
         at = "nothing yet" if build is None else f"commit {build.source_version}"

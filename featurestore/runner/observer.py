@@ -27,6 +27,7 @@ from featurestore.retry import FailureStreak
 from featurestore.runner.guard import Limits, laptop_memory
 from featurestore.runner.patience import Patience
 from featurestore.storage.credentials import source_environ
+from featurestore.views.build_trials import BuildIsolation
 
 T = TypeVar("T")
 
@@ -87,7 +88,7 @@ class Observer:
         for name, view in desired.views.items():
             source = pipelines.get(view.resource.spec.source.pipeline)
             if isinstance(source, ObservedPipeline):
-                views[name] = self._try(f"view/{name}", self._view(name, view, source.uid, now_us), now_us)
+                views[name] = self._try(f"view/{name}", self._view(name, view, source, now_us), now_us)
         training_sets: dict[str, ObservedTrainingSet | FailureStreak] = {}
         for name, training_set in desired.resources.get("trainingsets", {}).items():
             see = partial(observe_training_set, self._storage, training_set)
@@ -119,29 +120,42 @@ class Observer:
         """
         spec = self._desired.pipelines[pipeline].resource.spec
         limit_s = spec.job.active_deadline.total_seconds()
-        limit_s = isolation.time_limit_s(limit_s, self.ledger(pipeline).sizes(number))
+        limit_s = isolation.time_limit_s(limit_s, isolation.share(self.ledger(pipeline).sizes(number)))
         return Limits(laptop_memory(spec.resources, isolation.out_of_memory), limit_s)
 
-    def may_grow(self, pipeline: str, limits: Limits) -> bool:
+    def build_limits(self, step: EngineStep, found: BuildIsolation) -> Limits:
+        """What the attempt at a view's build may take that is due."""
+        whole = self.limits(step, found.isolation.out_of_memory)
+        if whole.time_s is None:
+            return whole
+        return Limits(whole.memory_bytes, found.isolation.time_limit_s(whole.time_s, found.share))
+
+    def may_grow(self, step: EngineStep, limits: Limits) -> bool:
         """Whether an attempt that this was too little for may have more memory."""
-        most = self._desired.pipelines[pipeline].resource.spec.resources.memory_limit
+        most = self._resources(step)[0].memory_limit
         return most is not None and limits.memory_bytes is not None and limits.memory_bytes < most
 
-    def limits(self, step: EngineStep) -> Limits:
-        """What a step may take that reads no file: as its resource says; for how long, as the pipeline says."""
+    def limits(self, step: EngineStep, out_of_memory: int = 0) -> Limits:
+        """What a step may take that reads no file: as its resource says; for how long, as the pipeline says.
+
+        ``out_of_memory``: attempts for which it was too little.
+        """
         subject, name = step.subject
-        resources: Resources
         if subject == "trainingset":
             spec = self._desired.resources["trainingsets"][name].resource.spec
             return Limits(laptop_memory(spec.resources, 0), spec.job.active_deadline.total_seconds())
-        if subject == "pipeline":
-            resources, pipeline = self._desired.pipelines[name].resource.spec.resources, name
-        else:
-            view = self._desired.views[name].resource.spec
-            resources, pipeline = view.resources, view.source.pipeline
+        resources, pipeline = self._resources(step)
         source = self._desired.pipelines.get(pipeline)
         limit_s = source.resource.spec.job.active_deadline.total_seconds() if source else None
-        return Limits(laptop_memory(resources, 0), limit_s)
+        return Limits(laptop_memory(resources, out_of_memory), limit_s)
+
+    def _resources(self, step: EngineStep) -> tuple[Resources, str]:
+        """What a step may take, and the pipeline that it is about."""
+        subject, name = step.subject
+        if subject == "pipeline":
+            return self._desired.pipelines[name].resource.spec.resources, name
+        view = self._desired.views[name].resource.spec
+        return view.resources, view.source.pipeline
 
     def index(self) -> OnlineIndex:
         """The index of the online store of the FeatureStore as accepted now.
@@ -221,12 +235,12 @@ class Observer:
         return look
 
     def _view(
-        self, name: str, accepted: Accepted[FeatureView], uid: str, now_us: int
+        self, name: str, accepted: Accepted[FeatureView], source: ObservedPipeline, now_us: int
     ) -> Callable[[], ObservedView]:
         def held(view: str, digests: Collection[str]) -> dict[str, OnlineVersion] | FailureStreak:
             return self._try("online", lambda: self._published()(view, digests), now_us)
 
-        return lambda: observe_view(self._storage, accepted, uid, held)
+        return lambda: observe_view(self._storage, accepted, source, held)
 
     def _published(self) -> OnlineVersions:
         index = self.index()

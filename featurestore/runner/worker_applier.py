@@ -13,6 +13,7 @@ from featurestore.failpoint import hit
 from featurestore.failure import as_failure
 from featurestore.protocol import EngineResult
 from featurestore.reconcile.steps import (
+    BuildView,
     CloseBatch,
     EngineStep,
     Promote,
@@ -29,6 +30,7 @@ from featurestore.runner.listener import Listener
 from featurestore.runner.observer import Observer
 from featurestore.runner.outcome import StepOutcome, failure_event, outcome_event
 from featurestore.runner.worker import Worker
+from featurestore.views.build_trials import BuildTrials
 from featurestore.views.builds import ActiveBuild, promote
 
 TRIES = 3
@@ -85,6 +87,8 @@ class WorkerApplier:
                 return self._run_batch(step)
             case RunPiece():
                 return self._run_piece(step)
+            case BuildView():
+                return self._run_build(step)
         return self._ask(step, self._observer.limits(step))
 
     def _run_batch(self, step: RunBatch) -> EngineResult:
@@ -96,7 +100,19 @@ class WorkerApplier:
             if isolation.turn == step.turn and isolation.first < isolation.stop:
                 ledger.try_trial(step.number, step.turn, self._trial(step, isolation, crash, limits))
 
-        return self._guarded(step, step.number, isolation, record)
+        return self._guarded(step, self._observer.batch_limits(step.pipeline, step.number, isolation), record)
+
+    def _run_build(self, step: BuildView) -> EngineResult:
+        """Bring the build up, or read the part of its rows that is due; a crash is recorded as that of a batch."""
+        trials = BuildTrials.of(self._storage, step.view, step.digest)
+        found = trials.read()
+
+        def record(crash: Crash, limits: Limits) -> None:
+            now = trials.read()
+            if now.turn == step.turn and not now.is_over:
+                trials.append(step.turn, self._trial(step, now.isolation, crash, limits))
+
+        return self._guarded(step, self._observer.build_limits(step, found), record)
 
     def _run_piece(self, step: RunPiece) -> EngineResult:
         """Run the piece; a crash is recorded of the batch that it had come to."""
@@ -116,16 +132,11 @@ class WorkerApplier:
                 trial = self._trial(step, isolation, crash, limits)
                 ledger.rebuilds.trials(step.rebuild).append(now.due, isolation.turn, trial)
 
-        return self._guarded(step, at.due, at.isolation, record)
+        return self._guarded(step, self._observer.batch_limits(step.pipeline, at.due, at.isolation), record)
 
     def _guarded(
-        self,
-        step: RunBatch | RunPiece,
-        number: int,
-        isolation: Isolation,
-        record: Callable[[Crash, Limits], None],
+        self, step: EngineStep, limits: Limits, record: Callable[[Crash, Limits], None]
     ) -> EngineResult:
-        limits = self._observer.batch_limits(step.pipeline, number, isolation)
         try:
             return self._ask(step, limits)
         except Crash as crash:
@@ -134,8 +145,8 @@ class WorkerApplier:
             hit("after-crash")
             raise
 
-    def _trial(self, step: RunBatch | RunPiece, isolation: Isolation, crash: Crash, limits: Limits) -> Trial:
-        grows = isinstance(crash, OutOfMemory) and self._observer.may_grow(step.pipeline, limits)
+    def _trial(self, step: EngineStep, isolation: Isolation, crash: Crash, limits: Limits) -> Trial:
+        grows = isinstance(crash, OutOfMemory) and self._observer.may_grow(step, limits)
         return Trial(
             first=isolation.first,
             stop=isolation.stop,

@@ -27,6 +27,8 @@ quarantine/views/<name>/<digest>/                  Delta table: rows that one de
 features/<view>/current.json                       which build serves
 features/<view>/builds/<digest>.json               how far a build has come
 features/<view>/rebuilds/<n>.json                  the n-th request to rebuild the view; never changes
+features/<view>/trials/<digest>/<n>/<turn>.json    how an attempt at a build that holds version n ended, if one crashed
+features/<view>/trials/<digest>/<n>/plan.json      which rows it is about
 features/<view>/<digest>/                          Delta table: feature rows of one definition
 online/<view>/                                     DuckDB generations
 training/<set>/versions/<n>.json                   what version n is made of; never changes
@@ -187,6 +189,18 @@ def view_rebuild(view: str, n: int) -> str:
 
 def features(view: str, digest: str) -> str:
     return f"features/{view}/{digest}"
+
+
+def view_trials(view: str) -> str:
+    return f"features/{view}/trials"
+
+
+def build_trials(view: str, digest: str) -> str:
+    return f"{view_trials(view)}/{digest}"
+
+
+def build_plan(trials_: str, held: int) -> str:
+    return f"{trials_}/{number(held)}/plan.json"
 
 
 def online(view: str) -> str:

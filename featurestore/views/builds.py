@@ -63,6 +63,27 @@ class BuildResult(Model):
         return message
 
 
+class BuildPartResult(Model):
+    """Rows ``first`` … ``stop - 1`` of those that a build takes were read, and what they came to is kept for its commit."""
+
+    kind: Literal["buildPart"] = "buildPart"
+    view: str
+    digest: str
+    first: int
+    stop: int
+    finished_us: int
+
+    @property
+    def what(self) -> str:
+        """One word for machines."""
+        return "BuildPartRead"
+
+    @property
+    def message(self) -> str:
+        """What it came to, for people."""
+        return f"build {self.digest}, halved: {count(self.stop - self.first, 'row')} read"
+
+
 class PublishResult(Model):
     """What the online store holds: version ``version`` of the build ``digest``, which is ``commit`` of the dataset."""
 

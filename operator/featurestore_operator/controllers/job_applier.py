@@ -10,6 +10,7 @@ from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.rebuild import RebuildProgress
 from featurestore.errors import Conflict
 from featurestore.reconcile.steps import (
+    BuildView,
     CloseBatch,
     EngineStep,
     Promote,
@@ -21,6 +22,7 @@ from featurestore.reconcile.steps import (
 from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline
 from featurestore.retry import FailureStreak
+from featurestore.views.build_trials import BuildTrials
 from featurestore.views.builds import ActiveBuild, promote
 from featurestore_operator.jobs.attempts import JobAttempts
 from featurestore_operator.jobs.job_manifest import Owner
@@ -76,6 +78,8 @@ class JobApplier:
                 return self._run_batch(step)
             case RunPiece():
                 return self._run_piece(step)
+            case BuildView():
+                return self._start(step, killed=lambda: self._trials(step).read().isolation.out_of_memory)
         return self._start(step)
 
     def checkpoint(self, step: WriteCheckpoint) -> bool:
@@ -111,6 +115,9 @@ class JobApplier:
         return self._start(
             step, lambda: self._piece_bytes(progress, step.number), lambda: progress.isolation.out_of_memory
         )
+
+    def _trials(self, step: BuildView) -> BuildTrials:
+        return BuildTrials.of(self._store.storage, step.view, step.digest)
 
     def _piece_bytes(self, progress: RebuildProgress, number: int) -> int:
         """Of the largest batch that the Job may come to: they are run one after the other."""

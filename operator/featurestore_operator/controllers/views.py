@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
+from featurestore.arrivals.crash import is_crash
 from featurestore.arrivals.ledger import Ledger
 from featurestore.errors import StorageError
 from featurestore.failure import as_failure
@@ -19,6 +21,8 @@ from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline, FeatureView
 from featurestore.retry import FailureStreak
 from featurestore.timestamps import SECOND_US
+from featurestore.views.build_trials import BuildTrials
+from featurestore.views.builds import read_build
 from featurestore.views.rebuilds import request_rebuild
 from featurestore_operator.controllers.job_applier import JobApplier
 from featurestore_operator.controllers.pipelines import Pipelines, ReconcileResult
@@ -26,7 +30,7 @@ from featurestore_operator.controllers.rebuild_request import requested
 from featurestore_operator.controllers.status_fields import time_of
 from featurestore_operator.jobs.attempts import JobAttempts
 from featurestore_operator.jobs.job_manifest import BATCH, RETRY, Owner
-from featurestore_operator.jobs.job_outcome import Running
+from featurestore_operator.jobs.job_outcome import Failed, Running, crash_trial, turn_of
 from featurestore_operator.jobs.launcher import Launcher
 from featurestore_operator.kube.api_resources import VIEW_LABEL
 from featurestore_operator.namespaces.open_store import OpenStore
@@ -71,6 +75,8 @@ class Views:
         sources: dict[str, ObservedPipeline | FailureStreak] = {}
         if spec is not None:
             sources[source] = self._pipelines.observed(namespace, source, store)
+            pipeline = partial(store.registry.get, DataPipeline, source, spec)
+            _record_crashes(store, accepted, sources[source], records, pipeline)
         applier = JobApplier(
             self._launcher,
             store,
@@ -124,7 +130,7 @@ class Views:
     ) -> ObservedView | None:
         if not isinstance(source, ObservedPipeline):
             return None
-        return observe_view(store.storage, accepted, source.uid, self._published(store))
+        return observe_view(store.storage, accepted, source, self._published(store))
 
     def _published(
         self, store: OpenStore
@@ -145,6 +151,33 @@ class Views:
             return versions
 
         return ask
+
+
+def _record_crashes(
+    store: OpenStore,
+    accepted: Accepted[FeatureView],
+    source: ObservedPipeline | FailureStreak,
+    records: JobAttempts,
+    pipeline: Callable[[], DataPipeline],
+) -> None:
+    """Record how Jobs of builds that are behind crashed: it decides what is attempted next."""
+    name = accepted.resource.metadata.name
+    for it in records.all:
+        kind, _, digest = it.step.partition(f"/{name}/")
+        if kind != "build" or not isinstance(it.outcome, Failed) or not isinstance(source, ObservedPipeline):
+            continue
+        ended, digest = it.outcome.attempt, digest.partition("/")[0]
+        if not is_crash(ended.failure):
+            continue
+        build = read_build(store.storage, name, digest)
+        at, since_us = (build.source_version, build.finished_us) if build else (0, 0)
+        trials = BuildTrials(store.storage, name, digest, at)
+        found = trials.read()
+        # A Job that crashed after the build was made, while it published, says nothing of rows.
+        behind = source.dataset_version is not None and at < source.dataset_version
+        if behind and ended.last_us > since_us and turn_of(it.job) == found.turn and not found.is_over:
+            most_memory = pipeline().spec.resources.most_memory
+            trials.append(found.turn, crash_trial(it.job, it.outcome, found.isolation, most_memory))
 
 
 def _under_way(records: JobAttempts) -> dict[str, str]:

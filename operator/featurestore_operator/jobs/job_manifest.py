@@ -13,7 +13,7 @@ from typing import Any
 
 from featurestore.digest import digest
 from featurestore.protocol import JobRequest
-from featurestore.reconcile.steps import EngineStep, PromoteRebuild, RunBatch, RunPiece
+from featurestore.reconcile.steps import BuildView, EngineStep, PromoteRebuild, RunBatch, RunPiece
 from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline
 from featurestore.resources.kinds import KINDS
@@ -29,7 +29,7 @@ STEP, WORK = "featurestore.dev/step", "featurestore.dev/work"
 SPEC = "featurestore.dev/spec"
 """Digest of the pipeline that says how the Job's pod is to be."""
 TURN = "featurestore.dev/turn"
-"""Which attempt at its batch, or a part of it, the Job makes."""
+"""Which attempt at its batch or build, or a part of it, the Job makes."""
 ATTEMPT, KILLED = "featurestore.dev/attempt", "featurestore.dev/oom-kills"
 RETRY = "featurestore.dev/retry"
 """Which request of the resource for another attempt the Job has met."""
@@ -95,7 +95,7 @@ def job(
                 STEP: work.key,
                 WORK: work_digest(work),
                 SPEC: pipeline.digest,
-                **({TURN: str(work.turn)} if isinstance(work, RunBatch | RunPiece) else {}),
+                **({TURN: str(work.turn)} if isinstance(work, RunBatch | RunPiece | BuildView) else {}),
                 ATTEMPT: str(attempt.number),
                 KILLED: str(attempt.killed),
                 **({RETRY: attempt.retry} if attempt.retry else {}),

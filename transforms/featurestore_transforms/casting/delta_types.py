@@ -67,6 +67,8 @@ _WIDTH: dict[Any, int] = {
 }
 """The most bits that a value needs in a signed type."""
 
+_MOST_MS = (2**63 - 1) // 1000
+"""Milliseconds that int64 holds as microseconds."""
 
 def storable(dtype: pl.DataType) -> pl.DataType | None:
     """The type that a column of this type has in a table; None if there is none. ``Null`` waits for values."""
@@ -101,7 +103,11 @@ def store(value: pl.Expr, source: pl.DataType, target: pl.DataType, *, declared:
         value, source = value.cast(pl.Float32), pl.Float32()
     elif isinstance(source, pl.Duration):
         exact = value.dt.total_microseconds()
-        return _both(Fit(exact, _whole_microseconds(value, source)), store(exact, pl.Int64(), target))
+        fits = _whole_microseconds(value, source)
+        if source.time_unit == "ms":
+            # Polars lets microseconds wrap.
+            fits = value.to_physical().is_between(-_MOST_MS, _MOST_MS).fill_null(True)
+        return _both(Fit(exact, fits), store(exact, pl.Int64(), target))
     if isinstance(source, pl.Array):
         value, source = value.arr.to_list(), pl.List(source.inner)
     each = partial(store, declared=declared)

@@ -18,7 +18,7 @@ from featurestore.reconcile.steps import (
     WriteCheckpoint,
 )
 from featurestore.storage.objects import Storage
-from featurestore.views.builds import ActiveBuild, promote
+from featurestore.views.builds import ActiveBuild, BuildPartResult, promote
 from featurestore_transforms.entrypoint.engine import run
 
 Say = Callable[[str], None]
@@ -26,6 +26,8 @@ Say = Callable[[str], None]
 
 class EngineApplier:
     """Each step raises what it fails with. ``say`` is told of each, for the log.
+
+    Of a build that is halved it reads one part: the next one is another attempt.
 
     ``digest``: other builds are left to others; None if none is.
     """
@@ -41,10 +43,13 @@ class EngineApplier:
         self._storage, self._index = storage, index
         self._say, self._progress = say, progress
         self._digest = digest
+        self._halved: set[str] = set()
 
     def is_asked(self, step: Step) -> bool:
         """Whether the step is not left to others."""
-        return not isinstance(step, BuildView | Publish) or self._digest in (None, step.digest)
+        if not isinstance(step, BuildView | Publish):
+            return True
+        return self._digest in (None, step.digest) and step.digest not in self._halved
 
     def close(self, step: CloseBatch) -> bool:
         """Left to whoever watches the source."""
@@ -56,6 +61,8 @@ class EngineApplier:
         self._say(step.description)
         result = run(self._storage, step.request(self._storage.root), self._progress)
         self._say(f"{step.subject[1]}: {result.message}")
+        if isinstance(result, BuildPartResult):
+            self._halved.add(result.digest)
         return True
 
     def checkpoint(self, step: WriteCheckpoint) -> bool:

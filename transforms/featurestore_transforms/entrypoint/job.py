@@ -114,7 +114,7 @@ class _Views:
 
         def observe() -> Observed:
             online.failure = None
-            view = observe_view(self._storage, accepted, self._observed.uid, online)
+            view = observe_view(self._storage, accepted, self._observed, online)
             return Observed({"pipelines": {self._pipeline: self._observed}, "views": {name: view}})
 
         applier = EngineApplier(self._storage, index, self._say, self._progress, digest)

@@ -223,6 +223,8 @@ class _Run:
             wanted = wanted_build(self._storage, accepted, ledger.dataset_id())
             serving = read_active_build(self._storage, view)
             kept[view] = list(dict.fromkeys([wanted, *([serving.digest] if serving else [])]))
+            # What was kept of attempts at its builds has rows, and bounds of values.
+            self._storage.delete(paths.view_trials(view))
             for digest in kept[view]:
                 if dataset is None or Table.open(self._storage, paths.features(view, digest)) is None:
                     continue
@@ -236,9 +238,12 @@ class _Run:
     def _build(self, view: str, digest: str, to_version: int) -> BuildResult:
         request = BuildRequest(root=self._storage.root, view=view, digest=digest, to_version=to_version)
         try:
-            return run_build(self._storage, request, self._progress)
+            built = run_build(self._storage, request, self._progress)
         except NotFound as error:
             raise _built_anew(view, digest) from error
+        if not isinstance(built, BuildResult):
+            raise Conflict(f"the build of {view!r} is being halved", got=built.message)
+        return built
 
     def _publish(self, index: OnlineIndex, spec: FeatureViewSpec, built: BuildResult) -> None:
         view, digest = built.view, built.digest

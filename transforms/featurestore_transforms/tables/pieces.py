@@ -6,14 +6,14 @@ before it is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, takewhile
 
 import polars as pl
 
 from featurestore.storage.delta import DataFile
-from featurestore_transforms.tables.row_changes import Rows, scan
+from featurestore_transforms.tables.row_changes import IDENTITY, Rows, scan
 
 _SHARE = 8
 """A piece takes this part of the memory: its source, its sorted copy and what Parquet makes of it are there too."""
@@ -51,12 +51,15 @@ def pieces(
     waiting: list[pl.DataFrame] = []
     size = 0
     fixed_bytes = _fixed_bytes(scan(rows.table, ()).collect_schema())
-    left = Piece(rows.files)
+    parts = [part for part in spans(rows.files, rows.span) if part.files]
     at_once = _FIRST
-    while left.files:
+    while parts:
+        left = parts.pop(0)
         packed_bytes = left.files[0].size_bytes / max(left.files[0].rows, 1)
         row_bytes = fixed_bytes or packed_bytes * _UNPACKED
         part, left = take(left, min(at_once, int(budget / row_bytes) + 1))
+        if left.files:
+            parts.insert(0, left)
         source = scan(rows.table, part.files)
         if part.count is not None:
             source = source.slice(part.first, part.count)
@@ -75,9 +78,34 @@ def pieces(
         yield pl.concat(waiting)
 
 
+def identity(rows: Rows, row: int) -> pl.DataFrame:
+    """``frame[__batch, __file, __row]`` of one row of the files; empty if it is none of the inserted."""
+    [piece] = spans(rows.files, (row, row + 1))
+    found = scan(rows.table, piece.files).slice(piece.first, 1).select(IDENTITY)
+    return rows.only(found).collect(engine="streaming")
+
+
+def spans(files: Sequence[DataFile], span: tuple[int, int] | None) -> Iterator[Piece]:
+    """The pieces that are these rows of the files, counted through all of them; None: all of each."""
+    if span is None:
+        yield Piece(tuple(files))
+        return
+    at = 0
+    for file in files:
+        first, stop = max(span[0] - at, 0), min(span[1] - at, file.rows)
+        if first < stop:
+            yield Piece((file,)) if stop - first == file.rows else Piece((file,), first, stop - first)
+        at += file.rows
+
+
 def take(left: Piece, limit: int) -> tuple[Piece, Piece]:
     """The next part, and what is left: as many whole files as ``limit`` rows allow, else so many rows of one."""
     first = left.files[0]
+    if left.count is not None:
+        if left.count <= limit:
+            return left, Piece(())
+        rest = Piece(left.files, left.first + limit, left.count - limit)
+        return Piece(left.files, left.first, limit), rest
     rows = first.rows - left.first
     if left.first or rows > limit:
         if rows <= limit:

@@ -47,6 +47,8 @@ def _spelled(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
             for field in dtype.fields
         ]
         return pl.when(value.is_not_null()).then(pl.struct(fields))
+    if isinstance(dtype, pl.Duration):
+        return value.dt.to_string("iso")
     if dtype != pl.Date() and not isinstance(dtype, pl.Datetime):
         return value
     unit = dtype.time_unit if isinstance(dtype, pl.Datetime) else "days"

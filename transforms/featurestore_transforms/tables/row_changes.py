@@ -8,7 +8,7 @@ rows that stand in files of both sides have not changed.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
@@ -26,18 +26,39 @@ _BYTES_PER_ROW = 256
 class Rows:
     """Inserted rows are those in ``files`` that ``only`` lets through.
 
-    ``deleted``: ``frame[__batch, __file, __row]``. ``only`` can be asked about any part of the files.
+    ``deleted``: ``frame[__batch, __file, __row]``. ``only`` can be asked about any part of the files. ``span``: rows of
+    the files, counted through all of them, that alone are meant; None: all.
     """
 
     table: Table
     files: tuple[DataFile, ...]
     deleted: pl.DataFrame
     only: Callable[[pl.LazyFrame], pl.LazyFrame]
+    span: tuple[int, int] | None = None
 
     @classmethod
     def all_of(cls, table: Table) -> Rows:
         """All rows of the table, as if it had none before."""
         return cls(table, tuple(table.files()), NO_ROWS, lambda rows: rows)
+
+    @property
+    def count(self) -> int:
+        """How many rows of the files are looked at."""
+        return self.span[1] - self.span[0] if self.span else sum(file.rows for file in self.files)
+
+    def in_order(self) -> Rows:
+        """The same, with the files in an order that is the same for whoever looks."""
+        return replace(self, files=tuple(sorted(self.files, key=lambda file: file.path)))
+
+    def part(self, first: int, stop: int) -> Rows:
+        """Rows ``first`` … ``stop - 1`` of the files."""
+        return replace(self, span=(first, stop))
+
+    def without(self, rows: pl.DataFrame) -> Rows:
+        """The same without some rows. ``rows``: ``frame[__batch, __file, __row]``."""
+        if rows.is_empty():
+            return self
+        return replace(self, only=lambda these: self.only(these).join(rows.lazy(), on=IDENTITY, how="anti"))
 
     @property
     def inserted(self) -> pl.LazyFrame:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import polars as pl
 
 from featurestore.arrivals.lineage import Lineage
+from featurestore.failure import Failure
 from featurestore.resources.feature_view import FeatureViewSpec
 from featurestore.storage.delta import BATCH, FILE, SYSTEM_COLUMNS, DataFile, Table
+from featurestore.timestamps import from_us
+from featurestore.views.build_trials import row_refusal
 from featurestore.views.schema import QUARANTINE
 from featurestore_transforms.tables.data_files import write_data_file
 from featurestore_transforms.tables.erased_keys import ErasedKeys
@@ -37,6 +40,30 @@ def rejected_files(
             entries = entries.with_columns(pl.Series("reason", reasons, dtype=pl.String))
         files.append(write_data_file(table.storage, table.path, entries))
     return tuple(files)
+
+
+def killer_files(
+    table: Table, crashes: Sequence[tuple[pl.DataFrame, Failure]], lineage: Lineage, now_us: int
+) -> tuple[DataFile, ...]:
+    """Rows that crash alone as a data file of the quarantine, without their values, which nothing can read.
+
+    ``crashes``: ``frame[__batch, __file, __row]`` of the row, none if it is not of the build, and how it crashed.
+    """
+    found = [(row, *row_refusal(crash)) for rows, crash in crashes for row in rows.iter_rows()]
+    if not found:
+        return ()
+    origins = [lineage.origin(batch, file) for (batch, file, _), _, _ in found]
+    entries = {
+        **dict(zip(SYSTEM_COLUMNS, zip(*(row for row, _, _ in found), strict=True), strict=True)),
+        "rule": [rule for _, rule, _ in found],
+        "reason": [reason for _, _, reason in found],
+        "uri": [origin.uri for origin in origins],
+        "version": [origin.version for origin in origins],
+        "record": [None] * len(found),
+        "quarantined_at": [from_us(now_us)] * len(found),
+    }
+    frame = pl.DataFrame(entries, schema=pl.Schema(QUARANTINE))
+    return (write_data_file(table.storage, table.path, frame),)
 
 
 def _entries(rows: pl.DataFrame, lineage: Lineage, now_us: int) -> pl.DataFrame:
