@@ -22,6 +22,11 @@ def test_plain_values_are_themselves() -> None:
         assert record(value) == value
 
 
+def test_a_duration_that_python_cannot_hold_is_written_out() -> None:
+    frame = pl.DataFrame({"x": pl.Series([2**63 - 1], dtype=pl.Int64).cast(pl.Duration("ms"))})
+    assert json.loads(to_json(frame)[0])["x"] == "P106751991167DT7H12M55.807S"
+
+
 def test_what_json_has_no_word_for_is_a_text() -> None:
     assert [record(value) for value in (math.nan, math.inf, -math.inf)] == ["NaN", "Infinity", "-Infinity"]
     assert record([math.nan]) == ["NaN"]

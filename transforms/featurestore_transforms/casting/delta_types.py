@@ -70,6 +70,7 @@ _WIDTH: dict[Any, int] = {
 _MOST_MS = (2**63 - 1) // 1000
 """Milliseconds that int64 holds as microseconds."""
 
+
 def storable(dtype: pl.DataType) -> pl.DataType | None:
     """The type that a column of this type has in a table; None if there is none. ``Null`` waits for values."""
     if isinstance(dtype, pl.Decimal):
