@@ -30,7 +30,7 @@ _UNKNOWN = 1 << 62
 
 
 class BuildPlan(Model):
-    """The rows that are searched: ``rows`` of version ``to_version`` of the dataset. ``files``: digest of the files they are in."""
+    """The rows that are searched: ``rows`` of version ``to_version`` of the dataset. ``files``: digest of their files."""
 
     to_version: int
     rows: int
