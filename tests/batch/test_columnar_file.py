@@ -420,20 +420,6 @@ def test_a_map_with_a_key_twice_goes_to_quarantine_as_its_row(take: Make) -> Non
     assert reason == "names: the key 'a' occurs twice in a map"
 
 
-@pytest.mark.parametrize("nested", [False, True])
-def test_a_duration_beyond_int64_in_microseconds_goes_to_quarantine_as_its_row(
-    take: Make, nested: bool
-) -> None:
-    most = 2**63 // 1000
-    took = pa.array([most, -most - 1, 2**63 - 1, -(2**63), None], pa.int64()).cast(pa.duration("ms"))
-    values: Any = [[each] for each in took] if nested else took
-    rows = pa.table({"id": range(5), "took": pa.array(values, pa.list_(took.type) if nested else took.type)})
-    taken, quarantined = take(arrow_bytes(rows), form="Arrow")
-    wanted = [(0, most * 1000), (4, None)]
-    assert [(row["id"], row["took"]) for row in taken] == [(n, [it] if nested else it) for n, it in wanted]
-    assert [(row, rule) for _, row, rule, _ in quarantined] == [(n, "schema:typeChanged") for n in (1, 2, 3)]
-
-
 def test_a_quarantined_row_with_a_time_beyond_9999_is_kept_with_its_number(pipeline: Make) -> None:
     p = pipeline(
         source={"format": "Arrow"},

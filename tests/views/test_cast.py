@@ -12,6 +12,7 @@ import pytest
 
 from featurestore.expressions.run.cast import fit, polars_type
 from featurestore.resources.value import ColumnType, KeyType
+from featurestore_transforms.casting.delta_types import store
 
 UNFIT = object()
 BERLIN = pl.Datetime("ms", "Europe/Berlin")
@@ -186,3 +187,13 @@ def test_strings_are_times_only_as_times_and_never_lists() -> None:
     time_of_day = pl.Series([time(1, 2)])
     assert fit(pl.col("x"), time_of_day.dtype, ColumnType.TIMESTAMP) is None
     assert fit(pl.col("x"), pl.String(), ColumnType.LIST_STRING) is None
+
+
+def test_a_duration_that_microseconds_cannot_hold_becomes_no_other_number() -> None:
+    most = (2**63 - 1) // 1000
+    values = pl.Series([most, -most, most + 1, -most - 1, 2**63 - 1, -(2**63), None]).cast(pl.Duration("ms"))
+    found = store(pl.lit(values), pl.Duration("ms"), pl.Int64())
+    assert found.fits is not None
+    rows = pl.select(found.value.alias("value"), found.fits.alias("fits")).rows()
+    wanted = [most * 1000, -most * 1000, UNFIT, UNFIT, UNFIT, UNFIT, None]
+    assert [value if fits else UNFIT for value, fits in rows] == wanted
