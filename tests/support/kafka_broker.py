@@ -129,6 +129,8 @@ class Topic:
         if len(self._producer.list_topics(self.name).topics[self.name].partitions) != partitions:
             return False
         asked = {TopicPartition(self.name, number): api.OffsetSpec.latest() for number in range(partitions)}
+        # Which has the admin client look anew, too.
+        self.broker.admin.list_topics(self.name)
         try:
             return all(done.result() for done in self.broker.admin.list_offsets(asked).values())
         except KafkaException:

@@ -95,6 +95,16 @@ class TopicClient:
     def _offsets(
         self, partitions: tuple[int, ...], meant: Callable[[Any], Any]
     ) -> dict[int, int | StorageError]:
+        found = self._ask(partitions, meant)
+        failed = tuple(it for it, answer in found.items() if isinstance(answer, StorageError))
+        if failed:
+            # The client keeps where partitions are: one that was added, or has another leader, is found by a new look.
+            with answering("the topic cannot be looked at", self.where, self._last_error):
+                self._admin().list_topics(self._topic, timeout=_TIMEOUT_S)
+            found |= self._ask(failed, meant)
+        return found
+
+    def _ask(self, partitions: tuple[int, ...], meant: Callable[[Any], Any]) -> dict[int, int | StorageError]:
         if not partitions:
             return {}
         require_client(self.where)

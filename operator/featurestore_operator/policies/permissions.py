@@ -153,6 +153,8 @@ def lies_below(uri: str, prefix: str) -> bool:
     (True, False)
     >>> lies_below("s3://features/a/../b", "s3://features/a/"), lies_below("/data/x", "/data/")
     (False, True)
+    >>> lies_below("kafka://broker:9092", "kafka://broker:9092/"), lies_below("kafka://broker:90", "kafka://broker:9/")
+    (True, False)
     >>> lies_below("s3a://features/a", "s3://features/a/"), lies_below("https://a.org@b.org/x", "https://a.org/")
     (True, False)
     """
