@@ -35,6 +35,8 @@ from featurestore.training.training_versions import (
 )
 from featurestore.views.builds import read_active_build, read_build
 
+NO_LABELS_URI = "file:///"
+"""Stands where a URI has to, of labels that are in the store."""
 CONDITIONS: tuple[ConditionType, ...] = ("Ready", "Progressing", "Materialized", "Degraded")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from featurestore.reconcile.apply import converge
 from featurestore.reconcile.state import Desired, Observed
-from featurestore.reconcile.training_version import observe_training_set
+from featurestore.reconcile.training_version import NO_LABELS_URI, observe_training_set
 from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline, TrainingSet
 from featurestore.timestamps import SECOND_US
@@ -79,7 +79,11 @@ class TrainingSets:
 def pod_of(accepted: Accepted[TrainingSet]) -> Accepted[DataPipeline]:
     """What its Jobs are like, as of a pipeline: of the one that has its labels, else of its own name."""
     spec, name = accepted.resource.spec, accepted.resource.metadata.name
-    source = {"uri": spec.labels.uri or "file:///", "format": "Parquet", "secretRef": spec.labels.secret_ref}
+    source = {
+        "uri": spec.labels.uri or NO_LABELS_URI,
+        "format": "Parquet",
+        "secretRef": spec.labels.secret_ref,
+    }
     pipeline = DataPipeline.model_validate(
         {
             "metadata": {"name": spec.labels.pipeline or name},
