@@ -97,12 +97,39 @@ class ErasureRequest(Model):
     number: int
 
 
+class EraseKeysRequest(Model):
+    """Erase the keys of the file at ``uri``, as ``request`` wishes it: begun once, and finished by whoever asks again.
+
+    One of ``entity`` and ``view`` says whose keys they are.
+    """
+
+    kind: Literal["eraseKeys"] = "eraseKeys"
+    root: str
+    base: str = "/"
+    request: str
+    asked_by: str
+    uri: str
+    entity: str | None = None
+    view: str | None = None
+    allow_return: bool = False
+
+
 class ErasureResult(Model):
     """An erasure is finished. ``record``: a :class:`featurestore.erasure.record.ErasureRecord` as JSON."""
 
     kind: Literal["erased"] = "erased"
     number: int
     record: dict[str, Any]
+
+    @property
+    def what(self) -> str:
+        """One word for machines."""
+        return "KeysErased"
+
+    @property
+    def message(self) -> str:
+        """What it came to, for people."""
+        return f"erasure {self.number} is finished, and its record signed"
 
 
 class DryRunRequest(Model):
@@ -134,7 +161,13 @@ def covered(build_at: int | None, number: int, before: int | None) -> bool:
 
 
 Request = (
-    BatchRequest | RebuildRequest | PromoteRebuildRequest | BuildRequest | PublishRequest | TrainingSetRequest
+    BatchRequest
+    | RebuildRequest
+    | PromoteRebuildRequest
+    | BuildRequest
+    | PublishRequest
+    | TrainingSetRequest
+    | EraseKeysRequest
 )
 """What is done once, and then found done."""
 AnyRequest = Annotated[Request | DryRunRequest | ErasureRequest, Field(discriminator="kind")]
@@ -172,6 +205,7 @@ EngineResult = Annotated[
     | BuildResult
     | BuildPartResult
     | PublishResult
-    | TrainingSetResult,
+    | TrainingSetResult
+    | ErasureResult,
     Field(discriminator="kind"),
 ]

@@ -30,7 +30,7 @@ class Erasure(Model):
 
     ``pipelines``: to the last batch whose arrivals are meant; None for all that ever come. ``hashes``: of the keys, as
     :meth:`hash_of` gives them, sorted. ``lengths``: of the texts of each join key, in characters: where to look for keys
-    in longer texts. ``asked_us``: UTC microseconds.
+    in longer texts. ``asked_us``: UTC microseconds. ``request``: names the wish that it was begun for; "" for none.
     """
 
     number: int
@@ -42,6 +42,7 @@ class Erasure(Model):
     lengths: tuple[tuple[int, ...], ...]
     asked_us: int
     asked_by: str = ""
+    request: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:

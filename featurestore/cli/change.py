@@ -72,7 +72,9 @@ def change(
         folders=[project.folder],
         broken=loaded.broken,
     )
-    loaded.check([*check_references(loaded.declared, known), *_outside(loaded, project)])
+    loaded.check(
+        [*check_references(loaded.declared, known), *_outside(loaded, project), *_of_clusters(loaded)]
+    )
     found = changeset.plan((*_unrecorded_store(loaded, project), *loaded.resources), before, prune=prune)
     trials = try_out(project, found, before) if trying else {}
     loaded.check(problems_of(loaded, trials, check_references(loaded.declared, with_trials(known, trials))))
@@ -92,6 +94,17 @@ def change(
     console.print(_conclusion(found, record=record))
     if any(trial.takes_nothing for trial in trials.values()):
         console.print("Nothing would be taken as it stands: see what is marked with !.", style="yellow")
+
+
+def _of_clusters(loaded: Loaded) -> Iterator[SpecError]:
+    """What nobody would do here."""
+    for one in loaded.declared:
+        if kind_of(one.resource).cluster_only:
+            yield SpecError(
+                f"an {one.resource.kind} is for a cluster",
+                where=one.where("kind"),
+                hint="Here it is a command: `featurestore erase --help`",
+            )
 
 
 def _project(loaded: Loaded, find: Callable[[], Project]) -> Project:

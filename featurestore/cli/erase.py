@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import getpass
 import os
-import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from featurestore.arrivals.erasure import Erasure, Erasures, hash_key, lengths_of
-from featurestore.arrivals.ledger import Ledger
 from featurestore.cli.output import OutputFormat, dump
+from featurestore.erasure.begin import Intent, begin_erasure, unfinished
 from featurestore.erasure.coverage import Coverage, cover
 from featurestore.erasure.key_file import Key, read_keys
-from featurestore.erasure.record import ErasureRecord, read_record, require_record
+from featurestore.erasure.record import ErasureRecord, require_record
 from featurestore.erasure.record import verify as check
-from featurestore.errors import RequestError, StorageError
-from featurestore.failpoint import hit
+from featurestore.errors import RequestError
 from featurestore.humanize import count, format_time
 from featurestore.protocol import ErasureRequest
 from featurestore.registry.project import Project
@@ -26,7 +23,6 @@ from featurestore.runner.journal import Journal
 from featurestore.runner.worker import Worker, check_engine
 
 _NAMED = 20
-_ATTEMPTS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,35 +80,8 @@ def begin(project: Project, found: ErasurePlan, now_us: int) -> int:
         StorageError: storage did not answer, or others were always first.
     """
     check_engine()
-    erasures, coverage = Erasures(project.storage), found.coverage
-    for number in reversed(_open(project)):
-        erasure = erasures.get(number)
-        if erasure is not None and _is_same(erasure, found):
-            return number
-    last = {
-        name: Ledger(project.storage, name).last_batch() if found.allow_return else None
-        for name in coverage.pipelines
-    }
-    for _ in range(_ATTEMPTS):
-        before = erasures.last()
-        known = erasures.get(before)
-        # One for all: so a batch hashes each of its keys once, however many erasures there are.
-        salt = known.salt if known is not None else secrets.token_hex(32)
-        erasure = Erasure(
-            number=before + 1,
-            entity=coverage.entity,
-            keys=coverage.keys,
-            pipelines=last,
-            salt=salt,
-            hashes=tuple(sorted(hash_key(salt, key) for key in found.keys)),
-            lengths=lengths_of(found.keys),
-            asked_us=now_us,
-            asked_by=_user(),
-        )
-        if erasures.try_begin(erasure):
-            hit("after-intent-erasure")
-            return erasure.number
-    raise StorageError("others were always first", where=project.storage.root)
+    intent = Intent(found.coverage, tuple(found.keys), found.allow_return, _user())
+    return begin_erasure(project.storage, intent, now_us)
 
 
 def finish(project: Project, number: int) -> ErasureRecord:
@@ -134,7 +103,7 @@ def finish(project: Project, number: int) -> ErasureRecord:
 def resume(project: Project) -> list[ErasureRecord]:
     """The records of all erasures that were begun and not finished."""
     check_engine()
-    return [finish(project, number) for number in _open(project)]
+    return [finish(project, number) for number in unfinished(project.storage)]
 
 
 def verify(project: Project, number: int) -> ErasureRecord:
@@ -178,22 +147,6 @@ def _shown(record: ErasureRecord) -> str:
     if len(uris) > _NAMED:
         lines.append(f"    and {len(uris) - _NAMED:,} more (-o json shows all)")
     return "\n".join(lines)
-
-
-def _open(project: Project) -> list[int]:
-    numbers = Erasures(project.storage).numbers()
-    return [number for number in numbers if read_record(project.storage, number) is None]
-
-
-def _is_same(erasure: Erasure, found: ErasurePlan) -> bool:
-    hashes = tuple(sorted(erasure.hash_of(key) for key in found.keys))
-    coverage = found.coverage
-    return (erasure.entity, erasure.keys, tuple(sorted(erasure.pipelines)), erasure.hashes) == (
-        coverage.entity,
-        coverage.keys,
-        coverage.pipelines,
-        hashes,
-    ) and found.allow_return == any(last is not None for last in erasure.pipelines.values())
 
 
 def _facts(found: ErasurePlan) -> dict[str, object]:

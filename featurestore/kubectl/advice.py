@@ -17,7 +17,7 @@ HEALS = frozenset(
             "Running",
         ),
         *("Collecting", "BatchPending", "Building", "NotBuilt", "Publishing", "Promoting", "Rebuilding"),
-        *("BackingOff", "Due", "NoBatchYet", "Starting", "Rolling"),
+        *("BackingOff", "Due", "NoBatchYet", "Starting", "Rolling", "Erasing"),
     }
 )
 """Reasons that need nobody."""

@@ -11,7 +11,7 @@ CALM = frozenset(
     {
         *("WaitingForFiles", "Collecting", "BatchPending", "Suspended", "WaitingForTurn"),
         *("WaitingForData", "Building", "NotBuilt", "Publishing", "Promoting", "NotWanted", "NoBatchYet"),
-        *("Starting", "Rolling"),
+        *("Starting", "Rolling", "Erasing"),
     }
 )
 """Reasons for not being so that need no attention: work is under way, or nothing has come yet."""

@@ -19,6 +19,7 @@ class Reason(StrEnum):
     DRIFT = "Drift"
     DUE = "Due"
     EMPTY = "Empty"
+    ERASING = "Erasing"
     FAILED = "Failed"
     GIVEN_UP = "GivenUp"
     IDLE = "Idle"

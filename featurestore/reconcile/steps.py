@@ -13,6 +13,7 @@ from typing import ClassVar
 from featurestore.protocol import (
     BatchRequest,
     BuildRequest,
+    EraseKeysRequest,
     PromoteRebuildRequest,
     PublishRequest,
     RebuildRequest,
@@ -260,6 +261,43 @@ class Retire(ViewStep):
     @property
     def description(self) -> str:
         return f"remove build {self.digest} of {self.view} from the online store"
+
+
+@dataclass(frozen=True, slots=True)
+class EraseKeys(EngineStep):
+    """Erase the keys of a file, as the resource ``name`` asks for; ``wish`` names this one among all of that name."""
+
+    name: str
+    wish: str
+    asked_by: str
+    uri: str
+    entity: str | None
+    view: str | None
+    allow_return: bool
+
+    @property
+    def subject(self) -> tuple[str, str]:
+        return "erasure", self.name
+
+    @property
+    def key(self) -> str:
+        return f"erase/{self.name}/{self.wish}"
+
+    @property
+    def description(self) -> str:
+        return f"erase the keys of {self.name}"
+
+    def request(self, root: str, base: str = "/") -> Request:
+        return EraseKeysRequest(
+            root=root,
+            base=base,
+            request=self.wish,
+            asked_by=self.asked_by,
+            uri=self.uri,
+            entity=self.entity,
+            view=self.view,
+            allow_return=self.allow_return,
+        )
 
 
 @dataclass(frozen=True, slots=True)

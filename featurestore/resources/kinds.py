@@ -16,6 +16,7 @@ from featurestore.resources.feature_service import FeatureService, FeatureServic
 from featurestore.resources.feature_store import FeatureStore
 from featurestore.resources.feature_store_policy import FeatureStorePolicy
 from featurestore.resources.feature_view import View
+from featurestore.resources.key_erasure import KeyErasure, KeyErasureStatus
 from featurestore.resources.resource import Resource
 from featurestore.resources.status import (
     DataPipelineStatus,
@@ -98,7 +99,8 @@ class ResourceKind:
     ``has_data``: deleting it may delete data (``deletionPolicy``). ``written_by``: who may write it: whoever may
     edit a namespace, or only its administrators. ``cluster_wide``: it is in no namespace, and its administrator's.
     ``status``: None if nobody reports on it. ``sums_up``: it is ready when all that it names is, and as fresh as
-    the stalest of that.
+    the stalest of that. ``cluster_only``: it is stored in no registry; a laptop has a
+    command instead, and refuses it.
     """
 
     model: type[Resource]
@@ -116,6 +118,7 @@ class ResourceKind:
     written_by: Literal["edit", "admin"] = "edit"
     cluster_wide: bool = False
     sums_up: bool = False
+    cluster_only: bool = False
 
     @property
     def name(self) -> str:
@@ -290,6 +293,24 @@ KINDS: dict[str, ResourceKind] = {
             ),
             label="featurestore.dev/trainingset",
             has_data=True,
+        ),
+        ResourceKind(
+            model=KeyErasure,
+            status=KeyErasureStatus,
+            plural="erasures",
+            short="er",
+            folder="erasures",
+            columns=(
+                PrinterColumn("Entity", "string", ".spec.entity", "Whose keys they are."),
+                PrinterColumn("Keys", "integer", ".status.keys", "How many keys were erased."),
+                PrinterColumn("Rows", "integer", ".status.rows", "How many rows went."),
+                PrinterColumn("Done", "date", ".status.finishTime", "For how long it is done."),
+            ),
+            wide=(PrinterColumn("Record", "string", ".status.record", "Where its record is."), _NEXT),
+            references=(ResourceReference("FeatureView", ("view",)),),
+            label="featurestore.dev/erasure",
+            written_by="admin",
+            cluster_only=True,
         ),
     )
 }

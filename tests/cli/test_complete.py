@@ -31,7 +31,7 @@ def offered(folder: Path, line: str) -> list[str]:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("featurestore get ", ["all", "pipelines", "services", "stores", "trainingsets", "views"]),
+        ("featurestore get ", ["all", "erasures", "pipelines", "services", "stores", "trainingsets", "views"]),
         ("featurestore get v", ["views"]),
         ("featurestore describe pipelines ", ["flights"]),
         ("featurestore describe view ", ["aircraft-delays"]),

@@ -62,7 +62,14 @@ def test_it_is_the_version_that_is_pinned(control_plane: ControlPlane) -> None:
 def test_the_api_server_takes_our_kinds_without_complaint(control_plane: ControlPlane) -> None:
     crds = json.loads(control_plane.kubectl("get", "crds", "--output=json"))["items"]
     kinds = {crd["spec"]["names"]["kind"] for crd in crds}
-    assert kinds == {"FeatureStore", "DataPipeline", "FeatureView", "FeatureService", "FeatureStorePolicy"}
+    assert kinds == {
+        "FeatureStore",
+        "DataPipeline",
+        "FeatureView",
+        "FeatureService",
+        "Erasure",
+        "FeatureStorePolicy",
+    }
     for crd in crds:
         met = {it["type"]: it["status"] for it in crd["status"]["conditions"]}
         assert met == {"NamesAccepted": "True", "Established": "True"}, crd["status"]["conditions"]

@@ -71,6 +71,7 @@ KEEPS_ITS_FORM = (
     "a view of a dataset stays one, and one on demand too: delete it first, or give the other another name"
 )
 STAYS = "a store stays where it is: make another FeatureStore at the new place and apply all to it"
+SAME_ERASURE = "an erasure stays as it is: make another one"
 SEEN = [spec for spec in INVALID if spec.stem not in UNSEEN | UNSENT]
 
 
@@ -143,6 +144,7 @@ def test_every_rule_of_ours_about_one_object_is_broken_by_a_spec() -> None:
         STAYS,
         KEEPS_ITS_FORM,
         CHOSEN_TWICE,
+        SAME_ERASURE,
     }
 
 

@@ -16,6 +16,7 @@ import pytest
 from erasing import SECRET
 
 from featurestore.cli import erase as command
+from featurestore.erasure.begin import unfinished
 from featurestore.erasure.key_file import read_keys
 from featurestore.errors import NotFound, RequestError
 from featurestore.runner.journal import Event, Journal
@@ -77,7 +78,7 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_written(store: Make)
         p.begin(SECRET, entity="place")
     with pytest.raises(RequestError, match="no key"):
         p.begin()
-    assert command._open(p.project) == []
+    assert unfinished(p.storage) == []
 
 
 @pytest.mark.parametrize(

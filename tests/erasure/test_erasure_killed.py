@@ -11,6 +11,7 @@ from examples import sample
 
 from featurestore import failpoint
 from featurestore.cli import erase as command
+from featurestore.erasure.begin import unfinished
 from featurestore.storage.delta import Table
 
 STEPS = [step for step in get_args(failpoint.Step) if step.endswith("erasure")]
@@ -47,7 +48,7 @@ def test_an_erasure_that_is_killed_at_any_step_ends_as_an_undisturbed_one(
     assert not reached, "the step was never reached"
     # A runner that works meanwhile, and files that arrive, harm nothing.
     p.run()
-    for number in command._open(p.project):
+    for number in unfinished(p.storage):
         p.finish(number)
     assert outcome(p) == undisturbed
 
@@ -70,4 +71,4 @@ def test_one_that_was_begun_and_not_finished_goes_on_when_it_is_asked_for_again(
     assert p.begin("b") == 2
     p.finish(2)
     assert p.traces() == []
-    assert command._open(p.project) == []
+    assert unfinished(p.storage) == []

@@ -100,7 +100,7 @@ def test_definitions_and_with_them_all_resources_outlive_the_release() -> None:
         unavailable(missing)
     kept = {name for (kind, _, name), it in found.items() if _is_kept(it)}
     assert kept == {name for (kind, _, name) in found if kind == "CustomResourceDefinition"}
-    assert len(kept) == 5
+    assert len(kept) == 6
 
 
 def _is_kept(value: dict[str, Any]) -> bool:

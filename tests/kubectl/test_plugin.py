@@ -18,6 +18,7 @@ from cluster.fixtures import namespace_of
 
 from featurestore.kubectl.advice import ADVICE, HEALS
 from featurestore.reconcile.reasons import Reason
+from featurestore.resources.kinds import KINDS
 from featurestore_operator.kube import access
 from featurestore_operator.kube.api import Api
 from featurestore_operator.kube.api_resources import (
@@ -148,7 +149,7 @@ def team(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) 
     with namespace_of(control_plane) as namespace:
         team = Team(control_plane, namespace, tmp_path_factory.mktemp("plugin"))
         # What the roles of our installation and of Kubernetes let those see who may view a namespace.
-        team.role("features", "featurestores,datapipelines,featureviews,featureservices")
+        team.role("features", ",".join(kind.plural for kind in KINDS.values()))
         team.role("jobs", "jobs,pods,events")
         team.bind("features", "ann")
         team.bind("jobs", "ann")

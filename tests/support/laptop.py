@@ -26,6 +26,7 @@ from featurestore.protocol import (
     BatchRequest,
     BuildRequest,
     EngineResult,
+    EraseKeysRequest,
     PromoteRebuildRequest,
     PublishRequest,
     RebuildRequest,
@@ -43,6 +44,7 @@ from featurestore.storage.objects import Storage
 from featurestore_transforms.batch.batch import run_batch
 from featurestore_transforms.batch.promotion import promote_rebuild
 from featurestore_transforms.batch.rebuilding import run_piece
+from featurestore_transforms.erasure.requested import erase_keys
 from featurestore_transforms.training.make_version import run_training_set
 from featurestore_transforms.views.build import run_build
 
@@ -116,6 +118,8 @@ class _Here:
                 return run_publish(self._storage, request, self._clock())
             case TrainingSetRequest():
                 return run_training_set(self._storage, request, report)
+            case EraseKeysRequest():
+                return erase_keys(self._storage, request, report)
 
 
 class _NoWaiting:

@@ -20,6 +20,7 @@ from featurestore.resources import OnDemandView
 from featurestore.retry import FailureStreak
 from featurestore.timestamps import SECOND_US
 from featurestore_operator.controllers.deletion import Deletion, hindered
+from featurestore_operator.controllers.key_erasures import KeyErasures
 from featurestore_operator.controllers.lists import look_at_list
 from featurestore_operator.controllers.notification_inbox import NotificationInbox
 from featurestore_operator.controllers.pipelines import Pipelines, ReconcileResult, columns
@@ -69,6 +70,7 @@ class Controller:
             "DataPipeline": self._pipelines.look,
             "FeatureView": views.look,
             "TrainingSet": TrainingSets(launcher, clock).look,
+            "Erasure": KeyErasures(policies, launcher, clock).look,
         }
         self._store_controller = StoreController(
             cache,
@@ -184,7 +186,10 @@ class Controller:
 
     def _jobs(self, key: Key, obj: dict[str, Any]) -> list[dict[str, Any]]:
         """All Jobs that matter to the resource; for a view, also those of its pipeline's batches."""
-        return self._cache.jobs(key.namespace, pipeline=key.pipeline(obj)) if key.row.label else []
+        if not key.row.label:
+            return []
+        pipeline = key.pipeline(obj)
+        return self._cache.jobs(key.namespace, pipeline=pipeline) if pipeline else self._cache.jobs_of(key)
 
     def _forget(self, key: Key, store: OpenStore | Condition) -> None:
         """Forget a resource that is gone: it is no longer accepted. Its data stays."""

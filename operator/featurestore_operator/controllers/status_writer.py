@@ -17,7 +17,7 @@ from featurestore_operator.kube.event import event
 _CALM = frozenset(
     {
         *(Reason.WAITING_FOR_FILES, Reason.COLLECTING, Reason.BATCH_PENDING, Reason.SUSPENDED),
-        *(Reason.WAITING_FOR_TURN, Reason.STARTING),
+        *(Reason.WAITING_FOR_TURN, Reason.STARTING, Reason.ERASING),
         *(Reason.WAITING_FOR_DATA, Reason.BUILDING, Reason.NOT_BUILT, Reason.PUBLISHING, Reason.PROMOTING),
     }
 )

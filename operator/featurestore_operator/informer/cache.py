@@ -32,9 +32,7 @@ from featurestore_operator.informer.status_summary import StatusSummary
 from featurestore_operator.kube.api_resources import (
     FEATURE_VIEW,
     JOB,
-    PIPELINE_LABEL,
     POD,
-    VIEW_LABEL,
     ApiResource,
 )
 from featurestore_operator.kube.object_key import Key
@@ -110,8 +108,13 @@ class Cache:
 
     def jobs(self, namespace: str, *, pipeline: str | None = None, view: str | None = None) -> list[Object]:
         """The Jobs of a pipeline or of a view, from the oldest to the newest."""
-        group = ("jobs-of-pipeline", pipeline) if pipeline is not None else ("jobs-of-view", view or "")
-        return sorted(self._members("Job", (group[0], namespace, group[1])), key=_age)
+        if pipeline is not None:
+            return self.jobs_of(Key("DataPipeline", namespace, pipeline))
+        return self.jobs_of(Key("FeatureView", namespace, view or ""))
+
+    def jobs_of(self, key: Key) -> list[Object]:
+        """The Jobs that are labelled with a resource, from the oldest to the newest."""
+        return sorted(self._members("Job", (f"jobs-of-{key.row.noun}", key.namespace, key.name)), key=_age)
 
     def jobs_under_way(self) -> dict[str, int]:
         """Namespace to the number of its Jobs that may have a pod: they have not ended, and no queue holds them."""
@@ -313,15 +316,14 @@ def _unpack(content: bytes) -> Object:
 def _groups(resource: ApiResource, item: Object) -> Iterator[Place]:
     spec, labels = item.get("spec") or {}, item["metadata"].get("labels") or {}
     namespace, _ = _named(item)
-    if kind := KINDS.get(resource.kind):
-        yield (kind.name, namespace, "")
-        for named, _, name in kind.named(spec):
-            yield (intern(f"{kind.name} of {named}"), namespace, intern(name))
+    if own := KINDS.get(resource.kind):
+        yield (own.name, namespace, "")
+        for named, _, name in own.named(spec):
+            yield (intern(f"{own.name} of {named}"), namespace, intern(name))
     elif resource is JOB:
-        if pipeline := labels.get(PIPELINE_LABEL):
-            yield ("jobs-of-pipeline", namespace, pipeline)
-        if view := labels.get(VIEW_LABEL):
-            yield ("jobs-of-view", namespace, view)
+        for kind in KINDS.values():
+            if kind.label and (worked_for := labels.get(kind.label)):
+                yield (f"jobs-of-{kind.noun}", namespace, worked_for)
     elif job := labels.get(JOB_LABEL):
         yield ("pods-of", namespace, job)
 

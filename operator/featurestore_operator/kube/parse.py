@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from featurestore.errors import SpecError
 from featurestore.resources import DataPipeline, FeatureStore, Resource
+from featurestore.resources.key_erasure import KeyErasure
 from featurestore.resources.location import is_relative
 from featurestore.resources.node import Path, path_text
 from featurestore.resources.problem import all_of, problems_of
@@ -82,6 +83,8 @@ def _check_place(resource: Resource) -> None:
             hint += ". A store stays where it is: delete the existing one, and apply it again"
         case DataPipeline(spec=spec):
             where, uri, like = "spec.source.uri", spec.source.place, "s3://bucket/folder/*.parquet"
+        case KeyErasure(spec=spec):
+            where, uri, like = "spec.keys.uri", spec.keys.uri, "s3://bucket/keys.csv"
         case _:
             return
     if uri.startswith("file:"):

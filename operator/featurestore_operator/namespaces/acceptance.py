@@ -15,6 +15,7 @@ from featurestore.errors import SpecError
 from featurestore.registry.registry import Accepted, Registry, resource_digest
 from featurestore.resources import DataPipeline, Resource
 from featurestore.resources.feature_check import same_name
+from featurestore.resources.kinds import kind_of
 from featurestore.resources.node import path_text
 from featurestore.resources.problem import all_of
 from featurestore.resources.reference import KnownResources, check_references
@@ -81,6 +82,9 @@ def _accepted(given: R, registry: Registry, columns: Columns) -> Accepted[R]:
         SpecError: something that it says of others is wrong.
     """
     digest = resource_digest(given)
+    if kind_of(given).cluster_only:
+        # Its object is all that there is of it.
+        return Accepted(digest, given)
     if not registry.is_accepted(type(given), given.metadata.name, digest):
         _check(given, registry.named(given), columns)
         registry.accept(given)

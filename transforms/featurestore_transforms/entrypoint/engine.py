@@ -12,6 +12,7 @@ from featurestore.protocol import (
     BuildRequest,
     DryRunRequest,
     EngineResult,
+    EraseKeysRequest,
     ErasureRequest,
     ErasureResult,
     Progress,
@@ -68,6 +69,10 @@ def run(
             from featurestore_transforms.training.make_version import run_training_set
 
             return run_training_set(storage, request, progress)
+        case EraseKeysRequest():
+            from featurestore_transforms.erasure.requested import erase_keys
+
+            return erase_keys(storage, request, progress)
         case ErasureRequest():
             from featurestore_transforms.erasure.erase import run_erasure
 
