@@ -17,7 +17,7 @@ HEALS = frozenset(
             "Running",
         ),
         *("Collecting", "BatchPending", "Building", "NotBuilt", "Publishing", "Promoting", "Rebuilding"),
-        *("BackingOff", "Due", "NoBatchYet", "Starting", "Rolling", "Erasing"),
+        *("BackingOff", "Due", "NoBatchYet", "Starting", "Rolling", "Erasing", "Receiving"),
     }
 )
 """Reasons that need nobody."""
@@ -34,10 +34,11 @@ ADVICE: dict[str, str] = {
     "GivenUp": "What is read stays as it was. Ask for another rebuild if you still want it.",
     "InQuarantine": "`kubectl featurestore quarantine {name}` tells the rules. Correct the spec or the source; whoever has "
     "the keys of the storage sees the rows by `featurestore quarantine show {name}`, and replays or dismisses them.",
-    "Isolating": "Nothing now: the file that ends the process is searched for, and goes to quarantine.",
+    "Isolating": "Nothing now: the file or row that ends the process is searched for, and goes to quarantine.",
     "NotAllowed": "Name a Secret, or ask the cluster's administrator for a FeatureStorePolicy that allows it.",
     "NotObserved": "See the message. Without one: is the operator running?",
     "NothingTaken": "Correct the spec: no row of the last batch fits. `kubectl featurestore quarantine {name}` tells the rules.",
+    "NotReceiving": "Ask whoever installed the operator for `notifications.enabled` of its chart. Until then listings find all.",
     "NotUsed": "Delete it, or use another namespace: the namespace uses another FeatureStore.",
     "OfflineUnavailable": "See the message: the storage does not answer. Nothing is lost.",
     "OnlineUnavailable": "See the message: the online store does not answer. Publishing goes on when it does.",
