@@ -24,6 +24,7 @@ from installation import (
 )
 from unavailable import unavailable
 
+from featurestore.resources.kinds import KINDS, POLICY
 from featurestore_operator.settings import parse
 
 # What a chart says of itself, and the one thing that is said for Helm alone: definitions outlive the release.
@@ -100,7 +101,7 @@ def test_definitions_and_with_them_all_resources_outlive_the_release() -> None:
         unavailable(missing)
     kept = {name for (kind, _, name), it in found.items() if _is_kept(it)}
     assert kept == {name for (kind, _, name) in found if kind == "CustomResourceDefinition"}
-    assert len(kept) == 6
+    assert len(kept) == len(KINDS) + len([POLICY])
 
 
 def _is_kept(value: dict[str, Any]) -> bool:

@@ -27,6 +27,7 @@ NEW_FIELDS = {
     "featureviews": ("deletionPolicy", "owner", "tags"),
     "featurestores": ("online.redis.managed", "serving", "owner", "tags"),
     "featureservices": ("owner", "tags"),
+    "trainingsets": ("owner", "tags"),
     "erasures": ("description",),
 }
 ROWS = {"k": ["a", "b"], "ts": ["2024-01-01T00:00:00", "2024-01-01T01:00:00"], "v": [1, 2]}

@@ -118,8 +118,10 @@ def _follows(resource: Resource, known: Before, names: Names) -> Iterator[str]:
 def _without(found: Mapping[str, Any], known: Before) -> Iterator[str]:
     """What happens if the object is deleted."""
     kind, name = found["kind"], found["metadata"]["name"]
-    stuck = [count(len(known.all(it.model)), it.name) for it in KINDS.values() if it.has_data]
-    if KINDS[kind].only_one and any(known.all(it.model) for it in KINDS.values() if it.has_data):
+    stuck = [
+        count(len(there), it.name) for it in KINDS.values() if it.has_data and (there := known.all(it.model))
+    ]
+    if KINDS[kind].only_one and stuck:
         yield f"{' and '.join(stuck)} stop without a {kind}; the data in storage stays"
     if readers := known.readers(kind, name):
         then = "without it, it gets no new rows" if kind == "DataPipeline" else "they will not find it"
