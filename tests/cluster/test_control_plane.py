@@ -67,6 +67,7 @@ def test_the_api_server_takes_our_kinds_without_complaint(control_plane: Control
         "DataPipeline",
         "FeatureView",
         "FeatureService",
+        "TrainingSet",
         "Erasure",
         "FeatureStorePolicy",
     }

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from cluster.control_plane import ControlPlane
-from manifest import job, pipeline, pod, service, store, view
+from manifest import erasure, job, pipeline, pod, service, store, training_set, view
 
 from featurestore.errors import Conflict, NotFound, SpecError, TransientError
 from featurestore_operator.informer.cache import Cache
@@ -188,6 +188,8 @@ def test_what_no_watch_told_is_fetched(
         api_resources.DATA_PIPELINE: pipeline(namespace, "it"),
         api_resources.FEATURE_VIEW: view(namespace, "it", "flights"),
         api_resources.OURS["FeatureService"]: service(namespace, "it", "flights"),
+        api_resources.OURS["TrainingSet"]: training_set(namespace, "it", "aircraft", "flights"),
+        api_resources.OURS["Erasure"]: erasure(namespace, "it", "aircraft"),
         api_resources.JOB: job(namespace, "it", "flights"),
         api_resources.POD: pod(namespace, "it", "flights"),
     }

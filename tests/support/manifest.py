@@ -37,6 +37,19 @@ def service(namespace: str, name: str, view: str) -> Object:
     return _object(OURS, "FeatureService", namespace, name, {"features": [f"{view}:v"]})
 
 
+def training_set(namespace: str, name: str, view: str, pipeline: str) -> Object:
+    labels = {"pipeline": pipeline, "timestampField": "ts", "columns": ["v"]}
+    return _object(
+        OURS, "TrainingSet", namespace, name, {"features": {"names": [f"{view}:v"]}, "labels": labels}
+    )
+
+
+def erasure(namespace: str, name: str, entity: str) -> Object:
+    return _object(
+        OURS, "Erasure", namespace, name, {"entity": entity, "keys": {"uri": "s3://legal/gone.csv"}}
+    )
+
+
 def job(namespace: str, name: str, pipeline: str) -> Object:
     template = pod(namespace, name, pipeline)
     labels = template["metadata"]["labels"]
