@@ -42,12 +42,16 @@ CONDITIONS: tuple[ConditionType, ...] = ("Ready", "Progressing", "Materialized",
 
 @dataclass(frozen=True, slots=True)
 class MakeVersion(EngineStep):
-    """Make version ``number`` of a training set, of this definition."""
+    """Make version ``number`` of a training set, of this definition.
+
+    ``keep``: if set, that version is made, and only older ones than the newest so many are to be deleted.
+    """
 
     yields_us = 120 * SECOND_US
     training_set: str
     number: int
     definition: str
+    keep: int = 0
 
     @property
     def subject(self) -> tuple[str, str]:
@@ -55,10 +59,13 @@ class MakeVersion(EngineStep):
 
     @property
     def key(self) -> str:
-        return f"version/{self.training_set}/{self.number}/{self.definition}"
+        kept = f"/keep/{self.keep}" if self.keep else ""
+        return f"version/{self.training_set}/{self.number}/{self.definition}{kept}"
 
     @property
     def description(self) -> str:
+        if self.keep:
+            return f"delete old versions of {self.training_set}"
         return f"make version {self.number} of {self.training_set}"
 
     def request(self, root: str, base: str = "/") -> Request:
@@ -226,8 +233,13 @@ def plan_training_set(name: str, accepted: Accepted[TrainingSet], draft: PlanDra
         draft.blocked = false("Progressing", Reason.WAITING_FOR_DATA, _waiting(waits))
     elif is_due:
         draft.add_step(MakeVersion(name, observed.number, observed.definition))
-    elif due_us is not None:
-        draft.wakes.append(due_us)
+    else:
+        if due_us is not None:
+            draft.wakes.append(due_us)
+        keep, newest = spec.retention.versions, observed.newest
+        if newest is not None and observed.versions > keep:
+            # Fewer are to be kept than before, or a run ended before it deleted them.
+            draft.add_step(MakeVersion(name, newest.number, newest.definition, keep))
     materialized = _materialized(observed, waits if is_due else "", draft)
     ready = _ready(observed, materialized, draft, suspended=suspended)
     draft.conditions = (ready, draft.progressing(), materialized, draft.degraded())

@@ -127,6 +127,22 @@ class Table:
 
         return self._planned or pa.schema(self._delta.schema().to_arrow())
 
+    @property
+    def identity(self) -> str:
+        """Names the table for ever: another one at the same place has another."""
+        return str(self._delta.metadata().id)
+
+    @property
+    def reader_features(self) -> tuple[str, ...]:
+        """What a reader of its files has to know besides Parquet."""
+        protocol = self._delta.protocol()
+        named = tuple(protocol.reader_features or ())
+        return ("columnMapping", *named) if protocol.min_reader_version == 2 else named
+
+    def partitions(self) -> dict[str, dict[str, Any]]:
+        """Path of each file to its values of the columns that the table is partitioned by: files do not have them."""
+        return {unquote(it["path"]): it.get("partition") or {} for it in self._actions()}
+
     def planned(self, schema: pa.Schema) -> Table:
         """The table as if it had this schema: for data files that are written before the commit that brings it."""
         table = Table(self.storage, self.path, self._delta)

@@ -109,7 +109,7 @@ class PinnedFile(Model):
 
 
 class PinnedLabels(Model):
-    """A commit of a dataset or of a Delta table, or files. ``uid``: of the dataset."""
+    """A commit of a dataset or of a Delta table, or files. ``uid``: of the dataset or the table."""
 
     pipeline: str = ""
     uid: str = ""

@@ -6,7 +6,7 @@ that are pinned, sorted, and the row in it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -63,6 +63,7 @@ class LabelSource:
         self._erased = erased
         self._labels, self._pinned, self._base = labels, pinned, base
         self._storage, self._table = storage, self._opened(storage)
+        self._partitions = self._table.partitions() if self._table is not None else {}
         known = self._read_schema()
         self._known = pa.schema([pa.field(it.name, plain_type(it.type)) for it in known])
         missing = [name for name in names if name not in self._known.names]
@@ -109,7 +110,9 @@ class LabelSource:
                 for batch in parquet.iter_batches(
                     _ROWS, columns=[it for it in wanted if it in names], use_threads=False
                 ):
-                    table = self._typed(pa.Table.from_batches([batch]), wanted)
+                    table = self._typed(
+                        pa.Table.from_batches([batch]), wanted, self._partitions.get(file, {})
+                    )
                     if not identified:
                         table = _numbered(table, number, first)
                     first += len(batch)
@@ -134,13 +137,19 @@ class LabelSource:
         gone = self._erased(kept.select(self.schema.names))
         return LabelRows(kept.filter((~gone).to_arrow()) if gone.any() else kept, unknown + int(gone.sum()))
 
-    def _typed(self, table: pa.Table, wanted: Sequence[str]) -> pa.Table:
-        """The columns in the types of the newest schema; one that an older file lacks is null."""
+    def _typed(self, table: pa.Table, wanted: Sequence[str], partition: Mapping[str, Any]) -> pa.Table:
+        """The columns in the types of the newest schema; one that an older file lacks is null.
+
+        ``partition``: values of the columns that a table's files do not have, as they are the same in all of a file.
+        """
         columns = {}
         for name in wanted:
             kind = IDENTITY.field(name).type if name in IDENTITY.names else self._known.field(name).type
             found = table.column(name) if name in table.column_names else None
-            columns[name] = pa.nulls(len(table), kind) if found is None else found.cast(kind)
+            if found is None:
+                columns[name] = pa.repeat(pa.scalar(partition.get(name), kind), len(table))
+            else:
+                columns[name] = found.cast(kind)
         return pa.table(columns)
 
     def _opened(self, storage: Storage) -> Table | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from contextlib import closing
+from itertools import groupby
 from pathlib import Path
 
 import polars as pl
@@ -204,10 +205,12 @@ class _Making:
                 ShardWriter(self._storage, self._folder, part, columns, schema, spec.shards.rows, join)
                 for part in spec.part_names
             ]
-            for part, rows in labels.pieces(_piece_rows(spec, schema), self._counter(labels.count())):
-                writers[part].add(rows)
-            for writer in writers:
-                writer.finish()
+            pieces = labels.pieces(_piece_rows(spec, schema), self._counter(labels.count()))
+            for part, those in groupby(pieces, key=lambda it: it[0]):
+                for _, rows in those:
+                    writers[part].add(rows)
+                # Its last shard is not held while the next part is written.
+                writers[part].finish()
         parts = tuple(writer.part() for writer in writers)
         return TrainingManifest(
             name=self._request.name,

@@ -10,7 +10,7 @@ from featurestore.arrivals.manifest import Entry
 from featurestore.arrivals.source import ArrivalSource
 from featurestore.arrivals.source_kinds import open_source
 from featurestore.client.resolution import Resolution, resolve_selections
-from featurestore.errors import NotFound, StorageError
+from featurestore.errors import NotFound, SpecError, StorageError
 from featurestore.registry.registry import Accepted, Registry
 from featurestore.resources import FeatureService, FeatureView, OnDemandView, TrainingSet
 from featurestore.resources.data_pipeline import Format, Source
@@ -32,6 +32,7 @@ from featurestore.views.builds import read_build
 from featurestore.views.served import ServedOnDemand, ServedView, ServedViews
 from featurestore_transforms.tables.table_history import are_there, is_known
 
+_READER_FEATURES = {"timestampNtz", "vacuumProtocolCheck", "v2Checkpoint"}
 _PACKAGES = ("featurestore", "numpy", "polars", "pyarrow")
 
 
@@ -109,7 +110,8 @@ def _pinned_labels(storage: Storage, labels: Labels, base: str) -> PinnedLabels:
         return PinnedLabels(pipeline=labels.pipeline, uid=ledger.dataset_id(), version=result.dataset_version)
     assert labels.uri is not None
     if labels.format is LabelFormat.DELTA:
-        return PinnedLabels(uri=labels.uri, version=delta_labels(labels.uri, base, None).version)
+        table = delta_labels(labels.uri, base, None)
+        return PinnedLabels(uri=labels.uri, uid=table.identity, version=table.version)
     files = tuple(_files(labels.uri, base))
     if not files:
         source = _source(labels.uri, base)
@@ -144,12 +146,21 @@ def delta_labels(uri: str, base: str, at: int | None) -> Table:
 
     Raises:
         NotFound: there is no table.
+        SpecError: reading its files as they are would give other rows than it has.
         StorageError: storage did not answer, or the version is gone.
     """
     root, _, name = resolve_uri(uri, base).rstrip("/").rpartition("/")
     table = Table.open(Storage(root, source_environ()), name, at)
     if table is None:
         raise NotFound("there is no Delta table of labels", where=uri)
+    unknown = sorted(set(table.reader_features) - _READER_FEATURES)
+    if unknown:
+        raise SpecError(
+            f"the Delta table of labels has {', '.join(unknown)}, which are not read",
+            where=uri,
+            wanted="plain Parquet files",
+            hint="Write it anew without them (REORG TABLE … APPLY (PURGE) first, where rows were deleted)",
+        )
     return table
 
 
@@ -186,15 +197,18 @@ def is_there(storage: Storage, pins: Pins, base: str) -> bool:
             return False
         assert pins.labels.version is not None
         tables.append((paths.dataset(pins.labels.pipeline), pins.labels.version))
-    if not all(_table_is_there(storage, path, at) for path, at in tables):
+    if not all(_table_is_there(Table.open(storage, path), at) for path, at in tables):
         return False
+    if pins.labels.uri and pins.labels.version is not None:
+        labels = delta_labels(pins.labels.uri, base, None)
+        return labels.identity == pins.labels.uid and _table_is_there(labels, pins.labels.version)
     return has_files(pins.labels, base)
 
 
-def _table_is_there(storage: Storage, path: str, at: int) -> bool:
-    newest = Table.open(storage, path)
+def _table_is_there(newest: Table | None, at: int) -> bool:
     if newest is None or newest.version < at or not is_known(newest, at):
         return False
+    storage, path = newest.storage, newest.path
     table = newest if newest.version == at else Table.open(storage, path, at)
     if table is None:
         raise StorageError("the table is gone", where=storage.uri(path))

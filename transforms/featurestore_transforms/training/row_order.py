@@ -81,27 +81,36 @@ class OrderedLabels:
         split = self._spec.split
         if split is None or split.by is not SplitBy.HASH:
             return np.zeros(len(table), np.int8)
-        bounds = np.array([int(it * _SPACE) for it in _running(self._shares)[:-1]], np.uint64)
+        ends = [min(int(it * _SPACE), _SPACE - 1) for it in _running(self._shares)[:-1]]
+        bounds = np.array(ends, np.uint64)
         return np.searchsorted(bounds, split_hashes(split, table), side="right").astype(np.int8)
 
     def count(self) -> int:
         """How many rows there are."""
         if not self._created:
             return 0
-        return int(self._database.execute("SELECT count(*) FROM labels").fetchall()[0][0])
+        return self._one("SELECT count(*) FROM labels")[0]
 
     def _part(self) -> str:
-        """The part of a row, in SQL. Of a split by time, rows of one time are together, in the later part."""
+        """The part of a row, in SQL. Of a split by time, rows of one time are together, where that is nearest to the shares."""
         split = self._spec.split
         if split is None or split.by is not SplitBy.TIME:
             return _PART
         total = self.count()
         cuts = []
         for share in _running(self._shares)[:-1]:
-            place = min(int(share * total + 0.5), total - 1)
-            query = f"SELECT {_TIME} FROM labels ORDER BY {_TIME} LIMIT 1 OFFSET {place}"
-            cuts.append(int(self._database.execute(query).fetchall()[0][0]))
-        return " + ".join(f"CAST({_TIME} >= {cut} AS INTEGER)" for cut in cuts) or "0"
+            wanted = share * total
+            place = min(int(wanted), total - 1)
+            [time] = self._one(f"SELECT {_TIME} FROM labels ORDER BY {_TIME} LIMIT 1 OFFSET {place}")
+            before, until = self._one(
+                f"SELECT count(*) FILTER ({_TIME} < {time}), count(*) FILTER ({_TIME} <= {time}) FROM labels"
+            )
+            is_later = wanted - before < until - wanted
+            cuts.append(f"CAST({_TIME} {'>=' if is_later else '>'} {time} AS INTEGER)")
+        return " + ".join(cuts) or "0"
+
+    def _one(self, query: str) -> list[int]:
+        return [int(it) for it in self._database.execute(query).fetchall()[0]]
 
     def pieces(self, rows: int, advanced: Callable[[int], None]) -> Iterator[tuple[int, pa.Table]]:
         """Number of a part and ``rows`` of its rows, fewer at its end; all of the first part before the second.
