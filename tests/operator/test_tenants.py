@@ -213,3 +213,24 @@ def test_nothing_lies_below_a_prefix_but_what_is_spelled_so(names: list[str], sc
         assert scheme.lower() in ("s3://", "s3a://")
         assert names[:2] == ["a", "b"]
         assert not {".", "..", "%2e", "a#", "\\"} & {*names}
+
+
+def test_labels_without_a_secret_are_read_only_where_a_policy_allows_it(
+    them: Tenants, namespace: str, bucket: Path
+) -> None:
+    them.allow(f"own-{namespace}", {"names": [namespace]}, uriPrefixes=["s3://features/{namespace}/"])
+    them.store(namespace, f"s3://features/{namespace}/store")
+    assert them.looked_at(namespace)["Ready"]["status"] == "True"
+    for name, uri in (
+        ("own", f"s3://features/{namespace}/l.parquet"),
+        ("other", "s3://features/x/l.parquet"),
+    ):
+        them.training_set(namespace, name, uri)
+    them.looked_at(namespace, "FeatureView", "twice")
+    refused = them.looked_at(namespace, "TrainingSet", "other")["Ready"]
+    assert refused["status"] == "False"
+    assert "may not have this opened" in refused["message"]
+    assert "spec.labels.uri" in refused["message"]
+    assert them.jobs(namespace) == []
+    them.looked_at(namespace, "TrainingSet", "own")
+    assert len(them.jobs(namespace)) == 1

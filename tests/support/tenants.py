@@ -65,6 +65,16 @@ class Tenants:
         }
         self._apply(found)
 
+    def training_set(self, namespace: str, name: str, uri: str) -> None:
+        """A training set of labels at this place, of a view that needs no pipeline."""
+        features = [{"name": "twice", "type": "int64", "expression": "v * 2"}]
+        view = {"onDemand": {"request": [{"name": "v", "type": "int64"}]}, "features": features}
+        labels = {"uri": uri, "timestampField": "ts", "columns": ["w"]}
+        training_set = {"features": {"names": ["twice:twice"]}, "labels": labels}
+        for kind, called, spec in (("FeatureView", "twice", view), ("TrainingSet", name, training_set)):
+            metadata = {"name": called, "namespace": namespace}
+            self._apply({"apiVersion": manifest.OURS, "kind": kind, "metadata": metadata, "spec": spec})
+
     def allow(self, name: str, namespaces: Object, **spec: Any) -> None:
         """The administrator's policy: what these namespaces may use."""
         self.policies.append(name)

@@ -56,12 +56,12 @@ from featurestore_transforms.training.pin import (
 )
 from featurestore_transforms.training.row_order import OrderedLabels
 
-_SORT_SHARE = 4
+_SORT_SHARE = 8
 _PIECE_SHARE = 16
 """Of the memory, what sorting may take, and what the rows of a piece may: they are there several times while joined."""
 _VALUE_BYTES, _NESTED_BYTES = 16, 256
 _MOST_GROUPS = 16
-_LEAST_SORT = 64 * 2**20
+_LEAST_SORT = 48 * 2**20
 
 
 def run_training_set(
@@ -199,6 +199,7 @@ class _Making:
         with closing(labels):
             for rows in source.rows():
                 labels.add(rows)
+            pa.default_memory_pool().release_unused()
             if not has_files(pins.labels, self._request.base):
                 raise Conflict("files of labels were changed while they were read", where=pins.labels.uri)
             writers = [
@@ -209,6 +210,7 @@ class _Making:
             for part, those in groupby(pieces, key=lambda it: it[0]):
                 for _, rows in those:
                     writers[part].add(rows)
+                    pa.default_memory_pool().release_unused()
                 # Its last shard is not held while the next part is written.
                 writers[part].finish()
         parts = tuple(writer.part() for writer in writers)
