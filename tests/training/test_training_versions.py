@@ -23,7 +23,7 @@ DAY = timedelta(days=1)
 TIMES = {"timestampField": "ts", "columns": ["w"]}
 OF_TABLE = {"uri": "table", "format": "Delta", "timestampField": "ts", "columns": ["w", "day"]}
 OF_FILE = {**TIMES, "uri": "labels.parquet"}
-SCHEMA = {"k": pl.String, "ts": pl.Datetime("us", "UTC"), "w": pl.Float64, "day": pl.String}
+SCHEMA: dict[str, Any] = {"k": pl.String, "ts": pl.Datetime("us", "UTC"), "w": pl.Float64, "day": pl.String}
 
 
 @pytest.fixture(scope="module")
