@@ -11,7 +11,7 @@ TESTED := --constraint requirements/dev.txt
 # Tests, demo and benchmarks start hundreds of processes, each twice as fast if none compiles what it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-all lint bench bench-online bench-operator bench-http cluster cluster-down crds krew expressions changelog docs lock clean help
+.PHONY: demo test test-all lint bench bench-online bench-operator bench-http bench-training cluster cluster-down crds krew expressions changelog docs lock clean help
 .DEFAULT_GOAL := help
 
 help:  ## Show what there is to make.
@@ -61,6 +61,9 @@ bench-operator: $(VENV)/ready  ## Measure the operator with 5,000 views and 5,00
 bench-http: $(VENV)/ready  ## Measure the feature server with one worker and 16 connections (needs wrk).
 	@tests/services
 	@$(BIN)/python -m bench http
+
+bench-training: $(VENV)/ready  ## Measure one worker that reads a training set beside a plain Arrow scan.
+	@$(BIN)/python -m bench training
 
 cluster: $(VENV)/ready  ## Start a Kubernetes with a node on this machine (Debian, root), and say how to use it.
 	@tests/services

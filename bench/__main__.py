@@ -17,8 +17,8 @@ import bench
 from bench.figure import Figure, machine
 
 NAMES = ("startup", "arrival", "pipeline", "memory", "ledger")
-BY_NAME = ("controller", "distant", "tenants", "http", "online")
-"""Measured only when asked for: they need a Kubernetes API server, wrk or a Redis."""
+BY_NAME = ("controller", "distant", "tenants", "http", "online", "training")
+"""Measured only when asked for: they need a Kubernetes API server, wrk or a Redis, or are of one reader."""
 
 
 def main(names: list[str]) -> int:
@@ -27,7 +27,7 @@ def main(names: list[str]) -> int:
         "name",
         nargs="*",
         metavar="NAME",
-        help=f"one of: {', '.join(NAMES + BY_NAME)}; else all but the last five",
+        help=f"one of: {', '.join(NAMES + BY_NAME)}; else all but the last six",
     )
     wanted = parser.parse_args(names).name
     if unknown := [name for name in wanted if name not in NAMES + BY_NAME]:

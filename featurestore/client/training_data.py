@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from featurestore.client.answers import library, pandas_frame
@@ -14,6 +14,8 @@ from featurestore.training.training_versions import find_version, read_manifest
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from featurestore.client.training_reader import TrainingReader
 
 
 class TrainingData:
@@ -94,6 +96,56 @@ class TrainingData:
                     got=str(len(table)),
                 )
             yield table
+
+    def shards(
+        self,
+        *,
+        part: str | None = None,
+        batch_rows: int = 1024,
+        seed: int | None = None,
+        epochs: int = 1,
+        columns: Sequence[str] | None = None,
+        rank: int | None = None,
+        world_size: int | None = None,
+        worker: int = 0,
+        workers: int = 1,
+        remainder: str = "uneven",
+        interleave: int = 4,
+    ) -> TrainingReader:
+        """An iterable of Arrow batches: each row once over all ranks, their workers and each epoch.
+
+        With a ``seed`` each epoch has another order, the same in every process. ``state_dict()`` says where all ranks are,
+        and ``load_state_dict()`` goes on there, also with another number of ranks or workers.
+
+        ``rank``, ``world_size``: if not given, as the launcher's environment says when iteration begins. ``worker``: one
+        of the ``workers`` of this rank, which give its batches in turns. ``remainder``: of an epoch's last rows, ``uneven``
+        gives some ranks a row more, ``drop`` leaves out fewer rows than there are ranks, ``pad`` repeats some instead.
+        ``interleave``: how many row groups are mixed; about twice as many are in memory.
+
+        Raises:
+            NotFound: there is no such part.
+            RequestError: an argument is wrong. While iterating also: the environment tells no rank.
+            Damaged: while iterating: a shard is not what was written.
+            StorageError: while iterating: storage did not answer.
+        """
+        from featurestore.client.training_reader import TrainingReader
+
+        return TrainingReader(
+            self._storage,
+            self.manifest,
+            self._shards(part),
+            part,
+            batch_rows=batch_rows,
+            seed=seed,
+            epochs=epochs,
+            columns=columns,
+            rank=rank,
+            world_size=world_size,
+            worker=worker,
+            workers=workers,
+            remainder=remainder,
+            interleave=interleave,
+        )
 
     def to_polars(self, part: str | None = None) -> Any:
         """As a Polars DataFrame; else as :meth:`to_arrow`.
