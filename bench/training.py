@@ -72,6 +72,7 @@ def _made(folder: Path) -> TrainingData:
     """A version with the shards that a set is written with."""
     storage, random = Storage(str(folder)), np.random.default_rng(0)
     columns = [TrainingColumn(name="label", type="bool", role=ColumnRole.LABEL)]
+    columns.append(TrainingColumn(name="time", type="timestamp[us, tz=UTC]", role=ColumnRole.TIME))
     columns += [TrainingColumn(name=f"f{n}", type="double", role=ColumnRole.FEATURE) for n in range(FEATURES)]
     records = []
     for number in range(SHARDS):

@@ -93,14 +93,14 @@ class EpochOrder:
 def permutation(name: str, count: int) -> Any:
     """The numbers below ``count`` in an order that only the name decides, whatever the version of numpy.
 
-    By SplitMix64 (Steele, Lea, Flood 2014), whose values differ for each number.
+    By SplitMix64 (Steele, Lea, Flood 2014), whose values differ for each number, so that any way of sorting gives the same.
     """
     key = np.frombuffer(hashlib.sha256(name.encode()).digest()[:8], dtype="<u8")
     with np.errstate(over="ignore"):
         mixed = key + np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
         mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.argsort(mixed ^ (mixed >> np.uint64(31)), kind="stable")
+    return np.argsort(mixed ^ (mixed >> np.uint64(31)))
 
 
 def step_rows(left: int, batch_rows: int, world_size: int, remainder: Remainder) -> int:

@@ -28,6 +28,9 @@ def test_what_was_saved_is_read_as_it_was_and_saved_again_is_the_same_version(
     found = answer(laptop, store)
     saved = store.save_training_set("ad_hoc", found, labels=["w"], shard_rows=300)
     assert store.training_set("ad-hoc").to_arrow().to_pylist() == found.to_arrow().to_pylist()
+    assert [
+        row for batch in saved.shards(batch_rows=90) for row in batch.to_pylist()
+    ] == found.to_arrow().to_pylist()
     assert [shard.rows for shard in saved.manifest.parts[0].shards] == [300, 300, 100]
     assert store.save_training_set("ad_hoc", found, labels=["w"], shard_rows=300).number == saved.number
     assert store.save_training_set("ad_hoc", found, labels=["w"], shard_rows=200).number == saved.number + 1

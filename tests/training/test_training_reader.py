@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from featurestore.training.training_manifest import (
     TrainingShard,
 )
 
+PAGE = Path(__file__).parents[2] / "docs" / "training-sets.md"
 SIZES = ((7, 5), (1,), (64, 64, 3), (20,))
 ROWS = sum(map(sum, SIZES))
 """Rows of each row group of each shard: 164 rows."""
@@ -36,28 +39,33 @@ GOLDEN = [4, 3, 0, 2, 6, 1, 5, 8, 10, 11, 7, 9]
 """What an epoch begins with. If it changes, states that were kept point at other rows: change the reader's format, too."""
 
 
-def made(folder: Path, sizes: tuple[tuple[int, ...], ...] = SIZES) -> TrainingData:
+def made(
+    folder: Path,
+    sizes: tuple[tuple[int, ...], ...] = SIZES,
+    part: str = "all",
+    names: tuple[str, str] = ("n", "text"),
+) -> TrainingData:
     """A version whose rows are numbered in their order."""
     storage, shards, first = Storage(str(folder)), [], 0
-    place = paths.training_data("set", "d1")
+    place, types = paths.training_data("set", "d1"), (pa.int64(), pa.string())
     for number, groups in enumerate(sizes):
-        file = folder / place / "all" / f"{number:05}.parquet"
+        file = folder / place / part / f"{number:05}.parquet"
         file.parent.mkdir(parents=True, exist_ok=True)
-        with pq.ParquetWriter(file, pa.schema({"n": pa.int64(), "text": pa.string()})) as writer:
+        with pq.ParquetWriter(file, pa.schema(dict(zip(names, types, strict=True)))) as writer:
             for rows in groups:
                 numbers = list(range(first, first + rows))
                 first += rows
                 if rows:
-                    writer.write_table(pa.table({"n": numbers, "text": [str(n) for n in numbers]}), rows)
+                    writer.write_table(pa.table([numbers, [str(n) for n in numbers]], names=names), rows)
         shards.append(
             TrainingShard(
-                path=f"all/{file.name}", rows=sum(groups), size_bytes=1, sha256="", row_groups=groups
+                path=f"{part}/{file.name}", rows=sum(groups), size_bytes=1, sha256="", row_groups=groups
             )
         )
-    part = TrainingPart(name="all", rows=first, size_bytes=1, shards=tuple(shards))
+    whole = TrainingPart(name=part, rows=first, size_bytes=1, shards=tuple(shards))
     columns = (
-        TrainingColumn(name="n", type="int64", role=ColumnRole.LABEL),
-        TrainingColumn(name="text", type="string", role=ColumnRole.FEATURE),
+        TrainingColumn(name=names[0], type="int64", role=ColumnRole.LABEL),
+        TrainingColumn(name=names[1], type="string", role=ColumnRole.FEATURE),
     )
     manifest = TrainingManifest(
         name="set",
@@ -68,7 +76,7 @@ def made(folder: Path, sizes: tuple[tuple[int, ...], ...] = SIZES) -> TrainingDa
         columns=columns,
         rows=first,
         size_bytes=1,
-        parts=(part,),
+        parts=(whole,),
     )
     return TrainingData(storage, "set", 1, manifest)
 
@@ -245,6 +253,28 @@ def test_a_state_of_other_rows_or_another_seed_or_none_is_refused_in_words(data:
     for broken in ({}, {**state, "position": "0"}, {**state, "position": ROWS + 1}, {**state, "chunk": 0}):
         with pytest.raises(RequestError, match="no state of a reader"):
             data.shards(seed=1).load_state_dict(broken)
+
+
+def test_the_rank_is_read_when_iteration_begins(data: TrainingData, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = data.shards(batch_rows=41)
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert numbers(reader) == [*range(41, 82), *range(123, 164)]
+
+
+def test_the_example_of_the_page_goes_on_where_it_was_killed(tmp_path: Path) -> None:
+    data = made(tmp_path, ((3000, 1000), (500,)), "train", ("late", "last_arr_delay"))
+    (example,) = re.findall(r"```python\n(import json\n.*?)```", PAGE.read_text(), re.DOTALL)
+    names: dict[str, Any] = {"data": data}
+    with chdir(tmp_path):
+        exec(example, names)
+        assert json.loads(Path("reader.json").read_text())["epoch"] == 3
+        assert len(names["late"]) < 1024
+        killed = data.shards(part="train", seed=7, epochs=3)
+        assert len(next(iter(killed))) == 1024
+        Path("reader.json").write_text(json.dumps(killed.state_dict()))
+        exec(example.replace("...", "read.append(len(late))"), names | {"read": (read := [])})
+    assert sum(read) == 3 * 4500 - 1024
 
 
 def test_a_worker_does_not_go_on_without_the_others(data: TrainingData) -> None:
