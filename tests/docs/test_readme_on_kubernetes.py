@@ -18,6 +18,7 @@ from cluster_story import Story, story
 from readme import README, ROOT, Shell, blocks
 from unavailable import unavailable
 
+from featurestore.resources.kinds import KINDS, POLICY
 from featurestore.storage.filesystem import filesystem
 
 pytestmark = pytest.mark.slow
@@ -78,7 +79,7 @@ def test_either_line_installs_the_operator(tmp_path: Path) -> None:
             at.run(with_kubectl)
             installed = at.run("kubectl get deployment,crd --all-namespaces --output=name")
             assert "deployment.apps/featurestore-operator" in installed
-            assert installed.count("featurestore.dev") == 5
+            assert installed.count("featurestore.dev") == len(KINDS) + len([POLICY])
     except MissingError as missing:
         unavailable(missing)
 

@@ -174,6 +174,12 @@ def test_labels_of_which_none_counts_make_a_version_without_rows_that_has_its_co
     assert data.to_arrow("test").schema == full.to_arrow("train").schema
 
 
+def test_labels_that_name_their_time_too_have_a_time(laptop: Laptop) -> None:
+    labels = {"pipeline": "p", "timestampField": "ts", "columns": ["w", "ts"]}
+    roles = {it.name: it.role for it in made(laptop, "timed", labels=labels).manifest.columns}
+    assert (roles["ts"], roles["w"]) == ("Time", "Label")
+
+
 def test_diff_and_describe_tell_what_is_in_versions_and_what_is_another(
     laptop: Laptop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -62,10 +62,10 @@ class TrainingLayout:
             yield TrainingColumn(name=name, type=kind, role=ColumnRole.FEATURE, feature=it.reference)
 
     def _role(self, spec: TrainingSetSpec, name: str) -> ColumnRole:
-        if name in spec.labels.columns:
-            return ColumnRole.LABEL
         if name == spec.labels.timestamp_field:
             return ColumnRole.TIME
+        if name in spec.labels.columns:
+            return ColumnRole.LABEL
         is_key = name in self.resolution.key_types or (spec.split and name in spec.split.keys)
         return ColumnRole.KEY if is_key else ColumnRole.REQUEST
 
