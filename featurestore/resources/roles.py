@@ -36,7 +36,7 @@ def written(text: str) -> str:
     """The text with the kinds of the table.
 
     >>> written("  resources: []  # kinds: with data")
-    '  resources: [datapipelines, featureviews]  # kinds: with data'
+    '  resources: [datapipelines, featureviews, trainingsets]  # kinds: with data'
     """
     known = lists()
     text = _CELL.sub(lambda found: ", ".join(known[found[2]]) + found[1], text)
