@@ -33,6 +33,15 @@ ELSEWHERE = {
         "tests/operator/test_certificate.py::test_after_a_renewal_the_api_server_believes_both"
     ),
     **dict.fromkeys(
+        (
+            "get trainingsets.featurestore.dev",
+            "patch trainingsets.featurestore.dev",
+            "patch trainingsets.featurestore.dev/status",
+        ),
+        "tests/operator/test_training_sets.py::"
+        "test_each_new_commit_makes_a_version_that_readers_find_and_deleting_it_deletes_them",
+    ),
+    **dict.fromkeys(
         ("get erasures.featurestore.dev", "patch erasures.featurestore.dev/status"),
         "tests/operator/test_key_erasure.py::"
         "test_an_erasure_is_done_once_its_file_is_there_and_its_keys_stay_away",
