@@ -73,7 +73,13 @@ def python(cluster: Node, namespace: str, source: str) -> str:
     assert finished(cluster, namespace).get("Complete") == "True", cluster.kubectl(
         "logs", "job/it", "-n", namespace
     )
-    return cluster.kubectl("logs", "job/it", f"--namespace={namespace}")
+
+    def printed() -> str:
+        return cluster.kubectl("logs", "job/it", f"--namespace={namespace}")
+
+    # Its last line may come a moment after its end.
+    eventually(lambda: printed().endswith("\n"))
+    return printed()
 
 
 def test_a_job_runs_to_complete(cluster: Node, cluster_namespace: str) -> None:
