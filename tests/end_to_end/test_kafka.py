@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from events import NAME, START, VIEW, Events, event
+from event_specs import NAME, START, VIEW
+from events import Events, event
 from kafka_broker import Broker, Topic, broker, send
 
 from featurestore.arrivals.position import Position

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from events import NAME, START, STEPS, VIEW, Events, event
+from event_specs import NAME, START, STEPS, VIEW
+from events import Events, event
 from examples import exhaustive, sample
 from kafka_broker import Broker, Topic, send
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from event_specs import NAME, SMALL, START, STEPS, VIEW
 from laptop import Laptop
 from log_source import LOGS
 
@@ -24,25 +25,6 @@ from featurestore.quarantine import entries
 from featurestore.quarantine.replay import replay
 from featurestore.resources import DataPipeline
 from featurestore.storage import paths
-
-START = datetime(2024, 1, 1, tzinfo=UTC)
-NAME = "events"
-SMALL = {"name": "small", "that": "n < 100"}
-STEPS = [
-    *("after-manifest", "after-quarantine-commit", "after-dataset-commit", "after-result"),
-    *("after-build-commit", "before-promote", "after-promote"),
-]
-VIEW = {
-    "kind": "FeatureView",
-    "metadata": {"name": "levels"},
-    "spec": {
-        "entity": {"name": "level", "joinKeys": [{"name": "level", "type": "string"}]},
-        "source": {"pipeline": NAME},
-        "timestampField": "at",
-        "features": [{"name": "n", "type": "int64", "column": "n"}],
-        "online": {"enabled": "Never"},
-    },
-}
 
 
 class Logs:

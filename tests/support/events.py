@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from event_specs import NAME, SMALL, START
 from kafka_broker import Topic
 from laptop import Laptop
 
@@ -15,25 +15,6 @@ from featurestore.arrivals.source_kinds import open_source
 from featurestore.quarantine import entries
 from featurestore.resources import DataPipeline
 from featurestore.storage import paths
-
-START = datetime(2024, 1, 1, tzinfo=UTC)
-NAME = "events"
-SMALL = {"name": "small", "that": "n < 100"}
-STEPS = [
-    *("after-manifest", "after-quarantine-commit", "after-dataset-commit", "after-result"),
-    *("after-build-commit", "before-promote", "after-promote"),
-]
-VIEW = {
-    "kind": "FeatureView",
-    "metadata": {"name": "levels"},
-    "spec": {
-        "entity": {"name": "level", "joinKeys": [{"name": "level", "type": "string"}]},
-        "source": {"pipeline": NAME},
-        "timestampField": "at",
-        "features": [{"name": "n", "type": "int64", "column": "n"}],
-        "online": {"enabled": "Never"},
-    },
-}
 
 
 class Events:
