@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from cluster.control_plane import ControlPlane
+from eventually import eventually
 from manifest import erasure, job, pipeline, pod, service, store, training_set, view
 
 from featurestore.errors import Conflict, NotFound, SpecError, TransientError
@@ -38,6 +39,21 @@ def api(control_plane: ControlPlane, calls: Calls) -> Iterator[Api]:
     it = Api(access.configuration(str(control_plane.kubeconfig)), calls)
     yield it
     it.close()
+
+
+def remembers(
+    api: Api, namespace: str, resource: api_resources.ApiResource, versions: dict[str, str]
+) -> None:
+    """Wait until lists from the API server's memory, which follows its writes, have just these objects."""
+
+    def listed() -> dict[str, str]:
+        found = (
+            item["metadata"]
+            for item in api.each_metadata(resource, namespace, api_resources.WATCHED[resource])
+        )
+        return {it["name"]: it["resourceVersion"] for it in found}
+
+    eventually(lambda: listed() == versions, why=listed)
 
 
 def test_applying_the_same_again_changes_nothing(api: Api, namespace: str) -> None:
@@ -162,10 +178,12 @@ def test_a_census_finds_what_no_watch_told(api: Api, namespace: str) -> None:
     for manifest in (pipeline(namespace, "goes"), pipeline(namespace, "changes")):
         cache.put(api_resources.DATA_PIPELINE, api.create(api_resources.DATA_PIPELINE, manifest))
     api.delete(api_resources.DATA_PIPELINE, namespace, "goes")
-    api.create(api_resources.FEATURE_STORE, store(namespace))
-    api.apply(api_resources.DATA_PIPELINE, pipeline(namespace, "changes", "after"))
+    new = api.create(api_resources.FEATURE_STORE, store(namespace))["metadata"]
+    after = api.apply(api_resources.DATA_PIPELINE, pipeline(namespace, "changes", "after"))["metadata"]
     woken.clear()
 
+    remembers(api, namespace, api_resources.DATA_PIPELINE, {"changes": after["resourceVersion"]})
+    remembers(api, namespace, api_resources.FEATURE_STORE, {"default": new["resourceVersion"]})
     census = Relist(api, cache, [namespace])
     assert census.drop_what_is_gone() == 1
     assert {name for _, _, name in census.missed()} == {"default", "changes"}
@@ -194,7 +212,8 @@ def test_what_no_watch_told_is_fetched(
         api_resources.POD: pod(namespace, "it", "flights"),
     }
     control_plane.kubectl("create", "serviceaccount", "jobs", f"--namespace={namespace}")
-    api.create(kind, made[kind])
+    version = api.create(kind, made[kind])["metadata"]["resourceVersion"]
+    remembers(api, namespace, kind, {"it": version})
     cache = Cache(lambda key, _: None)
     census = Relist(api, cache, [namespace])
     calls.made.clear()

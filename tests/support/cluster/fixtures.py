@@ -11,16 +11,19 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 import storage_server
+from cluster.access import KubectlError
 from cluster.binaries import MissingError
 from cluster.control_plane import ControlPlane
 from cluster.control_plane import control_plane as started
 from cluster.image import base
 from cluster.node import Node, check_machine
 from cluster.node import node as started_node
+from eventually import eventually
 from unavailable import unavailable
 
 from featurestore.resources.kinds import KINDS
@@ -133,12 +136,25 @@ def namespace_of(plane: ControlPlane) -> Iterator[str]:
 
 
 def apply_crds(plane: ControlPlane, folder: Path = CRDS) -> None:
-    """Return once the API server serves the kinds of these files."""
+    """Return once the API server serves the kinds of these files, from its memory too."""
     plane.kubectl("apply", "--server-side", f"--filename={folder}")
     deadline = time.monotonic() + ESTABLISHED_S
-    while not all(map(_established, json.loads(plane.kubectl("get", "crds", "-o", "json"))["items"])):
+    while not all(map(_established, crds := json.loads(plane.kubectl("get", "crds", "-o", "json"))["items"])):
         assert time.monotonic() < deadline, plane.kubectl("get", "crds", "-o", "yaml")
         time.sleep(0.05)
+    for spec in (crd["spec"] for crd in crds):
+        for version in (it["name"] for it in spec["versions"] if it["served"]):
+            path = f"/apis/{spec['group']}/{version}/{spec['names']['plural']}?resourceVersion=0&limit=1"
+            eventually(partial(_is_remembered, plane, path), ESTABLISHED_S)
+
+
+def _is_remembered(plane: ControlPlane, path: str) -> bool:
+    """A kind that is new is "(re)initializing" for a moment after it is established: lists are refused with 429."""
+    try:
+        plane.kubectl("get", f"--raw={path}")
+    except KubectlError:
+        return False
+    return True
 
 
 def _established(crd: dict[str, dict[str, list[dict[str, str]] | None]]) -> bool:
