@@ -1,12 +1,13 @@
 """What a runner asks of the data engine, and what that answers. JSON in, JSON out.
 
 A Job in a cluster, and a worker process on a laptop, get one request and answer with one result or one
-error. Every request may be repeated: what is done already is found done.
+error. Every request may be repeated: what is done already is found done. A request names what runs it, so that neither
+the worker nor a Job knows which requests there are.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -16,25 +17,36 @@ from featurestore.training.training_versions import TrainingSetResult
 from featurestore.views.builds import BuildPartResult, BuildResult, PublishResult
 
 
-class BatchRequest(Model):
+class EngineRequest(Model):
+    """What is asked of the data engine. ``root``: of the storage.
+
+    ``run_by``: ``module:function``, called with the storage, the request and what is told of progress. A name, because
+    this package does not have the data engine.
+    """
+
+    run_by: ClassVar[str]
+    root: str
+
+
+class BatchRequest(EngineRequest):
     """Run batch ``number`` of a pipeline: manifest in, commit out. ``base``: where relative sources begin.
 
     ``turn``: which attempt at it, see :mod:`featurestore.arrivals.isolation`.
     """
 
+    run_by: ClassVar[str] = "featurestore_transforms.batch.batch:run_batch"
     kind: Literal["batch"] = "batch"
-    root: str
     base: str = "/"
     pipeline: str
     number: int
     turn: int = 0
 
 
-class RebuildRequest(Model):
+class RebuildRequest(EngineRequest):
     """Run a piece of rebuild ``rebuild`` of a pipeline, which begins with batch ``number``; else as a batch."""
 
+    run_by: ClassVar[str] = "featurestore_transforms.batch.rebuilding:run_piece"
     kind: Literal["rebuild"] = "rebuild"
-    root: str
     base: str = "/"
     pipeline: str
     rebuild: int
@@ -42,69 +54,69 @@ class RebuildRequest(Model):
     turn: int = 0
 
 
-class PromoteRebuildRequest(Model):
+class PromoteRebuildRequest(EngineRequest):
     """Put what a rebuild came to in the place of the history that it ran again."""
 
+    run_by: ClassVar[str] = "featurestore_transforms.batch.promotion:promote_rebuild"
     kind: Literal["promoteRebuild"] = "promoteRebuild"
-    root: str
     pipeline: str
     rebuild: int
 
 
-class BuildRequest(Model):
+class BuildRequest(EngineRequest):
     """Bring the build of one definition of a view up to version ``to_version`` of its dataset.
 
     ``turn``: which attempt at it, see :mod:`featurestore.views.build_trials`.
     """
 
+    run_by: ClassVar[str] = "featurestore_transforms.views.build:run_build"
     kind: Literal["build"] = "build"
-    root: str
     view: str
     digest: str
     to_version: int
     turn: int = 0
 
 
-class PublishRequest(Model):
+class PublishRequest(EngineRequest):
     """Bring the online store up to version ``to_version`` of the view's table, which holds ``commit`` of its dataset."""
 
+    run_by: ClassVar[str] = "featurestore.online.publish:publish_now"
     kind: Literal["publish"] = "publish"
-    root: str
     view: str
     digest: str
     to_version: int
     commit: int
 
 
-class TrainingSetRequest(Model):
+class TrainingSetRequest(EngineRequest):
     """Make version ``number`` of a training set, as the accepted resource describes it; unless nothing new is there.
 
     ``base``: where relative URIs of labels begin.
     """
 
+    run_by: ClassVar[str] = "featurestore_transforms.training.make_version:run_training_set"
     kind: Literal["trainingSet"] = "trainingSet"
-    root: str
     base: str = "/"
     name: str
     number: int
 
 
-class ErasureRequest(Model):
+class ErasureRequest(EngineRequest):
     """Finish erasure ``number`` of the storage root, and those before it."""
 
+    run_by: ClassVar[str] = "featurestore_transforms.erasure.erase:run_erasure"
     kind: Literal["erasure"] = "erasure"
-    root: str
     number: int
 
 
-class EraseKeysRequest(Model):
+class EraseKeysRequest(EngineRequest):
     """Erase the keys of the file at ``uri``, as ``request`` wishes it: begun once, and finished by whoever asks again.
 
     One of ``entity`` and ``view`` says whose keys they are.
     """
 
+    run_by: ClassVar[str] = "featurestore_transforms.erasure.requested:erase_keys"
     kind: Literal["eraseKeys"] = "eraseKeys"
-    root: str
     base: str = "/"
     request: str
     asked_by: str
@@ -132,15 +144,15 @@ class ErasureResult(Model):
         return f"erasure {self.number} is finished, and its record signed"
 
 
-class DryRunRequest(Model):
+class DryRunRequest(EngineRequest):
     """Say what a pipeline, and views of its dataset, would make of files that are there. Nothing is written.
 
     The answer is a :class:`featurestore.arrivals.dry_run_result.DryRunResult`. ``pipeline`` and ``views``: the
     resources, as the registry stores them. ``base``: as in :class:`BatchRequest`.
     """
 
+    run_by: ClassVar[str] = "featurestore_transforms.entrypoint.dry_run:dry_run"
     kind: Literal["dryRun"] = "dryRun"
-    root: str
     base: str = "/"
     pipeline: dict[str, Any]
     views: tuple[dict[str, Any], ...] = ()

@@ -9,6 +9,8 @@ A store that was lost, is of another layout, or holds a version that is no longe
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -23,15 +25,24 @@ from featurestore.online.merge import NewRows, advance
 from featurestore.online.packed.heap import UnreadableValue
 from featurestore.online.publication import Publication
 from featurestore.online.versions import OnlineVersion
-from featurestore.protocol import PublishRequest
+from featurestore.protocol import Progress, PublishRequest
 from featurestore.registry.registry import Registry
 from featurestore.storage import paths
 from featurestore.storage.delta import Table
 from featurestore.storage.objects import Storage
+from featurestore.timestamps import current_us
 from featurestore.views.builds import PublishResult, definition
 
 _TIMELINE_BYTES, _TEXT_BYTES = 96, 48
 """What finding the newest rows takes of each, and a text in it, more or less."""
+
+
+def publish_now(
+    storage: Storage, request: PublishRequest, progress: Callable[[Progress], None]
+) -> PublishResult:
+    """:func:`run_publish`, for readers from now on."""
+    progress(Progress(step=f"publish {request.view}", done=0))
+    return run_publish(storage, request, current_us())
 
 
 def run_publish(storage: Storage, request: PublishRequest, now_us: int) -> PublishResult:

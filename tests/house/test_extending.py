@@ -120,7 +120,6 @@ def test_no_module_imports_an_online_store_but_those_of_its_room(room: str) -> N
             {
                 "featurestore/protocol.py",
                 "reconcile/steps.py",
-                "entrypoint/engine.py",
                 "entrypoint/job.py",
                 "erasure/erase.py",
                 "views/build.py",
@@ -128,7 +127,7 @@ def test_no_module_imports_an_online_store_but_those_of_its_room(room: str) -> N
         ),
         (
             "PromoteRebuildRequest",
-            {"protocol.py", "reconcile/steps.py", "entrypoint/engine.py", "batch/promotion.py"},
+            {"protocol.py", "reconcile/steps.py", "batch/promotion.py"},
         ),
     ],
 )

@@ -22,17 +22,7 @@ from featurestore import failpoint
 from featurestore.arrivals.ledger import Ledger
 from featurestore.client.connection import Store
 from featurestore.online.publish import run_publish
-from featurestore.protocol import (
-    BatchRequest,
-    BuildRequest,
-    EngineResult,
-    EraseKeysRequest,
-    PromoteRebuildRequest,
-    PublishRequest,
-    RebuildRequest,
-    Request,
-    TrainingSetRequest,
-)
+from featurestore.protocol import EngineResult, PublishRequest, Request
 from featurestore.registry.project import open_project
 from featurestore.resources import FeatureView
 from featurestore.resources.kinds import KINDS
@@ -41,12 +31,7 @@ from featurestore.runner.guard import NO_LIMITS, Limits
 from featurestore.runner.runner import Runner
 from featurestore.storage.delta import Table
 from featurestore.storage.objects import Storage
-from featurestore_transforms.batch.batch import run_batch
-from featurestore_transforms.batch.promotion import promote_rebuild
-from featurestore_transforms.batch.rebuilding import run_piece
-from featurestore_transforms.erasure.requested import erase_keys
-from featurestore_transforms.training.make_version import run_training_set
-from featurestore_transforms.views.build import run_build
+from featurestore_transforms.entrypoint import engine
 
 SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "k": pl.String,
@@ -105,21 +90,9 @@ class _Here:
         def report(_: object) -> None:
             progress({})
 
-        match request:
-            case BatchRequest():
-                return run_batch(self._storage, request, report)
-            case RebuildRequest():
-                return run_piece(self._storage, request, report)
-            case PromoteRebuildRequest():
-                return promote_rebuild(self._storage, request)
-            case BuildRequest():
-                return run_build(self._storage, request, report)
-            case PublishRequest():
-                return run_publish(self._storage, request, self._clock())
-            case TrainingSetRequest():
-                return run_training_set(self._storage, request, report)
-            case EraseKeysRequest():
-                return erase_keys(self._storage, request, report)
+        if isinstance(request, PublishRequest):
+            return run_publish(self._storage, request, self._clock())
+        return engine.run(self._storage, request, report)
 
 
 class _NoWaiting:

@@ -43,7 +43,7 @@ def do(p: Any, request: RebuildRequest | PromoteRebuildRequest) -> None:
     if isinstance(request, RebuildRequest):
         run_piece(p.storage, request, lambda progress: None)
     else:
-        promote_rebuild(p.storage, request)
+        promote_rebuild(p.storage, request, lambda _: None)
 
 
 def finish(p: Any) -> None:

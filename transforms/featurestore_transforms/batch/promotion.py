@@ -7,7 +7,7 @@ one is run again first. Batches do not begin between that commit and the last re
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 
@@ -22,7 +22,7 @@ from featurestore.arrivals.rerun import is_superseded, runs_by_itself
 from featurestore.arrivals.result import BatchResult, RebuildResult
 from featurestore.errors import Conflict, NotFound, TransientError
 from featurestore.failpoint import hit
-from featurestore.protocol import PromoteRebuildRequest
+from featurestore.protocol import Progress, PromoteRebuildRequest
 from featurestore.quarantine.tally import open_in_all
 from featurestore.registry.registry import Registry
 from featurestore.resources import DataPipeline
@@ -48,7 +48,9 @@ _AT_ONCE = 16
 Place = tuple[int, int]
 
 
-def promote_rebuild(storage: Storage, request: PromoteRebuildRequest) -> RebuildResult:
+def promote_rebuild(
+    storage: Storage, request: PromoteRebuildRequest, progress: Callable[[Progress], None]
+) -> RebuildResult:
     """What history is from now on. What was done is not done again.
 
     Raises:
@@ -57,6 +59,7 @@ def promote_rebuild(storage: Storage, request: PromoteRebuildRequest) -> Rebuild
         TransientError: data files of a batch were lost: it is run again.
         StorageError: storage did not answer.
     """
+    progress(Progress(step=f"promote rebuild {request.rebuild} of {request.pipeline}", done=0))
     ledger = Ledger(storage, request.pipeline)
     promoted = ledger.rebuilds.promoted()
     if promoted is None or promoted.number != request.rebuild:
