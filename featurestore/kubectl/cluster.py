@@ -10,7 +10,13 @@ from typing import Any
 
 Object = dict[str, Any]
 GROUP = "featurestore.dev"
-PIPELINE_LABEL, VIEW_LABEL = f"{GROUP}/pipeline", f"{GROUP}/view"
+PIPELINE_LABEL = f"{GROUP}/pipeline"
+LABELS = {
+    "FeatureView": f"{GROUP}/view",
+    "TrainingSet": f"{GROUP}/trainingset",
+    "Erasure": f"{GROUP}/erasure",
+}
+"""On Jobs that are not the pipeline's own: whose they are, by kind."""
 JOB_LABEL = "batch.kubernetes.io/job-name"
 
 
@@ -19,16 +25,20 @@ class KubectlFailed(Exception):
 
 
 class Cluster:
-    """``options``: of kubectl, such as ``["--context", "prod", "-n", "models"]``."""
+    """``options``: of kubectl, such as ``["--context", "prod", "-n", "models"]``.
+
+    ``refusals``: of what the user may not list, in kubectl's words.
+    """
 
     def __init__(self, options: Sequence[str]) -> None:
         self._options = list(options)
+        self.refusals: list[str] = []
 
     def resources(self, *, all_namespaces: bool) -> list[Object]:
-        """Our resources, of all kinds that the cluster knows: in the current namespace, or in all.
+        """Our resources, of all kinds that the cluster knows and the user may list: in the current namespace, or in all.
 
         Raises:
-            KubectlFailed: the API server does not know our kinds, or does not answer.
+            KubectlFailed: the API server does not know our kinds, does not answer, or lets the user list none of them.
         """
         names = self._kubectl("api-resources", f"--api-group={GROUP}", "--namespaced=true", "-o", "name")
         if not names.split():
@@ -36,7 +46,14 @@ class Cluster:
                 "the cluster does not know our resources: the operator is not installed in it"
             )
         where = ["--all-namespaces"] if all_namespaces else []
-        return self._items("get", ",".join(sorted(names.split())), *where, "-o", "json")
+        kinds = sorted(names.split())
+        done = self._run("get", ",".join(kinds), *where, "-o", "json")
+        self.refusals = [it for it in done.stderr.splitlines() if "(Forbidden)" in it]
+        if done.returncode and not 0 < len(self.refusals) < len(kinds):
+            raise _failure(done)
+        # Of several kinds, kubectl prints what it may list, and ends with 1 for the rest.
+        found: list[Object] = json.loads(done.stdout)["items"]
+        return found
 
     def jobs(self, resource: Object) -> list[Object]:
         """Jobs that work for a resource, the newest first; [] where the user may not see Jobs."""
@@ -55,10 +72,10 @@ class Cluster:
     def _of(self, what: str, resource: Object) -> list[Object]:
         name = resource["metadata"]["name"]
         if resource["kind"] == "DataPipeline":
-            # Jobs of views have this label, too.
-            selector = f"{PIPELINE_LABEL}={name},!{VIEW_LABEL}"
-        elif resource["kind"] == "FeatureView":
-            selector = f"{VIEW_LABEL}={name}"
+            # Jobs of what is made of its dataset have this label, too.
+            selector = ",".join([f"{PIPELINE_LABEL}={name}", *(f"!{it}" for it in LABELS.values())])
+        elif resource["kind"] in LABELS:
+            selector = f"{LABELS[resource['kind']]}={name}"
         else:
             return []
         return self._permitted(resource, what, f"--selector={selector}")
@@ -77,19 +94,26 @@ class Cluster:
         return found
 
     def _kubectl(self, *arguments: str) -> str:
+        done = self._run(*arguments)
+        if done.returncode:
+            raise _failure(done)
+        return done.stdout
+
+    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         program = shutil.which("kubectl")
         if program is None:
             raise KubectlFailed("there is no kubectl in your PATH")
-        done = subprocess.run(
+        return subprocess.run(
             # What is said last counts, and the namespace of a resource goes before that of the user.
             [program, *arguments[:1], *self._options, *arguments[1:]],
             capture_output=True,
             text=True,
             check=False,
         )
-        if done.returncode:
-            raise KubectlFailed(done.stderr.strip() or f"kubectl ended with exit code {done.returncode}")
-        return done.stdout
+
+
+def _failure(done: subprocess.CompletedProcess[str]) -> KubectlFailed:
+    return KubectlFailed(done.stderr.strip() or f"kubectl ended with exit code {done.returncode}")
 
 
 def _began(job: Object) -> tuple[str, int]:

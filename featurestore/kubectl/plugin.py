@@ -25,7 +25,10 @@ _NOUNS = {
     "view": "featureview",
     "service": "featureservice",
 }
-_SHORT = {"fs": "featurestore", "dp": "datapipeline", "fv": "featureview", "fsv": "featureservice"}
+SHORT_NAMES = {
+    **{"fs": "featurestore", "dp": "datapipeline", "fv": "featureview", "fsv": "featureservice"},
+    **{"ts": "trainingset", "er": "erasure"},
+}
 
 
 def run(arguments: Sequence[str], now_us: int) -> int:
@@ -35,6 +38,8 @@ def run(arguments: Sequence[str], now_us: int) -> int:
     try:
         resources = cluster.resources(all_namespaces=asked.all_namespaces)
         print(printable(_text(asked, resources, cluster, now_us)))
+        for refusal in cluster.refusals:
+            print(printable(f"! not shown: {refusal}"), file=sys.stderr)
     except _NotThere as error:
         print(printable(f"✗ {error}"), file=sys.stderr)
         return NOT_THERE
@@ -75,7 +80,7 @@ def _chosen(resources: Sequence[Object], text: str) -> list[Object]:
     """
     word, _, name = text.rpartition("/")
     kind = word.lower()
-    kind = _NOUNS.get(kind.removesuffix("s"), _SHORT.get(kind, kind.removesuffix("s")))
+    kind = _NOUNS.get(kind.removesuffix("s"), SHORT_NAMES.get(kind, kind.removesuffix("s")))
     found = [it for it in resources if it["metadata"]["name"] == name and kind in ("", it["kind"].lower())]
     if found:
         return found
@@ -127,7 +132,7 @@ def _of_kubectl(default: str | None) -> argparse.ArgumentParser:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="kubectl featurestore",
-        description="How feature stores, pipelines, views and services stand, by what the API server says.",
+        description="How feature stores, pipelines, views and what is made of them stand, by what the API server says.",
         epilog=_EPILOG,
         parents=[_of_kubectl(None)],
     )

@@ -17,6 +17,8 @@ from cluster.control_plane import ControlPlane
 from cluster.fixtures import namespace_of
 
 from featurestore.kubectl.advice import ADVICE, HEALS
+from featurestore.kubectl.cluster import LABELS, PIPELINE_LABEL
+from featurestore.kubectl.plugin import SHORT_NAMES
 from featurestore.reconcile.reasons import Reason
 from featurestore.resources.kinds import KINDS
 from featurestore_operator.kube import access
@@ -242,6 +244,26 @@ def test_what_kubectl_is_refused_is_told_in_its_words(team: Team) -> None:
     code, text = team.ask("status", "-n", team.namespace, user="stranger")
     assert code == 75
     assert "forbidden" in text.lower()
+
+
+def test_kinds_that_a_user_may_not_list_are_named_and_the_others_shown(team: Team) -> None:
+    team.role("pipelines", "datapipelines")
+    team.bind("pipelines", "eve")
+    code, text = team.ask("status", "-n", team.namespace, user="eve")
+    assert code == 0, text
+    assert "datapipeline/flights" in text
+    assert "featureview/delays" not in text
+    (said,) = (it for it in text.splitlines() if "not shown" in it and "featureviews" in it)
+    assert "forbidden" in said
+
+
+def test_the_plugin_knows_the_labels_and_short_names_of_all_kinds() -> None:
+    kinds = {name: kind for name, kind in KINDS.items() if not kind.cluster_wide}
+    assert {it: kind.label for it, kind in kinds.items() if kind.label} == {
+        "DataPipeline": PIPELINE_LABEL,
+        **LABELS,
+    }
+    assert {kind.short: name.lower() for name, kind in kinds.items()} == SHORT_NAMES
 
 
 def test_a_user_who_may_not_see_jobs_still_gets_the_page(team: Team) -> None:
