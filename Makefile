@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 LOWEST := .venv-lowest
 UV := $(BIN)/uv
 COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate
+# The extras for platforms are not among them: no one set of versions fits all.
+EXTRAS := --extra transforms --extra operator --extra redis --extra server --extra s3 --extra kafka
 # Images run the versions that the tests ran with.
 TESTED := --constraint requirements/dev.txt
 
@@ -93,8 +95,8 @@ docs: $(VENV)/ready  ## Check that every link in the documentation leads somewhe
 	@$(BIN)/pytest tests/docs
 
 lock: $(VENV)/ready  ## Pin the newest and the lowest versions of all dependencies, with hashes and without addresses.
-	@$(COMPILE) --all-extras --group dev --group demo --group newest --upgrade pyproject.toml -o requirements/dev.txt
-	@$(COMPILE) --all-extras --group dev --group demo --resolution lowest-direct pyproject.toml -o requirements/lowest.txt
+	@$(COMPILE) $(EXTRAS) --group dev --group demo --group newest --upgrade pyproject.toml -o requirements/dev.txt
+	@$(COMPILE) $(EXTRAS) --group dev --group demo --resolution lowest-direct pyproject.toml -o requirements/lowest.txt
 	@$(COMPILE) $(TESTED) --group operator-image -o requirements/operator.txt
 	@$(COMPILE) $(TESTED) --extra transforms --extra redis --extra s3 --extra server --extra kafka pyproject.toml -o requirements/job.txt
 	@$(COMPILE) $(TESTED) --group build -o requirements/build.txt

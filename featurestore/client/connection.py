@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from featurestore.client.features import Features
     from featurestore.client.training_data import TrainingData
     from featurestore.online.backends import OnlineStore
+    from featurestore.resources.feature_selection import FeatureSelection
 
 
 _POLL_S = 0.05
@@ -86,7 +87,7 @@ class Store:
 
     def get_features(
         self,
-        features: str | Sequence[str],
+        features: str | Sequence[str | FeatureSelection],
         entities: Any,
         *,
         timestamp_column: str | None = None,
@@ -97,11 +98,12 @@ class Store:
         """The features of each entity: at the times in a column, or online, now, if there is no such column.
 
         ``features``: a name or names such as ``aircraft-delays:last_arr_delay``, ``aircraft-delays`` for all of a view,
-        or the name of a FeatureService; ``_`` may stand for ``-``. ``entities``: a pandas or Polars frame, an Arrow
-        table, a dict of lists or a list of dicts, with the join keys of all views asked. The result has one row per entity, in
-        their order, with all their columns. ``timestamp_column``: its values are taken as UTC if they have no
-        zone. Without it a column ``event_timestamp`` is taken; entities with another column of times are refused,
-        because they may be meant either way: :meth:`get_online_features` always reads the present.
+        the name of a FeatureService, or selections as services have them; ``_`` may stand for ``-``. ``entities``: a
+        pandas or Polars frame, an Arrow table, a dict of lists or a list of dicts, with the join keys of all views asked.
+        The result has one row per entity, in their order, with all their columns.
+        ``timestamp_column``: its values are taken as UTC if they have no zone. Without it a column ``event_timestamp`` is
+        taken; entities with another column of times are refused, because they may be meant either way:
+        :meth:`get_online_features` always reads the present.
         ``as_of``: only what was known then counts. ``full_feature_names``: columns are named ``view__feature``.
         ``include_event_timestamps``: a column ``<feature>__ts`` has the event time of each value.
 
@@ -158,7 +160,7 @@ class Store:
 
     def get_online_features(
         self,
-        features: str | Sequence[str],
+        features: str | Sequence[str | FeatureSelection],
         entity_rows: Any,
         full_feature_names: bool = False,
         *,
@@ -316,11 +318,11 @@ class Store:
     def _reader(self, features: object, full_feature_names: bool) -> FeatureReader:
         """The reader of these features that earlier calls have prepared, or another one."""
         names = tuple(features) if isinstance(features, list | tuple) else features
-        known = (names, full_feature_names)
+        known: object = (names, full_feature_names)
         try:
             reader = self._readers.get(known)
-        except TypeError:  # not names at all: resolving them says what is wrong
-            reader = None
+        except TypeError:  # selections, or not names at all: resolving them says what is wrong
+            known = reader = None
         if reader is None:
             reader = FeatureReader(
                 self._views,
@@ -331,9 +333,10 @@ class Store:
                 is_local=self._storage.is_local,
             )
             reader.resolution()
-            if len(self._readers) >= _READERS:
-                self._readers.clear()
-            self._readers[known] = reader
+            if known is not None:
+                if len(self._readers) >= _READERS:
+                    self._readers.clear()
+                self._readers[known] = reader
         return reader
 
     def _now(

@@ -281,6 +281,9 @@ def _through(key_maps: tuple[Mapping[str, str], ...], key: str) -> str:
 def _references(features: object, views: ServedViews, max_age_s: float) -> Iterator[_Asked]:
     """What a request asks for, with services as what they name."""
     for text in request_list(features):
+        if isinstance(text, FeatureSelection):
+            yield from _selected([text])
+            continue
         service = _service(text, views, max_age_s)
         if service is None:
             yield Reference.parse(text), {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from featurestore.client.answers import library, pandas_frame
@@ -46,6 +47,11 @@ class TrainingData:
     @property
     def digest(self) -> str:
         return self.manifest.digest
+
+    @property
+    def store(self) -> str:
+        """Root of the storage that it is in; :func:`featurestore.connect` opens it."""
+        return self._storage.root
 
     @property
     def uri(self) -> str:
@@ -162,6 +168,16 @@ class TrainingData:
             RequestError: pandas is not installed.
         """
         return pandas_frame(self.to_arrow(part))
+
+    def to_mlflow(self) -> Any:
+        """As a dataset of MLflow, for ``mlflow.log_input``: with digest, schema, rows, and a source that finds it again.
+
+        Raises:
+            RequestError: MLflow is not installed.
+        """
+        library("mlflow")
+        # By name: the room is above this one, and only this needs it.
+        return import_module("featurestore.mlflow.training_dataset").TrainingDataset(self)
 
     def __repr__(self) -> str:
         parts = ", ".join(f"{name} {part.rows:,}" for name, part in self.parts.items())

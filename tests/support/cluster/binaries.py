@@ -55,6 +55,22 @@ def built(name: str) -> Path:
     return path
 
 
+ENVIRONMENTS = {"mlflow": "mlflow-3.17"}
+"""Platforms that are installed in environments of their own, by the extra that brings them."""
+
+
+def environment_python(extra: str) -> Path:
+    """The interpreter that has a platform, and all that our wheel needs.
+
+    Raises:
+        MissingError: it was not installed.
+    """
+    path = CACHE / ENVIRONMENTS[extra] / "bin/python"
+    if not path.exists():
+        raise MissingError(f"{path} is not there: run tests/services")
+    return path
+
+
 def foreign_definitions() -> Path:
     """Folder of the definitions that the Prometheus Operator and cert-manager install.
 
