@@ -12,6 +12,8 @@ from collections import Counter
 from typing import Literal
 
 Step = Literal[
+    "before-push",
+    "after-push",
     "after-manifest",
     "after-intent",
     "before-part",

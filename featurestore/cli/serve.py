@@ -74,6 +74,9 @@ def serve(
         Optional[Path],  # noqa: UP045
         typer.Option(help="Its key, PEM."),
     ] = None,
+    push: Annotated[
+        bool, typer.Option("--push", help="Take rows for pipelines whose source says push: POST /push/NAME.")
+    ] = False,
     access_log: Annotated[bool, typer.Option("--access-log", help="Log each request.")] = False,
 ) -> None:
     """Answer requests for features over HTTP, until Ctrl-C."""

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from featurestore.client.answers import Answer
     from featurestore.client.features import Features
+    from featurestore.client.push import Pushed
     from featurestore.client.training_data import TrainingData
     from featurestore.online.backends import OnlineStore
     from featurestore.resources.feature_selection import FeatureSelection
@@ -132,6 +134,26 @@ class Store:
         names = resolution.names(table.column_names, full_feature_names)
         answer = self._then(resolution, names, table, timestamp_column, as_of)
         return self._features(entities, table, answer, include_event_timestamps, timestamp_column)
+
+    def push(self, pipeline: str, rows: Any, *, idempotency_key: str | None = None) -> Pushed:
+        """Send rows to a pipeline whose source says ``push``; they are durable when this returns, and taken as a file is.
+
+        ``rows``: a pandas or Polars frame, an Arrow table, a dict of lists or a list of dicts, with fields of the
+        schema that the pipeline gives. ``idempotency_key``: the same rows sent again with the same key are taken once.
+        Without one, each call is a push of its own.
+
+        Raises:
+            NotFound: there is no such pipeline.
+            RowsRefused: rows do not have the schema; none is taken, and ``errors`` names rows and fields.
+            RequestError: nothing is pushed to this pipeline, or the key was used for other rows.
+            StorageError: storage did not answer; push again with the same key.
+        """
+        from featurestore.client.frames import read_frame
+        from featurestore.client.push import push
+
+        is_records = isinstance(rows, Sequence) and all(isinstance(row, Mapping) for row in rows)
+        key = str(uuid.uuid4()) if idempotency_key is None else idempotency_key
+        return push(self._project, resource_name(pipeline), rows if is_records else read_frame(rows), key)
 
     def get_historical_features(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 from enum import StrEnum
@@ -74,6 +75,26 @@ class Partition(Model):
     type: PartitionType = Field(description="Type of the column.")
 
 
+FOLDER_OF_ARROW = r"[^*?\[]+/\*\.arrow"
+_FOLDER_OF_ARROW = re.compile(FOLDER_OF_ARROW)
+
+
+class PushedColumn(Model):
+    name: ColumnName = Field(description="Name of the field of a row, and of the column.")
+    type: ColumnType = Field(description="Its type. A row that lacks the field, or has null, is taken.")
+
+
+class Push(Model):
+    """Rows that are sent by ``store.push`` or over HTTP become files of the source, one for each push."""
+
+    schema_: Annotated[tuple[PushedColumn, ...], Unique("name")] = Field(
+        alias="schema",
+        min_length=1,
+        max_length=2000,
+        description="What each pushed row is checked against, before it is taken.",
+    )
+
+
 def _of_files(rule: SpecRule) -> SpecRule:
     """The rule, for a source of files only."""
     return replace(
@@ -98,6 +119,7 @@ class Source(Model):
         (), max_length=16, description="Columns whose values stand in the path, as `day=2024-01-01/`."
     )
     on_overwrite: OnOverwrite = Field(OnOverwrite.REJECT, description="What a changed file does.")
+    push: Push | None = Field(None, description="Rows may be pushed, which become files here.")
     secret_ref: SecretRef | None = Field(
         None, description="Secret with the credentials of the files' storage."
     )
@@ -156,6 +178,22 @@ class Source(Model):
             ),
             cel="has(self.uri) || ((!has(self.partitions) || self.partitions.size() == 0)"
             " && self.onOverwrite == 'Reject' && !has(self.secretRef))",
+        ),
+        SpecRule(
+            message="pushed rows need the format Arrow, no partitions, and a uri of one folder's files: folder/*.arrow",
+            holds=lambda source: (
+                source.push is None
+                or (
+                    source.uri is not None
+                    and source.format is Format.ARROW
+                    and not source.partitions
+                    and _FOLDER_OF_ARROW.fullmatch(source.uri) is not None
+                )
+            ),
+            cel="!has(self.push) || (has(self.uri) && has(self.format) && self.format == 'Arrow'"
+            " && (!has(self.partitions) || self.partitions.size() == 0)"
+            f" && self.uri.matches(r'^{FOLDER_OF_ARROW}$'))",
+            field="push",
         ),
         SpecRule(
             message="options of CSV need the format CSV",

@@ -15,12 +15,15 @@ from featurestore.server.caller import Caller
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What a request is about. ``features``: as it names them. ``pipelines``: whose refused rows were shown."""
+    """What a request is about. ``features``: as it names them. ``pipelines``: whose refused rows were shown,
+    or to which ``rows`` were pushed.
+    """
 
     views: Collection[str] = ()
     features: Collection[str] = ()
     entities: int = 0
     pipelines: Collection[str] = ()
+    rows: int | None = None
 
 
 class AuditLog:
@@ -51,4 +54,6 @@ class AuditLog:
         }
         if read is not None and read.pipelines:
             line["pipelines"] = sorted(read.pipelines)
+        if read is not None and read.rows is not None:
+            line["rows"] = read.rows
         os.write(self._number, orjson.dumps(line) + b"\n")

@@ -98,6 +98,19 @@ class Backend:
         self.measurements.count(answer)
         return answer
 
+    async def admit_push(self, caller: Caller, pipeline: str) -> None:
+        """Raises unless the caller may push to a pipeline.
+
+        Raises:
+            HttpProblem: the caller may not push to it (403), or it cannot be found out now (503).
+        """
+        if not await self._asked(self.authenticator.may_push, caller, pipeline):
+            raise HttpProblem(
+                HTTPStatus.FORBIDDEN,
+                f"{caller.name!r} may not push to {pipeline!r}",
+                hint="It takes the verb `create` on datapipelines/push, or `push` in the file of tokens",
+            )
+
     async def _admit(
         self, request: HttpRequest, reader: FeatureReader, features: Sequence[str], rows: int
     ) -> None:

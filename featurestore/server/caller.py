@@ -12,12 +12,15 @@ from featurestore.server.problem_details import HttpProblem
 
 @dataclass(frozen=True)
 class Caller:
-    """``name``: as the audit log has it. ``extra``: what Kubernetes says more of a user."""
+    """``name``: as the audit log has it. ``extra``: what Kubernetes says more of a user. ``pushes``: what a file of
+    tokens says.
+    """
 
     name: str
     groups: tuple[str, ...] = ()
     uid: str = ""
     extra: Mapping[str, list[str]] = field(default_factory=dict, compare=False)
+    pushes: bool = False
 
 
 ANYBODY = Caller("anybody")
@@ -46,9 +49,17 @@ class Authenticator(Protocol):
         """
         ...
 
+    def may_push(self, caller: Caller, pipeline: str) -> bool:
+        """Whether they may push rows to a pipeline.
+
+        Raises:
+            HttpProblem: it cannot be found out now (503).
+        """
+        ...
+
 
 class Anonymous:
-    """Everybody may read everything."""
+    """Everybody may read everything, and push if the server takes rows at all."""
 
     asks = waits = False
 
@@ -57,6 +68,9 @@ class Anonymous:
 
     def readable(self, caller: Caller, names: Collection[str], plural: str = VIEWS) -> set[str]:
         return set(names)
+
+    def may_push(self, caller: Caller, pipeline: str) -> bool:
+        return True
 
 
 def bearer_token(headers: Mapping[bytes, bytes]) -> str:

@@ -1,6 +1,7 @@
 """Callers whom the API server of the cluster knows, and what its RBAC lets them read.
 
-A token is reviewed (TokenReview), and so is ``get`` on each FeatureView that is read (SubjectAccessReview). Answers are kept
+A token is reviewed (TokenReview), and so is ``get`` on each FeatureView that is read, and ``create`` on ``push`` of a
+DataPipeline that is pushed to (SubjectAccessReview). Answers are kept
 for some seconds: so long a token that was revoked, or a role that was taken away, still counts.
 """
 
@@ -66,8 +67,13 @@ class ClusterReview:
         return {
             name
             for name in names
-            if self._rights.get((caller, plural, name), partial(self._may_get, caller, plural, name))
+            if self._rights.get((caller, plural, name), partial(self._may, caller, "get", plural, name))
         }
+
+    def may_push(self, caller: Caller, pipeline: str) -> bool:
+        return self._rights.get(
+            (caller, "push", pipeline), lambda: self._may(caller, "create", "datapipelines", pipeline, "push")
+        )
 
     def _reviewed(self, token: str) -> Caller | None:
         status = self._ask("authentication.k8s.io/v1", "TokenReview", {"token": token})
@@ -78,12 +84,13 @@ class ClusterReview:
             user["username"], tuple(user.get("groups", ())), user.get("uid", ""), user.get("extra", {})
         )
 
-    def _may_get(self, caller: Caller, plural: str, name: str) -> bool:
+    def _may(self, caller: Caller, verb: str, plural: str, name: str, subresource: str = "") -> bool:
         attributes = {
             "namespace": self._namespace,
-            "verb": "get",
+            "verb": verb,
             "group": "featurestore.dev",
             "resource": plural,
+            "subresource": subresource,
             "name": name,
         }
         spec = {

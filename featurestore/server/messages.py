@@ -48,6 +48,21 @@ class FeaturesAnswer(BaseModel):
     ]
 
 
+class PushRequest(BaseModel):
+    """Rows for a pipeline. Times are ISO 8601, UTC if they have no zone; bytes are base64."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    rows: Annotated[list[dict[str, Any]], Field(description="Each row, by the names of its fields")]
+
+
+class PushAnswer(BaseModel):
+    """The rows are durable."""
+
+    rows: int
+    is_new: Annotated[bool, Field(description="False if an earlier push with this key brought them")]
+
+
 class FeastRequest(BaseModel):
     """What Feast's clients send."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from importlib.metadata import version
@@ -10,7 +11,7 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 from featurestore.server.problem_details import PROBLEM_JSON, ProblemDetails
-from featurestore.server.route import JSON, Route
+from featurestore.server.route import ARROW_STREAM, JSON, Route
 
 
 def openapi(routes: Iterable[Route]) -> dict[str, Any]:
@@ -51,5 +52,13 @@ def _operation(route: Route, references: Mapping[Any, Any]) -> dict[str, Any]:
     operation: dict[str, Any] = {"operationId": route.name, "summary": route.summary, "responses": answers}
     if route.takes is not None:
         schema = references[route.takes, "validation"]
-        operation["requestBody"] = {"required": True, "content": {JSON: {"schema": schema}}}
+        body: dict[str, Any] = {JSON: {"schema": schema}, **({ARROW_STREAM: {}} if route.takes_arrow else {})}
+        operation["requestBody"] = {"required": True, "content": body}
+    parameters = [("path", name) for name in re.findall(r"{(\w+)}", route.path)]
+    parameters += [("header", route.header)] if route.header else []
+    if parameters:
+        operation["parameters"] = [
+            {"name": name, "in": place, "required": True, "schema": {"type": "string"}}
+            for place, name in parameters
+        ]
     return operation

@@ -60,6 +60,9 @@ class OpenIdConnect:
     def readable(self, caller: Caller, names: Collection[str], plural: str = VIEWS) -> set[str]:
         return set(names)
 
+    def may_push(self, caller: Caller, pipeline: str) -> bool:
+        return False  # A token that reads must not write, and nothing says yet which one may.
+
     def _key(self, signed: _Signed) -> PublicKey:
         """What must have signed it. So far the header is the word of whoever sent it."""
         header = signed.headers()

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from http import HTTPStatus
 
 from pydantic import BaseModel, Field
 
+from featurestore.client.pushed_rows import RowError, RowsRefused
 from featurestore.errors import FeatureStoreError, NotFound, RequestError, TransientError
 
 PROBLEM_JSON = "application/problem+json"
+
+
+class ProblemRow(BaseModel):
+    """A value that does not fit. ``row``: from 0; absent if it is about the whole column."""
+
+    row: int | None = None
+    field: str
+    problem: str
 
 
 class ProblemDetails(BaseModel):
@@ -21,20 +31,32 @@ class ProblemDetails(BaseModel):
     status: int
     detail: str = Field(description="What was wrong with this request")
     hint: str | None = Field(default=None, description="What to do about it")
+    errors: list[ProblemRow] | None = Field(default=None, description="Values of pushed rows that do not fit")
 
 
 class HttpProblem(Exception):
     """A request that is answered with a problem. ``retry_after_s``: when the same request may succeed."""
 
     def __init__(
-        self, status: HTTPStatus, detail: str, *, hint: str = "", retry_after_s: int | None = None
+        self,
+        status: HTTPStatus,
+        detail: str,
+        *,
+        hint: str = "",
+        retry_after_s: int | None = None,
+        errors: Sequence[RowError] = (),
     ) -> None:
         super().__init__(detail)
         self.status, self.detail, self.hint, self.retry_after_s = status, detail, hint, retry_after_s
+        self.errors = errors
 
     def details(self) -> ProblemDetails:
         return ProblemDetails(
-            title=self.status.phrase, status=self.status.value, detail=self.detail, hint=self.hint or None
+            title=self.status.phrase,
+            status=self.status.value,
+            detail=self.detail,
+            hint=self.hint or None,
+            errors=[ProblemRow(row=it.row, field=it.field, problem=it.problem) for it in self.errors] or None,
         )
 
 
@@ -52,6 +74,9 @@ def http_problem(error: Exception) -> HttpProblem:
             return error
         case NotFound():
             return HttpProblem(HTTPStatus.NOT_FOUND, _told(error), hint=error.hint)
+        case RowsRefused():
+            status = HTTPStatus.UNPROCESSABLE_ENTITY
+            return HttpProblem(status, _told(error), hint=error.hint, errors=error.errors)
         case RequestError():
             return HttpProblem(HTTPStatus.UNPROCESSABLE_ENTITY, _told(error), hint=error.hint)
         case TransientError():

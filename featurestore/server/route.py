@@ -64,7 +64,8 @@ def problem_headers(problem: HttpProblem) -> tuple[tuple[bytes, bytes], ...]:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """``name`` labels it in metrics and in the OpenAPI document. ``takes``: the body of a request, as JSON.
+    """``name`` labels it in metrics and in the OpenAPI document. ``takes``: the body of a request, as JSON; with
+    ``takes_arrow`` also as an Arrow stream. ``header``: one that a request must have.
 
     ``gives``: media type to the model of an answer, None for what has no JSON schema. ``may_fail``: statuses of problems.
     ``is_open``: asked by everybody, and not audited. ``not_now``: a status with which an answer of the same form may come.
@@ -78,6 +79,8 @@ class Route:
     summary: str
     answer: Callable[[HttpRequest], Awaitable[Reply]]
     takes: type[BaseModel] | None = None
+    takes_arrow: bool = False
+    header: str | None = None
     gives: Mapping[str, type[BaseModel] | None] = field(default_factory=dict)
     may_fail: tuple[int, ...] = ()
     not_now: int | None = None

@@ -19,6 +19,7 @@ class ServerSettings(BaseModel):
     ``timeout_s``: from a request's first byte to its answer. ``drain_s``: how long after SIGTERM new requests
     are still answered, so that load balancers see ``/readyz`` fail first. ``audit_log``: a file, or ``-`` for standard
     output. ``service_account``, ``api_server``: None for those of the pod. ``oidc_groups``: who may read, empty for all.
+    ``push``: whether rows are taken.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,5 +45,6 @@ class ServerSettings(BaseModel):
     oidc_groups_claim: str = "groups"
     oidc_groups: tuple[str, ...] = ()
     oidc_ca: Path | None = None
+    push: bool = False
     tls_cert: Path | None = None
     tls_key: Path | None = None

@@ -1,4 +1,4 @@
-"""Callers that a file lists: ``NAME TOKEN`` a line, read again when it changes."""
+"""Callers that a file lists: ``NAME TOKEN`` a line, or ``NAME TOKEN push``; read again when it changes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ _SHORTEST = 16
 
 
 class TokenFile:
-    """Whoever has a token of the file may read everything. Tokens are kept as digests."""
+    """Whoever has a token of the file may read everything, and push to every pipeline if its line says so.
+
+    Tokens are kept as digests.
+    """
 
     asks, waits = True, False
 
@@ -37,6 +40,9 @@ class TokenFile:
 
     def readable(self, caller: Caller, names: Collection[str], plural: str = VIEWS) -> set[str]:
         return set(names)
+
+    def may_push(self, caller: Caller, pipeline: str) -> bool:
+        return caller.pushes
 
     def _look(self) -> None:
         """Read the file again if it is another one. One that is wrong changes nothing, and is told."""
@@ -64,13 +70,13 @@ def read_tokens(path: Path) -> dict[bytes, Caller]:
         parts = line.split()
         if not parts or parts[0].startswith("#"):
             continue
-        if len(parts) != 2 or len(parts[1]) < _SHORTEST:
+        if len(parts) < 2 or parts[2:] not in ([], ["push"]) or len(parts[1]) < _SHORTEST:
             raise RequestError(
                 "this is not a line of a file of tokens",
                 where=f"line {number} of the file of tokens",
-                wanted=f"NAME TOKEN, with a token of at least {_SHORTEST} characters",
+                wanted=f"NAME TOKEN or NAME TOKEN push, with a token of at least {_SHORTEST} characters",
             )
-        callers[_digest(parts[1])] = Caller(parts[0])
+        callers[_digest(parts[1])] = Caller(parts[0], pushes=len(parts) == 3)
     if not callers:
         raise RequestError(
             "there are no tokens", where="the file of tokens", wanted="NAME TOKEN in each line"

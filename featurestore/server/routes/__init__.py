@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from featurestore.server.route import Route
-from featurestore.server.routes import catalog, feast, probes, read_features
+from featurestore.server.routes import catalog, feast, probes, push_rows, read_features
 
 ROUTES: tuple[Route, ...] = (
     read_features.ROUTE,
     feast.ROUTE,
+    push_rows.ROUTE,
     catalog.VIEWS,
     catalog.SERVICES,
     probes.HEALTH,

@@ -1,0 +1,100 @@
+"""Rows that are pushed to a pipeline: one push is one file of its source, written once however often it is sent.
+
+The file's name is made of the idempotency key, and it is created only if it is absent. So the same push again changes
+nothing, also after the file was taken, and after it was deleted: the ledger knows its name and what was in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from featurestore.client.pushed_rows import checked_rows
+from featurestore.errors import NotFound, RequestError, did_you_mean
+from featurestore.failpoint import hit
+from featurestore.registry.project import Project
+from featurestore.resources import DataPipeline
+from featurestore.resources.location import locate
+from featurestore.storage.objects import Storage
+
+MOST_KEY = 255
+"""Characters of an idempotency key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """``uri``: of the file that holds the rows. ``is_new``: False if an earlier push with this key wrote it."""
+
+    uri: str
+    rows: int
+    is_new: bool
+
+
+def push(
+    project: Project, pipeline: str, rows: Any, key: str, environ: Mapping[str, str] | None = None
+) -> Pushed:
+    """Write rows into the source of a pipeline; they are durable when this returns.
+
+    ``rows``: an Arrow table, or a list of dicts. ``environ``: has the credentials; None for the process's own.
+
+    Raises:
+        NotFound: there is no such pipeline.
+        RowsRefused: the rows do not have its schema.
+        RequestError: nothing is pushed to it, or the key is not one, or was used for other rows.
+        StorageError: storage did not answer; whether it was written is not known, so push again with this key.
+    """
+    if not 0 < len(key) <= MOST_KEY or not key.isprintable():
+        raise RequestError(
+            "this is not an idempotency key",
+            where=f"push to {pipeline!r}",
+            wanted=f"1 to {MOST_KEY} printable characters that no other push has",
+        )
+    accepted = project.registry.current(DataPipeline, pipeline)
+    if accepted is None:
+        names = project.registry.names(DataPipeline)
+        raise NotFound(f"there is no pipeline {pipeline!r}", hint=did_you_mean(pipeline, names))
+    source = accepted.resource.spec.source
+    if source.push is None or source.uri is None:
+        raise RequestError(
+            "nothing can be pushed to this pipeline", where=pipeline, wanted="spec.source.push with a schema"
+        )
+    table = checked_rows(pipeline, source.push.schema_, rows)
+    data = _encoded(table)
+    folder = source.uri.rpartition("/")[0]
+    named = hashlib.sha256(b"\0".join((pipeline.encode(), key.encode()))).hexdigest()
+    name = f"{named[:40]}.arrow"
+    storage = Storage(locate(folder.removeprefix("file://"), str(project.folder)), environ)
+    hit("before-push")
+    is_new = storage.put_if_absent(name, data)
+    hit("after-push")
+    if not is_new:
+        _require_same(storage.find(name), table, data, f"push to {pipeline!r}")
+    return Pushed(f"{folder}/{name}", table.num_rows, is_new)
+
+
+def _require_same(there: bytes | None, table: pa.Table, data: bytes, where: str) -> None:
+    """Raises RequestError if what stands there under a key is something else."""
+    if there is None or there == data:
+        return  # Deleted in this moment: it was there, whole.
+    try:
+        before = pa.ipc.open_file(there).read_all()
+    except pa.ArrowInvalid:
+        before = None
+    if before is None or not before.equals(table):
+        raise RequestError(
+            "this idempotency key was used for other rows",
+            where=where,
+            hint="Give each push a key of its own, and the same one only when it is sent again",
+        )
+
+
+def _encoded(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    data: bytes = sink.getvalue().to_pybytes()
+    return data

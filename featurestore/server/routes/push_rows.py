@@ -1,0 +1,65 @@
+"""``POST /push/<pipeline>``: rows become a file of the pipeline's source, durable before the answer."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+import pyarrow as pa
+
+from featurestore.errors import RequestError
+from featurestore.server.audit_log import Read
+from featurestore.server.messages import PushAnswer, PushRequest, read_body
+from featurestore.server.problem_details import HttpProblem
+from featurestore.server.route import ARROW_STREAM, JSON, HttpRequest, Reply, Route, json_reply
+
+KEY = "Idempotency-Key"
+
+
+async def _answer(request: HttpRequest) -> Reply:
+    backend, pipeline = request.backend, request.parts["pipeline"]
+    if not backend.settings.push:
+        raise HttpProblem(
+            HTTPStatus.FORBIDDEN, "this server takes no rows", hint="`featurestore serve --push`"
+        )
+    await backend.admit_push(request.caller, pipeline)
+    key = request.headers.get(KEY.lower().encode(), b"").decode("latin-1").strip().strip('"')
+    if not key:
+        raise HttpProblem(
+            HTTPStatus.BAD_REQUEST,
+            f"the header {KEY} is missing",
+            hint="Give each push a key of its own, and send it again with the same key until it is answered",
+        )
+    rows = _rows(request)
+    request.read = Read(pipelines=[pipeline], rows=len(rows))
+    pushed = await backend.run(_push, request, pipeline, rows, key)
+    return json_reply(PushAnswer(rows=pushed.rows, is_new=pushed.is_new))
+
+
+def _push(request: HttpRequest, pipeline: str, rows: Any, key: str) -> Any:
+    return request.backend.store.push(pipeline, rows, idempotency_key=key)
+
+
+def _rows(request: HttpRequest) -> pa.Table | list[dict[str, Any]]:
+    if ARROW_STREAM.encode() not in request.headers.get(b"content-type", b""):
+        return read_body(PushRequest, request.body).rows
+    try:
+        table = pa.ipc.open_stream(request.body).read_all()
+        table.validate(full=True)
+    except (pa.ArrowException, OSError) as error:
+        raise RequestError("the body is not an Arrow stream", got=str(error)) from error
+    return table
+
+
+ROUTE = Route(
+    "POST",
+    "/push/{pipeline}",
+    "push_rows",
+    "Rows for a pipeline, taken once for each idempotency key",
+    _answer,
+    takes=PushRequest,
+    takes_arrow=True,
+    header=KEY,
+    gives={JSON: PushAnswer},
+    may_fail=(400, 401, 403, 404, 413, 422, 503, 504),
+)
