@@ -29,7 +29,9 @@ def serve(
     auth: Annotated[Authentication, typer.Option(help="How callers say who they are.")] = Authentication.NONE,
     token_file: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(help="With --auth token: NAME TOKEN in each line; read again when it changes."),
+        typer.Option(
+            help="With --auth token: NAME TOKEN in each line, or NAME TOKEN push; read again when it changes."
+        ),
     ] = None,
     service_account: Annotated[
         Optional[Path],  # noqa: UP045

@@ -75,6 +75,7 @@ def guarded(
             control_plane.url,
             "--service-account",
             str(folder),
+            "--push",
         ]
         with serving_features(project, folder / "log", *options) as server:
             yield Guarded(server, tokens, namespace)
@@ -134,3 +135,23 @@ def test_a_role_that_is_taken_away_or_given_counts_without_a_restart(
     control_plane.kubectl("-n", guarded.namespace, "delete", "rolebinding", "more")
     eventually(lambda: guarded.status("stranger", DELAY) == 403, 120)
     assert guarded.status("model", DELAY) == 200
+
+
+def test_who_may_create_push_of_a_pipeline_pushes_to_it_and_who_may_read_does_not(
+    guarded: Guarded, control_plane: ControlPlane
+) -> None:
+    in_namespace = ["-n", guarded.namespace, "create"]
+    named = ["--verb=create", "--resource=datapipelines.featurestore.dev/push", "--resource-name=flights"]
+    control_plane.kubectl(*in_namespace, "role", "pushes", *named)
+    account = f"--serviceaccount={guarded.namespace}:pusher"
+    control_plane.kubectl(*in_namespace, "serviceaccount", "pusher")
+    control_plane.kubectl(*in_namespace, "rolebinding", "pushes", "--role=pushes", account)
+    pusher = token(control_plane, guarded.namespace, "pusher")
+
+    def status(token: str, pipeline: str) -> int:
+        headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": "a"}
+        return guarded.server.ask("POST", f"/push/{pipeline}", {"rows": [{"a": 1}]}, headers).status
+
+    # Admitted, and then told that this pipeline takes no rows.
+    assert status(pusher, "flights") == 422
+    assert status(pusher, "others") == status(guarded.tokens["model"], "flights") == 403
