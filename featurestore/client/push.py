@@ -7,6 +7,7 @@ nothing, also after the file was taken, and after it was deleted: the ledger kno
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from featurestore.failpoint import hit
 from featurestore.registry.project import Project
 from featurestore.resources import DataPipeline
 from featurestore.resources.location import locate
+from featurestore.resources.metadata import NAME_PATTERN
 from featurestore.storage.objects import Storage
 
 MOST_KEY = 255
@@ -53,7 +55,8 @@ def push(
             where=f"push to {pipeline!r}",
             wanted=f"1 to {MOST_KEY} printable characters that no other push has",
         )
-    accepted = project.registry.current(DataPipeline, pipeline)
+    is_name = re.fullmatch(NAME_PATTERN, pipeline) is not None
+    accepted = project.registry.current(DataPipeline, pipeline) if is_name else None
     if accepted is None:
         names = project.registry.names(DataPipeline)
         raise NotFound(f"there is no pipeline {pipeline!r}", hint=did_you_mean(pipeline, names))
