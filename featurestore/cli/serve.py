@@ -20,7 +20,9 @@ def serve(
     port: Annotated[int, typer.Option(help="Port; 0 for any that is free.", min=0, max=65535)] = 6566,
     workers: Annotated[int, typer.Option(help="Processes that answer.", min=1, max=256)] = 1,
     max_body_bytes: Annotated[int, typer.Option(help="Largest body of a request.", min=1)] = 4 << 20,
-    max_entities: Annotated[int, typer.Option(help="Most entities of a request.", min=1)] = 10_000,
+    max_entities: Annotated[
+        int, typer.Option(help="Most entities, or pushed rows, of a request.", min=1)
+    ] = 10_000,
     max_requests: Annotated[int, typer.Option(help="Most requests at once, in each process.", min=1)] = 1_000,
     timeout_s: Annotated[float, typer.Option("--timeout", help="Seconds that a request may take.")] = 10.0,
     drain_s: Annotated[

@@ -7,6 +7,7 @@ nothing, also after the file was taken, and after it was deleted: the ledger kno
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,9 +18,9 @@ import pyarrow as pa
 from featurestore.client.pushed_rows import checked_rows
 from featurestore.errors import NotFound, RequestError, did_you_mean
 from featurestore.failpoint import hit
-from featurestore.registry.project import Project
+from featurestore.registry.project import STORE_FILE, Project
 from featurestore.resources import DataPipeline
-from featurestore.resources.location import locate
+from featurestore.resources.location import check_source_folder, locate
 from featurestore.resources.metadata import NAME_PATTERN
 from featurestore.storage.objects import Storage
 
@@ -47,6 +48,7 @@ def push(
         NotFound: there is no such pipeline.
         RowsRefused: the rows do not have its schema.
         RequestError: nothing is pushed to it, or the key is not one, or was used for other rows.
+        SpecError: its source is outside of the project.
         StorageError: storage did not answer; whether it was written is not known, so push again with this key.
     """
     if not 0 < len(key) <= MOST_KEY or not key.isprintable():
@@ -65,6 +67,7 @@ def push(
         raise RequestError(
             "nothing can be pushed to this pipeline", where=pipeline, wanted="spec.source.push with a schema"
         )
+    _require_reached(project, source.uri, f"push to {pipeline!r}")
     table = checked_rows(pipeline, source.push.schema_, rows)
     data = _encoded(table)
     folder = source.uri.rpartition("/")[0]
@@ -77,6 +80,25 @@ def push(
     if not is_new:
         _require_same(storage.find(name), table, data, f"push to {pipeline!r}")
     return Pushed(f"{folder}/{name}", table.num_rows, is_new)
+
+
+def _require_reached(project: Project, uri: str, where: str) -> None:
+    """Raises RequestError unless a file that is written there is where the pipeline reads.
+
+    A folder of this machine is the runner's only by way of its project: beside a bucket, rows would be lost with a pod.
+    """
+    if uri.startswith(("http://", "https://")):
+        raise RequestError("nothing is written by HTTP", where=where, wanted="a folder, or a bucket", got=uri)
+    if "://" in uri and not uri.startswith("file://"):
+        return
+    if not (project.folder / STORE_FILE).is_file():
+        raise RequestError(
+            "the source is a folder of a machine, and the store was not opened by the folder of its project",
+            where=where,
+            wanted=f"the folder with the project's {STORE_FILE}, or a source in a bucket",
+            got=uri,
+        )
+    check_source_folder(uri, project.folder, os.environ, where)
 
 
 def _require_same(there: bytes | None, table: pa.Table, data: bytes, where: str) -> None:

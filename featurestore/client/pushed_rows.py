@@ -204,6 +204,8 @@ def _date(value: Any) -> date:
 def _timestamp(value: Any) -> datetime:
     """A time, or ISO 8601; UTC if it has no zone."""
     if isinstance(value, datetime):
+        if getattr(value, "nanosecond", 0):  # pandas has finer times, which would be cut.
+            raise ValueError
         found = value
     else:
         text = _string(value)

@@ -35,6 +35,7 @@ class LocalFolder:
         try:
             _put(self._path(path), data, os.link)
         except FileExistsError:
+            _sync_folder(self._path(path))  # Whoever created it may have been killed before it did.
             return False
         return True
 

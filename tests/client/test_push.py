@@ -16,6 +16,7 @@ import pytest
 from storage_server import buckets
 
 import featurestore
+from featurestore.arrivals.files.overwrites import OVERWRITTEN
 from featurestore.arrivals.ledger import Ledger
 from featurestore.client.connection import Store
 from featurestore.client.pushed_rows import MOST_ERRORS, RowsRefused, checked_rows
@@ -59,7 +60,7 @@ def rows(*numbers: int) -> list[dict[str, Any]]:
     return [{"user": f"u{number}", "at": AT, "n": number} for number in numbers]
 
 
-def command(folder: Path, *arguments: str) -> None:
+def command(folder: Path, *arguments: str, code: int = 0) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "featurestore.cli", *arguments],
         cwd=folder,
@@ -67,7 +68,7 @@ def command(folder: Path, *arguments: str) -> None:
         text=True,
         timeout=600,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == code, done.stdout + done.stderr
 
 
 def project(folder: Path, place: str = "pushed") -> Store:
@@ -107,6 +108,28 @@ def test_a_push_that_is_sent_again_after_its_file_was_taken_and_deleted_counts_o
     command(tmp_path, "run", "--once")
     assert taken(tmp_path) == [1]
     assert Ledger(Storage(str(tmp_path / "root")), "clicks").last_batch() == 1
+
+
+def test_other_rows_under_the_key_of_a_file_that_was_deleted_are_in_quarantine(
+    store: Store, tmp_path: Path
+) -> None:
+    pushed = store.push("clicks", rows(1), idempotency_key="a")
+    command(tmp_path, "run", "--once")
+    (tmp_path / pushed.uri).unlink()
+    store.push("clicks", rows(2), idempotency_key="a")
+    command(tmp_path, "run", "--once", code=4)
+    assert taken(tmp_path) == [1]
+    quarantine = Table.open(Storage(str(tmp_path / "root")), "quarantine/pipelines/clicks")
+    assert quarantine is not None
+    assert pl.read_parquet(quarantine.uris())["rule"].to_list() == [OVERWRITTEN]
+
+
+def test_a_folder_is_not_pushed_to_from_where_it_may_be_another(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir("/")
+    with pytest.raises(RequestError, match="folder of a machine"):
+        featurestore.connect(tmp_path / "root").push("clicks", rows(1))
 
 
 def test_a_key_that_was_used_for_other_rows_is_refused(store: Store, tmp_path: Path) -> None:

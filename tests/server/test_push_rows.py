@@ -136,6 +136,7 @@ def test_what_is_asked_wrongly_is_told(it: Pushing) -> None:
     assert it.push({"rows": rows(1)}, "x" * 300).status == 422
     assert it.push({"rows": []}, "y").status == 422
     assert it.push({"rows": [1]}, "y").status == 422
+    assert "too many rows" in it.push({"rows": [{}] * 10_001}, "y").json["detail"]
     for pipeline in ("absent", "..", "%2e%2e%2fpipelines", "clicks%00"):
         assert it.push({"rows": rows(1)}, "y", pipeline=pipeline).status == 404
     assert it.push(b" " * (5 << 20), "y").status == 413

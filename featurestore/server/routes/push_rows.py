@@ -30,7 +30,14 @@ async def _answer(request: HttpRequest) -> Reply:
             f"the header {KEY} is missing",
             hint="Give each push a key of its own, and send it again with the same key until it is answered",
         )
-    rows = _rows(request)
+    rows = await backend.run(_rows, request)
+    most = backend.settings.max_entities
+    if len(rows) > most:
+        raise HttpProblem(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            f"there are too many rows: wanted at most {most:,}, got {len(rows):,}",
+            hint="Push them in several requests, each with a key of its own",
+        )
     request.read = Read(pipelines=[pipeline], rows=len(rows))
     pushed = await backend.run(_push, request, pipeline, rows, key)
     return json_reply(PushAnswer(rows=pushed.rows, is_new=pushed.is_new))
