@@ -68,7 +68,9 @@ class Pushing:
 
     def taken(self) -> list[int]:
         table = Table.open(Storage(str(self.folder / "root")), "datasets/clicks")
-        return [] if table is None else pl.read_parquet(table.uris())["n"].sort().to_list()
+        return (
+            [] if table is None or not table.uris() else pl.read_parquet(table.uris())["n"].sort().to_list()
+        )
 
 
 def rows(*numbers: int) -> list[dict[str, Any]]:
