@@ -180,8 +180,8 @@ class Source(Model):
             " && self.onOverwrite == 'Reject' && !has(self.secretRef))",
         ),
         SpecRule(
-            message="pushed rows need the format Arrow, no partitions, onOverwrite: Reject, "
-            "and a uri of one folder's files: folder/*.arrow",
+            message="pushed rows need the format Arrow, no partitions, onOverwrite: Reject, no secretRef (they are written "
+            "with the store's credentials), and a uri of one folder's files: folder/*.arrow",
             holds=lambda source: (
                 source.push is None
                 or (
@@ -189,11 +189,12 @@ class Source(Model):
                     and source.format is Format.ARROW
                     and not source.partitions
                     and source.on_overwrite is OnOverwrite.REJECT
+                    and source.secret_ref is None
                     and _FOLDER_OF_ARROW.fullmatch(source.uri) is not None
                 )
             ),
             cel="!has(self.push) || (has(self.uri) && has(self.format) && self.format == 'Arrow'"
-            " && self.onOverwrite == 'Reject'"
+            " && self.onOverwrite == 'Reject' && !has(self.secretRef)"
             " && (!has(self.partitions) || self.partitions.size() == 0)"
             f" && self.uri.matches(r'^{FOLDER_OF_ARROW}$'))",
             field="push",

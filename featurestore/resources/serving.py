@@ -38,6 +38,13 @@ class AuditOutput(StrEnum):
     DISABLED = "Disabled"
 
 
+class ServingPush(StrEnum):
+    """Whether the servers take rows for pipelines."""
+
+    ENABLED = "Enabled"
+    DISABLED = "Disabled"
+
+
 class Replicas(Model):
     """How many servers there are: as many as the load takes, between two bounds."""
 
@@ -98,6 +105,11 @@ class Serving(Model):
     audit_log: AuditOutput = Field(
         AuditOutput.STDOUT, description="Where there is a line of JSON about each read: who read what."
     )
+    push: ServingPush = Field(
+        ServingPush.DISABLED,
+        description="Whether they take rows for pipelines whose source says push, from whoever may push to them. They write "
+        "with the store's credentials.",
+    )
     memory: Bytes = Field(
         512 * 1024**2, description="Memory of each server, which it asks for and gets no more of."
     )
@@ -114,5 +126,11 @@ class Serving(Model):
             holds=lambda it: (it.auth is ServingAuth.OIDC) == (it.oidc is not None),
             cel="(self.auth == 'OIDC') == has(self.oidc)",
             field="oidc",
+        ),
+        SpecRule(
+            message="with auth OIDC nobody may push: its tokens do not say who may",
+            holds=lambda it: it.push is ServingPush.DISABLED or it.auth is not ServingAuth.OIDC,
+            cel="self.push == 'Disabled' || self.auth != 'OIDC'",
+            field="push",
         ),
     )

@@ -20,6 +20,7 @@ from types import FrameType
 import uvicorn
 
 from featurestore.client.connection import Store
+from featurestore.client.push import load_libraries
 from featurestore.errors import RequestError
 from featurestore.registry.project import open_project
 from featurestore.server.application import Application
@@ -86,6 +87,8 @@ def open_backend(settings: ServerSettings) -> Backend:
         RequestError: what authentication needs is not there.
     """
     store = Store(open_project(settings.folder, os.environ, Path.cwd()))
+    if settings.push:
+        load_libraries()
     return Backend(store, settings, Measurements(), _authenticator(settings), AuditLog(settings.audit_log))
 
 

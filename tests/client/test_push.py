@@ -2,43 +2,40 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
+import math
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, get_args
 
-import polars as pl
 import pyarrow as pa
 import pytest
+import yaml
+from laptop import Laptop
 from storage_server import buckets
 
 import featurestore
 from featurestore.arrivals.files.overwrites import OVERWRITTEN
-from featurestore.arrivals.ledger import Ledger
 from featurestore.client.connection import Store
 from featurestore.client.pushed_rows import MOST_ERRORS, RowsRefused, checked_rows
 from featurestore.errors import NotFound, RequestError
 from featurestore.failpoint import Step
 from featurestore.resources.data_pipeline import PushedColumn
 from featurestore.resources.value import ColumnType
-from featurestore.storage.delta import Table
-from featurestore.storage.objects import Storage
 
 RESOURCES = """
-kind: FeatureStore
-metadata: {name: default}
-spec: {offline: {uri: root}}
----
 kind: DataPipeline
 metadata: {name: clicks}
 spec:
   source:
     uri: "PLACE/*.arrow"
     format: Arrow
-    push: {schema: [{name: user, type: string}, {name: at, type: timestamp}, {name: n, type: int64}]}
+    push:
+      schema:
+      - {name: user, type: string}
+      - {name: at, type: timestamp}
+      - {name: n, type: int64}
+      - {name: score, type: float64}
+      - {name: scores, type: list<float64>}
   trigger: {arrivals: {maxWait: 0s}}
 ---
 kind: DataPipeline
@@ -54,74 +51,67 @@ spec:
   features: [{name: n, type: int64, column: n}]
 """
 AT = datetime(2024, 1, 1, tzinfo=UTC)
+LATER = datetime(2100, 1, 1, tzinfo=UTC)
+"""Files are old by then."""
 
 
 def rows(*numbers: int) -> list[dict[str, Any]]:
     return [{"user": f"u{number}", "at": AT, "n": number} for number in numbers]
 
 
-def command(folder: Path, *arguments: str, code: int = 0) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "featurestore.cli", *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == code, done.stdout + done.stderr
+class Pushed:
+    """A laptop, and its store as a program has it that pushes."""
 
+    def __init__(self, folder: Path, place: str = "pushed") -> None:
+        self.laptop = Laptop(folder, LATER)
+        self.laptop.apply(*yaml.safe_load_all(RESOURCES.replace("PLACE", place)))
+        self.store = self.laptop.store(LATER)
 
-def project(folder: Path, place: str = "pushed") -> Store:
-    folder.mkdir(exist_ok=True)
-    (folder / "store.yaml").write_text(RESOURCES.replace("PLACE", place))
-    command(folder, "apply", "-f", "store.yaml")
-    return featurestore.connect(folder)
-
-
-def taken(folder: Path) -> list[int]:
-    table = Table.open(Storage(str(folder / "root")), "datasets/clicks")
-    return [] if table is None or not table.uris() else pl.read_parquet(table.uris())["n"].sort().to_list()
+    def taken(self) -> list[int]:
+        """The numbers that are in the dataset, after all that came has been taken."""
+        self.laptop.run()
+        return sorted(row["n"] for row in self.laptop.table("datasets/clicks"))
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return project(tmp_path)
+def pushed(tmp_path: Path) -> Pushed:
+    return Pushed(tmp_path)
 
 
-def test_what_is_pushed_is_read_online_and_each_key_counts_once(store: Store, tmp_path: Path) -> None:
-    first = store.push("clicks", rows(1, 2), idempotency_key="a")
-    again = store.push("clicks", rows(1, 2), idempotency_key="a")
-    store.push("clicks", rows(3), idempotency_key="b")
+@pytest.fixture
+def store(pushed: Pushed) -> Store:
+    return pushed.store
+
+
+def test_what_is_pushed_is_read_online_and_each_key_counts_once(pushed: Pushed) -> None:
+    first = pushed.store.push("clicks", rows(1, 2), idempotency_key="a")
+    again = pushed.store.push("clicks", rows(1, 2), idempotency_key="a")
+    pushed.store.push("clicks", rows(3), idempotency_key="b")
     assert (first.is_new, again.is_new, first.uri == again.uri) == (True, False, True)
-    command(tmp_path, "run", "--once")
-    assert taken(tmp_path) == [1, 2, 3]
-    assert store.get_features(["users:n"], [{"user": "u3"}]).to_dict()["n"] == [3]
+    assert pushed.taken() == [1, 2, 3]
+    assert pushed.store.get_features(["users:n"], [{"user": "u3"}]).to_dict()["n"] == [3]
 
 
 def test_a_push_that_is_sent_again_after_its_file_was_taken_and_deleted_counts_once(
-    store: Store, tmp_path: Path
+    pushed: Pushed, tmp_path: Path
 ) -> None:
-    pushed = store.push("clicks", rows(1), idempotency_key="a")
-    command(tmp_path, "run", "--once")
-    (tmp_path / pushed.uri).unlink()
-    assert store.push("clicks", rows(1), idempotency_key="a").is_new
-    command(tmp_path, "run", "--once")
-    assert taken(tmp_path) == [1]
-    assert Ledger(Storage(str(tmp_path / "root")), "clicks").last_batch() == 1
+    first = pushed.store.push("clicks", rows(1), idempotency_key="a")
+    assert pushed.taken() == [1]
+    (tmp_path / first.uri).unlink()
+    assert pushed.store.push("clicks", rows(1), idempotency_key="a").is_new
+    assert pushed.taken() == [1]
+    assert pushed.laptop.ledger("clicks").last_batch() == 1
 
 
 def test_other_rows_under_the_key_of_a_file_that_was_deleted_are_in_quarantine(
-    store: Store, tmp_path: Path
+    pushed: Pushed, tmp_path: Path
 ) -> None:
-    pushed = store.push("clicks", rows(1), idempotency_key="a")
-    command(tmp_path, "run", "--once")
-    (tmp_path / pushed.uri).unlink()
-    store.push("clicks", rows(2), idempotency_key="a")
-    command(tmp_path, "run", "--once", code=4)
-    assert taken(tmp_path) == [1]
-    quarantine = Table.open(Storage(str(tmp_path / "root")), "quarantine/pipelines/clicks")
-    assert quarantine is not None
-    assert pl.read_parquet(quarantine.uris())["rule"].to_list() == [OVERWRITTEN]
+    first = pushed.store.push("clicks", rows(1), idempotency_key="a")
+    assert pushed.taken() == [1]
+    (tmp_path / first.uri).unlink()
+    pushed.store.push("clicks", rows(2), idempotency_key="a")
+    assert pushed.taken() == [1]
+    assert [row["rule"] for row in pushed.laptop.table("quarantine/pipelines/clicks")] == [OVERWRITTEN]
 
 
 def test_a_folder_is_not_pushed_to_from_where_it_may_be_another(
@@ -141,6 +131,22 @@ def test_a_key_that_was_used_for_other_rows_is_refused(store: Store, tmp_path: P
     assert len(list((tmp_path / "pushed").glob("*.arrow"))) == 3
 
 
+def test_the_same_rows_are_the_same_with_nan_in_them_and_in_other_bytes(store: Store) -> None:
+    values = [None, math.nan, 1.0]
+    table = pa.table({"n": pa.array([0, 1, 2]), "score": values, "scores": [values, None, []]})
+    assert store.push("clicks", table, idempotency_key="a").is_new
+    other = pa.table(
+        {
+            "scores": pa.array([[9.0], *table["scores"].to_pylist()]).slice(1),
+            "score": pa.array([7.0, *values]).slice(1),
+            "n": pa.chunked_array([[0], [1, 2]]),
+        }
+    )
+    assert not store.push("clicks", other, idempotency_key="a").is_new
+    with pytest.raises(RequestError, match="used for other rows"):
+        store.push("clicks", table.set_column(1, "score", [[None, 0.0, 1.0]]), idempotency_key="a")
+
+
 @pytest.mark.parametrize("key", ["", "x" * 256, "a\nb"])
 def test_a_key_that_is_none_is_refused(store: Store, key: str) -> None:
     with pytest.raises(RequestError, match="idempotency key"):
@@ -155,24 +161,12 @@ def test_only_pipelines_that_say_so_are_pushed_to(store: Store) -> None:
 
 
 @pytest.mark.parametrize("step", [step for step in get_args(Step) if step.endswith("push")])
-def test_a_push_that_is_killed_at_any_step_and_sent_again_counts_once(
-    store: Store, tmp_path: Path, step: Step
-) -> None:
-    code = (
-        "import datetime, featurestore\n"
-        "at = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)\n"
-        "featurestore.connect('.').push('clicks', [{'user': 'u1', 'at': at, 'n': 1}], idempotency_key='a')\n"
-    )
-    killed = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env={**os.environ, "FEATURESTORE_KILL_AT": step},
-        timeout=600,
-    )
-    assert killed.returncode == -signal.SIGKILL
-    store.push("clicks", rows(1), idempotency_key="a")
-    command(tmp_path, "run", "--once")
-    assert taken(tmp_path) == [1]
+def test_a_push_that_is_killed_at_any_step_and_sent_again_counts_once(pushed: Pushed, step: Step) -> None:
+    with pushed.laptop.killed_at(step):
+        pushed.store.push("clicks", rows(1), idempotency_key="a")
+        pytest.fail("it was not killed")
+    pushed.store.push("clicks", rows(1), idempotency_key="a")
+    assert pushed.taken() == [1]
 
 
 def test_in_object_storage_one_of_many_that_push_with_one_key_writes(
@@ -181,11 +175,10 @@ def test_in_object_storage_one_of_many_that_push_with_one_key_writes(
     with buckets(tmp_path / "s3", "raw") as environ:
         for name, value in environ.items():
             monkeypatch.setenv(name, value)
-        store = project(tmp_path / "project", "s3://raw/pushed")
-        news = [store.push("clicks", rows(1), idempotency_key="a").is_new for _ in range(3)]
+        pushed = Pushed(tmp_path / "project", "s3://raw/pushed")
+        news = [pushed.store.push("clicks", rows(1), idempotency_key="a").is_new for _ in range(3)]
         assert news == [True, False, False]
-        command(tmp_path / "project", "run", "--once")
-        assert taken(tmp_path / "project") == [1]
+        assert pushed.taken() == [1]
 
 
 GOOD: dict[str, tuple[Any, Any]] = {

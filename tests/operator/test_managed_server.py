@@ -69,6 +69,13 @@ def test_callers_by_token_are_in_a_secret_and_those_of_an_issuer_in_arguments() 
     ]
 
 
+def test_servers_take_rows_if_the_store_says_so_and_not_from_callers_by_an_issuer() -> None:
+    assert "--push" not in container()["args"]
+    assert "--push" in container(push="Enabled")["args"]
+    with pytest.raises(ValueError, match="nobody may push"):
+        container(push="Enabled", **OIDC)
+
+
 @pytest.mark.parametrize(
     "serving",
     [

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
 import pyarrow as pa
 
-from featurestore.errors import RequestError
+from featurestore.server.arrow_body import read_arrow_body
 from featurestore.server.audit_log import Read
 from featurestore.server.messages import PushAnswer, PushRequest, read_body
 from featurestore.server.problem_details import HttpProblem
@@ -39,23 +40,15 @@ async def _answer(request: HttpRequest) -> Reply:
             hint="Push them in several requests, each with a key of its own",
         )
     request.read = Read(pipelines=[pipeline], rows=len(rows))
-    pushed = await backend.run(_push, request, pipeline, rows, key)
+    push = partial(backend.store.push, pipeline, rows, idempotency_key=key)
+    pushed = await backend.run(push)
     return json_reply(PushAnswer(rows=pushed.rows, is_new=pushed.is_new))
-
-
-def _push(request: HttpRequest, pipeline: str, rows: Any, key: str) -> Any:
-    return request.backend.store.push(pipeline, rows, idempotency_key=key)
 
 
 def _rows(request: HttpRequest) -> pa.Table | list[dict[str, Any]]:
     if ARROW_STREAM.encode() not in request.headers.get(b"content-type", b""):
         return read_body(PushRequest, request.body).rows
-    try:
-        table = pa.ipc.open_stream(request.body).read_all()
-        table.validate(full=True)
-    except (pa.ArrowException, OSError) as error:
-        raise RequestError("the body is not an Arrow stream", got=str(error)) from error
-    return table
+    return read_arrow_body(request.body)
 
 
 ROUTE = Route(

@@ -10,7 +10,7 @@ from typing import Any
 
 from featurestore.digest import digest
 from featurestore.resources import FeatureStore
-from featurestore.resources.serving import EVERYWHERE, AuditOutput, Serving, ServingAuth
+from featurestore.resources.serving import EVERYWHERE, AuditOutput, Serving, ServingAuth, ServingPush
 from featurestore_operator.jobs.job_manifest import JobContext
 from featurestore_operator.jobs.restricted_pod import pod_and_container, secrets_of
 from featurestore_operator.kube.api_resources import MANAGED
@@ -208,6 +208,8 @@ def _arguments(serving: Serving) -> list[str]:
         arguments += [f"--tls-cert={_TLS}/tls.crt", f"--tls-key={_TLS}/tls.key"]
     if serving.audit_log is AuditOutput.STDOUT:
         arguments.append("--audit-log=-")
+    if serving.push is ServingPush.ENABLED:
+        arguments.append("--push")
     return arguments
 
 
