@@ -28,6 +28,7 @@ def lists() -> dict[str, list[str]]:
         "status of every": [f"{kind.plural}/status" for kind in kinds],
         "with data": [kind.plural for kind in kinds if kind.has_data],
         "that editors write": [kind.plural for kind in kinds if kind.written_by == "edit"],
+        "to push to": [f"{KINDS['DataPipeline'].plural}/push"],
         "definitions": [f"{kind.plural}.yaml" for kind in defined()],
     }
 
