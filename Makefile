@@ -13,7 +13,7 @@ TESTED := --constraint requirements/dev.txt
 # Tests, demo and benchmarks start hundreds of processes, each twice as fast if none compiles what it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-all lint bench bench-online bench-operator bench-http bench-training cluster cluster-down crds krew expressions changelog docs lock clean help
+.PHONY: demo test test-all lint bench bench-online bench-events bench-operator bench-http bench-training cluster cluster-down crds krew expressions changelog docs lock clean help
 .DEFAULT_GOAL := help
 
 help:  ## Show what there is to make.
@@ -55,6 +55,10 @@ bench: $(VENV)/ready  ## Measure against the floors, as a table and as JSON.
 
 bench-online: $(VENV)/ready  ## Measure reads for inference beside the bare stores (and Feast, if FEAST_PYTHON names a Python that has it).
 	@PYTHONPATH=tests/support $(BIN)/python -m bench online
+
+bench-events: $(VENV)/ready  ## Measure how long after a push its rows are readable online, beside bare durable writes.
+	@tests/services
+	@PYTHONPATH=tests/support $(BIN)/python -m bench events
 
 bench-operator: $(VENV)/ready  ## Measure the operator with 5,000 views and 5,000 pipelines before a real API server.
 	@tests/services

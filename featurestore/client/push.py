@@ -6,7 +6,6 @@ nothing, also after the file was taken, and after it was deleted: the ledger kno
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from featurestore.arrivals.files.push_name import push_name
 from featurestore.client.pushed_rows import checked_rows
 from featurestore.errors import NotFound, RequestError, did_you_mean
 from featurestore.failpoint import hit
@@ -71,8 +71,7 @@ def push(
     table = checked_rows(pipeline, source.push.schema_, rows)
     data = _encoded(table)
     folder = source.uri.rpartition("/")[0]
-    named = hashlib.sha256(b"\0".join((pipeline.encode(), key.encode()))).hexdigest()
-    name = f"{named[:40]}.arrow"
+    name = push_name(pipeline, key)
     storage = Storage(locate(folder.removeprefix("file://"), str(project.folder)), environ)
     hit("before-push")
     is_new = storage.put_if_absent(name, data)

@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from featurestore.arrivals.arrival import Arrival
+from featurestore.arrivals.files.file_source import FileSource
+from featurestore.arrivals.files.push_name import push_name
 from featurestore.arrivals.files.settling import (
     OLD_US,
     QUIET_US,
@@ -19,6 +21,7 @@ from featurestore.arrivals.manifest import Entry
 from featurestore.resources.data_pipeline import Source
 
 NOW = 1_000_000_000
+PUSH = {"schema": [{"name": "a", "type": "int64"}]}
 
 
 def entry(version: str = "v1", modified_us: int = NOW, uri: str = "/raw/a.csv") -> Entry:
@@ -42,6 +45,22 @@ def test_a_file_that_has_not_changed_for_long_is_settled_at_first_sight() -> Non
 def test_an_object_is_whole_as_soon_as_it_is_seen() -> None:
     new = entry(uri="s3://raw/a.csv")
     assert list(StableFiles(lambda arrival: False).admit([new], NOW)) == [new]
+
+
+@pytest.mark.parametrize(
+    ("name", "push", "taken"),
+    [(push_name("p", "a"), PUSH, True), (push_name("p", "a"), None, False), ("other.arrow", PUSH, False)],
+    ids=["pushed", "no push", "another file"],
+)
+def test_a_file_that_was_pushed_and_no_other_is_settled_at_first_sight(
+    tmp_path: Path, name: str, push: object, taken: bool
+) -> None:
+    (tmp_path / name).write_bytes(b"rows")
+    spec = {"uri": f"{tmp_path}/*.arrow", "format": "Arrow", "push": push}
+    source = FileSource(Source.model_validate(spec))
+    [arrival] = source.arrivals()
+    entries = [Entry(arrival)]
+    assert list(source.admit(entries, arrival.modified_us)) == (entries if taken else [])
 
 
 def test_a_fresh_file_is_taken_at_its_second_sight() -> None:

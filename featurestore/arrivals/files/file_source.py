@@ -15,6 +15,7 @@ from featurestore.arrivals.files.glob import Pattern
 from featurestore.arrivals.files.listing import explain_empty, find_pinned, list_arrivals, look
 from featurestore.arrivals.files.object_url import named
 from featurestore.arrivals.files.overwrites import decide
+from featurestore.arrivals.files.push_name import is_push_name
 from featurestore.arrivals.files.settling import StableFiles, ends_whole
 from featurestore.arrivals.files.watch import watch
 from featurestore.arrivals.manifest import Entry
@@ -44,7 +45,7 @@ class FileSource:
         self._source = source.model_copy(update={"csv": shared(source.csv)})
         self._base, self._environ = base, environ
         self._reading: Reading | None = None
-        self._stable = StableFiles(partial(ends_whole, self._source, base=base))
+        self._stable = StableFiles(partial(ends_whole, self._source, base=base), self._is_pushed)
 
     def arrivals(self) -> Iterator[Arrival]:
         return list_arrivals(self._source, self._base, self._environ)
@@ -73,6 +74,9 @@ class FileSource:
                     yield replace(entry, arrival=replace(entry.arrival, content=content))
         else:
             yield from entries
+
+    def _is_pushed(self, arrival: Arrival) -> bool:
+        return self._source.push is not None and is_push_name(arrival.uri.rpartition("/")[2])
 
     def _content(self, arrival: Arrival, patience_s: float) -> str | None:
         """Digest of a file; ``_UNKNOWN`` if it is still being read, or another one is."""

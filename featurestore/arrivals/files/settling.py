@@ -8,8 +8,8 @@ written last; lines end with a newline. So a file is settled at the first of
 - 2 s after it was first seen as it is now
 - 10 s after its time of change
 
-The last one needs no second look: a backlog is taken at once. Writers that pause for longer should write under a
-temporary name and rename, which every rule here respects.
+The last one needs no second look: a backlog is taken at once. Nor does a file that was pushed: it is given its name when it
+is whole. Writers that pause for longer should write under a temporary name and rename, which every rule here respects.
 """
 
 from __future__ import annotations
@@ -54,10 +54,15 @@ class StableFiles:
     """What was seen of a source's files that are not old yet.
 
     ``ends_whole``: whether an arrival ends as a finished file does, say :func:`ends_whole` of its source.
+    ``appears_whole``: whether it was so since there was a file of its name.
     """
 
-    def __init__(self, ends_whole: Callable[[Arrival], bool]) -> None:
-        self._ends_whole = ends_whole
+    def __init__(
+        self,
+        ends_whole: Callable[[Arrival], bool],
+        appears_whole: Callable[[Arrival], bool] = lambda _: False,
+    ) -> None:
+        self._ends_whole, self._appears_whole = ends_whole, appears_whole
         self._seen: dict[str, FileObservation] = {}
         self._waiting: set[str] = set()
 
@@ -83,7 +88,7 @@ class StableFiles:
         return due
 
     def _settles_us(self, arrival: Arrival, now_us: int) -> int:
-        if "://" in arrival.uri or arrival.modified_us + OLD_US <= now_us:
+        if "://" in arrival.uri or arrival.modified_us + OLD_US <= now_us or self._appears_whole(arrival):
             return now_us
         observation = self._seen.get(arrival.uri)
         if observation is None or observation.arrival != arrival:
