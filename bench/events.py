@@ -88,7 +88,7 @@ def _pushed(project: Path, online: str) -> tuple[list[float], float, list[float]
             store.push("clicks", rows, idempotency_key=str(number))
             durable_s = time.perf_counter()
             while not _readable(store, number):
-                time.sleep(0.002)
+                time.sleep(0.005)
             if number:
                 taken_s.append(time.perf_counter() - begin_s)
                 written_s.append(durable_s - begin_s)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +21,7 @@ from featurestore.registry.project import STORE_FILE, Project
 from featurestore.resources import DataPipeline
 from featurestore.resources.location import check_source_folder, locate
 from featurestore.resources.metadata import NAME_PATTERN
+from featurestore.storage.credentials import source_environ
 from featurestore.storage.objects import Storage
 
 MOST_KEY = 255
@@ -37,12 +37,10 @@ class Pushed:
     is_new: bool
 
 
-def push(
-    project: Project, pipeline: str, rows: Any, key: str, environ: Mapping[str, str] | None = None
-) -> Pushed:
-    """Write rows into the source of a pipeline; they are durable when this returns.
+def push(project: Project, pipeline: str, rows: Any, key: str) -> Pushed:
+    """Write rows into the source of a pipeline, with the credentials of sources; they are durable when this returns.
 
-    ``rows``: an Arrow table, or a list of dicts. ``environ``: has the credentials; None for the process's own.
+    ``rows``: an Arrow table, or a list of dicts.
 
     Raises:
         NotFound: there is no such pipeline.
@@ -72,7 +70,7 @@ def push(
     data = _encoded(table)
     folder = source.uri.rpartition("/")[0]
     name = push_name(pipeline, key)
-    storage = Storage(locate(folder.removeprefix("file://"), str(project.folder)), environ)
+    storage = Storage(locate(folder.removeprefix("file://"), str(project.folder)), source_environ())
     hit("before-push")
     is_new = storage.put_if_absent(name, data)
     hit("after-push")
