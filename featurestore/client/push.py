@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from featurestore.arrivals.files.push_name import push_name
+from featurestore.arrivals.push_name import push_name
 from featurestore.client.pushed_rows import checked_rows
 from featurestore.errors import NotFound, RequestError, did_you_mean
 from featurestore.failpoint import hit

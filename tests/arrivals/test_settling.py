@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from featurestore.arrivals.arrival import Arrival
 from featurestore.arrivals.files.file_source import FileSource
-from featurestore.arrivals.files.push_name import push_name
 from featurestore.arrivals.files.settling import (
     OLD_US,
     QUIET_US,
@@ -18,6 +17,7 @@ from featurestore.arrivals.files.settling import (
     ends_whole,
 )
 from featurestore.arrivals.manifest import Entry
+from featurestore.arrivals.push_name import push_name
 from featurestore.resources.data_pipeline import Source
 
 NOW = 1_000_000_000

@@ -15,10 +15,10 @@ from featurestore.arrivals.files.glob import Pattern
 from featurestore.arrivals.files.listing import explain_empty, find_pinned, list_arrivals, look
 from featurestore.arrivals.files.object_url import named
 from featurestore.arrivals.files.overwrites import decide
-from featurestore.arrivals.files.push_name import is_push_name
 from featurestore.arrivals.files.settling import StableFiles, ends_whole
 from featurestore.arrivals.files.watch import watch
 from featurestore.arrivals.manifest import Entry
+from featurestore.arrivals.push_name import is_push_name
 from featurestore.errors import StorageError
 from featurestore.resources.data_pipeline import Source
 from featurestore.resources.location import locate
