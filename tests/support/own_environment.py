@@ -21,7 +21,7 @@ TIMEOUT_S = 600
 
 @dataclass(frozen=True)
 class OwnEnvironment:
-    """``python``: of the platform. ``wheel``: folder that our wheel is unpacked into."""
+    """``python``: of the platform. ``wheel``: folder that our wheel is unpacked into, beside what scripts leave."""
 
     python: Path
     wheel: Path
@@ -43,6 +43,7 @@ class OwnEnvironment:
         return subprocess.run(
             self.command(script, *arguments),
             env=self.environ(**(environ or {})),
+            cwd=self.wheel.parent,
             capture_output=True,
             text=True,
             timeout=TIMEOUT_S,
