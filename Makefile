@@ -103,6 +103,7 @@ lock: $(VENV)/ready  ## Pin the newest and the lowest versions of all dependenci
 	@$(COMPILE) $(EXTRAS) --group dev --group demo --resolution lowest-direct pyproject.toml -o requirements/lowest.txt
 	@$(COMPILE) $(TESTED) --group operator-image -o requirements/operator.txt
 	@$(COMPILE) $(TESTED) --extra transforms --extra redis --extra s3 --extra server --extra kafka pyproject.toml -o requirements/job.txt
+	@$(COMPILE) --upgrade --extra kserve --extra transforms --extra redis --extra s3 pyproject.toml -o requirements/kserve.txt
 	@$(COMPILE) $(TESTED) --group build -o requirements/build.txt
 	@echo 'uv>=0.5' | $(COMPILE) --upgrade - -o requirements/uv.txt
 

@@ -196,7 +196,7 @@ class Store:
 
     def reader(
         self,
-        features: str | Sequence[str],
+        features: str | Sequence[str | FeatureSelection],
         *,
         full_feature_names: bool = False,
         timeout: float | None = None,

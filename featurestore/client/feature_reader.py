@@ -142,6 +142,23 @@ class FeatureReader:
         """
         return self._current().resolution
 
+    def check(self) -> None:
+        """Raises unless the online store answers now, and holds all views that are read.
+
+        Raises:
+            NotFound: a view or feature is unknown.
+            StorageError: storage or the online store did not answer, or does not hold a view.
+        """
+        index = self._online_store().index
+        for it in self._prepared().resolution.reads:
+            if index.version(it.view.name, it.view.digest) is None:
+                raise StorageError(
+                    "the online store does not hold a view",
+                    where=index.address,
+                    wanted=f"the view {it.view.name!r}, build {it.view.digest}",
+                    hint="Wait until it is published: `featurestore get views`",
+                )
+
     def prepare(self) -> None:
         """Raises RequestError if a view is not published online."""
         self._prepared()

@@ -5,6 +5,6 @@ features that it was trained on, and predicts. MLflow is loaded when one of them
 ``client`` finds ``training_dataset`` by its name. Start reading at ``models.py``.
 """
 
-from featurestore.mlflow.models import log_model, score
+from featurestore.mlflow.models import log_model, score, trained_features
 
-__all__ = ["log_model", "score"]
+__all__ = ["log_model", "score", "trained_features"]

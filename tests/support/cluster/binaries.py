@@ -55,7 +55,7 @@ def built(name: str) -> Path:
     return path
 
 
-ENVIRONMENTS = {"mlflow": "mlflow-3.17"}
+ENVIRONMENTS = {"mlflow": "mlflow-3.17", "kserve": "kserve-0.21"}
 """Platforms that are installed in environments of their own, by the extra that brings them."""
 
 
