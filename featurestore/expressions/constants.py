@@ -29,6 +29,8 @@ _MICROSECONDS = {
     "week": 604_800_000_000,
 }
 _PIECE = re.compile(r"(\d{1,18}) ([a-z]+?)s?(?: |$)")
+_FINER = re.compile(r"[.,]\d{6}0*[1-9]")
+"""A fraction that ends below the microsecond, which Python would cut."""
 TRUNCATED = frozenset(("year", "quarter", "month", "week", "day", "hour", "minute", "second"))
 _FORMAT = re.compile(r"(?:[^%]|%[YmdHMSfjybBaAeIpuwUWVGFTsz%])*")
 _REPEAT = re.compile(r"(?<!\\)\{(\d*)(?:,(\d*))?\}")
@@ -68,6 +70,8 @@ def time_literal(text: str, kind: str) -> date | datetime | None:
     >>> time_literal("2100-01-01 00:00:00", "TIMESTAMP")
     datetime.datetime(2100, 1, 1, 0, 0, tzinfo=datetime.timezone.utc)
     """
+    if _FINER.search(text):
+        return None
     try:
         if kind == "DATE":
             day = date.fromisoformat(text)

@@ -28,8 +28,8 @@ known of types (declared columns, casts, literals) is checked by `apply`.
 
 | type | columns | literals |
 |---|---|---|
-| int | all whole numbers, as int64 | `60`, `-1` |
-| float | float32, float64 and decimals, as float64 | `60.0`, `1e3` |
+| int | all whole numbers, and decimals without places after the point, as int64 | `60`, `-1` |
+| float | float32, float64 and other decimals, as float64 | `60.0`, `1e3` |
 | text | string | `'N14228'`, `'it''s'` |
 | bool | bool | `TRUE`, `FALSE` |
 | date | date | `DATE '2013-01-31'` |
@@ -47,7 +47,9 @@ changes its type by itself: write `TRY_CAST(x AS type)`. Names with other letter
 * **Null** is unknown: `x = NULL` is null, `FALSE AND NULL` is false. Conditions that are null do not hold: a filter drops
   the row, an expectation is not met.
 * **NaN** equals NaN and is greater than every other number; -0.0 equals 0.0. Whole numbers and floats compare exactly.
-  In arithmetic with a float, a whole number beyond 2^53 is rounded to the nearest float.
+  In arithmetic with a float, a whole number beyond 2^53 is rounded to the nearest float. Where it is only chosen beside
+  floats (CASE, IF, COALESCE, NULLIF, GREATEST, LEAST), a row with one that would be rounded goes to quarantine.
+* **Decimals** are computed with as floats. TRY_CAST, and `||` with a text, take them as they are.
 * **Times** that an operation makes lie in the years 1 to 9999; a row with another goes to quarantine. A month is added by
   the calendar: January 31 and a month is the last of February.
 * **What is not asked for is not computed**: behind `AND` after false, `OR` after true, in branches of CASE and IF that are

@@ -128,6 +128,8 @@ class TreeReader:
         if node.args["is_string"]:
             return Constant(str(node.this), TEXT)
         value = number(str(node.this))
+        if value == 0 and str(node.this).lower().partition("e")[0].strip("0."):
+            raise self._refuse("a number is out of the range of float64", self._text)
         return self._fitting(Constant(value, INT if isinstance(value, int) else FLOAT))
 
     def _fitting(self, constant: Constant) -> Constant:

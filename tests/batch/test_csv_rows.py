@@ -128,10 +128,11 @@ def test_bytes_that_an_encoding_does_not_have_break_their_row_alone(pipeline: Ma
         (b"PK\x03\x04....", "zip archive"),
         ("id,v\n1,x\n".encode("utf-16"), "UTF-16 and not UTF-8"),
         ("id,v\n1,x\n".encode("utf-16-le"), "It may be UTF-16"),
+        ("id,v\n1,x\n".encode("utf-32"), "UTF-32"),
         (b"<!DOCTYPE html>\n<html>\n", "an HTML page"),
         (b'<?xml version="1.0"?>\n<Error><Code>AccessDenied</Code></Error>', "XML"),
-        (b"PAR1....PAR1", "a Parquet file. Set spec.source.format: Parquet"),
-        (b"ARROW1..", "an Arrow file"),
+        (b"PAR1\x15\x04..PAR1", "a Parquet file. Set spec.source.format: Parquet"),
+        (b"ARROW1\x00\x00", "an Arrow file"),
         (b'{"id": 1, "v": 2}\n', "JSON. Set spec.source.format: JSON"),
         (b'[{"id": 1}]\n', "JSON array"),
         (b"# exported\nid,v\n1,2\n", "seems to be a comment: '# exported'. Set spec.source.csv.comment"),
@@ -167,6 +168,34 @@ def test_what_is_not_csv_says_what_it_is_and_is_never_learned(pipeline: Make, da
 def test_a_table_of_one_column_that_the_spec_names_is_taken(pipeline: Make, spec: dict[str, Any]) -> None:
     found = taken(pipeline(**spec), "a word\nyes\nno\n", "a word")
     assert found == [{"a word": "yes"}, {"a word": "no"}]
+
+
+@pytest.mark.parametrize("name", ["ORCID", "PAR1", "ARROW1", "BZhandle", "Obj1"])
+def test_a_header_that_begins_as_a_binary_file_does_is_a_header(pipeline: Make, name: str) -> None:
+    assert taken(pipeline(), f"{name},v\n1,x\n", name, "v") == [{name: 1, "v": "x"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        (
+            "0.csv.gz",
+            b"id,v\n1,x\n",
+            "compressed with gzip, and it is not. Set spec.source.compression: None",
+        ),
+        ("0.csv.zst", gzip.compress(b"id,v\n1,x\n", mtime=0), "Set spec.source.compression: Gzip"),
+        ("0.csv.zst", b"id,v\n1,x\n", "compressed with zstd, and it is not"),
+    ],
+)
+def test_a_file_that_is_not_packed_as_its_name_says_is_told_what_it_is(
+    pipeline: Make, name: str, data: bytes, said: str
+) -> None:
+    p = pipeline()
+    (p.raw / name).write_bytes(data)
+    p.batch(name)
+    [(row, reason)] = reasons(p)
+    assert row is None
+    assert said in reason
 
 
 @pytest.mark.parametrize("name", ["name", "Größe", "user_id", "user-id", "user.name", "_x"])

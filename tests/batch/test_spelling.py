@@ -49,6 +49,8 @@ def learned(*texts: str | None) -> str:
         (["0000-01-01"], "String"),
         (["2024-01-31T05:06Z", "2024-01-31 05:06:07.5"], "Datetime(time_unit='us', time_zone='UTC')"),
         (["2024-01-31T05:06:07.123456789Z"], "String"),
+        (["2024-01-31T05:06:60Z"], "String"),
+        (["2024-01-31", "2024-01-31T05:06Z"], "String"),
         ([" 1"], "String"),
         ([None, None], "Null"),
     ],

@@ -426,3 +426,50 @@ def test_a_text_that_would_grow_beyond_its_bound_is_never_made() -> None:
 def test_texts_are_replaced_as_they_are_written() -> None:
     assert values("REPLACE(s, 'a', '$1b')", s=["aaa", "aXa", ""]) == ["$1b$1b$1b", "$1bX$1b", ""]
     assert values(r"REGEXP_REPLACE(s, '(a)', '$0\1')", s=["ab"]) == ["$0ab"]
+
+
+ID = 2**53 + 1
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("id", Decimal(ID)),
+        ("id + 1", ID + 1),
+        ("id = 9007199254740993", True),
+        ("id = 9007199254740992", False),
+        ("TRY_CAST(id AS VARCHAR)", str(ID)),
+        ("TRY_CAST(beyond AS VARCHAR)", "99999999999999999999"),
+        ("TRY_CAST(price AS BIGINT)", ID),
+        ("TRY_CAST(price AS VARCHAR)", str(ID)),
+        ("'N' || price", f"N{ID}"),
+    ],
+)
+def test_a_decimal_keeps_the_digits_that_a_float_would_round(text: str, answer: Any) -> None:
+    columns = {
+        "id": pl.Series([Decimal(ID)], dtype=pl.Decimal(38, 0)),
+        "beyond": pl.Series([Decimal("99999999999999999999")], dtype=pl.Decimal(38, 0)),
+        "price": pl.Series([Decimal(ID)], dtype=pl.Decimal(38, 18)),
+    }
+    assert values(text, **columns) == [answer]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CASE WHEN yes THEN n ELSE 0.5 END",
+        "IF(yes, n, 0.5)",
+        "COALESCE(n, 0.5)",
+        "NULLIF(n, 0.5)",
+        "GREATEST(n, 0.5)",
+        "LEAST(n, 1e300)",
+    ],
+)
+def test_a_whole_number_chosen_beside_floats_is_never_rounded(text: str) -> None:
+    assert faults(text, n=[ID, LAST, 2**53, FIRST], yes=[True] * 4) == [True, True, False, False]
+
+
+@pytest.mark.parametrize("text", ["TIMESTAMP '2013-01-31 10:00:00.0000001'", "1e-400", "1e400"])
+def test_a_literal_that_no_value_gives_back_is_refused(text: str) -> None:
+    with pytest.raises(SpecError):
+        values(text)

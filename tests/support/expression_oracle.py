@@ -94,6 +94,13 @@ def quotient(a: int, b: int) -> int | None:
     return fit(whole if (a < 0) == (b < 0) else -whole)
 
 
+def widened(value: int) -> float:
+    """The whole number as a float, which has to hold it."""
+    if int(float(value)) != value:
+        raise Fault
+    return float(value)
+
+
 def remainder(a: int, b: int) -> int | None:
     return None if b == 0 else (abs(a) % abs(b)) * (-1 if a < 0 else 1)
 
@@ -207,6 +214,10 @@ class Grower:
 
     def choice(self, kind: str, depth: int) -> Meant:
         a, b, when = self.grow(kind, depth), self.grow(kind, depth), self.grow("bool", depth)
+        unwidened = a
+        if kind == "float" and self.chance.random() < 0.4:
+            unwidened = self.grow("int", depth)
+            a = Meant(unwidened.text, strict(widened, unwidened))
         match self.chance.randrange(5):
             case 0:
                 return Meant(
@@ -228,9 +239,9 @@ class Grower:
             case 3:
 
                 def null_if(row: Row) -> Any:
-                    left, right = a.of(row), b.of(row)
+                    value, left, right = a.of(row), unwidened.of(row), b.of(row)
                     same = left is not None and right is not None and COMPARED["="](left, right)
-                    return None if same else left
+                    return None if same else value
 
                 return Meant(f"NULLIF({a.text}, {b.text})", null_if)
         greatest = self.chance.random() < 0.5

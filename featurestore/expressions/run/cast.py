@@ -8,7 +8,7 @@
 | float64 | float32 | rounded; not a finite value that would become infinite |
 | integers, floats | bool | 0 and 1 |
 | string | numbers, bool, date, timestamp | plain texts of them: `12`, `7.0`, `1.5e3`, `true`, days and times in ISO 8601 |
-| numbers, bool, date, times | string | its text; a whole float without a point, so that 1.0 and 1 are one key |
+| numbers, bool, date, times | string | its text; a whole float without a point: 1.0 and 1 are one key; decimals: no zeros at the end |
 | string | bytes | UTF-8 |
 | date, naive or zoned times | timestamp | midnight UTC; naive means UTC; kept to the microsecond |
 | timestamp | date | midnights UTC |
@@ -33,7 +33,7 @@ UTC = pl.Datetime("us", "UTC")
 # Never two ways to go on, and ASCII alone: such an expression finds its groups in one pass, twice as fast.
 _ISO = (
     r"^(?P<day>[0-9]{4}-[0-9]{2}-[0-9]{2})"
-    r"(?:[T ](?P<time>[0-9]{2}:[0-9]{2})(?::(?P<second>[0-9]{2})(?:\.(?P<fraction>[0-9]+))?)?"
+    r"(?:[T ](?P<time>[0-9]{2}:[0-9]{2})(?::(?P<second>[0-5][0-9])(?:\.(?P<fraction>[0-9]+))?)?"
     r" ?(?:[Zz]|(?P<sign>[+-])(?P<hours>[01][0-9]|2[0-3]):?(?P<minutes>[0-5][0-9])?)?)?$"
 )
 _PARTS = ("day", "time", "second", "fraction", "sign", "hours", "minutes")
@@ -122,6 +122,8 @@ def _checked(value: pl.Expr, cast: pl.Expr, same: pl.Expr) -> Fit:
 def _number(value: pl.Expr, source: pl.DataType, target: pl.DataType) -> Fit | None:
     if target == pl.String:
         text = value.cast(pl.String)
+        if isinstance(source, pl.Decimal) and source.scale:
+            return Fit(text.str.strip_chars_end("0").str.strip_suffix("."))
         return Fit(text.str.strip_suffix(".0") if source.is_float() else text)
     cast = value.cast(target, strict=False)
     if target == pl.Boolean:

@@ -16,6 +16,7 @@ import polars as pl
 from featurestore.expressions.constants import FIRST_INTEGER, LAST_INTEGER
 from featurestore.expressions.run.number_operations import NUMBER_OPERATIONS
 from featurestore.expressions.run.part import (
+    EXACT,
     INTEGER_FAULT,
     WIDE,
     Compiler,
@@ -28,10 +29,6 @@ from featurestore.expressions.run.text_operations import TEXT_OPERATIONS
 from featurestore.expressions.run.time_operations import TIME_OPERATIONS
 from featurestore.expressions.tree import Call
 from featurestore.expressions.value_type import BOOL, FLOAT, INT, Kind, ValueType, common
-
-_EXACT = 2**53
-"""A float64 holds each whole number up to it."""
-
 
 # --- comparisons
 
@@ -63,7 +60,7 @@ _MIRRORED = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
 def _whole_and_real(to: Compiler, name: str, whole: Part, real: Part) -> pl.Expr:
     """Compares exactly, also where a float64 would round the whole number."""
-    if whole.low >= -_EXACT and whole.high <= _EXACT:
+    if whole.low >= -EXACT and whole.high <= EXACT:
         return _OPERATORS[name](to.to(whole, FLOAT).expression, real.expression)
     # NaN is the greatest, and no whole number is near 1e19.
     near = real.expression.fill_nan(math.inf).clip(-1e19, 1e19)
@@ -178,7 +175,7 @@ def _case(to: Compiler, call: Call, parts: list[Part]) -> Part:
     """The value of the first condition that holds; only conditions and values that are asked for have faults."""
     *pairs, default = parts
     conditions = [to.to(part, BOOL) for part in pairs[::2]]
-    values = [to.to(part, call.type) for part in [*pairs[1::2], default]]
+    values = [to.exactly(part, call.type) for part in [*pairs[1::2], default]]
     faults: list[tuple[pl.Expr, str]] = []
     if any(part.faults for part in (*conditions, *values)):
         conditions = [to.bind(part) for part in conditions]
@@ -203,7 +200,7 @@ def _if(to: Compiler, call: Call, parts: list[Part]) -> Part:
 
 
 def _coalesce(to: Compiler, call: Call, parts: list[Part]) -> Part:
-    values = [to.to(part, call.type) for part in parts]
+    values = [to.exactly(part, call.type) for part in parts]
     if any(part.faults for part in values[1:]):
         values = [to.bind(part) for part in values]
     faults: list[tuple[pl.Expr, str]] = []
@@ -225,7 +222,7 @@ def _longest(part: Part, values: Sequence[Part]) -> Part:
 def _nullif(to: Compiler, call: Call, parts: list[Part]) -> Part:
     left, right = (to.bind(part) for part in parts)
     same = _compared(to, "=", left, right)
-    value = to.to(left, call.type)
+    value = to.exactly(left, call.type)
     made = to.make(
         pl.when(same.fill_null(False)).then(None).otherwise(value.expression), call.type, [left, right, value]
     )
@@ -234,7 +231,7 @@ def _nullif(to: Compiler, call: Call, parts: list[Part]) -> Part:
 
 def _extreme(to: Compiler, call: Call, parts: list[Part]) -> Part:
     greatest = call.name == "GREATEST"
-    values = [to.to(part, call.type) for part in parts]
+    values = [to.exactly(part, call.type) for part in parts]
     pick = pl.max_horizontal if greatest else pl.min_horizontal
     if call.type.kind is not Kind.FLOAT:
         made = to.make(pick(*(value.expression for value in values)), call.type, values)

@@ -32,8 +32,11 @@ UTC = pl.Datetime("us", "UTC")
 MICROSECONDS = pl.Duration("us")
 FIRST_US, LAST_US = -62_135_596_800_000_000, 253_402_300_799_999_999
 """Microseconds of the years 1 to 9999, which every part of the project can write."""
+EXACT = 2**53
+"""A float64 holds each whole number up to it."""
 INTEGER_FAULT = "an integer is out of the range of int64"
 TIME_FAULT = "a time leaves the years 1 to 9999"
+ROUNDED_FAULT = "an integer would be rounded to a float64"
 TEXT_FAULT = "a text grows beyond its bound"
 
 
@@ -126,6 +129,17 @@ class Compiler:
             return made
         return self.strict(made, parts, INTEGER_FAULT)
 
+    def exactly(self, part: Part, wanted: ValueType) -> Part:
+        """The part in a wider type, with a fault where a float64 would round a whole number."""
+        if (part.type.kind, wanted.kind) != (Kind.INT, Kind.FLOAT) or (
+            part.low >= -EXACT and part.high <= EXACT
+        ):
+            return self.to(part, wanted)
+        whole = self.bind(part)
+        real = self.to(whole, wanted).expression
+        same = real.cast(WIDE) == whole.expression.cast(WIDE)
+        return self.strict(self.make(pl.when(same).then(real), FLOAT, [whole]), [whole], ROUNDED_FAULT)
+
     def to(self, part: Part, wanted: ValueType) -> Part:
         """The part in a wider type."""
         if part.type == wanted or (part.type.kind is wanted.kind and wanted.kind is not Kind.LIST):
@@ -178,7 +192,7 @@ def type_of(dtype: pl.DataType) -> ValueType:
         return ValueType(
             Kind.STRUCT, fields=tuple((one.name, type_of(_whole(one.dtype))) for one in dtype.fields)
         )
-    if dtype.is_integer():
+    if dtype.is_integer() or (isinstance(dtype, pl.Decimal) and dtype.scale == 0):
         return INT
     if dtype.is_float() or dtype.is_decimal():
         return FLOAT

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 _PACKED = (
     (b"\x1f\x8b", "it is compressed with gzip. Set spec.source.compression: Gzip"),
     (b"\x28\xb5\x2f\xfd", "it is compressed with zstd. Set spec.source.compression: Zstd"),
@@ -21,6 +23,7 @@ _PACKED = (
     (b"\xff\xd8\xff", "it is a JPEG image"),
     (b"SQLite format 3", "it is a SQLite database"),
 )
+_BINARY = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 _HTML = (b"<!doctype html", b"<html", b"<head", b"<body")
 
 
@@ -30,7 +33,10 @@ def packed(start: bytes) -> str | None:
     >>> packed(bytes([0x1f, 0x8b, 8, 0]))
     'it is compressed with gzip. Set spec.source.compression: Gzip'
     """
-    return next((what for mark, what in _PACKED if start.startswith(mark)), None)
+    what = next((what for mark, what in _PACKED if start.startswith(mark)), None)
+    # A header may begin with a mark of letters: ORCID, PAR1.
+    letters = start[:4].isalnum() and not _BINARY.search(start[:1024])
+    return None if letters else what
 
 
 def foreign(text: bytes) -> str | None:

@@ -20,6 +20,7 @@ from featurestore.resources.data_pipeline import Compression
 from featurestore.storage.credentials import source_environ
 from featurestore.storage.filesystem import answering, filesystem
 from featurestore_transforms.sources.column_use import ColumnUse
+from featurestore_transforms.sources.foreign import packed
 from featurestore_transforms.sources.reader import DECODING, UnreadableArrival
 from featurestore_transforms.sources.stream import FrameStream
 
@@ -27,6 +28,12 @@ _CHUNK_BYTES = 8 << 20
 _SHOWN = 500
 _CUT = ("truncated", "unexpected end", "eof", "past the end", "expected to be able to read")
 _UNSUPPORTED = ("unsupported", "not supported", "not implemented", "decrypt", "no support for")
+_START_BYTES = 1024
+_UNPACKING = {
+    "zlib inflate failed": ("gzip", b"\x1f\x8b"),
+    "ZSTD decompress failed": ("zstd", b"\x28\xb5\x2f\xfd"),
+}
+"""How Arrow's errors of a codec begin, and bytes that begin what is compressed with it."""
 _CODECS = {"gz": "gzip", "gzip": "gzip", "zst": "zstd", "zstd": "zstd"}
 
 
@@ -132,7 +139,7 @@ def blame(arrival: Arrival, error: BaseException) -> UnreadableArrival:
         require_pinned(arrival)
     except UnreadableArrival as changed:
         return changed
-    size = 0
+    size, start = 0, b""
     try:
         with (
             sparing_others(arrival),
@@ -140,6 +147,7 @@ def blame(arrival: Arrival, error: BaseException) -> UnreadableArrival:
             open_bytes(arrival.uri) as file,
         ):
             while chunk := file.read(_CHUNK_BYTES):
+                start = start or chunk[:_START_BYTES]
                 size += len(chunk)
     except UnreadableArrival as denied:
         return denied
@@ -149,6 +157,12 @@ def blame(arrival: Arrival, error: BaseException) -> UnreadableArrival:
         return error
     text = (str(error) or type(error).__name__).splitlines()[0]
     text = text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+    for said, (codec_name, mark) in _UNPACKING.items():
+        if text.startswith(said) and not start.startswith(mark):
+            what = packed(start) or "it is not. Set spec.source.compression: None"
+            return UnreadableArrival(
+                "file:format", f"by its name or the spec it is compressed with {codec_name}, and {what}"
+            )
     return UnreadableArrival(_rule(error, text.lower()), text)
 
 

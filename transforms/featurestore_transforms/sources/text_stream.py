@@ -14,6 +14,7 @@ from featurestore_transforms.sources.source_file import open_stream
 _BLOCK_BYTES = 4 << 20
 _MARK = codecs.BOM_UTF8
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_UTF_32 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 _LONGEST_LINE_BYTES = 64 << 20
 _UNDECODABLE = "featurestore-undecodable"
 codecs.register_error(_UNDECODABLE, lambda error: ("\udcff", error.end))  # type: ignore[attr-defined]
@@ -102,6 +103,8 @@ class TextStream:
         return codecs.getincrementaldecoder(self._encoding.value)(errors=_UNDECODABLE)
 
     def _require_declared(self, start: bytes) -> None:
+        if start.startswith(_UTF_32):
+            raise UnreadableArrival("file:format", "UTF-32, by its byte order mark. Write it as UTF-8")
         if self._encoding is Encoding.UTF_8 and start.startswith(_UTF_16):
             raise UnreadableArrival(
                 "file:format",
