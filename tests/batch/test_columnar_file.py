@@ -495,3 +495,62 @@ def test_a_type_that_no_table_holds_refuses_its_file_by_name_unless_the_column_i
 def test_newer_types_are_taken(take: Make, values: pa.Array, wanted: list[Any]) -> None:
     rows, quarantined = take(arrow_bytes(pa.table({"v": values})), form="Arrow")
     assert ([row["v"] for row in rows], quarantined) == (wanted, [])
+
+
+@pytest.mark.parametrize(
+    ("form", "data", "said"),
+    [
+        ("Parquet", b"id,v\n1,2\n", "it seems to be text. Set spec.source.format: CSV or JSON"),
+        ("Arrow", b"<!DOCTYPE html>", "it is an HTML page"),
+        ("Parquet", b"\x1f\x8b\x08\x00", "it is compressed with gzip. Unpack it first"),
+        ("Arrow", parquet_bytes(GOOD), "it is a Parquet file. Set spec.source.format: Parquet"),
+        ("Parquet", arrow_bytes(GOOD), "it is an Arrow file. Set spec.source.format: Arrow"),
+        ("Parquet", b"\x00\x01\x02\x03", "it does not begin with PAR1"),
+    ],
+)
+def test_what_is_of_another_format_says_what_it_is(take: Make, form: str, data: bytes, said: str) -> None:
+    [(_, row, rule, reason)] = take(data, form=form)[1]
+    assert (row, rule) == (None, "file:format")
+    assert said in reason
+
+
+def test_a_parquet_file_that_is_its_mark_alone_is_truncated(take: Make) -> None:
+    assert [entry[2] for entry in take(b"PAR1")[1]] == ["file:truncated"]
+
+
+@pytest.mark.parametrize(
+    ("values", "was", "now", "said"),
+    [
+        # The key of a map, optional and not required.
+        (pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int64())), b"\x25\x00\x18\x03key", b"\x25\x02\x18\x03key", "Map keys"),
+        # A decimal of 33 bytes and 77 digits.
+        (pa.array([1], pa.decimal256(76, 0)), b"\x15\x0e\x15\x40", b"\x15\x0e\x15\x42", "[1, 76]: 77"),
+    ],
+    ids=["map", "decimal"],
+)  # fmt: skip
+def test_what_arrow_does_not_read_is_unsupported_and_not_corrupt(
+    take: Make, values: pa.Array, was: bytes, now: bytes, said: str
+) -> None:
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"v": values}), sink, store_schema=False)
+    data = sink.getvalue()
+    start = footer_start(data)
+    assert was in data[start:]
+    damaged = data[:start] + data[start:].replace(was, now).replace(b"\x98\x01", b"\x9a\x01")
+    [(_, _, rule, reason)] = take(damaged)[1]
+    assert rule == "file:unsupported"
+    assert said in reason
+
+
+def test_a_new_field_of_structs_in_a_map_evolves(pipeline: Make) -> None:
+    p = pipeline(source={"format": "Parquet"})
+    for name, fields in (("0", {"x": 1}), ("1", {"x": 2, "y": "z"})):
+        kind = pa.map_(pa.string(), pa.struct([(f, pa.array([v]).type) for f, v in fields.items()]))
+        pq.write_table(pa.table({"m": pa.array([[("a", fields)], None], kind)}), p.raw / name)
+        p.batch(name)
+    assert p.rows("m") == [
+        {"m": {"a": {"x": 1, "y": None}}},
+        {"m": None},
+        {"m": {"a": {"x": 2, "y": "z"}}},
+        {"m": None},
+    ]

@@ -8,7 +8,7 @@
 | float64 | float32 | rounded; not a finite value that would become infinite |
 | integers, floats | bool | 0 and 1 |
 | string | numbers, bool, date, timestamp | plain texts of them: `12`, `7.0`, `1.5e3`, `true`, days and times in ISO 8601 |
-| numbers, bool, date, times | string | its text; a whole float without a point: 1.0 and 1 are one key; decimals: no zeros at the end |
+| numbers, bool, date, times | string | its text; no point in a whole float: 1.0 and 1 are one key; no zeros at a decimal's end |
 | string | bytes | UTF-8 |
 | date, naive or zoned times | timestamp | midnight UTC; naive means UTC; kept to the microsecond |
 | timestamp | date | midnights UTC |

@@ -1,4 +1,4 @@
-"""Fields of structs, and of structs within lists: those that a type adds to another, and values without them.
+"""Fields of structs, and of structs within lists and values of maps: those that a type adds to another, and values without them.
 
 As with columns, names that differ only in upper and lower case are one field.
 """
@@ -30,6 +30,9 @@ def known_parts(dtype: pl.DataType) -> pl.DataType | None:
     if isinstance(dtype, pl.List | pl.Array):
         inner = known_parts(whole(dtype.inner))
         return None if inner is None else pl.List(inner)
+    if isinstance(dtype, pl.Map):
+        inner = known_parts(whole(dtype.value))
+        return None if inner is None else pl.Map(dtype.key, inner)
     if isinstance(dtype, pl.Struct):
         parts = {field.name: known_parts(whole(field.dtype)) for field in dtype.fields}
         known = {name: part for name, part in parts.items() if part is not None}
@@ -41,6 +44,8 @@ def same_fields(dtype: pl.DataType, path: str) -> str | None:
     """Two fields of a struct whose names differ only in upper and lower case, as a message shows them; None if there are none."""
     if isinstance(dtype, pl.List | pl.Array):
         return same_fields(whole(dtype.inner), path)
+    if isinstance(dtype, pl.Map):
+        return same_fields(whole(dtype.value), path)
     if not isinstance(dtype, pl.Struct):
         return None
     names: dict[str, str] = {}
@@ -62,6 +67,9 @@ def with_fields(held: pl.DataType, other: pl.DataType, path: str) -> tuple[pl.Da
     if isinstance(held, pl.List) and isinstance(other, pl.List):
         inner, added = with_fields(whole(held.inner), whole(other.inner), path)
         return pl.List(inner), added
+    if isinstance(held, pl.Map) and isinstance(other, pl.Map):
+        inner, added = with_fields(whole(held.value), whole(other.value), path)
+        return pl.Map(held.key, inner), added
     if not isinstance(held, pl.Struct) or not isinstance(other, pl.Struct):
         return held, []
     fields = {field.name: whole(field.dtype) for field in held.fields}
@@ -85,6 +93,14 @@ def held_fields(value: pl.Expr, source: pl.DataType, held: pl.DataType) -> tuple
     if isinstance(source, pl.List) and isinstance(held, pl.List):
         inner, dtype = held_fields(pl.element(), whole(source.inner), whole(held.inner))
         return (value, source) if dtype == whole(source.inner) else (value.list.eval(inner), pl.List(dtype))
+    if isinstance(source, pl.Map) and isinstance(held, pl.Map):
+        item = pl.element().struct.field
+        inner, dtype = held_fields(item("value"), whole(source.value), whole(held.value))
+        if dtype == whole(source.value):
+            return value, source
+        entries = value.map.entries().list.eval(pl.struct(item("key"), inner.alias("value")))
+        made = pl.Map(source.key, dtype)
+        return entries.cast(made), made
     if not isinstance(source, pl.Struct) or not isinstance(held, pl.Struct):
         return value, source
     wanted = {field.name.lower(): field for field in held.fields}

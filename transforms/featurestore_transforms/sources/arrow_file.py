@@ -11,12 +11,14 @@ import pyarrow as pa
 from featurestore.arrivals.arrival import Arrival
 from featurestore_transforms.sources.arrow_values import ColumnTypes
 from featurestore_transforms.sources.columnar_file import ColumnarFile
+from featurestore_transforms.sources.foreign import instead
 from featurestore_transforms.sources.reader import UnreadableArrival
 from featurestore_transforms.sources.source_file import open_bytes
 from featurestore_transforms.steps.column_names import ColumnNames
 
 _FILE_MARK = b"ARROW1"
 _STREAM_MARK = b"\xff\xff\xff\xff"
+_START_BYTES = 1024
 _ROOM = 4
 """The part of the memory that the values of one column of one batch may take: 1 / _ROOM."""
 _PIECE_ROWS = 65_536
@@ -36,9 +38,11 @@ class ArrowFile(ColumnarFile):
             length = int.from_bytes(start[:4], "little")
             self._is_stream = start.startswith(_STREAM_MARK) or 0 < length < arrival.size_bytes
             if not self._is_stream and start != _FILE_MARK:
-                raise UnreadableArrival(
-                    "file:format", "not an Arrow file: it begins with neither ARROW1 nor a stream's message"
+                file.seek(0)
+                what = (
+                    instead(file.read(_START_BYTES)) or "it begins with neither ARROW1 nor a stream's message"
                 )
+                raise UnreadableArrival("file:format", f"not an Arrow file: {what}")
             if not self._is_stream and end != _FILE_MARK:
                 raise UnreadableArrival("file:truncated", "the Arrow file does not end with ARROW1")
             file.seek(0)

@@ -39,6 +39,25 @@ def packed(start: bytes) -> str | None:
     return None if letters else what
 
 
+def instead(start: bytes) -> str | None:
+    """What a file is whose format is a binary one and that does not begin as that does; None if that cannot be told.
+
+    >>> instead(b"id,name"), instead(bytes([0x1f, 0x8b, 8, 0]))
+    ('it seems to be text. Set spec.source.format: CSV or JSON', 'it is compressed with gzip. Unpack it first')
+    """
+    if (what := packed(start)) is not None:
+        return (
+            what.partition(" Set spec.source.compression")[0] + " Unpack it first"
+            if "compression" in what
+            else what
+        )
+    if (what := foreign(start)) is not None:
+        return what
+    if not start.strip() or _BINARY.search(start):
+        return None
+    return "it seems to be text. Set spec.source.format: CSV or JSON"
+
+
 def foreign(text: bytes) -> str | None:
     """Which other format the text is in; None if that cannot be told.
 

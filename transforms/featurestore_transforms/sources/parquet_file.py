@@ -18,6 +18,7 @@ from featurestore.arrivals.arrival import Arrival
 from featurestore_transforms.sources.arrow_types import UntakenType
 from featurestore_transforms.sources.arrow_values import ColumnTypes
 from featurestore_transforms.sources.columnar_file import ColumnarFile
+from featurestore_transforms.sources.foreign import instead
 from featurestore_transforms.sources.int96 import joined, micros_type
 from featurestore_transforms.sources.parquet_pages import RowGroup, read_row_groups, unfolded_bytes
 from featurestore_transforms.sources.range_file import RangeFile
@@ -27,6 +28,9 @@ from featurestore_transforms.steps.column_names import ColumnNames
 Flags = npt.NDArray[np.bool_]
 _MARK = b"PAR1"
 _ENCRYPTED_MARK = b"PARE"
+_LEAST_BYTES = 12
+"""Of a file with two marks and the length of its footer."""
+_START_BYTES = 1024
 _PIECE_ROWS, _PIECE_BYTES = 65_536, 32 << 20
 _ROOM = 4
 """1 / _ROOM of the memory may be taken by one page, or by what is read ahead."""
@@ -51,8 +55,11 @@ class ParquetFile(ColumnarFile):
             if _ENCRYPTED_MARK in (start, end):
                 raise UnreadableArrival("file:unsupported", "the Parquet file is encrypted")
             if start != _MARK:
-                raise UnreadableArrival("file:format", "not a Parquet file: it does not begin with PAR1")
-            if end != _MARK:
+                what = instead(file.read_at(0, min(_START_BYTES, arrival.size_bytes)))
+                raise UnreadableArrival(
+                    "file:format", f"not a Parquet file: {what or 'it does not begin with PAR1'}"
+                )
+            if end != _MARK or arrival.size_bytes < _LEAST_BYTES:
                 raise UnreadableArrival("file:truncated", "the Parquet file does not end with PAR1")
             _, self._groups = read_row_groups(file.read_at, arrival.size_bytes, memory_bytes // _ROOM)
             self._footer = pq.read_metadata(file.arrow())

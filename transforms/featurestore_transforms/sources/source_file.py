@@ -27,7 +27,16 @@ from featurestore_transforms.sources.stream import FrameStream
 _CHUNK_BYTES = 8 << 20
 _SHOWN = 500
 _CUT = ("truncated", "unexpected end", "eof", "past the end", "expected to be able to read")
-_UNSUPPORTED = ("unsupported", "not supported", "not implemented", "decrypt", "no support for")
+_UNSUPPORTED = (
+    "unsupported",
+    "not supported",
+    "not implemented",
+    "decrypt",
+    "no support for",
+    # Of Parquet files that others read: optional keys of maps, decimals of more digits than Arrow has.
+    "map keys must be annotated as required",
+    "decimal precision out of range [1, 76]",
+)
 _START_BYTES = 1024
 _UNPACKING = {
     "zlib inflate failed": ("gzip", b"\x1f\x8b"),
