@@ -223,10 +223,11 @@ def _cast(to: Compiler, call: Call, parts: list[Part]) -> Part:
         return to.make(part.expression.dt.strftime("%Y-%m-%d"), TEXT, [part], factor=0, plus=16)
     if part.type.kind is call.type.kind and call.detail not in _NAMED:
         return part
-    source = UTC if part.type.kind is Kind.TIMESTAMP else polars_type_of(part.type)
+    source: pl.DataType = UTC if part.type.kind is Kind.TIMESTAMP else polars_type_of(part.type)
     if part.raw is not None and isinstance(part.dtype, pl.Decimal):
         # As it is in the frame: what is computed in is a float64, or within int64.
-        part, source = replace(part, expression=part.raw, size=1, faults=()), part.dtype
+        source = part.dtype
+        part = replace(part, expression=part.raw, size=1, faults=())
     part = to.bind(part)
     found = fit_to(part.expression, source, target)
     assert found is not None, (source, target)
