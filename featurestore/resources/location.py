@@ -64,8 +64,11 @@ def check_source_folder(uri: str, project: Path, environ: Mapping[str, str], whe
     """
     if re.match(_SCHEME, uri) and not _LOCAL.match(uri):
         return
-    path = resolve_uri(_LOCAL.sub("", uri), project)
-    found = _MAGIC.search(path)
+    text = _LOCAL.sub("", uri)
+    path = resolve_uri(text, project)
+    # The project's own folder is not a pattern, whatever its name.
+    below = is_relative(uri) and not os.path.normpath(text).startswith(("..", "~"))
+    found = _MAGIC.search(path, len(os.path.abspath(project)) if below else 0)
     fixed = Path(path[: found.start()].rpartition("/")[0] if found else path)
     roots = [project, *(Path(root) for root in environ.get(FILE_ROOTS, "").split(os.pathsep) if root)]
     if not any(fixed.is_relative_to(it) or fixed.resolve().is_relative_to(it.resolve()) for it in roots):

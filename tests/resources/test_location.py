@@ -137,3 +137,13 @@ def test_a_local_source_lies_in_the_project_or_in_a_root_that_is_named(tmp_path:
 def test_a_folder_that_only_begins_like_the_project_is_outside(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="outside"):
         check_source_folder(f"{tmp_path}/project-2/*.csv", tmp_path / "project", {}, "here")
+
+
+@pytest.mark.parametrize("name", ["a [x]", "[ab]", "what?", "all*", "b[1"])
+def test_the_folder_of_a_project_is_no_pattern(tmp_path: Path, name: str) -> None:
+    project = tmp_path / name
+    check_source_folder("raw/*.csv", project, {}, "here")
+    check_source_folder("*.csv", project, {}, "here")
+    for uri in ("../*/raw/*.csv", f"../{name}x/raw/*.csv", f"raw/*/../../../{name}/*.csv"):
+        with pytest.raises(SpecError, match="outside"):
+            check_source_folder(uri, project, {}, "here")
