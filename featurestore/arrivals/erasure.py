@@ -19,6 +19,7 @@ from featurestore.errors import Conflict
 from featurestore.resources.model import Model
 from featurestore.storage import paths
 from featurestore.storage.objects import Storage, understanding
+from featurestore.storage.records import read_record
 
 ERASURE = "erasure"
 """The application whose transactions tell which erasures a Delta table has seen."""
@@ -103,11 +104,7 @@ class Erasures:
     def get(self, number: int) -> Erasure | None:
         """The erasure of that number, if there is one."""
         path = paths.erasure(number)
-        data = self._storage.find(path)
-        if data is None:
-            return None
-        with understanding("the record of an erasure", self._storage.uri(path), _RESTORE):
-            return Erasure.model_validate_json(data)
+        return read_record(self._storage, path, Erasure, "the record of an erasure", _RESTORE)
 
     def upto(self, last: int, pipeline: str) -> list[Erasure]:
         """The erasures 1 … ``last`` that are about this pipeline."""

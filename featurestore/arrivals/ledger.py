@@ -26,6 +26,7 @@ from featurestore.errors import NotFound, RequestError, StorageError
 from featurestore.failpoint import hit
 from featurestore.storage import paths
 from featurestore.storage.objects import Storage, understanding
+from featurestore.storage.records import read_record
 
 # A start reads every manifest after the last checkpoint, and holds their entries in memory.
 CHECKPOINT_MANIFESTS = 100
@@ -169,13 +170,10 @@ class Ledger:
 
     def result(self, n: int) -> BatchResult | None:
         """What batch ``n`` became; None while it has not landed."""
-        data = self._storage.find(paths.result(self._pipeline, n))
-        if data is None:
-            return None
-        path = self._storage.uri(paths.result(self._pipeline, n))
-        hint = f"Delete {path}: `featurestore run` writes it again, from the commit of the batch"
-        with understanding("the result of a batch", path, hint):
-            return BatchResult.model_validate_json(data)
+        path = paths.result(self._pipeline, n)
+        again = "`featurestore run` writes it again, from the commit of the batch"
+        hint = f"Delete {self._storage.uri(path)}: {again}"
+        return read_record(self._storage, path, BatchResult, "the result of a batch", hint)
 
     def isolation(self, n: int) -> Isolation:
         """How far the search in batch ``n`` has come for what ends the process that reads it.

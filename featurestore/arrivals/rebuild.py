@@ -29,7 +29,8 @@ from featurestore.digest import digest
 from featurestore.errors import Conflict
 from featurestore.resources.model import Model
 from featurestore.storage import paths
-from featurestore.storage.objects import Storage, understanding
+from featurestore.storage.objects import Storage
+from featurestore.storage.records import read_record
 
 M = TypeVar("M", bound=Model)
 _AT_ONCE = 16
@@ -257,12 +258,8 @@ class Rebuilds:
     def batch(self, number: int, batch: int) -> RebuiltBatch | None:
         """What a batch came to in a rebuild; None if it was not run yet."""
         path = paths.rebuilt_batch(self._pipeline, number, batch)
-        data = self._storage.find(path)
-        if data is None:
-            return None
-        where = self._storage.uri(path)
-        with understanding("what a batch came to in a rebuild", where, f"Delete {where}: it is run again"):
-            return RebuiltBatch.model_validate_json(data)
+        hint = f"Delete {self._storage.uri(path)}: it is run again"
+        return read_record(self._storage, path, RebuiltBatch, "what a batch came to in a rebuild", hint)
 
     def batches(self, number: int) -> list[tuple[int, RebuiltBatch]]:
         """All that was run of a rebuild, by batch."""
@@ -334,13 +331,8 @@ class Rebuilds:
 
     def _find(self, number: int, name: str, model: type[M]) -> M | None:
         path = f"{paths.rebuild(self._pipeline, number)}/{name}.json"
-        data = self._storage.find(path)
-        if data is None:
-            return None
-        where = self._storage.uri(path)
         hint = "Restore it from a backup, or from the versions that the bucket keeps"
-        with understanding("the record of a rebuild", where, hint):
-            return model.model_validate_json(data)
+        return read_record(self._storage, path, model, "the record of a rebuild", hint)
 
 
 def earlier_histories(dataset_id: str) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from featurestore.arrivals.erasure import Erasure, Erasures, hash_key, lengths_of
 from featurestore.arrivals.ledger import Ledger
 from featurestore.erasure.coverage import Coverage
-from featurestore.erasure.record import read_record
+from featurestore.erasure.record import read_erasure_record
 from featurestore.errors import StorageError
 from featurestore.failpoint import hit
 from featurestore.storage.objects import Storage
@@ -83,7 +83,7 @@ def unfinished(storage: Storage) -> list[int]:
     Raises:
         StorageError: storage did not answer.
     """
-    return [number for number in Erasures(storage).numbers() if read_record(storage, number) is None]
+    return [number for number in Erasures(storage).numbers() if read_erasure_record(storage, number) is None]
 
 
 def _begun(storage: Storage, intent: Intent) -> int | None:

@@ -18,7 +18,8 @@ from featurestore.digest import canonical_json
 from featurestore.errors import NotFound, RequestError
 from featurestore.resources.model import Model
 from featurestore.storage import paths
-from featurestore.storage.objects import Storage, understanding
+from featurestore.storage.objects import Storage
+from featurestore.storage.records import read_record
 
 SIGNING_KEY = "FEATURESTORE_SIGNING_KEY"
 _LEAST = 16
@@ -119,23 +120,19 @@ def verify(record: ErasureRecord, storage: Storage, environ: Mapping[str, str]) 
         raise RequestError("the record was changed after it was signed", where=where)
 
 
-def read_record(storage: Storage, number: int) -> ErasureRecord | None:
+def read_erasure_record(storage: Storage, number: int) -> ErasureRecord | None:
     """The record; None while the erasure is not finished.
 
     Raises:
         StorageError: storage did not answer.
     """
     path = paths.erasure_record(number)
-    data = storage.find(path)
-    if data is None:
-        return None
-    with understanding("the record of an erasure", storage.uri(path), "Restore it from a backup"):
-        return ErasureRecord.model_validate_json(data)
+    return read_record(storage, path, ErasureRecord, "the record of an erasure", "Restore it from a backup")
 
 
 def require_record(storage: Storage, number: int) -> ErasureRecord:
     """Raises NotFound if there is no such erasure, or it is not finished."""
-    record = read_record(storage, number)
+    record = read_erasure_record(storage, number)
     if record is None:
         raise NotFound(
             "there is no record of this erasure",

@@ -26,7 +26,8 @@ from featurestore.offline.column_summary import (
 )
 from featurestore.resources.model import Model
 from featurestore.storage import paths
-from featurestore.storage.objects import Storage, understanding
+from featurestore.storage.objects import Storage
+from featurestore.storage.records import read_record
 from featurestore.training.training_manifest import (
     ROW_GROUP_ROWS,
     ColumnRole,
@@ -223,7 +224,7 @@ class ShardWriter:
     def _find(self) -> None:
         """Take the shard as it is, if it is there already."""
         path = f"{self._folder}/{paths.shard_record(self._part, self._number)}"
-        found = read_record(self._storage, path)
+        found = read_shard_record(self._storage, path)
         if found is not None:
             self._records[self._number] = found
 
@@ -272,18 +273,14 @@ def part_of(name: str, records: Sequence[ShardRecord]) -> TrainingPart:
     )
 
 
-def read_record(storage: Storage, path: str) -> ShardRecord | None:
+def read_shard_record(storage: Storage, path: str) -> ShardRecord | None:
     """The record at a path; None if there is none.
 
     Raises:
         StorageError: storage did not answer.
     """
-    data = storage.find(path)
-    if data is None:
-        return None
     hint = f"Delete {storage.uri(path)}: the next run writes it again"
-    with understanding("the record of a shard", storage.uri(path), hint):
-        return ShardRecord.model_validate_json(data)
+    return read_record(storage, path, ShardRecord, "the record of a shard", hint)
 
 
 def label_pairs(schema: pa.Schema, columns: Sequence[TrainingColumn]) -> list[tuple[str, str]]:

@@ -19,15 +19,13 @@ from featurestore.reconcile.conditions import Condition, ResourceStatus, read_st
 from featurestore.reconcile.listed import ListState, MemberState, list_state
 from featurestore.reconcile.reasons import Reason
 from featurestore.reconcile.reconcile import PLANNED
-from featurestore.reconcile.training_version import training_facts
 from featurestore.registry.project import Project
 from featurestore.registry.registry import Accepted, document
-from featurestore.resources import DataPipeline, FeatureView, OnDemandView, Resource, TrainingSet, View
+from featurestore.resources import DataPipeline, FeatureView, OnDemandView, Resource, View
 from featurestore.resources.kinds import ResourceKind, kind_of
 from featurestore.resources.outputs import build_digest
 from featurestore.storage.credentials import source_environ
 from featurestore.timestamps import SECOND_US
-from featurestore.training.training_versions import complete_numbers, read_result
 from featurestore.views.builds import ActiveBuild, BuildResult, read_active_build, read_build
 from featurestore.views.rebuilds import ViewRebuild, last_rebuild
 
@@ -288,18 +286,14 @@ def list_summary(project: Project, kind: ResourceKind, name: str) -> ListSummary
     accepted = accepted_resource(project, kind, name)
     on_demand = isinstance(accepted.resource, OnDemandView)
     status = None if on_demand else read_status(project.storage, kind.folder, name)
-    if status is not None or (kind.folder in PLANNED and not on_demand):
-        facts = _training_facts(project, name) if kind.model is TrainingSet else {}
+    planned = None if on_demand else PLANNED.get(kind.folder)
+    if status is not None or planned is not None:
+        see = planned.observe if planned is not None else None
+        facts = dict(see(project.storage, accepted).facts) if see is not None else {}
         return ListSummary(name, accepted, ListState(_ready(status, accepted.digest), facts), status)
     return ListSummary(
         name, accepted, list_state(accepted, project.registry, partial(_member_state, project))
     )
-
-
-def _training_facts(project: Project, name: str) -> dict[str, Any]:
-    complete = complete_numbers(project.storage, name)
-    newest = read_result(project.storage, name, complete[-1]) if complete else None
-    return training_facts(newest, len(complete))
 
 
 def _member_state(project: Project, kind: ResourceKind, name: str) -> MemberState | None:

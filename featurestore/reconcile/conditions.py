@@ -14,7 +14,8 @@ from featurestore.reconcile.reasons import Reason
 from featurestore.resources.model import Model
 from featurestore.resources.status import ConditionStatus
 from featurestore.storage import paths
-from featurestore.storage.objects import Storage, understanding
+from featurestore.storage.objects import Storage
+from featurestore.storage.records import read_record
 
 ConditionType = Literal[
     "Ready",
@@ -103,12 +104,8 @@ def read_status(storage: Storage, kind: str, name: str) -> ResourceStatus | None
     Raises:
         StorageError: storage did not answer, or answered nonsense.
     """
-    data = storage.find(paths.status(kind, name))
-    if data is None:
-        return None
     hint = "`featurestore run` of this version writes it again"
-    with understanding("the status of a resource", storage.uri(paths.status(kind, name)), hint):
-        return ResourceStatus.model_validate_json(data)
+    return read_record(storage, paths.status(kind, name), ResourceStatus, "the status of a resource", hint)
 
 
 def record_status(storage: Storage, kind: str, name: str, status: ResourceStatus) -> None:

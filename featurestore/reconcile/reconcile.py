@@ -20,29 +20,39 @@ from typing import Any
 
 from featurestore.reconcile.conditions import ConditionType
 from featurestore.reconcile.draft import PlanDraft
+from featurestore.reconcile.job_pipeline import job_pipeline
 from featurestore.reconcile.pipeline import CONDITIONS as OF_PIPELINES
 from featurestore.reconcile.pipeline import plan_pipeline
-from featurestore.reconcile.state import Desired, Observed
+from featurestore.reconcile.state import Desired, Observed, ObservedResource
 from featurestore.reconcile.steps import Plan, RunBatch, RunPiece, Step
 from featurestore.reconcile.training_version import CONDITIONS as OF_TRAINING_SETS
-from featurestore.reconcile.training_version import plan_training_set
+from featurestore.reconcile.training_version import (
+    job_of_training_set,
+    observe_training_set,
+    plan_training_set,
+)
 from featurestore.reconcile.view import CONDITIONS as OF_VIEWS
 from featurestore.reconcile.view import plan_view
 from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline, FeatureView, Resource, TrainingSet
 from featurestore.resources.kinds import ResourceKind, kind_of
+from featurestore.storage.objects import Storage
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedKind:
     """A kind of which something is made. ``conditions``: what is unknown of one that cannot be observed.
 
-    ``plan`` fills the draft of a resource, given its name.
+    ``plan`` fills the draft of a resource, given its name. ``observe``: what there is of one; None of a kind whose state
+    is not in storage alone, which laptop and operator each observe in a file of its own. ``job``: the pipeline that its
+    Jobs are made for, where ``observe`` is given.
     """
 
     model: type[Resource]
     conditions: tuple[ConditionType, ...]
     plan: Callable[[str, Accepted[Any], PlanDraft], None]
+    observe: Callable[[Storage, Accepted[Any]], ObservedResource] | None = None
+    job: Callable[[Accepted[Any]], Accepted[DataPipeline]] = job_pipeline
 
     @property
     def row(self) -> ResourceKind:
@@ -52,7 +62,9 @@ class PlannedKind:
 PLANNED: dict[str, PlannedKind] = {
     kind.row.folder: kind
     for kind in (
-        PlannedKind(TrainingSet, OF_TRAINING_SETS, plan_training_set),
+        PlannedKind(
+            TrainingSet, OF_TRAINING_SETS, plan_training_set, observe_training_set, job_of_training_set
+        ),
         PlannedKind(FeatureView, OF_VIEWS, plan_view),
         PlannedKind(DataPipeline, OF_PIPELINES, plan_pipeline),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from featurestore.arrivals.isolation import Isolation
 from featurestore.arrivals.manifest import OpenBatch
@@ -95,6 +95,13 @@ class ObservedView:
     def wanted(self, spec: FeatureViewSpec, uid: str) -> str:
         """Digest of the build that the view is to be read from. ``uid``: of its pipeline's ledger."""
         return build_digest(spec, uid, self.rebuild.number if self.rebuild else 0)
+
+
+class ObservedResource(Protocol):
+    """What there is of a resource of which storage tells all. ``facts``: fields of its status."""
+
+    @property
+    def facts(self) -> Mapping[str, Any]: ...
 
 
 @dataclass(frozen=True, slots=True)

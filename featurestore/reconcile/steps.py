@@ -52,9 +52,11 @@ class EngineStep(Step):
     """A step that needs a data engine: it says what that is asked.
 
     ``yields_us``: where steps wait for their turn, by how much it goes after what became due at the same time.
+    ``uri_field``: the field of the spec with what its Job opens beside the store; a cluster asks its policies about that.
     """
 
     yields_us: ClassVar[int] = 0
+    uri_field: ClassVar[str] = ""
 
     @abstractmethod
     def request(self, root: str, base: str = "/") -> Request:

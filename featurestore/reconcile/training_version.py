@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from featurestore.arrivals.ledger import Ledger
 from featurestore.digest import digest
@@ -12,11 +12,12 @@ from featurestore.humanize import count, format_time
 from featurestore.protocol import Request, TrainingSetRequest
 from featurestore.reconcile.conditions import Condition, ConditionType, false, true
 from featurestore.reconcile.draft import PlanDraft
+from featurestore.reconcile.job_pipeline import job_pipeline
 from featurestore.reconcile.reasons import Reason
 from featurestore.reconcile.state import ObservedPipeline
 from featurestore.reconcile.steps import EngineStep
 from featurestore.registry.registry import Accepted, Registry
-from featurestore.resources import FeatureService, FeatureView, OnDemandView, TrainingSet, View
+from featurestore.resources import DataPipeline, FeatureService, FeatureView, OnDemandView, TrainingSet, View
 from featurestore.resources.data_pipeline import Suspend
 from featurestore.resources.feature_selection import FeatureSelection
 from featurestore.resources.training_set import RefreshOn
@@ -35,8 +36,6 @@ from featurestore.training.training_versions import (
 )
 from featurestore.views.builds import read_active_build, read_build
 
-NO_LABELS_URI = "file:///"
-"""Stands where a URI has to, of labels that are in the store."""
 CONDITIONS: tuple[ConditionType, ...] = ("Ready", "Progressing", "Materialized", "Degraded")
 
 
@@ -47,7 +46,8 @@ class MakeVersion(EngineStep):
     ``keep``: if set, that version is made, and only older ones than the newest so many are to be deleted.
     """
 
-    yields_us = 120 * SECOND_US
+    yields_us: ClassVar[int] = 120 * SECOND_US
+    uri_field: ClassVar[str] = "spec.labels.uri"
     training_set: str
     number: int
     definition: str
@@ -95,21 +95,16 @@ class ObservedTrainingSet:
     @property
     def facts(self) -> dict[str, Any]:
         """Fields of its status."""
-        return training_facts(self.newest, self.versions)
-
-
-def training_facts(newest: TrainingSetResult | None, versions: int) -> dict[str, Any]:
-    """Fields of the status of a training set, given its newest version and how many there are."""
-    if newest is None:
-        return {"versions": versions}
-    return {
-        "version": newest.number,
-        "digest": newest.digest,
-        "versionTime": format_time(newest.finished_us),
-        "rows": newest.rows,
-        "bytes": newest.size_bytes,
-        "versions": versions,
-    }
+        if self.newest is None:
+            return {"versions": self.versions}
+        return {
+            "version": self.newest.number,
+            "digest": self.newest.digest,
+            "versionTime": format_time(self.newest.finished_us),
+            "rows": self.newest.rows,
+            "bytes": self.newest.size_bytes,
+            "versions": self.versions,
+        }
 
 
 def observe_training_set(storage: Storage, accepted: Accepted[TrainingSet]) -> ObservedTrainingSet:
@@ -214,6 +209,12 @@ class _Needs:
         if {it.name: it.spec for it in pins.on_demand} != self.on_demand:
             return True
         return labels is not None and pins.labels.version != self.commits.get(labels)
+
+
+def job_of_training_set(accepted: Accepted[TrainingSet]) -> Accepted[DataPipeline]:
+    """What its Jobs are made for: the pipeline with its labels; credentials are those of labels at a URI."""
+    labels = accepted.resource.spec.labels
+    return job_pipeline(accepted, labels.pipeline or "", labels.uri or "", labels.secret_ref)
 
 
 def plan_training_set(name: str, accepted: Accepted[TrainingSet], draft: PlanDraft) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from featurestore.arrivals.backlog import Backlog
 from featurestore.arrivals.isolation import Isolation
@@ -16,17 +16,24 @@ from featurestore.online.index import OnlineIndex, open_index
 from featurestore.online.versions import OnlineVersion
 from featurestore.reconcile.observe import OnlineVersions, observe_pipeline, observe_view
 from featurestore.reconcile.reconcile import PLANNED
-from featurestore.reconcile.state import Desired, Observed, ObservedPipeline, ObservedView
+from featurestore.reconcile.state import (
+    Desired,
+    Observed,
+    ObservedPipeline,
+    ObservedResource,
+    ObservedView,
+)
 from featurestore.reconcile.steps import EngineStep
-from featurestore.reconcile.training_version import ObservedTrainingSet, observe_training_set
 from featurestore.registry.project import Project
 from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline, FeatureStoreSpec, FeatureView
-from featurestore.resources.data_pipeline import Resources, Suspend
+from featurestore.resources.data_pipeline import Job, Resources, Suspend
+from featurestore.resources.kinds import ResourceKind
 from featurestore.retry import FailureStreak
 from featurestore.runner.guard import Limits, laptop_memory
 from featurestore.runner.patience import Patience
 from featurestore.storage.credentials import source_environ
+from featurestore.storage.objects import Storage
 from featurestore.views.build_trials import BuildIsolation
 
 T = TypeVar("T")
@@ -89,11 +96,12 @@ class Observer:
             source = pipelines.get(view.resource.spec.source.pipeline)
             if isinstance(source, ObservedPipeline):
                 views[name] = self._try(f"view/{name}", self._view(name, view, source, now_us), now_us)
-        training_sets: dict[str, ObservedTrainingSet | FailureStreak] = {}
-        for name, training_set in desired.resources.get("trainingsets", {}).items():
-            see = partial(observe_training_set, self._storage, training_set)
-            training_sets[name] = self._try(f"trainingset/{name}", see, now_us)
-        return Observed({"pipelines": pipelines, "views": views, "trainingsets": training_sets}, attempts)
+        others = {
+            folder: self._stored(kind.row, kind.observe, desired, now_us)
+            for folder, kind in PLANNED.items()
+            if kind.observe is not None
+        }
+        return Observed({"pipelines": pipelines, "views": views, **others}, attempts)
 
     def backlog(self, pipeline: str) -> Backlog | None:
         """The backlog of a pipeline that was observed."""
@@ -132,30 +140,28 @@ class Observer:
 
     def may_grow(self, step: EngineStep, limits: Limits) -> bool:
         """Whether an attempt that this was too little for may have more memory."""
-        most = self._resources(step)[0].memory_limit
+        most = self._bounds(step)[0].memory_limit
         return most is not None and limits.memory_bytes is not None and limits.memory_bytes < most
 
     def limits(self, step: EngineStep, out_of_memory: int = 0) -> Limits:
-        """What a step may take that reads no file: as its resource says; for how long, as the pipeline says.
+        """What a step may take that reads no file: as its resource says; for how long, as its Job.
 
         ``out_of_memory``: attempts for which it was too little.
         """
-        subject, name = step.subject
-        if subject == "trainingset":
-            spec = self._desired.resources["trainingsets"][name].resource.spec
-            return Limits(laptop_memory(spec.resources, 0), spec.job.active_deadline.total_seconds())
-        resources, pipeline = self._resources(step)
-        source = self._desired.pipelines.get(pipeline)
-        limit_s = source.resource.spec.job.active_deadline.total_seconds() if source else None
+        resources, job = self._bounds(step)
+        limit_s = job.active_deadline.total_seconds() if job else None
         return Limits(laptop_memory(resources, out_of_memory), limit_s)
 
-    def _resources(self, step: EngineStep) -> tuple[Resources, str]:
-        """What a step may take, and the pipeline that it is about."""
+    def _bounds(self, step: EngineStep) -> tuple[Resources, Job | None]:
+        """What a step may take, and what its Job is like: of a view, that of its pipeline, while that is there."""
         subject, name = step.subject
-        if subject == "pipeline":
-            return self._desired.pipelines[name].resource.spec.resources, name
-        view = self._desired.views[name].resource.spec
-        return view.resources, view.source.pipeline
+        kind = next(it for it in PLANNED.values() if it.row.noun == subject)
+        accepted = self._desired.resources[kind.row.folder][name]
+        spec = accepted.resource.spec
+        if isinstance(accepted.resource, FeatureView):
+            source = self._desired.pipelines.get(spec.source.pipeline)
+            return spec.resources, source.resource.spec.job if source else None
+        return spec.resources, spec.job
 
     def index(self) -> OnlineIndex:
         """The index of the online store of the FeatureStore as accepted now.
@@ -209,6 +215,19 @@ class Observer:
         if before is None or now_us >= before.next_us:
             before = self._failed[key] = FailureStreak.after(before, now_us, as_failure(error))
         return before
+
+    def _stored(
+        self,
+        kind: ResourceKind,
+        observe: Callable[[Storage, Accepted[Any]], ObservedResource],
+        desired: Desired,
+        now_us: int,
+    ) -> dict[str, ObservedResource | FailureStreak]:
+        """What there is of all of a kind of which storage tells all."""
+        return {
+            name: self._try(f"{kind.noun}/{name}", partial(observe, self._storage, accepted), now_us)
+            for name, accepted in desired.resources.get(kind.folder, {}).items()
+        }
 
     def _pipeline(
         self, name: str, accepted: Accepted[DataPipeline], now_us: int, hinted: Iterable[str]

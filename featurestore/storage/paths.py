@@ -31,12 +31,13 @@ features/<view>/trials/<digest>/<n>/<turn>.json    how an attempt at a build tha
 features/<view>/trials/<digest>/<n>/plan.json      which rows it is about
 features/<view>/<digest>/                          Delta table: feature rows of one definition
 online/<view>/                                     DuckDB generations
-training/<set>/versions/<n>.json                   what version n is made of; never changes
-training/<set>/results/<n>.json                    what version n became, once it is complete
-training/<set>/checked.json                        when it was last found that nothing new is there
-training/<set>/<digest>/manifest.json              what stands in a version, and what it was made of
-training/<set>/<digest>/<part>/<k>.parquet         its rows, in shards
-training/<set>/<digest>/_shards/<part>/<k>.json    what stands in a shard, for whoever goes on after a kill
+<folder>/<name>/<what>/<n>.json                    numbered records of any other kind, by its folder in the registry:
+trainingsets/<set>/versions/<n>.json               what version n is made of; never changes
+trainingsets/<set>/results/<n>.json                what version n became, once it is complete
+trainingsets/<set>/checked.json                    when it was last found that nothing new is there
+trainingsets/<set>/<digest>/manifest.json          what stands in a version, and what it was made of
+trainingsets/<set>/<digest>/<part>/<k>.parquet     its rows, in shards
+trainingsets/<set>/<digest>/_shards/<part>/<k>.json what stands in a shard, for whoever goes on after a kill
 erasures/<e>/intent.json                           whose rows are erased: salted hashes of keys; never changes
 erasures/<e>/record.json                           what was done, signed
 erasures/signing.key                               what signs it, unless a key is given
@@ -207,24 +208,43 @@ def online(view: str) -> str:
     return f"online/{view}"
 
 
+def made(kind: str, name: str) -> str:
+    """The folder with all that is made of a resource, of a kind that has no places of its own above."""
+    return f"{kind}/{name}"
+
+
+def records(kind: str, name: str, what: str) -> str:
+    """The folder of numbered records of a resource.
+
+    >>> records("trainingsets", "delays", "versions")
+    'trainingsets/delays/versions'
+    """
+    return f"{made(kind, name)}/{what}"
+
+
+def record(kind: str, name: str, what: str, n: int) -> str:
+    """The path of one of them."""
+    return f"{records(kind, name, what)}/{number(n)}.json"
+
+
 def training(name: str) -> str:
-    return f"training/{name}"
+    return made("trainingsets", name)
 
 
 def training_versions(name: str) -> str:
-    return f"{training(name)}/versions"
+    return records("trainingsets", name, "versions")
 
 
 def training_version(name: str, n: int) -> str:
-    return f"{training_versions(name)}/{number(n)}.json"
+    return record("trainingsets", name, "versions", n)
 
 
 def training_results(name: str) -> str:
-    return f"{training(name)}/results"
+    return records("trainingsets", name, "results")
 
 
 def training_result(name: str, n: int) -> str:
-    return f"{training_results(name)}/{number(n)}.json"
+    return record("trainingsets", name, "results", n)
 
 
 def training_checked(name: str) -> str:
@@ -263,8 +283,9 @@ def record_of_shard(path: str) -> str:
 
 def data(kind: str, name: str) -> tuple[str, ...]:
     """All folders with what was made of a resource; the ledger last, which says what the others hold."""
-    if kind == "trainingsets":
-        return (training(name),)
-    if kind == "views":
-        return (online(name), f"features/{name}", quarantine(kind, name))
-    return (dataset(name), quarantine(kind, name), ledger(name))
+    match kind:
+        case "pipelines":
+            return (dataset(name), quarantine(kind, name), ledger(name))
+        case "views":
+            return (online(name), f"features/{name}", quarantine(kind, name))
+    return (made(kind, name),)

@@ -17,6 +17,7 @@ from featurestore.resources.model import Model
 from featurestore.resources.training_set import TrainingSetSpec
 from featurestore.storage import paths
 from featurestore.storage.objects import Storage, understanding
+from featurestore.storage.records import read_record
 from featurestore.training.training_manifest import Pins, TrainingManifest
 
 _DEFINING = {"features", "labels", "feature_names", "split", "shards"}
@@ -110,11 +111,7 @@ def read_version(storage: Storage, name: str, number: int) -> TrainingVersion | 
         StorageError: storage did not answer.
     """
     path = paths.training_version(name, number)
-    data = storage.find(path)
-    if data is None:
-        return None
-    with understanding("the record of a version", storage.uri(path), _AGAIN):
-        return TrainingVersion.model_validate_json(data)
+    return read_record(storage, path, TrainingVersion, "the record of a version", _AGAIN)
 
 
 def begin_version(storage: Storage, name: str, version: TrainingVersion) -> bool:
@@ -130,11 +127,7 @@ def read_result(storage: Storage, name: str, number: int) -> TrainingSetResult |
         StorageError: storage did not answer.
     """
     path = paths.training_result(name, number)
-    data = storage.find(path)
-    if data is None:
-        return None
-    with understanding("the result of a version", storage.uri(path), _AGAIN):
-        return TrainingSetResult.model_validate_json(data)
+    return read_record(storage, path, TrainingSetResult, "the result of a version", _AGAIN)
 
 
 def record_result(storage: Storage, result: TrainingSetResult) -> None:
@@ -176,11 +169,7 @@ def read_manifest(storage: Storage, name: str, digest: str) -> TrainingManifest 
         StorageError: storage did not answer.
     """
     path = paths.training_manifest(name, digest)
-    data = storage.find(path)
-    if data is None:
-        return None
-    with understanding("the manifest of a training set", storage.uri(path), _AGAIN):
-        return TrainingManifest.model_validate_json(data)
+    return read_record(storage, path, TrainingManifest, "the manifest of a training set", _AGAIN)
 
 
 def find_version(storage: Storage, name: str, version: int | str | None) -> TrainingSetResult:

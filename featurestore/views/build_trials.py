@@ -18,7 +18,8 @@ from featurestore.failure import Failure
 from featurestore.humanize import sentence
 from featurestore.resources.model import Model
 from featurestore.storage import paths
-from featurestore.storage.objects import Storage, understanding
+from featurestore.storage.objects import Storage
+from featurestore.storage.records import read_record
 from featurestore.views.builds import read_build
 
 MOST_ROWS = 10
@@ -118,10 +119,6 @@ class BuildTrials:
         return paths.build_plan(self._folder, self._held)
 
     def _plan(self) -> BuildPlan | None:
-        data = self._storage.find(self._plan_path)
-        if data is None:
-            return None
-        where = self._storage.uri(self._plan_path)
-        hint = f"Delete the folder {where.rpartition('/')[0]}: the build is then attempted from the start"
-        with understanding("which rows are searched", where, hint):
-            return BuildPlan.model_validate_json(data)
+        folder = self._storage.uri(self._plan_path).rpartition("/")[0]
+        hint = f"Delete the folder {folder}: the build is then attempted from the start"
+        return read_record(self._storage, self._plan_path, BuildPlan, "which rows are searched", hint)

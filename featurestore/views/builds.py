@@ -21,6 +21,7 @@ from featurestore.resources.model import Model
 from featurestore.resources.outputs import build_digest, without_rebuild
 from featurestore.storage import paths
 from featurestore.storage.objects import Storage, understanding
+from featurestore.storage.records import read_record
 from featurestore.views.rebuilds import last_rebuild
 
 _AGAIN = "`featurestore run` writes it again"
@@ -151,12 +152,9 @@ def read_build(storage: Storage, view: str, digest: str) -> BuildResult | None:
     Raises:
         StorageError: storage did not answer.
     """
-    data = storage.find(paths.build(view, digest))
-    if data is None:
-        return None
-    path = storage.uri(paths.build(view, digest))
-    with understanding("the record of a build", path, f"Delete {path}: {_AGAIN}"):
-        return BuildResult.model_validate_json(data)
+    path = paths.build(view, digest)
+    hint = f"Delete {storage.uri(path)}: {_AGAIN}"
+    return read_record(storage, path, BuildResult, "the record of a build", hint)
 
 
 def record_build(storage: Storage, result: BuildResult) -> None:

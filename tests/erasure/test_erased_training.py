@@ -43,7 +43,7 @@ def test_rows_of_the_key_go_others_stay_and_the_version_says_that_it_cannot_be_m
     data = p.store(p.now).training_set("set")
     assert data.manifest.erasures == (1,)
     assert data.manifest.rows == len(rows(p)) == sum(shard.rows for shard in data.manifest.parts[0].shards)
-    [table] = [it for it in record["tables"] if it["path"].startswith("training/set/")]
+    [table] = [it for it in record["tables"] if it["path"].startswith("trainingsets/set/")]
     assert table["rows"] == len(before) - len(rows(p))
     p.run()
     assert data.digest == p.store(p.now).training_set("set").digest
@@ -54,7 +54,7 @@ def test_a_version_that_was_being_made_is_begun_anew_without_the_key(store: Make
     p.apply(training_set())
     with p.killed_at("after-record-training"):
         p.run()
-    assert any(path.startswith("training/") for path in p.traces())
+    assert any(path.startswith("trainingsets/") for path in p.traces())
     p.erase()
     assert p.traces() == []
     p.run()
@@ -79,4 +79,4 @@ def test_labels_of_a_file_are_read_without_the_key_from_then_on_however_they_cal
     p.run()
     data = p.store(p.now).training_set("set")
     assert (data.number, [row[key] for row in rows(p)]) == (2, ["b", "c"])
-    assert [path for path in p.traces() if path.startswith("training/")] == []
+    assert [path for path in p.traces() if path.startswith("trainingsets/")] == []

@@ -10,8 +10,8 @@ from cluster.control_plane import ControlPlane
 from cluster_story import LOOK_S, Story, begun_story
 from eventually import eventually
 
+from featurestore.resources.kinds import KINDS
 from featurestore.storage.objects import Storage
-from featurestore_operator.kube.api_resources import TRAINING_SET_LABEL
 
 pytestmark = pytest.mark.slow
 WITHIN_S = 120.0
@@ -41,7 +41,7 @@ def test_each_new_commit_makes_a_version_that_readers_find_and_deleting_it_delet
     manifest = {"apiVersion": "featurestore.dev/v1alpha1", "kind": "TrainingSet", "metadata": {"name": "set"}}
     it.apply({**manifest, "spec": spec})
     eventually(lambda: status(it).get("version") == 1, WITHIN_S, it.told, each_s=LOOK_S)
-    assert any(job["metadata"]["labels"].get(TRAINING_SET_LABEL) == "set" for job in it.jobs())
+    assert any(job["metadata"]["labels"].get(KINDS["TrainingSet"].label) == "set" for job in it.jobs())
     it.next()
     it.settle()
     eventually(lambda: status(it).get("rows") == it.files, WITHIN_S, it.told, each_s=LOOK_S)
@@ -52,4 +52,4 @@ def test_each_new_commit_makes_a_version_that_readers_find_and_deleting_it_delet
     assert ready["status"] == "True"
     it.delete("trainingset", "set")
     eventually(lambda: not it.is_there("trainingset", "set"), WITHIN_S, it.told, each_s=LOOK_S)
-    assert Storage(it.root).names("training/set") == []
+    assert Storage(it.root).names("trainingsets/set") == []

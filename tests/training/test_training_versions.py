@@ -122,7 +122,10 @@ def test_as_many_versions_are_kept_as_wanted_also_after_a_kill_and_when_fewer_ar
     laptop: Laptop,
 ) -> None:
     def folders() -> set[str]:
-        return {it.name for it in (laptop.folder / "root/training/few").iterdir()} - {"versions", "results"}
+        return {it.name for it in (laptop.folder / "root/trainingsets/few").iterdir()} - {
+            "versions",
+            "results",
+        }
 
     labels(0.1, 0.6, 0.9).write_parquet(laptop.folder / "labels.parquet")
     for number, limit in enumerate((0.05, 0.5, 0.8)):

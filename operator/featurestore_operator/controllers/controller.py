@@ -15,7 +15,6 @@ from featurestore.failure import as_failure
 from featurestore.humanize import format_time, sentence
 from featurestore.reconcile.conditions import Condition, false, unknown
 from featurestore.reconcile.reasons import Reason
-from featurestore.registry.registry import Accepted
 from featurestore.resources import OnDemandView
 from featurestore.retry import FailureStreak
 from featurestore.timestamps import SECOND_US
@@ -23,11 +22,12 @@ from featurestore_operator.controllers.deletion import Deletion, hindered
 from featurestore_operator.controllers.key_erasures import KeyErasures
 from featurestore_operator.controllers.lists import look_at_list
 from featurestore_operator.controllers.notification_inbox import NotificationInbox
-from featurestore_operator.controllers.pipelines import Pipelines, ReconcileResult, columns
+from featurestore_operator.controllers.pipelines import Pipelines, columns
+from featurestore_operator.controllers.planned_resources import planned_looks
 from featurestore_operator.controllers.servers import Servers
 from featurestore_operator.controllers.status_writer import StatusWriter
 from featurestore_operator.controllers.stores import StoreController
-from featurestore_operator.controllers.training_sets import TrainingSets
+from featurestore_operator.controllers.subject import ReconcileResult, Subject
 from featurestore_operator.controllers.views import Views
 from featurestore_operator.informer.cache import Cache
 from featurestore_operator.jobs.launcher import Launcher
@@ -42,9 +42,6 @@ from featurestore_operator.policies.permissions import Policies
 from featurestore_operator.settings import Settings
 from featurestore_operator.webhook.admission import Review, review
 from featurestore_operator.webhook.review_context import review_context
-
-Look = Callable[[dict[str, Any], Accepted[Any], OpenStore, list[dict[str, Any]]], ReconcileResult]
-"""What a look at an object comes to, given the spec that runs, its store and its Jobs."""
 
 
 class Controller:
@@ -66,10 +63,10 @@ class Controller:
         self._pipelines = Pipelines(self._stores, policies, launcher, metrics, clock, receives=receives)
         self.inbox = NotificationInbox(cache, self._pipelines)
         views = Views(self._pipelines, launcher, clock)
-        self._looks: dict[str, Look] = {
+        self._looks: dict[str, Callable[[Subject[Any]], ReconcileResult]] = {
+            **planned_looks(launcher, clock),
             "DataPipeline": self._pipelines.look,
             "FeatureView": views.look,
-            "TrainingSet": TrainingSets(launcher, clock).look,
             "Erasure": KeyErasures(policies, launcher, clock).look,
         }
         self._store_controller = StoreController(
@@ -160,7 +157,7 @@ class Controller:
             on_demand = isinstance(decision.accepted.resource, OnDemandView)
             look = None if on_demand else self._looks.get(key.kind)
             outcome = (
-                look(obj, decision.accepted, store, self._jobs(key, obj))
+                look(Subject(obj, decision.accepted, store, self._jobs(key, obj)))
                 if look is not None
                 else look_at_list(decision.accepted, store, self._cache)
             )

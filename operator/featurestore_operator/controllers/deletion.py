@@ -134,7 +134,9 @@ class Deletion:
 
         The Job of a batch brings views on, and a namespace that is being deleted takes Jobs before their pods.
         """
-        for pod in self._api.list(POD, key.namespace, {PIPELINE_LABEL: key.pipeline(obj)}):
+        pipeline = key.pipeline(obj)
+        labelled = {PIPELINE_LABEL: pipeline} if pipeline else {key.row.label: key.name}
+        for pod in self._api.list(POD, key.namespace, labelled):
             metadata = pod["metadata"]
             labels = metadata["labels"]
             brings_on = key.kind == "FeatureView" and VIEW_LABEL not in labels

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from featurestore.arrivals.backlog import Backlog
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.rebuild import RebuildProgress
 from featurestore.errors import Conflict
+from featurestore.reconcile.state import Observed
 from featurestore.reconcile.steps import (
     BuildView,
     CloseBatch,
@@ -61,6 +63,11 @@ class JobApplier:
         self.running = dict(running)
         self.attempts = jobs.attempts
         self.queued: dict[str, str] = {}
+
+    def observed(self, resources: Mapping[str, Mapping[str, Any]]) -> Observed:
+        """What there is, beside what is under way and what failed."""
+        jobs = self._jobs
+        return Observed(resources, self.attempts, self.running, jobs.waiting, self.queued, jobs.stuck)
 
     def close(self, step: CloseBatch) -> bool:
         """False also if another operator was first, which is just as good."""

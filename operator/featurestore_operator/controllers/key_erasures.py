@@ -10,12 +10,11 @@ from typing import Any
 
 from featurestore.erasure.begin import requested_erasure
 from featurestore.erasure.coverage import cover
-from featurestore.erasure.record import ErasureRecord, read_record
+from featurestore.erasure.record import ErasureRecord, read_erasure_record
 from featurestore.errors import NotFound, RequestError
 from featurestore.reconcile.conditions import Condition, false, true
 from featurestore.reconcile.draft import PlanDraft
 from featurestore.reconcile.reasons import Reason
-from featurestore.reconcile.state import Observed
 from featurestore.reconcile.steps import EraseKeys
 from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline
@@ -23,11 +22,8 @@ from featurestore.resources.key_erasure import KeyErasure, KeyReturn
 from featurestore.storage import paths
 from featurestore.timestamps import SECOND_US
 from featurestore_operator.controllers.job_applier import JobApplier
-from featurestore_operator.controllers.pipelines import ReconcileResult
-from featurestore_operator.controllers.rebuild_request import requested
 from featurestore_operator.controllers.status_fields import time_of
-from featurestore_operator.jobs.attempts import JobAttempts
-from featurestore_operator.jobs.job_manifest import RETRY, Owner
+from featurestore_operator.controllers.subject import ReconcileResult, Subject
 from featurestore_operator.jobs.launcher import Launcher
 from featurestore_operator.namespaces.open_store import OpenStore
 from featurestore_operator.policies.permissions import NotAllowed, Policies
@@ -42,23 +38,17 @@ class KeyErasures:
     def __init__(self, policies: Policies, launcher: Launcher, clock: Callable[[], int]) -> None:
         self._policies, self._launcher, self._clock = policies, launcher, clock
 
-    def look(
-        self,
-        found: dict[str, Any],
-        accepted: Accepted[KeyErasure],
-        store: OpenStore,
-        jobs: Collection[dict[str, Any]],
-    ) -> ReconcileResult:
+    def look(self, subject: Subject[KeyErasure]) -> ReconcileResult:
         """Look, and start the Job if it is due.
 
         Raises:
             FeatureStoreError: storage or the API server did not answer.
         """
-        metadata, spec = found["metadata"], accepted.resource.spec
-        namespace, name, uid = metadata["namespace"], metadata["name"], metadata["uid"]
-        records = self._launcher.records(namespace, jobs, requested(found, RETRY))
+        accepted, store, spec = subject.accepted, subject.store, subject.accepted.resource.spec
+        namespace, name, uid = subject.namespace, subject.name, subject.owner.uid
+        records = self._launcher.records(namespace, subject.jobs, subject.retry)
         begun = requested_erasure(store.storage, uid)
-        record = read_record(store.storage, begun.number) if begun is not None else None
+        record = read_erasure_record(store.storage, begun.number) if begun is not None else None
         if record is not None:
             self._launcher.settle(namespace, records, ())
             return _done(record, store)
@@ -88,16 +78,16 @@ class KeyErasures:
         applier = JobApplier(
             self._launcher,
             store,
-            Owner("Erasure", name, uid),
+            subject.owner,
             records,
             lambda: pipeline,
             now_us,
             running=records.running,
         )
-        draft = _drafted(step, applier, records, now_us)
+        draft = _drafted(step, applier, now_us)
         if draft.steps:
             applier.run(step)
-            draft = _drafted(step, applier, records, now_us)
+            draft = _drafted(step, applier, now_us)
         self._launcher.settle(namespace, records, {step.key})
         ready = draft.unready(
             Reason.ERASING, "Its keys are being erased, and stay away from when it has begun."
@@ -114,9 +104,8 @@ class KeyErasures:
         return ReconcileResult((ready, idle), facts, None, self._clock() + _AGAIN_US)
 
 
-def _drafted(step: EraseKeys, applier: JobApplier, records: JobAttempts, now_us: int) -> PlanDraft:
-    observed = Observed({}, applier.attempts, applier.running, records.waiting, applier.queued, records.stuck)
-    draft = PlanDraft(f"erasure/{step.name}", observed, now_us)
+def _drafted(step: EraseKeys, applier: JobApplier, now_us: int) -> PlanDraft:
+    draft = PlanDraft(f"erasure/{step.name}", applier.observed({}), now_us)
     draft.add_step(step)
     return draft
 

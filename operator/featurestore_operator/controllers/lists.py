@@ -11,8 +11,8 @@ from featurestore.resources import Resource
 from featurestore.resources.kinds import ResourceKind
 from featurestore.resources.status import ConditionStatus
 from featurestore.timestamps import parse_us
-from featurestore_operator.controllers.pipelines import ReconcileResult
 from featurestore_operator.controllers.status_fields import ready, time_of
+from featurestore_operator.controllers.subject import ReconcileResult
 from featurestore_operator.informer.cache import Cache
 from featurestore_operator.kube.object_key import Key
 from featurestore_operator.namespaces.open_store import OpenStore

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,8 +41,9 @@ from featurestore_operator.controllers.pipeline_rebuild import (
 )
 from featurestore_operator.controllers.rebuild_request import REFRESH, requested
 from featurestore_operator.controllers.status_fields import facts_of, time_of
+from featurestore_operator.controllers.subject import ReconcileResult, Subject
 from featurestore_operator.jobs.attempts import JobAttempts, is_stuck
-from featurestore_operator.jobs.job_manifest import BATCH, REBUILD_LABEL, RETRY, Owner
+from featurestore_operator.jobs.job_manifest import BATCH, REBUILD_LABEL
 from featurestore_operator.jobs.job_outcome import Failed, Running, batch_of, crash_trial, turn_of
 from featurestore_operator.jobs.launcher import Launcher
 from featurestore_operator.jobs.memory import Learned
@@ -78,18 +79,6 @@ class Seen:
     asked: tuple[str, str] | None = None
     permissions: Permissions | None = None
     secret: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ReconcileResult:
-    """What a look came to: conditions, other facts of the status, the failure that stands, when to look again (µs)."""
-
-    conditions: tuple[Condition, ...]
-    facts: dict[str, Any]
-    failing: FailureStreak | None
-    next_us: int | None
-    rests: bool = False
-    """There is nothing to do or to wait for but new files: until then, another look would change nothing."""
 
 
 class Pipelines:
@@ -162,24 +151,19 @@ class Pipelines:
         backlog = seen.backlog.backlog
         return backlog.next_us if backlog.rests(self._clock()) else None
 
-    def look(
-        self,
-        found: dict[str, Any],
-        accepted: Accepted[DataPipeline],
-        store: OpenStore,
-        jobs: Collection[dict[str, Any]],
-    ) -> ReconcileResult:
+    def look(self, subject: Subject[DataPipeline]) -> ReconcileResult:
         """Look, and do what is to be done.
 
         Raises:
             FeatureStoreError: storage or the API server did not answer.
         """
-        namespace, name = found["metadata"]["namespace"], found["metadata"]["name"]
+        found, accepted, store = subject.obj, subject.accepted, subject.store
+        namespace, name = subject.namespace, subject.name
         seen = self._open(namespace, name, store)
         seen.secret = token_secret(name, accepted.resource.spec)
         seen.permissions = self._policies.of(namespace)
-        works = [it for it in jobs if {BATCH, REBUILD_LABEL} & it["metadata"]["labels"].keys()]
-        records = self._launcher.records(namespace, works, requested(found, RETRY))
+        works = [it for it in subject.jobs if {BATCH, REBUILD_LABEL} & it["metadata"]["labels"].keys()]
+        records = self._launcher.records(namespace, works, subject.retry)
         records = self._launcher.withdraw(namespace, records, accepted.digest)
         self._record_crashes(seen.ledger, records, accepted)
         record_crash(seen.ledger, records, accepted.resource.spec.resources.most_memory)
@@ -191,7 +175,7 @@ class Pipelines:
             return _cannot_list(found, Reason.SECRET_MISSING, str(error), now_us)
         except NotAllowed as error:
             return _cannot_list(found, Reason.NOT_ALLOWED, str(error), now_us)
-        asked = requested(found, REFRESH), requested(found, RETRY)
+        asked = requested(found, REFRESH), subject.retry
         if backlog is not None:
             if seen.asked not in (None, asked):
                 backlog.refresh()
@@ -203,7 +187,7 @@ class Pipelines:
         applier = JobApplier(
             self._launcher,
             store,
-            Owner("DataPipeline", name, found["metadata"]["uid"]),
+            subject.owner,
             records,
             lambda: accepted,
             now_us,

@@ -25,11 +25,12 @@ from featurestore.views.build_trials import BuildTrials
 from featurestore.views.builds import read_build
 from featurestore.views.rebuilds import request_rebuild
 from featurestore_operator.controllers.job_applier import JobApplier
-from featurestore_operator.controllers.pipelines import Pipelines, ReconcileResult
+from featurestore_operator.controllers.pipelines import Pipelines
 from featurestore_operator.controllers.rebuild_request import requested
 from featurestore_operator.controllers.status_fields import time_of
+from featurestore_operator.controllers.subject import ReconcileResult, Subject
 from featurestore_operator.jobs.attempts import JobAttempts
-from featurestore_operator.jobs.job_manifest import BATCH, RETRY, Owner
+from featurestore_operator.jobs.job_manifest import BATCH
 from featurestore_operator.jobs.job_outcome import Failed, Running, crash_trial, turn_of
 from featurestore_operator.jobs.launcher import Launcher
 from featurestore_operator.kube.api_resources import VIEW_LABEL
@@ -49,24 +50,21 @@ class Views:
         self._clock = clock
         self._unreachable: dict[str, FailureStreak] = {}
 
-    def look(
-        self,
-        found: dict[str, Any],
-        accepted: Accepted[FeatureView],
-        store: OpenStore,
-        jobs: Collection[dict[str, Any]],
-    ) -> ReconcileResult:
+    def look(self, subject: Subject[FeatureView]) -> ReconcileResult:
         """Look, and do what is to be done.
 
         Raises:
             FeatureStoreError: storage or the API server did not answer.
         """
-        namespace, name = found["metadata"]["namespace"], found["metadata"]["name"]
+        found, accepted, store = subject.obj, subject.accepted, subject.store
+        namespace, name = subject.namespace, subject.name
         source = accepted.resource.spec.source.pipeline
         spec = store.registry.accepted_digest(DataPipeline, source)
-        own = [it for it in jobs if it["metadata"]["labels"].get(VIEW_LABEL) == name]
-        records = self._launcher.records(namespace, own, requested(found, RETRY))
-        batches = self._launcher.records(namespace, [it for it in jobs if BATCH in it["metadata"]["labels"]])
+        own = [it for it in subject.jobs if it["metadata"]["labels"].get(VIEW_LABEL) == name]
+        records = self._launcher.records(namespace, own, subject.retry)
+        batches = self._launcher.records(
+            namespace, [it for it in subject.jobs if BATCH in it["metadata"]["labels"]]
+        )
         if spec is not None:
             records = self._launcher.withdraw(namespace, records, spec)
         now_us = self._clock()
@@ -80,7 +78,7 @@ class Views:
         applier = JobApplier(
             self._launcher,
             store,
-            Owner("FeatureView", name, found["metadata"]["uid"]),
+            subject.owner,
             records,
             None if spec is None else lambda: Accepted(spec, store.registry.get(DataPipeline, source, spec)),
             now_us,
@@ -92,15 +90,7 @@ class Views:
         def observe() -> Observed:
             nonlocal view
             view = self._observed(store, accepted, sources.get(source))
-            views = {name: view} if view else {}
-            observed = Observed(
-                {"pipelines": sources, "views": views},
-                applier.attempts,
-                applier.running,
-                records.waiting,
-                applier.queued,
-                records.stuck,
-            )
+            observed = applier.observed({"pipelines": sources, "views": {name: view} if view else {}})
             if not reconcile(desired, observed, now_us).steps:
                 return observed
             # Only work that is due is left to others: a view that has all there is does not wait for the next batch.

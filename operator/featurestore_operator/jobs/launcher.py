@@ -8,8 +8,8 @@ from typing import Any
 
 from featurestore.errors import Conflict, SpecError
 from featurestore.failure import as_failure
+from featurestore.reconcile.job_pipeline import NO_URI
 from featurestore.reconcile.steps import EngineStep
-from featurestore.reconcile.training_version import NO_LABELS_URI, MakeVersion
 from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline
 from featurestore.retry import FailureStreak
@@ -87,9 +87,8 @@ class Launcher:
             permissions, template = self._policies.of(place.namespace), pipeline.resource.spec.job.template
             permissions.check_template(template, "spec.job.template")
             source = pipeline.resource.spec.source
-            if isinstance(work, MakeVersion) and source.uri and source.uri != NO_LABELS_URI:
-                secret = source.secret_ref is not None
-                permissions.check_uri(source.uri, "spec.labels.uri", secret=secret)
+            if work.uri_field and source.uri and source.uri != NO_URI:
+                permissions.check_uri(source.uri, work.uri_field, secret=source.secret_ref is not None)
             if QUEUE in template.labels:
                 # It gets no pod before Kueue lets it.
                 self._cache.put(JOB, self._created(wanted))

@@ -62,9 +62,7 @@ CLUSTER_ROLE_BINDING = ApiResource(
 NETWORK_POLICY = ApiResource("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies")
 
 MANAGED = {"app.kubernetes.io/managed-by": "featurestore"}
-PIPELINE_LABEL, VIEW_LABEL, TRAINING_SET_LABEL = (
-    KINDS[it].label for it in ("DataPipeline", "FeatureView", "TrainingSet")
-)
+PIPELINE_LABEL, VIEW_LABEL = (KINDS[it].label for it in ("DataPipeline", "FeatureView"))
 """On Jobs and their pods: whose work they do."""
 WATCHED: dict[ApiResource, dict[str, str]] = {
     **{resource: {} for resource in OURS.values()},

@@ -25,19 +25,16 @@ class Key(NamedTuple):
         return KINDS[self.kind]
 
     def pipeline(self, obj: Mapping[str, Any]) -> str:
-        """Whose Jobs work for the object of this key: those of the pipeline that it is, or that it names; "" if none do.
-
-        A training set whose labels are of no pipeline has Jobs under its own name.
+        """The pipeline that it is; or that of a view, whose batches bring the view on; "" for any other kind.
 
         >>> Key("FeatureView", "prod", "aircraft").pipeline({"spec": {"source": {"pipeline": "flights"}}})
         'flights'
         """
         if self.kind == "DataPipeline":
             return self.name
-        unnamed = self.name if self.kind == "TrainingSet" else ""
-        return next(
-            (name for kind, _, name in self.row.named(obj["spec"]) if kind == "DataPipeline"), unnamed
-        )
+        if self.kind != "FeatureView":
+            return ""
+        return next((name for kind, _, name in self.row.named(obj["spec"]) if kind == "DataPipeline"), "")
 
     @property
     def twin(self) -> Key | None:

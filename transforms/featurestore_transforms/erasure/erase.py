@@ -28,7 +28,7 @@ from featurestore.erasure.record import (
     OnlineErasure,
     SourceWithKeys,
     TableErasure,
-    read_record,
+    read_erasure_record,
     signed,
 )
 from featurestore.errors import Conflict, NotFound, TransientError
@@ -78,9 +78,9 @@ def run_erasure(
         if number > request.number:
             break
         erasure = erasures.get(number)
-        if erasure is not None and read_record(storage, number) is None:
+        if erasure is not None and read_erasure_record(storage, number) is None:
             _Run(storage, erasure, progress).run()
-    record = read_record(storage, request.number)
+    record = read_erasure_record(storage, request.number)
     if record is None:
         raise NotFound("there is no such erasure", got=str(request.number))
     return ErasureResult(number=record.number, record=record.model_dump(mode="json", by_alias=True))

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from featurestore.arrivals.erasure import Erasure
 from featurestore.erasure.record import TableErasure
 from featurestore.errors import Damaged
-from featurestore.offline.shard_writer import OpenShard, ShardRecord, leaks, part_of, read_record
+from featurestore.offline.shard_writer import OpenShard, ShardRecord, leaks, part_of, read_shard_record
 from featurestore.registry.registry import Registry
 from featurestore.storage import paths
 from featurestore.storage.objects import Storage
@@ -99,7 +99,7 @@ class _Erasing:
         """Each shard that has rows left, with what stands in it then."""
         for shard in part.shards:
             place = f"{self._folder}/{paths.record_of_shard(shard.path)}"
-            record = read_record(self._storage, place)
+            record = read_shard_record(self._storage, place)
             if record is None:
                 raise Damaged("the record of a shard is gone", where=self._storage.uri(place))
             with self._storage.opened(f"{self._folder}/{record.shard.path}") as file:
