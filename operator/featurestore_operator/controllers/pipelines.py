@@ -58,7 +58,7 @@ _ROUNDS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _OpenBacklog:
     """A backlog, and what it was made of: another spec or other credentials need another one."""
 
     digest: str
@@ -67,12 +67,12 @@ class _Kept:
 
 
 @dataclass(slots=True)
-class Seen:
+class KnownPipeline:
     """What is remembered of a pipeline between looks. It saves work, and may be forgotten at any time."""
 
     store: OpenStore
     ledger: Ledger
-    backlog: _Kept | None = None
+    backlog: _OpenBacklog | None = None
     observed: ObservedPipeline | None = None
     result: BatchResult | None = None
     refused: RefusedRebuild | None = None
@@ -82,7 +82,7 @@ class Seen:
 
 
 class Pipelines:
-    """Keeps one :class:`Seen` per pipeline. A pipeline is in the hands of one thread at a time.
+    """Keeps one :class:`KnownPipeline` per pipeline. A pipeline is in the hands of one thread at a time.
 
     ``receives``: whether this process listens for notifications.
     """
@@ -100,12 +100,12 @@ class Pipelines:
         self._stores, self._policies, self._launcher = stores, policies, launcher
         self._metrics, self._clock, self._receives = metrics, clock, receives
         self._tokens, self._hints = WebhookTokens(stores, clock), PendingHints[tuple[str, str]]()
-        self._seen: dict[tuple[str, str], Seen] = {}
+        self._known: dict[tuple[str, str], KnownPipeline] = {}
         self._lock = threading.Lock()
 
     def forget(self, namespace: str, name: str) -> None:
         with self._lock:
-            self._seen.pop((namespace, name), None)
+            self._known.pop((namespace, name), None)
         self._hints.take((namespace, name))
 
     def token(self, namespace: str, name: str) -> str | None:
@@ -114,17 +114,17 @@ class Pipelines:
         Raises:
             TransientError: it was not looked at yet, or the API server did not answer.
         """
-        seen = self._seen.get((namespace, name))
-        if seen is None or seen.observed is None:
+        known = self._known.get((namespace, name))
+        if known is None or known.observed is None:
             raise TransientError("the pipeline was not looked at yet", where=f"{namespace}/{name}")
-        return self._tokens.token(namespace, seen.secret) if seen.secret else None
+        return self._tokens.token(namespace, known.secret) if known.secret else None
 
     def hint(self, namespace: str, name: str, urls: Iterable[str]) -> bool:
         """Have the next look look at these objects, if they are of the pipeline's source; whether one is."""
-        seen = self._seen.get((namespace, name))
-        if seen is None or seen.backlog is None:
+        known = self._known.get((namespace, name))
+        if known is None or known.backlog is None:
             return False  # It is suspended, and lists its source when it goes on.
-        uris = seen.backlog.backlog.source.named(urls)
+        uris = known.backlog.backlog.source.named(urls)
         if uris:
             self._hints.add((namespace, name), uris)
         return bool(uris)
@@ -135,20 +135,20 @@ class Pipelines:
         Raises:
             StorageError: storage did not answer.
         """
-        seen = self._seen.get((namespace, name))
-        if seen is not None and seen.store is store and seen.observed is not None:
-            return seen.observed
+        known = self._known.get((namespace, name))
+        if known is not None and known.store is store and known.observed is not None:
+            return known.observed
         ledger = Ledger(store.storage, name)
         return observe_pipeline(ledger, ledger.last_result(), None)
 
     def rests(self, namespace: str, name: str) -> int | None:
         """When to look again at the source of a pipeline that rests; None: it no longer rests."""
-        seen = self._seen.get((namespace, name))
-        if seen is None or seen.backlog is None:
+        known = self._known.get((namespace, name))
+        if known is None or known.backlog is None:
             return None
-        if seen.permissions is not None and not self._policies.are_current(seen.permissions):
+        if known.permissions is not None and not self._policies.are_current(known.permissions):
             return None
-        backlog = seen.backlog.backlog
+        backlog = known.backlog.backlog
         return backlog.next_us if backlog.rests(self._clock()) else None
 
     def look(self, subject: Subject[DataPipeline]) -> ReconcileResult:
@@ -157,59 +157,59 @@ class Pipelines:
         Raises:
             FeatureStoreError: storage or the API server did not answer.
         """
-        found, accepted, store = subject.obj, subject.accepted, subject.store
+        obj, accepted, store = subject.obj, subject.accepted, subject.store
         namespace, name = subject.namespace, subject.name
-        seen = self._open(namespace, name, store)
-        seen.secret = token_secret(name, accepted.resource.spec)
-        seen.permissions = self._policies.of(namespace)
-        works = [it for it in subject.jobs if {BATCH, REBUILD_LABEL} & it["metadata"]["labels"].keys()]
-        records = self._launcher.records(namespace, works, subject.retry)
-        records = self._launcher.withdraw(namespace, records, accepted.digest)
-        self._record_crashes(seen.ledger, records, accepted)
-        record_crash(seen.ledger, records, accepted.resource.spec.resources.most_memory)
+        known = self._open(namespace, name, store)
+        known.secret = token_secret(name, accepted.resource.spec)
+        known.permissions = self._policies.of(namespace)
+        jobs = [job for job in subject.jobs if {BATCH, REBUILD_LABEL} & job["metadata"]["labels"].keys()]
+        attempts = self._launcher.records(namespace, jobs, subject.retry)
+        attempts = self._launcher.withdraw(namespace, attempts, accepted.digest)
+        self._record_crashes(known.ledger, attempts, accepted)
+        record_crash(known.ledger, attempts, accepted.resource.spec.resources.most_memory)
         looked_up = self._looked_up(namespace, accepted, store)
         now_us = self._clock()
         try:
-            backlog = self._backlog(seen, accepted, store)
+            backlog = self._backlog(known, accepted, store)
         except NotFound as error:
-            return _cannot_list(found, Reason.SECRET_MISSING, str(error), now_us)
+            return _cannot_list(obj, Reason.SECRET_MISSING, str(error), now_us)
         except NotAllowed as error:
-            return _cannot_list(found, Reason.NOT_ALLOWED, str(error), now_us)
-        asked = requested(found, REFRESH), subject.retry
+            return _cannot_list(obj, Reason.NOT_ALLOWED, str(error), now_us)
+        asked = requested(obj, REFRESH), subject.retry
         if backlog is not None:
-            if seen.asked not in (None, asked):
+            if known.asked not in (None, asked):
                 backlog.refresh()
-            seen.asked = asked
+            known.asked = asked
             backlog.look(now_us, self._hints.take((namespace, name)))
-            seen.refused = begin_rebuild(
-                seen.ledger, backlog.source, request_of(found, accepted.digest), seen.refused, now_us
+            known.refused = begin_rebuild(
+                known.ledger, backlog.source, request_of(obj, accepted.digest), known.refused, now_us
             )
         applier = JobApplier(
             self._launcher,
             store,
             subject.owner,
-            records,
+            attempts,
             lambda: accepted,
             now_us,
-            running=_under_way(records, accepted, seen.ledger, waiting=False),
-            ledger=seen.ledger,
+            running=_under_way(attempts, accepted, known.ledger, waiting=False),
+            ledger=known.ledger,
             backlog=backlog,
-            learned=learned(found),
+            learned=learned(obj),
         )
-        waiting = _under_way(records, accepted, seen.ledger, waiting=True)
-        of_stuck = JobAttempts(it for it in records.all if is_stuck(it.outcome))
-        stuck = _under_way(of_stuck, accepted, seen.ledger, waiting=True)
+        waiting = _under_way(attempts, accepted, known.ledger, waiting=True)
+        of_stuck = JobAttempts(attempt for attempt in attempts.all if is_stuck(attempt.outcome))
+        stuck = _under_way(of_stuck, accepted, known.ledger, waiting=True)
 
         def observe() -> Observed:
-            result = seen.ledger.last_result(seen.result)
-            observed = observe_pipeline(seen.ledger, result, backlog)
-            self._count(found, seen, result)
-            seen.observed, seen.result = observed, result
+            result = known.ledger.last_result(known.result)
+            observed = observe_pipeline(known.ledger, result, backlog)
+            self._count(obj, known, result)
+            known.observed, known.result = observed, result
             running = dict(applier.running)
             step = due_step(name, observed.rebuild, observed.done)
-            said = under_way(records, step, observed.rebuild.rebuild if observed.rebuild else None)
-            if step is not None and said:
-                running[step.key] = said
+            sentence = under_way(attempts, step, observed.rebuild.rebuild if observed.rebuild else None)
+            if step is not None and sentence:
+                running[step.key] = sentence
             return Observed(
                 {"pipelines": {**looked_up, name: observed}},
                 applier.attempts,
@@ -220,39 +220,39 @@ class Pipelines:
             )
 
         plan = converge(Desired({"pipelines": {name: accepted}}), observe, applier, lambda: now_us, _ROUNDS)
-        observed = seen.observed
+        observed = known.observed
         assert observed is not None
         pending = RunBatch(name, observed.done + 1, accepted.digest, observed.isolation.turn).key
         due = due_step(name, observed.rebuild, observed.done)
         planned = {pending} if observed.head > observed.done else set()
-        self._launcher.settle(namespace, records, planned | ({due.key} if due is not None else set()))
-        again_us = seen.refused.streak.next_us if seen.refused else None
-        looks = [
+        self._launcher.settle(namespace, attempts, planned | ({due.key} if due is not None else set()))
+        again_us = known.refused.streak.next_us if known.refused else None
+        next_us = [
             us for us in (plan.wake_us, again_us, backlog.next_us if backlog else None) if us is not None
         ]
-        said, rebuild = rebuilt(
-            seen.ledger,
-            requested(found),
-            seen.refused,
+        rebuild_condition, rebuild = rebuilt(
+            known.ledger,
+            requested(obj),
+            known.refused,
             observed.rebuild,
             applier.attempts.get(due.key) if due is not None else None,
             suspended=backlog is None,
         )
-        if said is not None and said.reason == Reason.WAITING:
+        if rebuild_condition is not None and rebuild_condition.reason == Reason.WAITING:
             again_us = now_us + AGAIN_US
-            looks.append(again_us)
-        facts = _facts(found, seen, observed, backlog)
+            next_us.append(again_us)
+        facts = _facts(obj, known, observed, backlog)
         if accepted.resource.spec.source.kafka is not None and backlog is not None:
-            facts["lag"] = _lag(seen.ledger, observed, backlog)
+            facts["lag"] = _lag(known.ledger, observed, backlog)
         return ReconcileResult(
             (
                 *plan.pipelines[name],
-                *self._notified(found, seen),
-                *((said,) if said is not None else ()),
+                *self._notified(obj, known),
+                *((rebuild_condition,) if rebuild_condition is not None else ()),
             ),
             {**facts, "rebuild": rebuild},
             plan.failing.get(f"pipelines/{name}"),
-            min(looks, default=None),
+            min(next_us, default=None),
             rests=not any(
                 (
                     plan.steps,
@@ -267,43 +267,50 @@ class Pipelines:
             ),
         )
 
-    def _notified(self, found: dict[str, Any], seen: Seen) -> Iterator[Condition]:
+    def _notified(self, obj: dict[str, Any], known: KnownPipeline) -> Iterator[Condition]:
         """Whether notifications are taken; nothing of a pipeline that wants none."""
-        if seen.secret is None:
+        if known.secret is None:
             return
-        key = found["metadata"]["namespace"], found["metadata"]["name"]
+        key = obj["metadata"]["namespace"], obj["metadata"]["name"]
         if not self._receives:
-            why = "The operator listens for no notifications, so that files are found by listing alone."
+            why = (
+                "The operator does not listen for notifications: files are found by listing its source only."
+            )
             yield false("Notified", Reason.NOT_RECEIVING, why)
-        elif self._tokens.token(key[0], seen.secret) is None:
-            wanted = f"a Secret {seen.secret!r} with a {TOKEN_KEY!r} of at least {SHORTEST_TOKEN} characters"
-            why = f"Files are found by listing alone: notifications want {wanted}."
+        elif self._tokens.token(key[0], known.secret) is None:
+            token = f"{TOKEN_KEY!r} of at least {SHORTEST_TOKEN} characters"
+            why = f"Files are found by listing the source only, until there is a Secret {known.secret!r} with a {token}."
             yield false("Notified", Reason.SECRET_MISSING, why)
         else:
-            yield true("Notified", Reason.RECEIVING, f"Notifications are taken at {PATH}{'/'.join(key)}.")
+            yield true("Notified", Reason.RECEIVING, f"Notifications are received at {PATH}{'/'.join(key)}.")
 
-    def _record_crashes(self, ledger: Ledger, records: JobAttempts, accepted: Accepted[DataPipeline]) -> None:
+    def _record_crashes(
+        self, ledger: Ledger, attempts: JobAttempts, accepted: Accepted[DataPipeline]
+    ) -> None:
         """Record how Jobs crashed: it decides what is attempted next."""
         number = ledger.committed_batch() + 1
-        for it in records.all:
-            if batch_of(it.job) != number or not isinstance(it.outcome, Failed):
+        for attempt in attempts.all:
+            if batch_of(attempt.job) != number or not isinstance(attempt.outcome, Failed):
                 continue
-            failure, found = it.outcome.attempt.failure, ledger.isolation(number)
-            if not is_crash(failure) or turn_of(it.job) != found.turn or found.first == found.stop:
+            failure, isolation = attempt.outcome.attempt.failure, ledger.isolation(number)
+            is_current = turn_of(attempt.job) == isolation.turn and isolation.first != isolation.stop
+            if not is_crash(failure) or not is_current:
                 continue
             most_memory = accepted.resource.spec.resources.most_memory
-            trial = crash_trial(it.job, it.outcome, found, most_memory)
-            ledger.try_trial(number, found.turn, trial)
+            trial = crash_trial(attempt.job, attempt.outcome, isolation, most_memory)
+            ledger.try_trial(number, isolation.turn, trial)
 
-    def _open(self, namespace: str, name: str, store: OpenStore) -> Seen:
+    def _open(self, namespace: str, name: str, store: OpenStore) -> KnownPipeline:
         with self._lock:
-            seen = self._seen.get((namespace, name))
-            if seen is None or seen.store is not store:
+            known = self._known.get((namespace, name))
+            if known is None or known.store is not store:
                 # Another root, or other credentials: nothing that was remembered holds.
-                seen = self._seen[namespace, name] = Seen(store, Ledger(store.storage, name))
-            return seen
+                known = self._known[namespace, name] = KnownPipeline(store, Ledger(store.storage, name))
+            return known
 
-    def _backlog(self, seen: Seen, accepted: Accepted[DataPipeline], store: OpenStore) -> Backlog | None:
+    def _backlog(
+        self, known: KnownPipeline, accepted: Accepted[DataPipeline], store: OpenStore
+    ) -> Backlog | None:
         """What waits at the source; None while the pipeline is suspended.
 
         Raises:
@@ -312,13 +319,13 @@ class Pipelines:
         """
         spec = accepted.resource.spec
         if spec.suspend is Suspend.SUSPENDED:
-            seen.backlog = None
+            known.backlog = None
             return None
         place, secret = store.place, spec.source.credentials or store.place.secret
         permissions = self._policies.of(place.namespace)
         for uri in spec.source.opened:
             permissions.check_uri(uri, f"spec.source.{spec.source.kind}", secret=secret is not None)
-        kept = seen.backlog
+        kept = known.backlog
         if kept is not None and kept.digest == accepted.digest and kept.backlog.failure is None:
             return kept.backlog
         own = self._stores.credentials(place.namespace, spec.source.credentials)
@@ -327,9 +334,9 @@ class Pipelines:
             return kept.backlog
         # No source that is accepted in a cluster is relative to anything.
         source = open_source(spec.source, "/", environ)
-        backlog = Backlog(seen.ledger, source, spec.trigger)
-        seen.backlog = _Kept(accepted.digest, environ, backlog)
-        return seen.backlog.backlog
+        backlog = Backlog(known.ledger, source, spec.trigger)
+        known.backlog = _OpenBacklog(accepted.digest, environ, backlog)
+        return known.backlog.backlog
 
     def _looked_up(
         self, namespace: str, accepted: Accepted[DataPipeline], store: OpenStore
@@ -338,49 +345,48 @@ class Pipelines:
             name: self.observed(namespace, name, store)
             for name in accepted.resource.spec.looked_up
             # One that is not there has no ledger either, and would pass for one that waits for its first file.
-            if (namespace, name) in self._seen
+            if (namespace, name) in self._known
             or store.registry.accepted_digest(DataPipeline, name) is not None
         }
 
-    def _count(self, found: dict[str, Any], seen: Seen, now: BatchResult | None) -> None:
+    def _count(self, obj: dict[str, Any], known: KnownPipeline, now: BatchResult | None) -> None:
         """Count a batch that was committed since the last look; those before the first look are history."""
-        key = Key("DataPipeline", found["metadata"]["namespace"], found["metadata"]["name"])
-        before = 0 if seen.result is None else seen.result.number
-        if seen.observed is None:
+        key = Key("DataPipeline", obj["metadata"]["namespace"], obj["metadata"]["name"])
+        before = 0 if known.result is None else known.result.number
+        if known.observed is None:
             self._metrics.begin(key)
         elif now is not None and now.number > before:
             self._metrics.batch_committed(key, now.rows_committed, now.bytes_read, now.rows_quarantined)
 
 
-def _cannot_list(found: dict[str, Any], reason: Reason, why: str, now_us: int) -> ReconcileResult:
+def _cannot_list(obj: dict[str, Any], reason: Reason, why: str, now_us: int) -> ReconcileResult:
     """Nothing can be listed, and no Job can start; what was known before stands."""
-    said = (
+    conditions = (
         false("Ready", reason, why),
         false("Progressing", reason, why),
         false("SourceReachable", reason, why),
         true("Degraded", reason, why),
     )
-    return ReconcileResult(said, facts_of(found.get("status") or {}), None, now_us + SECRET_US)
+    return ReconcileResult(conditions, facts_of(obj.get("status") or {}), None, now_us + SECRET_US)
 
 
 def _under_way(
-    records: JobAttempts, accepted: Accepted[DataPipeline], ledger: Ledger, *, waiting: bool
+    attempts: JobAttempts, accepted: Accepted[DataPipeline], ledger: Ledger, *, waiting: bool
 ) -> dict[str, str]:
     """Key of a batch to what its Job does. A batch keeps the spec that it was closed under, and its Job runs on."""
     name = accepted.resource.metadata.name
-    found = {}
-    for it in records.all:
-        if batch_of(it.job) and isinstance(it.outcome, Running) and it.outcome.waiting is waiting:
-            number = batch_of(it.job)
-            found[RunBatch(name, number, accepted.digest, ledger.isolation(number).turn).key] = (
-                it.outcome.sentence
-            )
-    return found
+    sentences = {}
+    for attempt in attempts.all:
+        number, outcome = batch_of(attempt.job), attempt.outcome
+        if number and isinstance(outcome, Running) and outcome.waiting is waiting:
+            step = RunBatch(name, number, accepted.digest, ledger.isolation(number).turn)
+            sentences[step.key] = outcome.sentence
+    return sentences
 
 
-def learned(found: dict[str, Any]) -> Learned | None:
+def learned(obj: dict[str, Any]) -> Learned | None:
     """What the status keeps of the memory that the last batch needed."""
-    kept = found.get("status", {}).get("memory")
+    kept = obj.get("status", {}).get("memory")
     return Learned(kept["bytesIn"], kept["peakBytes"]) if kept else None
 
 
@@ -406,13 +412,13 @@ def _lag(ledger: Ledger, observed: ObservedPipeline, backlog: Backlog) -> int:
 
 
 def _facts(
-    found: dict[str, Any], seen: Seen, observed: ObservedPipeline, backlog: Backlog | None
+    obj: dict[str, Any], known: KnownPipeline, observed: ObservedPipeline, backlog: Backlog | None
 ) -> dict[str, Any]:
-    result = seen.result
+    result = known.result
     intended = [
         entry.arrival
         for number in range(observed.done + 1, observed.head + 1)
-        for entry in seen.ledger.manifest(number).entries
+        for entry in known.ledger.manifest(number).entries
     ]
     waiting = [entry.arrival for entry in observed.open.entries] if observed.open else []
     oldest_us = min((arrival.modified_us for arrival in (*intended, *waiting)), default=None)
@@ -423,7 +429,7 @@ def _facts(
     if result is None:
         return facts
     needed = Learned(result.bytes_read, result.peak_bytes)
-    kept = learned(found)
+    kept = learned(obj)
     if kept is not None and kept.bytes_in > needed.bytes_in:
         needed = kept
     return {
@@ -436,6 +442,6 @@ def _facts(
         "lastCommitTime": time_of(result.finished_us),
         "memory": {"bytesIn": needed.bytes_in, "peakBytes": needed.peak_bytes},
         "lastBatches": last_batches(
-            found.get("status", {}).get("lastBatches", ()), result, seen.ledger.result
+            obj.get("status", {}).get("lastBatches", ()), result, known.ledger.result
         ),
     }

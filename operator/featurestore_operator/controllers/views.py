@@ -56,33 +56,33 @@ class Views:
         Raises:
             FeatureStoreError: storage or the API server did not answer.
         """
-        found, accepted, store = subject.obj, subject.accepted, subject.store
+        accepted, store = subject.accepted, subject.store
         namespace, name = subject.namespace, subject.name
         source = accepted.resource.spec.source.pipeline
         spec = store.registry.accepted_digest(DataPipeline, source)
-        own = [it for it in subject.jobs if it["metadata"]["labels"].get(VIEW_LABEL) == name]
-        records = self._launcher.records(namespace, own, subject.retry)
-        batches = self._launcher.records(
-            namespace, [it for it in subject.jobs if BATCH in it["metadata"]["labels"]]
-        )
+        own = [job for job in subject.jobs if job["metadata"]["labels"].get(VIEW_LABEL) == name]
+        of_batches = [job for job in subject.jobs if BATCH in job["metadata"]["labels"]]
+        attempts = self._launcher.records(namespace, own, subject.retry)
+        batches = self._launcher.records(namespace, of_batches)
         if spec is not None:
-            records = self._launcher.withdraw(namespace, records, spec)
+            attempts = self._launcher.withdraw(namespace, attempts, spec)
         now_us = self._clock()
-        if requested(found):
-            request_rebuild(store.storage, name, requested(found), now_us)
+        rebuild = requested(subject.obj)
+        if rebuild:
+            request_rebuild(store.storage, name, rebuild, now_us)
         sources: dict[str, ObservedPipeline | FailureStreak] = {}
         if spec is not None:
             sources[source] = self._pipelines.observed(namespace, source, store)
             pipeline = partial(store.registry.get, DataPipeline, source, spec)
-            _record_crashes(store, accepted, sources[source], records, pipeline)
+            _record_crashes(store, accepted, sources[source], attempts, pipeline)
         applier = JobApplier(
             self._launcher,
             store,
             subject.owner,
-            records,
+            attempts,
             None if spec is None else lambda: Accepted(spec, store.registry.get(DataPipeline, source, spec)),
             now_us,
-            running=_under_way(records),
+            running=_under_way(attempts),
         )
         desired = Desired({"views": {name: accepted}})
         view: ObservedView | None = None
@@ -99,8 +99,8 @@ class Views:
 
         plan = converge(desired, observe, applier, lambda: now_us, _ROUNDS)
         # Whether what is under way is late, no change of an object tells.
-        again_us = now_us + _LATE_US if applier.running or records.waiting else None
-        self._launcher.settle(namespace, records, applier.attempts if plan.failing else ())
+        again_us = now_us + _LATE_US if applier.running or attempts.waiting else None
+        self._launcher.settle(namespace, attempts, applier.attempts if plan.failing else ())
         return ReconcileResult(
             plan.views[name],
             _facts(accepted, sources.get(source), view),
@@ -147,37 +147,39 @@ def _record_crashes(
     store: OpenStore,
     accepted: Accepted[FeatureView],
     source: ObservedPipeline | FailureStreak,
-    records: JobAttempts,
+    attempts: JobAttempts,
     pipeline: Callable[[], DataPipeline],
 ) -> None:
     """Record how Jobs of builds that are behind crashed: it decides what is attempted next."""
     name = accepted.resource.metadata.name
-    for it in records.all:
-        kind, _, digest = it.step.partition(f"/{name}/")
-        if kind != "build" or not isinstance(it.outcome, Failed) or not isinstance(source, ObservedPipeline):
+    for attempt in attempts.all:
+        kind, _, rest = attempt.step.partition(f"/{name}/")
+        outcome = attempt.outcome
+        if kind != "build" or not isinstance(outcome, Failed) or not isinstance(source, ObservedPipeline):
             continue
-        ended, digest = it.outcome.attempt, digest.partition("/")[0]
-        if not is_crash(ended.failure):
+        if not is_crash(outcome.attempt.failure):
             continue
+        digest = rest.partition("/")[0]
         build = read_build(store.storage, name, digest)
-        at, since_us = (build.source_version, build.finished_us) if build else (0, 0)
-        trials = BuildTrials(store.storage, name, digest, at)
-        found = trials.read()
+        version, finished_us = (build.source_version, build.finished_us) if build else (0, 0)
+        trials = BuildTrials(store.storage, name, digest, version)
+        due = trials.read()
         # A Job that crashed after the build was made, while it published, says nothing of rows.
-        behind = source.dataset_version is not None and at < source.dataset_version
-        if behind and ended.last_us > since_us and turn_of(it.job) == found.turn and not found.is_over:
+        is_behind = source.dataset_version is not None and version < source.dataset_version
+        is_later = outcome.attempt.last_us > finished_us
+        if is_behind and is_later and turn_of(attempt.job) == due.turn and not due.is_over:
             most_memory = pipeline().spec.resources.most_memory
-            trials.append(found.turn, crash_trial(it.job, it.outcome, found.isolation, most_memory))
+            trials.append(due.turn, crash_trial(attempt.job, outcome, due.isolation, most_memory))
 
 
-def _under_way(records: JobAttempts) -> dict[str, str]:
+def _under_way(attempts: JobAttempts) -> dict[str, str]:
     """Key of a step to what its Job does. One that brings on a build also publishes it."""
-    found = records.running
-    for key, said in records.running.items():
+    sentences = attempts.running
+    for key, sentence in attempts.running.items():
         kind, view, digest, *_ = key.split("/")
         if kind == "build":
-            found.setdefault(f"publish/{view}/{digest}", said)
-    return found
+            sentences.setdefault(f"publish/{view}/{digest}", sentence)
+    return sentences
 
 
 def _covering(
@@ -193,14 +195,16 @@ def _covering(
     ledger = Ledger(store.storage, accepted.resource.spec.source.pipeline)
     digest = view.wanted(accepted.resource.spec, source.uid)
     build = view.builds.get(digest)
-    for record in batches.all:
-        if isinstance(record.outcome, Running):
-            number = int(record.job["metadata"]["labels"][BATCH])
+    for attempt in batches.all:
+        if isinstance(attempt.outcome, Running):
+            number = int(attempt.job["metadata"]["labels"][BATCH])
             before = ledger.result(number - 1) if number > 1 else None
-            at = build.source_version if build else None
-            if covered(at, number, before.dataset_version if before else None):
+            version = build.source_version if build else None
+            if covered(version, number, before.dataset_version if before else None):
                 # How the Job fares its pipeline tells, which is woken by each change of it.
-                return {f"view/{accepted.resource.metadata.name}": f"Job {record.name} brings it on"}
+                return {
+                    f"view/{accepted.resource.metadata.name}": f"Job {attempt.name} also brings it up to date"
+                }
     return {}
 
 
