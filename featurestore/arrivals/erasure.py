@@ -18,8 +18,8 @@ from featurestore.arrivals.result import BatchResult
 from featurestore.errors import Conflict
 from featurestore.resources.model import Model
 from featurestore.storage import paths
+from featurestore.storage.json_record import read_record
 from featurestore.storage.objects import Storage, understanding
-from featurestore.storage.records import read_record
 
 ERASURE = "erasure"
 """The application whose transactions tell which erasures a Delta table has seen."""

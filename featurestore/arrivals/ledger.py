@@ -25,8 +25,8 @@ from featurestore.digest import canonical_json
 from featurestore.errors import NotFound, RequestError, StorageError
 from featurestore.failpoint import hit
 from featurestore.storage import paths
+from featurestore.storage.json_record import read_record
 from featurestore.storage.objects import Storage, understanding
-from featurestore.storage.records import read_record
 
 # A start reads every manifest after the last checkpoint, and holds their entries in memory.
 CHECKPOINT_MANIFESTS = 100

@@ -29,8 +29,8 @@ from featurestore.digest import digest
 from featurestore.errors import Conflict
 from featurestore.resources.model import Model
 from featurestore.storage import paths
+from featurestore.storage.json_record import read_record
 from featurestore.storage.objects import Storage
-from featurestore.storage.records import read_record
 
 M = TypeVar("M", bound=Model)
 _AT_ONCE = 16

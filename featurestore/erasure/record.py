@@ -18,8 +18,8 @@ from featurestore.digest import canonical_json
 from featurestore.errors import NotFound, RequestError
 from featurestore.resources.model import Model
 from featurestore.storage import paths
+from featurestore.storage.json_record import read_record
 from featurestore.storage.objects import Storage
-from featurestore.storage.records import read_record
 
 SIGNING_KEY = "FEATURESTORE_SIGNING_KEY"
 _LEAST = 16

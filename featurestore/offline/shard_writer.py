@@ -26,8 +26,8 @@ from featurestore.offline.column_summary import (
 )
 from featurestore.resources.model import Model
 from featurestore.storage import paths
+from featurestore.storage.json_record import read_record
 from featurestore.storage.objects import Storage
-from featurestore.storage.records import read_record
 from featurestore.training.training_manifest import (
     ROW_GROUP_ROWS,
     ColumnRole,

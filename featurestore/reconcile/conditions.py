@@ -14,8 +14,8 @@ from featurestore.reconcile.reasons import Reason
 from featurestore.resources.model import Model
 from featurestore.resources.status import ConditionStatus
 from featurestore.storage import paths
+from featurestore.storage.json_record import read_record
 from featurestore.storage.objects import Storage
-from featurestore.storage.records import read_record
 
 ConditionType = Literal[
     "Ready",

@@ -16,8 +16,8 @@ from featurestore.resources.feature_service import FeatureServiceSpec
 from featurestore.resources.model import Model
 from featurestore.resources.training_set import TrainingSetSpec
 from featurestore.storage import paths
+from featurestore.storage.json_record import read_record
 from featurestore.storage.objects import Storage, understanding
-from featurestore.storage.records import read_record
 from featurestore.training.training_manifest import Pins, TrainingManifest
 
 _DEFINING = {"features", "labels", "feature_names", "split", "shards"}

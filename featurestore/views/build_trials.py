@@ -18,8 +18,8 @@ from featurestore.failure import Failure
 from featurestore.humanize import sentence
 from featurestore.resources.model import Model
 from featurestore.storage import paths
+from featurestore.storage.json_record import read_record
 from featurestore.storage.objects import Storage
-from featurestore.storage.records import read_record
 from featurestore.views.builds import read_build
 
 MOST_ROWS = 10

@@ -20,8 +20,8 @@ from featurestore.resources.feature_view import FeatureView
 from featurestore.resources.model import Model
 from featurestore.resources.outputs import build_digest, without_rebuild
 from featurestore.storage import paths
+from featurestore.storage.json_record import read_record
 from featurestore.storage.objects import Storage, understanding
-from featurestore.storage.records import read_record
 from featurestore.views.rebuilds import last_rebuild
 
 _AGAIN = "`featurestore run` writes it again"

@@ -37,7 +37,7 @@ def it(controllers: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> I
     definition.parent.mkdir()
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     subprocess.run(
-        [sys.executable, "-m", "featurestore.resources.crd", str(definition.parent)], env=environ, check=True
+        [sys.executable, "-m", "featurestore.resources.crd", "crds"], cwd=folder, env=environ, check=True
     )
     for other in definition.parent.iterdir():
         if other != definition:
