@@ -23,7 +23,7 @@ class TriedFile(Model):
     ``whole``: whether all of it was read, and not only its first rows. ``rows``: how many were read; ``taken`` would
     be in the dataset. ``broken``: what would go to quarantine or be dropped. ``refused``: why the file would go to
     quarantine as a file. ``of_the_spec``: whether that is a step which does not fit the columns that it gets, for certain.
-    ``left_in_name``: columns whose values stand in its name only, and that no partition of the spec takes.
+    ``unused_path_columns``: columns whose values stand in its name only, and that no partition of the spec takes.
     """
 
     uri: str
@@ -33,7 +33,7 @@ class TriedFile(Model):
     broken: tuple[BrokenRule, ...] = ()
     refused: BrokenRule | None = None
     of_the_spec: bool = False
-    left_in_name: tuple[str, ...] = ()
+    unused_path_columns: tuple[str, ...] = ()
 
 
 class TriedView(Model):

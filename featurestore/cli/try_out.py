@@ -198,8 +198,8 @@ def pipeline_lines(trial: TriedPipeline) -> Iterator[Text]:
     elif trial.result is not None:
         for tried in trial.result.tried:
             yield _file(tried)
-            if tried.left_in_name:
-                names = ", ".join(f"{name}=" for name in tried.left_in_name)
+            if tried.unused_path_columns:
+                names = ", ".join(f"{name}=" for name in tried.unused_path_columns)
                 yield _quiet(
                     f"Its path has {names} which is not taken: spec.source.partitions makes columns of it"
                 )

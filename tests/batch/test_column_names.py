@@ -19,16 +19,16 @@ def test_a_name_that_plans_can_have_is_kept(name: str) -> None:
         ("^a.*$", r"pattern of names: '^a.*$'"),
         ("*", "pattern of names"),
         ("", "empty name"),
-        ("a\0b", "a line break or a character 0"),
-        ("a\nb", "a line break or a character 0"),
+        ("a\0b", "a line break or a zero character"),
+        ("a\nb", "a line break or a zero character"),
         ("x" * 140_000, "140,000 characters, at most 255"),
     ],
 )
 def test_an_odd_name_has_a_substitute_in_plans_and_says_what_is_wrong(name: str, said: str) -> None:
     found = ColumnNames.of(["a", name])
-    assert found.plain == {"a": "a", "__source_1": name}
-    assert said in found.odd[name]
-    assert len(found.odd[name]) < 200
+    assert found.originals == {"a": "a", "__source_1": name}
+    assert said in found.unusable[name]
+    assert len(found.unusable[name]) < 200
 
 
 def test_of_columns_with_one_name_none_is_meant() -> None:

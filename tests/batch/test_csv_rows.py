@@ -140,7 +140,7 @@ def test_bytes_that_an_encoding_does_not_have_break_their_row_alone(pipeline: Ma
         (b'"id"\t"v"\n1\t2\n', "seems to be '\\t'. Set spec.source.csv.delimiter"),
         (b'"id";"v"\n1;2\n', "seems to be ';'"),
         (b'1|"a, b"\n2|"c"\n', "seems to be '|'"),
-        (b"Service Unavailable\nPlease try again\n", "one column of texts, 'Service Unavailable'"),
+        (b"Service Unavailable\nPlease try again\n", "one column of strings, 'Service Unavailable'"),
         (b"07:01 start\n07:02 stop\n", "is it a log, or a page"),
     ],
 )

@@ -149,7 +149,7 @@ def test_lines_are_told_where_an_array_is_declared(pipeline: Make) -> None:
         (b'{"id": 2, "s": "\xff"}', "not UTF-8"),
         (b'{"id": 2, "u": {"a": 1, "A": 2}}', "differ in upper and lower case only: 'a' and 'A'"),
         (b'{"id": 2, "ID": 3}', "differ in upper and lower case only: 'id' and 'ID'"),
-        (rb'{"id": 2, "u": {"a\u0000": 1}}', "holds a character 0"),
+        (rb'{"id": 2, "u": {"a\u0000": 1}}', "has a zero character"),
         (b'{"id": 2, "u": {"": 1}}', "a key is empty"),
         (b'{"id": 2, "u": ' + b"[" * 200 + b"]" * 200 + b"}", "nested deeper than 32 levels"),
         (b'{"id": 2, "u": ' + b'{"a":' * 1000 + b"1" + b"}" * 1001, "nested deeper than 32 levels"),

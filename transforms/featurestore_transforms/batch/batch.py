@@ -47,8 +47,8 @@ from featurestore_transforms.sources.reader import (
     DECODING,
     ArrivalReader,
     UnreadableArrival,
+    acknowledge,
     open_reader,
-    tell_taken,
 )
 from featurestore_transforms.sources.source_schema import (
     FailBatch,
@@ -113,7 +113,7 @@ def run_batch(
             outcome = run.outcome(found, before, earlier)
             took_us = 0 if found.halved else current_us() - began_us
             result = commit(storage, manifest, spec, outcome, generation, took_us)
-            tell_taken(manifest.entries, spec.source)
+            acknowledge(manifest.entries, spec.source)
             return result
         except Conflict:
             now = ErasedKeys.read(storage, request.pipeline)

@@ -88,7 +88,7 @@ class FileTrial:
             met = match_schema(held, reader, spec.schema_policy, ColumnUse.of(spec))
         certain = {name for name, kind in (held.types if held else {}).items() if kind != pl.Null()}
         self.source = {
-            **dict.fromkeys(reader.names.odd, ""),
+            **dict.fromkeys(reader.names.unusable, ""),
             **{
                 name: type_name(kind) if (self.whole or name in certain) and kind != pl.Null() else ""
                 for name, kind in met.schema.types.items()

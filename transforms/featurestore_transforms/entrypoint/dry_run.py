@@ -23,7 +23,7 @@ from featurestore.storage.objects import Storage
 from featurestore_transforms.batch.commit import open_dataset, user_types
 from featurestore_transforms.batch.file_trial import MOST_RULES, FileTrial
 from featurestore_transforms.batch.group import BatchPlan
-from featurestore_transforms.sources.reader import left_in_name
+from featurestore_transforms.sources.reader import unused_path_columns
 from featurestore_transforms.sources.source_schema import read_schema
 from featurestore_transforms.tables.row_changes import scan
 from featurestore_transforms.views.computed_features import REASON, RULE, broken_rows, feature_rows
@@ -67,9 +67,9 @@ def dry_run(storage: Storage, request: DryRunRequest, progress: Callable[[Progre
             )
             tried = trial.run()
             left = tuple(
-                name for name in left_in_name(arrival, spec.source) if name not in (trial.source or {})
+                name for name in unused_path_columns(arrival, spec.source) if name not in (trial.source or {})
             )
-            found.add(tried.model_copy(update={"left_in_name": left}), trial)
+            found.add(tried.model_copy(update={"unused_path_columns": left}), trial)
             if found.rows is not None:
                 break
     views = [FeatureView.model_validate(view) for view in request.views]

@@ -49,7 +49,7 @@ class ArrowFile(ColumnarFile):
             schema = self._open(file, None).schema
         self._fields: list[str] = schema.names
         self.names = ColumnNames.of(schema.names)
-        self._take(ColumnTypes.of(schema, self.names.plain, {}))
+        self._take(ColumnTypes.of(schema, self.names.originals, {}))
 
     def _frames(self, columns: Collection[str]) -> Iterator[pl.DataFrame]:
         first = 0
@@ -64,7 +64,7 @@ class ArrowFile(ColumnarFile):
         """``columns``: those to read; None for the schema alone."""
         included = None
         if columns is not None:
-            own = {self.names.plain[name] for name in self._types.taken if name in columns}
+            own = {self.names.originals[name] for name in self._types.taken if name in columns}
             # No field at all would mean all of them.
             included = [place for place, name in enumerate(self._fields) if name in own] or [0]
         options = pa.ipc.IpcReadOptions(included_fields=included)

@@ -32,8 +32,6 @@ _OF_VALUES = (
 )
 """What is said of a value. All else is said of how a column is laid out, and then none of its values counts."""
 _SHOWN = 200
-MARKS = {ROW: pl.Int64(), MALFORMED: pl.String(), LINE: pl.String()}
-"""What frames have beside the columns of their batch."""
 
 
 @dataclass(frozen=True, slots=True)

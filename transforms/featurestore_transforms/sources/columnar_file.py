@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterator, Mapping
 
 import polars as pl
 
-from featurestore_transforms.sources.arrow_values import MARKS, ColumnTypes
+from featurestore_transforms.sources.arrow_values import ColumnTypes
 from featurestore_transforms.sources.source_file import SourceFile
-from featurestore_transforms.sources.stream import FrameStream
+from featurestore_transforms.sources.stream import MARKS, FrameStream
 
 
 class ColumnarFile(SourceFile):

@@ -23,7 +23,7 @@ from featurestore_transforms.sources.csv_grammar import BrokenRecord, CsvGrammar
 from featurestore_transforms.sources.foreign import foreign
 from featurestore_transforms.sources.reader import UnreadableArrival
 from featurestore_transforms.sources.source_file import SourceFile
-from featurestore_transforms.sources.stream import LINE, MALFORMED, FrameStream
+from featurestore_transforms.sources.stream import LINE, MALFORMED, MARKS, FrameStream
 from featurestore_transforms.sources.text_stream import TextStream
 from featurestore_transforms.sources.text_types import kinds
 from featurestore_transforms.steps.column_names import ColumnNames, short
@@ -37,7 +37,6 @@ _COMMENT = (
 )
 _WORD = re.compile(r"[^\W\d]\w*(?:[.-]\w+)*")
 """How people name a column, and no line of a log begins: that has a time, or several words."""
-_MARKS: Mapping[str, pl.DataType] = {ROW: pl.Int64(), MALFORMED: pl.String(), LINE: pl.String()}
 
 
 class CsvFile(SourceFile):
@@ -60,13 +59,13 @@ class CsvFile(SourceFile):
         header = [name if name.strip() else f"column_{n}" for n, name in enumerate(header, 1)]
         self._grammar = CsvGrammar(options, len(header))
         self.names = ColumnNames.of(header)
-        self._places = {header.index(own): name for name, own in self.names.plain.items()}
-        self.schema: Mapping[str, pl.DataType] = dict.fromkeys(self.names.plain, pl.String())
-        self.stream = FrameStream({**self.schema, **_MARKS}, self._frames)
+        self._places = {header.index(own): name for name, own in self.names.originals.items()}
+        self.schema: Mapping[str, pl.DataType] = dict.fromkeys(self.names.originals, pl.String())
+        self.stream = FrameStream({**self.schema, **MARKS}, self._frames)
 
     def require_learnable(self, use: ColumnUse) -> None:
         """Raises UnreadableArrival if the header seems to be a comment, or to have a delimiter other than the one declared,
-        or if there is one column of texts under more than a word: a log or an error page looks like that.
+        or if there is one column of strings under more than a word: a log or an error page looks like that.
 
         For a file of which names and types would be learned: what is learned is held.
 
@@ -75,7 +74,7 @@ class CsvFile(SourceFile):
         """
         if self._options.header is Header.ABSENT:
             return
-        [(column, first), *others] = self.names.plain.items() or [("", "")]
+        [(column, first), *others] = self.names.originals.items() or [("", "")]
         if first.startswith(_COMMENTS) and not (others and first.strip() in _COMMENTS):
             raise UnreadableArrival("file:format", _COMMENT.format(short(first)))
         if self._grammar.columns > 1 or use.named(first):
@@ -90,7 +89,7 @@ class CsvFile(SourceFile):
         if column and not _WORD.fullmatch(first) and self.types([column])[column] == pl.String():
             raise UnreadableArrival(
                 "file:format",
-                f"one column of texts, {short(first)}, which the spec does not name: is it a log, or a page that says "
+                f"one column of strings, {short(first)}, which the spec does not name: is it a log, or a page that says "
                 "what went wrong? Declare spec.columns if it is a table of one column",
             )
 
@@ -181,9 +180,9 @@ class CsvFile(SourceFile):
                 MALFORMED: [one.why for one in broken],
                 LINE: [one.line.decode(errors="replace") for one in broken],
             },
-            schema=_MARKS,
+            schema=MARKS,
         )
-        return rows.select(*(pl.lit(None, pl.String).alias(name) for name in self.schema), *_MARKS)
+        return rows.select(*(pl.lit(None, pl.String).alias(name) for name in self.schema), *MARKS)
 
 
 def _explained(broken: UnreadableArrival, start: bytes, options: CsvOptions) -> UnreadableArrival:

@@ -67,8 +67,8 @@ def open_head(
     return reader, False
 
 
-def left_in_name(arrival: Arrival, source: Source) -> tuple[str, ...]:
-    """See :func:`featurestore_transforms.sources.reader.left_in_name`."""
+def unused_path_columns(arrival: Arrival, source: Source) -> tuple[str, ...]:
+    """See :func:`featurestore_transforms.sources.reader.unused_path_columns`."""
     taken = {partition.name for partition in source.partitions}
     return tuple(name for name in path_columns(arrival.uri) if name not in taken)
 

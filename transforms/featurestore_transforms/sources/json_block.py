@@ -214,5 +214,5 @@ def _alike(keys: tuple[str, ...]) -> str | None:
 def _nameless(keys: tuple[str, ...]) -> str | None:
     for key in keys:
         if not key or "\0" in key:
-            return f"a key is {'empty' if not key else f'{short(key)}, which holds a character 0'}"
+            return f"a key is {'empty' if not key else f'{short(key)}, which has a zero character'}"
     return None

@@ -12,12 +12,12 @@ from featurestore.storage.delta import ROW
 from featurestore_transforms.sources.json_records import json_records, require_layout
 from featurestore_transforms.sources.json_rows import JsonRows
 from featurestore_transforms.sources.source_file import SourceFile
-from featurestore_transforms.sources.stream import LINE, MALFORMED, FrameStream
+from featurestore_transforms.sources.stream import MARKS, FrameStream
 from featurestore_transforms.sources.text_stream import TextStream
 
 
 class JsonFile(SourceFile):
-    """Read twice: once to see which keys there are in all rows, once for the rows."""
+    """It is read twice: once for the keys of all rows and the types of their values, once for the rows."""
 
     def __init__(self, arrival: Arrival, options: JsonOptions, codec: str | None) -> None:
         self.arrival = arrival
@@ -26,8 +26,7 @@ class JsonFile(SourceFile):
         require_layout(self._text, self._layout)
         self._rows = JsonRows(json_records(self._text, self._layout))
         self.names, self.schema = self._rows.names, self._rows.schema
-        texts = {ROW: pl.Int64(), MALFORMED: pl.String(), LINE: pl.String()}
-        self.stream = FrameStream({**self.schema, **texts}, self._frames)
+        self.stream = FrameStream({**self.schema, **MARKS}, self._frames)
 
     def refuse(self, columns: Mapping[str, str]) -> None:
         self._rows.refuse(columns)

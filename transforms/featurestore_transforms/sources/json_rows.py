@@ -37,7 +37,7 @@ class JsonRows:
         self._barred = barred or {}
         found = self._look(records)
         self.names = ColumnNames.of(list(found))
-        self._found = {name: found[own] for name, own in self.names.plain.items()}
+        self._found = {name: found[own] for name, own in self.names.originals.items()}
         types = {name: kind.dtype() for name, kind in self._found.items()}
         self.schema: Mapping[str, pl.DataType] = {
             name: dtype if dtype.is_nested() else pl.String() for name, dtype in types.items()
@@ -56,7 +56,7 @@ class JsonRows:
 
     def frame(self, records: list[bytes], wanted: Collection[str]) -> pl.DataFrame:
         """``frame[<wanted columns>, __malformed, __line]`` of these records, one row for each."""
-        names = {name: own for name, own in self.names.plain.items() if name in wanted}
+        names = {name: own for name, own in self.names.originals.items() if name in wanted}
         block = self._block(records)
         if self._refused:
             block.refuse({key: self._refused[own] for key, own in self._keys.items() if own in self._refused})

@@ -26,7 +26,7 @@ from featurestore_transforms.sources.column_use import ColumnUse
 from featurestore_transforms.sources.json_rows import JsonRows
 from featurestore_transforms.sources.message_spool import Messages, MessageSpool
 from featurestore_transforms.sources.reader import DECODING, ArrivalReader, UnreadableArrival
-from featurestore_transforms.sources.stream import LINE, MALFORMED, MOST_ROWS, FrameStream, same
+from featurestore_transforms.sources.stream import LINE, MALFORMED, MARKS, MOST_ROWS, FrameStream, same
 from featurestore_transforms.steps.column_names import ColumnNames
 
 logger = logging.getLogger(__name__)
@@ -60,10 +60,9 @@ class KafkaReader:
         self._rows = JsonRows((_values(messages) for messages in spool.read()), barred)
         own = self._rows.names
         given = {name: name for name in self._given}
-        self.names = ColumnNames({**own.plain, **given}, own.odd, own.twice)
+        self.names = ColumnNames({**own.originals, **given}, own.unusable, own.repeated)
         self.schema: Mapping[str, pl.DataType] = {**self._rows.schema, **self._given}
-        texts = {ROW: pl.Int64(), MALFORMED: pl.String(), LINE: pl.String()}
-        self.stream = FrameStream({**self.schema, **texts}, self._frames)
+        self.stream = FrameStream({**self.schema, **MARKS}, self._frames)
 
     def types(self, columns: Collection[str]) -> Mapping[str, pl.DataType]:
         own = self._rows.types([name for name in columns if name not in self._given])
@@ -125,7 +124,7 @@ class KafkaReader:
         bad: dict[int, str] = {}
         found: list[pl.Series] = []
 
-        def texts(column: str, what: str, values: list[bytes | None]) -> None:
+        def add_text(column: str, what: str, values: list[bytes | None]) -> None:
             made: list[str | None] = []
             for place, value in enumerate(values):
                 try:
@@ -136,10 +135,10 @@ class KafkaReader:
             found.append(pl.Series(column, made, pl.String()))
 
         if include.key in wanted and include.key is not None:
-            texts(include.key, "the key", list(messages.keys))
+            add_text(include.key, "the key", list(messages.keys))
         for header, column in include.headers.items():
             if column in wanted:
-                texts(column, f"header {header!r}", [one.get(header) for one in messages.headers])
+                add_text(column, f"header {header!r}", [one.get(header) for one in messages.headers])
         if include.timestamp in wanted and include.timestamp is not None:
             times = pl.Series(include.timestamp, messages.timestamps, pl.Int64())
             found.append((times * 1000).cast(_TIME))
@@ -155,8 +154,7 @@ class KafkaReader:
         row: dict[str, Any] = {ROW: [lost.first], MALFORMED: [why], LINE: [""]}
         columns = {name: dtype for name, dtype in self.schema.items() if name in wanted}
         nothing = {name: [None] for name in columns}
-        texts = {ROW: pl.Int64(), MALFORMED: pl.String(), LINE: pl.String()}
-        return pl.DataFrame({**nothing, **row}, schema={**columns, **texts})
+        return pl.DataFrame({**nothing, **row}, schema={**columns, **MARKS})
 
 
 def open_reader(arrival: Arrival, source: Source, memory_bytes: int, base: str) -> ArrivalReader:
@@ -183,7 +181,7 @@ def open_head(
     return reader, first == position
 
 
-def tell_taken(entries: Sequence[Entry], source: Source) -> None:
+def acknowledge(entries: Sequence[Entry], source: Source) -> None:
     """Set the offsets of the group that the spec names, as far as partitions were taken. If it fails, that is logged."""
     kafka, environ = source.kafka, source_environ()
     assert kafka is not None

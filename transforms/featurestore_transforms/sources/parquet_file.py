@@ -72,10 +72,10 @@ class ParquetFile(ColumnarFile):
             if any(self._footer.schema.column(leaf).physical_type == "INT96" for leaf in leaves)
         ]
         plain, refused = _plain_times(schema, _intervals(self._footer, self._leaves))
-        self._take(ColumnTypes.of(plain, self.names.plain, refused))
+        self._take(ColumnTypes.of(plain, self.names.originals, refused))
 
     def _frames(self, columns: Collection[str]) -> Iterator[pl.DataFrame]:
-        wanted = [self.names.plain[name] for name in self._types.taken if name in columns]
+        wanted = [self.names.originals[name] for name in self._types.taken if name in columns]
         first, unfolded = 0, 0
         with RangeFile(self.arrival.uri, self.arrival.size_bytes) as file:
             for group, row_group in enumerate(self._groups):

@@ -1,7 +1,7 @@
 """How the rows of one arrival are read, whatever kind of source it came from.
 
-Files have one reader per format. What a batch asks of any of them: which columns, of which types, which rows, how
-many; and whether they still are the rows that the manifest pinned. Rows are numbered from 0 in the order of the
+Files have one reader per format. A batch asks each of them for its columns and their types, its rows and how many there
+are, and whether they still are the rows that the manifest pinned. Rows are numbered from 0 in the order of the
 arrival, and a row keeps its number whatever else is wrong.
 """
 
@@ -50,8 +50,8 @@ class ArrivalReader(Protocol):
     """An arrival that looks like what it should be. Reading it may still show that it is not.
 
     ``schema``: its columns, under names that a plan can have; all are strings where the format has no types.
-    ``names``: those that the arrival gives them. ``partitions``: columns that have one value in all rows, which the
-    name of the arrival tells. ``whole``: False of a part of a stream, which may end anywhere: a column that it lacks says
+    ``names``: those that the arrival gives them. ``partitions``: columns with one value in all rows, which stands in the
+    arrival's path. ``whole``: False of a part of a stream, which may end anywhere: a column that it lacks says
     nothing, and one that is not taken refuses the rows that have it.
     """
 
@@ -120,27 +120,27 @@ def open_head(
         UnreadableArrival: as :func:`open_reader`.
         StorageError: storage did not answer.
     """
-    head = getattr(import_module(source_kind(source).reader), "open_head", None)
-    if head is not None:
-        found: tuple[ArrivalReader, bool] = head(arrival, source, memory_bytes, base, scratch)
-        return found
+    open_own = getattr(import_module(source_kind(source).reader), "open_head", None)
+    if open_own is not None:
+        head: tuple[ArrivalReader, bool] = open_own(arrival, source, memory_bytes, base, scratch)
+        return head
     reader = open_reader(arrival, source, memory_bytes, base)
     limit(reader.stream)
     return reader, False
 
 
-def left_in_name(arrival: Arrival, source: Source) -> tuple[str, ...]:
-    """Columns that the arrival's name tells, and that the spec does not take; of most kinds of source there are none."""
-    left = getattr(import_module(source_kind(source).reader), "left_in_name", None)
-    names: tuple[str, ...] = () if left is None else left(arrival, source)
+def unused_path_columns(arrival: Arrival, source: Source) -> tuple[str, ...]:
+    """Columns whose values are in the arrival's path, and that the spec does not take; most kinds of source have none."""
+    of_source = getattr(import_module(source_kind(source).reader), "unused_path_columns", None)
+    names: tuple[str, ...] = () if of_source is None else of_source(arrival, source)
     return names
 
 
-def tell_taken(entries: Sequence[Entry], source: Source) -> None:
-    """Tell the source what a committed batch took, where others look at that; nothing depends on it."""
-    tell = getattr(import_module(source_kind(source).reader), "tell_taken", None)
-    if tell is not None:
-        tell(entries, source)
+def acknowledge(entries: Sequence[Entry], source: Source) -> None:
+    """Tell the source what a committed batch took, for those who watch its lag; nothing depends on it."""
+    of_source = getattr(import_module(source_kind(source).reader), "acknowledge", None)
+    if of_source is not None:
+        of_source(entries, source)
 
 
 def require_taken(reader: ArrivalReader, columns: Iterable[str]) -> None:

@@ -1,7 +1,7 @@
 """What a pipeline's source files look like, and what becomes of a file that looks different.
 
-It is declared in ``spec.columns``, else learned from the first file that can be read; from then on it is held.
-Files are met one by one in the order of their batches, so that where a batch ends changes nothing. Learned numbers
+It is declared in ``spec.columns``, else learned from the first file that can be read; later files are compared with it.
+Files are compared one by one in the order of their batches, so that where a batch ends changes nothing. Learned numbers
 are as wide as their kind (int64, float64): so no later file can be wider.
 
 A file may bring its columns in any order. A name that differs only in upper and lower case is the same column: no
@@ -85,14 +85,14 @@ class SourceSchema:
 
 @dataclass(frozen=True, slots=True)
 class SchemaMatch:
-    """``schema``: as it is after the file. ``columns``: held column to the file's own; those it lacks are absent."""
+    """``schema``: as it is after the file. ``columns``: column of the schema to the file's own; those it lacks are absent."""
 
     schema: SourceSchema
     columns: Mapping[str, str]
 
 
 def read_schema(storage: Storage, pipeline: str, number: int, generation: int) -> SourceSchema | None:
-    """The schema that batch ``number`` finds: as the batches before it left it; None if they left none.
+    """The schema that batch ``number`` begins with: as the batches before it left it; None if they left none.
 
     ``generation``: the last rebuild that was promoted. It began from nothing, and left a schema of its own.
     """
@@ -110,24 +110,24 @@ def write_schema(storage: Storage, pipeline: str, number: int, generation: int, 
     storage.put_if_absent(path, schema.to_json())
 
 
-def first_schema(columns: Sequence[SourceColumn] | None, held: SourceSchema | None) -> SourceSchema | None:
+def first_schema(columns: Sequence[SourceColumn] | None, before: SourceSchema | None) -> SourceSchema | None:
     """The schema that a batch begins with; None if the first file is to be learned from.
 
-    A new declaration of columns replaces the schema that was held.
+    ``before``: what the batches before it left. A new declaration of columns replaces that.
     """
     if columns is None:
-        return held and replace(held, declared="", pinned=frozenset())
-    named = declaration(columns)
-    if held is not None and held.declared == named:
-        return held
+        return before and replace(before, declared="", pinned=frozenset())
+    declared = declaration(columns)
+    if before is not None and before.declared == declared:
+        return before
     types = {column.name: polars_type(column.type) for column in columns}
-    return SourceSchema(types, frozenset(types), named, frozenset(types))
+    return SourceSchema(types, frozenset(types), declared, frozenset(types))
 
 
 def match_schema(
-    held: SourceSchema | None, file: ArrivalReader, policy: SchemaPolicy, use: ColumnUse
+    before: SourceSchema | None, file: ArrivalReader, policy: SchemaPolicy, use: ColumnUse
 ) -> SchemaMatch:
-    """What the file's columns are, and the schema after it.
+    """What the file's columns are, and the schema after it. ``before``: the schema so far, None if this file begins it.
 
     A column that is ignored, or that no step uses, is not judged, whatever its name, type and values are.
 
@@ -135,57 +135,58 @@ def match_schema(
         UnreadableArrival: the policy refuses the file, or reading it shows that it is broken.
         FailBatch: the policy refuses the batch.
     """
-    if held is None:
+    if before is None:
         file.require_learnable(use)
-    known = held or SourceSchema({}, frozenset())
-    columns, ambiguous = _matched(known, file, use)
-    taken = set(columns.values()) | {ambiguous.pop(name) for name in list(ambiguous) if use.unused(name)}
+    schema = before or SourceSchema({}, frozenset())
+    columns, ambiguous = _matched(schema, file, use)
+    matched = set(columns.values()) | {ambiguous.pop(name) for name in list(ambiguous) if use.unused(name)}
     if ambiguous:
         raise UnreadableArrival("file:format", next(iter(ambiguous.values())))
-    new, odd, seen = _new(known, file, use, taken)
-    if new or odd:
-        named = ", ".join(map(short, [*new.values(), *odd]))
-        if not file.whole and held is not None and policy.new_column is DriftPolicy.QUARANTINE:
-            file.refuse({name: f"unknown column {short(name)}" for name in (*new.values(), *odd)})
-            new, odd = {}, {}
+    new, unusable, unused = _new(schema, file, use, matched)
+    if new or unusable:
+        names = [*new.values(), *unusable]
+        if not file.whole and before is not None and policy.new_column is DriftPolicy.QUARANTINE:
+            file.refuse({name: f"unknown column {short(name)}" for name in names})
+            new, unusable = {}, {}
         else:
-            _judge(policy.new_column, held, NEW_COLUMN, f"unknown columns: {named}")
+            reason = f"unknown columns: {', '.join(map(short, names))}"
+            _apply_policy(policy.new_column, before, NEW_COLUMN, reason)
     missing = sorted(
-        name for name in known.required - columns.keys() - use.partitions if not use.unused(name)
+        name for name in schema.required - columns.keys() - use.partitions if not use.unused(name)
     )
     if missing and file.whole:
-        has = ", ".join(map(short, file.names.plain.values()))
-        reason = f"no column {', '.join(map(repr, missing))}; the file has {has}"
-        near = did_you_mean(missing[0], file.names.plain.values())
-        if near.startswith("Did you mean"):
-            reason += f". {near}"
-        _judge(policy.missing_column, held, MISSING_COLUMN, reason)
-    if held is not None and new and not columns:
+        available = file.names.originals.values()
+        reason = f"no column {', '.join(map(repr, missing))}; the file has {', '.join(map(short, available))}"
+        suggestion = did_you_mean(missing[0], available)
+        if suggestion.startswith("Did you mean"):
+            reason += f". {suggestion}"
+        _apply_policy(policy.missing_column, before, MISSING_COLUMN, reason)
+    if before is not None and new and not columns:
         file.require_learnable(use)
     if policy.new_column is DriftPolicy.IGNORE:
-        odd = {}
-        new = {} if held is not None else new
-    if odd:
-        file.refuse({name: f"{why}. {_ADVICE.format(name)}" for name, why in odd.items()})
+        unusable = {}
+        new = {} if before is not None else new
+    if unusable:
+        file.refuse({name: f"{why}. {_ADVICE.format(name)}" for name, why in unusable.items()})
     columns = {name: column for name, column in columns.items() if not use.unused(name)}
     require_taken(file, columns.values())
-    unknown = [name for name in columns if known.types[name] == pl.Null()]
-    learned = _learn(file, [*(columns[name] for name in unknown), *new], ignore=policy.new_column)
+    untyped = [name for name in columns if schema.types[name] == pl.Null()]
+    learned = _learn(file, [*(columns[name] for name in untyped), *new], policy.new_column)
     types = {
-        **known.types,
-        **{name: learned[columns[name]] for name in unknown},
+        **schema.types,
+        **{name: learned[columns[name]] for name in untyped},
         **{name: learned[column] for column, name in new.items() if column in learned},
-        **{name: known.types.get(name, pl.Null()) for name in seen},
+        **{name: schema.types.get(name, pl.Null()) for name in unused},
     }
-    fields = _evolved(types, {name: column for name, column in columns.items() if name not in unknown}, file)
+    fields = _evolved(types, {name: column for name, column in columns.items() if name not in untyped}, file)
     if fields.paths:
-        _judge(policy.new_column, held, NEW_COLUMN, f"unknown fields: {', '.join(fields.paths)}")
+        _apply_policy(policy.new_column, before, NEW_COLUMN, f"unknown fields: {', '.join(fields.paths)}")
     if policy.new_column is DriftPolicy.EVOLVE:
         types |= fields.types
-    schema = replace(known, types=types)
-    if held is None:
-        schema = replace(schema, required=frozenset(new.values()) & types.keys())
-    return SchemaMatch(schema, {**columns, **{name: column for column, name in new.items() if name in types}})
+    after = replace(schema, types=types)
+    if before is None:
+        after = replace(after, required=frozenset(new.values()) & types.keys())
+    return SchemaMatch(after, {**columns, **{name: column for column, name in new.items() if name in types}})
 
 
 _ADVICE = (
@@ -195,75 +196,79 @@ _ADVICE = (
 
 
 def _matched(
-    held: SourceSchema, file: ArrivalReader, use: ColumnUse
+    schema: SourceSchema, file: ArrivalReader, use: ColumnUse
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Held column to the file's, and held columns that more than one of the file's could be, with the reason."""
-    plan_names = {own: name for name, own in file.names.plain.items()}
-    folded: dict[str, list[str]] = {}
-    for own in plan_names:
-        if own not in file.names.odd:
-            folded.setdefault(own.lower(), []).append(own)
-    found: dict[str, str] = {}
+    """Column of the schema to the file's; and those that more than one of the file's could be, with the reason."""
+    plan_names = {original: name for name, original in file.names.originals.items()}
+    by_lower_case: dict[str, list[str]] = {}
+    for original in plan_names:
+        if original not in file.names.unusable:
+            by_lower_case.setdefault(original.lower(), []).append(original)
+    matches: dict[str, str] = {}
     ambiguous: dict[str, str] = {}
-    for name in held.types:
-        own = use.sources.get(name, name)
-        alike = folded.get(own.lower(), [])
+    for name in schema.types:
+        original = use.sources.get(name, name)
+        candidates = by_lower_case.get(original.lower(), [])
         if name in use.partitions:
             continue
-        if own in file.names.twice:
-            ambiguous[name] = file.names.twice[own]
-        elif own in plan_names and (own not in file.names.odd or name in use.sources):
-            found[name] = plan_names[own]
-        elif len(alike) > 1:
-            ambiguous[name] = _alike(alike)
-        elif alike:
-            found[name] = plan_names[alike[0]]
-    return found, ambiguous
+        if original in file.names.repeated:
+            ambiguous[name] = file.names.repeated[original]
+        elif original in plan_names and (original not in file.names.unusable or name in use.sources):
+            matches[name] = plan_names[original]
+        elif len(candidates) > 1:
+            ambiguous[name] = _same_but_for_case(candidates)
+        elif candidates:
+            matches[name] = plan_names[candidates[0]]
+    return matches, ambiguous
 
 
 def _new(
-    held: SourceSchema, file: ArrivalReader, use: ColumnUse, taken: Collection[str]
+    schema: SourceSchema, file: ArrivalReader, use: ColumnUse, matched: Collection[str]
 ) -> tuple[dict[str, str], dict[str, str], list[str]]:
-    """Columns that are not held: the file's to its name, odd ones with what is wrong, and the names of unused ones."""
-    known = {name.lower() for name in held.types}
-    left = {
-        column: own for column, own in file.names.plain.items() if column not in taken and not is_index(own)
+    """Columns that the schema does not have: those to be added, by their name in plans; unusable ones, with the reason;
+    and the names of those that nothing uses.
+    """
+    known = {name.lower() for name in schema.types}
+    others = {
+        column: original
+        for column, original in file.names.originals.items()
+        if column not in matched and not is_index(original)
     }
-    folded = Counter(own.lower() for own in left.values())
-    new, odd, unused = {}, {}, []
-    for column, own in left.items():
-        if own in use.partitions and not use.unused(own):
+    lower_case = Counter(original.lower() for original in others.values())
+    new, unusable, unused = {}, {}, []
+    for column, original in others.items():
+        if original in use.partitions and not use.unused(original):
             raise UnreadableArrival(
-                "file:partition", f"column {short(own)} is in the file and in spec.source.partitions"
+                "file:partition", f"column {short(original)} is in the file and in spec.source.partitions"
             )
-        if use.unused(own):
-            if own not in file.names.odd:
-                unused.append(own)
-        elif own in file.names.odd:
-            odd[own] = file.names.odd[own]
-        elif folded[own.lower()] > 1 or own.lower() in known:
-            alike = [name for name in (*held.types, *left.values()) if name.lower() == own.lower()]
-            odd[own] = _alike(list(dict.fromkeys(alike)))
+        if use.unused(original):
+            if original not in file.names.unusable:
+                unused.append(original)
+        elif original in file.names.unusable:
+            unusable[original] = file.names.unusable[original]
+        elif lower_case[original.lower()] > 1 or original.lower() in known:
+            same = [name for name in (*schema.types, *others.values()) if name.lower() == original.lower()]
+            unusable[original] = _same_but_for_case(list(dict.fromkeys(same)))
         else:
-            new[column] = own
-    for own, why in file.names.twice.items():
-        if use.unused(own):
-            unused.append(own)
-        elif own not in held.types:
-            odd[own] = why
-    return new, odd, [name for name in unused if name not in odd and _plain(name)]
+            new[column] = original
+    for original, why in file.names.repeated.items():
+        if use.unused(original):
+            unused.append(original)
+        elif original not in schema.types:
+            unusable[original] = why
+    return new, unusable, [name for name in unused if name not in unusable and _is_usable(name)]
 
 
-def _alike(names: Sequence[str]) -> str:
+def _same_but_for_case(names: Sequence[str]) -> str:
     return f"two columns differ in upper and lower case only: {' and '.join(map(short, names[:2]))}"
 
 
-def _plain(name: str) -> bool:
-    return not ColumnNames.of([name]).odd
+def _is_usable(name: str) -> bool:
+    return not ColumnNames.of([name]).unusable
 
 
-def _learn(file: ArrivalReader, columns: list[str], ignore: DriftPolicy) -> dict[str, pl.DataType]:
-    if ignore is DriftPolicy.IGNORE:
+def _learn(file: ArrivalReader, columns: list[str], policy: DriftPolicy) -> dict[str, pl.DataType]:
+    if policy is DriftPolicy.IGNORE:
         columns = [name for name in columns if name not in file.refused]
     require_taken(file, columns)
     types = file.types(columns) if columns else {}
@@ -273,7 +278,7 @@ def _learn(file: ArrivalReader, columns: list[str], ignore: DriftPolicy) -> dict
         stored = storable(known_parts(types[name]) or pl.Null())
         if stored is not None:
             learned[name] = _wide(stored)
-        elif ignore is not DriftPolicy.IGNORE:
+        elif policy is not DriftPolicy.IGNORE:
             raise UnreadableArrival(
                 "file:format", f"column {name!r} has a type that no table holds: {types[name]}"
             )
@@ -297,12 +302,12 @@ def _wide(dtype: pl.DataType) -> pl.DataType:
 
 def _require_apart(dtype: pl.DataType, column: str) -> None:
     """Raise UnreadableArrival if two fields of a struct could be taken for one."""
-    if alike := same_fields(dtype, column):
-        raise UnreadableArrival("file:format", f"two fields differ in upper and lower case only: {alike}")
+    if fields := same_fields(dtype, column):
+        raise UnreadableArrival("file:format", f"two fields differ in upper and lower case only: {fields}")
 
 
 def _evolved(types: Mapping[str, pl.DataType], columns: Mapping[str, str], file: ArrivalReader) -> NewFields:
-    """The held types with the fields that the file's structs add to them."""
+    """The types of the schema with the fields that the file's structs add to them."""
     nested = {name: column for name, column in columns.items() if types[name].is_nested()}
     found = file.types(list(nested.values())) if nested else {}
     merged, paths = {}, []
@@ -315,8 +320,9 @@ def _evolved(types: Mapping[str, pl.DataType], columns: Mapping[str, str], file:
     return NewFields(merged, paths)
 
 
-def _judge(policy: DriftPolicy, held: SourceSchema | None, rule: str, reason: str) -> None:
-    if held is None:
+def _apply_policy(policy: DriftPolicy, before: SourceSchema | None, rule: str, reason: str) -> None:
+    """Raise what the policy says of a file that differs from the schema so far; from the first one it is learned."""
+    if before is None:
         return
     if policy is DriftPolicy.QUARANTINE:
         raise UnreadableArrival(rule, reason)

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import polars as pl
 from polars.io.plugins import register_io_source
 
-from featurestore.storage.delta import FILE
+from featurestore.storage.delta import FILE, ROW
 
 MALFORMED, LINE = "__malformed", "__line"
-"""Columns of texts: why a row cannot be told apart into values, and the text that it is. Null for other rows."""
+"""String columns: why a row cannot be split into values, and its text. Null for other rows."""
+MARKS: Mapping[str, pl.DataType] = {ROW: pl.Int64(), MALFORMED: pl.String(), LINE: pl.String()}
+"""What the frames of a stream have beside the columns of its file."""
 
 
 @dataclass(slots=True)

@@ -12,33 +12,35 @@ _SHOWN = 60
 
 @dataclass(frozen=True, slots=True)
 class ColumnNames:
-    """``plain``: name in plans to the name in the file. Odd names have a substitute in plans.
+    """``originals``: name in plans to the name in the file. Unusable names have a substitute in plans.
 
-    ``odd``: name in the file to what is wrong with it; such a column is taken only if ``spec.columns`` gives it
-    another name (``source``). ``twice``: names that more than one column has; none of these is taken.
+    ``unusable``: name in the file to what is wrong with it; such a column is taken only if ``spec.columns`` gives it
+    another name (``source``). ``repeated``: names that more than one column has; none of these is taken.
     """
 
-    plain: Mapping[str, str] = field(default_factory=dict)
-    odd: Mapping[str, str] = field(default_factory=dict)
-    twice: Mapping[str, str] = field(default_factory=dict)
+    originals: Mapping[str, str] = field(default_factory=dict)
+    unusable: Mapping[str, str] = field(default_factory=dict)
+    repeated: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, names: Sequence[str]) -> ColumnNames:
         """The names of a file's columns.
 
         >>> found = ColumnNames.of(["id", "__deleted", "v", "v"])
-        >>> found.plain, list(found.odd), list(found.twice)
+        >>> found.originals, list(found.unusable), list(found.repeated)
         ({'id': 'id', '__source_1': '__deleted'}, ['__deleted'], ['v'])
         """
         counts = Counter(names)
-        twice = {name: f"two columns have the name {short(name)}" for name, n in counts.items() if n > 1}
-        odd = {name: why for name in counts if name not in twice and (why := _odd(name)) is not None}
-        plain = {
-            f"__source_{place}" if name in odd else name: name
-            for place, name in enumerate(names)
-            if name not in twice
+        repeated = {name: f"two columns have the name {short(name)}" for name, n in counts.items() if n > 1}
+        unusable = {
+            name: why for name in counts if name not in repeated and (why := _unusable(name)) is not None
         }
-        return cls(plain, odd, twice)
+        originals = {
+            f"__source_{place}" if name in unusable else name: name
+            for place, name in enumerate(names)
+            if name not in repeated
+        }
+        return cls(originals, unusable, repeated)
 
 
 def is_index(name: str) -> bool:
@@ -51,7 +53,7 @@ def short(name: str) -> str:
     return repr(name if len(name) <= _SHOWN else name[:_SHOWN] + "…")
 
 
-def _odd(name: str) -> str | None:
+def _unusable(name: str) -> str | None:
     if name.startswith("__"):
         return f"names that begin with two underscores are reserved: column {short(name)}"
     if name == "*" or (name.startswith("^") and name.endswith("$")):
@@ -62,5 +64,5 @@ def _odd(name: str) -> str | None:
     if len(name) > _LONGEST:
         return f"the name of a column has {len(name):,} characters, at most {_LONGEST}: {short(name)}"
     if any(character in name for character in "\0\r\n"):
-        return f"the name of a column holds a line break or a character 0: {short(name)}"
+        return f"the name of a column has a line break or a zero character: {short(name)}"
     return None

@@ -73,8 +73,8 @@ def apply_transforms(
                 _require(frame, step.columns, where)
                 frame = frame.select(*step.columns, *_marks(frame))
             case Drop():
-                # Columns whose names are odd are left out where files are read.
-                plain = [name for name in step.columns if name not in ColumnNames.of([name]).odd]
+                # Columns with unusable names are left out where files are read.
+                plain = [name for name in step.columns if name not in ColumnNames.of([name]).unusable]
                 _require(frame, plain, where)
                 frame = frame.drop(plain)
             case Cast():
