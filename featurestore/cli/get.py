@@ -96,7 +96,7 @@ def _table(kind: ResourceKind, items: Sequence[Summary], now_us: int) -> tuple[l
     rebuilt = any(isinstance(item, ViewSummary) and not item.is_rebuilt for item in items)
     rebuilds = any(isinstance(item, PipelineSummary) and item.rebuild for item in items)
     streams = any(
-        isinstance(item, PipelineSummary) and item.accepted.resource.spec.source.kafka for item in items
+        isinstance(item, PipelineSummary) and item.accepted.resource.spec.source.is_stream for item in items
     )
     for item in items:
         if isinstance(item, PipelineSummary):

@@ -246,7 +246,7 @@ def pipeline_summary(project: Project, name: str) -> PipelineSummary:
 
 
 def _lag(pipeline: DataPipeline, ledger: Ledger, done: int) -> int | None:
-    if pipeline.spec.source.kafka is None:
+    if not pipeline.spec.source.is_stream:
         return None
     with suppress(FeatureStoreError):  # What is wrong with the source, its condition says.
         return stream_lag(ledger, open_source(pipeline.spec.source, None, source_environ()), done)

@@ -135,6 +135,11 @@ class Source(Model):
         return "uri" if self.kafka is None else "kafka"
 
     @property
+    def is_stream(self) -> bool:
+        """Whether its arrivals are ranges of offsets, so that it may lag behind."""
+        return self.kafka is not None
+
+    @property
     def opened(self) -> tuple[str, ...]:
         """URIs that are opened to look for arrivals: the operator opens those that a policy allows."""
         return (self.place,) if self.kafka is None else self.kafka.brokers

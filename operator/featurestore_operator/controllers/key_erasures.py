@@ -14,6 +14,7 @@ from featurestore.erasure.record import ErasureRecord, read_erasure_record
 from featurestore.errors import NotFound, RequestError
 from featurestore.reconcile.conditions import Condition, false, true
 from featurestore.reconcile.draft import PlanDraft
+from featurestore.reconcile.job_pipeline import job_pipeline
 from featurestore.reconcile.reasons import Reason
 from featurestore.reconcile.steps import EraseKeys
 from featurestore.registry.registry import Accepted
@@ -44,7 +45,7 @@ class KeyErasures:
         Raises:
             FeatureStoreError: storage or the API server did not answer.
         """
-        accepted, store, spec = subject.accepted, subject.store, subject.accepted.resource.spec
+        store, spec = subject.store, subject.accepted.resource.spec
         namespace, name, uid = subject.namespace, subject.name, subject.owner.uid
         records = self._launcher.records(namespace, subject.jobs, subject.retry)
         begun = requested_erasure(store.storage, uid)
@@ -60,7 +61,7 @@ class KeyErasures:
                 names: Collection[str] = begun.pipelines
             else:
                 names = cover(store.storage, entity=spec.entity, view=spec.view).pipelines
-            pipeline = _with_keys_of(_first(store, names), accepted.resource)
+            pipeline = job_pipeline(_first(store, names), secret=spec.keys.secret_ref)
         except NotAllowed as error:
             return self._waits(false("Ready", Reason.NOT_ALLOWED, str(error)), facts)
         except (NotFound, RequestError) as error:
@@ -121,14 +122,6 @@ def _first(store: OpenStore, names: Collection[str]) -> Accepted[DataPipeline]:
         if found is not None:
             return found
     raise NotFound("none of the pipelines is there whose rows are to be erased", got=", ".join(sorted(names)))
-
-
-def _with_keys_of(pipeline: Accepted[DataPipeline], erasure: KeyErasure) -> Accepted[DataPipeline]:
-    """The pipeline, with the credentials of the file of keys for its source's."""
-    spec = pipeline.resource.spec
-    source = spec.source.model_copy(update={"kafka": None, "secret_ref": erasure.spec.keys.secret_ref})
-    changed = pipeline.resource.model_copy(update={"spec": spec.model_copy(update={"source": source})})
-    return Accepted(pipeline.digest, changed)
 
 
 def _done(record: ErasureRecord, store: OpenStore) -> ReconcileResult:

@@ -242,7 +242,7 @@ class Pipelines:
             again_us = now_us + AGAIN_US
             next_us.append(again_us)
         facts = _facts(obj, known, observed, backlog)
-        if accepted.resource.spec.source.kafka is not None and backlog is not None:
+        if accepted.resource.spec.source.is_stream and backlog is not None:
             facts["lag"] = _lag(known.ledger, observed, backlog)
         return ReconcileResult(
             (
