@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 from pydantic import Field
 
 from featurestore.arrivals.isolation import Isolation, Trials
-from featurestore.arrivals.result import BatchResult
+from featurestore.arrivals.result import BatchCounts, BatchResult
 from featurestore.digest import digest
 from featurestore.errors import Conflict
 from featurestore.resources.model import Model
@@ -80,21 +80,10 @@ class Rebuild(Model):
         return any(first <= batch <= last for first, last in self.pieces)
 
 
-class RebuiltBatch(Model):
-    """What a batch came to in a rebuild. Numbers as in :class:`BatchResult`; ``part``: what the engine made of it."""
+class RebuiltBatch(BatchCounts):
+    """What a batch came to in a rebuild. ``part``: what the engine made of it."""
 
-    number: int
-    files: int
-    rows_read: int
     rows: int
-    rows_quarantined: int
-    rows_dropped: int
-    rows_erased: int = 0
-    broken: dict[str, int] = Field(default_factory=dict)
-    files_refused: dict[str, int] = Field(default_factory=dict)
-    caught: dict[int, int] = Field(default_factory=dict)
-    bytes_read: int = 0
-    took_us: int = 0
     ended_us: int
     part: dict[str, Any] = Field(default_factory=dict)
 

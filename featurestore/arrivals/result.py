@@ -10,40 +10,47 @@ from featurestore.humanize import count
 from featurestore.resources.model import Model
 
 
-class BatchResult(Model):
-    """What batch ``number`` became. Also stored at ``layout.result``.
+class BatchCounts(Model):
+    """What a run of batch ``number`` counted.
 
-    ``rows_read = rows_committed + rows_quarantined + rows_dropped + rows_erased + rows_filtered``, where the last are
-    rows that the transforms left out (negative if they made rows). ``rows_erased``: of keys that were erased before.
-    ``broken``: rule to number of rows.
-    ``files_refused``: rule to number of files, as many as ``files_quarantined``.
-    ``caught``: index of a file to how many of its rows are in quarantine, 0 if it is there as a whole.
-    ``open_files``, ``open_rows``: what this batch and all before it put there and no batch ran again.
-    ``watermarks_us``: timestamp column to its greatest value in the batch, UTC microseconds.
+    ``rows_erased``: of keys that were erased before. ``broken``: rule to number of rows. ``files_refused``: rule to
+    number of files. ``caught``: index of a file to how many of its rows are in quarantine, 0 if it is there as a whole.
     ``took_us``: how long the run took that committed it; 0 if its parts were read one by one.
-    ``peak_bytes``: greatest resident size of the process that ran it, while it did where that can be told.
-    ``dataset_rows``, ``dataset_bytes``, ``dataset_columns`` (name to type): of the dataset after it.
     """
 
-    kind: Literal["batch"] = "batch"
-    pipeline: str
     number: int
-    dataset_version: int
     files: int
-    files_quarantined: int
     rows_read: int
-    rows_committed: int
     rows_quarantined: int
     rows_dropped: int
     rows_erased: int = 0
     broken: dict[str, int] = Field(default_factory=dict)
     files_refused: dict[str, int] = Field(default_factory=dict)
     caught: dict[int, int] = Field(default_factory=dict)
+    bytes_read: int = 0
+    took_us: int = 0
+
+
+class BatchResult(BatchCounts):
+    """What a batch became. Also stored at ``paths.result``.
+
+    ``rows_read = rows_committed + rows_quarantined + rows_dropped + rows_erased + rows_filtered``, where the last are
+    rows that the transforms left out (negative if they made rows).
+    ``files_quarantined``: as many as ``files_refused`` counts.
+    ``open_files``, ``open_rows``: what this batch and all before it put there and no batch ran again.
+    ``watermarks_us``: timestamp column to its greatest value in the batch, UTC microseconds.
+    ``peak_bytes``: greatest resident size of the process that ran it, while it did where that can be told.
+    ``dataset_rows``, ``dataset_bytes``, ``dataset_columns`` (name to type): of the dataset after it.
+    """
+
+    kind: Literal["batch"] = "batch"
+    pipeline: str
+    dataset_version: int
+    files_quarantined: int
+    rows_committed: int
     open_files: int = 0
     open_rows: int = 0
     watermarks_us: dict[str, int] = Field(default_factory=dict)
-    bytes_read: int = 0
-    took_us: int = 0
     peak_bytes: int = 0
     dataset_rows: int = 0
     dataset_bytes: int = 0

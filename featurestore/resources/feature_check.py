@@ -1,4 +1,4 @@
-"""What lists of features say of views: each view and feature is there, and no two columns get one name."""
+"""What specs say of features: those that a list names are there, no two columns get one name, expressions fit their types."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from featurestore.errors import SpecError, did_you_mean
+from featurestore.expressions.check import checked
+from featurestore.expressions.value_type import ValueType
+from featurestore.resources.column_types import fits
 from featurestore.resources.feature_selection import FeatureSelection
-from featurestore.resources.feature_view import FeatureView, OnDemandView, View
+from featurestore.resources.feature_view import Feature, FeatureView, OnDemandView, View
 from featurestore.resources.outputs import Output, outputs
 from featurestore.resources.resource import Resource
 from featurestore.resources.value import KeyType
@@ -99,6 +102,30 @@ def check_selections(
                     hint="`as` gives one of them another name",
                 )
             owners[name] = f"{selection.view}:{output.name}"
+
+
+def check_feature_expression(
+    at: Fields,
+    where: tuple[str | int, ...],
+    feature: Feature,
+    columns: Collection[str] | None,
+    types: Mapping[str, ValueType],
+) -> Iterator[SpecError]:
+    """What is wrong with the expression of a feature. ``columns``: all that there are, as far as that is known."""
+    assert feature.expression is not None
+    place = at.where(*where, "expression")
+    try:
+        found = checked(feature.expression, where=place, columns=columns, types=types).tree.type
+    except SpecError as problem:
+        yield problem
+        return
+    if not fits(found, feature.type.value):
+        yield SpecError(
+            "the values of the expression do not fit",
+            where=at.where(*where, "type"),
+            wanted=feature.type.value,
+            got=f"{feature.expression}, which is {found}",
+        )
 
 
 def check_service_name(at: Fields, service: Resource, find: Find) -> Iterator[SpecError]:

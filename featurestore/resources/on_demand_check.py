@@ -6,12 +6,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from featurestore.errors import SpecError
-from featurestore.expressions.check import checked
 from featurestore.expressions.value_type import ValueType, declared
 from featurestore.resources.callable import check_callable
-from featurestore.resources.column_types import fits
-from featurestore.resources.feature_check import Fields, Find, check_selections, input_of, selected
-from featurestore.resources.feature_view import Feature, OnDemandView
+from featurestore.resources.feature_check import (
+    Fields,
+    Find,
+    check_feature_expression,
+    check_selections,
+    input_of,
+    selected,
+)
+from featurestore.resources.feature_view import OnDemandView
 from featurestore.resources.outputs import outputs
 
 
@@ -40,7 +45,7 @@ def check_on_demand(
             except SpecError as problem:
                 yield problem
         if feature.expression is not None:
-            yield from _expression(at, where, feature, types, complete=complete)
+            yield from check_feature_expression(at, where, feature, types.keys() if complete else None, types)
 
 
 def _types(view: OnDemandView, find: Find) -> tuple[dict[str, ValueType], bool]:
@@ -55,29 +60,6 @@ def _types(view: OnDemandView, find: Find) -> tuple[dict[str, ValueType], bool]:
         for output in selected(selection, outputs(found.spec)):
             types[input_of(selection, output.name)] = declared(output.type)
     return types, complete
-
-
-def _expression(
-    at: Fields, where: tuple[str | int, ...], feature: Feature, types: dict[str, ValueType], *, complete: bool
-) -> Iterator[SpecError]:
-    assert feature.expression is not None
-    try:
-        found = checked(
-            feature.expression,
-            where=at.where(*where, "expression"),
-            columns=types.keys() if complete else None,
-            types=types,
-        ).tree.type
-    except SpecError as problem:
-        yield problem
-        return
-    if not fits(found, feature.type.value):
-        yield SpecError(
-            "the values of the expression do not fit",
-            where=at.where(*where, "type"),
-            wanted=feature.type.value,
-            got=f"{feature.expression}, which is {found}",
-        )
 
 
 def _way(end: str, find: Find, way: tuple[str, ...]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from featurestore.aggregates.aggregates import AGGREGATES
 from featurestore.errors import SpecError, did_you_mean
-from featurestore.expressions.check import check_condition, check_expression, checked
+from featurestore.expressions.check import check_condition, check_expression
 from featurestore.expressions.query_text import query_text
 from featurestore.expressions.value_type import known_types
 from featurestore.resources import (
@@ -31,15 +31,19 @@ from featurestore.resources.callable import check_callable
 from featurestore.resources.column_types import (
     Types,
     dataset_types,
-    fits,
     may_become,
     source_types,
     type_name,
     types_after,
 )
 from featurestore.resources.columns import Shape
-from featurestore.resources.feature_check import check_selections, check_service_name, same_name
-from featurestore.resources.feature_view import Feature, FeatureViewSpec
+from featurestore.resources.feature_check import (
+    check_feature_expression,
+    check_selections,
+    check_service_name,
+    same_name,
+)
+from featurestore.resources.feature_view import FeatureViewSpec
 from featurestore.resources.kinds import references
 from featurestore.resources.on_demand_check import check_on_demand
 from featurestore.resources.outputs import aggregate_input_type
@@ -230,7 +234,7 @@ class _References:
             if feature.column is not None:
                 yield from _column(at, (*where, "column"), feature.column, columns)
             if feature.expression is not None:
-                yield from _feature_expression(at, where, feature, columns, types)
+                yield from check_feature_expression(at, where, feature, columns, types)
             if feature.aggregate is not None:
                 yield from _column(at, (*where, "aggregate", "column"), feature.aggregate.column, columns)
 
@@ -384,25 +388,6 @@ def _misfits(at: Placed, spec: FeatureViewSpec, had: Mapping[str, str]) -> Itera
 def _field(transform: Transform) -> str:
     """The YAML name of the step."""
     return next(iter(transform.model_dump(by_alias=True, exclude_none=True)))
-
-
-def _feature_expression(
-    at: Placed, where: tuple[str | int, ...], feature: Feature, columns: Columns, types: Types
-) -> Iterator[SpecError]:
-    assert feature.expression is not None
-    place = at.where(*where, "expression")
-    try:
-        found = checked(feature.expression, where=place, columns=columns, types=types).tree.type
-    except SpecError as problem:
-        yield problem
-        return
-    if not fits(found, feature.type.value):
-        yield SpecError(
-            "the values of the expression do not fit",
-            where=at.where(*where, "type"),
-            wanted=feature.type.value,
-            got=f"{feature.expression}, which is {found}",
-        )
 
 
 def _expression(
