@@ -388,18 +388,18 @@ class Ledger:
 
     def _last(self, kind: str, known: int) -> int:
         if known == 0:
-            shelves = self._storage.names(self._folder(kind))
-            if not shelves:
+            folders = self._storage.names(self._folder(kind))
+            if not folders:
                 return 0
-            # A shelf is begun only when all before it are full.
-            known = max(int(shelves[-1]) * paths.SHELF - 1, 0)
+            # A folder is begun only when all before it are full.
+            known = max(int(folders[-1]) * paths.FOLDER_BATCHES - 1, 0)
         while True:
-            shelf = paths.shelf(known + 1)
-            names = self._storage.names(f"{self._folder(kind)}/{shelf}")
+            folder = paths.batch_folder(known + 1)
+            names = self._storage.names(f"{self._folder(kind)}/{folder}")
             numbers = {int(name.partition(".")[0]) for name in names}
             while known + 1 in numbers:
                 known += 1
-            if paths.shelf(known + 1) == shelf:
+            if paths.batch_folder(known + 1) == folder:
                 return known
 
     def _folder(self, kind: str) -> str:

@@ -255,8 +255,8 @@ class Rebuilds:
         folder = f"{paths.rebuild(self._pipeline, number)}/batches"
         numbers = [
             int(name.partition(".")[0])
-            for shelf in self._storage.names(folder)
-            for name in self._storage.names(f"{folder}/{shelf}")
+            for thousand in self._storage.names(folder)
+            for name in self._storage.names(f"{folder}/{thousand}")
         ]
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             found = pool.map(lambda batch: self.batch(number, batch), numbers)
@@ -280,12 +280,12 @@ class Rebuilds:
         counted = 0
         reached = self._run.get(rebuild.number, 0)
         there: set[int] = set()
-        shelf = ""
+        listed = ""
         for batch in rebuild.batches(done):
             if batch > reached:
-                if paths.shelf(batch) != shelf:
-                    shelf = paths.shelf(batch)
-                    folder = f"{paths.rebuild(self._pipeline, rebuild.number)}/batches/{shelf}"
+                if paths.batch_folder(batch) != listed:
+                    listed = paths.batch_folder(batch)
+                    folder = f"{paths.rebuild(self._pipeline, rebuild.number)}/batches/{listed}"
                     there = {int(name.partition(".")[0]) for name in self._storage.names(folder)}
                 if batch not in there:
                     self._run[rebuild.number] = batch - 1

@@ -50,7 +50,7 @@ STORE = "registry/store.json"
 OWNER = "registry/owner.json"
 ERASURES = "erasures"
 SIGNING_KEY = "erasures/signing.key"
-SHELF = 1000
+FOLDER_BATCHES = 1000
 
 
 def number(n: int) -> str:
@@ -89,21 +89,21 @@ def identity(pipeline: str) -> str:
     return f"ledger/{pipeline}/ledger.json"
 
 
-def shelf(n: int) -> str:
+def batch_folder(n: int) -> str:
     """The folder of batch ``n``: a thousand batches stand together, so that no listing is ever long.
 
-    >>> shelf(1234)
+    >>> batch_folder(1234)
     '000000001'
     """
-    return f"{n // SHELF:09d}"
+    return f"{n // FOLDER_BATCHES:09d}"
 
 
 def manifest(pipeline: str, n: int) -> str:
-    return f"ledger/{pipeline}/manifests/{shelf(n)}/{number(n)}.json"
+    return f"ledger/{pipeline}/manifests/{batch_folder(n)}/{number(n)}.json"
 
 
 def result(pipeline: str, n: int) -> str:
-    return f"ledger/{pipeline}/results/{shelf(n)}/{number(n)}.json"
+    return f"ledger/{pipeline}/results/{batch_folder(n)}/{number(n)}.json"
 
 
 def trials(pipeline: str, generation: int) -> str:
@@ -127,7 +127,7 @@ def rebuild_asked(pipeline: str, request: str) -> str:
 
 
 def rebuilt_batch(pipeline: str, r: int, n: int) -> str:
-    return f"{rebuild(pipeline, r)}/batches/{shelf(n)}/{number(n)}.json"
+    return f"{rebuild(pipeline, r)}/batches/{batch_folder(n)}/{number(n)}.json"
 
 
 def erased_histories(pipeline: str) -> str:

@@ -168,7 +168,7 @@ def test_done_stops_at_the_first_batch_that_has_not_landed(ledger: Ledger, arriv
 
 
 @pytest.mark.parametrize("count", [998, 999, 1000, 1001])
-def test_head_and_done_are_right_where_a_shelf_ends(ledger: Ledger, count: int) -> None:
+def test_head_and_done_are_right_where_a_folder_of_batches_ends(ledger: Ledger, count: int) -> None:
     for n in range(1, count + 1):
         # Names are all that counting looks at.
         for path in (paths.manifest("flights", n), paths.result("flights", n)):

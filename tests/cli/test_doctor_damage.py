@@ -95,8 +95,8 @@ def _result(root: Path) -> None:
 
 def _trial(root: Path) -> None:
     manifest = json.loads(only(root, "ledger/p/manifests/*/*2.json").read_bytes())
-    shelf = only(root, "ledger/p/manifests/*/*2.json").parent
-    (shelf / "000000000003.json").write_text(json.dumps({**manifest, "number": 3}))
+    folder = only(root, "ledger/p/manifests/*/*2.json").parent
+    (folder / "000000000003.json").write_text(json.dumps({**manifest, "number": 3}))
     trials = root / "ledger/p/trials/000000/000000000003"
     trials.mkdir(parents=True)
     (trials / "000000.json").write_bytes(b"{")
@@ -104,9 +104,9 @@ def _trial(root: Path) -> None:
 
 def _spec_of_a_batch(root: Path) -> None:
     manifest = json.loads(only(root, "ledger/p/manifests/*/*2.json").read_bytes())
-    shelf = only(root, "ledger/p/manifests/*/*2.json").parent
+    folder = only(root, "ledger/p/manifests/*/*2.json").parent
     named = {key: "0123456789abcdef" if "spec" in key.lower() else value for key, value in manifest.items()}
-    (shelf / "000000000003.json").write_text(json.dumps({**named, "number": 3}))
+    (folder / "000000000003.json").write_text(json.dumps({**named, "number": 3}))
 
 
 def _schema(root: Path) -> None:

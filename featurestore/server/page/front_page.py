@@ -39,7 +39,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
+class KindTable:
     """The resources of one kind that were found, of ``of_all``."""
 
     kind: ResourceKind
@@ -94,12 +94,12 @@ def _make(request: HttpRequest) -> Reply:
     kinds = sorted(
         PLACES.values(), key=lambda kind: _ORDER.index(kind.folder) if kind.folder in _ORDER else 9
     )
-    shelves = [_shelf(visible, kind, search, now_us) for kind in kinds]
+    tables = [_table(visible, kind, search, now_us) for kind in kinds]
     return html_reply(
         request,
         "front.html",
         search=search,
-        shelves=[shelf for shelf in shelves if shelf.of_all],
+        tables=[table for table in tables if table.of_all],
         concerns=[(each, place(each.item)) for each in wrong[:_MOST_CONCERNS]],
         waiting=[(item, place(item)) for item in waiting[:_MOST_CONCERNS]],
         more_waiting=max(0, len(waiting) - _MOST_CONCERNS),
@@ -108,10 +108,10 @@ def _make(request: HttpRequest) -> Reply:
     )
 
 
-def _shelf(visible: VisibleStore, kind: ResourceKind, search: Search, now_us: int) -> Shelf:
+def _table(visible: VisibleStore, kind: ResourceKind, search: Search, now_us: int) -> KindTable:
     items = visible.overview.of(kind)
     found = [it for it in (_found(visible, item, now_us) for item in items) if search.finds(it)]
-    return Shelf(kind, _header(kind), tuple(found), len(items))
+    return KindTable(kind, _header(kind), tuple(found), len(items))
 
 
 def _header(kind: ResourceKind) -> tuple[str, ...]:

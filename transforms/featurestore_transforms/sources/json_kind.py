@@ -2,10 +2,10 @@
 
 | values of a key | its column |
 |---|---|
-| numbers | texts, whose type is int64 or float64 if no digit is lost, else string |
-| true and false | texts |
-| texts, or several kinds | texts; lists and objects as JSON |
-| lists, objects | lists and structs; numbers inside them are int64 or float64 if no digit is lost, else texts |
+| numbers | strings, whose type is int64 or float64 if no digit is lost, else string |
+| true and false | strings |
+| strings, or several kinds | strings; lists and objects as JSON |
+| lists, objects | lists and structs; numbers inside them are int64 or float64 if no digit is lost, else strings |
 | ``{}``, ``[]``, null | not known yet |
 """
 
@@ -45,7 +45,7 @@ class JsonKind:
     ``inexact``: a number that its own type does not give back. ``rounded``: a whole one that float64 does not.
     """
 
-    texts: bool = False
+    strings: bool = False
     bools: bool = False
     wholes: bool = False
     fractions: bool = False
@@ -57,7 +57,7 @@ class JsonKind:
     def add(self, values: Sequence[Any]) -> None:
         """Values of a key, None where there is none."""
         kinds = set(map(type, values))
-        self.texts |= str in kinds
+        self.strings |= str in kinds
         self.bools |= bool in kinds
         if int in kinds:
             self._add_wholes(_only(values, int, kinds))
@@ -99,8 +99,8 @@ class JsonKind:
         return len(self.fields or ()) + sum(kind.parts() for kind in inner)
 
     def dtype(self) -> pl.DataType:
-        """The type of the values; a column that is not nested is read as texts of it."""
-        plain = self.texts or self.bools or self.wholes or self.fractions
+        """The type of the values; a column that is not nested is read as strings of it."""
+        plain = self.strings or self.bools or self.wholes or self.fractions
         if plain + (self.items is not None) + (self.fields is not None) > 1:
             return pl.String()
         if self.items is not None:
@@ -113,8 +113,8 @@ class JsonKind:
         if not plain:
             return pl.Null()
         if self.bools:
-            return pl.String() if self.texts or self.wholes or self.fractions else pl.Boolean()
-        if self.texts or self.inexact or (self.fractions and self.rounded):
+            return pl.String() if self.strings or self.wholes or self.fractions else pl.Boolean()
+        if self.strings or self.inexact or (self.fractions and self.rounded):
             return pl.String()
         return pl.Float64() if self.fractions else pl.Int64()
 
@@ -203,7 +203,7 @@ def _json(value: Any) -> str:
     return value.decode() if isinstance(value, Fraction) else json.dumps(value, ensure_ascii=False)
 
 
-def texts(name: str, values: Sequence[Any]) -> pl.Series:
+def strings(name: str, values: Sequence[Any]) -> pl.Series:
     """The values as :func:`as_text` makes them, those of one kind without a look at each."""
     kinds = set(map(type, values)) - {type(None)}
     if kinds <= {str}:

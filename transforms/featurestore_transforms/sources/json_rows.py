@@ -1,6 +1,6 @@
 """Records of JSON as rows, wherever they come from: lines of a file, or messages. Anything but an object is malformed.
 
-Numbers, texts and true or false are read as texts, so that no number loses a digit on the way to its type;
+Numbers, strings and true or false are read as strings, so that no number loses a digit on the way to its type;
 lists and objects are read as such. Of a key that an object has twice the last value counts, as in most readers. A key
 that differs from another only in upper and lower case is the same column.
 """
@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow as pa
 
 from featurestore_transforms.sources.json_block import JsonBlock
-from featurestore_transforms.sources.json_kind import JsonKind, arrow_type, shaper, texts
+from featurestore_transforms.sources.json_kind import JsonKind, arrow_type, shaper, strings
 from featurestore_transforms.sources.reader import UnreadableArrival
 from featurestore_transforms.sources.stream import LINE, MALFORMED
 from featurestore_transforms.steps.column_names import ColumnNames
@@ -51,7 +51,7 @@ class JsonRows:
         self._refused = columns
 
     def types(self, columns: Collection[str]) -> Mapping[str, pl.DataType]:
-        """Texts stay texts, also those that look like numbers: JSON knows the difference."""
+        """Strings stay strings, also those that look like numbers: JSON knows the difference."""
         return {name: self._found[name].dtype() for name in columns}
 
     def frame(self, records: list[bytes], wanted: Collection[str]) -> pl.DataFrame:
@@ -107,7 +107,7 @@ class JsonRows:
     def _series(self, name: str, values: list[Any]) -> pl.Series:
         dtype = self.schema[name]
         if dtype == pl.String():
-            return texts(name, values)
+            return strings(name, values)
         shape: Callable[[Any], Any] = shaper(dtype)
         made = pa.array([shape(value) for value in values], arrow_type(dtype))
         return pl.Series(name, made).cast(dtype)
