@@ -51,6 +51,7 @@ OWNER = "registry/owner.json"
 ERASURES = "erasures"
 SIGNING_KEY = "erasures/signing.key"
 FOLDER_BATCHES = 1000
+TRAINING_SETS = "trainingsets"
 
 
 def number(n: int) -> str:
@@ -228,23 +229,23 @@ def record(kind: str, name: str, what: str, n: int) -> str:
 
 
 def training(name: str) -> str:
-    return made("trainingsets", name)
+    return made(TRAINING_SETS, name)
 
 
 def training_versions(name: str) -> str:
-    return records("trainingsets", name, "versions")
+    return records(TRAINING_SETS, name, "versions")
 
 
 def training_version(name: str, n: int) -> str:
-    return record("trainingsets", name, "versions", n)
+    return record(TRAINING_SETS, name, "versions", n)
 
 
 def training_results(name: str) -> str:
-    return records("trainingsets", name, "results")
+    return records(TRAINING_SETS, name, "results")
 
 
 def training_result(name: str, n: int) -> str:
-    return record("trainingsets", name, "results", n)
+    return record(TRAINING_SETS, name, "results", n)
 
 
 def training_checked(name: str) -> str:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from featurestore.arrivals.arrival import Arrival
 from featurestore.resources.text_format import Layout
 from featurestore_transforms.sources.json_block import JsonBlock
-from featurestore_transforms.sources.json_kind import JsonKind, as_text, texts
+from featurestore_transforms.sources.json_kind import JsonKind, as_text, strings
 from featurestore_transforms.sources.json_records import json_records
 from featurestore_transforms.sources.text_stream import TextStream
 
@@ -246,14 +246,14 @@ def test_a_type_is_learned_only_from_numbers_that_it_gives_back(values: list[str
     st.lists(st.floats() | st.integers(-(2**70), 2**70) | st.booleans() | st.text() | st.none(), max_size=5)
 )
 @settings(max_examples=examples(200))
-def test_texts_of_many_values_are_those_of_each(values: list[Any]) -> None:
+def test_strings_of_many_values_are_those_of_each(values: list[Any]) -> None:
     read = [str(one).encode() if isinstance(one, float) and isfinite(one) else one for one in values]
     read = [None if isinstance(one, float) else one for one in read]
     for some in (
         read,
         *([one for one in read if type(one) in (kind, type(None))] for kind in (bytes, int, bool)),
     ):
-        assert texts("v", some).to_list() == [*map(as_text, some)]
+        assert strings("v", some).to_list() == [*map(as_text, some)]
 
 
 FRAGMENTS = (

@@ -42,7 +42,7 @@ def made(laptop: Laptop, **spec: Any) -> TrainingData:
 
 def content(root: Path, digest: str) -> dict[str, bytes]:
     """All files of a version."""
-    folder = root / "training" / "set" / digest
+    folder = root / "trainingsets" / "set" / digest
     return {str(it.relative_to(folder)): it.read_bytes() for it in folder.rglob("*") if it.is_file()}
 
 
@@ -114,7 +114,7 @@ def test_the_same_digest_gives_the_same_bytes_with_other_threads_memory_and_piec
     for threads in (1, 8):
         elsewhere = tmp_path / f"with-{threads}-threads"
         shutil.copytree(root, elsewhere)
-        shutil.rmtree(elsewhere / "training")
+        shutil.rmtree(elsewhere / "trainingsets")
         monkeypatch.setattr(making, "_MOST_GROUPS", threads)
         monkeypatch.setattr(making, "ROW_GROUP_ROWS", 37 * threads)
 

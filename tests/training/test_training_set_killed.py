@@ -53,7 +53,7 @@ def copied(laptop: Laptop, place: Path) -> Path:
 
 def content(root: Path) -> dict[str, bytes]:
     """All that stands below the set, but what tells the time."""
-    folder = root / "training" / "set"
+    folder = root / "trainingsets" / "set"
     return {
         str(it.relative_to(folder)): it.read_bytes()
         for it in folder.rglob("*")

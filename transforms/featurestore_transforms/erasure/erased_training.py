@@ -37,7 +37,7 @@ def erase_training(storage: Storage, erasure: Erasure) -> Iterator[TableErasure]
     Raises:
         StorageError: storage did not answer.
     """
-    for name in storage.names("training"):
+    for name in storage.names(paths.TRAINING_SETS):
         complete = complete_numbers(storage, name)
         for number in version_numbers(storage, name):
             version = read_version(storage, name, number)
