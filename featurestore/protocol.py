@@ -140,7 +140,7 @@ class ErasureResult(Model):
 
     @property
     def message(self) -> str:
-        """What it came to, for people."""
+        """What it came to, in a sentence."""
         return f"erasure {self.number} is finished, and its record signed"
 
 

@@ -60,7 +60,7 @@ class Checkpoint:
         """All that is known, sorted by URI, then batch and file.
 
         Raises:
-            StorageError: the bytes are no checkpoint.
+            StorageError: the bytes are not a checkpoint.
         """
         return (parse(line) for _, line in self.lines())
 

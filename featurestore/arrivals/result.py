@@ -71,7 +71,7 @@ class BatchResult(BatchCounts):
 
     @property
     def message(self) -> str:
-        """What it came to, for people."""
+        """What it came to, in a sentence."""
         message = f"batch {self.number} is commit {self.dataset_version}: {count(self.rows_committed, 'row')}"
         if self.rows_quarantined:
             message += f", {count(self.rows_quarantined, 'row')} in quarantine"
@@ -107,7 +107,7 @@ class PartResult(Model):
 
     @property
     def message(self) -> str:
-        """What it came to, for people."""
+        """What it came to, in a sentence."""
         files = count(self.stop - self.first, "file")
         return f"batch {self.number}, halved: {files} read, {count(self.rows_read, 'row')}"
 
@@ -136,7 +136,7 @@ class PieceResult(Model):
 
     @property
     def message(self) -> str:
-        """What it came to, for people."""
+        """What it came to, in a sentence."""
         if self.last < self.first:
             return f"rebuild {self.rebuild}: batch {self.first}, halved: {count(self.rows_read, 'row')} read"
         batches = f"batch {self.first}"
@@ -170,7 +170,7 @@ class RebuildResult(Model):
 
     @property
     def message(self) -> str:
-        """What it came to, for people."""
+        """What it came to, in a sentence."""
         message = (
             f"rebuild {self.rebuild} is promoted, as commit {self.dataset_version}: history up to batch {self.last} "
             f"is what it came to, {count(self.rows, 'row')}. Views are built anew"

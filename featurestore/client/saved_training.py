@@ -101,7 +101,9 @@ def _require_free(storage: Storage, name: str) -> None:
     import re
 
     if not re.match(NAME_PATTERN, name):
-        raise RequestError("this is no name of a training set", where="name", wanted=NAME_PATTERN, got=name)
+        raise RequestError(
+            "this is not a name of a training set", where="name", wanted=NAME_PATTERN, got=name
+        )
     if Registry(storage).accepted_digest(TrainingSet, name) is not None:
         raise RequestError(
             f"the training set {name!r} is made of a resource",

@@ -24,7 +24,7 @@ def place_of(rank: int | None, world_size: int | None, environ: Mapping[str, str
     Place(rank=1, world_size=4)
 
     Raises:
-        RequestError: only one of the two is there, or they are no rank and number of ranks.
+        RequestError: only one of the two is there, or they are not a rank and a number of ranks.
     """
     if rank is not None or world_size is not None:
         return _checked("rank and world_size", rank, world_size)
@@ -79,7 +79,7 @@ def _checked(where: str, rank: Any, world_size: Any) -> Place:
         place = Place(0, 0)
     if not 0 <= place.rank < place.world_size:
         raise RequestError(
-            "this is no rank of a number of ranks",
+            "this is not a rank and a number of ranks",
             where=where,
             wanted="both, the rank from 0 to below the number",
             got=f"{rank} of {world_size}",

@@ -132,7 +132,7 @@ class TrainingReader:
         whole = [number for number in numbers if type(number) is int and number >= 0]
         if state.get("format") != _FORMAT or len(whole) != len(numbers) or 0 in whole[:2]:
             raise RequestError(
-                "this is no state of a reader",
+                "this is not the state of a reader",
                 where="state",
                 wanted="what state_dict() gave",
                 got=repr(dict(state))[:200],
@@ -149,7 +149,7 @@ class TrainingReader:
         interleave, chunk, epoch, position = whole
         if position > self._rows:
             raise RequestError(
-                "this is no state of a reader",
+                "this is not the state of a reader",
                 where="state, position",
                 wanted=f"at most {self._rows}",
                 got=str(position),

@@ -18,7 +18,7 @@ def read_keys(path: Path, columns: Sequence[tuple[str, str]]) -> list[Key]:
 
     Raises:
         NotFound: there is no such file.
-        RequestError: it lacks a column, or has a value that is no key.
+        RequestError: it lacks a column, or has a value that is not a key.
     """
     if not path.is_file():
         raise NotFound("there is no such file", got=str(path))

@@ -39,7 +39,7 @@ def check_expression(
     ``columns``: those that there are; None if they are not known yet. ``types``: of those whose types are known.
 
     Raises:
-        SpecError: it is no expression, or one that is refused; the message says why and what to write instead.
+        SpecError: it is not an expression, or one that is refused; the message says why and what to write instead.
 
     >>> sorted(check_expression("distance / (air_time / 60.0)", where="spec"))
     ['air_time', 'distance']

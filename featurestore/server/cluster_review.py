@@ -156,7 +156,7 @@ def api_server_url() -> str:
     """Of the cluster that this pod is in.
 
     Raises:
-        RequestError: this is no pod.
+        RequestError: this is not a pod.
     """
     host, port = os.environ.get("KUBERNETES_SERVICE_HOST"), os.environ.get("KUBERNETES_SERVICE_PORT", "443")
     if not host:

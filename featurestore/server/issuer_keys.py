@@ -117,12 +117,12 @@ class IssuerKeys:
             ValueError: it is another thing, or its address is not safe.
         """
         if not isinstance(url, str) or not _is_safe(url):
-            raise ValueError(f"{url!r} is no address to get keys from")
+            raise ValueError(f"{url!r} is not an address to get keys from")
         with self._opener.open(url, timeout=_TIMEOUT_S) as answer:
             content = answer.read(_MOST_BYTES + 1)
         document = json.loads(content) if len(content) <= _MOST_BYTES else None
         if not isinstance(document, dict):
-            raise ValueError(f"{url} is no JSON object of at most {_MOST_BYTES:,} bytes")
+            raise ValueError(f"{url} is not a JSON object of at most {_MOST_BYTES:,} bytes")
         return document
 
 

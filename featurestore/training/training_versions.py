@@ -67,7 +67,7 @@ class TrainingSetResult(Model):
 
     @property
     def message(self) -> str:
-        """What it came to, for people."""
+        """What it came to, in a sentence."""
         if self.unchanged:
             return f"version {self.number} has all there is"
         parts = ", ".join(f"{name} {rows:,}" for name, rows in self.parts.items())

@@ -56,7 +56,7 @@ class BuildResult(Model):
 
     @property
     def message(self) -> str:
-        """What it came to, for people."""
+        """What it came to, in a sentence."""
         message = f"offline commit {self.source_version}: {count(self.rows, 'row')}"
         if self.rows_quarantined:
             rows = count(self.rows_quarantined, "row")
@@ -81,7 +81,7 @@ class BuildPartResult(Model):
 
     @property
     def message(self) -> str:
-        """What it came to, for people."""
+        """What it came to, in a sentence."""
         return f"build {self.digest}, halved: {count(self.stop - self.first, 'row')} read"
 
 
@@ -103,7 +103,7 @@ class PublishResult(Model):
 
     @property
     def message(self) -> str:
-        """What it came to, for people."""
+        """What it came to, in a sentence."""
         entities = "entity" if self.entities == 1 else "entities"
         return f"online commit {self.commit}: {self.entities:,} {entities}"
 

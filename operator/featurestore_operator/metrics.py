@@ -51,7 +51,7 @@ class Metrics:
         )
         self._calls = Counter(
             f"{PREFIX}api_calls",
-            "Calls to the Kubernetes API; code 0 is no answer.",
+            "Calls to the Kubernetes API; code 0: no answer.",
             ["verb", "resource", "code"],
             registry=self.registry,
         )
