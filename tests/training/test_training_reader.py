@@ -251,7 +251,7 @@ def test_a_state_of_other_rows_or_another_seed_or_none_is_refused_in_words(data:
     with pytest.raises(RequestError, match=r"state, erasures"):
         data.shards(seed=1).load_state_dict({**state, "erasures": 1})
     for broken in ({}, {**state, "position": "0"}, {**state, "position": ROWS + 1}, {**state, "chunk": 0}):
-        with pytest.raises(RequestError, match="no state of a reader"):
+        with pytest.raises(RequestError, match="not the state of a reader"):
             data.shards(seed=1).load_state_dict(broken)
 
 
