@@ -32,6 +32,7 @@ from featurestore.protocol import (
     Request,
 )
 from featurestore.runner.guard import NO_LIMITS, Guard, Limits, held_bytes, volunteer
+from featurestore.runner.scratch import Scratch
 
 _RESULT: TypeAdapter[EngineResult] = TypeAdapter(EngineResult)
 _TAIL_BYTES = 16_000
@@ -49,6 +50,7 @@ class Worker:
         self._folder = folder
         self._command = command or (sys.executable, "-m", "featurestore_transforms", "--serve")
         self._process: subprocess.Popen[str] | None = None
+        self._scratch: Scratch | None = None
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115
 
     def run(
@@ -131,9 +133,12 @@ class Worker:
             if self._process.poll() is None:
                 return self._process
             self._end(self._process)
+        self._scratch = Scratch()
         self._process = subprocess.Popen(
             self._command,
             cwd=self._folder,
+            # A process that is killed deletes nothing.
+            env={**os.environ, "TMPDIR": str(self._scratch.path)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
@@ -153,6 +158,9 @@ class Worker:
                     continue
         process.wait()
         self._process = None
+        if self._scratch is not None:
+            self._scratch.close()
+            self._scratch = None
 
     def _died(
         self, process: subprocess.Popen[str], heard: _Heard, guard: Guard, by_kernel: bool

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from featurestore.arrivals.result import BatchResult
 from featurestore.errors import CodeError, FeatureStoreError, TransientError
 from featurestore.failure import Failure, as_error, as_failure
 from featurestore.protocol import BatchRequest
+from featurestore.runner.scratch import Scratch
 from featurestore.runner.worker import Worker
 
 REQUEST = BatchRequest(root="/store", pipeline="flights", number=7)
@@ -144,3 +146,43 @@ def test_an_error_survives_the_way_there_and_back() -> None:
     error = CodeError("a value does not fit", where="row 3", wanted="int64", got="'x'", hint="cast it")
     again = as_error(as_failure(error))
     assert (type(again), str(again)) == (CodeError, str(error))
+
+
+LEAVE = """
+import tempfile
+say({"begun": True})
+folder = tempfile.mkdtemp()
+open("where", "w").write(folder)
+"""
+
+
+@pytest.mark.parametrize("end", ["os.kill(os.getpid(), signal.SIGKILL)", f"say({{'result': {RESULT}}})"])
+def test_what_a_process_leaves_in_temporary_folders_goes_with_it(
+    speak: Callable[[str], Worker], tmp_path: Path, end: str
+) -> None:
+    worker = speak(LEAVE + end)
+    if "kill" in end:
+        with pytest.raises(FeatureStoreError):
+            worker.run(REQUEST, ignore)
+    else:
+        worker.run(REQUEST, ignore)
+        assert Path((tmp_path / "where").read_text()).is_dir()
+        worker.close()
+    assert not Path((tmp_path / "where").read_text()).exists()
+
+
+def test_a_folder_that_a_killed_runner_left_is_deleted_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    living = Scratch()
+    (living.path / "a").write_text("in use")
+    left, other = tmp_path / "featurestore-worker-left", tmp_path / "somebody-else"
+    for folder in (left, other):
+        folder.mkdir()
+        (folder / "b").write_text("b")
+    (tmp_path / "featurestore-worker-link").symlink_to(other)
+    Scratch().close()
+    assert (living.path / "a").exists()
+    assert not left.exists()
+    assert (other / "b").exists()
