@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from featurestore.arrivals.ledger import Ledger
 from featurestore.cli.kind import find_kind
 from featurestore.cli.output import OutputFormat, columns, dump, screen_width
+from featurestore.cli.statistics_table import statistics_section
 from featurestore.cli.training_page import version_sections
 from featurestore.humanize import age, count, format_time, sentence, size
 from featurestore.overview.commits import batches
@@ -22,6 +23,7 @@ from featurestore.resources.outputs import outputs
 from featurestore.resources.quantity import format_bytes
 from featurestore.storage import paths
 from featurestore.timestamps import SECOND_US
+from featurestore.views.view_statistics import read_statistics
 
 _LAST_BATCHES = 5
 _MARGIN = "  "
@@ -130,6 +132,9 @@ def _view(project: Project, item: ViewSummary, now_us: int) -> str:
         for output in outputs(spec)
     ]
     sections = [("Features", columns(["FEATURE", "TYPE", "FROM", "DESCRIPTION"], features, _inner_width()))]
+    if item.serving is not None:
+        known = read_statistics(project.storage, item.name, item.serving.digest)
+        sections += [statistics_section(known, _inner_width())] if known is not None else []
     return _page(facts, [*sections, *_state(item.status, item.ready, now_us)])
 
 

@@ -31,7 +31,7 @@ from featurestore.storage import paths
 from featurestore.timestamps import SECOND_US, current_us
 from featurestore.views.builds import BuildResult, read_active_build, read_build
 from featurestore.views.feature_query import FeatureQuery
-from featurestore.views.served import ServedViews
+from featurestore.views.served import ServedOnDemand, ServedViews
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from featurestore.client.training_data import TrainingData
     from featurestore.online.backends import OnlineStore
     from featurestore.resources.feature_selection import FeatureSelection
+    from featurestore.views.view_statistics import ViewStatistics
 
 
 _POLL_S = 0.05
@@ -284,6 +285,27 @@ class Store:
             NotFound: there is no such view.
         """
         return describe_view(self._storage, self._views, resource_name(view))
+
+    def statistics(self, view: str, commit: int | None = None) -> ViewStatistics:
+        """What the values of a view look like at a commit of its dataset; None: at the newest.
+
+        ``every``: of all rows, ``recent``: of the newest batches. Both have ``features``, by name: ``count``, ``nulls``,
+        ``minimum``, ``maximum``, ``mean``, ``deviation``, ``quantiles``, ``distinct``, ``common`` values.
+
+        Raises:
+            NotFound: there is no such view, no build of it is read yet, or the commit's statistics are not kept.
+            StorageError: storage did not answer.
+        """
+        from featurestore.views.view_statistics import statistics_at
+
+        name = resource_name(view)
+        served = self._views.get(name)
+        if isinstance(served, ServedOnDemand):
+            raise RequestError(
+                f"the view {name!r} is computed on demand: nothing of it is stored",
+                wanted="a view of a dataset",
+            )
+        return statistics_at(self._storage, name, served.digest, commit)
 
     def wait_fresh(
         self,

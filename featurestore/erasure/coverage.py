@@ -104,4 +104,4 @@ def builds_of(storage: Storage, view: str) -> list[str]:
     """Digests of all builds of a view of which something is stored."""
     tables = [name for name in storage.names(f"features/{view}") if "." not in name]
     rejected = storage.names(paths.quarantine("views", view))
-    return sorted({*tables, *rejected} - {"builds", "rebuilds", "trials"})
+    return sorted({*tables, *rejected} - {"builds", "rebuilds", "statistics", "trials"})

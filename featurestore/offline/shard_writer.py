@@ -16,14 +16,8 @@ import pyarrow.parquet as pq
 from featurestore.digest import canonical_json
 from featurestore.errors import Damaged
 from featurestore.failpoint import hit
-from featurestore.offline.column_summary import (
-    ColumnSummary,
-    agreements,
-    comparable,
-    put_together,
-    rows_without,
-    summaries,
-)
+from featurestore.offline.row_facts import agreements, comparable, rows_without, summaries
+from featurestore.profiles.column_summary import ColumnSummary, put_together
 from featurestore.resources.model import Model
 from featurestore.storage import paths
 from featurestore.storage.json_record import read_record

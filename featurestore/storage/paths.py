@@ -30,6 +30,8 @@ features/<view>/rebuilds/<n>.json                  the n-th request to rebuild t
 features/<view>/trials/<digest>/<n>/<turn>.json    how an attempt at a build that holds version n ended, if one crashed
 features/<view>/trials/<digest>/<n>/plan.json      which rows it is about
 features/<view>/<digest>/                          Delta table: feature rows of one definition
+features/<view>/statistics/<digest>/<n>.json       statistics of version n of that table
+features/<view>/statistics/<digest>/<n>.parquet    what those of later versions are put together from: of the newest alone
 online/<view>/                                     DuckDB generations
 <folder>/<name>/<what>/<n>.json                    numbered records of any other kind, by its folder in the registry:
 trainingsets/<set>/versions/<n>.json               what version n is made of; never changes
@@ -191,6 +193,19 @@ def view_rebuild(view: str, n: int) -> str:
 
 def features(view: str, digest: str) -> str:
     return f"features/{view}/{digest}"
+
+
+def view_statistics(view: str, digest: str | None = None) -> str:
+    """The folder of the statistics of a build; of all builds without one."""
+    return f"features/{view}/statistics" + (f"/{digest}" if digest else "")
+
+
+def statistics_record(view: str, digest: str, version: int) -> str:
+    return f"{view_statistics(view, digest)}/{number(version)}.json"
+
+
+def statistics_profile(view: str, digest: str, version: int) -> str:
+    return f"{view_statistics(view, digest)}/{number(version)}.parquet"
 
 
 def view_trials(view: str) -> str:

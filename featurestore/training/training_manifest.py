@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import Field
 
 from featurestore.digest import canonical_json, digest
+from featurestore.profiles.column_statistics import ColumnStatistics
 from featurestore.resources.model import Model
 
 FORMAT = 1
@@ -47,24 +48,6 @@ class TrainingShard(Model):
     size_bytes: int
     sha256: str
     row_groups: tuple[int, ...]
-
-
-class ColumnStatistics(Model):
-    """Of the values of a column in one part. ``mean`` and ``deviation`` (of the population) are of numbers and truth values.
-
-    ``minimum`` and ``maximum``: numbers as they are, times as ISO 8601. ``not_finite``: NaN and infinities, which count in
-    nothing else. None where nothing can be told.
-    ``values``: how often each value occurs, of a label with few.
-    """
-
-    count: int
-    nulls: int
-    not_finite: int = 0
-    minimum: Any = None
-    maximum: Any = None
-    mean: float | None = None
-    deviation: float | None = None
-    values: dict[str, int] | None = None
 
 
 class TrainingPart(Model):

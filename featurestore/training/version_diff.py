@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from featurestore.training.training_manifest import ColumnStatistics, TrainingManifest
+from featurestore.profiles.column_statistics import ColumnStatistics
+from featurestore.training.training_manifest import TrainingManifest
 
 _STATISTICS = ("count", "nulls", "not_finite", "minimum", "maximum", "mean", "deviation", "values")
 

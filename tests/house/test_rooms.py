@@ -30,6 +30,7 @@ GROUND = {
     "redaction",
     "failpoint",
     "failure",
+    "hashing",
     "humanize",
     "protocol",
     "retry",

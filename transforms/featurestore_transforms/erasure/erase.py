@@ -45,6 +45,7 @@ from featurestore.storage.delta import Table
 from featurestore.storage.objects import Storage
 from featurestore.timestamps import current_us
 from featurestore.views.builds import BuildResult, read_active_build, wanted_build
+from featurestore.views.view_statistics import forget_statistics_before
 from featurestore_transforms.batch.commit import finished, holds
 from featurestore_transforms.erasure.erased_rows import (
     Counts,
@@ -229,6 +230,7 @@ class _Run:
                 if dataset is None or Table.open(self._storage, paths.features(view, digest)) is None:
                     continue
                 built = self._build(view, digest, dataset.version)
+                forget_statistics_before(self._storage, view, digest, built.version)
                 hit("after-build-erasure")
                 if index is not None:
                     self._publish(index, spec, built)
@@ -288,6 +290,7 @@ class _Run:
                     index.delete(view, digest)
                 self._storage.delete(paths.build(view, digest))
                 self._storage.delete(paths.features(view, digest))
+                self._storage.delete(paths.view_statistics(view, digest))
                 self._storage.delete(paths.rejected_rows(view, digest))
                 yield f"{view}/{digest}"
 

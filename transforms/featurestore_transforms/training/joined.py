@@ -13,6 +13,7 @@ from featurestore.client.entity_rows import key_table
 from featurestore.client.on_demand import ViewValues, with_computed
 from featurestore.client.resolution import Resolution, ViewRead
 from featurestore.client.times import microseconds
+from featurestore.hashing import key_hashes
 from featurestore.offline.join import Times, point_in_time
 from featurestore.resources.training_set import FeatureNames, TrainingSetSpec
 from featurestore.storage.objects import Storage
@@ -20,7 +21,6 @@ from featurestore.training.training_manifest import ColumnRole, PinnedView, Pins
 from featurestore.views.feature_query import FeatureQuery, FeatureValues
 from featurestore.views.schema import arrow_type
 from featurestore.views.value_column import ArrowColumn, event_time_column
-from featurestore_transforms.training.hashing import key_hashes
 
 _INDEX_BYTES, _VALUE_BYTES = 160, 160
 """What a row of a view takes at most while it is matched, and each value of a window with it."""

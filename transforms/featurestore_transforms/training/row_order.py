@@ -15,9 +15,9 @@ import numpy as np
 import pyarrow as pa
 
 from featurestore.errors import StorageError
+from featurestore.hashing import Hashes, combined, key_hashes
 from featurestore.resources.training_set import Split, SplitBy, TrainingSetSpec
 from featurestore.storage.delta import BATCH, FILE, ROW
-from featurestore_transforms.training.hashing import Hashes, combined, key_hashes
 from featurestore_transforms.training.label_rows import IDENTITY, LabelRows
 
 _TIME, _ORDER, _PART = "__time", "__order", "__part"

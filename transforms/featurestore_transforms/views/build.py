@@ -52,6 +52,7 @@ from featurestore_transforms.tables.row_changes import (
 from featurestore_transforms.tables.table_history import are_there, is_known
 from featurestore_transforms.views.build_part import BuildPart
 from featurestore_transforms.views.feature_files import fill
+from featurestore_transforms.views.kept_statistics import keep_statistics
 from featurestore_transforms.views.rejected import killer_files, rejected_files
 
 _ATTEMPTS = 10
@@ -80,7 +81,9 @@ def run_build(
                 raise
     if isinstance(table, BuildPartResult):
         return table
-    return build.record(table)
+    result = build.record(table)
+    keep_statistics(table, request.view, request.digest, result.source_version, accepted.resource.spec)
+    return result
 
 
 class _Build:

@@ -10,6 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from featurestore.arrays import numbers
+
 Hashes = npt.NDArray[np.uint64]
 _NULL = np.uint64(0x9E3779B97F4A7C15)
 
@@ -39,25 +41,27 @@ def combined(parts: Iterable[Hashes], seed: int = 0) -> Hashes:
 
 def key_hashes(keys: pa.Table) -> Hashes:
     """One hash of each row's keys. Integers of all widths are the same number; nulls are all alike."""
-    return combined(_column(column) for column in keys.columns)
+    return combined(column_hashes(column) for column in keys.columns)
 
 
-def _column(column: pa.ChunkedArray) -> Hashes:
+def column_hashes(column: pa.Array | pa.ChunkedArray) -> Hashes:
+    """A hash of each value, which is the same of an integer of any width; nulls are all alike."""
     kind = column.type
-    valid = column.is_valid().to_numpy()
     if pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_temporal(kind):
         whole = column.cast(pa.int32()) if pa.types.is_date32(kind) else column
-        numbers = whole.cast(pa.uint64() if kind == pa.uint64() else pa.int64(), safe=False)
-        values = numbers.fill_null(0).to_numpy().astype(np.uint64)
+        integers = whole.cast(pa.uint64() if kind == pa.uint64() else pa.int64(), safe=False)
+        values = numbers(integers.fill_null(0) if integers.null_count else integers).astype(np.uint64)
     else:
         encoded = pc.dictionary_encode(column.cast(pa.string()) if kind != pa.binary() else column)
-        encoded = encoded.combine_chunks()
         if isinstance(encoded, pa.ChunkedArray):
-            encoded = pa.concat_arrays(encoded.chunks) if encoded.num_chunks else pa.array([], kind)
+            encoded = encoded.combine_chunks()
         words = np.fromiter((_word(it) for it in encoded.dictionary.to_pylist()), np.uint64)
-        codes = encoded.indices.fill_null(0).to_numpy(zero_copy_only=False)
+        codes = numbers(encoded.indices.fill_null(0) if encoded.indices.null_count else encoded.indices)
         values = words[codes] if len(words) else np.zeros(len(column), np.uint64)
-    return np.where(valid, mixed(values), _NULL)
+    hashes = mixed(values)
+    if column.null_count:
+        hashes = np.where(numbers(column.is_null().cast(pa.uint8())) == 1, _NULL, hashes)
+    return hashes
 
 
 def _word(value: str | bytes | None) -> int:

@@ -1,0 +1,152 @@
+"""What is known of the values of a column: counts, extremes and exact sums, which can be put together in any order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from featurestore.arrays import numbers
+from featurestore.profiles.column_statistics import ColumnStatistics
+from featurestore.profiles.exact_sum import SQUARES_BELOW, exact, exact_squares, exact_sum, parsed, text
+from featurestore.resources.model import Model
+
+_MOST_VALUES = 100
+"""With more, how often each occurs tells nothing."""
+_LONGEST = 100
+"""Characters of a text that is counted."""
+_PIECE = 65_536
+"""Numbers that are summed at once, while they are in the processor's memory."""
+
+
+class ColumnSummary(Model):
+    """Of some rows of a column. ``numbers``: how many are finite. ``total`` and ``squares``: their exact sums.
+
+    ``squares`` is None where one is too large for a float.
+    """
+
+    count: int = 0
+    nulls: int = 0
+    not_finite: int = 0
+    minimum: Any = None
+    maximum: Any = None
+    numbers: int = 0
+    total: str = "0"
+    squares: str | None = "0"
+    values: dict[str, int] | None = None
+
+    def plus(self, other: ColumnSummary) -> ColumnSummary:
+        """Of the rows of both."""
+        values = None
+        if self.values is not None and other.values is not None:
+            values = {
+                name: self.values.get(name, 0) + other.values.get(name, 0)
+                for name in sorted({*self.values, *other.values})
+            }
+            values = values if len(values) <= _MOST_VALUES else None
+        known = self.squares is not None and other.squares is not None
+        return ColumnSummary(
+            count=self.count + other.count,
+            nulls=self.nulls + other.nulls,
+            not_finite=self.not_finite + other.not_finite,
+            minimum=_extreme(min, self.minimum, other.minimum),
+            maximum=_extreme(max, self.maximum, other.maximum),
+            numbers=self.numbers + other.numbers,
+            total=text(parsed(self.total) + parsed(other.total)),
+            squares=text(parsed(self.squares or "0") + parsed(other.squares or "0")) if known else None,
+            values=values,
+        )
+
+    def statistics(self) -> ColumnStatistics:
+        """As people read it."""
+        mean = deviation = None
+        if self.numbers:
+            center = exact(parsed(self.total)) / self.numbers
+            mean = float(center)
+            if self.squares is not None:
+                variance = exact(parsed(self.squares)) / self.numbers - center * center
+                deviation = math.sqrt(float(max(variance, Fraction())))
+        return ColumnStatistics(
+            count=self.count,
+            nulls=self.nulls,
+            not_finite=self.not_finite,
+            minimum=self.minimum,
+            maximum=self.maximum,
+            mean=mean,
+            deviation=deviation,
+            values=self.values,
+        )
+
+
+def _extreme(which: Any, one: Any, other: Any) -> Any:
+    known = [it for it in (one, other) if it is not None]
+    return which(known) if known else None
+
+
+def summary(column: pa.Array, *, counts_values: bool) -> ColumnSummary:
+    """Of some rows. ``counts_values``: also how often each value occurs."""
+    kind, nulls = column.type, column.null_count
+    found = column.drop_null()
+    values = _values(found) if counts_values else None
+    if pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+        every = numbers(found.cast(pa.int8()) if pa.types.is_boolean(kind) else found)
+        real = every[np.isfinite(every)] if pa.types.is_floating(kind) else every
+        if not len(real):
+            return ColumnSummary(count=len(column), nulls=nulls, not_finite=len(every), values=values)
+        least, most = real.min().item() + 0, real.max().item() + 0  # -0.0 is 0.0
+        parts = [real[at : at + _PIECE].astype(np.float64) for at in range(0, len(real), _PIECE)]
+        known = max(-least, most) < SQUARES_BELOW
+        return ColumnSummary(
+            count=len(column),
+            nulls=nulls,
+            not_finite=len(every) - len(real),
+            minimum=least,
+            maximum=most,
+            numbers=len(real),
+            total=text(sum(exact_sum(part) for part in parts)),
+            squares=text(sum(exact_squares(part) for part in parts)) if known else None,
+            values=values,
+        )
+    low, high = None, None
+    if (pa.types.is_temporal(kind)) and len(found):
+        ends = pc.min_max(found)
+        low, high = (_time(ends[name]) for name in ("min", "max"))
+    return ColumnSummary(count=len(column), nulls=nulls, minimum=low, maximum=high, values=values)
+
+
+def _time(value: pa.Scalar) -> str:
+    """ISO 8601, which sorts as the times do."""
+    return str(value.cast(pa.timestamp("us")).cast(pa.string()).as_py()).replace(" ", "T")
+
+
+def _values(found: pa.Array) -> dict[str, int] | None:
+    kind = found.type
+    if not (pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_string(kind)):
+        return None
+    counts = found.value_counts()
+    if len(counts) > _MOST_VALUES:
+        return None
+    texts = counts.field("values").cast(pa.string()).to_pylist()
+    if any(len(it) > _LONGEST for it in texts):
+        return None
+    return dict(sorted(zip(texts, counts.field("counts").to_pylist(), strict=True)))
+
+
+def put_together(many: Sequence[Mapping[str, ColumnSummary]]) -> dict[str, ColumnSummary]:
+    """Of all rows."""
+    if not many:
+        return {}
+    found = dict(many[0])
+    for more in many[1:]:
+        found = {name: it.plus(more[name]) for name, it in found.items()}
+    return found
+
+
+def array_of(column: pa.ChunkedArray) -> pa.Array:
+    """All of it in one piece."""
+    return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)

@@ -1,0 +1,182 @@
+"""Statistics of a view's table, kept with each of its commits: the last ones and the new rows, or all rows where some went."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from featurestore.arrays import arrow_flags, numbers
+from featurestore.errors import Damaged, StorageError
+from featurestore.profiles.column_statistics import ProfiledColumn
+from featurestore.profiles.table_profile import TableProfile
+from featurestore.resources.feature_view import FeatureViewSpec
+from featurestore.storage import paths
+from featurestore.storage.delta import BATCH, SYSTEM_COLUMNS, DataFile, Table
+from featurestore.views.view_statistics import (
+    KEPT,
+    RECENT_ROWS,
+    RecentRows,
+    RowStatistics,
+    ViewStatistics,
+    profiled_columns,
+    read_statistics,
+)
+
+_PIECE_ROWS, _VALUE_BYTES, _SHARE = 65_536, 64, 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Recent:
+    """Batches from ``first`` to ``last`` are what came last, and stand in ``files``."""
+
+    first: int
+    last: int
+    files: tuple[DataFile, ...]
+
+
+def keep_statistics(
+    table: Table, view: str, digest: str, commit: int, spec: FeatureViewSpec
+) -> ViewStatistics:
+    """The statistics of this version of the table, which are kept. Repeating it changes nothing.
+
+    Raises:
+        StorageError: storage did not answer.
+    """
+    storage = table.storage
+    known = read_statistics(storage, view, digest, table.version)
+    if known is not None:
+        return known
+    columns = profiled_columns(spec)
+    files = table.files()
+    profile, added = _begun(table, view, digest, files, tuple(columns.values()))
+    recent = _recent(table, files)
+    newest = TableProfile(SYSTEM_COLUMNS, profile.columns)
+    old = {file.path for file in files} - {file.path for file in added}
+    for file in [*added, *(it for it in (recent.files if recent else ()) if it.path in old)]:
+        is_recent = recent is not None and file in recent.files
+        for rows in _pieces(table, file, profile.columns, spec.resources.memory):
+            if file.path not in old:
+                profile.add(rows)
+            if recent is not None and is_recent:
+                is_newest = arrow_flags(numbers(rows.column(BATCH)) >= recent.first)
+                newest.add(pc.filter(rows, is_newest))
+    found = ViewStatistics(
+        view=view,
+        digest=digest,
+        version=table.version,
+        commit=commit,
+        every=RowStatistics(rows=profile.rows, features=_named(profile, columns)),
+        recent=RecentRows(
+            rows=newest.rows,
+            features=_named(newest, columns),
+            first=recent.first,
+            last=recent.last,
+        )
+        if recent is not None
+        else None,
+    )
+    storage.replace(paths.statistics_profile(view, digest, table.version), profile.to_bytes())
+    record = found.model_dump_json(by_alias=True).encode()
+    storage.replace(paths.statistics_record(view, digest, table.version), record)
+    now = Table.open(storage, table.path)
+    if now is None or {it.path for it in files} - {it.path for it in now.files()}:
+        # Rows went meanwhile, perhaps because they were erased: whoever took them looked for records before this one was there.
+        storage.delete(paths.statistics_record(view, digest, table.version))
+        storage.delete(paths.statistics_profile(view, digest, table.version))
+    else:
+        _forget(table, view, digest)
+    return found
+
+
+def _named(profile: TableProfile, columns: dict[str, str]) -> dict[str, ProfiledColumn]:
+    every = profile.statistics()
+    return {name: every[column] for name, column in columns.items()}
+
+
+def _begun(
+    table: Table, view: str, digest: str, files: Sequence[DataFile], columns: tuple[str, ...]
+) -> tuple[TableProfile, Sequence[DataFile]]:
+    """The profile of an earlier version that nothing was taken from since, and the files that came; else none, and all."""
+    storage, folder = table.storage, paths.view_statistics(view, digest)
+    names = [it for it in storage.names(folder) if it.endswith(".parquet")]
+    versions = [int(it.removesuffix(".parquet")) for it in names]
+    for version in sorted((it for it in versions if it < table.version), reverse=True)[:1]:
+        # What cannot be read of an earlier version is found in the files.
+        with suppress(StorageError, Damaged, ValueError, KeyError, pa.ArrowException):
+            changes = table.changes(version)
+            data = storage.find(paths.statistics_profile(view, digest, version))
+            profile = TableProfile.from_bytes(data) if data and not changes.removed else None
+            if profile is not None and profile.columns == columns:
+                return profile, changes.added
+    return TableProfile(SYSTEM_COLUMNS, columns), files
+
+
+def _recent(table: Table, files: Sequence[DataFile]) -> _Recent | None:
+    """The newest batches that have enough rows between them."""
+    batches: dict[str, Counter[int]] = {}
+    bounds = {file.path: _bounds(table, file, batches) for file in files if file.rows}
+    left = sorted((file for file in files if file.rows), key=lambda it: (-bounds[it.path][1], it.path))
+    rows: Counter[int] = Counter()
+    for at, file in enumerate(left):
+        low, high = bounds[file.path]
+        if low == high:
+            rows[low] += file.rows
+        else:
+            rows.update(batches.get(file.path) or _batches(table, file))
+        # Files that follow may have more of the batches up to this one.
+        following = bounds[left[at + 1].path][1] if at + 1 < len(left) else -1
+        if sum(count for batch, count in rows.items() if batch > following) >= RECENT_ROWS:
+            break
+    if not rows:
+        return None
+    total, first = 0, max(rows)
+    for batch in sorted(rows, reverse=True):
+        first = batch
+        total += rows[batch]
+        if total >= RECENT_ROWS:
+            break
+    return _Recent(first, max(rows), tuple(file for file in left if bounds[file.path][1] >= first))
+
+
+def _bounds(table: Table, file: DataFile, batches: dict[str, Counter[int]]) -> tuple[int, int]:
+    """Least and greatest batch in a file: from its statistics, or from the rows where they lack them."""
+    low, high = (file.stats.get(which, {}).get(BATCH) for which in ("minValues", "maxValues"))
+    if low is None or high is None:
+        found = batches[file.path] = _batches(table, file)
+        return min(found), max(found)
+    return int(low), int(high)
+
+
+def _batches(table: Table, file: DataFile) -> Counter[int]:
+    found: Counter[int] = Counter()
+    with table.storage.opened(f"{table.path}/{file.path}") as opened:
+        for piece in pq.ParquetFile(opened).iter_batches(batch_size=_PIECE_ROWS, columns=[BATCH]):
+            for one in piece.column(0).value_counts().to_pylist():
+                found[one["values"]] += one["counts"]
+    return found
+
+
+def _pieces(table: Table, file: DataFile, columns: Sequence[str], memory_bytes: int) -> Iterator[pa.Table]:
+    """Rows of a file, so many at once that they take a small part of the memory."""
+    rows = max(1, min(_PIECE_ROWS, memory_bytes // _SHARE // (_VALUE_BYTES * (len(columns) + 3))))
+    with table.storage.opened(f"{table.path}/{file.path}") as opened:
+        for piece in pq.ParquetFile(opened).iter_batches(
+            batch_size=rows, columns=[*SYSTEM_COLUMNS, *columns]
+        ):
+            yield pa.Table.from_batches([piece])
+
+
+def _forget(table: Table, view: str, digest: str) -> None:
+    """Of earlier versions only so many records are kept, and no profile."""
+    folder, now = paths.view_statistics(view, digest), table.version
+    names = sorted(table.storage.names(folder))
+    records = [it for it in names if it.endswith(".json")]
+    profiles = [it for it in names if it.endswith(".parquet") and int(it.removesuffix(".parquet")) < now]
+    for name in [*records[:-KEPT], *profiles]:
+        table.storage.delete(f"{folder}/{name}")
