@@ -14,8 +14,6 @@ from featurestore.arrays import numbers
 from featurestore.hashing import Hashes, column_hashes, mixed
 
 _KEPT = 1024
-_SLICE = 8192
-"""Once the least are known of so many, few of the others are looked at."""
 NO_HASHES = np.zeros(0, np.uint64)
 
 
@@ -34,13 +32,14 @@ def least(known: Hashes, more: Hashes) -> Hashes:
     >>> least(np.array([3, 5], np.uint64), np.array([5, 1], np.uint64)).tolist()
     [1, 3, 5]
     """
-    for at in range(0, len(more), _SLICE):
-        part = more[at : at + _SLICE]
-        if len(known) >= _KEPT:
-            part = part[part < known[-1]]
-        if len(part):
-            known = np.unique(np.concatenate([known, part]))[:_KEPT]
-    return known
+    if len(known) >= _KEPT:
+        more = more[more < known[-1]]
+    if not len(more):
+        return known
+    both = np.sort(np.concatenate([known, more]))
+    is_first = np.ones(len(both), np.bool_)
+    is_first[1:] = both[1:] != both[:-1]
+    return both[is_first][:_KEPT]
 
 
 def estimate(hashes: Hashes) -> int:

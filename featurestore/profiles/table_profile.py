@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from featurestore.arrays import arrow_flags, numbers
 from featurestore.hashing import Hashes, combined
 from featurestore.profiles.column_statistics import CommonValue, ProfiledColumn
-from featurestore.profiles.column_summary import ColumnSummary, array_of, put_together, summary
+from featurestore.profiles.column_summary import PIECE, ColumnSummary, array_of, put_together, summary
 from featurestore.profiles.distinct_sketch import NO_HASHES, estimate, least, value_hashes
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
@@ -54,7 +54,10 @@ class TableProfile:
             known = self._summaries.get(name)
             here[name] = summary(column, counts_values=known is None or known.values is not None)
             if not pa.types.is_nested(column.type):
-                self._hashes[name] = least(self._hashes[name], value_hashes(column.drop_null()))
+                present = column.drop_null()
+                for at in range(0, len(present), PIECE):
+                    hashes = value_hashes(present.slice(at, PIECE))
+                    self._hashes[name] = least(self._hashes[name], hashes)
         self._summaries = put_together([self._summaries, here]) if self._summaries else here
         priority = combined(numbers(rows.column(name)).astype(np.uint64) for name in self._identity)
         self._keep(rows.append_column(_PRIORITY, _priorities(priority)))

@@ -33,11 +33,12 @@ _PIECE_ROWS, _VALUE_BYTES, _SHARE = 65_536, 64, 8
 
 @dataclass(frozen=True, slots=True)
 class _Recent:
-    """Batches from ``first`` to ``last`` are what came last, and stand in ``files``."""
+    """Batches from ``first`` to ``last`` are what came last, and stand in ``files``; ``whole``: in these alone."""
 
     first: int
     last: int
     files: tuple[DataFile, ...]
+    whole: frozenset[str]
 
 
 def keep_statistics(
@@ -59,13 +60,10 @@ def keep_statistics(
     newest = TableProfile(SYSTEM_COLUMNS, profile.columns)
     old = {file.path for file in files} - {file.path for file in added}
     for file in [*added, *(it for it in (recent.files if recent else ()) if it.path in old)]:
-        is_recent = recent is not None and file in recent.files
-        for rows in _pieces(table, file, profile.columns, spec.resources.memory):
-            if file.path not in old:
-                profile.add(rows)
-            if recent is not None and is_recent:
-                is_newest = arrow_flags(numbers(rows.column(BATCH)) >= recent.first)
-                newest.add(pc.filter(rows, is_newest))
+        every, last = _of_file(table, file, profile.columns, spec.resources.memory, recent)
+        if file.path not in old:
+            profile.merge(every)
+        newest.merge(last)
     found = ViewStatistics(
         view=view,
         digest=digest,
@@ -92,6 +90,20 @@ def keep_statistics(
     else:
         _forget(table, view, digest)
     return found
+
+
+def _of_file(
+    table: Table, file: DataFile, columns: Sequence[str], memory_bytes: int, recent: _Recent | None
+) -> tuple[TableProfile, TableProfile]:
+    """Of all rows of a file, and of those that came last."""
+    is_whole = recent is not None and file.path in recent.whole
+    first = recent.first if recent is not None and file in recent.files else None
+    every, last = (TableProfile(SYSTEM_COLUMNS, columns) for _ in range(2))
+    for rows in _pieces(table, file, columns, memory_bytes):
+        every.add(rows)
+        if first is not None and not is_whole:
+            last.add(pc.filter(rows, arrow_flags(numbers(rows.column(BATCH)) >= first)))
+    return every, every if is_whole else last
 
 
 def _named(profile: TableProfile, columns: dict[str, str]) -> dict[str, ProfiledColumn]:
@@ -141,7 +153,9 @@ def _recent(table: Table, files: Sequence[DataFile]) -> _Recent | None:
         total += rows[batch]
         if total >= RECENT_ROWS:
             break
-    return _Recent(first, max(rows), tuple(file for file in left if bounds[file.path][1] >= first))
+    found = tuple(file for file in left if bounds[file.path][1] >= first)
+    whole = frozenset(file.path for file in found if bounds[file.path][0] >= first)
+    return _Recent(first, max(rows), found, whole)
 
 
 def _bounds(table: Table, file: DataFile, batches: dict[str, Counter[int]]) -> tuple[int, int]:
