@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +13,16 @@ import pyarrow.parquet as pq
 import pytest
 
 Make = Callable[..., Any]
+EMPTY_GROUP = zlib.decompress(
+    base64.b64decode(
+        "eNptkr9PwkAUx18PxA5oIvouvaRDY6SBBBFIBEwYMCbGgYEwOZiYQgs2wRah6MLgn+HogIlDJ0f/BEf/EAcTd98VDfXH3bX3fXfvfd7rS9uHnT"
+        "KmcItm+PTxstpChhA9SYSMrqkKLMZSccj9c0qDKd8GEdM07x7eX9d/E5O2jIveRIpZEUEKkQGxBMckguCQN4EtXKKory12pXMV5wqXdzoPFZxJ"
+        "iUlxdpLo+DeYkoXcKsg05trZnVa42dwgh32mpTxnEjg2MmmsuJ7njBFk6U1yXvNHget71vDctgIru01xhozjTOiiYIJOGbKQEpKKdMqphLliqo"
+        "3q/+0SOjWJ4NA4kFUDnyeQ80eGxyBhbAH7mTXizvjMDBWJjffuD+5Z4t4YVoHfMyoyzVUSINLa0cANLqbdYs+/3BtZ46upE+wO/Jg0rp3xhLIa"
+        "pWKlWqzkulN3aBv1er9i1fqlnlOu5UVBB6AFp/RBbfqHPgE4BVXl"
+    )
+)
+"""By parquet-go: columns ``id``, ``optional_data``, and a group that holds a group without fields."""
 
 
 def parquet_bytes(values: pa.Array) -> bytes:
@@ -97,3 +109,10 @@ def test_a_new_field_of_structs_in_a_map_evolves(pipeline: Make) -> None:
         {"m": {"a": {"x": 2, "y": "z"}}},
         {"m": None},
     ]
+
+
+def test_a_group_without_fields_leaves_the_other_columns_of_its_file(pipeline: Make) -> None:
+    p = pipeline(source={"format": "Parquet"})
+    (p.raw / "a").write_bytes(EMPTY_GROUP)
+    p.batch("a")
+    assert p.rows("id", "optional_data") == [{"id": 1, "optional_data": 100}]

@@ -64,6 +64,8 @@ class ParquetFile(ColumnarFile):
             _, self._groups = read_row_groups(file.read_at, arrival.size_bytes, memory_bytes // _ROOM)
             self._footer = pq.read_metadata(file.arrow())
             schema = self._open(file, "s").schema_arrow
+        # A group without fields, as some write `{}`, has no values and says nothing about a type.
+        schema = pa.schema([field for field in schema if _leaf_count(field.type)])
         self.names = ColumnNames.of(schema.names)
         self._leaves = _leaves(self._footer, self._groups, schema)
         self._int96 = [
@@ -183,7 +185,9 @@ def _leaf_count(dtype: pa.DataType) -> int:
         return _leaf_count(dtype.storage_type)
     if pa.types.is_dictionary(dtype):
         return _leaf_count(dtype.value_type)
-    return sum(_leaf_count(dtype.field(n).type) for n in range(dtype.num_fields)) if dtype.num_fields else 1
+    if pa.types.is_nested(dtype):
+        return sum(_leaf_count(dtype.field(n).type) for n in range(dtype.num_fields))
+    return 1
 
 
 def _plain_times(schema: pa.Schema, refused: Mapping[str, str]) -> tuple[pa.Schema, dict[str, str]]:
