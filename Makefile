@@ -13,7 +13,7 @@ TESTED := --constraint requirements/dev.txt
 # Tests, demo and benchmarks start hundreds of processes, each twice as fast if none compiles what it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-all lint bench bench-online bench-events bench-operator bench-http bench-training cluster cluster-down crds krew expressions changelog docs lock clean help
+.PHONY: demo test test-all test-frameworks lint bench bench-online bench-events bench-operator bench-http bench-training cluster cluster-down crds krew expressions changelog docs lock clean help
 .DEFAULT_GOAL := help
 
 help:  ## Show what there is to make.
@@ -42,6 +42,10 @@ test: lint $(LOWEST)/ready  ## Run lint, every test, and those that touch librar
 test-all: lint $(LOWEST)/ready  ## Run all of `make test`, and of what is exhaustive all instead of a sample.
 	@tests/services
 	@$(BIN)/python tests/stages.py --all
+
+test-frameworks: $(VENV)/ready  ## Run the tests with PyTorch, TensorFlow and Ray, which are not in `make test` (9 GB, each in an environment of its own).
+	@tests/services frameworks
+	@FRAMEWORKS=1 $(BIN)/pytest tests/frameworks
 
 lint: $(VENV)/ready  ## Check style, formatting, types, import contracts, and that the CRDs are in step with the models.
 	@$(BIN)/ruff check .

@@ -28,7 +28,10 @@ from featurestore.storage.objects import Storage
 
 pytest_plugins = ["cluster.fixtures"]
 # What runs where Feast is installed, which is not here.
-collect_ignore = ["support/feast_answers.py", "support/feast_client.py"]
+collect_ignore = ["support/feast_answers.py", "support/feast_client.py", "support/platforms"]
+if not os.environ.get("FRAMEWORKS"):
+    # `make test-frameworks` brings what they need.
+    collect_ignore.append("frameworks")
 
 # An example may take as long as it likes: on a busy machine the first one loads libraries for more than 0.2 s.
 # `make test` tries the same examples each time, so that it fails for what was changed; `make test-all` tries others.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from featurestore.client.answers import library, pandas_frame
 from featurestore.errors import Damaged, NotFound, did_you_mean
 from featurestore.storage import paths
 from featurestore.storage.objects import Storage
-from featurestore.training.training_manifest import TrainingManifest, TrainingPart, TrainingShard
+from featurestore.training.training_manifest import ColumnRole, TrainingManifest, TrainingPart, TrainingShard
 from featurestore.training.training_versions import find_version, read_manifest
 
 if TYPE_CHECKING:
@@ -89,19 +90,8 @@ class TrainingData:
 
     def tables(self, part: str | None = None) -> Iterator[pa.Table]:
         """The rows of each shard, one after the other."""
-        import pyarrow.parquet as pq
-
         for shard in self._shards(part):
-            with self._storage.opened(f"{self._folder}/{shard.path}") as file:
-                table = pq.read_table(file)
-            if len(table) != shard.rows:
-                raise Damaged(
-                    "a shard is not what was written",
-                    where=self._storage.uri(f"{self._folder}/{shard.path}"),
-                    wanted=f"{shard.rows} rows",
-                    got=str(len(table)),
-                )
-            yield table
+            yield self._table(shard)
 
     def shards(
         self,
@@ -169,6 +159,65 @@ class TrainingData:
         """
         return pandas_frame(self.to_arrow(part))
 
+    def to_torch(
+        self,
+        *,
+        part: str | None = None,
+        columns: Sequence[str] | None = None,
+        fill: Mapping[str, Any] | None = None,
+        **reading: Any,
+    ) -> Any:
+        """As an ``IterableDataset`` of PyTorch with ``state_dict``, whose items are batches, ``{column: tensor}``.
+
+        Give it to a ``DataLoader`` with ``batch_size=None``; workers share the batches of their rank. ``columns``: labels and
+        features if not given. ``fill``: column to what stands for a null; nulls among floats are NaN without.
+        ``reading``: the other arguments of :meth:`shards`.
+
+        Raises:
+            RequestError: torch is not installed, or an argument is wrong. While iterating also: a column has nulls, or texts.
+        """
+        library("torch")
+        read = partial(_reader, self, {**reading, "part": part, "columns": self._learned(columns)})
+        return import_module("featurestore.client.torch_dataset").TorchDataset(read, fill or {})
+
+    def to_tf(
+        self,
+        *,
+        part: str | None = None,
+        columns: Sequence[str] | None = None,
+        fill: Mapping[str, Any] | None = None,
+        **reading: Any,
+    ) -> Any:
+        """An object whose ``dataset`` is a ``tf.data.Dataset`` of batches, ``{column: tensor}``, texts included.
+
+        ``state_dict(batches)`` is where all ranks are after so many of them, and ``load_state_dict`` lets the next iteration
+        begin there. Else as :meth:`to_torch`.
+
+        Raises:
+            RequestError: tensorflow is not installed, or an argument is wrong. While iterating also: a column has nulls.
+        """
+        library("tensorflow")
+        import pyarrow as pa
+
+        names = self._learned(columns)
+        reader = self.shards(part=part, columns=names, **reading)
+        schema = self._nothing().schema
+        module = import_module("featurestore.client.tensorflow_dataset")
+        return module.TensorflowDataset(reader, pa.schema([schema.field(it) for it in names]), fill or {})
+
+    def to_ray(self, part: str | None = None) -> Any:
+        """As a Dataset of Ray Data, which reads each shard by a task.
+
+        Workers of Ray Train rather take ``shards(rank=…, world_size=…)`` with their ranks, which loses no row.
+
+        Raises:
+            NotFound: there is no such part.
+            RequestError: ray is not installed.
+        """
+        ray_data = library("ray.data")
+        source = import_module("featurestore.client.ray_source").TrainingSetSource
+        return ray_data.read_datasource(source(self._shards(part), self._table))
+
     def to_mlflow(self) -> Any:
         """As a dataset of MLflow, for ``mlflow.log_input``: with digest, schema, rows, and a source that finds it again.
 
@@ -190,6 +239,27 @@ class TrainingData:
             )
         return [shard for it in self.manifest.parts if part in (None, it.name) for shard in it.shards]
 
+    def _table(self, shard: TrainingShard) -> pa.Table:
+        import pyarrow.parquet as pq
+
+        with self._storage.opened(f"{self._folder}/{shard.path}") as file:
+            table = pq.read_table(file)
+        if len(table) != shard.rows:
+            raise Damaged(
+                "a shard is not what was written",
+                where=self._storage.uri(f"{self._folder}/{shard.path}"),
+                wanted=f"{shard.rows} rows",
+                got=str(len(table)),
+            )
+        return table
+
+    def _learned(self, columns: Sequence[str] | None) -> list[str]:
+        """These columns, else labels and features."""
+        if columns is not None:
+            return list(columns)
+        roles = (ColumnRole.LABEL, ColumnRole.FEATURE)
+        return [it.name for it in self.manifest.columns if it.role in roles]
+
     def _nothing(self) -> pa.Table:
         """No rows, of the columns that there would be."""
         import pyarrow as pa
@@ -199,3 +269,7 @@ class TrainingData:
         return pa.schema(
             [pa.field(it.name, named_type(it.type)) for it in self.manifest.columns]
         ).empty_table()
+
+
+def _reader(data: TrainingData, reading: Mapping[str, Any], worker: int, workers: int) -> TrainingReader:
+    return data.shards(**reading, worker=worker, workers=workers)

@@ -29,10 +29,11 @@ class _RowGroup(NamedTuple):
 
 
 class _Step(NamedTuple):
-    """A batch. ``epoch`` and ``position``: where all ranks are after it."""
+    """A batch. ``epoch`` and ``position``: where all ranks are after it. ``turn``: which worker of this rank is next."""
 
     epoch: int
     position: int
+    turn: int
     order: EpochOrder
     of_epoch: int
     runs: list[Run]
@@ -99,7 +100,7 @@ class TrainingReader:
         self._worker, self._workers = worker, workers
         self._remainder = Remainder(remainder)
         self._interleave, self._chunk = interleave, batch_rows
-        self._epoch, self._position = 0, 0
+        self._epoch, self._position, self._turn = 0, 0, 0
         self._has_begun = False
         self._footers: dict[str, Any] = {}
 
@@ -122,8 +123,16 @@ class TrainingReader:
             "position": self._position,
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    @property
+    def turn(self) -> int:
+        """Which worker of this rank gives the batch after the one that was given last."""
+        return self._turn
+
+    def load_state_dict(self, state: Mapping[str, Any], turn: int = 0) -> None:
         """Go on after the batch of a state, in the order that it began with.
+
+        ``turn``: of the reader whose state it is, where each worker goes on by a state of its own. Else all load one state,
+        and the first of them gives the next batch.
 
         Raises:
             RequestError: the state is of other rows or of another seed, or is none.
@@ -155,7 +164,7 @@ class TrainingReader:
                 got=str(position),
             )
         self._interleave, self._chunk = interleave, chunk
-        self._epoch, self._position = epoch, position
+        self._epoch, self._position, self._turn = epoch, position, turn
         self._has_begun = False
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
@@ -210,7 +219,7 @@ class TrainingReader:
                         for run in step.runs
                     ]
                 )
-                self._epoch, self._position = step.epoch, step.position
+                self._epoch, self._position, self._turn = step.epoch, step.position, step.turn
                 yield batch
             self._epoch, self._position = max(self._epoch, self._epochs), 0
         finally:
@@ -218,7 +227,7 @@ class TrainingReader:
 
     def _steps(self, place: Place) -> Iterator[_Step]:
         """What this rank and worker reads, in its order."""
-        epoch, position, number = self._epoch, self._position, 0
+        epoch, position, number = self._epoch, self._position, self._turn
         groups = [group.rows for group in self._groups]
         while epoch < self._epochs and self._rows:
             order = EpochOrder(
@@ -233,7 +242,7 @@ class TrainingReader:
                 if is_mine and first < last:
                     runs = list(_around(order, begin + first, begin + last, self._rows))
                     after = (epoch + 1, 0) if position == self._rows else (epoch, position)
-                    yield _Step(*after, order, epoch, runs)
+                    yield _Step(*after, number % self._workers, order, epoch, runs)
             epoch, position = epoch + 1, 0
 
     def _load(self, order: EpochOrder, number: int) -> pa.Table:

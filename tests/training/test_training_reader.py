@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import chdir
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from featurestore.client.training_data import TrainingData
+from featurestore.client.training_reader import TrainingReader
 from featurestore.errors import Damaged, NotFound, RequestError
 from featurestore.storage import paths
 from featurestore.storage.objects import Storage
@@ -282,6 +284,21 @@ def test_a_worker_does_not_go_on_without_the_others(data: TrainingData) -> None:
     next(iter(reader))
     with pytest.raises(RequestError, match="a worker cannot go on by itself"):
         iter(reader)
+
+
+def test_workers_go_on_each_from_a_state_and_turn_of_its_own(data: TrainingData) -> None:
+    def of(worker: int) -> TrainingReader:
+        return data.shards(worker=worker, workers=3, batch_rows=10, seed=1)
+
+    readers = [of(worker) for worker in range(3)]
+    batches = [iter(reader) for reader in readers]
+    given = numbers([next(batches[n % 3]) for n in range(5)])  # Worker 2 gave one, the others two.
+    again = [of(worker) for worker in range(3)]
+    for reader, stopped in zip(again, readers, strict=True):
+        reader.load_state_dict(stopped.state_dict(), stopped.turn)
+    rest = [numbers(reader) for reader in again]
+    assert rest == [numbers(it) for it in batches]
+    assert sorted([*given, *chain(*rest)]) == list(range(ROWS))
 
 
 def test_only_the_columns_that_are_asked_for_are_read(data: TrainingData) -> None:

@@ -55,7 +55,13 @@ def built(name: str) -> Path:
     return path
 
 
-ENVIRONMENTS = {"mlflow": "mlflow-3.17", "kserve": "kserve-0.21"}
+ENVIRONMENTS = {
+    "mlflow": "mlflow-3.17",
+    "kserve": "kserve-0.21",
+    "torch": "torch-2.15",
+    "tensorflow": "tensorflow-2.21",
+    "ray": "ray-2.60",
+}
 """Platforms that are installed in environments of their own, by the extra that brings them."""
 
 

@@ -1,0 +1,76 @@
+"""A training set as a dataset of TensorFlow, whose place is kept here. This needs tensorflow, and is loaded by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import tensorflow as tf
+
+from featurestore.client.batch_arrays import arrays_of
+from featurestore.client.training_reader import TrainingReader
+from featurestore.errors import RequestError
+
+
+class TensorflowDataset:
+    """``dataset`` is a ``tf.data.Dataset`` that gives batches as ``{column: tensor}``.
+
+    TensorFlow reads ahead and cannot keep a generator in its checkpoints. So where a training is, is told by how many batches
+    it has taken: ``state_dict(batches)``. See :meth:`featurestore.client.training_data.TrainingData.to_tf`.
+    """
+
+    def __init__(self, reader: TrainingReader, schema: pa.Schema, fill: Mapping[str, Any]) -> None:
+        self._reader, self._fill = reader, dict(fill)
+        self._states = [reader.state_dict()]
+        # The types, and which lists are of which length, as the first rows say them.
+        empty = {name: values.dtype for name, values in _arrays_of_nothing(schema, self._fill).items()}
+        signature = {
+            name: tf.TensorSpec(
+                [None, None] if pa.types.is_list(schema.field(name).type) else [None], _type(kind)
+            )
+            for name, kind in empty.items()
+        }
+        self.dataset = tf.data.Dataset.from_generator(self._batches, output_signature=signature)
+
+    def state_dict(self, batches: int) -> dict[str, Any]:
+        """Where all ranks are after so many batches of the iteration that was begun last.
+
+        Raises:
+            RequestError: so many were not read yet.
+        """
+        if not 0 <= batches < len(self._states):
+            raise RequestError(
+                "so many batches were not read",
+                where="batches",
+                wanted=f"0 to {len(self._states) - 1}",
+                got=str(batches),
+            )
+        return dict(self._states[batches])
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Let the next iteration begin after the batch of a state; else as the reader's."""
+        self._reader.load_state_dict(state)
+        self._states = [self._reader.state_dict()]
+
+    def _batches(self) -> Iterator[dict[str, Any]]:
+        """From the same place each time that an iteration begins."""
+        states = [self._states[0]]
+        self._states = states
+        self._reader.load_state_dict(states[0])
+        for batch in self._reader:
+            states.append(self._reader.state_dict())
+            yield arrays_of(batch, self._fill, texts=True)
+
+
+def _arrays_of_nothing(schema: pa.Schema, fill: Mapping[str, Any]) -> dict[str, Any]:
+    [batch] = schema.empty_table().to_batches() or [pa.RecordBatch.from_pylist([], schema=schema)]
+    plain = [it for it in schema if not pa.types.is_list(it.type)]
+    found = arrays_of(batch.select([it.name for it in plain]), fill, texts=True)
+    lists = {it.name: np.empty(0, it.type.value_type.to_pandas_dtype()) for it in schema if it not in plain}
+    return {it.name: found[it.name] if it.name in found else lists[it.name] for it in schema}
+
+
+def _type(kind: Any) -> Any:
+    return tf.string if kind.hasobject else tf.as_dtype(kind)
