@@ -2,33 +2,42 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
 from featurestore.errors import CodeError, RequestError
 from featurestore.server.authentication import Authentication
-
-if TYPE_CHECKING:
-    from featurestore.server.server_settings import ServerSettings
+from featurestore.server.server_settings import LOOPBACK, ServerSettings
 
 
 def serve(
     context: typer.Context,
-    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port; 0 for any that is free.", min=0, max=65535)] = 6566,
-    workers: Annotated[int, typer.Option(help="Processes that answer.", min=1, max=256)] = 1,
-    max_body_bytes: Annotated[int, typer.Option(help="Largest body of a request.", min=1)] = 4 << 20,
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = ServerSettings.host,
+    port: Annotated[
+        int, typer.Option(help="Port; 0 for any that is free.", min=0, max=65535)
+    ] = ServerSettings.port,
+    workers: Annotated[
+        int, typer.Option(help="Processes that answer.", min=1, max=256)
+    ] = ServerSettings.workers,
+    max_body_bytes: Annotated[
+        int, typer.Option(help="Largest body of a request.", min=1)
+    ] = ServerSettings.max_body_bytes,
     max_entities: Annotated[
         int, typer.Option(help="Most entities, or pushed rows, of a request.", min=1)
-    ] = 10_000,
-    max_requests: Annotated[int, typer.Option(help="Most requests at once, in each process.", min=1)] = 1_000,
-    timeout_s: Annotated[float, typer.Option("--timeout", help="Seconds that a request may take.")] = 10.0,
+    ] = ServerSettings.max_entities,
+    max_requests: Annotated[
+        int, typer.Option(help="Most requests at once, in each process.", min=1)
+    ] = ServerSettings.max_requests,
+    timeout_s: Annotated[
+        float, typer.Option("--timeout", help="Seconds that a request may take.")
+    ] = ServerSettings.timeout_s,
     drain_s: Annotated[
         float, typer.Option("--drain", help="Seconds after SIGTERM in which requests are still taken.")
-    ] = 0.0,
-    auth: Annotated[Authentication, typer.Option(help="How callers say who they are.")] = Authentication.NONE,
+    ] = ServerSettings.drain_s,
+    auth: Annotated[Authentication, typer.Option(help="How callers say who they are.")] = ServerSettings.auth,
     token_file: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(
@@ -59,7 +68,7 @@ def serve(
     ] = None,
     oidc_groups_claim: Annotated[
         str, typer.Option(help="With --auth oidc: the claim that has the groups of a caller.")
-    ] = "groups",
+    ] = ServerSettings.oidc_groups_claim,
     oidc_ca: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(
@@ -80,18 +89,17 @@ def serve(
     ] = None,
     push: Annotated[
         bool, typer.Option("--push", help="Take rows for pipelines whose source says push: POST /push/NAME.")
-    ] = False,
-    access_log: Annotated[bool, typer.Option("--access-log", help="Log each request.")] = False,
+    ] = ServerSettings.push,
+    access_log: Annotated[
+        bool, typer.Option("--access-log", help="Log each request.")
+    ] = ServerSettings.access_log,
 ) -> None:
     """Answer requests for features over HTTP, until Ctrl-C."""
     from featurestore.cli.app import settings as options
-    from featurestore.server.server_settings import ServerSettings
 
-    given = {
-        name: value
-        for name, value in context.params.items()
-        if name in ServerSettings.model_fields and value is not None
-    }
+    known = {field.name for field in fields(ServerSettings)}
+    given = {name: value for name, value in context.params.items() if name in known and value is not None}
+    given["oidc_groups"] = tuple(oidc_groups or ())
     run_server(ServerSettings(folder=options.named_folder(), **_positive(given)))
 
 
@@ -117,8 +125,6 @@ def run_server(settings: ServerSettings) -> None:
     except ImportError as error:
         hint = "pip install 'featurestore[server]'"
         raise CodeError("the packages of the server are not installed", got=str(error), hint=hint) from error
-    from featurestore.server.server_settings import LOOPBACK
-
     open_backend(settings).close()
     try:
         listener = bind(settings)

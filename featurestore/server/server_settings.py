@@ -1,19 +1,18 @@
-"""What one server is told when it starts."""
+"""What one server is told when it starts. Without pydantic: the command line takes its defaults from here."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
-
-from pydantic import BaseModel, ConfigDict, Field
 
 from featurestore.server.authentication import Authentication
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
-class ServerSettings(BaseModel):
-    """Options of ``featurestore serve``; a worker gets them as JSON.
+@dataclass(frozen=True, kw_only=True)
+class ServerSettings:
+    """Options of ``featurestore serve``, which says what each may be; a worker gets them as JSON.
 
     ``folder``: the project, None for what ``FEATURESTORE_URI`` names. ``port``: 0 for any that is free.
     ``timeout_s``: from a request's first byte to its answer. ``drain_s``: how long after SIGTERM new requests
@@ -22,18 +21,16 @@ class ServerSettings(BaseModel):
     ``push``: whether rows are taken.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     folder: Path | None = None
     host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535)] = 6566
-    workers: Annotated[int, Field(ge=1, le=256)] = 1
-    threads: Annotated[int, Field(ge=1, le=256)] = 8
-    max_body_bytes: Annotated[int, Field(ge=1)] = 4 << 20
-    max_entities: Annotated[int, Field(ge=1)] = 10_000
-    max_requests: Annotated[int, Field(ge=1)] = 1_000
-    timeout_s: Annotated[float, Field(gt=0)] = 10.0
-    drain_s: Annotated[float, Field(ge=0)] = 0.0
+    port: int = 6566
+    workers: int = 1
+    threads: int = 8
+    max_body_bytes: int = 4 << 20
+    max_entities: int = 10_000
+    max_requests: int = 1_000
+    timeout_s: float = 10.0
+    drain_s: float = 0.0
     access_log: bool = False
     audit_log: Path | None = None
     auth: Authentication = Authentication.NONE

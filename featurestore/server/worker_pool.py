@@ -13,6 +13,7 @@ import time
 from types import FrameType
 
 from prometheus_client.multiprocess import mark_process_dead
+from pydantic import TypeAdapter
 
 from featurestore.server.measurements import SHARED_FOLDER
 from featurestore.server.server_settings import ServerSettings
@@ -45,7 +46,7 @@ class WorkerPool:
 
     def _start(self, environment: dict[str, str]) -> tuple[subprocess.Popen[bytes], float]:
         number = self._listener.fileno()
-        arguments = [self._settings.model_dump_json(), str(number)]
+        arguments = [TypeAdapter(ServerSettings).dump_json(self._settings).decode(), str(number)]
         worker = subprocess.Popen(
             [sys.executable, "-m", "featurestore.server.worker_process", *arguments],
             env=environment,

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 
 import uvicorn
+from pydantic import TypeAdapter
 
 from featurestore.client.connection import Store
 from featurestore.client.push import load_libraries
@@ -167,4 +168,8 @@ def bind(settings: ServerSettings) -> socket.socket:
 if __name__ == "__main__":
     # A worker of a pool: settings, and the socket it inherited.
     parent_id = os.getppid()
-    serve(ServerSettings.model_validate_json(sys.argv[1]), socket.socket(fileno=int(sys.argv[2])), parent_id)
+    serve(
+        TypeAdapter(ServerSettings).validate_json(sys.argv[1]),
+        socket.socket(fileno=int(sys.argv[2])),
+        parent_id,
+    )
