@@ -16,14 +16,14 @@ def current_us() -> int:
     return time.time_ns() // 1000
 
 
-def to_us(moment: datetime) -> int:
+def to_us(timestamp: datetime) -> int:
     """Microseconds since 1970. A time without a zone is UTC.
 
     >>> to_us(datetime(1970, 1, 1, 0, 0, 1)), to_us(datetime.fromisoformat("1970-01-01T01:00:00+01:00"))
     (1000000, 0)
     """
     # Through UTC: Python subtracts two times of one zone by their wall clocks, which is wrong by an hour in autumn.
-    utc = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    utc = timestamp.replace(tzinfo=UTC) if timestamp.tzinfo is None else timestamp.astimezone(UTC)
     return int((utc - EPOCH) // _MICROSECOND)
 
 

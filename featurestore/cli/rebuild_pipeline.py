@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from featurestore.cli.output import OutputFormat, dump
-from featurestore.client.times import moment
+from featurestore.client.times import timestamp_us
 from featurestore.errors import RequestError
 from featurestore.humanize import count, format_time, size
 from featurestore.overview.summary import pipeline_summary
@@ -23,8 +23,8 @@ def plan(project: Project, name: str, from_time: str | None, to_time: str | None
         RequestError: there is nothing to run again, or the time range cannot be replaced by itself.
     """
     pipeline_summary(project, name)
-    from_us = None if from_time is None else moment(from_time, "--from")
-    to_us = None if to_time is None else moment(to_time, "--to")
+    from_us = None if from_time is None else timestamp_us(from_time, "--from")
+    to_us = None if to_time is None else timestamp_us(to_time, "--to")
     if from_us is not None and to_us is not None and from_us >= to_us:
         raise RequestError(
             "the time range is empty", wanted="--from before --to", got=f"{from_time} to {to_time}"

@@ -322,7 +322,7 @@ class Store:
             NotFound: there is no such view.
             TransientError: it did not happen in time.
         """
-        from featurestore.client.times import moment
+        from featurestore.client.times import timestamp_us
 
         view = resource_name(view)
         accepted = self._views.accepted(view).resource
@@ -340,7 +340,9 @@ class Store:
         if commit_or_time is None:
             commit_or_time = self._newest_commit(accepted.spec.source.pipeline)
         by_time = not isinstance(commit_or_time, int)
-        least = commit_or_time if isinstance(commit_or_time, int) else moment(commit_or_time, "wait_fresh")
+        least = (
+            commit_or_time if isinstance(commit_or_time, int) else timestamp_us(commit_or_time, "wait_fresh")
+        )
         end_us = self._clock_us() + int(timeout * SECOND_US)
         while True:
             build = self._held(view)
@@ -432,7 +434,7 @@ class Store:
         from featurestore.client.answers import Answer
         from featurestore.client.entity_rows import key_table
         from featurestore.client.on_demand import ViewValues, with_computed
-        from featurestore.client.times import microseconds, moment
+        from featurestore.client.times import microseconds, timestamp_us
         from featurestore.offline.join import Times, point_in_time
         from featurestore.views.value_column import ArrowColumn, event_time_column
 
@@ -445,7 +447,7 @@ class Store:
                 hint=did_you_mean(timestamp_column, table.column_names),
             )
         times_us, is_asked = microseconds(table.column(timestamp_column), timestamp_column)
-        times = Times(times_us, is_asked, None if as_of is None else moment(as_of, "as_of"))
+        times = Times(times_us, is_asked, None if as_of is None else timestamp_us(as_of, "as_of"))
         found: list[ViewValues] = []
         for read in resolution.reads:
             view, keys = read.view, key_table(read, table)

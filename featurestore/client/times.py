@@ -118,10 +118,10 @@ def _is_time(field: pa.Field) -> bool:
     return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind))
 
 
-def moment(value: Any, where: str) -> int:
-    """One moment: a datetime, a date or ISO 8601 text.
+def timestamp_us(value: Any, where: str) -> int:
+    """Microseconds of a datetime, a date or ISO 8601 text.
 
-    >>> moment("1970-01-01T01:00:00+01:00", "as_of")
+    >>> timestamp_us("1970-01-01T01:00:00+01:00", "as_of")
     0
 
     Raises:

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from featurestore.client.frames import read_frame
-from featurestore.client.times import microseconds, moment
+from featurestore.client.times import microseconds, timestamp_us
 from featurestore.errors import RequestError
 
 NOON = 1_386_072_000_000_000
@@ -132,11 +132,11 @@ def test_parts_of_a_microsecond_are_cut_off_towards_the_past_before_1970_too() -
     ],
 )
 def test_one_moment_is_taken_as_a_column_of_them(value: Any) -> None:
-    assert moment(value, "as_of") == NOON
-    assert moment(date(2013, 12, 3), "as_of") == NOON - 12 * 3600 * 1_000_000
+    assert timestamp_us(value, "as_of") == NOON
+    assert timestamp_us(date(2013, 12, 3), "as_of") == NOON - 12 * 3600 * 1_000_000
 
 
 @pytest.mark.parametrize("value", ["noon", 12, None, pd.NaT])
 def test_what_is_no_moment_is_refused(value: Any) -> None:
     with pytest.raises(RequestError, match="this is not a time: in as_of, wanted a timestamp"):
-        moment(value, "as_of")
+        timestamp_us(value, "as_of")
