@@ -146,7 +146,10 @@ class Backlog:
             raise Conflict("the open batch is gone", where=where)
         entries = self._pinned(now_us)
         if not entries:
-            raise Conflict(f"no {self.source.noun} of this batch is as it was seen any more", where=where)
+            raise Conflict(
+                f"each {self.source.noun} of this batch was changed or deleted since it was found",
+                where=where,
+            )
         manifest = Manifest(
             pipeline=self._ledger.pipeline,
             uid=self._ledger.uid(),

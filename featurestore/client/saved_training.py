@@ -117,7 +117,7 @@ def _typed(features: Features, labels: Sequence[str]) -> tuple[pa.Table, tuple[T
     table, time = features.to_arrow(), features.timestamp_column
     if time is None:
         raise RequestError(
-            "these are features of now, which nothing is trained on",
+            "these are features as they are now, and a model is trained on features as they were",
             where="features",
             wanted="an answer of get_features(…, timestamp_column=NAME)",
         )

@@ -63,7 +63,11 @@ def begin_erasure(storage: Storage, intent: Intent, now_us: int) -> int:
         if erasures.try_begin(erasure):
             hit("after-intent-erasure")
             return erasure.number
-    raise StorageError("others were always first", where=storage.root)
+    raise StorageError(
+        "the erasure was not begun: others began theirs at the same time, again and again",
+        where=storage.root,
+        hint="Ask again: nothing was erased",
+    )
 
 
 def requested_erasure(storage: Storage, request: str) -> Erasure | None:

@@ -44,7 +44,7 @@ def test_features_of_now_a_label_that_is_none_and_the_name_of_a_resource_are_ref
     with pytest.raises(RequestError, match="no column 'v' of labels"):
         store.save_training_set("ad-hoc", found, labels=["v"])
     now = store.get_features(["view:v"], [{"k": "e1"}])
-    with pytest.raises(RequestError, match="features of now"):
+    with pytest.raises(RequestError, match="features as they are now"):
         store.save_training_set("ad-hoc", now, labels=[])
     laptop.apply(training_set())
     with pytest.raises(RequestError, match="made of a resource"):

@@ -161,7 +161,10 @@ def blame(arrival: Arrival, error: BaseException) -> UnreadableArrival:
     except UnreadableArrival as denied:
         return denied
     if size != arrival.size_bytes:
-        return UnreadableArrival("file:changed", f"wanted {arrival.size_bytes} bytes as listed, got {size}")
+        return UnreadableArrival(
+            "file:changed",
+            f"the file was changed before it was read: it was listed with {arrival.size_bytes:,} bytes, and has {size:,}",
+        )
     if isinstance(error, UnreadableArrival):
         return error
     text = (str(error) or type(error).__name__).splitlines()[0]
