@@ -161,10 +161,8 @@ def blame(arrival: Arrival, error: BaseException) -> UnreadableArrival:
     except UnreadableArrival as denied:
         return denied
     if size != arrival.size_bytes:
-        return UnreadableArrival(
-            "file:changed",
-            f"the file was changed before it was read: it was listed with {arrival.size_bytes:,} bytes, and has {size:,}",
-        )
+        listed = f"it was listed with {arrival.size_bytes:,} bytes, and has {size:,}"
+        return UnreadableArrival("file:changed", f"the file was changed before it was read: {listed}")
     if isinstance(error, UnreadableArrival):
         return error
     text = (str(error) or type(error).__name__).splitlines()[0]
