@@ -24,6 +24,7 @@ from featurestore.overview.summary import list_summary
 from featurestore.printable import printable
 from featurestore.reconcile.conditions import read_status
 from featurestore.reconcile.reasons import Reason
+from featurestore.reconcile.reconcile import PLANNED
 from featurestore.registry.project import Project
 from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline, FeatureView, OnDemandView, View
@@ -110,7 +111,23 @@ def examine(project: Project) -> Iterator[Finding]:
         yield _finding(f"view {name}", partial(_view, project, name, view))
         yield from _stored(project, name, view, online=online.works is True)
         yield from _problems(project, "views", name, view.digest)
+    for planned in PLANNED.values():
+        if planned.observe is not None:
+            yield from _made(project, planned.row)
     yield from _lists(project)
+
+
+def _made(project: Project, kind: ResourceKind) -> Iterator[Finding]:
+    """What is made of resources of a kind that has no line of its own: how they stand, and what fails."""
+    for name, accepted in project.registry.all(kind.model).items():
+        yield _finding(f"{kind.noun} {name}", partial(_stands, project, kind, name))
+        yield from _problems(project, kind.folder, name, accepted.digest)
+
+
+def _stands(project: Project, kind: ResourceKind, name: str) -> tuple[bool | None, str, str]:
+    ready = list_summary(project, kind, name).ready
+    # What fails has a line of its own.
+    return (True if ready.status is ConditionStatus.TRUE else None), ready.message, ""
 
 
 def _lists(project: Project) -> Iterator[Finding]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from featurestore.reconcile.conditions import ResourceStatus, record_status, true
+from featurestore.reconcile.reasons import Reason
 from featurestore.registry.project import Project
+from featurestore.resources import TrainingSet
 from featurestore.storage import paths
 
 
@@ -55,6 +58,31 @@ def test_without_a_project_it_says_how_to_begin(featurestore: Any, tmp_path: Pat
     said = featurestore("doctor")
     assert said.code == 3
     assert "featurestore init NAME" in said.err
+
+
+TRAINING_SET = """
+kind: TrainingSet
+metadata: {name: delays}
+spec:
+  features: {names: ["aircraft-delays:flights"]}
+  labels: {pipeline: flights, timestampField: scheduled_at, columns: [arr_delay]}
+"""
+
+
+def test_a_training_set_that_cannot_be_made_is_told(featurestore: Any, project: Project) -> None:
+    (project.folder / "delays.yaml").write_text(TRAINING_SET)
+    featurestore("apply", "-f", ".")
+    said = featurestore("doctor")
+    assert said.code == 0, said.out
+    assert "– trainingset delays: " in said.out
+    digest = project.registry.accepted_digest(TrainingSet, "delays")
+    assert digest is not None
+    failing = true("Degraded", Reason.FAILED, "There is no room for it.")
+    status = ResourceStatus(observed_digest=digest, conditions=(failing,))
+    record_status(project.storage, "trainingsets", "delays", status)
+    said = featurestore("doctor")
+    assert said.code == 1
+    assert "✗ trainingset delays: Degraded: There is no room for it." in said.out
 
 
 def test_a_manifest_that_cannot_be_read_is_found(featurestore: Any, project: Project) -> None:
