@@ -64,14 +64,14 @@ TRAINING_SET = """
 kind: TrainingSet
 metadata: {name: delays}
 spec:
-  features: {names: ["aircraft-delays:flights"]}
+  features: {names: ["aircraft-delays:flights_7d"]}
   labels: {pipeline: flights, timestampField: scheduled_at, columns: [arr_delay]}
 """
 
 
 def test_a_training_set_that_cannot_be_made_is_told(featurestore: Any, project: Project) -> None:
     (project.folder / "delays.yaml").write_text(TRAINING_SET)
-    featurestore("apply", "-f", ".")
+    assert featurestore("apply", "-f", ".").code == 0
     said = featurestore("doctor")
     assert said.code == 0, said.out
     assert "– trainingset delays: " in said.out
