@@ -47,6 +47,7 @@ def test_hives_default_partition_is_null(pipeline: Make) -> None:
         ("dag=2024-01-01", "got dag"),
         ("day=soon", "wanted date in the path's day=…, got 'soon'"),
         ("day=%FF", "not UTF-8 in the path"),
+        ("day=2024-01-02/day=2024-01-03", "the path has day=… twice: 2024-01-02, 2024-01-03"),
     ],
 )
 def test_a_path_without_the_value_sends_its_file_to_quarantine(

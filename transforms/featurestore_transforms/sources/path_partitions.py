@@ -28,7 +28,12 @@ def path_values(uri: str, partitions: Sequence[Partition]) -> dict[str, pl.Serie
     if not partitions:
         return {}
     folders = _folders(uri)
-    return {partition.name: _value(partition, folders) for partition in partitions}
+    for partition in partitions:
+        if len(values := {value for name, value in folders if name == partition.name}) > 1:
+            raise UnreadableArrival(
+                "file:partition", f"the path has {partition.name}=… twice: {', '.join(sorted(values))}"
+            )
+    return {partition.name: _value(partition, dict(folders)) for partition in partitions}
 
 
 def path_columns(uri: str) -> tuple[str, ...]:
@@ -38,18 +43,18 @@ def path_columns(uri: str) -> tuple[str, ...]:
     ('year', 'day')
     """
     try:
-        return tuple(name for name in _folders(uri) if name)
+        return tuple(name for name in dict(_folders(uri)) if name)
     except UnreadableArrival:
         return ()
 
 
-def _folders(uri: str) -> dict[str, str]:
-    folders: dict[str, str] = {}
+def _folders(uri: str) -> list[tuple[str, str]]:
+    folders = []
     for folder in uri.split("/")[:-1]:
         name, equals, value = folder.partition("=")
         if equals:
             try:
-                folders[unquote(name, errors="strict")] = unquote(value, errors="strict")
+                folders.append((unquote(name, errors="strict"), unquote(value, errors="strict")))
             except UnicodeDecodeError as error:
                 raise UnreadableArrival("file:partition", f"not UTF-8 in the path: {folder!r}") from error
     return folders
