@@ -47,7 +47,9 @@ class Entity(Model):
 
 
 class Aggregate(Model):
-    function: AggregateFunction = Field(description="What is computed over each window. Nulls are left out.")
+    function: AggregateFunction = Field(
+        description="What is computed over each window. Nulls are left out; a Sum of whole numbers beyond int64 is null."
+    )
     column: ColumnName = Field(description="Column of the dataset. For Count: its values that are not null.")
     windows: Annotated[tuple[PositiveDuration, ...], Unique()] = Field(
         min_length=1,
