@@ -142,7 +142,7 @@ class Source(Model):
     @property
     def opened(self) -> tuple[str, ...]:
         """URIs that are opened to look for arrivals: the operator opens those that a policy allows."""
-        return (self.place,) if self.kafka is None else self.kafka.brokers
+        return (self.place,) if self.kafka is None else self.kafka.opened
 
     def __str__(self) -> str:
         form = self.format if self.kafka is None else self.kafka.format

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
+from featurestore.resources.avro import Avro, avro_columns
 from featurestore.resources.metadata import SecretRef
 from featurestore.resources.model import Model
 from featurestore.resources.rule import SpecRule, repeated
@@ -23,6 +24,7 @@ class MessageFormat(StrEnum):
     """Formats of values of messages."""
 
     JSON = "JSON"
+    AVRO = "Avro"
 
 
 class OnTombstone(StrEnum):
@@ -78,6 +80,7 @@ class Kafka(Model):
         description="Name of the topic."
     )
     format: MessageFormat = Field(description="What the value of a message is.")
+    avro: Avro | None = Field(None, description="With format Avro: the schema.")
     start_at: Annotated[
         str, StringConstraints(pattern=rf"^({EARLIEST}|{LATEST}|{_TIME})$", max_length=32)
     ] = Field(
@@ -110,6 +113,20 @@ class Kafka(Model):
             holds=lambda kafka: kafka.start_at in (EARLIEST, LATEST) or _is_time(kafka.start_at),
             field="startAt",
         ),
+        SpecRule(
+            message="format Avro takes avro with a schema, and no other format does",
+            holds=lambda kafka: (kafka.format is MessageFormat.AVRO) == (kafka.avro is not None),
+            cel="(self.format == 'Avro') == has(self.avro)",
+            field="avro",
+        ),
+        SpecRule(
+            message="include gives no column the name of a field of the schema",
+            holds=lambda kafka: (
+                kafka.avro is None
+                or not repeated(map(str.lower, (*avro_columns(kafka.avro.schema_), *kafka.include.names)))
+            ),
+            field="include",
+        ),
     )
 
     @property
@@ -122,10 +139,12 @@ class Kafka(Model):
         return f"kafka://{self.bootstrap_servers}/{self.topic}"
 
     @property
-    def brokers(self) -> tuple[str, ...]:
-        """The brokers that are asked first, as URIs.
+    def opened(self) -> tuple[str, ...]:
+        """URIs that are opened: of the brokers that are asked first, and of the registry of schemas.
 
-        >>> Kafka(bootstrapServers="a:9092,b:9092", topic="arrivals", format="JSON").brokers
+        >>> Kafka(bootstrapServers="a:9092,b:9092", topic="arrivals", format="JSON").opened
         ('kafka://a:9092', 'kafka://b:9092')
         """
-        return tuple(f"kafka://{broker}" for broker in self.bootstrap_servers.split(","))
+        brokers = (f"kafka://{broker}" for broker in self.bootstrap_servers.split(","))
+        registry = self.avro.registry if self.avro is not None else None
+        return (*brokers, *((registry,) if registry else ()))

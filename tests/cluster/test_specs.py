@@ -30,6 +30,7 @@ UNSEEN = {
     "fill-with-list": "a value of any type is one that the schema does not look into",
     "hop-longer-than-window": DURATION,
     "hop-too-short": DURATION,
+    "kafka-avro-of-a-decimal": "what is in a text is nothing that CEL reads",
     "kafka-column-declared-twice": COST,
     "kafka-column-twice": COST,
     "kafka-start-no-time": "CEL ends with an error of its own at a day that there is not",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from event_specs import NAME, START, VIEW
 from events import Events, event
 from kafka_broker import Broker, Topic, broker, send
+from schema_registry import schema_registry
 
 from featurestore.arrivals.position import Position
 from featurestore.arrivals.source_kinds import open_source
@@ -18,6 +20,8 @@ from featurestore.overview.summary import pipeline_summary
 from featurestore.quarantine.replay import replay
 from featurestore.resources import DataPipeline
 from featurestore.storage import paths
+
+AVRO_TIME = {"type": "long", "logicalType": "timestamp-micros"}
 
 
 @pytest.fixture
@@ -207,6 +211,39 @@ def test_a_key_that_is_no_text_and_a_value_that_has_a_column_of_the_message_are_
     assert [reason.partition(":")[0] for *_, reason in events.records] == [
         "the key is not UTF-8",
         "the value has a key 'k', and spec.source.kafka.include names a column so",
+    ]
+
+
+def test_messages_in_avro_are_rows_once_the_registry_answers_and_bad_ones_are_refused_alone(
+    tmp_path: Path, topic: Topic
+) -> None:
+    fields = [{"name": "n", "type": "int"}, {"name": "at", "type": AVRO_TIME}]
+    with schema_registry() as registry:
+        written = registry.add({"type": "record", "name": "Event", "fields": fields})
+        wanted = [
+            {**fields[0], "type": "long"},
+            fields[1],
+            {"name": "note", "type": "string", "default": "-"},
+        ]
+        schema = json.dumps({"type": "record", "name": "Event", "fields": wanted})
+        avro = {"schema": schema, "registry": registry.url}
+        events = Events(tmp_path / "project", topic).apply(
+            {"format": "Avro", "avro": avro, "include": {"offset": "o"}}
+        )
+        topic.send(registry.value(written, {"n": 1, "at": START}), b"what is this", None)
+        registry.is_down = True
+        with pytest.raises(StorageError, match="registry of schemas does not answer"):
+            events.run()
+        assert (events.numbers, events.open) == ([], [])
+        registry.is_down = False
+        events.run()
+        topic.send(registry.value(written, {"n": 2, "at": START}))
+        events.run()
+    told = [(row["n"], row["at"], row["note"], row["o"]) for row in events.rows]
+    assert told == [(1, START, "-", 0), (2, START, "-", 3)]
+    assert [record[:3] for record in events.records] == [
+        ("/0", 1, "row:malformed"),
+        ("/0", 2, "row:malformed"),
     ]
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -18,6 +18,7 @@ from featurestore.arrivals.kafka.topic import TopicClient
 from featurestore.arrivals.manifest import Action, Entry
 from featurestore.arrivals.position import Position
 from featurestore.errors import FeatureStoreError
+from featurestore.resources.avro import Avro
 from featurestore.resources.data_pipeline import Source
 from featurestore.resources.kafka import Kafka, OnTombstone
 from featurestore.storage.credentials import source_environ
@@ -28,6 +29,9 @@ from featurestore_transforms.sources.message_spool import Messages, MessageSpool
 from featurestore_transforms.sources.reader import DECODING, ArrivalReader, UnreadableArrival
 from featurestore_transforms.sources.stream import LINE, MALFORMED, MARKS, MOST_ROWS, FrameStream, same
 from featurestore_transforms.steps.column_names import ColumnNames
+
+if TYPE_CHECKING:
+    from featurestore_transforms.sources.avro_rows import AvroRows
 
 logger = logging.getLogger(__name__)
 _NO_VALUE = "the message has no value: a tombstone. See spec.source.kafka.onTombstone"
@@ -57,7 +61,8 @@ class KafkaReader:
             name.lower(): f"the value has a key {name!r}, and spec.source.kafka.include names a column so"
             for name in self._given
         }
-        self._rows = JsonRows((_values(messages) for messages in spool.read()), barred)
+        values = (_values(messages) for messages in spool.read())
+        self._rows = JsonRows(values, barred) if kafka.avro is None else _avro_rows(kafka.avro, values)
         own = self._rows.names
         given = {name: name for name in self._given}
         self.names = ColumnNames({**own.originals, **given}, own.unusable, own.repeated)
@@ -198,6 +203,13 @@ def acknowledge(entries: Sequence[Entry], source: Source) -> None:
         logger.warning("offsets of group %s are not set: %s", kafka.consumer_group, error)
 
 
+def _avro_rows(avro: Avro, values: Iterator[list[bytes]]) -> AvroRows:
+    # Its library is loaded where it is needed.
+    from featurestore_transforms.sources.avro_rows import AvroRows
+
+    return AvroRows(avro, values, source_environ())
+
+
 def _values(messages: Messages) -> list[bytes]:
-    """The values; a message without one is no JSON either."""
+    """The values; a message without one is malformed."""
     return [b"{}" if value is None else value for value in messages.values]

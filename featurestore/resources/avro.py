@@ -1,0 +1,167 @@
+"""A schema of Avro, as far as its values are read: which columns a record has, and of which types.
+
+Source of the names and rules: the specification of Avro 1.12, https://avro.apache.org/docs/1.12.0/specification/
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, StringConstraints
+
+from featurestore.resources.model import Model
+
+_DEEPEST = 16
+_SCALARS = {
+    "boolean": "bool",
+    "int": "int32",
+    "long": "int64",
+    "float": "float32",
+    "double": "float64",
+    "string": "string",
+    "bytes": "bytes",
+}
+_LOGICAL = {
+    ("int", "date"): "date",
+    ("long", "timestamp-millis"): "timestamp",
+    ("long", "timestamp-micros"): "timestamp",
+    ("string", "uuid"): "string",
+}
+_NOT_READ = ("decimal", "time-millis", "time-micros", "timestamp-nanos", "duration", "big-decimal")
+"""Logical types whose values would be other ones as what they are made of."""
+
+
+@dataclass(frozen=True, slots=True)
+class AvroList:
+    items: AvroType
+
+
+@dataclass(frozen=True, slots=True)
+class AvroStruct:
+    fields: Mapping[str, AvroType]
+
+
+AvroType = str | AvroList | AvroStruct
+"""A type of columns by its name, a list, or a struct. Each value may be null."""
+
+
+def avro_columns(schema: str) -> Mapping[str, AvroType]:
+    """The fields of a record with their types, in its order.
+
+    >>> fields = '[{"name": "user", "type": ["null", "string"]}, {"name": "n", "type": "int"}]'
+    >>> dict(avro_columns('{"type": "record", "name": "Click", "fields": %s}' % fields))
+    {'user': 'string', 'n': 'int32'}
+
+    Raises:
+        ValueError: it is not the schema of a record, or has a type that is not read.
+    """
+    try:
+        told = json.loads(schema)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"it is not JSON: {error}") from None
+    if not isinstance(told, dict) or told.get("type") != "record":
+        raise ValueError('it is not a record: wanted {"type": "record", …}')
+    found = _Names().read(told, "", "", 0)
+    assert isinstance(found, AvroStruct)
+    return found.fields
+
+
+class _Names:
+    """What has a name so far; None while it is being read."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, AvroType | None] = {}
+
+    def read(self, told: Any, space: str, where: str, depth: int) -> AvroType:
+        """The type that is told in a namespace. Raises ValueError, with ``where`` it is."""
+        if depth > _DEEPEST:
+            raise ValueError(f"{where} is nested deeper than {_DEEPEST} levels")
+        match told:
+            case list():
+                some = [it for it in told if it != "null"]
+                if len(some) != 1:
+                    raise ValueError(f"{where} is a union of several types, or of none: wanted one, and null")
+                return self.read(some[0], space, where, depth + 1)
+            case str() if told in _SCALARS:
+                return _SCALARS[told]
+            case str():
+                name = told if "." in told or not space else f"{space}.{told}"
+                if (known := self._known.get(name)) is None:
+                    inside = " inside of itself" if name in self._known else ""
+                    raise ValueError(f"{where} has the type {told!r}, which is not read{inside}")
+                return known
+            case dict():
+                return self._complex(told, space, where, depth)
+        raise ValueError(f"{where} has no type")
+
+    def _complex(self, told: dict[str, Any], space: str, where: str, depth: int) -> AvroType:
+        kind, logical = told.get("type"), told.get("logicalType")
+        if logical in _NOT_READ:
+            raise ValueError(f"{where} has the logical type {logical!r}, which is not read")
+        match kind:
+            case "record" | "enum" | "fixed":
+                return self._named(told, space, where, depth)
+            case "array":
+                return AvroList(self.read(told.get("items"), space, f"{where}[]", depth + 1))
+            case str() if kind in _SCALARS:
+                return _LOGICAL.get((kind, str(logical)), _SCALARS[kind])
+            case dict() | list():
+                return self.read(kind, space, where, depth + 1)
+        raise ValueError(f"{where} has the type {kind!r}, which is not read")
+
+    def _named(self, told: dict[str, Any], space: str, where: str, depth: int) -> AvroType:
+        name = told.get("name")
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"the type of {where or 'the whole'} has no name")
+        if "." not in name:
+            space = str(told.get("namespace") or space)
+            name = f"{space}.{name}" if space else name
+        self._known[name] = None
+        found: AvroType = "string" if told["type"] == "enum" else "bytes"
+        if told["type"] == "record":
+            found = AvroStruct(self._fields(told.get("fields"), name.rpartition(".")[0], where, depth))
+        self._known[name] = found
+        return found
+
+    def _fields(self, told: Any, space: str, where: str, depth: int) -> dict[str, AvroType]:
+        if not isinstance(told, list) or not told:
+            raise ValueError(f"{where or 'the record'} has no fields")
+        found: dict[str, AvroType] = {}
+        for field in told:
+            name = field.get("name") if isinstance(field, dict) else None
+            if not isinstance(name, str) or not name:
+                raise ValueError(f"a field of {where or 'the record'} has no name")
+            if name.lower() in map(str.lower, found):
+                raise ValueError(f"there are two fields {name!r}, in upper or lower case")
+            found[name] = self.read(field.get("type"), space, f"{where}.{name}".lstrip("."), depth + 1)
+        return found
+
+
+def _checked(schema: str) -> str:
+    try:
+        avro_columns(schema)
+    except ValueError as error:
+        raise ValueError(f"the schema of a record in Avro, of types that are read: {error}") from None
+    return schema
+
+
+class Avro(Model):
+    """How values of messages are read that are written in Avro."""
+
+    schema_: Annotated[str, StringConstraints(min_length=2, max_length=65_536), AfterValidator(_checked)] = (
+        Field(
+            alias="schema",
+            description="Schema of the values as they are read, JSON: a record. Values that were written by another one are "
+            "resolved to it by Avro's rules.",
+        )
+    )
+    registry: Annotated[str, StringConstraints(pattern=r"^https?://[^\s?#@]+$", max_length=1024)] | None = (
+        Field(
+            None,
+            description="URL of the registry that has the schemas by which values were written, whose numbers values begin with. "
+            "Without it, values are written by this schema and begin with nothing.",
+        )
+    )

@@ -1,0 +1,63 @@
+"""A registry of schemas, as Confluent's answers ``GET /schemas/ids/N``, and values that begin with the number of theirs."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+import fastavro
+
+
+class Registry:
+    """``answers``: by number, what the registry tells. ``logins``: how those who asked said who they are."""
+
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self.answers: dict[int, dict[str, Any]] = {}
+        self.logins: list[str | None] = []
+        self.is_down = False
+
+    def add(self, schema: dict[str, Any], **more: Any) -> int:
+        number = len(self.answers) + 1
+        self.answers[number] = {"schema": json.dumps(schema), **more}
+        return number
+
+    def value(self, number: int, row: dict[str, Any]) -> bytes:
+        """The row as its writer writes it."""
+        return b"\0" + number.to_bytes(4) + encoded(json.loads(self.answers[number]["schema"]), row)
+
+
+def encoded(schema: dict[str, Any], row: dict[str, Any]) -> bytes:
+    sink = io.BytesIO()
+    fastavro.schemaless_writer(sink, fastavro.parse_schema(schema), row)
+    return sink.getvalue()
+
+
+@contextmanager
+def schema_registry() -> Iterator[Registry]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            registry.logins.append(self.headers.get("Authorization"))
+            number = self.path.removeprefix("/schemas/ids/")
+            answer = registry.answers.get(int(number)) if number.isdigit() else None
+            self.send_response(503 if registry.is_down else 404 if answer is None else 200)
+            self.end_headers()
+            self.wfile.write(json.dumps(answer or {"error_code": 40403}).encode())
+
+        def log_message(self, *_: Any) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    registry = Registry(server.server_port)
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield registry
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
