@@ -186,7 +186,7 @@ class Source(Model):
         ),
         SpecRule(
             message="pushed rows need the format Arrow, no partitions, onOverwrite: Reject, no secretRef (they are written "
-            "with the store's credentials), and a uri of one folder's files: folder/*.arrow",
+            "with the store's credentials), and a uri of one folder's files, not by HTTP: folder/*.arrow",
             holds=lambda source: (
                 source.push is None
                 or (
@@ -196,12 +196,13 @@ class Source(Model):
                     and source.on_overwrite is OnOverwrite.REJECT
                     and source.secret_ref is None
                     and _FOLDER_OF_ARROW.fullmatch(source.uri) is not None
+                    and not source.uri.startswith(("http://", "https://"))
                 )
             ),
             cel="!has(self.push) || (has(self.uri) && has(self.format) && self.format == 'Arrow'"
             " && self.onOverwrite == 'Reject' && !has(self.secretRef)"
             " && (!has(self.partitions) || self.partitions.size() == 0)"
-            f" && self.uri.matches(r'^{FOLDER_OF_ARROW}$'))",
+            f" && self.uri.matches(r'^{FOLDER_OF_ARROW}$') && !self.uri.matches('^https?://'))",
             field="push",
         ),
         SpecRule(
