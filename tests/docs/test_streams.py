@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import yaml
 from kafka_broker import Broker
 
 from featurestore.arrivals.kafka import login
+from featurestore.resources.avro import avro_columns
+from featurestore.resources.data_pipeline import Source
 from featurestore.storage import paths
 from featurestore.storage.delta import Table
 from featurestore.storage.objects import Storage
@@ -17,6 +20,12 @@ from featurestore.storage.objects import Storage
 PAGE = (Path(__file__).parents[2] / "docs" / "streams.md").read_text()
 EXAMPLE = re.search(r"```yaml\n(.*?)```", PAGE, re.S)
 STORE = "kind: FeatureStore\nmetadata: {name: default}\nspec: {offline: {uri: root}}\n---\n"
+
+
+def test_the_schema_of_the_page_is_one_that_is_read() -> None:
+    [shown] = re.findall(r"```yaml\n(    kafka:\n.*?)```", PAGE, re.S)
+    avro = Source.model_validate(yaml.safe_load(shown)).kafka.avro
+    assert dict(avro_columns(avro.schema_)) == {"page": "string", "seconds": "float64", "at": "timestamp"}
 
 
 def test_the_pipeline_of_the_page_runs(kafka_broker: Broker, tmp_path: Path) -> None:
