@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.binaries import installed, kafka_jars
-from confluent_kafka import KafkaException, Producer, TopicPartition
+from confluent_kafka import IsolationLevel, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from eventually import eventually
 from server import Server, accepts, free_port
@@ -178,6 +178,16 @@ class Topic:
             producer.abort_transaction()
         else:
             producer.commit_transaction()
+        # The coordinator answers before it has written the marks.
+        eventually(lambda: self._ends(committed=True) == self._ends(committed=False))
+
+    def _ends(self, *, committed: bool) -> list[int]:
+        """Where each partition ends, for those who read what is committed or everything."""
+        level = "READ_COMMITTED" if committed else "READ_UNCOMMITTED"
+        partitions = self._producer.list_topics(self.name).topics[self.name].partitions
+        asked = {TopicPartition(self.name, number): api.OffsetSpec.latest() for number in partitions}
+        told = self.broker.admin.list_offsets(asked, isolation_level=IsolationLevel[level])
+        return [done.result().offset for done in told.values()]
 
     def source(self, **more: Any) -> dict[str, Any]:
         """``spec.source`` of a pipeline that reads it."""
