@@ -58,6 +58,7 @@ def built(name: str) -> Path:
 ENVIRONMENTS = {
     "mlflow": "mlflow-3.17",
     "kserve": "kserve-0.21",
+    "kubeflow": "kfp-2.17",
     "torch": "torch-2.15",
     "tensorflow": "tensorflow-2.21",
     "ray": "ray-2.60",
