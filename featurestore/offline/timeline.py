@@ -69,9 +69,10 @@ class Timeline:
             np.concatenate([part.time_us for part in parts]),
             np.concatenate([part.position for part in parts]),
         )
-        return index._in_order(groups)
+        return index.in_order(groups)
 
-    def _in_order(self, groups: RowGroups) -> Timeline:
+    def in_order(self, groups: RowGroups) -> Timeline:
+        """The same rows in the order of events. ``groups``: what they are positions of."""
         order = _entity_time_order(self.entity, self.time_us)
         index = Timeline(self.entity[order], self.time_us[order], self.position[order])
         equal = (index.entity[1:] == index.entity[:-1]) & (index.time_us[1:] == index.time_us[:-1])

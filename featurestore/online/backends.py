@@ -54,8 +54,10 @@ class OnlineStore(Protocol):
         """What it holds of each build, and forgetting it."""
         ...
 
-    def publication(self, view: str, digest: str, form: Form, to_version: int) -> Publication:
-        """A publication that brings the store to this version. It ends any other in progress."""
+    def publication(
+        self, view: str, digest: str, form: Form, to_version: int, memory_bytes: int
+    ) -> Publication:
+        """A publication that brings the store to this version, with so much memory. It ends any other in progress."""
         ...
 
     def inspect(self, view: str, digest: str, form: Form) -> Inspection:

@@ -1,74 +1,158 @@
-"""The offline store as publishing reads it: keys and times of many rows, wide columns of those that are kept."""
+"""The offline store as publishing reads it: keys and times of many rows, wide columns of those that are kept.
+
+What takes more memory than there is comes in parts: entities whose keys are in a range, then in narrower ones.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
 
-from featurestore.arrays import Codes, Ints
+from featurestore.arrays import Ints
 from featurestore.offline.entity_codes import EntityCodes
 from featurestore.offline.timeline import Timeline
 from featurestore.online.entities import Section, Stored
 from featurestore.online.entity_keys import key_texts
-from featurestore.online.layout import EVENT_US, EVENTS, ROWS, Form, section_rows, source_columns
+from featurestore.online.entity_rows import EntityRows, TooManyRows, by_value, spans
+from featurestore.online.key_range import Chosen, KeyRange, KeySet
+from featurestore.online.layout import (
+    EVENT_US,
+    EVENTS,
+    ROWS,
+    Form,
+    section_rows,
+    source_columns,
+)
 from featurestore.online.retention import newest_and_later, raw_events, reached_and_whole, tiles_of
 from featurestore.resources.outputs import EVENT_TIME
 from featurestore.storage.delta import DataFile, Table
 from featurestore.storage.row_groups import Bounds, RowGroups
 
+_INDEX_SHARE, _ROWS_SHARE, _DECODED_SHARE = 8, 12, 16
+"""Parts of the memory: for keys and times, for the rows of one part, and for row groups that are being decoded."""
+_COPIES = 4
+"""How often a kept row is in memory at once: as it was read, sorted, packed and sent."""
+_TEXT_BYTES = 48
+_SAMPLED = 256
+"""Keys that are looked at for each range that is to be made."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class FeatureRows:
-    """One version of a view's table. All that reads raises StorageError if storage does not answer."""
+    """One version of a view's table. All that reads raises StorageError if storage does not answer.
+
+    ``memory_bytes``: what it may take, with all that is done with what it gives.
+    """
 
     table: Table
     form: Form
+    memory_bytes: int = 2 << 30
 
-    def entities(self, files: list[DataFile] | None = None) -> pa.Table:
-        """``table[<join keys>]``: every entity that has a row in these data files (else in any), once."""
+    @cached_property
+    def groups(self) -> RowGroups:
+        return self.groups_of(None)
+
+    def groups_of(self, files: list[DataFile] | None) -> RowGroups:
+        """The row groups of these data files, else of all."""
+        return RowGroups.of(self.table, {}, files, self.memory_bytes // _DECODED_SHARE)
+
+    def stored(self, chosen: KeyRange | KeySet, published_us: int) -> Iterator[Stored]:
+        """What an online store has to keep of these entities at a time, part by part. Those without a row are left out."""
+        parts = 1
+        try:
+            rows = self._rows(chosen, published_us, self.memory_bytes // _INDEX_SHARE)
+        except TooManyRows as too_many:
+            # Not gone on with in here: as long as it is handled, the exception holds what was read.
+            parts = too_many.parts
+        if parts > 1:
+            narrower = self._narrower(chosen, parts)
+            if len(narrower) > 1:
+                for part in narrower:
+                    yield from self.stored(part, published_us)
+                return
+            # One entity is as large as it is.
+            rows = self._rows(chosen, published_us, None)
+        yield from self._kept(rows, published_us)
+
+    def _rows(self, chosen: Chosen, published_us: int, most_bytes: int | None) -> EntityRows:
         keys = self.form.keys
-        groups = RowGroups.of(self.table, {}, files)
-        parts = groups.scan(keys.names, (), lambda _, rows: unique(rows.select(keys.names).cast(keys)))
-        return unique(pa.concat_tables([keys.empty_table(), *parts]))
+        groups = self.groups.within(chosen.bounds(keys))
+        return EntityRows.read(groups, keys, chosen, published_us, self._reached_us(published_us), most_bytes)
 
-    def stored(self, entities: pa.Table, published_us: int, *, every: bool = False) -> Stored:
-        """What an online store has to keep of these entities at a time. Those without a row are left out.
+    def _reached_us(self, published_us: int) -> int | None:
+        at_us = np.array([published_us])
+        return min((int(tiles.tail_us(at_us)[0]) for tiles in self.form.tiles), default=None)
 
-        ``entities``: ``table[<join keys>]``, each once. ``every``: they are all that the table has.
-        """
-        form = self.form
-        if not entities.num_rows:
-            return Stored.empty(form)
-        codes = EntityCodes.of_asked(entities, np.ones(entities.num_rows, np.bool_))
-        groups = RowGroups.of(self.table, {} if every else _bounds(form, codes))
-        timeline = Timeline.read(groups, form.keys, codes)
-        here, inverse = np.unique(timeline.entity, return_inverse=True)
-        entity: Codes = inverse.astype(np.int32)
-        keys = key_texts(entities.take(pa.array(np.argsort(codes.of_rows)[here])))
-        published = np.full(len(here), published_us, np.int64)
-        kept = newest_and_later(entity, timeline.time_us, published)
-        rows = Section(entity[kept], _fetch(groups, form.sections[ROWS], timeline.position[kept]))
-        reached = np.zeros(0, np.int64)
-        if form.tiles:
-            at_us = np.array([published_us])
-            tail_us = min(int(tiles.tail_us(at_us)[0]) for tiles in form.tiles)
-            reached = np.flatnonzero(timeline.time_us >= tail_us)
-        events = Section(entity[reached], _fetch(groups, form.sections[EVENTS], timeline.position[reached]))
+    def _narrower(self, chosen: KeyRange | KeySet, parts: int) -> list[KeyRange] | list[KeySet]:
+        if isinstance(chosen, KeyRange):
+            return chosen.cut(self.sample(chosen, self.groups, parts * _SAMPLED), parts)
+        return list(chosen.halves()) if chosen.entities.num_rows > 1 else [chosen]
+
+    def sample(self, within: KeyRange, groups: RowGroups, count: int) -> pa.Table:
+        """Keys of some rows in a range, sorted: about so many, evenly spread. None if there is no row."""
+        keys = self.form.keys
+        groups = groups.within(within.bounds(keys))
+        step = max(1, groups.rows // count)
+
+        def some(_: int, rows: pa.Table) -> pa.Table:
+            at = np.flatnonzero(within.mask(rows))[::step]
+            return rows.take(pa.array(at)).cast(keys)
+
+        parts = groups.scan(keys.names, (), some)
+        return by_value(pa.concat_tables([keys.empty_table(), *parts]))
+
+    def _kept(self, found: EntityRows, published_us: int) -> Iterator[Stored]:
+        """The entities, some at a time, so that their wide columns take a part of the memory."""
+        form, timeline = self.form, found.timeline
+        count = found.entities.num_rows
+        kept = newest_and_later(timeline.entity, timeline.time_us, np.full(count, published_us, np.int64))
+        since_us = self._reached_us(published_us)
+        reached = np.flatnonzero(timeline.time_us >= since_us) if since_us is not None else kept[:0]
+        sizes = np.zeros(count, np.int64)
+        for section, index in ((ROWS, kept), (EVENTS, reached)):
+            held = np.bincount(timeline.entity[index], minlength=count)
+            sizes += held * (row_bytes(form.sections[section]) * _COPIES)
+        for first, stop in spans(sizes, self.memory_bytes // _ROWS_SHARE):
+            low, high = np.searchsorted(timeline.entity[kept], (first, stop))
+            since, until = np.searchsorted(timeline.entity[reached], (first, stop))
+            entities = found.entities.slice(first, stop - first)
+            yield self._stored(found, entities, first, kept[low:high], reached[since:until], published_us)
+
+    def _stored(
+        self,
+        found: EntityRows,
+        entities: pa.Table,
+        first: int,
+        kept: Ints,
+        reached: Ints,
+        published_us: int,
+    ) -> Stored:
+        form, groups, timeline = self.form, found.groups, found.timeline
+        published = np.full(entities.num_rows, published_us, np.int64)
+        entity = timeline.entity
+        rows = Section(
+            entity[kept] - np.int32(first), _fetch(groups, form.sections[ROWS], timeline.position[kept])
+        )
+        events = Section(
+            entity[reached] - np.int32(first),
+            _fetch(groups, form.sections[EVENTS], timeline.position[reached]),
+        )
         made = []
         for tiles in form.tiles:
             chosen = reached_and_whole(tiles, events.entity, events.integers(EVENT_US), published)
             made.append(Section.of_tiles(tiles.schema, tiles_of(tiles, events, chosen)))
-        return Stored(keys, published, (rows, raw_events(form, events, published), *made))
+        return Stored(key_texts(entities), published, (rows, raw_events(form, events, published), *made))
 
     def events(self, entities: pa.Table, since_us: int, until_us: int) -> Section:
         """Events of these entities with ``since ≤ time < until``; ``entity`` is the row in ``entities``."""
         form = self.form
         codes = EntityCodes.of_asked(entities, np.ones(entities.num_rows, np.bool_))
-        bounds = {**_bounds(form, codes), EVENT_TIME: Bounds(since_us, until_us - 1)}
-        groups = RowGroups.of(self.table, bounds)
+        bounds = dict(zip(form.keys.names, (Bounds(*ends) for ends in codes.bounds()), strict=True))
+        groups = self.groups.within({**bounds, EVENT_TIME: Bounds(since_us, until_us - 1)})
         timeline = Timeline.read(groups, form.keys, codes, until_us - 1)
         row = np.argsort(codes.of_rows).astype(np.int32)[timeline.entity]
         chosen = np.flatnonzero(timeline.time_us >= since_us)
@@ -76,30 +160,16 @@ class FeatureRows:
         return Section(row[chosen], _fetch(groups, form.sections[EVENTS], timeline.position[chosen]))
 
 
-def unique(rows: pa.Table) -> pa.Table:
-    """The rows, each once."""
-    plain = _numbered(rows)
-    return (
-        plain.group_by(plain.column_names, use_threads=False).aggregate([]).rename_columns(rows.column_names)
-    )
+def row_bytes(schema: pa.Schema) -> int:
+    """What a row takes in memory, more or less."""
+    return sum(_bytes(field.type) for field in schema)
 
 
-def by_value(rows: pa.Table) -> pa.Table:
-    """The rows, sorted by all their columns, the first one first."""
-    plain = _numbered(rows)
-    return plain.sort_by([(name, "ascending") for name in plain.column_names]).rename_columns(
-        rows.column_names
-    )
-
-
-def _numbered(rows: pa.Table) -> pa.Table:
-    """With names that Arrow does not read as paths, as it does ``.a`` and ``[0]``."""
-    return rows.rename_columns([f"c{n}" for n in range(rows.num_columns)])
-
-
-def _bounds(form: Form, codes: EntityCodes) -> dict[str, Bounds]:
-    ends: list[tuple[Any, Any]] = codes.bounds()
-    return {name: Bounds(*end) for name, end in zip(form.keys.names, ends, strict=True)}
+def _bytes(kind: pa.DataType) -> int:
+    try:
+        return max(1, int(kind.bit_width) // 8)
+    except ValueError:
+        return _TEXT_BYTES
 
 
 def _fetch(groups: RowGroups, section: pa.Schema, position: Ints) -> pa.RecordBatch:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from featurestore.arrays import Codes, Flags, Ints
 from featurestore.online.entities import Section, Stored
 from featurestore.online.entity_keys import KeyIndex, key_texts
-from featurestore.online.feature_rows import unique
+from featurestore.online.entity_rows import unique
 from featurestore.online.layout import (
     EVENT_US,
     EVENTS,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from types import TracebackType
+from typing import Protocol, Self
 
 import pyarrow as pa
 
@@ -15,8 +16,15 @@ class Publication(Protocol):
 
     ``bases``: versions of the view's table that stored values may be of, all of one entity of the same one; None
     if nothing is stored that can be read. All that writes raises Conflict if another publication has begun
-    since, and StorageError if the store does not answer.
+    since, and StorageError if the store does not answer. Of each entity something is written once at most. When the
+    context is left, what was kept beside is gone.
     """
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
 
     @property
     def bases(self) -> tuple[int, ...] | None: ...
@@ -26,16 +34,21 @@ class Publication(Protocol):
         ...
 
     def put(self, stored: Stored) -> None:
-        """Store these entities in the place of what was stored of them."""
+        """Store these entities: what was stored of them, brought forward."""
+        ...
+
+    def replace(self, stored: Stored) -> None:
+        """Store these entities, and leave nothing of what was stored of them: rows of theirs went."""
         ...
 
     def remove(self, keys: pa.Array) -> None:
-        """Forget the entities with these keys; nothing happens to those that are not stored."""
+        """Leave nothing of the entities with these keys; nothing happens to those that are not stored."""
         ...
 
-    def finish(self, *, rebuilt: bool) -> OnlineVersion:
-        """From now on the store holds the version of this publication.
+    def begin_anew(self) -> None:
+        """From here on all entities are put, whatever was written before, and nothing is left of any other."""
+        ...
 
-        ``rebuilt``: all entities were put, and what is stored of any other is forgotten.
-        """
+    def finish(self) -> OnlineVersion:
+        """From now on the store holds the version of this publication."""
         ...

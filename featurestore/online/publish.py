@@ -5,6 +5,8 @@
                  └ rows that went ──── their entities rebuilt from offline ───────────┘
 
 A store that was lost, is of another layout, or holds a version that is no longer known is rebuilt.
+
+All of it goes part by part, by ranges of keys, so that memory does not grow with the number of entities.
 """
 
 from __future__ import annotations
@@ -17,9 +19,10 @@ import pyarrow.compute as pc
 from featurestore.errors import NotFound, StorageError
 from featurestore.failpoint import hit
 from featurestore.online.backends import OnlineStore, open_online
-from featurestore.online.changes import Delta, delta
+from featurestore.online.changes import Delta, UnknownChanges, deltas
 from featurestore.online.entity_keys import key_texts
-from featurestore.online.feature_rows import FeatureRows, by_value
+from featurestore.online.feature_rows import FeatureRows
+from featurestore.online.key_range import KeyRange, KeySet
 from featurestore.online.layout import Form
 from featurestore.online.merge import NewRows, advance
 from featurestore.online.packed.heap import UnreadableValue
@@ -32,9 +35,6 @@ from featurestore.storage.delta import Table
 from featurestore.storage.objects import Storage
 from featurestore.timestamps import current_us
 from featurestore.views.builds import PublishResult, definition
-
-_TIMELINE_BYTES, _TEXT_BYTES = 96, 48
-"""What finding the newest rows takes of each, and a text in it, more or less."""
 
 
 def publish_now(
@@ -84,8 +84,8 @@ def publish(
         table = Table.open(storage, paths.features(view, digest), request.to_version)
         if table is None:
             raise StorageError("the view's table is gone", where=storage.uri(paths.features(view, digest)))
-        publication = online.publication(view, digest, form, request.to_version)
-        held = _bring_up(publication, FeatureRows(table, form), now_us, memory_bytes)
+        with online.publication(view, digest, form, request.to_version, memory_bytes) as publication:
+            held = _bring_up(publication, FeatureRows(table, form, memory_bytes), now_us)
         hit("after-publish")
     return PublishResult(
         view=view,
@@ -97,49 +97,35 @@ def publish(
     )
 
 
-def _bring_up(
-    publication: Publication, offline: FeatureRows, now_us: int, memory_bytes: int
-) -> OnlineVersion:
-    changed = None if publication.bases is None else delta(offline, publication.bases)
-    if changed is not None:
+def _bring_up(publication: Publication, offline: FeatureRows, now_us: int) -> OnlineVersion:
+    if publication.bases is not None:
         try:
-            _put_changed(publication, offline, changed, now_us)
-            return publication.finish(rebuilt=False)
-        except UnreadableValue:
+            for delta in deltas(offline, publication.bases):
+                _put_changed(publication, offline, delta, now_us)
+                _give_back()
+            return publication.finish()
+        except (UnknownChanges, UnreadableValue):
             pass  # what is stored cannot be gone on from; all of it is rebuilt
-    parts = _parts(offline, memory_bytes)
-    entities = offline.entities()
-    if parts > 1:
-        # Neighbors: the files are sorted by key, so that few row groups hold the entities of a part.
-        entities = by_value(entities)
-    size = max(1, -(-entities.num_rows // parts))
-    for first in range(0, max(1, entities.num_rows), size):
-        publication.put(offline.stored(entities.slice(first, size), now_us, every=parts == 1))
-    return publication.finish(rebuilt=True)
-
-
-def _parts(offline: FeatureRows, memory_bytes: int) -> int:
-    """In how many parts all entities are to be published, so that the rows of one take a quarter of the memory."""
-    row_bytes = _TIMELINE_BYTES + sum(
-        _bytes(field.type) for section in offline.form.sections for field in section
-    )
-    rows = sum(file.rows for file in offline.table.files())
-    return 1 + rows * row_bytes // max(1, memory_bytes // 4)
-
-
-def _bytes(kind: pa.DataType) -> int:
-    try:
-        return max(1, int(kind.bit_width) // 8)
-    except ValueError:
-        return _TEXT_BYTES
+    publication.begin_anew()
+    for stored in offline.stored(KeyRange(), now_us):
+        publication.put(stored)
+        _give_back()
+    return publication.finish()
 
 
 def _put_changed(publication: Publication, offline: FeatureRows, changed: Delta, now_us: int) -> None:
     if changed.stale.num_rows:
-        stored = offline.stored(changed.stale, now_us)
-        publication.put(stored)
         keys = key_texts(changed.stale)
-        publication.remove(keys.filter(pc.invert(pc.is_in(keys, value_set=stored.keys))))
+        found = [keys.slice(0, 0)]
+        for stored in offline.stored(KeySet(changed.stale), now_us):
+            publication.replace(stored)
+            found.append(stored.keys)
+        publication.remove(keys.filter(pc.invert(pc.is_in(keys, value_set=pa.concat_arrays(found)))))
     if changed.rows.num_rows:
         new = NewRows.of(offline.form, changed.rows)
         publication.put(advance(offline.form, publication.fetch(new.keys), new, now_us, offline.events))
+
+
+def _give_back() -> None:
+    """Let the system have what Arrow keeps for later, of which the next part needs less."""
+    pa.default_memory_pool().release_unused()

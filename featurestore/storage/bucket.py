@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from html import unescape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -97,6 +98,19 @@ class Bucket:
 
         with _plainly():
             obstore.put(self._store, self._path(path), data)
+
+    def upload(self, path: str, file: Path) -> None:
+        import obstore
+
+        with _plainly():
+            obstore.put(self._store, self._path(path), file)
+
+    def download(self, path: str, file: Path) -> None:
+        import obstore
+
+        with _plainly(), open(file, "xb") as target:
+            for chunk in obstore.get(self._store, self._path(path)).stream():
+                target.write(chunk)
 
     def names(self, folder: str) -> list[str]:
         import obstore

@@ -8,9 +8,11 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 _ATTEMPTS = 10
+_COPIED_BYTES = 1 << 20
 _OURS = re.compile(r"\.tmp-[0-9a-f]{32}")
 _OF_DELTA_RS = re.compile(r".+#[0-9]+")
 """What its writes stand in until they are linked, as a write of ours does in ``.tmp-…``."""
@@ -41,6 +43,12 @@ class LocalFolder:
 
     def replace(self, path: str, data: bytes) -> None:
         _put(self._path(path), data, os.replace)
+
+    def upload(self, path: str, file: Path) -> None:
+        _put(self._path(path), file, os.replace)
+
+    def download(self, path: str, file: Path) -> None:
+        shutil.copyfile(self._path(path), file)
 
     def names(self, folder: str) -> list[str]:
         try:
@@ -80,8 +88,11 @@ class LocalFolder:
         return os.path.join(self._root, path)
 
 
-def _put(target: str, data: bytes, put: Callable[[str, str], None]) -> None:
-    """Give the data this name. If it is swept meanwhile, with what killed writes had left, it is written again."""
+def _put(target: str, data: bytes | Path, put: Callable[[str, str], None]) -> None:
+    """Give the data, or that of a file, this name.
+
+    If it is swept meanwhile, with what killed writes had left, it is written again.
+    """
     for attempt in range(1, _ATTEMPTS + 1):
         temporary = _temporary(target, data)
         try:
@@ -96,12 +107,16 @@ def _put(target: str, data: bytes, put: Callable[[str, str], None]) -> None:
     _sync_folder(target)
 
 
-def _temporary(target: str, data: bytes) -> str:
+def _temporary(target: str, data: bytes | Path) -> str:
     folder = os.path.dirname(target)
     os.makedirs(folder, exist_ok=True)
     temporary = os.path.join(folder, f".tmp-{uuid.uuid4().hex}")
     with open(temporary, "xb") as file:
-        file.write(data)
+        if isinstance(data, Path):
+            with open(data, "rb") as source:
+                shutil.copyfileobj(source, file, _COPIED_BYTES)
+        else:
+            file.write(data)
         file.flush()
         os.fsync(file.fileno())
     return temporary

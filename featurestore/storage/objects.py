@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from featurestore.errors import Damaged, FeatureStoreError, NotFound, SpecError
@@ -103,6 +104,28 @@ class Storage:
         """
         with answering("storage cannot be written", self.uri(path)):
             self._objects.replace(path, data)
+
+    def upload(self, path: str, file: Path) -> None:
+        """:meth:`replace` by the bytes of a local file, some at a time.
+
+        Raises:
+            StorageError: storage did not answer.
+        """
+        with answering("storage cannot be written", self.uri(path)):
+            self._objects.upload(path, file)
+
+    def download(self, path: str, file: Path) -> None:
+        """:meth:`read` into a local file, some bytes at a time.
+
+        Raises:
+            NotFound: there is no such object.
+            StorageError: storage did not answer.
+        """
+        with answering("storage cannot be read", self.uri(path)):
+            try:
+                self._objects.download(path, file)
+            except FileNotFoundError as error:
+                raise NotFound("no such object", where=self.uri(path)) from error
 
     def names(self, folder: str) -> list[str]:
         """Names of the objects and folders directly in a folder, sorted; [] if it is not there.

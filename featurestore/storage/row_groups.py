@@ -6,8 +6,9 @@ position stays good as long as the :class:`RowGroups` does.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,6 +27,11 @@ from featurestore.timestamps import to_us
 T = TypeVar("T")
 _THREADS = 8
 """Local reads keep two cores busy with fewer; reads from object storage mostly wait."""
+_AT_ONCE_BYTES = 1 << 30
+_UNPACKED = 3
+"""How much more decoding a row group takes than its bytes in the file, before compression."""
+_LEAST_BYTES = 12
+"""Of a value in memory: an encoding may leave nothing of equal ones in the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +58,23 @@ class _Group:
 
 
 class RowGroups:
-    """Row groups of one version of a table."""
+    """Row groups of one version of a table.
 
-    def __init__(self, storage: Storage, groups: Sequence[_Group]) -> None:
-        self._storage, self._groups = storage, groups
+    ``at_once_bytes``: so much may be decoded at once, but for one row group.
+    """
+
+    def __init__(
+        self, storage: Storage, groups: Sequence[_Group], at_once_bytes: int = _AT_ONCE_BYTES
+    ) -> None:
+        self._storage, self._groups, self._at_once_bytes = storage, groups, at_once_bytes
 
     @classmethod
     def of(
-        cls, table: Table, bounds: Mapping[str, Bounds], files: Sequence[DataFile] | None = None
+        cls,
+        table: Table,
+        bounds: Mapping[str, Bounds],
+        files: Sequence[DataFile] | None = None,
+        at_once_bytes: int = _AT_ONCE_BYTES,
     ) -> RowGroups:
         """The row groups that may hold rows within the bounds, by the table's and the files' statistics.
 
@@ -83,7 +98,17 @@ class RowGroups:
                         rows = footer.row_group(number).num_rows
                         groups.append(_Group(path, footer, number, start, rows))
                         start += rows
-        return cls(table.storage, groups)
+        return cls(table.storage, groups, at_once_bytes)
+
+    def within(self, bounds: Mapping[str, Bounds]) -> RowGroups:
+        """Those of them that may hold rows within the bounds; positions count anew."""
+        groups: list[_Group] = []
+        start = 0
+        for group in self._groups:
+            if not _group_excluded(group.footer, group.number, bounds):
+                groups.append(_Group(group.path, group.footer, group.number, start, group.rows))
+                start += group.rows
+        return RowGroups(self._storage, groups, self._at_once_bytes)
 
     @property
     def rows(self) -> int:
@@ -95,30 +120,46 @@ class RowGroups:
     ) -> Iterator[T]:
         """What ``use(position of the first row, rows)`` makes of each row group; it runs in threads.
 
-        ``words``: string columns to read as dictionaries, which spares building every string.
+        ``words``: string columns to read as dictionaries, which spares building every string. Whoever does not go on
+        leaves the rest unread.
         """
-        with ThreadPoolExecutor(_THREADS) as threads:
-            yield from threads.map(
-                lambda group: use(group.start, self._read(group, columns, words)), self._groups
-            )
+        return self._in_turn(
+            columns, lambda group: use(group.start, self._read(group, columns, words)), self._groups
+        )
 
     def fetch(self, schema: pa.Schema, positions: Ints) -> pa.Table:
         """The rows at the positions, which rise, as ``schema`` names and types them."""
         starts = np.array([group.start for group in self._groups], np.int64)
         cuts = np.append(np.searchsorted(positions, starts), len(positions))
-        wanted = [n for n in range(len(self._groups)) if cuts[n] < cuts[n + 1]]
+        wanted = [group for n, group in enumerate(self._groups) if cuts[n] < cuts[n + 1]]
 
-        def rows(n: int) -> pa.Table:
-            group = self._groups[n]
+        def rows(group: _Group) -> pa.Table:
             table = self._read(group, schema.names, ())
-            local = positions[cuts[n] : cuts[n + 1]] - group.start
-            if len(local) < group.rows:
-                table = table.take(pa.array(local))
+            low, high = np.searchsorted(positions, (group.start, group.start + group.rows))
+            if high - low < group.rows:
+                table = table.take(pa.array(positions[low:high] - group.start))
             return table.cast(schema)
 
-        with ThreadPoolExecutor(_THREADS) as threads:
-            parts = list(threads.map(rows, wanted))
+        parts = list(self._in_turn(schema.names, rows, wanted))
         return pa.concat_tables(parts) if parts else schema.empty_table()
+
+    def _in_turn(
+        self, columns: Sequence[str], use: Callable[[_Group], T], groups: Sequence[_Group]
+    ) -> Iterator[T]:
+        """What ``use`` makes of each group, in their order. Few are in memory at once: those being read, and their results."""
+        most = max((_decoded_bytes(group, columns) for group in groups), default=1)
+        workers = max(1, min(_THREADS, self._at_once_bytes // most))
+        with ThreadPoolExecutor(workers) as threads:
+            begun: deque[Future[T]] = deque()
+            try:
+                for group in groups:
+                    if len(begun) > workers:
+                        yield begun.popleft().result()
+                    begun.append(threads.submit(use, group))
+                while begun:
+                    yield begun.popleft().result()
+            finally:
+                threads.shutdown(wait=True, cancel_futures=True)
 
     def _read(self, group: _Group, columns: Sequence[str], words: Sequence[str]) -> pa.Table:
         with _opened(self._storage, group.path) as file:
@@ -126,6 +167,17 @@ class RowGroups:
                 file, metadata=group.footer, read_dictionary=list(words), pre_buffer=True
             )
             return parquet.read_row_group(group.number, columns=list(columns), use_threads=False)
+
+
+def _decoded_bytes(group: _Group, columns: Sequence[str]) -> int:
+    """What decoding these columns of a row group takes, more or less."""
+    footer, wanted = group.footer.row_group(group.number), set(columns)
+    packed: int = sum(
+        column.total_uncompressed_size
+        for column in map(footer.column, range(footer.num_columns))
+        if column.path_in_schema.partition(".")[0] in wanted
+    )
+    return max(packed * _UNPACKED, group.rows * len(columns) * _LEAST_BYTES, 1)
 
 
 def _footer(storage: Storage, path: str) -> pq.FileMetaData:

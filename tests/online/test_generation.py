@@ -13,7 +13,6 @@ import pyarrow as pa
 import pytest
 
 from featurestore.errors import StorageError
-from featurestore.online.duckdb.generation_file import add
 from featurestore.online.duckdb.generations import KEPT, GenerationIndex
 from featurestore.online.duckdb.store import DuckDBPublication, DuckDBStore
 from featurestore.online.entities import Section, Stored
@@ -25,6 +24,7 @@ from featurestore.storage.objects import Storage
 MakeView = Callable[..., Any]
 MakeRow = Callable[..., Any]
 FOLDER = "online/things/d"
+MEMORY = 1 << 30
 
 
 @pytest.fixture
@@ -43,16 +43,24 @@ class Clock:
 def put(storage: Storage, spec: Any, version: int, *, kill: bool = False) -> None:
     """Publish one entity whose value is the version."""
     form = Form.of(spec)
-    publication = DuckDBPublication.begin(GenerationIndex.list(storage, FOLDER), form, version)
     row = dict.fromkeys(form.sections[0].names, version)
     rows = pa.Table.from_pylist([row], schema=form.sections[0]).to_batches()[0]
     sections = (Section(np.zeros(1, np.int32), rows), Section.empty(form.sections[1]))
     stored = Stored(pa.array([b"a"], pa.binary()), np.zeros(1, np.int64), sections)
-    if kill:
-        add(GenerationIndex.list(storage, FOLDER), stored, version)
-        return
-    publication.put(stored)
-    publication.finish(rebuilt=True)
+    with DuckDBPublication(GenerationIndex.list(storage, FOLDER), form, version, MEMORY) as publication:
+        publication.begin_anew()
+        publication.put(stored)
+        if kill:
+            with pytest.MonkeyPatch.context() as patched:
+                patched.setattr(GenerationIndex, "publish", _killed)
+                with pytest.raises(KeyboardInterrupt):
+                    publication.finish()
+            return
+        publication.finish()
+
+
+def _killed(*_: Any) -> bool:
+    raise KeyboardInterrupt
 
 
 def read(store: DuckDBStore, spec: Any) -> Any:
@@ -155,7 +163,7 @@ def test_a_generation_of_another_layout_is_not_read_and_the_next_one_stands_behi
 ) -> None:
     storage = Storage(local_root)
     put(storage, spec, 1)
-    other = {"layout": 2, "version": 9, "entities": 1, "file": "whatever"}
+    other = {"layout": 99, "version": 9, "entities": 1, "file": "whatever"}
     storage.replace(f"{FOLDER}/00000002.json", json.dumps(other).encode())
     store = DuckDBStore(storage)
     assert store.index.version("things", "d") is None
@@ -178,8 +186,8 @@ def test_a_generation_whose_file_is_damaged_is_an_error_and_made_anew(
         path.write_bytes(path.read_bytes()[:5000] if damage == "cut short" else b"no" * 9000)
     with pytest.raises(StorageError):
         read(DuckDBStore(storage), spec)
-    publication = DuckDBPublication.begin(GenerationIndex.list(storage, FOLDER), Form.of(spec), 2)
-    assert publication.bases is None
+    with DuckDBPublication(GenerationIndex.list(storage, FOLDER), Form.of(spec), 2, MEMORY) as publication:
+        assert publication.bases is None
     put(storage, spec, 2)
     assert read(DuckDBStore(storage), spec) == 2
 

@@ -292,7 +292,7 @@ def test_of_two_publications_at_once_one_ends_with_a_conflict_and_loses_nothing(
     things = view()
     older = things.add(row(("a",), 1, {"x": 1}))
     form = Form.of(things.spec)
-    slow = things.online.publication(things.name, things.digest, form, older)
+    slow = things.online.publication(things.name, things.digest, form, older, 1 << 30)
     newer = things.add(row(("a",), 2, {"x": 2}), row(("b",), 2, {"x": 2}, at=(2, 0, 1)))
     assert things.publish(5).version == newer
     late = offline_stored(things, older, form)
@@ -304,16 +304,20 @@ def test_of_two_publications_at_once_one_ends_with_a_conflict_and_loses_nothing(
 
 def offline_stored(things: Any, version: int, form: Form) -> Any:
     from featurestore.online.feature_rows import FeatureRows
+    from featurestore.online.key_range import KeyRange
 
     table = Table.open(things.storage, things.path, version)
     assert table is not None
     offline = FeatureRows(table, form)
-    return offline.stored(offline.entities(), 5)
+    [stored] = offline.stored(KeyRange(), 5)
+    return stored
 
 
 def finish(publication: Any, stored: Any) -> None:
-    publication.put(stored)
-    publication.finish(rebuilt=True)
+    with publication:
+        publication.begin_anew()
+        publication.put(stored)
+        publication.finish()
 
 
 def test_two_who_publish_at_once_leave_the_newest_version(view: MakeView, row: MakeRow) -> None:

@@ -78,7 +78,7 @@ def test_a_server_that_is_away_is_an_error_that_a_retry_may_cure(view_in: MakeVi
     for call in (
         lambda: store.index.version("v", "d"),
         lambda: store.index.delete("v", "d"),
-        lambda: store.publication("v", "d", Form.of(view_in(None).spec), 1),
+        lambda: store.publication("v", "d", Form.of(view_in(None).spec), 1, 1 << 30),
     ):
         with pytest.raises(StorageError) as raised:
             call()
@@ -152,20 +152,20 @@ def test_a_damaged_value_is_an_error_for_readers_and_mended_by_publishing(
 
 def test_a_publisher_that_was_overtaken_writes_nothing_more(things: Any, client: Any) -> None:
     form = Form.of(things.spec)
-    slow = things.online.publication("things", things.digest, form, 2)
-    quick = things.online.publication("things", things.digest, form, 3)
+    slow = things.online.publication("things", things.digest, form, 2, 1 << 30)
+    quick = things.online.publication("things", things.digest, form, 3, 1 << 30)
     before = client.get(f"{prefix_of(things)}a")
     stored = slow.fetch(quick.fetch(things_keys("a")).keys)
     for write in (
         lambda: slow.put(stored),
         lambda: slow.remove(stored.keys),
-        lambda: slow.finish(rebuilt=False),
+        lambda: slow.finish(),
     ):
         with pytest.raises(Conflict):
             write()
     assert client.get(f"{prefix_of(things)}a") == before
     assert quick.bases == (1, 2)
-    assert quick.finish(rebuilt=False).version == 3
+    assert quick.finish().version == 3
 
 
 def things_keys(*keys: str) -> Any:
@@ -175,7 +175,7 @@ def things_keys(*keys: str) -> Any:
 
 
 def test_a_publisher_whose_server_was_emptied_meanwhile_does_not_go_on(things: Any, client: Any) -> None:
-    publication = things.online.publication("things", things.digest, Form.of(things.spec), 2)
+    publication = things.online.publication("things", things.digest, Form.of(things.spec), 2, 1 << 30)
     stored = publication.fetch(things_keys("a"))
     client.flushall()
     with pytest.raises(Conflict):
@@ -205,7 +205,7 @@ def test_a_build_whose_prefix_is_taken_is_not_published_and_its_deletion_spares_
     with monkeypatch.context() as patched:
         patched.setattr(BuildKeys, "of", lambda view, digest: BuildKeys(f"{view}:{digest}", taken))
         with pytest.raises(StorageError, match="another build has keys with the same prefix"):
-            things.online.publication("others", "d", Form.of(things.spec), 1)
+            things.online.publication("others", "d", Form.of(things.spec), 1, 1 << 30)
         things.online.index.delete("others", "d")
     assert things.read([("a",)], 10)["x"] == [(1, "PRESENT")]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -81,7 +82,9 @@ class MemoryStore:
     ) -> OnlineReader:
         return MemoryReader(queries)
 
-    def publication(self, view: str, digest: str, form: Form, to_version: int) -> Publication:
+    def publication(
+        self, view: str, digest: str, form: Form, to_version: int, memory_bytes: int
+    ) -> Publication:
         return MemoryPublication((view, digest), form, to_version, BUILDS.get((view, digest)))
 
     def inspect(self, view: str, digest: str, form: Form) -> Inspection:
@@ -118,6 +121,13 @@ class MemoryPublication:
     before: tuple[int, Stored] | None
     parts: list[Stored] = field(default_factory=list)
     removed: list[pa.Array] = field(default_factory=list)
+    is_anew: bool = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is kept beside."""
 
     @property
     def bases(self) -> tuple[int, ...] | None:
@@ -131,14 +141,21 @@ class MemoryPublication:
     def put(self, stored: Stored) -> None:
         self.parts.append(stored)
 
+    def replace(self, stored: Stored) -> None:
+        self.put(stored)
+
+    def begin_anew(self) -> None:
+        self.is_anew = True
+        self.parts.clear()
+
     def remove(self, keys: pa.Array) -> None:
         self.removed.append(keys)
 
-    def finish(self, *, rebuilt: bool) -> OnlineVersion:
+    def finish(self) -> OnlineVersion:
         if BUILDS.get(self.build) is not self.before:
             raise Conflict("another publication was first", where=str(self.build))
         parts = [Stored.empty(self.form), *self.parts]
-        if self.before is not None and not rebuilt:
+        if self.before is not None and not self.is_anew:
             old = self.before[1]
             gone = pa.concat_arrays([*(part.keys for part in parts), *self.removed])
             stays = pc.invert(pc.is_in(old.keys, value_set=gone)).to_numpy(zero_copy_only=False)

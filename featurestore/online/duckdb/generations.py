@@ -1,10 +1,12 @@
 """The generations of a build in the embedded store, and which is the newest: readable without a data engine.
 
-    online/<view>/<digest>/00000007.json               the seventh generation: version, entities, its file
-    online/<view>/<digest>/00000007-<uuid>.duckdb      keys and sections of all entities
+    online/<view>/<digest>/00000007.json               the seventh generation: version, entities, its files
+    online/<view>/<digest>/00000005-<uuid>.duckdb      its base: keys and sections of all entities, as of the fifth
+    online/<view>/<digest>/00000007-<uuid>.duckdb      a delta: the same, of the entities that changed since
 
-A file is written first and named by the next number's pointer then, which is put if absent: of two who began
-at the same generation one is first, and the other begins again.
+What is kept of an entity stands whole in the last file that has its key. A file is written first and named by the next
+number's pointer then, which is put if absent: of two who began at the same generation one is first, and the other
+begins again.
 """
 
 from __future__ import annotations
@@ -13,12 +15,13 @@ import json
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from featurestore.digest import canonical_json
 from featurestore.storage import paths
 from featurestore.storage.objects import Storage
 
-LAYOUT = 1
+LAYOUT = 2
 """Grows with every change that older readers would misread."""
 KEPT = 3
 """Generations that stay: a reader may have looked up the one before just now."""
@@ -27,18 +30,30 @@ _POINTER = re.compile(r"(\d{8,})\.json")
 _FILE = re.compile(r"(\d{8,})-[0-9a-f]{32}\.duckdb")
 
 
+class DatabaseFile(NamedTuple):
+    """The name of a DuckDB file, and of how many entities it has something."""
+
+    name: str
+    entities: int
+
+
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """``number``: 1, 2, 3 …; ``version``: of the view's table; ``file``: name of the DuckDB file."""
+    """``number``: 1, 2, 3 …; ``version``: of the view's table; ``files``: the base, then deltas, the newest last."""
 
     number: int
     version: int
     entities: int
-    file: str
+    files: tuple[DatabaseFile, ...]
 
     def pointer(self) -> bytes:
         return canonical_json(
-            {"layout": LAYOUT, "version": self.version, "entities": self.entities, "file": self.file}
+            {
+                "layout": LAYOUT,
+                "version": self.version,
+                "entities": self.entities,
+                "files": [{"name": file.name, "entities": file.entities} for file in self.files],
+            }
         )
 
 
@@ -74,17 +89,24 @@ class GenerationIndex:
         if self.newest is None:
             return
         self._remove_before(self.newest.number)
-        for name in self.storage.names(self.folder):
-            file = _FILE.fullmatch(name)
-            if file and int(file[1]) == self.newest.number and name != self.newest.file:
-                self.storage.delete(f"{self.folder}/{name}")
+        self._remove_files(self.newest.number + 1, (self.newest,))
 
     def _remove_before(self, oldest: int) -> None:
         """Remove what no reader looks for any more, and the files of those who were not first or were killed."""
         names = self.storage.names(self.folder)
-        for name in names:
-            pointer, file = _POINTER.fullmatch(name), _FILE.fullmatch(name)
-            if (pointer and int(pointer[1]) < oldest) or (file and int(file[1]) < oldest):
+        numbers = {int(found[1]) for name in names if (found := _POINTER.fullmatch(name))}
+        for number in numbers:
+            if number < oldest:
+                self.storage.delete(pointer_path(self.folder, number))
+        kept = [_read(self.storage, self.folder, number) for number in numbers if number >= oldest]
+        self._remove_files(oldest, [generation for generation in kept if generation is not None])
+
+    def _remove_files(self, before: int, kept: Collection[Generation]) -> None:
+        """Remove files with lesser numbers that none of these generations has."""
+        named = {file.name for generation in kept for file in generation.files}
+        for name in self.storage.names(self.folder):
+            file = _FILE.fullmatch(name)
+            if file and int(file[1]) < before and name not in named:
                 self.storage.delete(f"{self.folder}/{name}")
 
 
@@ -98,13 +120,20 @@ def folder_of(view: str, digest: str) -> str:
 
 
 def _find(storage: Storage, folder: str, number: int, names: Collection[str]) -> Generation | None:
+    found = _read(storage, folder, number)
+    return found if found is not None and all(file.name in names for file in found.files) else None
+
+
+def _read(storage: Storage, folder: str, number: int) -> Generation | None:
     data = storage.find(pointer_path(folder, number))
     if data is None:
         return None
     try:
         value = json.loads(data)
-        if value["layout"] != LAYOUT or value["file"] not in names:
+        if value["layout"] != LAYOUT:
             return None
-        return Generation(number, int(value["version"]), int(value["entities"]), value["file"])
+        files = tuple(DatabaseFile(it["name"], int(it["entities"])) for it in value["files"])
+        generation = Generation(number, int(value["version"]), int(value["entities"]), files)
     except (ValueError, KeyError, TypeError):
         return None  # damaged: the next publication writes a generation after it
+    return generation if files and all(_FILE.fullmatch(file.name) for file in files) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,7 +54,7 @@ class LoadedGeneration:
     """Never changes, so that any number of threads read it, and processes that are forked after it was loaded."""
 
     def __init__(self, generation: Generation, stored: Stored) -> None:
-        self.generation, self._stored = generation, stored
+        self.generation, self.stored = generation, stored
         self._keys = KeyTable(stored.keys)
         rows = stored.sections[ROWS]
         count = len(stored)
@@ -62,6 +63,12 @@ class LoadedGeneration:
         self._published_us = np.ascontiguousarray(stored.published_us)
         self._one = memoryview(starts), memoryview(self._time_us), memoryview(self._published_us)  # type: ignore[arg-type]
         self._columns: dict[str, _Column] = {}
+
+    def renamed(self, generation: Generation) -> LoadedGeneration:
+        """The same values as another generation."""
+        found = copy(self)
+        found.generation = generation
+        return found
 
     def read(self, query: OnlineQuery, keys: Keys, now_us: int) -> OnlineValues:
         """What the view answers."""
@@ -128,7 +135,7 @@ class LoadedGeneration:
     def _windows(self, query: OnlineQuery, keys: Keys, now_us: int) -> OnlineValues:
         place = self._places(keys)
         known = np.flatnonzero(place >= 0)
-        stored = self._stored.take(place[known], query.form.needed(query.outputs))
+        stored = self.stored.take(place[known], query.form.needed(query.outputs))
         here = np.full(len(place), -1, np.int64)
         here[known] = np.arange(len(known))
         return array_values(query, answer(query, stored, here, now_us), self.generation.version)
@@ -144,7 +151,7 @@ class LoadedGeneration:
     def _column(self, name: str) -> _Column:
         known = self._columns.get(name)
         if known is None:
-            known = self._columns[name] = _column(self._stored.sections[ROWS].rows.column(name))
+            known = self._columns[name] = _column(self.stored.sections[ROWS].rows.column(name))
         return known
 
 

@@ -1,76 +1,171 @@
-"""Publishing to the embedded store: what stays and what changes are written as one new generation."""
+"""Publishing to the embedded store: what changes is written as a file beside those of the generation before.
+
+Where that grew large, or rows went, all is written as one file: of what was erased no byte stays.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import Self
 
-import numpy as np
+import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from featurestore.errors import Conflict, NotFound, StorageError
+from featurestore.errors import Conflict, StorageError
 from featurestore.failpoint import hit
-from featurestore.online.duckdb.generation_file import add, load
-from featurestore.online.duckdb.generations import GenerationIndex
+from featurestore.online.duckdb.generation_file import FileReader, FileWriter
+from featurestore.online.duckdb.generations import DatabaseFile, Generation, GenerationIndex
+from featurestore.online.duckdb.layers import Layers, opened
 from featurestore.online.entities import Stored
-from featurestore.online.entity_keys import KeyIndex
 from featurestore.online.layout import Form
+from featurestore.online.packed.heap import UnreadableValue
 from featurestore.online.versions import OnlineVersion
 
+_CHANGES = "changes"
+_MOST_DELTAS = 8
+_DELTA_SHARE = 4
+"""Deltas that have more than this part of the base's entities are not worth what reading them takes."""
+_DUCKDB_SHARE = 8
+"""DuckDB may take this part of the memory, in each of the files that are open."""
+_COPIED_BYTES, _MOST_COPIED = 16 << 20, 200_000
 
-@dataclass(slots=True)
+
 class DuckDBPublication:
-    """Collects what changes, and writes it with the rest as one new generation at the end."""
+    """See :class:`featurestore.online.publication.Publication`. It writes the generation after the newest one."""
 
-    _shelf: GenerationIndex
-    _form: Form
-    _version: int
-    _old: Stored | None
-    _put: list[Stored] = field(default_factory=list)
-    _removed: list[pa.Array] = field(default_factory=list)
-
-    @classmethod
-    def begin(cls, shelf: GenerationIndex, form: Form, to_version: int) -> DuckDBPublication:
-        """A publication that writes the generation after the newest one."""
-        old = None
+    def __init__(self, shelf: GenerationIndex, form: Form, version: int, memory_bytes: int) -> None:
+        self._shelf, self._form, self._version = shelf, form, version
+        self._duckdb_bytes = memory_bytes // _DUCKDB_SHARE
+        self._open = ExitStack()
+        self._scratch = Path(self._open.enter_context(TemporaryDirectory(prefix="featurestore-")))
+        self._old: list[FileReader] = []
+        self._is_anew = self._is_whole = False
+        self._added = 0
+        self._writer: FileWriter | None = None
         if shelf.newest is not None:
-            try:
-                old = load(shelf.storage, shelf.folder, shelf.newest, form)
-            except (NotFound, StorageError):
-                old = None  # lost or damaged: everything is rebuilt
-        return cls(shelf, form, to_version, old)
+            # Lost or damaged: everything is rebuilt.
+            with suppress(StorageError):
+                self._old = opened(
+                    shelf.storage, shelf.folder, shelf.newest.files, form, self._scratch, self._duckdb_bytes
+                )
+        for reader in self._old:
+            self._open.callback(reader.close)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.close()
 
     @property
     def bases(self) -> tuple[int, ...] | None:
-        """See :class:`featurestore.online.publication.Publication`."""
         newest = self._shelf.newest
-        return None if newest is None or self._old is None else (newest.version,)
+        return (newest.version,) if newest is not None and self._old else None
 
     def fetch(self, keys: pa.Array) -> Stored:
-        """See :class:`featurestore.online.publication.Publication`."""
-        if self._old is None:
-            return Stored.empty(self._form)
-        place = KeyIndex.of(keys).find(self._old.keys)
-        return self._old.take(np.flatnonzero(place >= 0))
+        with _reading():
+            found = Layers(self._old).fetch(keys)
+        return Stored.joined(found) if found else Stored.empty(self._form)
 
     def put(self, stored: Stored) -> None:
-        """See :class:`featurestore.online.publication.Publication`."""
-        self._put.append(stored)
+        if not self._is_anew:
+            with _reading():
+                self._added += int((~Layers(self._old).has(stored.keys)).sum())
+        self._changes().put(stored)
+
+    def replace(self, stored: Stored) -> None:
+        self._is_whole = True
+        self.put(stored)
 
     def remove(self, keys: pa.Array) -> None:
-        """See :class:`featurestore.online.publication.Publication`."""
-        self._removed.append(keys)
+        if len(keys):
+            self._is_whole = True
+            self._changes().put_gone(keys)
 
-    def finish(self, *, rebuilt: bool) -> OnlineVersion:
-        """See :class:`featurestore.online.publication.Publication`."""
-        parts = list(self._put)
-        if not rebuilt and self._old is not None:
-            gone = pa.concat_arrays([*(part.keys for part in parts), *self._removed, self._old.keys[:0]])
-            kept = pc.invert(pc.is_in(self._old.keys, value_set=gone)).to_numpy(zero_copy_only=False)
-            parts.append(self._old.take(np.flatnonzero(kept)))
-        stored = Stored.joined(parts) if parts else Stored.empty(self._form)
-        generation = add(self._shelf, stored, self._version)
+    def begin_anew(self) -> None:
+        self._is_anew = True
+        if self._writer is not None:
+            self._writer.discard()
+            self._writer = None
+
+    def finish(self) -> OnlineVersion:
+        shelf, kept = self._shelf, self._kept()
+        new = self._new(kept)
+        number = shelf.last + 1
+        files = kept
+        if new is not None:
+            files = (*kept, DatabaseFile(f"{number:08d}-{uuid.uuid4().hex}.duckdb", new.entities))
+            shelf.storage.upload(f"{shelf.folder}/{files[-1].name}", new.path)
+        entities = sum(file.entities for file in files)
+        if kept and shelf.newest is not None:
+            entities = shelf.newest.entities + self._added
         hit("during-publish")
-        if not self._shelf.publish(generation):
-            raise Conflict("another publication was first", where=self._shelf.storage.uri(self._shelf.folder))
-        return OnlineVersion(self._version, len(stored))
+        if not shelf.publish(Generation(number, self._version, entities, files)):
+            raise Conflict("another publication was first", where=shelf.storage.uri(shelf.folder))
+        return OnlineVersion(self._version, entities)
+
+    def _kept(self) -> tuple[DatabaseFile, ...]:
+        """The files of the generation before that stay."""
+        if self._shelf.newest is None or not self._old or self._is_anew or self._is_whole:
+            return ()
+        base, *deltas = self._shelf.newest.files
+        changed = self._writer.entities if self._writer is not None else 0
+        held = sum(file.entities for file in deltas) + changed
+        if changed and (len(deltas) >= _MOST_DELTAS or held * _DELTA_SHARE > base.entities):
+            return ()
+        return self._shelf.newest.files
+
+    def _new(self, kept: Sequence[DatabaseFile]) -> FileWriter | None:
+        """The file that is added, whole; None if nothing changed."""
+        if kept and self._writer is None:
+            return None
+        changes = self._changes()
+        changes.close()
+        if kept or self._is_anew or not self._old:
+            return changes
+        whole = self._file("whole")
+        with FileReader(changes.path, self._form, self._duckdb_bytes) as above:
+            for stored in _read(Layers([*self._old, above]).parts(self._at_once)):
+                whole.put(stored)
+        whole.close()
+        return whole
+
+    @property
+    def _at_once(self) -> int:
+        """Entities that are copied at once."""
+        entities = sum(file.entities for file in self._old)
+        size = sum(path.stat().st_size for path in self._scratch.glob("*.duckdb"))
+        return int(max(1, min(_MOST_COPIED, _COPIED_BYTES * entities // max(1, size))))
+
+    def _changes(self) -> FileWriter:
+        if self._writer is None:
+            self._writer = self._file("anew" if self._is_anew else _CHANGES)
+        return self._writer
+
+    def _file(self, name: str) -> FileWriter:
+        view = self._shelf.folder.split("/")[-2]
+        path = self._scratch / f"{name}.duckdb"
+        writer = FileWriter(path, self._form, view, self._duckdb_bytes, is_small=name == _CHANGES)
+        self._open.callback(writer.discard)
+        return writer
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """What DuckDB raises over a file of before, as what is raised over values that cannot be gone on from."""
+    try:
+        yield
+    except duckdb.Error as error:
+        raise UnreadableValue(str(error)) from error
+
+
+def _read(parts: Iterator[Stored]) -> Iterator[Stored]:
+    with _reading():
+        yield from parts

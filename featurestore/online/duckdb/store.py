@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import reduce
 
 from featurestore.online.backends import Inspection, OnlineStore, entity_count
-from featurestore.online.duckdb.generation_file import load
 from featurestore.online.duckdb.generations import GenerationIndex, folder_of
 from featurestore.online.duckdb.index import EmbeddedIndex
+from featurestore.online.duckdb.layers import load, over
 from featurestore.online.duckdb.online_reader import EmbeddedReader, NewestGeneration
 from featurestore.online.duckdb.publication import DuckDBPublication
 from featurestore.online.layout import Form
@@ -39,11 +40,12 @@ class DuckDBStore:
         """See :class:`featurestore.online.backends.OnlineStore`."""
         return EmbeddedIndex(self._storage)
 
-    def publication(self, view: str, digest: str, form: Form, to_version: int) -> DuckDBPublication:
+    def publication(
+        self, view: str, digest: str, form: Form, to_version: int, memory_bytes: int
+    ) -> DuckDBPublication:
         """See :class:`featurestore.online.backends.OnlineStore`."""
-        return DuckDBPublication.begin(
-            GenerationIndex.list(self._storage, folder_of(view, digest)), form, to_version
-        )
+        shelf = GenerationIndex.list(self._storage, folder_of(view, digest))
+        return DuckDBPublication(shelf, form, to_version, memory_bytes)
 
     def inspect(self, view: str, digest: str, form: Form) -> Inspection:
         """See :class:`featurestore.online.backends.OnlineStore`."""
@@ -51,10 +53,10 @@ class DuckDBStore:
         newest = GenerationIndex.list(self._storage, folder).newest
         if newest is None:
             return Inspection(None, "there is none yet")
-        uri = self._storage.uri(f"{folder}/{newest.file}")
+        uri = self._storage.uri(f"{folder}/{newest.files[0].name}")
         again = f"Delete {uri}: `featurestore run` publishes it again from the offline store"
         try:
-            entities = len(load(self._storage, folder, newest, form))
+            entities = len(reduce(over, load(self._storage, folder, newest.files, form)))
         except Exception as error:  # noqa: BLE001 - whatever a damaged file makes of an engine
             return Inspection(False, f"{uri} cannot be read: {error}", again)
         if entities != newest.entities:

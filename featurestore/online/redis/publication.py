@@ -9,7 +9,9 @@ knows that values are of the version before or of one that was tried, and brings
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -17,24 +19,24 @@ import pyarrow as pa
 from featurestore.errors import Conflict, StorageError
 from featurestore.failpoint import hit
 from featurestore.online.entities import Stored
-from featurestore.online.entity_keys import KeyIndex
 from featurestore.online.layout import Form
 from featurestore.online.packed.packing import Packing
+from featurestore.online.redis.put_keys import PutKeys
 from featurestore.online.redis.server import BuildKeys, RedisServer, read_held
 from featurestore.online.versions import PACKED_LAYOUT, OnlineVersion
 
-_PACKED_AT_ONCE = 50_000
+_PACKED_AT_ONCE, _PACKED_BYTES = 50_000, 8 << 20
 _WRITTEN_AT_ONCE = 1000
 """BuildKeys of one call: few enough for the arguments of a Lua function, and for others to be served between."""
 _TRIED = "tried:"
 _OVERTAKEN = -1
 
 _BEGIN = """
-redis.call('SET', KEYS[3], ARGV[3], 'NX')
+local first = redis.call('SET', KEYS[3], ARGV[3], 'NX')
 local owner = redis.call('GET', KEYS[3])
-if owner ~= ARGV[3] then return {false, {}, owner} end
+if owner ~= ARGV[3] then return {false, {}, owner, 0} end
 redis.call('HSET', KEYS[1], 'token', ARGV[1], ARGV[2], 1)
-return {redis.call('GET', KEYS[2]), redis.call('HKEYS', KEYS[1]), owner}
+return {redis.call('GET', KEYS[2]), redis.call('HKEYS', KEYS[1]), owner, first and 1 or 0}
 """
 _WRITE = """
 if redis.call('HGET', KEYS[1], 'token') ~= ARGV[1] then return -1 end
@@ -73,8 +75,19 @@ class RedisPublication:
     def __init__(self, server: RedisServer, keys: BuildKeys, packing: Packing, version: int) -> None:
         self._server, self._keys, self._packing, self._version = server, keys, packing, version
         self._token = uuid.uuid4().hex
-        self._put_keys: list[pa.Array] = []
         self._bases: tuple[int, ...] | None = None
+        self._has_others = True
+        self._anew: int | None = None
+        self._put_keys: PutKeys | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._put_keys is not None:
+            self._put_keys.close()
 
     @classmethod
     def begin(cls, server: RedisServer, keys: BuildKeys, form: Form, to_version: int) -> RedisPublication:
@@ -86,7 +99,7 @@ class RedisPublication:
         begun = cls(server, keys, Packing(form, keys.prefix, keys.checksum), to_version)
         _require_memory(server)
         with server.answering() as client:
-            data, fields, owner = client.eval(
+            data, fields, owner, is_first = client.eval(
                 _BEGIN,
                 3,
                 *(keys.publisher, keys.held, keys.owner),
@@ -100,6 +113,8 @@ class RedisPublication:
                 got=owner.decode(errors="replace"),
                 hint="A view under another name, or with any other feature, has another prefix",
             )
+        # Whoever forgets a build lets its prefix go last: under one that was free there are no values.
+        begun._has_others = not is_first or data is not None
         held = read_held(data)
         if held is not None:
             names = [field.decode() for field in fields]
@@ -123,38 +138,49 @@ class RedisPublication:
         return self._packing.unpack(keys.take(pa.array(places, pa.int64())), packed)
 
     def put(self, stored: Stored) -> None:
-        for first in range(0, len(stored), _PACKED_AT_ONCE):
-            part = stored.take(np.arange(first, min(first + _PACKED_AT_ONCE, len(stored))))
+        entity_bytes = sum(section.rows.nbytes for section in stored.sections) // max(1, len(stored))
+        at_once = max(_WRITTEN_AT_ONCE, min(_PACKED_AT_ONCE, _PACKED_BYTES // max(1, entity_bytes)))
+        for first in range(0, len(stored), at_once):
+            part = stored.take(np.arange(first, min(first + at_once, len(stored))))
             names, values = self._names(part.keys), self._packing.pack(part).to_pylist()
             for low in range(0, len(names), _WRITTEN_AT_ONCE):
                 high = low + _WRITTEN_AT_ONCE
                 self._call(_WRITE, names[low:high], values[low:high])
                 hit("during-publish")
-        self._put_keys.append(stored.keys)
+        if self._anew is not None:
+            self._anew += len(stored)
+        if self._put_keys is not None:
+            self._put_keys.add(stored.keys)
+
+    def replace(self, stored: Stored) -> None:
+        self.put(stored)  # one value takes the place of the other
 
     def remove(self, keys: pa.Array) -> None:
         for first in range(0, len(keys), _WRITTEN_AT_ONCE):
             self._remove(self._names(keys.slice(first, _WRITTEN_AT_ONCE)))
 
-    def finish(self, *, rebuilt: bool) -> OnlineVersion:
-        entities = ""
-        if rebuilt:
-            index = KeyIndex.of(pa.chunked_array(self._put_keys, pa.binary()).unique())
-            self._remove_others(index)
-            entities = str(len(index.keys))
+    def begin_anew(self) -> None:
+        self._anew = 0
+        if self._has_others:
+            self._put_keys = PutKeys()
+
+    def finish(self) -> OnlineVersion:
+        if self._put_keys is not None:
+            for others in self._put_keys.others(self._there()):
+                self.remove(others)
         arguments: list[bytes | str] = [
             str(PACKED_LAYOUT),
             str(self._version),
-            entities,
+            "" if self._anew is None else str(self._anew),
             _TRIED,
             self._keys.prefix,
         ]
         return OnlineVersion(self._version, self._call(_FINISH, [self._keys.held], arguments))
 
-    def _remove_others(self, index: KeyIndex) -> None:
+    def _there(self) -> Iterator[pa.Array]:
+        """The keys of all entities that the server has of the build."""
         for names in self._server.entity_keys(self._keys):
-            texts = pa.array([name.removeprefix(self._keys.prefix) for name in names], pa.binary())
-            self._remove([names[place] for place in np.flatnonzero(index.find(texts) < 0)])
+            yield pa.array([name.removeprefix(self._keys.prefix) for name in names], pa.binary())
 
     def _remove(self, names: list[bytes]) -> None:
         if names:

@@ -37,7 +37,9 @@ class RedisStore:
         """See :class:`featurestore.online.backends.OnlineStore`."""
         return RedisIndex(self._server)
 
-    def publication(self, view: str, digest: str, form: Form, to_version: int) -> RedisPublication:
+    def publication(
+        self, view: str, digest: str, form: Form, to_version: int, memory_bytes: int
+    ) -> RedisPublication:
         """See :class:`featurestore.online.backends.OnlineStore`."""
         return RedisPublication.begin(self._server, BuildKeys.of(view, digest), form, to_version)
 
