@@ -108,9 +108,11 @@ class Bucket:
     def download(self, path: str, file: Path) -> None:
         import obstore
 
-        with _plainly(), open(file, "xb") as target:
-            for chunk in obstore.get(self._store, self._path(path)).stream():
-                target.write(chunk)
+        with _plainly():
+            found = obstore.get(self._store, self._path(path))
+            with open(file, "xb") as target:
+                for chunk in found.stream():
+                    target.write(chunk)
 
     def names(self, folder: str) -> list[str]:
         import obstore

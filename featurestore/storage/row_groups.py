@@ -28,7 +28,7 @@ T = TypeVar("T")
 _THREADS = 8
 """Local reads keep two cores busy with fewer; reads from object storage mostly wait."""
 _AT_ONCE_BYTES = 1 << 30
-_UNPACKED = 3
+_UNPACKED = 6
 """How much more decoding a row group takes than its bytes in the file, before compression."""
 _LEAST_BYTES = 12
 """Of a value in memory: an encoding may leave nothing of equal ones in the file."""

@@ -230,3 +230,19 @@ def test_a_write_whose_unfinished_file_is_swept_meanwhile_is_made_again(
     assert storage.read("a/b") == b"one"
     assert swept == [1]
     assert os.listdir(tmp_path / "a") == ["b"]
+
+
+def test_a_local_file_is_put_in_the_place_of_an_object_and_comes_back(
+    storage: Storage, tmp_path: Path
+) -> None:
+    file, copy = tmp_path / "file", tmp_path / "copy"
+    for content in (b"", b"x" * 3_000_000, b"short"):
+        file.write_bytes(content)
+        storage.upload("a/b", file)
+        assert storage.read("a/b") == content
+        storage.download("a/b", copy)
+        assert copy.read_bytes() == content
+        copy.unlink()
+    assert storage.names("a") == ["b"]
+    with pytest.raises(NotFound):
+        storage.download("a/c", copy)
