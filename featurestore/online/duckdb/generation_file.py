@@ -12,9 +12,9 @@ Publishers write and read it some entities at a time, so that memory does not gr
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -28,7 +28,7 @@ from featurestore.online.layout import CREATED_US, EVENT_US, EVENTS, ROWS, START
 _STORAGE_VERSION = "v1.4.0"
 """Of DuckDB's files: readers may have an older DuckDB than the publisher, down to the lowest we allow."""
 _SMALL_BLOCK, _LARGE_BLOCK = 16_384, 262_144
-"""Bytes of a block, the least and the greatest that DuckDB has: each column of a table takes one at least."""
+"""Bytes, the least and the most that DuckDB has. A column takes a block at least; of many rows, large ones take a third less."""
 _LEAST_BYTES = 64 << 20
 """Less than this does not hold the blocks that DuckDB works on."""
 
@@ -36,51 +36,51 @@ _LEAST_BYTES = 64 << 20
 class FileWriter:
     """Writes a new file, some entities after the other. Nothing is there before :meth:`close`.
 
-    ``view``: the name of the FeatureView. ``memory_bytes``: what DuckDB may take. Files that spill go beside ``path``.
-    ``is_small``: few entities are expected.
+    ``engine``: see :func:`connected`. ``view``: the name of the FeatureView. ``is_large``: many entities are expected.
     """
 
     def __init__(
-        self, path: Path, form: Form, view: str, memory_bytes: int, *, is_small: bool = False
+        self, engine: duckdb.DuckDBPyConnection, path: Path, form: Form, view: str, *, is_large: bool
     ) -> None:
         self.path, self._form, self._view = path, form, view
         self.entities = 0
-        self._connection = _connected(path.parent, memory_bytes)
-        block = _SMALL_BLOCK if is_small else _LARGE_BLOCK
-        self._connection.execute(
-            f"ATTACH {_text(path)} AS file (STORAGE_VERSION '{_STORAGE_VERSION}', BLOCK_SIZE {block})"
+        self._connection = engine.cursor()
+        options = (
+            f"STORAGE_VERSION '{_STORAGE_VERSION}', BLOCK_SIZE {_LARGE_BLOCK if is_large else _SMALL_BLOCK}"
         )
+        self._connection.execute(f"ATTACH {_text(path)} AS {_name(path)} ({options})")
+        self._connection.execute(f"USE {_name(path)}.main")
+        self._connection.execute("CREATE TEMP TABLE gone (key BLOB)")
         # One transaction: else each table is flushed to the disk by itself.
         self._connection.begin()
         for name, rows in _tables(Stored.empty(form)):
-            self._execute(f"CREATE TABLE file.main.{name} AS SELECT * FROM rows", rows)
+            self._execute(f"CREATE TABLE {name} AS SELECT * FROM rows", rows)
 
     def put(self, stored: Stored) -> None:
         """Of these entities the file has nothing yet."""
         for name, rows in _tables(stored, self.entities):
-            self._execute(f"INSERT INTO file.main.{name} SELECT * FROM rows", rows)
+            self._execute(f"INSERT INTO {name} SELECT * FROM rows", rows)
         self.entities += len(stored)
 
-    def put_gone(self, keys: pa.Array) -> None:
-        """Of these entities, of which the file has nothing yet, nothing is kept."""
-        rows = pa.table({"key": keys, "published_us": pa.nulls(len(keys), pa.int64())})
-        self._execute("INSERT INTO file.main.keys SELECT * FROM rows", rows)
-        self.entities += len(keys)
+    def leave_out(self, keys: pa.Array) -> None:
+        """These entities are as good as put, but for their rows."""
+        self._execute("INSERT INTO temp.gone SELECT * FROM rows", pa.table({"key": keys}))
+
+    def has(self, keys: pa.Array) -> Flags:
+        """Which of these entities were put or left out."""
+        found = _those(self._connection, "keys", keys)
+        found |= _those(self._connection, "temp.gone", keys)
+        return found
 
     def close(self) -> None:
         """The file is whole."""
         connection = self._connection
-        connection.execute("USE file.main")
         for statement in _views(self._form, self._view):
             connection.execute(statement)
         connection.commit()
         connection.execute("USE memory")
-        connection.execute("DETACH file")
+        connection.execute(f"DETACH {_name(self.path)}")
         connection.close()
-
-    def discard(self) -> None:
-        """Whatever was written is not needed; does nothing if the file is whole."""
-        self._connection.close()
 
     def _execute(self, statement: str, rows: pa.Table) -> None:
         # The statement finds ``rows`` as a variable of Python: a registered one is held until the transaction ends.
@@ -88,76 +88,53 @@ class FileWriter:
 
 
 class FileReader:
-    """Reads a whole file. Everything raises :class:`duckdb.Error` if it cannot be read.
+    """Reads a whole file. Everything raises :class:`duckdb.Error` if it cannot be read. ``engine``: see :func:`connected`."""
 
-    ``memory_bytes``: what DuckDB may take; None for as much as it likes.
-    """
-
-    def __init__(self, path: Path, form: Form, memory_bytes: int | None = None) -> None:
+    def __init__(self, engine: duckdb.DuckDBPyConnection, path: Path, form: Form) -> None:
         self._form = form
-        self._connection = _connected(path.parent, memory_bytes)
-        try:
-            self._connection.execute(f"ATTACH {_text(path)} AS file (READ_ONLY)")
-            self._connection.execute("USE file.main")
-            [(self.entities,)] = self._connection.execute("SELECT count(*) FROM keys").fetchall()
-        except duckdb.Error:
-            self._connection.close()
-            raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._connection.close()
+        self._connection = engine.cursor()
+        self._connection.execute(f"ATTACH {_text(path)} AS {_name(path)} (READ_ONLY)")
+        self._connection.execute(f"USE {_name(path)}.main")
+        [(self.entities,)] = self._connection.execute("SELECT count(*) FROM keys").fetchall()
 
     def load(self) -> Stored:
-        """All that it holds. None is gone."""
-        stored, gone = self._stored(self._table("FROM keys"), "FROM section_{}", None)
-        assert not gone.any()
-        return stored
+        """All that it holds."""
+        return self._stored(_table(self._connection, "FROM keys"), "FROM section_{}", None)
 
     def has(self, keys: pa.Array) -> Flags:
         """Of which of these entities it says something."""
-        found = self._table(
-            "SELECT k.key FROM keys k SEMI JOIN wanted w ON k.key = w.key", wanted=pa.table({"key": keys})
-        )
-        flags: Flags = pc.is_in(keys, value_set=_binary(found.column("key"))).to_numpy(zero_copy_only=False)
-        return flags
+        return _those(self._connection, "keys", keys)
 
     def fetch(self, keys: pa.Array) -> Stored:
-        """What it holds of these entities; others are left out. None is gone."""
-        wanted = pa.table({"key": keys})
-        found = self._table(
+        """What it holds of these entities; others are left out."""
+        found = _table(
+            self._connection,
             "SELECT k.rowid AS place, k.key, k.published_us FROM keys k SEMI JOIN wanted w ON k.key = w.key ORDER BY k.rowid",
-            wanted=wanted,
+            wanted=pa.table({"key": keys}),
         )
         places = found.column("place").to_numpy()
         self._connection.register("places", found.select(["place"]))
         rows = "FROM section_{} s SEMI JOIN places p ON s.entity = p.place ORDER BY s.rowid"
-        stored, _ = self._stored(found, rows, places)
+        stored = self._stored(found, rows, places)
         self._connection.unregister("places")
         return stored
 
     def parts(self, at_once: int) -> Iterator[Stored]:
-        """All that it holds, so many entities at a time, without those that are gone."""
+        """All that it holds, so many entities at a time."""
         for first in range(0, self.entities, at_once):
             stop = min(first + at_once, self.entities)
-            keys = self._table(f"FROM keys WHERE rowid >= {first} AND rowid < {stop} ORDER BY rowid")
+            keys = _table(
+                self._connection, f"FROM keys WHERE rowid >= {first} AND rowid < {stop} ORDER BY rowid"
+            )
             rows = f"FROM section_{{}} WHERE entity >= {first} AND entity < {stop} ORDER BY rowid"
-            stored, gone = self._stored(keys, rows, np.arange(first, stop))
-            yield stored.take(np.flatnonzero(~gone)) if gone.any() else stored
+            yield self._stored(keys, rows, np.arange(first, stop))
 
-    def _stored(self, keys: pa.Table, rows: str, places: Ints | None) -> tuple[Stored, Flags]:
+    def _stored(self, keys: pa.Table, rows: str, places: Ints | None) -> Stored:
         """``rows``: what gives those of a section. ``places``: of the entities in the file, None for all."""
         sections = []
         for place, schema in enumerate(self._form.sections):
             # The rows of an entity are in the order of events, as they were written.
-            table = self._table(rows.format(place))
+            table = _table(self._connection, rows.format(place))
             entity = table.column("entity").to_numpy().astype(np.int32)
             if places is not None:
                 entity = np.searchsorted(places, entity).astype(np.int32)
@@ -165,27 +142,37 @@ class FileReader:
                 _typed(column, field.type) for column, field in zip(table.columns[1:], schema, strict=True)
             ]
             sections.append(Section(entity, pa.RecordBatch.from_arrays(arrays, schema=schema)))
-        published = _array(keys.column("published_us"))
-        gone: Flags = published.is_null().to_numpy(zero_copy_only=False)
-        published_us: Ints = published.fill_null(0).to_numpy(zero_copy_only=False)
-        return Stored(_binary(keys.column("key")), published_us, tuple(sections)), gone
-
-    def _table(self, query: str, **tables: pa.Table) -> pa.Table:
-        for name, table in tables.items():
-            self._connection.register(name, table)
-        found = self._connection.sql(query).to_arrow_table()
-        for name in tables:
-            self._connection.unregister(name)
-        return found
+        published_us: Ints = keys.column("published_us").to_numpy()
+        return Stored(_binary(keys.column("key")), published_us, tuple(sections))
 
 
-def _connected(folder: Path, memory_bytes: int | None) -> duckdb.DuckDBPyConnection:
-    connection = duckdb.connect()
-    connection.execute(f"SET temp_directory = {_text(folder / 'spilled')}")
-    if memory_bytes is not None:
-        connection.execute(f"SET memory_limit = '{max(memory_bytes, _LEAST_BYTES) >> 20}MiB'")
-        connection.execute("SET threads = 1")
-    return connection
+@contextmanager
+def connected(scratch: Path, memory_bytes: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A DuckDB that reads and writes files. ``scratch``: where it may write. ``memory_bytes``: None for what it likes."""
+    with duckdb.connect() as connection:
+        connection.execute(f"SET temp_directory = {_text(scratch / 'spilled')}")
+        if memory_bytes is not None:
+            connection.execute(f"SET memory_limit = '{max(memory_bytes, _LEAST_BYTES) >> 20}MiB'")
+            connection.execute("SET threads = 1")
+        yield connection
+
+
+def _those(connection: duckdb.DuckDBPyConnection, table: str, keys: pa.Array) -> Flags:
+    """Which of the keys are in a table."""
+    query = f"SELECT k.key FROM {table} k SEMI JOIN wanted w ON k.key = w.key"
+    found = _binary(_table(connection, query, wanted=pa.table({"key": keys})).column("key"))
+    flags: Flags = pc.is_in(keys, value_set=found).to_numpy(zero_copy_only=False)
+    return flags
+
+
+def _table(connection: duckdb.DuckDBPyConnection, query: str, wanted: pa.Table | None = None) -> pa.Table:
+    """What a query gives. ``wanted``: a table that it finds as a variable of Python."""
+    return connection.sql(query).to_arrow_table()
+
+
+def _name(path: Path) -> str:
+    """What a file is called in its DuckDB."""
+    return '"file ' + path.stem.replace('"', '""') + '"'
 
 
 def _text(path: Path) -> str:

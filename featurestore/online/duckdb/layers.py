@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from featurestore.arrays import Flags
 from featurestore.errors import NotFound, StorageError
-from featurestore.online.duckdb.generation_file import FileReader
+from featurestore.online.duckdb.generation_file import FileReader, connected
 from featurestore.online.duckdb.generations import DatabaseFile
 from featurestore.online.entities import Stored
 from featurestore.online.entity_keys import KeyIndex
@@ -66,35 +66,37 @@ def load(storage: Storage, folder: str, files: Sequence[DatabaseFile], form: For
         NotFound: a file is gone.
         StorageError: it cannot be read.
     """
-    for file in files:
-        with tempfile.TemporaryDirectory(prefix="featurestore-") as scratch:
-            path = at_hand(storage, f"{folder}/{file.name}", Path(scratch))
-            with readable(storage, f"{folder}/{file.name}", path), FileReader(path, form) as reader:
-                yield reader.load()
+    with tempfile.TemporaryDirectory(prefix="featurestore-") as name:
+        scratch = Path(name)
+        with connected(scratch) as engine:
+            for file in files:
+                path = f"{folder}/{file.name}"
+                with readable(storage, path, at_hand(storage, path, scratch)) as local:
+                    yield FileReader(engine, local, form).load()
 
 
 def opened(
-    storage: Storage, folder: str, files: Sequence[DatabaseFile], form: Form, scratch: Path, memory_bytes: int
+    engine: duckdb.DuckDBPyConnection,
+    storage: Storage,
+    folder: str,
+    files: Sequence[DatabaseFile],
+    form: Form,
+    scratch: Path,
 ) -> list[FileReader]:
-    """The files, open until they are closed. ``scratch``: where copies of them may stand.
+    """The files, open until the engine is closed. ``scratch``: where copies of them may stand.
 
     Raises:
         NotFound: a file is gone.
         StorageError: one cannot be read, or does not hold what it is said to.
     """
-    with ExitStack() as closing:
-        found = []
-        for file in files:
-            uri = f"{folder}/{file.name}"
-            path = at_hand(storage, uri, scratch)
-            with readable(storage, uri, path):
-                reader = FileReader(path, form, memory_bytes)
-            closing.callback(reader.close)
-            if reader.entities != file.entities:
-                got = f"{reader.entities:,} entities, and was written with {file.entities:,}"
-                raise StorageError("a generation is damaged", where=storage.uri(uri), got=got)
-            found.append(reader)
-        closing.pop_all()
+    found = []
+    for file in files:
+        path = f"{folder}/{file.name}"
+        with readable(storage, path, at_hand(storage, path, scratch)) as local:
+            found.append(FileReader(engine, local, form))
+        if found[-1].entities != file.entities:
+            got = f"{found[-1].entities:,} entities, and was written with {file.entities:,}"
+            raise StorageError("a generation is damaged", where=storage.uri(path), got=got)
     return found
 
 
@@ -114,10 +116,10 @@ def at_hand(storage: Storage, path: str, scratch: Path) -> Path:
 
 
 @contextmanager
-def readable(storage: Storage, path: str, local: Path) -> Iterator[None]:
+def readable(storage: Storage, path: str, local: Path) -> Iterator[Path]:
     """What DuckDB raises over the file, in our words."""
     try:
-        yield
+        yield local
     except duckdb.Error as error:
         where = storage.uri(path)
         if not local.exists():

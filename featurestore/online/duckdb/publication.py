@@ -14,11 +14,12 @@ from types import TracebackType
 from typing import Self
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
 from featurestore.errors import Conflict, StorageError
 from featurestore.failpoint import hit
-from featurestore.online.duckdb.generation_file import FileReader, FileWriter
+from featurestore.online.duckdb.generation_file import FileReader, FileWriter, connected
 from featurestore.online.duckdb.generations import DatabaseFile, Generation, GenerationIndex
 from featurestore.online.duckdb.layers import Layers, opened
 from featurestore.online.entities import Stored
@@ -26,12 +27,13 @@ from featurestore.online.layout import Form
 from featurestore.online.packed.heap import UnreadableValue
 from featurestore.online.versions import OnlineVersion
 
-_CHANGES = "changes"
+_SMALL = 10_000
+"""A base of so many entities is written again as quickly as a delta is."""
 _MOST_DELTAS = 8
 _DELTA_SHARE = 4
 """Deltas that have more than this part of the base's entities are not worth what reading them takes."""
 _DUCKDB_SHARE = 8
-"""DuckDB may take this part of the memory, in each of the files that are open."""
+"""DuckDB may take this part of the memory."""
 _COPIED_BYTES, _MOST_COPIED = 16 << 20, 200_000
 
 
@@ -40,9 +42,9 @@ class DuckDBPublication:
 
     def __init__(self, shelf: GenerationIndex, form: Form, version: int, memory_bytes: int) -> None:
         self._shelf, self._form, self._version = shelf, form, version
-        self._duckdb_bytes = memory_bytes // _DUCKDB_SHARE
         self._open = ExitStack()
         self._scratch = Path(self._open.enter_context(TemporaryDirectory(prefix="featurestore-")))
+        self._engine = self._open.enter_context(connected(self._scratch, memory_bytes // _DUCKDB_SHARE))
         self._old: list[FileReader] = []
         self._is_anew = self._is_whole = False
         self._added = 0
@@ -51,10 +53,8 @@ class DuckDBPublication:
             # Lost or damaged: everything is rebuilt.
             with suppress(StorageError):
                 self._old = opened(
-                    shelf.storage, shelf.folder, shelf.newest.files, form, self._scratch, self._duckdb_bytes
+                    self._engine, shelf.storage, shelf.folder, shelf.newest.files, form, self._scratch
                 )
-        for reader in self._old:
-            self._open.callback(reader.close)
 
     def __enter__(self) -> Self:
         return self
@@ -78,7 +78,7 @@ class DuckDBPublication:
         if not self._is_anew:
             with _reading():
                 self._added += int((~Layers(self._old).has(stored.keys)).sum())
-        self._changes().put(stored)
+        self._file().put(stored)
 
     def replace(self, stored: Stored) -> None:
         self._is_whole = True
@@ -87,13 +87,10 @@ class DuckDBPublication:
     def remove(self, keys: pa.Array) -> None:
         if len(keys):
             self._is_whole = True
-            self._changes().put_gone(keys)
+            self._file().leave_out(keys)
 
     def begin_anew(self) -> None:
-        self._is_anew = True
-        if self._writer is not None:
-            self._writer.discard()
-            self._writer = None
+        self._is_anew, self._writer = True, None
 
     def finish(self) -> OnlineVersion:
         shelf, kept = self._shelf, self._kept()
@@ -118,7 +115,8 @@ class DuckDBPublication:
         base, *deltas = self._shelf.newest.files
         changed = self._writer.entities if self._writer is not None else 0
         held = sum(file.entities for file in deltas) + changed
-        if changed and (len(deltas) >= _MOST_DELTAS or held * _DELTA_SHARE > base.entities):
+        grown = len(deltas) >= _MOST_DELTAS or held * _DELTA_SHARE > base.entities
+        if changed and (grown or not self._is_large):
             return ()
         return self._shelf.newest.files
 
@@ -126,16 +124,24 @@ class DuckDBPublication:
         """The file that is added, whole; None if nothing changed."""
         if kept and self._writer is None:
             return None
-        changes = self._changes()
-        changes.close()
-        if kept or self._is_anew or not self._old:
-            return changes
-        whole = self._file("whole")
-        with FileReader(changes.path, self._form, self._duckdb_bytes) as above:
-            for stored in _read(Layers([*self._old, above]).parts(self._at_once)):
-                whole.put(stored)
-        whole.close()
-        return whole
+        changed = self._file()
+        if kept or self._is_anew:
+            changed.close()
+            return changed
+        new = self._writer_of("whole", is_large=True) if self._is_large else changed
+        for stored in _read(Layers(self._old).parts(self._at_once)):
+            new.put(stored.take(np.flatnonzero(~changed.has(stored.keys))))
+        changed.close()
+        if new is not changed:
+            for stored in FileReader(self._engine, changed.path, self._form).parts(self._at_once):
+                new.put(stored)
+            new.close()
+        return new
+
+    @property
+    def _is_large(self) -> bool:
+        """Whether the generation before has many entities."""
+        return bool(self._old) and self._old[0].entities > _SMALL
 
     @property
     def _at_once(self) -> int:
@@ -144,17 +150,16 @@ class DuckDBPublication:
         size = sum(path.stat().st_size for path in self._scratch.glob("*.duckdb"))
         return int(max(1, min(_MOST_COPIED, _COPIED_BYTES * entities // max(1, size))))
 
-    def _changes(self) -> FileWriter:
+    def _file(self) -> FileWriter:
         if self._writer is None:
-            self._writer = self._file("anew" if self._is_anew else _CHANGES)
+            name = "anew" if self._is_anew else "changed"
+            self._writer = self._writer_of(name, is_large=self._is_anew)
         return self._writer
 
-    def _file(self, name: str) -> FileWriter:
+    def _writer_of(self, name: str, *, is_large: bool) -> FileWriter:
         view = self._shelf.folder.split("/")[-2]
         path = self._scratch / f"{name}.duckdb"
-        writer = FileWriter(path, self._form, view, self._duckdb_bytes, is_small=name == _CHANGES)
-        self._open.callback(writer.discard)
-        return writer
+        return FileWriter(self._engine, path, self._form, view, is_large=is_large)
 
 
 @contextmanager
