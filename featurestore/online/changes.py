@@ -20,7 +20,7 @@ from featurestore.views.schema import SYSTEM_FIELDS
 
 _ROWS_AT_HAND = 2_000_000
 """With more new rows than this, rebuilding their entities is faster than merging."""
-_SHARE, _COPIES = 8, 8
+_SHARE, _COPIES = 4, 8
 """Rows of one part take this part of the memory, being there so often: as they came, were stored, merged and packed."""
 _SAMPLED = 256
 _IDENTITY = pa.schema(SYSTEM_FIELDS)
@@ -85,7 +85,7 @@ class _Changes:
         whole, files = KeyRange(), [self.came, *(side for both in self.sides for side in both)]
         wide_bytes, narrow_bytes = row_bytes(self.offline.table.schema), row_bytes(self._compared)
         sizes = [self.came.rows * wide_bytes, *(groups.rows * narrow_bytes for groups in files[1:])]
-        parts = 1 + sum(sizes) * _COPIES // (self.offline.memory_bytes // _SHARE)
+        parts = 1 + sum(sizes) * _COPIES // (self.offline.free_bytes // _SHARE)
         if parts == 1:
             return [whole]
         samples = [self.offline.sample(whole, groups, parts * _SAMPLED) for groups in files if groups.rows]

@@ -32,8 +32,10 @@ from featurestore.resources.outputs import EVENT_TIME
 from featurestore.storage.delta import DataFile, Table
 from featurestore.storage.row_groups import Bounds, RowGroups
 
-_INDEX_SHARE, _ROWS_SHARE, _DECODED_SHARE = 8, 12, 16
-"""Parts of the memory: for keys and times, for the rows of one part, and for row groups that are being decoded."""
+_ENGINES_BYTES = 256 << 20
+"""What the libraries take, whatever is published."""
+_INDEX_SHARE, _ROWS_SHARE, _DECODED_SHARE = 4, 6, 8
+"""Parts of the memory that is left: for keys and times, for the rows of one part, and for row groups being decoded."""
 _COPIES = 4
 """How often a kept row is in memory at once: as it was read, sorted, packed and sent."""
 _TEXT_BYTES = 48
@@ -52,19 +54,24 @@ class FeatureRows:
     form: Form
     memory_bytes: int = 2 << 30
 
+    @property
+    def free_bytes(self) -> int:
+        """The memory without what the libraries take."""
+        return max(self.memory_bytes // 2, self.memory_bytes - _ENGINES_BYTES)
+
     @cached_property
     def groups(self) -> RowGroups:
         return self.groups_of(None)
 
     def groups_of(self, files: list[DataFile] | None) -> RowGroups:
         """The row groups of these data files, else of all."""
-        return RowGroups.of(self.table, {}, files, self.memory_bytes // _DECODED_SHARE)
+        return RowGroups.of(self.table, {}, files, self.free_bytes // _DECODED_SHARE)
 
     def stored(self, chosen: KeyRange | KeySet, published_us: int) -> Iterator[Stored]:
         """What an online store has to keep of these entities at a time, part by part. Those without a row are left out."""
         parts = 1
         try:
-            rows = self._rows(chosen, published_us, self.memory_bytes // _INDEX_SHARE)
+            rows = self._rows(chosen, published_us, self.free_bytes // _INDEX_SHARE)
         except TooManyRows as too_many:
             # Not gone on with in here: as long as it is handled, the exception holds what was read.
             parts = too_many.parts
@@ -116,7 +123,7 @@ class FeatureRows:
         for section, index in ((ROWS, kept), (EVENTS, reached)):
             held = np.bincount(timeline.entity[index], minlength=count)
             sizes += held * (row_bytes(form.sections[section]) * _COPIES)
-        for first, stop in spans(sizes, self.memory_bytes // _ROWS_SHARE):
+        for first, stop in spans(sizes, self.free_bytes // _ROWS_SHARE):
             low, high = np.searchsorted(timeline.entity[kept], (first, stop))
             since, until = np.searchsorted(timeline.entity[reached], (first, stop))
             entities = found.entities.slice(first, stop - first)
