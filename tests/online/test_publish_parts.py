@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from examples import examples
 from hypothesis import HealthCheck, given, settings
@@ -22,6 +23,8 @@ from featurestore.online.layout import Form
 from featurestore.online.publish import publish
 from featurestore.protocol import PublishRequest
 from featurestore.storage.delta import Table
+from featurestore.views.schema import view_schema
+from featurestore_transforms.tables.data_files import describe
 
 MakeView = Callable[..., Any]
 MakeRow = Callable[..., Any]
@@ -237,3 +240,47 @@ def test_entities_are_numbered_alike_wherever_their_keys_are_alike() -> None:
 def test_one_thing_that_is_too_large_is_a_part_by_itself() -> None:
     assert list(spans(np.array([1, 99, 1, 1]), 10)) == [(0, 1), (1, 2), (2, 4)]
     assert list(spans(np.zeros(0, np.int64), 10)) == []
+
+
+PEAK = """
+import sys
+import pyarrow as pa
+from featurestore.online.publish import publish
+from featurestore.online.backends import open_online
+from featurestore.online.layout import Form
+from featurestore.protocol import PublishRequest
+from featurestore.registry.registry import Registry
+from featurestore.resources import FeatureView
+from featurestore.storage.objects import Storage
+request = PublishRequest.model_validate_json(sys.argv[1])
+storage = Storage(request.root)
+registry = Registry(storage)
+form = Form.of(registry.current(FeatureView, request.view).resource.spec)
+online = open_online(storage, registry.store().spec)
+print(publish(storage, online, request, form, 10, int(sys.argv[2])).entities, pa.default_memory_pool().max_memory())
+"""
+
+
+def test_what_arrow_holds_at_most_is_bounded_by_the_memory(
+    online_url: str | None, view_in: MakeView, run_python: Any
+) -> None:
+    features = [{"name": f"f{n}", "type": "float64", "column": f"f{n}"} for n in range(10)]
+    things = view_in(online_url, features)
+    count, schema = 100_000, view_schema(things.spec)
+    number = np.arange(count)
+    columns = {field.name: np.zeros(count, np.int64) for field in schema} | {"k": number, "__row": number}
+    rows = pa.table({field.name: pa.array(columns[field.name]).cast(field.type) for field in schema})
+    table = Table.create(things.storage, things.path, schema)
+    for half in range(2):
+        name = f"{half}.parquet"
+        part = rows.slice(half * count // 2, count // 2)
+        pq.write_table(part, things.storage.uri(f"{things.path}/{name}"), row_group_size=4096)
+        file = describe(things.storage, things.path, name)
+        table = table.commit(app_id=things.digest, number=half + 1, add=[file], metadata={})
+    request = PublishRequest(
+        root=things.storage.root, view=things.name, digest=things.digest, to_version=table.version, commit=1
+    )
+    done = run_python("-c", PEAK, request.model_dump_json(), str(16 << 20))
+    entities, most_bytes = map(int, done.stdout.split())
+    assert entities == count
+    assert most_bytes < 16 << 20, most_bytes
