@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 
 from featurestore.errors import StorageError
 from featurestore.online.entity_keys import key_texts
-from featurestore.online.entity_rows import by_value, unique
 from featurestore.online.feature_rows import FeatureRows, row_bytes
 from featurestore.online.key_range import KeyRange
+from featurestore.online.needed_rows import by_value, unique
 from featurestore.storage.delta import DataFile
 from featurestore.storage.row_groups import RowGroups
 from featurestore.views.schema import SYSTEM_FIELDS

@@ -17,7 +17,6 @@ from featurestore.offline.entity_codes import EntityCodes
 from featurestore.offline.timeline import Timeline
 from featurestore.online.entities import Section, Stored
 from featurestore.online.entity_keys import key_texts
-from featurestore.online.entity_rows import EntityRows, TooManyRows, by_value, spans
 from featurestore.online.key_range import Chosen, KeyRange, KeySet
 from featurestore.online.layout import (
     EVENT_US,
@@ -27,6 +26,7 @@ from featurestore.online.layout import (
     section_rows,
     source_columns,
 )
+from featurestore.online.needed_rows import NeededRows, TooManyRows, by_value, spans
 from featurestore.online.retention import newest_and_later, raw_events, reached_and_whole, tiles_of
 from featurestore.resources.outputs import EVENT_TIME
 from featurestore.storage.delta import DataFile, Table
@@ -85,10 +85,10 @@ class FeatureRows:
             rows = self._rows(chosen, published_us, None)
         yield from self._kept(rows, published_us)
 
-    def _rows(self, chosen: Chosen, published_us: int, most_bytes: int | None) -> EntityRows:
+    def _rows(self, chosen: Chosen, published_us: int, most_bytes: int | None) -> NeededRows:
         keys = self.form.keys
         groups = self.groups.within(chosen.bounds(keys))
-        return EntityRows.read(groups, keys, chosen, published_us, self._reached_us(published_us), most_bytes)
+        return NeededRows.read(groups, keys, chosen, published_us, self._reached_us(published_us), most_bytes)
 
     def _reached_us(self, published_us: int) -> int | None:
         at_us = np.array([published_us])
@@ -112,7 +112,7 @@ class FeatureRows:
         parts = groups.scan(keys.names, (), some)
         return by_value(pa.concat_tables([keys.empty_table(), *parts]))
 
-    def _kept(self, found: EntityRows, published_us: int) -> Iterator[Stored]:
+    def _kept(self, found: NeededRows, published_us: int) -> Iterator[Stored]:
         """The entities, some at a time, so that their wide columns take a part of the memory."""
         form, timeline = self.form, found.timeline
         count = found.entities.num_rows
@@ -131,7 +131,7 @@ class FeatureRows:
 
     def _stored(
         self,
-        found: EntityRows,
+        found: NeededRows,
         entities: pa.Table,
         first: int,
         kept: Ints,

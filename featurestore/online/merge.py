@@ -15,7 +15,6 @@ import pyarrow as pa
 from featurestore.arrays import Codes, Flags, Ints
 from featurestore.online.entities import Section, Stored
 from featurestore.online.entity_keys import KeyIndex, key_texts
-from featurestore.online.entity_rows import unique
 from featurestore.online.layout import (
     EVENT_US,
     EVENTS,
@@ -26,6 +25,7 @@ from featurestore.online.layout import (
     section_rows,
     source_columns,
 )
+from featurestore.online.needed_rows import unique
 from featurestore.online.retention import newest_and_later, raw_events, reached_and_whole, tiles_of
 from featurestore.windows.intervals import entity_spans, first_not_before
 from featurestore.windows.tile import Tiles, floor_to_hop, merge_tiles

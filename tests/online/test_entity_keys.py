@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from featurestore.online import entity_keys
 from featurestore.online.entity_keys import KeyIndex, key_hashes, key_texts
-from featurestore.online.entity_rows import by_value, unique
+from featurestore.online.needed_rows import by_value, unique
 
 parts = st.tuples(
     st.text(alphabet="a1:|é\x00", max_size=4), st.integers(-99, 99), st.text(alphabet="a1:|", max_size=3)

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from featurestore.online.duckdb import publication
 from featurestore.online.duckdb.generations import GenerationIndex, folder_of
-from featurestore.online.entity_rows import by_value, numbered, spans
 from featurestore.online.feature_rows import FeatureRows
 from featurestore.online.key_range import KeyRange, KeySet
 from featurestore.online.layout import Form
+from featurestore.online.needed_rows import by_value, numbered, spans
 from featurestore.online.publish import publish
 from featurestore.protocol import PublishRequest
 from featurestore.storage.delta import Table

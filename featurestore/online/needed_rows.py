@@ -30,7 +30,7 @@ class TooManyRows(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class EntityRows:
+class NeededRows:
     """``entities``: ``table[<join keys>]``, each with a row. ``timeline``: their rows, ``entity`` being a place there."""
 
     groups: RowGroups
@@ -46,7 +46,7 @@ class EntityRows:
         published_us: int,
         reached_us: int | None,
         most_bytes: int | None,
-    ) -> EntityRows:
+    ) -> NeededRows:
         """Of the chosen entities, the newest rows not after publish time, all later ones, and those reached by windows.
 
         ``keys``: names and types of the join keys. ``reached_us``: rows from then on are; None if there are no windows.
