@@ -45,6 +45,16 @@ def number(text: str) -> int | float:
     return int(text) if text.isdigit() else float(text)
 
 
+def within_float(text: str) -> bool:
+    """Whether the literal is a number that a float64 comes near to: not beyond all of them, nor nearer to 0.
+
+    >>> within_float("1e308"), within_float("1e400"), within_float("1e-400"), within_float("0e-400")
+    (True, False, False, True)
+    """
+    digits = text.lower().partition("e")[0].strip("0.")
+    return math.isfinite(float(text)) and (float(text) != 0 or not digits)
+
+
 def interval(text: str) -> Interval | None:
     """The interval of a text; None if the text is not an interval.
 

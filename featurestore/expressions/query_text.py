@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from featurestore.errors import SpecError
-from featurestore.expressions.constants import FIRST_INTEGER, LAST_INTEGER, number, time_literal
+from featurestore.expressions.constants import FIRST_INTEGER, LAST_INTEGER, number, time_literal, within_float
 from featurestore.expressions.grammar import parse_query
 from featurestore.expressions.query_check import check_query
 
@@ -93,6 +93,8 @@ def _number(node: exp.Expr, where: str) -> exp.Expr:
 
     value = number(str(node.this))
     if isinstance(value, float):
+        if not within_float(str(node.this)):
+            raise SpecError("a number is out of the range of float64", where=where, got=str(node.this))
         return exp.cast(exp.Literal.string(repr(value)), "DOUBLE")
     negative = isinstance(node.parent, exp.Neg)
     if not FIRST_INTEGER <= (-value if negative else value) <= LAST_INTEGER:
@@ -117,7 +119,7 @@ def _cast(node: exp.Expr) -> exp.Expr:
     if kind != "TIMESTAMPTZ":
         return node
     moment = time_literal(node.this.name, kind) if isinstance(node.this, exp.Literal) else None
-    value = exp.Literal.string(str(moment)[: len("2013-01-31 10:00:00")]) if moment else node.this.copy()
+    value = exp.Literal.string(str(moment).removesuffix("+00:00")) if moment else node.this.copy()
     if isinstance(node, exp.TryCast):
         return exp.TryCast(this=value, to=exp.DataType.build("TIMESTAMP"))
     return exp.cast(value, "TIMESTAMP")

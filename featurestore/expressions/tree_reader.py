@@ -15,6 +15,7 @@ from featurestore.expressions.constants import (
     interval,
     number,
     time_literal,
+    within_float,
 )
 from featurestore.expressions.dialect import (
     DATE_PARTS,
@@ -128,7 +129,7 @@ class TreeReader:
         if node.args["is_string"]:
             return Constant(str(node.this), TEXT)
         value = number(str(node.this))
-        if value == 0 and str(node.this).lower().partition("e")[0].strip("0."):
+        if isinstance(value, float) and not within_float(str(node.this)):
             raise self._refuse("a number is out of the range of float64", self._text)
         return self._fitting(Constant(value, INT if isinstance(value, int) else FLOAT))
 

@@ -173,6 +173,19 @@ def test_times_of_a_query_are_utc(steps: Any) -> None:
     ]
 
 
+@pytest.mark.parametrize("literal", ["TIMESTAMP '{}'", "TIMESTAMPTZ '{}+00:00'", "TIMESTAMPTZ '{}Z'"])
+def test_a_time_of_a_query_keeps_its_fraction(steps: Any, literal: str) -> None:
+    moment = datetime(2013, 1, 1, 5, 0, 0, 250_000, tzinfo=UTC)
+    query = f"SELECT t FROM self WHERE t <= {literal.format('2013-01-01 05:00:00.250000')}"
+    assert steps([sql(query)], {"t": [moment, moment + timedelta(microseconds=1)]}).rows("t") == [(moment,)]
+
+
+@pytest.mark.parametrize("number", ["1e400", "1e-400"])
+def test_a_number_of_a_query_that_no_float_comes_near_to_is_refused(steps: Any, number: str) -> None:
+    with pytest.raises(SpecError, match="out of the range of float64"):
+        steps([sql(f"SELECT {number} AS x FROM self")], {"k": [1]})
+
+
 def test_columns_that_differ_only_in_case_are_told_apart_before_a_query(steps: Any) -> None:
     with pytest.raises(SpecError, match="columns differ only in case"):
         steps([sql("SELECT k FROM self")], {"k": [1], "K": [2]})
