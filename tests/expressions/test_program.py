@@ -473,3 +473,19 @@ def test_a_whole_number_chosen_beside_floats_is_never_rounded(text: str) -> None
 def test_a_literal_that_no_value_gives_back_is_refused(text: str) -> None:
     with pytest.raises(SpecError):
         values(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("ARRAY_CONTAINS(l, 9007199254740992.0)", [False, True, None]),
+        ("ARRAY_CONTAINS(l, 0.5)", [False, False, None]),
+        ("ARRAY_CONTAINS(r, 9007199254740993)", [False, False, None]),
+        ("ARRAY_CONTAINS(r, 9007199254740992)", [True, False, None]),
+        ("ARRAY_CONTAINS(l, n / 1)", [False, None, None]),
+        ("ARRAY_CONTAINS([1.5, 2.0], n - 9007199254740991)", [True, None, True]),
+    ],
+)
+def test_a_number_is_in_a_list_of_the_other_kind_only_if_it_is_equal(text: str, wanted: list[Any]) -> None:
+    whole, real = [[ID], [2**53], None], [[2.0**53], [], None]
+    assert values(text, l=whole, r=real, n=[ID, None, ID]) == wanted

@@ -24,6 +24,7 @@ from featurestore.expressions.run.part import (
     Part,
     combined,
     load,
+    polars_type_of,
 )
 from featurestore.expressions.run.text_operations import TEXT_OPERATIONS
 from featurestore.expressions.run.time_operations import TIME_OPERATIONS
@@ -277,10 +278,25 @@ def _list(function: Callable[[pl.Expr], pl.Expr]) -> Operation:
 def _contains(to: Compiler, call: Call, parts: list[Part]) -> Part:
     items, value = parts
     inner = items.type.inner
+    if inner is not None and {inner.kind, value.type.kind} == {Kind.INT, Kind.FLOAT}:
+        return _contains_exactly(to, inner, items, value)
     wanted = common(inner, value.type) if inner is not None else value.type
     assert wanted is not None
     items, value = to.to(items, ValueType(Kind.LIST, wanted)), to.bind(to.to(value, wanted))
     found = items.expression.list.contains(value.expression)
+    return to.make(pl.when(value.expression.is_not_null()).then(found), BOOL, [items, value])
+
+
+def _contains_exactly(to: Compiler, inner: ValueType, items: Part, value: Part) -> Part:
+    """A number in a list of the other kind of numbers: what that kind does not have is not in it."""
+    items, value = to.bind(items), to.bind(value)
+    other = value.expression.cast(polars_type_of(inner), strict=False)
+    back = other.cast(WIDE if inner.kind is Kind.FLOAT else pl.Float64, strict=False)
+    same = (
+        back == (value.expression.cast(WIDE) if inner.kind is Kind.FLOAT else value.expression)
+    ).fill_null(False)
+    there = items.expression.list
+    found = pl.when(same).then(there.contains(other)).otherwise(there.len() < 0)
     return to.make(pl.when(value.expression.is_not_null()).then(found), BOOL, [items, value])
 
 
