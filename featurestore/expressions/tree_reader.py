@@ -142,8 +142,6 @@ class TreeReader:
                 "Write it with a decimal point for a float64: 1.0",
                 wanted=f"{FIRST_INTEGER} to {LAST_INTEGER}",
             )
-        if isinstance(value, float) and value in (float("inf"), float("-inf")):
-            raise self._refuse("a number is out of the range of float64", self._text)
         return constant
 
     def _negative(self, node: exp.Expr) -> Node:
@@ -168,7 +166,10 @@ class TreeReader:
         inner = NULL
         for item in items:
             inner = self._common("items of one type", inner, item)
-        return Constant(tuple(item.value for item in items if isinstance(item, Constant)), list_of(inner))
+        values = tuple(item.value for item in items if isinstance(item, Constant))
+        if inner is FLOAT and any(type(value) is int and int(float(value)) != value for value in values):
+            raise self._refuse("an integer would be rounded to a float64", node.sql())
+        return Constant(values, list_of(inner))
 
     def _interval(self, node: exp.Expr) -> Node:
         unit = f" {node.unit.name}" if node.unit else ""  # type: ignore[attr-defined]

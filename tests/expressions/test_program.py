@@ -469,7 +469,9 @@ def test_a_whole_number_chosen_beside_floats_is_never_rounded(text: str) -> None
     assert faults(text, n=[ID, LAST, 2**53, FIRST], yes=[True] * 4) == [True, True, False, False]
 
 
-@pytest.mark.parametrize("text", ["TIMESTAMP '2013-01-31 10:00:00.0000001'", "1e-400", "1e400"])
+@pytest.mark.parametrize(
+    "text", ["TIMESTAMP '2013-01-31 10:00:00.0000001'", "1e-400", "1e400", "[9007199254740993, 0.5]"]
+)
 def test_a_literal_that_no_value_gives_back_is_refused(text: str) -> None:
     with pytest.raises(SpecError):
         values(text)
@@ -489,3 +491,9 @@ def test_a_literal_that_no_value_gives_back_is_refused(text: str) -> None:
 def test_a_number_is_in_a_list_of_the_other_kind_only_if_it_is_equal(text: str, wanted: list[Any]) -> None:
     whole, real = [[ID], [2**53], None], [[2.0**53], [], None]
     assert values(text, l=whole, r=real, n=[ID, None, ID]) == wanted
+
+
+def test_a_read_time_that_ends_below_the_microsecond_is_null() -> None:
+    text = "TRY_STRPTIME(s, '%Y-%m-%d %H:%M:%S.%f')"
+    got = values(text, s=[f"2013-01-31 10:00:00.{fraction}" for fraction in ("123456", "1234560", "1234567")])
+    assert [moment is None for moment in got] == [False, False, True]

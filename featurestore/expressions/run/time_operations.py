@@ -131,7 +131,11 @@ def _written(to: Compiler, call: Call, parts: list[Part]) -> Part:
 
 def _read(to: Compiler, call: Call, parts: list[Part]) -> Part:
     form = _text(parts[1]).replace("%%", "\0").replace(".%f", "%.f").replace("\0", "%%")
-    made = to.to(parts[0], TEXT).expression.str.to_datetime(form, time_unit="us", strict=False)
+    text = to.to(parts[0], TEXT).expression
+    if "%.f" in form:
+        # Polars would cut a fraction that ends below the microsecond.
+        text = pl.when(~text.str.contains(r"\.[0-9]{6,}[1-9]")).then(text)
+    made = text.str.to_datetime(form, time_unit="us", strict=False)
     read = to.bind(to.make(made.to_physical(), INT, parts))
     inside = read.expression.is_between(FIRST_US, LAST_US)
     return to.make(pl.when(inside).then(read.expression).cast(UTC), TIMESTAMP, [read])
