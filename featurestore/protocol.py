@@ -66,7 +66,8 @@ class PromoteRebuildRequest(EngineRequest):
 class BuildRequest(EngineRequest):
     """Bring the build of one definition of a view up to version ``to_version`` of its dataset.
 
-    ``turn``: which attempt at it, see :mod:`featurestore.views.build_trials`.
+    ``turn``: which attempt at it, see :mod:`featurestore.views.build_trials`. ``compared_with``: the version of a training set
+    that is new for it; so it is another request than the one that built it.
     """
 
     run_by: ClassVar[str] = "featurestore_transforms.views.build:run_build"
@@ -75,6 +76,7 @@ class BuildRequest(EngineRequest):
     digest: str
     to_version: int
     turn: int = 0
+    compared_with: str | None = None
 
 
 class PublishRequest(EngineRequest):

@@ -17,7 +17,16 @@ HEALS = frozenset(
             "Running",
         ),
         *("Collecting", "BatchPending", "Building", "NotBuilt", "Publishing", "Promoting", "Rebuilding"),
-        *("BackingOff", "Due", "NoBatchYet", "Starting", "Rolling", "Erasing", "Receiving"),
+        *(
+            "BackingOff",
+            "Due",
+            "NoBatchYet",
+            "Starting",
+            "Rolling",
+            "Erasing",
+            "Receiving",
+            "WithinThresholds",
+        ),
     }
 )
 """Reasons that need nobody."""
@@ -29,6 +38,9 @@ ADVICE: dict[str, str] = {
     "Deleting": "Wait. If its storage is gone for good, set the annotation that the message names.",
     "Drift": "Look at the columns that files bring now: change spec.columns, spec.transforms or spec.schemaPolicy. Whoever has "
     "the keys of the storage runs what was refused again: `featurestore quarantine replay {name}`.",
+    "Drifted": "Look at the features that the message names. If the world has changed, train anew: a new version of the training "
+    "set is what values are compared with from then on. Else correct the source. To publish all the same, set "
+    "spec.monitoring.onDrift to Alert.",
     "Failed": "Correct what the message names (spec, data or code), and apply it: it is tried at once. If it was mended "
     'elsewhere: `kubectl annotate --overwrite -n {namespace} {kind} {name} featurestore.dev/retry="$(date)"`.',
     "GivenUp": "What is read stays as it was. Ask for another rebuild if you still want it.",
@@ -36,6 +48,7 @@ ADVICE: dict[str, str] = {
     "the keys of the storage sees the rows by `featurestore quarantine show {name}`, and replays or dismisses them.",
     "Isolating": "Nothing now: the file or row that ends the process is searched for, and goes to quarantine.",
     "NotAllowed": "Name a Secret, or ask the cluster's administrator for a FeatureStorePolicy that allows it.",
+    "NotCompared": "Make the training set that spec.monitoring.reference names, with features of this view.",
     "NotObserved": "See the message. Without one: is the operator running?",
     "NothingTaken": "Correct the spec: no row of the last batch fits. `kubectl featurestore quarantine {name}` tells the rules.",
     "NotReceiving": "Ask whoever installed the operator for `notifications.enabled` of its chart. Until then listings find all.",

@@ -27,6 +27,7 @@ ConditionType = Literal[
     "QuarantineEmpty",
     "Notified",
     "Rebuilt",
+    "Drifted",
     "Degraded",
     "OfflineReachable",
     "OnlineReachable",
@@ -65,11 +66,12 @@ class ResourceStatus(Model):
 
     @property
     def problems(self) -> tuple[Condition, ...]:
-        """The conditions that need attention: a step fails, the last batch met drift, or quarantine is open."""
+        """The conditions that need attention: a step fails, the last batch met drift, quarantine is open, or values drifted."""
         wrong = {
             "Degraded": ConditionStatus.TRUE,
             "SchemaAccepted": ConditionStatus.FALSE,
             "QuarantineEmpty": ConditionStatus.FALSE,
+            "Drifted": ConditionStatus.TRUE,
         }
         return tuple(it for it in self.conditions if wrong.get(it.type) == it.status)
 

@@ -19,6 +19,7 @@ from featurestore.resources.outputs import build_digest
 from featurestore.retry import FailureStreak
 from featurestore.storage import paths
 from featurestore.storage.objects import Storage
+from featurestore.training.view_drift import newest_reference, read_drift
 from featurestore.views.build_trials import BuildIsolation, BuildTrials
 from featurestore.views.builds import BuildResult, read_active_build, read_build
 from featurestore.views.rebuilds import last_rebuild
@@ -125,4 +126,10 @@ def observe_view(
         versions = {digest: it.version for digest, it in held.items()}
         entities = {digest: it.entities for digest, it in held.items()}
         view = ObservedView(serving, spec, builds, versions, entities)
-    return replace(view, quarantine=quarantine, rebuild=rebuild, isolations=isolations)
+    view = replace(view, quarantine=quarantine, rebuild=rebuild, isolations=isolations)
+    monitoring = accepted.resource.spec.monitoring
+    if monitoring is None:
+        return view
+    measured = {digest: read_drift(storage, name, digest) for digest in builds}
+    drifts = {digest: found for digest, found in measured.items() if found is not None}
+    return replace(view, drifts=drifts, reference=newest_reference(storage, monitoring))

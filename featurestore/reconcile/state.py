@@ -14,6 +14,7 @@ from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline, FeatureView, FeatureViewSpec
 from featurestore.resources.outputs import build_digest
 from featurestore.retry import FailureStreak
+from featurestore.training.view_drift import ViewDrift
 from featurestore.views.build_trials import BuildIsolation
 from featurestore.views.builds import ActiveBuild, BuildResult
 from featurestore.views.rebuilds import ViewRebuild
@@ -80,6 +81,8 @@ class ObservedView:
     ``entities``: digest to how many it holds of it. ``online``: why the online store cannot be asked;
     ``published`` then says nothing. ``quarantine``: what is open of the build that serves, else of the wanted one.
     ``rebuild``: the last request to rebuild it. ``isolations``: digest of a build that crashed to what is attempted next.
+    ``drifts``: digest to what was last measured of it. ``reference``: newest version of the training set that it is
+    compared with. Both only if the spec asks for it.
     """
 
     serving: ActiveBuild | None = None
@@ -91,6 +94,8 @@ class ObservedView:
     quarantine: OpenQuarantine = field(default_factory=OpenQuarantine)
     rebuild: ViewRebuild | None = None
     isolations: Mapping[str, BuildIsolation] = field(default_factory=dict)
+    drifts: Mapping[str, ViewDrift] = field(default_factory=dict)
+    reference: int | None = None
 
     def wanted(self, spec: FeatureViewSpec, uid: str) -> str:
         """Digest of the build that the view is to be read from. ``uid``: of its pipeline's ledger."""

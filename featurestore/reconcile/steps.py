@@ -185,7 +185,8 @@ class WriteCheckpoint(PipelineStep):
 class BuildView(ViewStep, EngineStep):
     """Bring a build up to version ``to_version`` of the dataset.
 
-    ``turn``: which attempt at it is due, see :mod:`featurestore.views.build_trials`.
+    ``turn``: which attempt at it is due, see :mod:`featurestore.views.build_trials`. ``compared_with``: if it is there, and
+    only its drift is to be measured, with what.
     """
 
     yields_us: ClassVar[int] = 60 * SECOND_US
@@ -193,6 +194,7 @@ class BuildView(ViewStep, EngineStep):
     to_version: int
     spec_digest: str
     turn: int = 0
+    compared_with: str | None = None
 
     @property
     def key(self) -> str:
@@ -204,7 +206,12 @@ class BuildView(ViewStep, EngineStep):
 
     def request(self, root: str, base: str = "/") -> Request:
         return BuildRequest(
-            root=root, view=self.view, digest=self.digest, to_version=self.to_version, turn=self.turn
+            root=root,
+            view=self.view,
+            digest=self.digest,
+            to_version=self.to_version,
+            turn=self.turn,
+            compared_with=self.compared_with,
         )
 
 

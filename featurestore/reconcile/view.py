@@ -16,6 +16,7 @@ from featurestore.registry.registry import Accepted
 from featurestore.resources import FeatureView
 from featurestore.resources.data_pipeline import Suspend
 from featurestore.resources.feature_view import OnlineEnabled
+from featurestore.resources.monitoring import Monitoring, OnDrift
 from featurestore.resources.outputs import build_digest, without_rebuild
 from featurestore.retry import FailureStreak
 from featurestore.views.build_trials import BuildIsolation
@@ -63,6 +64,7 @@ class _ViewPlan:
         spec = self.accepted.resource.spec
         self.wanted = self.observed.wanted(spec, self.source.uid)
         self.online = spec.online.enabled is OnlineEnabled.ALWAYS
+        self.monitoring = spec.monitoring
         self.serving = self.observed.serving.digest if self.observed.serving else None
         self.to_version = self.source.dataset_version
         old = self.observed.serving_spec
@@ -125,7 +127,8 @@ class _ViewPlan:
             ready, degraded = told(ready, degraded, message)
         quarantine = quarantine_condition(self.name, observed.quarantine)
         rebuilt = () if observed.rebuild is None else (self._rebuilt(observed.rebuild, suspended),)
-        return (ready, draft.progressing(), materialized, synced, quarantine, *rebuilt, degraded)
+        drifted = () if self.monitoring is None else (self._drifted(self.monitoring),)
+        return (ready, draft.progressing(), materialized, synced, quarantine, *rebuilt, *drifted, degraded)
 
     def _advance(self, digest: str, online: bool) -> None:
         """One step nearer to a build that holds all of the dataset, and is online."""
@@ -135,6 +138,10 @@ class _ViewPlan:
         if behind:
             found = self.observed.isolations.get(digest, BuildIsolation())
             self.draft.add_step(self._build_step(digest), found.isolation.streak)
+        elif not self._is_measured(digest):
+            self.draft.add_step(self._build_step(digest))
+        if self._is_held(digest):
+            return
         if build is None or not online or self.observed.online is not None:
             return
         published = self.observed.published.get(digest)
@@ -146,7 +153,58 @@ class _ViewPlan:
     def _build_step(self, digest: str) -> BuildView:
         assert self.to_version is not None
         turn = self.observed.isolations.get(digest, BuildIsolation()).turn
-        return BuildView(self.name, digest, self.to_version, self.accepted.digest, turn)
+        build, compared_with = self.observed.builds.get(digest), None
+        if self.monitoring is not None and build is not None and build.source_version >= self.to_version:
+            compared_with = f"{self.monitoring.reference.training_set}/{self.observed.reference}"
+        return BuildView(self.name, digest, self.to_version, self.accepted.digest, turn, compared_with)
+
+    def _is_measured(self, digest: str) -> bool:
+        """Whether its newest commit was compared with the newest version of the training set, or need not be."""
+        build, found = self.observed.builds.get(digest), self.observed.drifts.get(digest)
+        if self.monitoring is None or build is None or digest != self.wanted:
+            return True
+        return found is not None and found.is_of(build.version, self.monitoring, self.observed.reference)
+
+    def _is_held(self, digest: str) -> bool:
+        """Whether it is not to be published for its drift, or before that is known."""
+        if self.monitoring is None or self.monitoring.on_drift is not OnDrift.HOLD_PUBLISH:
+            return False
+        if digest != self.wanted:
+            return False
+        found = self.observed.drifts.get(digest)
+        return not self._is_measured(digest) or (found is not None and bool(found.above(self.monitoring)))
+
+    def _drifted(self, monitoring: Monitoring) -> Condition:
+        """Whether what came last lies too far from the training set."""
+        name, found = monitoring.reference.training_set, self.observed.drifts.get(self.wanted)
+        build = self.observed.builds.get(self.wanted)
+        if found is None or build is None or found.training_set != name:
+            return unknown(
+                "Drifted", Reason.NOT_COMPARED, f"Not yet compared with the training set {name!r}."
+            )
+        if found.number is None:
+            message = f"The training set {name!r} has no complete version to compare with."
+            return unknown("Drifted", Reason.NOT_COMPARED, message)
+        where = f"version {found.number} of the training set {name!r}"
+        above = found.above(monitoring)
+        if above:
+            shown = "; ".join(
+                f"{metric} of {feature} is {value:.3g}, above {limit:g}"
+                for feature, metric, value, limit in above[:3]
+            )
+            more = f"; and {len(above) - 3} more" if len(above) > 3 else ""
+            return true(
+                "Drifted",
+                Reason.DRIFTED,
+                f"{count(found.rows, 'row')} that came last, by {where}: {shown}{more}.",
+            )
+        if not found.features:
+            message = (
+                f"No feature can be compared with {where}: it has none of this view's, or too few values."
+            )
+            return unknown("Drifted", Reason.NOT_COMPARED, message)
+        message = f"{count(len(found.features), 'feature')} compared with {where}: none is above a threshold."
+        return false("Drifted", Reason.WITHIN_THRESHOLDS, message)
 
     def _isolating(self, found: BuildIsolation) -> Condition:
         """``Materialized`` while the row is looked for that ends the process that reads it."""
@@ -178,6 +236,9 @@ class _ViewPlan:
             enough = before.source_version if before is not None else None
         if enough is not None and build.source_version < enough:
             return False
+        if now is not None and now.digest == digest and self._is_held(digest):
+            # Readers find the same rows as before, of which some are online.
+            return self.observed.online is None and digest in self.observed.published
         return not self.online or self._holds(digest, build.version)
 
     def _holds(self, digest: str, version: int) -> bool:
@@ -253,6 +314,13 @@ class _ViewPlan:
         if self._holds(self.shown, build.version):
             message = f"The online store holds commit {build.source_version}."
             return true("OnlineSynced", Reason.UP_TO_DATE, message)
+        if self._is_held(self.shown) and self._is_measured(self.shown):
+            message = (
+                f"Commit {build.source_version} is not published: its values have drifted (see Drifted), and "
+                "spec.monitoring.onDrift is HoldPublish. A new version of the training set, another threshold or "
+                "`onDrift: Alert` lets it go on."
+            )
+            return false("OnlineSynced", Reason.DRIFTED, message)
         key = Publish(self.name, self.shown, build.version, build.source_version).key
         attempt = self.draft.observed.attempts.get(key)
         if attempt is not None:

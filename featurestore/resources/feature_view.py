@@ -14,6 +14,7 @@ from featurestore.resources.data_pipeline import Resources, Suspend
 from featurestore.resources.feature_selection import FeatureSelections
 from featurestore.resources.metadata import DeletionPolicy, Description, Name, Owner, Tags
 from featurestore.resources.model import Model
+from featurestore.resources.monitoring import Monitoring
 from featurestore.resources.quantity import PositiveDuration, format_duration
 from featurestore.resources.resource import Resource
 from featurestore.resources.rule import SpecRule, Transition, Unique, at_most_one, bounded_text, repeated
@@ -173,7 +174,7 @@ _STAYS = (
 )
 
 
-_OF_ROWS = ("entity", "source", "timestamp_field", "created_timestamp_field", "ttl", "filter")
+_OF_ROWS = ("entity", "source", "timestamp_field", "created_timestamp_field", "ttl", "filter", "monitoring")
 
 
 def _names(features: tuple[Feature, ...]) -> set[str]:
@@ -205,6 +206,9 @@ class ViewSpec(Model):
         min_length=1, max_length=1000, description="What is computed."
     )
     online: ViewOnline = Field(ViewOnline(), description="Whether and how it is served online.")
+    monitoring: Monitoring | None = Field(
+        None, description="Whether what came last looks like what a model was trained on."
+    )
     resources: Resources = Field(Resources(), description="Bounds of one run.")
     deletion_policy: DeletionPolicy = Field(
         DeletionPolicy.RETAIN,
@@ -243,7 +247,7 @@ class ViewSpec(Model):
             cel="has(self.onDemand) || (has(self.entity) && has(self.source) && has(self.timestampField))",
         ),
         SpecRule(
-            message="a view on demand has no entity, source, timestampField, createdTimestampField, ttl or filter",
+            message="a view on demand has no entity, source, timestampField, createdTimestampField, ttl, filter or monitoring",
             holds=lambda spec: (
                 spec.on_demand is None or not any(getattr(spec, name) is not None for name in _OF_ROWS)
             ),

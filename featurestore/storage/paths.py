@@ -31,6 +31,9 @@ features/<view>/trials/<digest>/<n>/<turn>.json    how an attempt at a build tha
 features/<view>/trials/<digest>/<n>/plan.json      which rows it is about
 features/<view>/<digest>/                          Delta table: feature rows of one definition
 features/<view>/statistics/<digest>/<n>.json       statistics of version n of that table
+features/<view>/statistics/<digest>/<n>.recent     a sample of what came last, as Parquet: of the newest alone
+features/<view>/statistics/<digest>/drift.json     how far that lies from a training set
+features/<view>/statistics/references/             what the training set looks like
 features/<view>/statistics/<digest>/<n>.parquet    what those of later versions are put together from: of the newest alone
 online/<view>/                                     DuckDB generations
 <folder>/<name>/<what>/<n>.json                    numbered records of any other kind, by its folder in the registry:
@@ -206,6 +209,23 @@ def statistics_record(view: str, digest: str, version: int) -> str:
 
 def statistics_profile(view: str, digest: str, version: int) -> str:
     return f"{view_statistics(view, digest)}/{number(version)}.parquet"
+
+
+def recent_profile(view: str, digest: str, version: int) -> str:
+    return f"{view_statistics(view, digest)}/{number(version)}.recent"
+
+
+def drift(view: str, digest: str) -> str:
+    return f"{view_statistics(view, digest)}/drift.json"
+
+
+def references(view: str) -> str:
+    """The folder of what the training set that a view is compared with looks like."""
+    return view_statistics(view, "references")
+
+
+def reference_profile(view: str, version: str, erasures: int) -> str:
+    return f"{references(view)}/{version}-{erasures}.parquet"
 
 
 def view_trials(view: str) -> str:

@@ -55,7 +55,9 @@ def profiled_columns(spec: FeatureViewSpec) -> dict[str, str]:
 def statistics_versions(storage: Storage, view: str, digest: str) -> list[int]:
     """Versions of the build's table whose statistics are kept, the oldest first."""
     names = storage.names(paths.view_statistics(view, digest))
-    return sorted(int(it.removesuffix(".json")) for it in names if it.endswith(".json"))
+    return sorted(
+        int(it.removesuffix(".json")) for it in names if it.endswith(".json") and it != "drift.json"
+    )
 
 
 def read_statistics(

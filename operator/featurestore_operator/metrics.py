@@ -163,6 +163,12 @@ def statuses(cache: Cache, now_s: float) -> Iterator[Metric]:
         ((key[1:], _age_s(it.watermark_s, now_s)) for key, it in views),
     )
     yield _family("view_rows", "Feature rows of the view.", labels, ((key[1:], it.rows) for key, it in views))
+    yield _family(
+        "drifted",
+        "1 if the newest values of the view lie too far from its training set, 0 if not.",
+        labels,
+        ((key[1:], it.drifted) for key, it in views),
+    )
     labels = ["namespace", "pipeline"]
     yield _family(
         "pending_files",

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 NEW_FIELDS = {
     "datapipelines": ("job", "deletionPolicy", "resources.memoryLimit", "source.secretRef"),
-    "featureviews": ("deletionPolicy", "owner", "tags"),
+    "featureviews": ("deletionPolicy", "owner", "tags", "monitoring"),
     "featurestores": ("online.redis.managed", "serving", "owner", "tags"),
     "featureservices": ("owner", "tags"),
     "trainingsets": ("owner", "tags"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from featurestore.timestamps import SECOND_US, parse_us
@@ -21,6 +21,7 @@ class StatusSummary(NamedTuple):
     quarantined_files: int | None = None
     quarantined_rows: int | None = None
     rebuild_left: int | None = None
+    drifted: int | None = None
 
     @classmethod
     def of(cls, item: Mapping[str, Any]) -> StatusSummary:
@@ -42,7 +43,14 @@ class StatusSummary(NamedTuple):
             status.get("quarantinedFiles"),
             status.get("quarantinedRows"),
             _left(status.get("rebuild")),
+            _drifted(conditions),
         )
+
+
+def _drifted(conditions: Iterable[Mapping[str, Any]]) -> int | None:
+    """1 if values have drifted, 0 if they have not; None where nothing was compared."""
+    found = next((it["status"] for it in conditions if it["type"] == "Drifted"), None)
+    return {"True": 1, "False": 0}.get(found or "")
 
 
 def _left(rebuild: Mapping[str, Any] | None) -> int | None:

@@ -140,6 +140,8 @@ class _Run:
                 self._sweep(rejected, blanked, of_records(keys, {}))
         self._tell("erase rows of training sets")
         self._tables += erase_training(self._storage, self._erasure)
+        for view in self._storage.names("features"):
+            self._storage.delete(paths.references(view))
         hit("after-training-erasure")
         self._tell("delete what killed writes have left")
         self._storage.delete_unfinished(self._erasure.asked_us)

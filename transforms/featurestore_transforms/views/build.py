@@ -53,6 +53,7 @@ from featurestore_transforms.tables.table_history import are_there, is_known
 from featurestore_transforms.views.build_part import BuildPart
 from featurestore_transforms.views.feature_files import fill
 from featurestore_transforms.views.kept_statistics import keep_statistics
+from featurestore_transforms.views.measured_drift import measure_drift
 from featurestore_transforms.views.rejected import killer_files, rejected_files
 
 _ATTEMPTS = 10
@@ -83,6 +84,9 @@ def run_build(
         return table
     result = build.record(table)
     keep_statistics(table, request.view, request.digest, result.source_version, accepted.resource.spec)
+    monitoring = accepted.resource.spec.monitoring
+    if monitoring is not None:
+        measure_drift(storage, request.view, request.digest, result.version, monitoring)
     return result
 
 

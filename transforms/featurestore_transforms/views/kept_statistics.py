@@ -79,6 +79,7 @@ def keep_statistics(
         if recent is not None
         else None,
     )
+    storage.replace(paths.recent_profile(view, digest, table.version), newest.to_bytes())
     storage.replace(paths.statistics_profile(view, digest, table.version), profile.to_bytes())
     record = found.model_dump_json(by_alias=True).encode()
     storage.replace(paths.statistics_record(view, digest, table.version), record)
@@ -87,6 +88,7 @@ def keep_statistics(
         # Rows went meanwhile, perhaps because they were erased: whoever took them looked for records before this one was there.
         storage.delete(paths.statistics_record(view, digest, table.version))
         storage.delete(paths.statistics_profile(view, digest, table.version))
+        storage.delete(paths.recent_profile(view, digest, table.version))
     else:
         _forget(table, view, digest)
     return found
@@ -190,7 +192,9 @@ def _forget(table: Table, view: str, digest: str) -> None:
     """Of earlier versions only so many records are kept, and no profile."""
     folder, now = paths.view_statistics(view, digest), table.version
     names = sorted(table.storage.names(folder))
-    records = [it for it in names if it.endswith(".json")]
-    profiles = [it for it in names if it.endswith(".parquet") and int(it.removesuffix(".parquet")) < now]
+    records = [it for it in names if it.endswith(".json") and it != "drift.json"]
+    profiles = [
+        it for it in names if it.endswith((".parquet", ".recent")) and int(it.partition(".")[0]) < now
+    ]
     for name in [*records[:-KEPT], *profiles]:
         table.storage.delete(f"{folder}/{name}")

@@ -1,0 +1,75 @@
+"""How far the values of a view that came last lie from those of a training set, as it was last measured."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from featurestore.resources.model import Model
+from featurestore.resources.monitoring import Monitoring
+from featurestore.storage import paths
+from featurestore.storage.objects import Storage, understanding
+from featurestore.training.training_versions import complete_numbers
+
+
+class ViewDrift(Model):
+    """Of version ``version`` of a build's table, compared with version ``number`` of a training set; None: there was none.
+
+    ``features``: name of each that could be compared to its metrics and their values. ``rows``: that came last.
+    """
+
+    version: int
+    training_set: str
+    number: int | None
+    rows: int = 0
+    features: dict[str, dict[str, float]] = Field(default_factory=dict)
+
+    def is_of(self, version: int, monitoring: Monitoring, number: int | None) -> bool:
+        """Whether it is of this version and reference."""
+        wanted = (version, monitoring.reference.training_set, number)
+        return (self.version, self.training_set, self.number) == wanted
+
+    def above(self, monitoring: Monitoring) -> list[tuple[str, str, float, float]]:
+        """Feature, metric, value and threshold of all that drifted, the farthest above its threshold first."""
+        found = [
+            (feature, rule.metric.value, metrics[rule.metric.value], rule.above)
+            for feature, metrics in self.features.items()
+            for rule in monitoring.drift
+            if metrics.get(rule.metric.value, 0.0) > rule.above
+        ]
+        return sorted(found, key=lambda it: (-it[2] / it[3], it[0], it[1]))
+
+    def greatest(self) -> dict[str, float]:
+        """Of each metric the greatest value of any feature."""
+        found: dict[str, float] = {}
+        for metrics in self.features.values():
+            for metric, value in metrics.items():
+                found[metric] = max(value, found.get(metric, 0.0))
+        return found
+
+
+def read_drift(storage: Storage, view: str, digest: str) -> ViewDrift | None:
+    """What was last measured of a build; None if nothing was.
+
+    Raises:
+        StorageError: storage did not answer.
+    """
+    path = paths.drift(view, digest)
+    data = storage.find(path)
+    if data is None:
+        return None
+    with understanding("what drift was measured", storage.uri(path), f"Delete {storage.uri(path)}"):
+        return ViewDrift.model_validate_json(data)
+
+
+def record_drift(storage: Storage, view: str, digest: str, found: ViewDrift) -> None:
+    """Keep it for those who load no data engine."""
+    storage.replace(paths.drift(view, digest), found.model_dump_json(by_alias=True).encode())
+
+
+def newest_reference(storage: Storage, monitoring: Monitoring) -> int | None:
+    """Number of the newest complete version of the training set; None if there is none.
+
+    Raises:
+        StorageError: storage did not answer.
+    """
+    return max(complete_numbers(storage, monitoring.reference.training_set), default=None)
