@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from featurestore.printable import printable
 from featurestore.timestamps import from_us
@@ -87,3 +87,23 @@ def age(seconds: float | None) -> str:
         return f"{whole // 3600}h"
     days = whole // 86400
     return f"{days}d" if days < 730 else f"{days // 365}y{days % 365}d"
+
+
+_SHOWN = 24
+
+
+def shown_value(value: Any) -> str:
+    """A value in few characters.
+
+    >>> shown_value(1234), shown_value(0.123456), shown_value("a" * 99), shown_value(None)
+    ('1,234', '0.1235', 'aaaaaaaaaaaaaaaaaaaaaaa…', '')
+    """
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return value if len(value) <= _SHOWN else f"{value[: _SHOWN - 1]}…"

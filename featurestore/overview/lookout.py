@@ -19,7 +19,9 @@ from featurestore.overview.summary import PipelineSummary, ViewSummary
 from featurestore.quarantine.entries import Quarantined, entries
 from featurestore.registry.project import Project
 from featurestore.timestamps import current_us
+from featurestore.training.view_drift import ViewDrift, read_drift
 from featurestore.views.served import ServedViews
+from featurestore.views.view_statistics import ViewStatistics, read_statistics
 
 Result = TypeVar("Result")
 
@@ -116,6 +118,28 @@ class Lookout:
             resource = resource.model_copy(update={"spec": served.spec})
         key = "sample", view.name, serving.digest, view.build.version
         return self._once(key, lambda: sample(self._project.storage, resource, serving.digest))
+
+    def statistics(self, view: ViewSummary) -> ViewStatistics | None:
+        """The statistics of the newest commit of the build that the view serves; None if there are none.
+
+        Raises:
+            StorageError: storage did not answer.
+        """
+        serving, build = view.serving, view.build
+        if serving is None or build is None:
+            return None
+        key = "statistics", view.name, serving.digest, build.version
+        return self._once(key, lambda: read_statistics(self._project.storage, view.name, serving.digest))
+
+    def drift(self, view: ViewSummary) -> ViewDrift | None:
+        """What was last measured of the build that the view serves; None if nothing was.
+
+        Raises:
+            StorageError: storage did not answer.
+        """
+        if view.serving is None or view.accepted.resource.spec.monitoring is None:
+            return None
+        return read_drift(self._project.storage, view.name, view.serving.digest)
 
     def quarantined(self, found: PipelineSummary | ViewSummary) -> list[Quarantined]:
         """What is open in its quarantine, the newest first, of the newest :data:`QUARANTINED_ROWS` records.

@@ -173,6 +173,12 @@ def test_a_view_shows_what_it_is_what_it_holds_and_who_uses_it(pages: FeatureSer
     assert "Rows of the last 5 commits: between 295 and 1,186, the newest 295" in drawn
 
 
+def test_a_view_shows_statistics_of_all_its_rows(pages: FeatureServer) -> None:
+    said = text(pages.ask("GET", "/views/aircraft-delays").body)
+    assert "Statistics Of 3,406 rows at commit" in said
+    assert "Feature Empty Distinct Least Median Greatest Mean Deviation last_delay" in said
+
+
 def test_a_pipeline_shows_batches_and_the_reasons_of_what_is_in_quarantine(pages: FeatureServer) -> None:
     said = text(pages.ask("GET", "/pipelines/flights").body)
     assert (

@@ -29,6 +29,7 @@ from featurestore.server.page.bar_chart import BarChart, ChartRows, range_chart,
 from featurestore.server.page.entity_form import fields_of
 from featurestore.server.page.lineage_picture import lineage_picture
 from featurestore.server.page.rendering import html_reply
+from featurestore.server.page.statistics_lines import HEADER, drift_meters, statistics_lines
 from featurestore.server.page.visible_store import PLACES, SERVICE, VIEW, page, place, see
 from featurestore.server.route import HttpRequest, Reply
 from featurestore.timestamps import SECOND_US, current_us
@@ -79,6 +80,8 @@ def _make(kind: ResourceKind, request: HttpRequest) -> Reply:
         "commits": [],
         "sample": None,
         "quarantined": [],
+        "statistics": None,
+        "drift": None,
         "fields": None,
         "spec": "",
         "failed": [],
@@ -197,6 +200,15 @@ def _view(said: ViewSummary, lookout: Lookout, parts: _Parts, sees: set[tuple[st
     parts.values["facts"] = [fact for fact in facts if fact[1]]
     parts.put("sample", lambda: lookout.sample(said))
     parts.values["features"] = _features(outputs(spec), parts.values["sample"])
+    parts.put("statistics", lambda: lookout.statistics(said))
+    known = parts.values["statistics"]
+    parts.values["statistics_header"] = HEADER
+    parts.values["statistics_lines"] = statistics_lines(known) if known else []
+    parts.put("drift", lambda: lookout.drift(said))
+    measured = parts.values["drift"]
+    parts.values["drift_meters"] = (
+        list(drift_meters(measured, spec.monitoring)) if measured and spec.monitoring else []
+    )
     parts.put("commits", lambda: lookout.commits(said))
     parts.values["chart"] = _commit_chart(parts.values["commits"])
     parts.values["commits"] = parts.values["commits"][:_MOST_BATCHES]
