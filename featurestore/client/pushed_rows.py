@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from featurestore.errors import RequestError
@@ -125,13 +126,19 @@ def _of_values(column: PushedColumn, values: Sequence[Any], errors: list[RowErro
     found = []
     for number, value in enumerate(values):
         try:
-            found.append(None if value is None else read(value))
+            found.append(None if value is None else read(_python(value)))
         except (ValueError, TypeError, OverflowError):
             errors.append(RowError(number, column.name, f"wanted {column.type.value}, got {_shown(value)}"))
             if len(errors) > MOST_ERRORS:
                 break
     kind = arrow_type(column.type)
     return pa.nulls(len(values), kind) if errors else pa.array(found, kind)
+
+
+def _python(value: Any) -> Any:
+    """The value, without the wrapping of numpy: a number or truth value as Python's."""
+    is_plain = isinstance(value, np.number | np.bool_) and not isinstance(value, np.timedelta64)
+    return value.item() if is_plain else value
 
 
 def _shown(value: Any) -> str:

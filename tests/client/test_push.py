@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import pyarrow as pa
 import pytest
 import yaml
@@ -250,6 +251,15 @@ def test_a_table_is_held_to_the_same_rules() -> None:
     for table in (finer, pa.table({"other": [1]}), pa.table([[1], [1]], names=["n", "n"])):
         with pytest.raises(RowsRefused):
             checked_rows("p", schema, table)
+
+
+def test_scalars_of_numpy_are_held_to_the_same_rules() -> None:
+    schema = [PushedColumn(name="n", type=ColumnType.INT64), PushedColumn(name="x", type=ColumnType.FLOAT64)]
+    taken = checked_rows("p", schema, [{"n": np.int8(4), "x": np.float32(0.5)}])
+    assert taken.to_pylist() == [{"n": 4, "x": 0.5}]
+    for wrong in (np.uint64(2**63), np.float64(1), np.bool_(True), np.timedelta64(1), np.datetime64(1, "ns")):
+        with pytest.raises(RowsRefused):
+            checked_rows("p", schema, [{"n": wrong}])
 
 
 def test_a_million_wrong_values_are_counted_and_a_hundred_named() -> None:
