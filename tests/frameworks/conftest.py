@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from framework_set import AskFramework, Made
+from framework_set import AskFramework, Made, example
 from own_environment import own_environment
 from training import begin, rows, training_set
 
@@ -25,6 +25,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 @pytest.fixture
 def ask(made: Made, tmp_path: Path) -> AskFramework:
     def run(framework: str, script: str) -> Any:
-        return own_environment(framework, tmp_path).ask(script, made.store, environ={"HOME": str(tmp_path)})
+        environ = {"HOME": str(tmp_path), "FEATURESTORE_URI": made.store}
+        return own_environment(framework, tmp_path).ask(
+            script, made.store, *example(framework), environ=environ
+        )
 
     return run

@@ -13,3 +13,4 @@ def test_a_dataset_gives_each_row_once_and_resumes_after_the_batches_that_were_t
     assert found["again"] == found["whole"]
     assert found["begun"] + found["rest"] == found["whole"]
     assert found["dtypes"] == {"k": "string", "n_1d": "int64", "v": "int64", "w": "float64"}
+    assert found["page"] == 3  # All its epochs.

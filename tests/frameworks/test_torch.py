@@ -17,3 +17,4 @@ def test_loaders_give_each_row_once_and_resume_with_the_same_and_with_other_numb
     assert sorted(found["others"]["begun"] + found["others"]["rest"]) == made.labels
     assert "column 'v'" in found["nulls"]
     assert "fill={'v'" in found["nulls"]
+    assert found["page"] == 3  # All its epochs.

@@ -1,6 +1,6 @@
 """Run where TensorFlow is: reads the training set ``set`` by ``tf.data``, and prints labels as JSON.
 
-``python tensorflow_read.py STORE``
+``python tensorflow_read.py STORE CODE``: the code, of the documentation, reads ``number`` batches of ``rows``.
 """
 
 # mypy: ignore-errors
@@ -18,8 +18,9 @@ def labels(dataset):
     return [value for batch in dataset for value in batch["w"].numpy().tolist()]
 
 
-def main(store):
+def main(store, code):
     data = featurestore.connect(store).training_set("set")
+    names = {"data": data}
     rows = data.to_tf(columns=["k", "w", "v", "n_1d"], **READING)
     found = {"whole": labels(rows.dataset), "again": labels(rows.dataset)}
     first = data.to_tf(**READING)
@@ -30,8 +31,10 @@ def main(store):
     found["rest"] = labels(second.dataset)
     spec = rows.dataset.element_spec
     found["dtypes"] = {name: spec[name].dtype.name for name in sorted(spec)}
+    exec(code, names)
+    found["page"] = names["rows"].state_dict(names["number"])["epoch"]
     print(json.dumps(found))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

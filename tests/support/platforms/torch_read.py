@@ -1,6 +1,6 @@
 """Run where PyTorch is: reads the training set ``set`` by its loaders, and prints labels as JSON.
 
-``python torch_read.py STORE``
+``python torch_read.py STORE CODE``: the code, of the documentation, leaves ``rows``, read whole.
 """
 
 # mypy: ignore-errors
@@ -68,7 +68,9 @@ def with_others(data):
     return {"begun": begun, "rest": rest}
 
 
-def main(store):
+def main(store, code):
+    names = {}
+    exec(code, names)
     data = featurestore.connect(store).training_set("set")
     found = {"stateful 0": resumed(data, 0), "stateful 2": resumed(data, 2), "others": with_others(data)}
     os.environ.pop("RANK")
@@ -83,8 +85,9 @@ def main(store):
         list(data.to_torch())
     except RequestError as error:
         found["nulls"] = str(error)
+    found["page"] = names["rows"].state_dict()["epoch"]
     print(json.dumps(found))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])
