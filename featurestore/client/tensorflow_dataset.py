@@ -23,7 +23,7 @@ class TensorflowDataset:
 
     def __init__(self, reader: TrainingReader, schema: pa.Schema, fill: Mapping[str, Any]) -> None:
         self._reader, self._fill = reader, dict(fill)
-        self._states = [reader.state_dict()]
+        self._begin(reader.state_dict())
         # The types, and which lists are of which length, as the first rows say them.
         empty = {name: values.dtype for name, values in _arrays_of_nothing(schema, self._fill).items()}
         signature = {
@@ -40,27 +40,33 @@ class TensorflowDataset:
         Raises:
             RequestError: so many were not read yet.
         """
-        if not 0 <= batches < len(self._states):
+        if not 0 <= batches < len(self._places):
             raise RequestError(
                 "so many batches were not read",
                 where="batches",
-                wanted=f"0 to {len(self._states) - 1}",
+                wanted=f"0 to {len(self._places) - 1}",
                 got=str(batches),
             )
-        return dict(self._states[batches])
+        epoch, position = self._places[batches]
+        return {**self._state, "epoch": epoch, "position": position}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Let the next iteration begin after the batch of a state; else as the reader's."""
         self._reader.load_state_dict(state)
-        self._states = [self._reader.state_dict()]
+        self._begin(self._reader.state_dict())
+
+    def _begin(self, state: dict[str, Any]) -> None:
+        """``_places``: epoch and position at the beginning, and after each batch; a long training has many."""
+        self._state, self._places = state, [(state["epoch"], state["position"])]
 
     def _batches(self) -> Iterator[dict[str, Any]]:
         """From the same place each time that an iteration begins."""
-        states = [self._states[0]]
-        self._states = states
-        self._reader.load_state_dict(states[0])
+        self._begin(self._state)
+        places = self._places
+        self._reader.load_state_dict(self._state)
         for batch in self._reader:
-            states.append(self._reader.state_dict())
+            after = self._reader.state_dict()
+            places.append((after["epoch"], after["position"]))
             yield arrays_of(batch, self._fill, texts=True)
 
 

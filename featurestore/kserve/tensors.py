@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -53,7 +54,8 @@ def column_of(tensor: InferInput) -> list[Any]:
 def tensor_of(name: str, column: pa.ChunkedArray | Sequence[Any]) -> InferInput:
     """A feature as a tensor of one column.
 
-    What is not there is null among floats. Integers that are not all there are floats then, as pandas has them.
+    What is not there is NaN among floats, which JSON has as null. Integers that are not all there are floats then, as
+    pandas has them.
 
     Raises:
         InvalidInput: a tensor cannot hold the values.
@@ -74,5 +76,6 @@ def tensor_of(name: str, column: pa.ChunkedArray | Sequence[Any]) -> InferInput:
                 " tell: say what stands for it by fill"
             )
         datatype = "FP64"
-        items = [None if it is None else float(it) for it in items]
+    if datatype.startswith("FP"):
+        items = [math.nan if it is None else float(it) for it in items]
     return InferInput(name=name, shape=[len(items)], datatype=datatype, data=items)

@@ -20,6 +20,7 @@ from featurestore.client.connection import Store, connect
 from featurestore.client.trained_features import TrainedFeatures
 from featurestore.errors import FeatureStoreError, NotFound, RequestError, TransientError
 from featurestore.kserve.tensors import column_of, tensor_of
+from featurestore.views.schema import arrow_type
 from featurestore.views.served import ServedViews
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class FeatureTransformer(Model):  # type: ignore[misc]
         self._columns = columns if columns is not None or self._trained is None else self._trained.columns
         self._where, self._fill, self._timeout = store, dict(fill or {}), timeout
         self._allow_changed = allow_changed
+        self._filled: dict[str, pa.Scalar] = {}
         self._reader: FeatureReader | None = None
         self._checked_s, self._is_healthy = float("-inf"), False
 
@@ -80,10 +82,21 @@ class FeatureTransformer(Model):  # type: ignore[misc]
             self._trained.require_same(storage, ServedViews(storage))
         reader = store.reader(self._features, timeout=self._timeout)
         reader.check()
-        known = reader.resolution().names((), False)
-        for name in self._fill:
+        resolution = reader.resolution()
+        known = dict(zip(resolution.names((), False), resolution.columns, strict=True))
+        for name, value in self._fill.items():
             if name not in known:
                 raise RequestError(f"there is no feature {name!r}", where="fill", got=", ".join(known))
+            kind = arrow_type(known[name].output.type)
+            try:
+                self._filled[name] = pa.scalar(value, kind)
+            except (pa.ArrowException, TypeError) as error:
+                raise RequestError(
+                    "this is not a value of the feature",
+                    where=f"fill, {name!r}",
+                    wanted=str(kind),
+                    got=repr(value),
+                ) from error
         self._reader, self.ready = reader, True
         return True
 
@@ -167,8 +180,8 @@ class FeatureTransformer(Model):  # type: ignore[misc]
         """What the predictor gets, by name and in its order."""
         table = answer.to_arrow()
         columns = dict(zip(table.column_names, table.columns, strict=True))
-        for name, value in self._fill.items():
-            columns[name] = columns[name].fill_null(pa.scalar(value, columns[name].type))
+        for name, value in self._filled.items():
+            columns[name] = columns[name].fill_null(value)
         found: dict[str, Any] = {}
         for name in columns if self._columns is None else self._columns:
             if name not in columns and name not in entities:

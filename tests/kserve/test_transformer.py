@@ -31,14 +31,15 @@ class Servers(NamedTuple):
     v1: str
     v2: str
 
-    def expected(self, keys: list[dict[str, Any]] = KEYS) -> list[list[Any]]:
-        """What the online store has now, and the join at a time that is now."""
+    def expected(self, keys: list[dict[str, Any]] = KEYS, fill: float | None = None) -> list[list[Any]]:
+        """What the online store has now, and the join at a time that is now. ``fill``: where ``x`` is not there."""
         store = self.laptop.store(self.laptop.now)
         online = store.get_online_features(FEATURES, keys).to_dict()
         times = [{**key, "ts": self.laptop.now} for key in keys]
         joined = store.get_features(FEATURES, times, timestamp_column="ts").to_dict()
         names = ["v", "n_10000d", "x"]
         assert [online[name] for name in names] == [joined[name] for name in names]
+        online["x"] = [fill if value is None else value for value in online["x"]]
         return [list(row) for row in zip(*(online[name] for name in names), strict=True)]
 
 
@@ -62,7 +63,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     predictor = f"--predictor_host=127.0.0.1:{ports[0]}"
     commands: list[list[object]] = [
         [*kserve.command("kserve_predictor.py")],
-        [*program, predictor, "--predictor_protocol=v1"],
+        [*program, predictor, "--predictor_protocol=v1", "--fill=x=-1.5"],
         [*kserve.command("kserve_trained.py"), predictor, "--predictor_protocol=v2"],
     ]
     environ = kserve.environ(FEATURESTORE_URI=laptop.storage.root)
@@ -75,7 +76,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
             server.launch()
             started.append(server)
         for server in started:
-            server.wait()
+            server.wait(600)
         yield Servers(laptop, *(f"http://127.0.0.1:{port}" for port in ports[1:]))
     finally:
         for server in started:
@@ -109,8 +110,8 @@ def test_v1_predicts_with_the_features_of_now_which_the_join_at_that_time_gives(
     body = {"instances": [{**key, "more": 1} for key in KEYS], "parameters": {"a": 1}}
     answer = _ask(f"{servers.v1}/v1/models/echo:predict", body)
     assert answer.status == 200, answer
-    assert answer.body["predictions"] == servers.expected()
-    assert answer.body["predictions"][1] == [None, None, None]
+    assert answer.body["predictions"] == servers.expected(fill=-1.5)
+    assert answer.body["predictions"][1] == [None, None, -1.5]
     assert answer.body["asked"] == ["instances", "parameters"]
 
 
@@ -158,13 +159,13 @@ def test_what_is_asked_wrongly_is_told_and_json_needs_no_content_type(servers: S
         assert answer.status == 400, answer
         assert told in answer.body["error"], answer
     answer = _ask(url, {"instances": KEYS}, kind="application/octet-stream")
-    assert answer.body["predictions"] == servers.expected()
+    assert answer.body["predictions"] == servers.expected(fill=-1.5)
 
 
 def test_a_transformer_whose_store_is_away_is_not_ready_until_it_is_back(servers: Servers) -> None:
     root = Path(servers.laptop.storage.root)
     away = root.with_name("away")
-    expected = servers.expected()
+    expected = servers.expected(fill=-1.5)
     root.rename(away)
     try:
         eventually(lambda: _ask(f"{servers.v1}/v1/models/echo").status == 503, 60)
