@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 Object = dict[str, Any]
-_BAD_WHEN_TRUE = frozenset({"Degraded"})
+_BAD_WHEN_TRUE = frozenset({"Degraded", "Drifted"})
 _TOLD_BY_READY = frozenset({"Progressing", "Stalled"})
 CALM = frozenset(
     {
@@ -43,6 +43,8 @@ def _is_wrong(it: Object) -> bool:
     """
     >>> _is_wrong({"type": "Degraded", "status": "True", "reason": "Failed"})
     True
+    >>> _is_wrong({"type": "Drifted", "status": "False", "reason": "WithinThresholds"})
+    False
     >>> _is_wrong({"type": "Ready", "status": "False", "reason": "Collecting"})
     False
     """

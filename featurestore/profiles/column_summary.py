@@ -85,7 +85,17 @@ class ColumnSummary(Model):
 
 def _extreme(which: Any, one: Any, other: Any) -> Any:
     known = [it for it in (one, other) if it is not None]
-    return which(known) if known else None
+    return which(known, key=_order) if known else None
+
+
+def _order(value: Any) -> Any:
+    """Texts of times do not sort as these do where a year has more digits than four, or a sign."""
+    if not isinstance(value, str):
+        return value
+    if value == "NaT":  # what numpy calls the least number of microseconds
+        return -(2**63), ""
+    day, _, clock = value.partition("T")
+    return int(np.datetime64(day, "D").astype(np.int64)), clock
 
 
 def summary(column: pa.Array, *, counts_values: bool) -> ColumnSummary:
@@ -115,13 +125,19 @@ def summary(column: pa.Array, *, counts_values: bool) -> ColumnSummary:
     low, high = None, None
     if (pa.types.is_temporal(kind)) and len(found):
         ends = pc.min_max(found)
-        low, high = (_time(ends[name]) for name in ("min", "max"))
+        low, high = (time_text(ends[name]) for name in ("min", "max"))
     return ColumnSummary(count=len(column), nulls=nulls, minimum=low, maximum=high, values=values)
 
 
-def _time(value: pa.Scalar) -> str:
-    """ISO 8601, which sorts as the times do."""
-    return str(value.cast(pa.timestamp("us")).cast(pa.string()).as_py()).replace(" ", "T")
+def time_text(value: pa.Scalar) -> str:
+    """ISO 8601, of any year.
+
+    >>> time_text(pa.scalar(4_000_000, pa.date32())), time_text(pa.scalar(1, pa.timestamp("us", "UTC")))
+    ('12921-08-18T00:00:00.000000', '1970-01-01T00:00:00.000001')
+    """
+    if pa.types.is_date32(value.type):
+        return f"{np.datetime64(value.value, 'D')}T00:00:00.000000"
+    return str(np.datetime64(value.cast(pa.timestamp("us")).value, "us"))
 
 
 def _values(found: pa.Array) -> dict[str, int] | None:

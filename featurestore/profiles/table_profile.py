@@ -20,7 +20,14 @@ import pyarrow.parquet as pq
 from featurestore.arrays import arrow_flags, numbers
 from featurestore.hashing import Hashes, combined
 from featurestore.profiles.column_statistics import CommonValue, ProfiledColumn
-from featurestore.profiles.column_summary import PIECE, ColumnSummary, array_of, put_together, summary
+from featurestore.profiles.column_summary import (
+    PIECE,
+    ColumnSummary,
+    array_of,
+    put_together,
+    summary,
+    time_text,
+)
 from featurestore.profiles.distinct_sketch import NO_HASHES, estimate, least, value_hashes
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
@@ -190,8 +197,14 @@ def _quantiles(values: pa.Array) -> dict[str, Any] | None:
     found = ordered[at].tolist()
     if timed:
         unit = "M8[D]" if pa.types.is_date32(kind) else f"M8[{kind.unit}]"
-        found = [str(it) for it in ordered[at].astype(unit).astype("M8[us]")]
+        found = [_time(it) for it in ordered[at].astype(unit)]
     return dict(zip(map(str, QUANTILES), found, strict=True))
+
+
+def _time(value: Any) -> str:
+    """As :func:`time_text` has it. A day of any year has no time in microseconds."""
+    text = str(value)
+    return text if "T" in text else f"{text}T00:00:00.000000"
 
 
 def _numbers(values: pa.Array) -> Any:
@@ -216,7 +229,7 @@ def _shown(value: pa.Scalar) -> Any:
     """As JSON has it."""
     kind = value.type
     if pa.types.is_temporal(kind):
-        return str(value.cast(pa.timestamp("us")).cast(pa.string()).as_py()).replace(" ", "T")
+        return time_text(value)
     said = value.as_py()
     if isinstance(said, bytes):
         return said.hex()

@@ -152,3 +152,16 @@ def test_long_texts_are_kept_in_part_and_counted_in_full() -> None:
 def test_summaries_of_nothing_change_nothing() -> None:
     known = summary(pa.array([1.0, 2.0]), counts_values=True)
     assert ColumnSummary().plus(known).statistics().mean == 1.5
+
+
+def test_times_of_any_year_are_told_and_the_least_is_found_across_pieces() -> None:
+    days = np.array([-800_000, -790_000, 2**31 - 1], np.int32)
+    profile = TableProfile(SYSTEM_COLUMNS, ["day"])
+    for at in (1, 2, 0):
+        one = rows(3, day=pa.array(days).cast(pa.date32()))
+        profile.add(one.slice(at, 1))
+    found = profile.statistics()["day"]
+    assert found.minimum == "-221-09-04T00:00:00.000000"
+    assert found.maximum == "5881580-07-11T00:00:00.000000"
+    least = pa.array([-(2**63)], pa.timestamp("us"))
+    assert summary(least, counts_values=False).plus(summary(least, counts_values=False)).minimum == "NaT"
