@@ -34,7 +34,7 @@ from featurestore.storage.row_groups import Bounds, RowGroups
 
 _ENGINES_BYTES = 256 << 20
 """What the libraries take, whatever is published."""
-_INDEX_SHARE, _ROWS_SHARE, _DECODED_SHARE = 4, 6, 8
+_INDEX_SHARE, _ROWS_SHARE, _DECODED_SHARE = 6, 8, 12
 """Parts of the memory that is left: for keys and times, for the rows of one part, and for row groups being decoded."""
 _COPIES = 4
 """How often a kept row is in memory at once: as it was read, sorted, packed and sent."""
