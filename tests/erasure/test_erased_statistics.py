@@ -19,7 +19,10 @@ def test_after_an_erasure_no_statistics_of_any_commit_have_a_value_of_its_rows(
     made.run()
     made.drop_rows("2.csv", ("stays", "here", 4))
     made.run()
+    sample = paths.reference_profile("things", "0123456789abcdef", 0)
+    made.storage.replace(sample, b"what a training set looks like")
     made.erase("gone")
+    assert made.storage.find(sample) is None
     for view in ("things", "places"):
         serving = read_active_build(made.storage, view)
         assert serving is not None

@@ -29,6 +29,8 @@ from featurestore.views.view_statistics import (
 )
 
 _PIECE_ROWS, _VALUE_BYTES, _SHARE = 65_536, 64, 8
+_UNPACKED = 4
+"""How much larger rows are in memory than in their file, more or less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +182,9 @@ def _batches(table: Table, file: DataFile) -> Counter[int]:
 
 def _pieces(table: Table, file: DataFile, columns: Sequence[str], memory_bytes: int) -> Iterator[pa.Table]:
     """Rows of a file, so many at once that they take a small part of the memory."""
-    rows = max(1, min(_PIECE_ROWS, memory_bytes // _SHARE // (_VALUE_BYTES * (len(columns) + 3))))
+    packed_bytes = file.size_bytes // max(file.rows, 1)
+    row_bytes = max(_VALUE_BYTES * (len(columns) + len(SYSTEM_COLUMNS)), _UNPACKED * packed_bytes)
+    rows = max(1, min(_PIECE_ROWS, memory_bytes // _SHARE // row_bytes))
     with table.storage.opened(f"{table.path}/{file.path}") as opened:
         for piece in pq.ParquetFile(opened).iter_batches(
             batch_size=rows, columns=[*SYSTEM_COLUMNS, *columns]
