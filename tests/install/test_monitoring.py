@@ -34,6 +34,8 @@ from unavailable import unavailable
 
 SELECTOR = re.compile(r"featurestore_operator_\w+(?:\{[^}]*\})?")
 INTERVAL_MS = 200
+WITHIN_S = 120.0
+ROWS = 500
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,8 @@ class Watched:
 
 @pytest.fixture(scope="module")
 def watched(controllers: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
-    """An operator that took a file, and lost its first writes to others; its metrics in a Prometheus."""
+    """An operator that took a file, compared it with a training set, and lost its first writes to others; its metrics in a
+    Prometheus."""
     folder = tmp_path_factory.mktemp("watched")
     (folder / "rules.yaml").write_text(yaml.safe_dump({"groups": GROUPS}))
     with (
@@ -68,13 +71,16 @@ def watched(controllers: ControlPlane, tmp_path_factory: pytest.TempPathFactory)
         story(controllers, namespace, folder) as it,
     ):
         way.begin(FirstConflicts())
-        it.apply(it.store(), it.pipeline(), it.view())
+        monitoring = {"reference": {"trainingSet": "set"}, "drift": [{"metric": "PSI", "above": 0.2}]}
+        it.apply(it.store(), it.pipeline(), it.view(monitoring=monitoring), it.training_set())
         operator = it.start(by=way)
         try:
             with prometheus(folder / "prometheus", configuration(operator.port)) as served:
                 eventually(lambda: served.series("featurestore_operator_batches_total == 0"))
-                it.next()
-                it.settle()
+                it.drop_many(ROWS)
+                # The last of all: a version of the training set is made of the view, and then it is compared with that.
+                eventually(lambda: served.series("featurestore_operator_drifted == 0"), WITHIN_S, it.told)
+                eventually(it.settled, WITHIN_S, it.told)
                 yield Watched(served, namespace)
         except MissingError as missing:
             unavailable(missing)
@@ -113,9 +119,9 @@ def test_each_panel_shows_something_and_names_it(watched: Watched) -> None:
 
 @pytest.mark.slow
 def test_prometheus_sees_an_increase_by_the_first_batch_of_a_pipeline(watched: Watched) -> None:
-    for counter in ("batches", "rows"):
+    for counter, value in (("batches", 1), ("rows", ROWS)):
         [found] = watched.prometheus.ask("query", query=f"featurestore_operator_{counter}_total")["result"]
-        assert found["value"][1] == "1"
+        assert found["value"][1] == str(value)
         assert watched.prometheus.series(f"increase(featurestore_operator_{counter}_total[5m]) > 0")
 
 

@@ -30,16 +30,7 @@ def status(it: Story) -> dict[str, Any]:
 
 
 def test_each_new_commit_makes_a_version_that_readers_find_and_deleting_it_deletes_them(it: Story) -> None:
-    labels = {"pipeline": "events", "timestampField": "ts", "columns": ["v"]}
-    spec = {
-        "features": {"names": ["things:v"]},
-        "labels": labels,
-        "featureNames": "Full",
-        "refresh": "OnNewData",
-        "deletionPolicy": "Delete",
-    }
-    manifest = {"apiVersion": "featurestore.dev/v1alpha1", "kind": "TrainingSet", "metadata": {"name": "set"}}
-    it.apply({**manifest, "spec": spec})
+    it.apply(it.training_set(refresh="OnNewData", deletionPolicy="Delete"))
     eventually(lambda: status(it).get("version") == 1, WITHIN_S, it.told, each_s=LOOK_S)
     assert any(job["metadata"]["labels"].get(KINDS["TrainingSet"].label) == "set" for job in it.jobs())
     it.next()

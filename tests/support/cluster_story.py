@@ -95,6 +95,12 @@ class Story(ReportsConditions):
             },
         )
 
+    def training_set(self, name: str = "set", pipeline: str = "events", **spec: Any) -> Object:
+        """Of the feature ``v`` of the view ``things``, for each row of the dataset."""
+        labels = {"pipeline": pipeline, "timestampField": "ts", "columns": ["v"]}
+        made = {"features": {"names": ["things:v"]}, "labels": labels, "featureNames": "Full", **spec}
+        return self._of("TrainingSet", name, made)
+
     def drop(self, name: str, rows: dict[str, list[Any]], pipeline: str = "events") -> None:
         """A file appears, whole."""
         folder = self.folder / "raw" / pipeline
@@ -135,6 +141,13 @@ class Story(ReportsConditions):
     def settled(self) -> bool:
         """Whether all resources are ready and up to date with their specs."""
         return all(_is_up_to_date(it) for kind in OURS_ALL for it in self.api.list(kind, self.namespace))
+
+    def drop_many(self, rows: int, more: int = 0, name: str = "many.parquet") -> None:
+        """A file with as many entities appears, whose values go up from ``more``."""
+        numbers = range(rows)
+        at = datetime(2024, 1, 1)
+        times = [(at + timedelta(seconds=more + it)).isoformat() for it in numbers]
+        self.drop(name, {"k": [f"k{it}" for it in numbers], "ts": times, "v": [more + it for it in numbers]})
 
     def next(self) -> int:
         """A file with one row of ``a`` appears; its value, which is the number of files up to now."""
