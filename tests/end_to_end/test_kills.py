@@ -165,7 +165,7 @@ STEPS = [step for step in get_args(failpoint.Step) if not step.endswith(ELSEWHER
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("step", sample(STEPS, 5))
+@pytest.mark.parametrize("step", sample(STEPS, 3))
 def test_what_is_killed_at_any_step_is_finished_by_the_next_run(project: Path, step: failpoint.Step) -> None:
     for number in range(7):
         arrive(project, number)
