@@ -75,16 +75,14 @@ class Fleet:
         committed = self.names[:COMMITTED]
         for name in committed:
             self.drop(name, "first.parquet")
-        project = self.folder / "project"
-        project.mkdir()
         items = [self._store("root"), *(it for name in committed for it in self._of(name))]
-        (project / "store.yaml").write_text("\n---\n".join(map(json.dumps, items)))
-        for command in (["apply", "-f", "."], ["run", "--once"]):
+        (self.folder / "store.yaml").write_text("\n---\n".join(map(json.dumps, items)))
+        for command in (["apply", "-f", "store.yaml"], ["run", "--once"]):
             told = [sys.executable, "-m", "featurestore.cli", *command]
-            subprocess.run(told, cwd=project, check=True, capture_output=True)
-        shutil.rmtree(project / "root" / "registry")
+            subprocess.run(told, cwd=self.folder, check=True, stdout=subprocess.DEVNULL)
+        shutil.rmtree(self.folder / "root" / "registry")
         for namespace in self.namespaces:
-            shutil.copytree(project / "root", self.root(namespace))
+            shutil.copytree(self.folder / "root", self.root(namespace))
 
     def create(self, kubeconfig: str) -> None:
         """All resources, in the API server."""
