@@ -31,12 +31,12 @@ def mixed(values: Hashes) -> Hashes:
 
 def combined(parts: Iterable[Hashes], seed: int = 0) -> Hashes:
     """One hash of several numbers of each row, which depends on their order."""
-    found: Hashes | None = None
+    hashes: Hashes | None = None
     for part in parts:
-        before = np.uint64(seed) if found is None else found
-        found = mixed(mixed(part) ^ before)
-    assert found is not None
-    return found
+        before = np.uint64(seed) if hashes is None else hashes
+        hashes = mixed(mixed(part) ^ before)
+    assert hashes is not None
+    return hashes
 
 
 def key_hashes(keys: pa.Table) -> Hashes:
@@ -55,7 +55,7 @@ def column_hashes(column: pa.Array | pa.ChunkedArray) -> Hashes:
         encoded = pc.dictionary_encode(column.cast(pa.string()) if kind != pa.binary() else column)
         if isinstance(encoded, pa.ChunkedArray):
             encoded = encoded.combine_chunks()
-        words = np.fromiter((_word(it) for it in encoded.dictionary.to_pylist()), np.uint64)
+        words = np.fromiter((_word(value) for value in encoded.dictionary.to_pylist()), np.uint64)
         codes = numbers(encoded.indices.fill_null(0) if encoded.indices.null_count else encoded.indices)
         values = words[codes] if len(words) else np.zeros(len(column), np.uint64)
     hashes = mixed(values)

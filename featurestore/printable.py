@@ -11,7 +11,7 @@ def printable(text: str) -> str:
     >>> printable("a\\x1b[2Jb"), printable("two\\nlines")
     ('a\\\\x1b[2Jb', 'two\\nlines')
     """
-    return _CONTROL.sub(lambda found: _spelled(found.group()), text)
+    return _CONTROL.sub(lambda match: _spelled(match.group()), text)
 
 
 def _spelled(character: str) -> str:

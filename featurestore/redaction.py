@@ -47,7 +47,7 @@ def _redacted(url: re.Match[str]) -> str:
     scheme, rest = url.groups()
     if not has_credentials(scheme + rest):
         return url[0]
-    kept = _QUERY_VALUE.sub(lambda it: f"{it[0].partition('=')[0]}=***", rest)
+    kept = _QUERY_VALUE.sub(lambda match: f"{match[0].partition('=')[0]}=***", rest)
     if re.search(CONTAINER_PATTERN, scheme + kept):
         return scheme + kept
     _, at, place = re.sub("(?i)%40", "@", kept).rpartition("@")

@@ -242,8 +242,8 @@ class Extreme:
         return pa.schema([("value", value_type)])
 
     def state(self, tiles: Grouped) -> dict[str, pa.Array]:
-        found = extreme(self.least, sortable(tiles.values), tiles.first)
-        return {"value": tiles.values.take(pa.array(found))}
+        position = extreme(self.least, sortable(tiles.values), tiles.first)
+        return {"value": tiles.values.take(pa.array(position))}
 
     def value(self, window: WindowTerms) -> pa.Array:
         values = window.both()
@@ -300,8 +300,8 @@ class ApproxDistinct:
         estimate = np.zeros(window.places, np.int64)
         for part in window.parts(np.diff(offsets), places=_SKETCHES):
             span, item = window.spread(part.row, offsets)
-            found = sketch.estimate_distinct(part.at[span], codes[item], part.high - part.low)
-            estimate[part.low : part.high] = found
+            distinct = sketch.estimate_distinct(part.at[span], codes[item], part.high - part.low)
+            estimate[part.low : part.high] = distinct
         return pa.array(estimate, mask=~window.filled)
 
 
@@ -328,10 +328,10 @@ class ApproxQuantile:
         value = np.zeros(window.places)
         for part in window.parts(np.diff(offsets), places=_SKETCHES):
             span, item = window.spread(part.row, offsets)
-            found = sketch.estimate_quantile(
+            quantiles = sketch.estimate_quantile(
                 part.at[span], buckets[item], counts[item], part.high - part.low, quantile
             )
-            value[part.low : part.high] = found
+            value[part.low : part.high] = quantiles
         return pa.array(value, mask=~window.filled)
 
 

@@ -111,8 +111,8 @@ def estimate_quantile(
     before = np.cumsum(total) - total
     # The first bucket of the group that leaves fewer than `wanted` values before it: counts are all ≥ 1,
     # so the running total over all groups is strictly increasing and one search serves them all.
-    found = np.minimum(np.searchsorted(upto, before + wanted, "right"), max(len(buckets) - 1, 0))
-    return bucket_middle(buckets[found]) if len(buckets) else np.full(groups, np.nan)
+    bucket = np.minimum(np.searchsorted(upto, before + wanted, "right"), max(len(buckets) - 1, 0))
+    return bucket_middle(buckets[bucket]) if len(buckets) else np.full(groups, np.nan)
 
 
 def bucket_middle(buckets: npt.NDArray[np.int32]) -> Floats:

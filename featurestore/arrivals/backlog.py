@@ -169,7 +169,9 @@ class Backlog:
     def _pinned(self, now_us: int) -> tuple[Entry, ...]:
         """What of the open batch still is as it was seen; the source is listed again for the rest."""
         entries = tuple(self.source.pin(self._batches[0]))
-        for uri in {entry.arrival.uri for entry in self._batches[0]} - {it.arrival.uri for it in entries}:
+        for uri in {entry.arrival.uri for entry in self._batches[0]} - {
+            entry.arrival.uri for entry in entries
+        }:
             del self._backlog[uri]
             self._list_us = now_us
         if not entries:
@@ -194,9 +196,9 @@ class Backlog:
         if listing.error is not None and not listing.is_any:
             raise listing.error
         self._left_out = len(admitted) >= BACKLOG
-        found = {entry.arrival.uri: entry for entry in admitted}
+        listed = {entry.arrival.uri: entry for entry in admitted}
         # Where the listing failed nothing is known: what waited before waits still.
-        self._set(found if listing.error is None else {**self._backlog, **found}, now_us)
+        self._set(listed if listing.error is None else {**self._backlog, **listed}, now_us)
         self._list_us = now_us + self._poll_us
         if listing.error is None:
             self.failure = None
@@ -215,8 +217,8 @@ class Backlog:
         admitted = source.admit((entry for entry in new if entry is not None), now_us)
         # What was seen before of these may not be true any more.
         rest = {uri: entry for uri, entry in self._backlog.items() if uri not in looked_at}
-        found = {entry.arrival.uri: entry for entry in self._changed(admitted)}
-        self._set({**rest, **found}, now_us)
+        changed = {entry.arrival.uri: entry for entry in self._changed(admitted)}
+        self._set({**rest, **changed}, now_us)
         if self._uncompared:
             self._list_us = now_us
 

@@ -27,9 +27,9 @@ def is_from_outside(failure: Failure) -> bool:
     return failure.type == "WorkerKilled" and any(f"signal {name}" in failure.got for name in _OUTSIDE)
 
 
-def died(what: str, where: str, got: str, said: str, hint: str, *, by_kernel: bool) -> Crash:
-    """How ``what`` died. ``got``: what was seen; ``said``: its last words; ``by_kernel``: memory had ended."""
-    if by_kernel or _NO_MEMORY in said:
+def died(what: str, where: str, got: str, stderr: str, hint: str, *, by_kernel: bool) -> Crash:
+    """How ``what`` died. ``got``: what was seen; ``stderr``: its last words; ``by_kernel``: memory had ended."""
+    if by_kernel or _NO_MEMORY in stderr:
         hint = (
             "Raise spec.resources.memory and memoryLimit, or make batches smaller: "
             "spec.trigger.arrivals.maxBytes"

@@ -108,8 +108,8 @@ class Erasures:
 
     def upto(self, last: int, pipeline: str) -> list[Erasure]:
         """The erasures 1 … ``last`` that are about this pipeline."""
-        found = (self.get(number) for number in self.numbers() if number <= last)
-        return [each for each in found if each is not None and pipeline in each.pipelines]
+        erasures = (self.get(number) for number in self.numbers() if number <= last)
+        return [each for each in erasures if each is not None and pipeline in each.pipelines]
 
     def try_begin(self, erasure: Erasure) -> bool:
         """True if it is written now; False if another one has the number."""

@@ -140,19 +140,19 @@ class Ledger:
     def _changed_since(self, n: int) -> BatchResult | None:
         """What a rebuild or an erasure made of batch ``n`` when it was the last one: the later of them."""
         promoted = self.rebuilds.promoted()
-        found = [promoted.result] if promoted is not None and promoted.last == n else []
-        found += [each.result for each in self.erased.all() if each.last == n]
-        return max(found, key=lambda result: result.dataset_version, default=None)
+        results = [promoted.result] if promoted is not None and promoted.last == n else []
+        results += [each.result for each in self.erased.all() if each.last == n]
+        return max(results, key=lambda result: result.dataset_version, default=None)
 
     def caught(self, n: int) -> Mapping[int, int]:
         """What is in quarantine of batch ``n``: index of a file to its rows there, 0 for the file as a whole."""
         promoted = self.rebuilds.rebuilt_in(n)
-        found = self.result(n) if promoted is None else self.rebuilds.batch(promoted.number, n)
-        if found is None:
+        result = self.result(n) if promoted is None else self.rebuilds.batch(promoted.number, n)
+        if result is None:
             return {}
         generation = promoted.number if promoted is not None else 0
         erased = [each.caught[n] for each in self._erased_of(n) if each.generation >= generation]
-        return _without(found.caught, erased)
+        return _without(result.caught, erased)
 
     def _erased_of(self, n: int) -> list[ErasedHistory]:
         return [each for each in self.erased.all() if n in each.caught]

@@ -259,8 +259,8 @@ class Rebuilds:
             for name in self._storage.names(f"{folder}/{thousand}")
         ]
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            found = pool.map(lambda batch: self.batch(number, batch), numbers)
-            return [(n, batch) for n, batch in zip(numbers, found, strict=True) if batch is not None]
+            batches = pool.map(lambda batch: self.batch(number, batch), numbers)
+            return [(n, batch) for n, batch in zip(numbers, batches, strict=True) if batch is not None]
 
     def try_batch(self, number: int, batch: RebuiltBatch) -> bool:
         """Whether this is what the batch came to; False if somebody else ran it first."""
@@ -279,15 +279,15 @@ class Rebuilds:
         """The batch to run next, None if there is none, and how many were run, when 1 … ``done`` are committed."""
         counted = 0
         reached = self._run.get(rebuild.number, 0)
-        there: set[int] = set()
+        caught: set[int] = set()
         listed = ""
         for batch in rebuild.batches(done):
             if batch > reached:
                 if paths.batch_folder(batch) != listed:
                     listed = paths.batch_folder(batch)
                     folder = f"{paths.rebuild(self._pipeline, rebuild.number)}/batches/{listed}"
-                    there = {int(name.partition(".")[0]) for name in self._storage.names(folder)}
-                if batch not in there:
+                    caught = {int(name.partition(".")[0]) for name in self._storage.names(folder)}
+                if batch not in caught:
                     self._run[rebuild.number] = batch - 1
                     return batch, counted
             counted += 1
@@ -301,10 +301,10 @@ class Rebuilds:
             if self._all and self._ended < len(self._all) and not self._has_ended(len(self._all)):
                 return
             self._ended = len(self._all)
-            found = self._find(len(self._all) + 1, "intent", Rebuild)
-            if found is None:
+            rebuild = self._find(len(self._all) + 1, "intent", Rebuild)
+            if rebuild is None:
                 return
-            self._all.append(found)
+            self._all.append(rebuild)
 
     def _has_ended(self, number: int) -> bool:
         promoted = self._find(number, "promoted", Promoted)

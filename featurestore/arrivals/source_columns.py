@@ -51,10 +51,10 @@ def learned_columns(
     Raises:
         Damaged: it cannot be read.
     """
-    found = schema_object(storage, pipeline, Ledger(storage, pipeline).rebuilds.generation())
-    if found is None:
+    learned = schema_object(storage, pipeline, Ledger(storage, pipeline).rebuilds.generation())
+    if learned is None:
         return None
-    path, data = found
+    path, data = learned
     with understanding_schema(storage, path):
         schema = json.loads(data)
         known: dict[str, str] = {name: str(kind) for name, kind in schema["columns"].items()}

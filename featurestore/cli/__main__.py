@@ -20,12 +20,12 @@ def main() -> None:
             raise
         from featurestore.cli.trouble import print_error
 
-        told = _told(error)
-        print_error(told)
-        sys.exit(told.exit_code)
+        failure = _user_error(error)
+        print_error(failure)
+        sys.exit(failure.exit_code)
 
 
-def _told(error: Exception) -> FeatureStoreError:
+def _user_error(error: Exception) -> FeatureStoreError:
     """The error as a message, without a traceback unless ``--debug`` asks for one."""
     if isinstance(error, FeatureStoreError):
         return error

@@ -297,7 +297,7 @@ def rebuild(
     from featurestore.errors import RequestError
 
     project = settings.project()
-    if find_kind(kind, among=lambda it: it.has_data).noun == "view":
+    if find_kind(kind, among=lambda kind: kind.has_data).noun == "view":
         if from_time or to_time or without_gone or cancel:
             raise RequestError(
                 "a view is rebuilt as a whole, from its dataset",
@@ -309,15 +309,15 @@ def rebuild(
     if cancel:
         _print(rebuild_pipeline.cancel(project, name, current_us()))
         return
-    found = rebuild_pipeline.plan(project, name, from_time, to_time, current_us())
-    _print(rebuild_pipeline.show(project, found, output))
+    rebuild_plan = rebuild_pipeline.plan(project, name, from_time, to_time, current_us())
+    _print(rebuild_pipeline.show(project, rebuild_plan, output))
     if plan:
         return
     if not without_gone:
-        found.require_arrivals()
+        rebuild_plan.require_arrivals()
     if not yes:
         typer.confirm("Begin?", abort=True)
-    _print(rebuild_pipeline.begin(project, found, without_gone=without_gone))
+    _print(rebuild_pipeline.begin(project, rebuild_plan, without_gone=without_gone))
 
 
 @app.command()

@@ -67,7 +67,7 @@ def change(
         raise
     deleted = left_out(loaded.resources, before) if prune else []
     known = KnownResources(
-        resources=[it for it in before.resources if it not in deleted],
+        resources=[resource for resource in before.resources if resource not in deleted],
         schemas={name: dataset.columns for name, dataset in before.datasets.items()},
         folders=[project.folder],
         broken=loaded.broken,
@@ -75,23 +75,23 @@ def change(
     loaded.check(
         [*check_references(loaded.declared, known), *_outside(loaded, project), *_of_clusters(loaded)]
     )
-    found = changeset.plan((*_unrecorded_store(loaded, project), *loaded.resources), before, prune=prune)
-    trials = try_out(project, found, before) if trying else {}
+    planned = changeset.plan((*_unrecorded_store(loaded, project), *loaded.resources), before, prune=prune)
+    trials = try_out(project, planned, before) if trying else {}
     loaded.check(problems_of(loaded, trials, check_references(loaded.declared, with_trials(known, trials))))
     if record:
-        changeset.apply(found, project.registry)
-        for one in found.changes:
+        changeset.apply(planned, project.registry)
+        for one in planned.changes:
             if one.action is ChangeAction.DELETE:
                 folder = kind_of(one.resource).folder
                 project.storage.delete(paths.status(folder, one.resource.metadata.name))
     if form in (OutputFormat.JSON, OutputFormat.YAML):
         tried = [trial.to_dict(name) for name, trial in trials.items()]
-        print(dump({**found.to_dict(), "tried": tried}, form))
+        print(dump({**planned.to_dict(), "tried": tried}, form))
         return
     console = Console(highlight=False, soft_wrap=True)
-    for line in lines(found, trials):
+    for line in lines(planned, trials):
         console.print(line)
-    console.print(_conclusion(found, record=record))
+    console.print(_conclusion(planned, record=record))
     if any(trial.takes_nothing for trial in trials.values()):
         console.print("Nothing would be taken as it stands: see what is marked with !.", style="yellow")
 
@@ -145,10 +145,14 @@ def _before(project: Project) -> Before:
     return Before.of(project.registry, datasets)
 
 
-def lines(found: Changeset, trials: Mapping[str, TriedPipeline]) -> Iterator[Text]:
+def lines(planned: Changeset, trials: Mapping[str, TriedPipeline]) -> Iterator[Text]:
     """The changes as they are printed: ``+`` is new, ``~`` changes, ``-`` is removed, ``=`` stays, ``!`` takes nothing."""
-    shown = {it.resource.metadata.name for it in found.changes if isinstance(it.resource, FeatureView)}
-    for one in found.changes:
+    shown = {
+        change.resource.metadata.name
+        for change in planned.changes
+        if isinstance(change.resource, FeatureView)
+    }
+    for one in planned.changes:
         mark, style = _MARKS[one.action]
         yield Text(f"{mark} {one.resource.kind} {one.resource.metadata.name!r}", style=style)
         for difference in one.differences:
@@ -173,19 +177,23 @@ def _tried(resource: Resource, trials: Mapping[str, TriedPipeline], shown: set[s
                 yield line
 
 
-def _conclusion(found: Changeset, *, record: bool) -> str:
+def _conclusion(planned: Changeset, *, record: bool) -> str:
     numbers = (
-        f"{found.count(ChangeAction.CREATE)} new, {found.count(ChangeAction.UPDATE)} changed, "
-        f"{found.count(ChangeAction.UNCHANGED)} unchanged"
+        f"{planned.count(ChangeAction.CREATE)} new, {planned.count(ChangeAction.UPDATE)} changed, "
+        f"{planned.count(ChangeAction.UNCHANGED)} unchanged"
     )
-    if deleted := found.count(ChangeAction.DELETE):
+    if deleted := planned.count(ChangeAction.DELETE):
         numbers += f", {deleted} deleted"
     if not record:
         done = (
-            "Nothing is recorded yet: `featurestore apply` does it" if not found.is_empty else "Nothing to do"
+            "Nothing is recorded yet: `featurestore apply` does it"
+            if not planned.is_empty
+            else "Nothing to do"
         )
     else:
         done = (
-            "All is recorded, and `featurestore run` does the rest" if not found.is_empty else "Nothing to do"
+            "All is recorded, and `featurestore run` does the rest"
+            if not planned.is_empty
+            else "Nothing to do"
         )
     return f"{numbers}. {done}."

@@ -82,7 +82,7 @@ def _features(ctx: typer.Context, incomplete: str) -> list[str]:
     if not colon:
         return [*registry.names(FeatureView), *registry.names(FeatureService)]
     accepted = registry.current(View, resource_name(view))
-    return [f"{view}:{it.name}" for it in outputs(accepted.resource.spec)] if accepted else []
+    return [f"{view}:{output.name}" for output in outputs(accepted.resource.spec)] if accepted else []
 
 
 def _fields(incomplete: str) -> list[str]:
@@ -94,7 +94,7 @@ def _fields(incomplete: str) -> list[str]:
         return _kinds()
     _, below = explain_field(find_kind(word, among=lambda kind: True), path[:-1])
     start = ".".join([word, *path[:-1]])
-    return [f"{start}.{it.path.rpartition('.')[2]}" for it in below]
+    return [f"{start}.{field.path.rpartition('.')[2]}" for field in below]
 
 
 def _project(ctx: typer.Context) -> Project:

@@ -74,7 +74,7 @@ def _readers(project: Project, kind: ResourceKind, name: str) -> list[str]:
     return [
         f"{other.noun} {reader!r}"
         for other in reversed(KINDS.values())
-        if any(it.kind == kind.name for it in other.references)
+        if any(reference.kind == kind.name for reference in other.references)
         for reader, accepted in project.registry.all(other.model).items()
         if (other, reader) != (kind, name)
         and any(named == (kind.name, name) for named in ((k, n) for k, _, n in references(accepted.resource)))

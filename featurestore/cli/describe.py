@@ -36,14 +36,14 @@ def describe(project: Project, word: str, name: str, form: OutputFormat | None, 
         NotFound: there is no such resource.
     """
     kind = find_kind(word)
-    found = summary(project, kind, name)
+    described = summary(project, kind, name)
     if form in (OutputFormat.JSON, OutputFormat.YAML):
-        return dump(found.to_dict(), form)
-    if isinstance(found, PipelineSummary):
-        return _pipeline(project, found, now_us)
-    if isinstance(found, ViewSummary):
-        return _view(project, found, now_us)
-    return _list(project, kind, found, now_us)
+        return dump(described.to_dict(), form)
+    if isinstance(described, PipelineSummary):
+        return _pipeline(project, described, now_us)
+    if isinstance(described, ViewSummary):
+        return _view(project, described, now_us)
+    return _list(project, kind, described, now_us)
 
 
 def _list(project: Project, kind: ResourceKind, item: ListSummary, now_us: int) -> str:
@@ -55,16 +55,16 @@ def _list(project: Project, kind: ResourceKind, item: ListSummary, now_us: int) 
         ("Owner", getattr(resource.spec, "owner", "")),
         ("Spec", item.accepted.digest),
     ]
-    said = ("Wanted", dump(document(resource)["spec"], OutputFormat.YAML))
+    wanted = ("Wanted", dump(document(resource)["spec"], OutputFormat.YAML))
     made = version_sections(project.storage, item.name) if kind.model is TrainingSet else []
-    return _page(facts, [said, *_state(item.status, item.ready, now_us), *made])
+    return _page(facts, [wanted, *_state(item.status, item.ready, now_us), *made])
 
 
 def _pipeline(project: Project, item: PipelineSummary, now_us: int) -> str:
     spec = item.accepted.resource.spec
     last, refused = item.last, item.quarantine
-    said = document(item.accepted.resource)["spec"]
-    steps = [next(iter(step)) for step in said.get("transforms", [])]
+    written = document(item.accepted.resource)["spec"]
+    steps = [next(iter(step)) for step in written.get("transforms", [])]
     facts = [
         ("Name", item.name),
         ("Kind", "DataPipeline"),
@@ -87,14 +87,14 @@ def _pipeline(project: Project, item: PipelineSummary, now_us: int) -> str:
         sections = [("Expectations", columns(["NAME", "OTHERWISE", "THAT"], rules))]
     else:
         sections = []
-    if "job" in said:
-        sections.append(("Job, in a cluster", dump(said["job"], OutputFormat.YAML)))
+    if "job" in written:
+        sections.append(("Job, in a cluster", dump(written["job"], OutputFormat.YAML)))
     sections += _state(item.status, item.ready, now_us)
     if item.done:
         sections.append(("Last batches", _batches(project, item)))
     if last is not None:
         sections.append(
-            ("Schema", columns(["COLUMN", "TYPE"], [list(it) for it in last.dataset_columns.items()]))
+            ("Schema", columns(["COLUMN", "TYPE"], [list(item) for item in last.dataset_columns.items()]))
         )
     return _page(facts, sections)
 
@@ -170,9 +170,9 @@ def _state(status: ResourceStatus | None, ready: Condition, now_us: int) -> list
         ("Conditions", columns(["TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"], rows, _inner_width()))
     ]
     if status is not None and status.failure is not None:
-        said = sentence(status.failure)
+        failure = sentence(status.failure)
         again = f"\nNext attempt: {format_time(status.next_attempt_us)}" if status.next_attempt_us else ""
-        sections.append(("Last error", said + again))
+        sections.append(("Last error", failure + again))
     return sections
 
 

@@ -60,9 +60,9 @@ class Finding:
 def doctor(project: Project, form: OutputFormat | None = None) -> bool:
     """Print all findings; False if something that is needed does not work."""
     if form in (OutputFormat.JSON, OutputFormat.YAML):
-        found = list(examine(project))
-        print(dump(listing([asdict(finding) for finding in found]), form))
-        return all(finding.works is not False for finding in found)
+        findings = list(examine(project))
+        print(dump(listing([asdict(finding) for finding in findings]), form))
+        return all(finding.works is not False for finding in findings)
     console = Console(highlight=False, soft_wrap=True)
     healthy = True
     for finding in examine(project):
@@ -176,9 +176,9 @@ def _problems(project: Project, kind: str, name: str, digest: str) -> Iterator[F
         yield Finding(f"status of {kind.removesuffix('s')} {name}", False, str(error), error.hint)
         return
     if status is not None and status.observed_digest == digest:
-        for found in status.problems:
-            works = None if found.type == "QuarantineEmpty" else False
-            yield Finding(f"{kind.removesuffix('s')} {name}: {found.type}", works, found.message)
+        for problem in status.problems:
+            works = None if problem.type == "QuarantineEmpty" else False
+            yield Finding(f"{kind.removesuffix('s')} {name}: {problem.type}", works, problem.message)
 
 
 def _finding(what: str, look: Callable[[], tuple[bool | None, str, str]]) -> Finding:
@@ -199,7 +199,9 @@ def _extra(name: str, project: Project) -> Finding:
         "transforms": True,
         "redis": project.store.spec.online.redis is not None,
         "s3": not project.storage.is_local,
-        "kafka": any(it.resource.spec.source.kafka for it in project.registry.all(DataPipeline).values()),
+        "kafka": any(
+            accepted.resource.spec.source.kafka for accepted in project.registry.all(DataPipeline).values()
+        ),
     }[name]
     hint = f"pip install 'featurestore[{name}]'"
     return Finding(what, False if needed else None, f"not installed; it is {purpose}", hint if needed else "")

@@ -49,19 +49,19 @@ def plan(
     return ErasurePlan(coverage, read_keys(keys, coverage.keys), allow_return)
 
 
-def show(found: ErasurePlan, form: OutputFormat | None) -> str:
+def show(erasure: ErasurePlan, form: OutputFormat | None) -> str:
     """What to print of the plan."""
-    coverage = found.coverage
+    coverage = erasure.coverage
     if form in (OutputFormat.JSON, OutputFormat.YAML):
-        return dump(_facts(found), form)
+        return dump(_facts(erasure), form)
     lines = [
-        f"Erase {count(len(found.keys), 'key')} of entity {coverage.entity!r} "
+        f"Erase {count(len(erasure.keys), 'key')} of entity {coverage.entity!r} "
         f"({', '.join(name for name, _ in coverage.keys)}):",
         f"  rows of datasets and quarantines: {', '.join(coverage.pipelines)}",
         f"  rows and online values of views: {', '.join(coverage.views) or 'none'}",
         "  earlier versions of these tables, builds that nobody reads, and their data files",
         "  the keys may return with files that arrive from now on"
-        if found.allow_return
+        if erasure.allow_return
         else "  rows with these keys are left out of everything that arrives or is run again from now on",
     ]
     if coverage.copies:
@@ -72,7 +72,7 @@ def show(found: ErasurePlan, form: OutputFormat | None) -> str:
     return "\n".join(lines)
 
 
-def begin(project: Project, found: ErasurePlan, now_us: int) -> int:
+def begin(project: Project, erasure: ErasurePlan, now_us: int) -> int:
     """The number of the erasure, whose intent is written now; of the same one that was begun and is not finished.
 
     Raises:
@@ -80,7 +80,7 @@ def begin(project: Project, found: ErasurePlan, now_us: int) -> int:
         StorageError: storage did not answer, or others were always first.
     """
     check_engine()
-    intent = Intent(found.coverage, tuple(found.keys), found.allow_return, _user())
+    intent = Intent(erasure.coverage, tuple(erasure.keys), erasure.allow_return, _user())
     return begin_erasure(project.storage, intent, now_us)
 
 
@@ -149,15 +149,15 @@ def _shown(record: ErasureRecord) -> str:
     return "\n".join(lines)
 
 
-def _facts(found: ErasurePlan) -> dict[str, object]:
-    coverage = found.coverage
+def _facts(erasure: ErasurePlan) -> dict[str, object]:
+    coverage = erasure.coverage
     return {
         "entity": coverage.entity,
         "joinKeys": [name for name, _ in coverage.keys],
-        "keys": len(found.keys),
+        "keys": len(erasure.keys),
         "pipelines": list(coverage.pipelines),
         "views": list(coverage.views),
-        "mayReturn": found.allow_return,
+        "mayReturn": erasure.allow_return,
         "copies": list(coverage.copies),
     }
 

@@ -58,12 +58,12 @@ def erase(
         return
     if keys is None:
         raise RequestError("which keys?", wanted="--keys FILE, --resume or --verify NUMBER")
-    found = command.plan(project, entity, view, keys, allow_return=allow_return)
+    erasure = command.plan(project, entity, view, keys, allow_return=allow_return)
     if plan or not yes:
-        show(command.show(found, output))
+        show(command.show(erasure, output))
     if plan:
         return
     if not yes:
         typer.confirm("This cannot be undone. Erase?", abort=True)
-    number = command.begin(project, found, current_us())
+    number = command.begin(project, erasure, current_us())
     show(command.show_records([command.finish(project, number)], output))

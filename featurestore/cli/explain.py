@@ -24,9 +24,9 @@ def explain(path: str, form: OutputFormat | None, *, recursive: bool) -> str:
     field, below = explain_field(kind, names)
     if recursive:
         start = field.path or "spec"
-        below = [it for it in all_fields(kind) if it.path.startswith(start) and it.path != start]
+        below = [field for field in all_fields(kind) if field.path.startswith(start) and field.path != start]
     if form in (OutputFormat.JSON, OutputFormat.YAML):
-        return dump({"kind": kind.name, **_plain(field), "fields": [_plain(it) for it in below]}, form)
+        return dump({"kind": kind.name, **_plain(field), "fields": [_plain(field) for field in below]}, form)
     width = min(screen_width() or _WIDTH, _WIDTH)
     head = f"{kind.name}{'.' if field.path else ''}{field.path}: {field.type}"
     lines = [head + (", required" if field.required and field.path else ""), ""]
@@ -37,8 +37,13 @@ def explain(path: str, form: OutputFormat | None, *, recursive: bool) -> str:
     if below:
         # A path is as long as it is only where all are shown; else the last name says it.
         rows = [
-            [it.path if recursive else it.path.rpartition(".")[2], it.type, _need(it), it.description]
-            for it in below
+            [
+                field.path if recursive else field.path.rpartition(".")[2],
+                field.type,
+                _need(field),
+                field.description,
+            ]
+            for field in below
         ]
         lines += ["", columns(["FIELD", "TYPE", "DEFAULT", "DESCRIPTION"], rows, screen_width())]
     return "\n".join(lines)

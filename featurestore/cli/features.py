@@ -81,16 +81,16 @@ def parse_entities(text: str, types: Mapping[str, KeyType | ColumnType]) -> list
     pairs = (
         _of_json(text) if text.startswith("{") else _pairs(text, next(iter(types)) if len(types) == 1 else "")
     )
-    found: list[dict[str, str | int]] = [{}]
+    entities: list[dict[str, str | int]] = [{}]
     for key, value in pairs:
         if key not in types:
             raise RequestError("this is not an entity", where="--entity", wanted=wanted, got=text)
-        if key in found[-1]:
-            found.append({})
-        found[-1][key] = _key(key, value, types[key])
-    if any(entity.keys() != types.keys() for entity in found):
+        if key in entities[-1]:
+            entities.append({})
+        entities[-1][key] = _key(key, value, types[key])
+    if any(entity.keys() != types.keys() for entity in entities):
         raise RequestError("an entity lacks a key", where="--entity", wanted=wanted, got=text)
-    return found
+    return entities
 
 
 def _of_json(text: str) -> list[tuple[str, str]]:
@@ -98,9 +98,9 @@ def _of_json(text: str) -> list[tuple[str, str]]:
         value = json.loads(text)
     except ValueError as error:
         raise RequestError("this is not JSON", where="--entity", got=f"{text}: {error}") from error
-    if not all(isinstance(it, str | int) and not isinstance(it, bool) for it in value.values()):
+    if not all(isinstance(item, str | int) and not isinstance(item, bool) for item in value.values()):
         raise RequestError("a key is not a string or an integer", where="--entity", got=text)
-    return [(key, str(it)) for key, it in value.items()]
+    return [(key, str(item)) for key, item in value.items()]
 
 
 def _pairs(text: str, only_key: str) -> list[tuple[str, str]]:

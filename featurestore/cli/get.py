@@ -125,8 +125,8 @@ def _table(kind: ResourceKind, items: Sequence[Summary], now_us: int) -> tuple[l
             )
         elif isinstance(item, ListSummary) and kind.model is not View:
             header = ["NAME", "READY", *(column.name.upper() for column in kind.columns)]
-            said = item.to_dict()
-            shown = (_cell(said, it, now_us) for it in kind.columns)
+            fields = item.to_dict()
+            shown = (_cell(fields, column, now_us) for column in kind.columns)
             rows.append([item.name, item.ready.status.value, *shown])
         else:
             header = ["NAME", "READY", "FRESHNESS", "ROWS", "COMMIT", "ONLINE", "ROWS REFUSED", "ERRORS"]
@@ -155,9 +155,9 @@ def _table(kind: ResourceKind, items: Sequence[Summary], now_us: int) -> tuple[l
     return header, rows
 
 
-def _cell(said: Any, column: PrinterColumn, now_us: int) -> Any:
+def _cell(fields: Any, column: PrinterColumn, now_us: int) -> Any:
     """What a column shows of an object: a date as the time since."""
-    value = _at(said, column.path)
+    value = _at(fields, column.path)
     if column.type == "date" and value is not None:
         with suppress(ValueError):  # Python has no times outside the years 1 to 9999.
             return age((now_us - parse_us(value)) / SECOND_US)

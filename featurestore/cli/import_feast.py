@@ -37,41 +37,44 @@ def import_feast(repository: Path, folder: Path, python: str | None, environ: Ma
         CodeError: Feast is not installed, or the repository cannot be imported.
         RequestError: nothing of it can be imported, or the folder has files that would be overwritten. Nothing is written then.
     """
-    there = [name for name in (*_FILES.values(), REPORT) if (folder / name).exists()]
-    if there:
+    existing = [name for name in (*_FILES.values(), REPORT) if (folder / name).exists()]
+    if existing:
         raise RequestError(
             "the folder has files that would be overwritten",
             where=str(folder),
             wanted="an empty or a new folder",
-            got=", ".join(there),
+            got=", ".join(existing),
         )
     read = read_repository(repository, python, environ)
-    found = translate(read, folder)
-    if not found.documents["FeatureView"]:
+    translation = translate(read, folder)
+    if not translation.documents["FeatureView"]:
         raise RequestError(
             "no feature view of the repository can be imported",
             where=str(repository),
-            got="; ".join(f"{it.of}: {it.text}" for it in found.remarks if it.left_out) or "no feature view",
+            got="; ".join(f"{remark.of}: {remark.text}" for remark in translation.remarks if remark.left_out)
+            or "no feature view",
         )
     folder.mkdir(parents=True, exist_ok=True)
-    for kind, documents in found.documents.items():
+    for kind, documents in translation.documents.items():
         if documents:
             (folder / _FILES[kind]).write_text(EDITOR_LINE + "---\n".join(map(yaml_text, documents)))
     (folder / SCHEMA_FILE).write_text(json_schema_text())
-    text = report(read, found, repository, folder)
+    text = report(read, translation, repository, folder)
     (folder / REPORT).write_text(text)
     return text.rstrip()
 
 
-def report(read: Repository, found: Translation, repository: Path, folder: Path) -> str:
+def report(read: Repository, translation: Translation, repository: Path, folder: Path) -> str:
     """What was written, what was left out and why, what differs, and what to do next."""
     written = ", ".join(
-        count(len(documents), KINDS[kind].noun) for kind, documents in found.documents.items() if documents
+        count(len(documents), KINDS[kind].noun)
+        for kind, documents in translation.documents.items()
+        if documents
     )
     lines = [f"Imported {repository} (feast {read.version}) into {folder}: {written}."]
-    lines += _section("Left out", (it for it in found.remarks if it.left_out))
-    lines += _section("Differs from Feast", (it for it in found.remarks if not it.left_out))
-    allowed = f"{FILE_ROOTS}={shlex.quote(':'.join(found.roots))} " if found.roots else ""
+    lines += _section("Left out", (remark for remark in translation.remarks if remark.left_out))
+    lines += _section("Differs from Feast", (remark for remark in translation.remarks if not remark.left_out))
+    allowed = f"{FILE_ROOTS}={shlex.quote(':'.join(translation.roots))} " if translation.roots else ""
     lines += [
         "",
         f"Next: cd {shlex.quote(str(folder))} && {allowed}featurestore apply -f . && featurestore run --once",
@@ -80,7 +83,7 @@ def report(read: Repository, found: Translation, repository: Path, folder: Path)
 
 
 def _section(title: str, remarks: Iterable[Remark]) -> list[str]:
-    lines = [f"- {it.of}: {it.text}." for it in remarks]
+    lines = [f"- {remark.of}: {remark.text}." for remark in remarks]
     return ["", f"{title}:", "", *lines] if lines else []
 
 
@@ -104,7 +107,7 @@ class _Dumper(yaml.SafeDumper):
         return self.represent_scalar("tag:yaml.org,2002:str", value, style=None if plain else '"')
 
     def represent_mapping_of(self, value: ResourceDraft) -> yaml.MappingNode:
-        plain = not any(isinstance(it, dict | list) for it in value.values())
+        plain = not any(isinstance(item, dict | list) for item in value.values())
         return self.represent_mapping("tag:yaml.org,2002:map", value, flow_style=plain and bool(value))
 
 

@@ -15,13 +15,13 @@ def init(folder: Path) -> list[Path]:
     Raises:
         RequestError: one of the files is there already. Nothing is written then.
     """
-    there = [name for name in FILES if (folder / name).exists()]
-    if there:
+    existing = [name for name in FILES if (folder / name).exists()]
+    if existing:
         raise RequestError(
             "the folder holds a project already",
             where=str(folder),
             wanted="an empty or a new folder",
-            got=", ".join(there),
+            got=", ".join(existing),
             hint="Choose another name, or edit what is there",
         )
     for name in FOLDERS:

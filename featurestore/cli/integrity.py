@@ -21,15 +21,15 @@ _FOOTERS = 20
 
 def ledger(project: Project, name: str) -> Look:
     """All that the ledger holds can be read: manifests, the specs that they name, checkpoint, result, trials, schema."""
-    found = Ledger(project.storage, name)
-    head, done = found.last_batch(), found.committed_batch()
+    opened = Ledger(project.storage, name)
+    head, done = opened.last_batch(), opened.committed_batch()
     registry = Registry(project.storage)
     for number in range(max(1, min(done, head - _MANIFESTS)), head + 1):
-        manifest = found.manifest(number)
+        manifest = opened.manifest(number)
         if number > done:
             registry.get(DataPipeline, name, manifest.spec_digest)
-            found.isolation(number)
-    found.last_result()
+            opened.isolation(number)
+    opened.last_result()
     _checkpoint(project, name)
     learned_columns(project.storage, name, None)
     return True, f"{_batches(done)} committed, {head - done} to be run", ""
@@ -53,12 +53,12 @@ def table(project: Project, path: str, again: str, noun: str = "row") -> Look:
     import pyarrow.parquet as pq
 
     storage = project.storage
-    found = Table.open(storage, path)
-    if found is None:
+    opened = Table.open(storage, path)
+    if opened is None:
         return True, "nothing is in it", ""
-    files = found.files()
-    there = set(storage.names(path))
-    gone = sorted(file.path for file in files if "/" not in file.path and file.path not in there)
+    files = opened.files()
+    stored = set(storage.names(path))
+    gone = sorted(file.path for file in files if "/" not in file.path and file.path not in stored)
     if gone:
         more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
         return False, f"data files are missing: {storage.uri(f'{path}/{gone[0]}')}{more}", again
@@ -86,5 +86,5 @@ def held(project: Project, view: str, build: BuildResult) -> Look:
     from featurestore.online.backends import open_online
     from featurestore.online.layout import Form
 
-    found = open_online(project.storage, store).inspect(view, build.digest, Form.of(spec))
-    return found.sound, found.message, found.hint
+    inspection = open_online(project.storage, store).inspect(view, build.digest, Form.of(spec))
+    return inspection.sound, inspection.message, inspection.hint

@@ -25,7 +25,7 @@ def find_kind(
     for kind in kinds:
         if word.lower() in kind.words:
             return kind
-    words = [*(it for kind in kinds for it in kind.words), *more]
+    words = [*(word for kind in kinds for word in kind.words), *more]
     *others, last = *(kind.folder for kind in kinds), *more
     raise RequestError(
         f"there is no kind {word!r}",

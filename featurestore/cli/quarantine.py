@@ -28,7 +28,7 @@ def ls(project: Project, name: str | None, every: bool, form: OutputFormat | Non
     Raises:
         NotFound: there is no such pipeline or view.
     """
-    found = [
+    listed = [
         (kind, resource, entry)
         for kind, resource in _resources(project, name)
         for entry in entries.entries(project.storage, kind, resource)
@@ -57,16 +57,16 @@ def ls(project: Project, name: str | None, every: bool, form: OutputFormat | Non
                             "because": entry.dismissed.because,
                         },
                     }
-                    for kind, resource, entry in found
+                    for kind, resource, entry in listed
                 ]
             ),
             form,
         )
-    if not found:
+    if not listed:
         return "Nothing is in quarantine."
     header = ["OF", "BATCH", "FILE", "RULE", "ROWS", "URI", "REASON"] + (["CLOSED"] if every else [])
     rows: list[list[object]] = []
-    for kind, resource, entry in found:
+    for kind, resource, entry in listed:
         of = f"{kind.removesuffix('s')}/{resource}"
         caught = "file" if entry.rows is None else entry.rows
         uri = entry.uri if form is OutputFormat.WIDE else _short(entry.uri)
@@ -91,12 +91,12 @@ def show(
         NotFound: there is no such pipeline or view.
     """
     ((kind, resource),) = _resources(project, name)
-    found = entries.rows(project.storage, kind, resource, batch=batch, file=file, rule=rule, limit=limit)
+    rows = entries.rows(project.storage, kind, resource, batch=batch, file=file, rule=rule, limit=limit)
     if form in (OutputFormat.JSON, OutputFormat.YAML):
-        for row in found:
+        for row in rows:
             row["record"] = None if row["record"] is None else json.loads(row["record"])
-        return dump(listing(found), form)
-    if not found:
+        return dump(listing(rows), form)
+    if not rows:
         return "Nothing is in quarantine."
     header = ["BATCH", "FILE", "ROW", "RULE", "REASON", "RECORD"]
     return columns(
@@ -108,7 +108,7 @@ def show(
                 row["reason"],
                 _cut(row["record"]),
             ]
-            for row in found
+            for row in rows
         ],
         screen_width(),
     )

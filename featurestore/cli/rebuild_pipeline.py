@@ -34,33 +34,35 @@ def plan(project: Project, name: str, from_time: str | None, to_time: str | None
     )
 
 
-def show(project: Project, found: HistoryPlan, form: OutputFormat | None) -> str:
+def show(project: Project, plan: HistoryPlan, form: OutputFormat | None) -> str:
     """What to print of the plan."""
-    lost = lost_rows(project.storage, found.rebuild.pipeline, [(it.batch, it.file) for it in found.gone])
+    lost = lost_rows(
+        project.storage, plan.rebuild.pipeline, [(arrival.batch, arrival.file) for arrival in plan.gone]
+    )
     if form in (OutputFormat.JSON, OutputFormat.YAML):
-        return dump(_facts(found, lost), form)
-    rebuild = found.rebuild
+        return dump(_facts(plan, lost), form)
+    rebuild = plan.rebuild
     which = "batches of this time range" if rebuild.ranged else "history"
     lines = [
         f"Rebuild {rebuild.number} of pipeline {rebuild.pipeline!r} runs {which} again, under spec "
         f"{rebuild.spec_digest}, beside what is read:",
-        f"  {count(found.batches, 'batch').replace('batchs', 'batches')} in {count(len(rebuild.pieces), 'piece')}: "
-        f"{count(found.files, 'file')}, {size(rebuild.size_bytes)}, about {count(rebuild.rows, 'row')} to read",
-        f"  {_minutes(found)}",
+        f"  {count(plan.batches, 'batch').replace('batchs', 'batches')} in {count(len(rebuild.pieces), 'piece')}: "
+        f"{count(plan.files, 'file')}, {size(rebuild.size_bytes)}, about {count(rebuild.rows, 'row')} to read",
+        f"  {_minutes(plan)}",
     ]
-    if found.skipped:
+    if plan.skipped:
         lines.append(
-            f"  {count(found.skipped, 'arrival')} left aside: replaced by a later one, or run once already"
+            f"  {count(plan.skipped, 'arrival')} left aside: replaced by a later one, or run once already"
         )
-    if found.views:
-        lines.append(f"  then built anew: {', '.join(found.views)}")
-    if found.replaces is not None:
-        lines.append(f"  rebuild {found.replaces.number}, which is under way, ends")
-    if found.gone:
-        lines.append(f"{count(len(found.gone), 'file')} cannot be read any more:")
-        lines += [f"  {each}{_lost(each, lost)}" for each in found.gone[:_NAMED]]
-        if len(found.gone) > _NAMED:
-            lines.append(f"  and {len(found.gone) - _NAMED:,} more (-o json shows all)")
+    if plan.views:
+        lines.append(f"  then built anew: {', '.join(plan.views)}")
+    if plan.replaces is not None:
+        lines.append(f"  rebuild {plan.replaces.number}, which is under way, ends")
+    if plan.gone:
+        lines.append(f"{count(len(plan.gone), 'file')} cannot be read any more:")
+        lines += [f"  {each}{_lost(each, lost)}" for each in plan.gone[:_NAMED]]
+        if len(plan.gone) > _NAMED:
+            lines.append(f"  and {len(plan.gone) - _NAMED:,} more (-o json shows all)")
         lines.append(
             f"Without them, {count(sum(lost.values()), 'row')} that the dataset has today would be lost. Bring them "
             "back as they were, or say --without-gone."
@@ -68,14 +70,14 @@ def show(project: Project, found: HistoryPlan, form: OutputFormat | None) -> str
     return "\n".join(lines)
 
 
-def begin(project: Project, found: HistoryPlan, *, without_gone: bool) -> str:
+def begin(project: Project, plan: HistoryPlan, *, without_gone: bool) -> str:
     """Begin it. Returns what to print.
 
     Raises:
         RequestError: arrivals are gone.
         Conflict: another one was begun meanwhile, or the one under way is being promoted.
     """
-    rebuild = history_plan.begin(project.storage, found, without_gone=without_gone)
+    rebuild = history_plan.begin(project.storage, plan, without_gone=without_gone)
     return (
         f"Rebuild {rebuild.number} of {rebuild.pipeline} is begun. `featurestore run` does it; "
         f"`featurestore describe pipeline {rebuild.pipeline}` shows how far it is."
@@ -94,8 +96,8 @@ def cancel(project: Project, name: str, now_us: int) -> str:
     return f"Rebuild {ended.number} of {name} is given up. What is read stays as it is."
 
 
-def _minutes(found: HistoryPlan) -> str:
-    minutes = found.minutes
+def _minutes(plan: HistoryPlan) -> str:
+    minutes = plan.minutes
     if minutes is None:
         return "how long it takes is not known: no batch says how long it took"
     took = "less than a minute" if minutes < 1 else f"about {count(round(minutes), 'minute')}"
@@ -106,21 +108,21 @@ def _lost(each: GoneArrival, lost: dict[tuple[int, int], int]) -> str:
     return f" ({count(lost.get((each.batch, each.file), 0), 'row')} in the dataset)"
 
 
-def _facts(found: HistoryPlan, lost: dict[tuple[int, int], int]) -> dict[str, object]:
-    rebuild = found.rebuild
+def _facts(plan: HistoryPlan, lost: dict[tuple[int, int], int]) -> dict[str, object]:
+    rebuild = plan.rebuild
     return {
         "pipeline": rebuild.pipeline,
         "rebuild": rebuild.number,
         "spec": rebuild.spec_digest,
-        "batches": found.batches,
+        "batches": plan.batches,
         "pieces": len(rebuild.pieces),
-        "files": found.files,
-        "skipped": found.skipped,
+        "files": plan.files,
+        "skipped": plan.skipped,
         "rows": rebuild.rows,
         "bytes": rebuild.size_bytes,
-        "minutes": None if found.minutes is None else round(found.minutes, 2),
-        "views": list(found.views),
-        "replaces": found.replaces.number if found.replaces else None,
+        "minutes": None if plan.minutes is None else round(plan.minutes, 2),
+        "views": list(plan.views),
+        "replaces": plan.replaces.number if plan.replaces else None,
         "gone": [
             {
                 "batch": each.batch,
@@ -130,7 +132,7 @@ def _facts(found: HistoryPlan, lost: dict[tuple[int, int], int]) -> dict[str, ob
                 "now": each.now,
                 "rowsInDataset": lost.get((each.batch, each.file), 0),
             }
-            for each in found.gone
+            for each in plan.gone
         ],
         "plannedAt": format_time(rebuild.created_us),
     }

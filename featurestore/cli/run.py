@@ -71,10 +71,10 @@ class Screen:
 
     def progress(self, step: Step, progress: dict[str, Any]) -> None:
         if self._status is not None:
-            said = ", ".join(
+            counts = ", ".join(
                 f"{name} {_number(value)}" for name, value in progress.items() if value is not None
             )
-            self._status.update(Text(printable(f"{step.description}: {said}")))
+            self._status.update(Text(printable(f"{step.description}: {counts}")))
 
     def happened(self, event: Event) -> None:
         self._journal.write(event)

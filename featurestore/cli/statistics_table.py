@@ -14,21 +14,24 @@ if TYPE_CHECKING:
 _HEADER = ("FEATURE", "EMPTY", "DISTINCT", "MIN", "MEDIAN", "MAX", "MEAN", "DEVIATION", "MOST COMMON")
 
 
-def statistics_section(found: ViewStatistics, width: int | None) -> tuple[str, str]:
+def statistics_section(statistics: ViewStatistics, width: int | None) -> tuple[str, str]:
     """Title and table of the statistics of all rows."""
-    rows = [_row(name, it) for name, it in found.every.features.items()]
-    title = f"Statistics of {count(found.every.rows, 'row')} at commit {found.commit:,}"
+    rows = [_row(name, feature) for name, feature in statistics.every.features.items()]
+    title = f"Statistics of {count(statistics.every.rows, 'row')} at commit {statistics.commit:,}"
     return title, columns(list(_HEADER), rows, width)
 
 
-def _row(name: str, found: ProfiledColumn) -> list[Any]:
-    median = (found.quantiles or {}).get("0.5")
-    common = found.common[0] if found.common and found.common[0].rows > 1 else None
-    share = f"{shown_value(common.value)} ({common.rows / found.sampled:.0%})" if common else ""
+def _row(name: str, column: ProfiledColumn) -> list[Any]:
+    median = (column.quantiles or {}).get("0.5")
+    common = column.common[0] if column.common and column.common[0].rows > 1 else None
+    share = f"{shown_value(common.value)} ({common.rows / column.sampled:.0%})" if common else ""
     return [
         name,
-        f"{found.nulls / found.count:.1%}" if found.count else "",
-        "" if found.distinct is None else f"{found.distinct:,}",
-        *(shown_value(it) for it in (found.minimum, median, found.maximum, found.mean, found.deviation)),
+        f"{column.nulls / column.count:.1%}" if column.count else "",
+        "" if column.distinct is None else f"{column.distinct:,}",
+        *(
+            shown_value(value)
+            for value in (column.minimum, median, column.maximum, column.mean, column.deviation)
+        ),
         share,
     ]

@@ -33,13 +33,13 @@ def diff(
     from featurestore.training.version_diff import version_changes
 
     one, other = _two(settings.project().storage, name, versions or [])
-    found = list(version_changes(one, other))
+    changes = list(version_changes(one, other))
     if output in (OutputFormat.JSON, OutputFormat.YAML):
-        typer.echo(dump([it.to_dict() for it in found], output))
-    elif not found:
+        typer.echo(dump([change.to_dict() for change in changes], output))
+    elif not changes:
         typer.echo("The two versions are the same.")
     else:
-        rows = [[it.about, it.what, _shown(it.old), _shown(it.new)] for it in found]
+        rows = [[change.about, change.what, _shown(change.old), _shown(change.new)] for change in changes]
         typer.echo(printable(columns(["ABOUT", "WHAT", one.digest, other.digest], rows, screen_width())))
 
 
@@ -51,14 +51,14 @@ def _two(storage: Storage, name: str, asked: list[str]) -> tuple[TrainingManifes
         asked = [str(number) for number in complete_numbers(storage, name)[-2:]]
     if len(asked) != 2:
         raise RequestError("a difference is of two versions", got=", ".join(asked) or "none")
-    found = []
+    manifests = []
     for version in asked:
         digest = find_version(storage, name, version).digest
         manifest = read_manifest(storage, name, digest)
         if manifest is None:
             raise NotFound(f"version {version} of {name!r} was deleted")
-        found.append(manifest)
-    return found[0], found[1]
+        manifests.append(manifest)
+    return manifests[0], manifests[1]
 
 
 def _shown(value: Any) -> str:
@@ -77,19 +77,19 @@ def version_sections(storage: Storage, name: str) -> list[tuple[str, str]]:
     from featurestore.training.training_versions import complete_numbers, read_manifest, read_result
 
     results = [read_result(storage, name, number) for number in reversed(complete_numbers(storage, name))]
-    known = [it for it in results if it is not None]
+    known = [result for result in results if result is not None]
     if not known:
         return []
     rows = [
         [
-            it.number,
-            it.digest,
-            format_time(it.finished_us),
-            f"{it.rows:,}",
-            size(it.size_bytes),
-            "erased from" if it.is_erased_from else "",
+            result.number,
+            result.digest,
+            format_time(result.finished_us),
+            f"{result.rows:,}",
+            size(result.size_bytes),
+            "erased from" if result.is_erased_from else "",
         ]
-        for it in known
+        for result in known
     ]
     sections = [("Versions", columns(["VERSION", "DIGEST", "MADE", "ROWS", "SIZE", "NOTE"], rows))]
     manifest = read_manifest(storage, name, known[0].digest)
@@ -109,8 +109,8 @@ def version_sections(storage: Storage, name: str) -> list[tuple[str, str]]:
     classes = [
         [part.name, column, value, f"{count:,}"]
         for part in manifest.parts
-        for column, found in part.statistics.items()
-        for value, count in (found.values or {}).items()
+        for column, profile in part.statistics.items()
+        for value, count in (profile.values or {}).items()
     ]
     if classes:
         sections.append(("Classes", columns(["PART", "LABEL", "VALUE", "ROWS"], classes)))

@@ -69,27 +69,29 @@ class TriedPipeline:
         return {"pipeline": pipeline, **why}
 
 
-def try_out(project: Project, found: Changeset, before: Before) -> dict[str, TriedPipeline]:
+def try_out(project: Project, planned: Changeset, before: Before) -> dict[str, TriedPipeline]:
     """Each pipeline whose rows would change, and each of whose dataset a view would be built anew, tried on its files.
 
     Raises:
         SpecError: a source has no meaning.
     """
     given = {
-        c.resource.metadata.name: c.resource for c in found.changes if isinstance(c.resource, DataPipeline)
+        c.resource.metadata.name: c.resource for c in planned.changes if isinstance(c.resource, DataPipeline)
     }
     pipelines = {**before.all(DataPipeline), **given}
     views = {
         **before.all(FeatureView),
         **{
-            c.resource.metadata.name: c.resource for c in found.changes if isinstance(c.resource, FeatureView)
+            c.resource.metadata.name: c.resource
+            for c in planned.changes
+            if isinstance(c.resource, FeatureView)
         },
     }
     trials: dict[str, TriedPipeline] = {}
     worker = Worker(project.folder)
     until_s = time.monotonic() + _ALL_S
     try:
-        for name in _changed(found):
+        for name in _changed(planned):
             if name in pipelines:
                 of_it = [view for view in views.values() if view.spec.source.pipeline == name]
                 trials[name] = _try(project, pipelines[name], of_it, worker, until_s)
@@ -99,13 +101,15 @@ def try_out(project: Project, found: Changeset, before: Before) -> dict[str, Tri
     return trials
 
 
-def _changed(found: Changeset) -> list[str]:
+def _changed(planned: Changeset) -> list[str]:
     """Pipelines whose rows would change, or of whose datasets views would be built."""
     names: dict[str, None] = {}
-    for change in found.changes:
+    for change in planned.changes:
         match change.resource:
             case DataPipeline():
-                fields = {it.path[1] for it in change.differences if it.path[0] == "spec"}
+                fields = {
+                    difference.path[1] for difference in change.differences if difference.path[0] == "spec"
+                }
                 new = change.action is ChangeAction.CREATE
                 if new or (change.action is ChangeAction.UPDATE and fields & set(STEPS)):
                     names[change.resource.metadata.name] = None
@@ -160,23 +164,23 @@ def with_trials(known: KnownResources, trials: Mapping[str, TriedPipeline]) -> K
 
 
 def problems_of(
-    loaded: Loaded, trials: Mapping[str, TriedPipeline], found: list[SpecError]
+    loaded: Loaded, trials: Mapping[str, TriedPipeline], problems: list[SpecError]
 ) -> Iterator[SpecError]:
-    """What is wrong with the specs as files show it; ``found``: what checking them against columns and types finds."""
-    for problem in found:
+    """What is wrong with the specs as files show it; ``problems``: what checking them against columns and types finds."""
+    for problem in problems:
         end = "" if problem.hint.endswith((".", "?")) else "."
         hint = f"{problem.hint}{end} {_FORCE}" if problem.hint else _FORCE
         yield SpecError(
             problem.problem, where=problem.where, wanted=problem.wanted, got=problem.got, hint=hint
         )
-    if found:
+    if problems:
         return
     for one in loaded.declared:
         trial = trials.get(one.resource.metadata.name)
         if not isinstance(one.resource, DataPipeline) or trial is None or trial.result is None:
             continue
         tried = trial.result.tried
-        if trial.takes_nothing and all(it.of_the_spec for it in tried):
+        if trial.takes_nothing and all(outcome.of_the_spec for outcome in tried):
             refused = tried[0].refused
             assert refused is not None
             step = re.search(r"transforms\[(\d+)\]", refused.rule)
@@ -207,7 +211,14 @@ def pipeline_lines(trial: TriedPipeline) -> Iterator[Text]:
 
 def view_line(view: str, trial: TriedPipeline) -> Text | None:
     """What a view would make of the rows that were taken; None if there were none."""
-    tried = next((it for it in (trial.result.views if trial.result else ()) if it.view == view), None)
+    tried = next(
+        (
+            tried_view
+            for tried_view in (trial.result.views if trial.result else ())
+            if tried_view.view == view
+        ),
+        None,
+    )
     return None if tried is None else _view(tried)
 
 
@@ -220,16 +231,16 @@ def other_views(trial: TriedPipeline, shown: set[str]) -> Iterator[Text]:
 
 def _file(tried: TriedFile) -> Text:
     if tried.refused is not None:
-        said = f"{tried.refused.rule}: {tried.refused.reason}"
-        return _warning(f"{tried.uri} would go to quarantine as a file: {said}")
+        summary = f"{tried.refused.rule}: {tried.refused.reason}"
+        return _warning(f"{tried.uri} would go to quarantine as a file: {summary}")
     if not tried.rows:
         return _quiet(f"Tried on {tried.uri}, which has no row")
     rows = f"{tried.rows:,} rows" if tried.whole else f"the first {tried.rows:,} rows"
     if not tried.taken:
         why = _rules(tried.broken) or "the steps leave all of them out"
         return _warning(f"None of {rows} of {tried.uri} would be taken: {why}")
-    said = f"Tried on {tried.uri}: {tried.taken:,} of {rows} would be taken"
-    return _quiet(f"{said}; {_rules(tried.broken)}" if tried.broken else said)
+    summary = f"Tried on {tried.uri}: {tried.taken:,} of {rows} would be taken"
+    return _quiet(f"{summary}; {_rules(tried.broken)}" if tried.broken else summary)
 
 
 def _view(tried: TriedView) -> Text:
@@ -238,12 +249,14 @@ def _view(tried: TriedView) -> Text:
     if tried.rows and not tried.given:
         why = _rules(tried.broken) or "the filter leaves all of them out"
         return _warning(f"None of these {count(tried.rows, 'row')} would give features: {why}")
-    said = f"{tried.given:,} of these {count(tried.rows, 'row')} would give features"
-    return _quiet(f"{said}; {_rules(tried.broken)}" if tried.broken else said)
+    summary = f"{tried.given:,} of these {count(tried.rows, 'row')} would give features"
+    return _quiet(f"{summary}; {_rules(tried.broken)}" if tried.broken else summary)
 
 
 def _rules(broken: tuple[BrokenRule, ...]) -> str:
-    return "; ".join(f"{it.rows:,} break {it.rule} ({it.reason})" for it in broken)
+    return "; ".join(
+        f"{broken_rule.rows:,} break {broken_rule.rule} ({broken_rule.reason})" for broken_rule in broken
+    )
 
 
 def _warning(text: str) -> Text:

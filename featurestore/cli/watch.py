@@ -20,13 +20,13 @@ def watch(
         at_start = show(start_us)
         if at_start == before:
             continue
-        known, said, current = set(before.splitlines()), at_start.splitlines(), show(now_us()).splitlines()
+        known, start, current = set(before.splitlines()), at_start.splitlines(), show(now_us()).splitlines()
         before = at_start
         if whole:
             yield at_start
             continue
         # Something may have happened between the two looks: then the first one counts, and the next look tells more.
-        shown = current if len(current) == len(said) else said
-        changed = [line for line, compared in zip(shown, said, strict=True) if compared not in known]
+        shown = current if len(current) == len(start) else start
+        changed = [line for line, compared in zip(shown, start, strict=True) if compared not in known]
         if changed:
             yield "\n".join(changed)

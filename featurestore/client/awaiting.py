@@ -24,10 +24,10 @@ def await_fresh(store: str, view: str, until: str, timeout_s: float) -> tuple[in
     """
     opened = connect(store)
     opened.wait_fresh(view, until or None, timeout=timeout_s)
-    told = opened.describe(view)
-    if told["commit"] is None:
+    description = opened.describe(view)
+    if description["commit"] is None:
         raise RequestError("a view that is computed on demand has no commits", where=f"the view {view!r}")
-    return told["commit"], told["watermark"] or ""
+    return description["commit"], description["watermark"] or ""
 
 
 def await_version(store: str, name: str, view: str, commit: int, timeout_s: float) -> TrainingData:
@@ -41,20 +41,20 @@ def await_version(store: str, name: str, view: str, commit: int, timeout_s: floa
     view = resource_name(view) if view else ""
     while True:
         try:
-            found = opened.training_set(name)
+            training_set = opened.training_set(name)
         except NotFound as missing:
             why = str(missing)
         else:
-            held = {it.name: it.commit for it in found.manifest.pins.views}
+            held = {view.name: view.commit for view in training_set.manifest.pins.views}
             if not view or held.get(view, -1) >= commit:
-                return found
+                return training_set
             if view not in held:
                 raise RequestError(
                     f"the training set {name!r} has no features of the view {view!r}",
                     where="view",
                     wanted=", ".join(held) or "a set that a resource describes",
                 )
-            why = f"version {found.number} was made of commit {held[view]}"
+            why = f"version {training_set.number} was made of commit {held[view]}"
         if time.monotonic() > end_s:
             raise TransientError(
                 "there is no version of the training set in time",

@@ -448,7 +448,7 @@ class Store:
             )
         times_us, is_asked = microseconds(table.column(timestamp_column), timestamp_column)
         times = Times(times_us, is_asked, None if as_of is None else timestamp_us(as_of, "as_of"))
-        found: list[ViewValues] = []
+        view_values: list[ViewValues] = []
         for read in resolution.reads:
             view, keys = read.view, key_table(read, table)
             query = FeatureQuery(view.name, view.spec, view.digest, read.outputs, keys)
@@ -459,8 +459,8 @@ class Store:
                 )
                 for output in read.outputs
             }
-            found.append(ViewValues(columns, event_time_column(values)))
-        answers = with_computed(resolution, found, lambda: table, table.num_rows)
+            view_values.append(ViewValues(columns, event_time_column(values)))
+        answers = with_computed(resolution, view_values, lambda: table, table.num_rows)
         named = list(zip(names, resolution.columns, strict=True))
         return Answer(
             {name: answers[column.place].columns[column.output.name] for name, column in named},

@@ -27,16 +27,16 @@ def describe_service(storage: Storage, views: ServedViews, name: str) -> dict[st
         )
     spec = accepted.resource.spec
     resolution = resolve_selections(spec.features, views)
-    builds = [read_build(storage, it.view.name, it.view.digest) for it in resolution.reads]
+    builds = [read_build(storage, read.view.name, read.view.digest) for read in resolution.reads]
     watermarks = [build.watermark_us if build else None for build in builds]
-    known = [it for it in watermarks if it is not None]
+    known = [watermark for watermark in watermarks if watermark is not None]
     return {
         "name": name,
         "description": spec.description,
         "owner": spec.owner,
         "tags": dict(spec.tags),
         "digest": accepted.digest,
-        "views": sorted({it.view.name for it in resolution.reads}),
+        "views": sorted({read.view.name for read in resolution.reads}),
         "join_keys": {column: kind.value for column, kind in resolution.key_types.items()},
         "features": {column.name(True): column.output.type.value for column in resolution.columns},
         "watermark": iso_time(min(known)) if known and len(known) == len(watermarks) else None,

@@ -27,7 +27,7 @@ def entity_keys(views: Sequence[ViewRead], entities: Any) -> tuple[int, list[Key
     rows = _plain_columns(views, entities)
     if rows is not None:
         length, columns = rows
-        keys = [_plain_keys(it, columns) for it in views]
+        keys = [_plain_keys(view, columns) for view in views]
         if None not in keys:
             return length, keys  # type: ignore[return-value]
     return _keys_of_table(views, entities)
@@ -35,7 +35,7 @@ def entity_keys(views: Sequence[ViewRead], entities: Any) -> tuple[int, list[Key
 
 def _plain_columns(views: Sequence[ViewRead], entities: Any) -> tuple[int, dict[str, list[Any]]] | None:
     """The key columns as lists; None if this is not a dict of lists or a list of dicts that has all."""
-    names = {name for it in views for name in it.keys}
+    names = {name for view in views for name in view.keys}
     if type(entities) is dict:
         # All columns count, so that one of another length is noticed.
         if any(not isinstance(values, list | tuple | np.ndarray) for values in entities.values()):
@@ -96,13 +96,13 @@ def _keys_of_table(views: Sequence[ViewRead], entities: Any) -> tuple[int, list[
     from featurestore.client.frames import read_frame, typed_if_empty
     from featurestore.online.entity_keys import key_texts
 
-    declared = {name: kind for it in views for name, kind in it.key_types.items()}
+    declared = {name: kind for view in views for name, kind in view.key_types.items()}
     table = typed_if_empty(read_frame(entities), declared, None)
-    keys: list[Keys] = [key_texts(key_table(it, table)).to_pylist() for it in views]
+    keys: list[Keys] = [key_texts(key_table(view, table)).to_pylist() for view in views]
     return table.num_rows, keys
 
 
-def key_table(it: ViewRead, table: Any) -> Any:
+def key_table(read: ViewRead, table: Any) -> Any:
     """``table[<join keys>]`` of one view, in their declared types.
 
     Raises:
@@ -113,7 +113,7 @@ def key_table(it: ViewRead, table: Any) -> Any:
     from featurestore.client.frames import key_column
 
     columns = {
-        key.name: key_column(table, name, key.type, it.view.name)
-        for name, key in zip(it.keys, it.view.spec.entity.join_keys, strict=True)
+        key.name: key_column(table, name, key.type, read.view.name)
+        for name, key in zip(read.keys, read.view.spec.entity.join_keys, strict=True)
     }
     return pa.table(columns)

@@ -84,14 +84,14 @@ class FeatureReader:
         prepared = self._prepared()
         length, keys = self._entity_keys(prepared.resolution.reads, entities)
         try:
-            found = await _of(prepared).read_async(keys, self._clock_us())
+            values = await _of(prepared).read_async(keys, self._clock_us())
         except StorageError:
             renewed = self._renewed_after(prepared)
             if renewed is None:
                 raise
             prepared = renewed
-            found = await _of(prepared).read_async(keys, self._clock_us())
-        return self._answered(prepared, found, length, entities)
+            values = await _of(prepared).read_async(keys, self._clock_us())
+        return self._answered(prepared, values, length, entities)
 
     async def aclose(self) -> None:
         """Close the connections of awaited reads in the loop that runs; the next one opens them again."""
@@ -104,32 +104,32 @@ class FeatureReader:
         prepared = self._prepared()
         length, keys = self._entity_keys(prepared.resolution.reads, entities)
         try:
-            found = _of(prepared).read(keys, self._clock_us())
+            values = _of(prepared).read(keys, self._clock_us())
         except StorageError:
             renewed = self._renewed_after(prepared)
             if renewed is None:
                 raise
             prepared = renewed
-            found = _of(prepared).read(keys, self._clock_us())
-        return prepared.resolution, self._answered(prepared, found, length, entities)
+            values = _of(prepared).read(keys, self._clock_us())
+        return prepared.resolution, self._answered(prepared, values, length, entities)
 
     def _answered(
         self, prepared: _Prepared, read: Sequence[OnlineValues], length: int, entities: Any
     ) -> Answer:
-        found: Sequence[Values] = read
+        answers: Sequence[Values] = read
         if prepared.resolution.computed:
             from featurestore.client.frames import read_frame
             from featurestore.client.on_demand import with_computed
 
-            found = with_computed(prepared.resolution, read, lambda: read_frame(entities), length)
+            answers = with_computed(prepared.resolution, read, lambda: read_frame(entities), length)
         columns, times = {}, {}
         for name, column in zip(prepared.names, prepared.resolution.columns, strict=True):
-            values = found[column.place]
+            values = answers[column.place]
             columns[name] = values.columns[column.output.name]
             times[name] = values.event_times
         commits, is_stale = {}, False
-        for it, answered in zip(prepared.resolution.reads, read, strict=True):
-            commits[it.view.name] = answered.version
+        for asked, answered in zip(prepared.resolution.reads, read, strict=True):
+            commits[asked.view.name] = answered.version
             is_stale = is_stale or answered.is_stale
         return self._answer(columns, times, commits, length, is_stale)
 
@@ -150,12 +150,12 @@ class FeatureReader:
             StorageError: storage or the online store did not answer, or does not hold a view.
         """
         index = self._online_store().index
-        for it in self._prepared().resolution.reads:
-            if index.version(it.view.name, it.view.digest) is None:
+        for read in self._prepared().resolution.reads:
+            if index.version(read.view.name, read.view.digest) is None:
                 raise StorageError(
                     "the online store does not hold a view",
                     where=index.address,
-                    wanted=f"the view {it.view.name!r}, build {it.view.digest}",
+                    wanted=f"the view {read.view.name!r}, build {read.view.digest}",
                     hint="Wait until it is published: `featurestore get views`",
                 )
 
@@ -174,16 +174,16 @@ class FeatureReader:
 
         # Looked up once: an import takes as long as a read of an entity in memory.
         self._entity_keys, self._answer = entity_keys, Answer
-        for it in known.resolution.reads:
-            if it.view.spec.online.enabled is OnlineEnabled.NEVER:
+        for read in known.resolution.reads:
+            if read.view.spec.online.enabled is OnlineEnabled.NEVER:
                 raise RequestError(
-                    f"the view {it.view.name!r} is not published online",
+                    f"the view {read.view.name!r} is not published online",
                     where="features",
                     hint="Pass a timestamp_column to read it offline, or set its online.enabled to Always",
                 )
         queries = [
-            OnlineQuery(it.view.name, it.view.spec, it.view.digest, it.outputs)
-            for it in known.resolution.reads
+            OnlineQuery(read.view.name, read.view.spec, read.view.digest, read.outputs)
+            for read in known.resolution.reads
         ]
         online = self._online_store().reader(queries, self._timeout_s, allow_stale=self._allow_stale)
         self._known = opened = _Prepared(known.resolution, known.names, online, known.seen_s)

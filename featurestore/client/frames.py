@@ -165,7 +165,9 @@ def _is_text(kind: pa.DataType) -> bool:
 def is_pandas(frame: Any) -> bool:
     """Whether it is a pandas DataFrame, or of a class that is made from one."""
     classes = type(frame).__mro__
-    return any(it.__module__.partition(".")[0] == "pandas" and it.__name__ == "DataFrame" for it in classes)
+    return any(
+        kind.__module__.partition(".")[0] == "pandas" and kind.__name__ == "DataFrame" for kind in classes
+    )
 
 
 def index_times(frame: Any, event_times: Collection[str]) -> list[str]:

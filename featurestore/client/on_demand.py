@@ -56,30 +56,38 @@ def with_computed(
         RequestError: a request field is missing or of another type.
         CodeError: a user's function raised, or returned something else than a column.
     """
-    found = list(read)
+    values = list(read)
     if not resolution.computed:
-        return found
+        return values
     if find_spec("polars") is None:
         raise RequestError(
             "views on demand need polars to be computed",
             where="features",
             hint="`pip install 'featurestore[transforms]'`, or ask for features of other views",
         )
-    table = entities() if any(it.view.spec.on_demand.request for it in resolution.computed) else pa.table({})
+    table = (
+        entities() if any(view.view.spec.on_demand.request for view in resolution.computed) else pa.table({})
+    )
     for view in resolution.computed:
-        found.append(_Computation(view, found, table, rows).values())
-    return found
+        values.append(_Computation(view, values, table, rows).values())
+    return values
 
 
 class _Computation:
     """One view over its inputs."""
 
-    def __init__(self, view: ComputedView, found: Sequence[Values], table: pa.Table, rows: int) -> None:
+    def __init__(self, view: ComputedView, values: Sequence[Values], table: pa.Table, rows: int) -> None:
         import polars as pl
 
         self._view, self._rows = view, rows
-        self._inputs = {it.name: found[it.place].columns[it.output.name] for it in view.inputs}
-        self._times = [found[place].event_times for place in dict.fromkeys(it.place for it in view.inputs)]
+        self._inputs = {
+            view_input.name: values[view_input.place].columns[view_input.output.name]
+            for view_input in view.inputs
+        }
+        self._times = [
+            values[place].event_times
+            for place in dict.fromkeys(view_input.place for view_input in view.inputs)
+        ]
         columns = {
             name: pl.Series(name, column.to_arrow(), dtype=_polars(arrow_type(kind.output.type)))
             for (name, column), kind in zip(self._inputs.items(), view.inputs, strict=True)
@@ -140,7 +148,9 @@ class _Computation:
         if not self._times:
             nothing = np.full(self._rows, Status.NOT_FOUND, np.uint8)
             return ArrowColumn(ColumnType.TIMESTAMP, pa.nulls(self._rows, kind), nothing)
-        times = [pl.Series(str(n), it.to_arrow(), dtype=_polars(kind)) for n, it in enumerate(self._times)]
+        times = [
+            pl.Series(str(n), time.to_arrow(), dtype=_polars(kind)) for n, time in enumerate(self._times)
+        ]
         known = pl.all_horizontal(pl.all().is_not_null())
         oldest = pl.DataFrame(times).select(pl.when(known).then(pl.min_horizontal(pl.all()))).to_series()
         statuses = np.where(
@@ -173,7 +183,7 @@ def _request(view: ComputedView, table: pa.Table) -> dict[str, pl.Series]:
             got=f"columns {table.column_names}",
             hint=did_you_mean(missing[0].name, table.column_names),
         )
-    found = {}
+    columns = {}
     for field in wanted:
         given = (
             pl.Series(field.name, [], dtype=_polars(arrow_type(field.type)))
@@ -198,8 +208,8 @@ def _request(view: ComputedView, table: pa.Table) -> dict[str, pl.Series]:
             raise RequestError(
                 "a value of the request does not fit", where=where, wanted=field.type.value, got=repr(odd)
             )
-        found[field.name] = made[_VALUE].alias(field.name)
-    return found
+        columns[field.name] = made[_VALUE].alias(field.name)
+    return columns
 
 
 def _called(reference: str, frame: pl.DataFrame, where: str) -> pl.Series:

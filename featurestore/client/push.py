@@ -101,12 +101,12 @@ def _require_reached(project: Project, uri: str, where: str) -> None:
     check_source_folder(uri, project.folder, os.environ, where)
 
 
-def _require_same(there: bytes | None, table: pa.Table, data: bytes, where: str) -> None:
+def _require_same(stored: bytes | None, table: pa.Table, data: bytes, where: str) -> None:
     """Raises RequestError if what stands there under a key is something else."""
-    if there is None or there == data:
+    if stored is None or stored == data:
         return  # Deleted in this moment: it was there, whole.
     try:
-        before = pa.ipc.open_file(there).read_all()
+        before = pa.ipc.open_file(stored).read_all()
     except (pa.ArrowException, OSError):
         before = None
     if before is None or _content(before) != _content(table):

@@ -108,31 +108,31 @@ def _of_table(column: PushedColumn, table: pa.Table, errors: list[RowError]) -> 
     kind = arrow_type(column.type)
     if table.column_names.count(column.name) != 1:
         return pa.nulls(table.num_rows, kind)
-    found = table[column.name].combine_chunks()
-    if found.type == kind:
-        return found
-    if pa.types.is_timestamp(found.type) and column.type is ColumnType.TIMESTAMP:
+    values = table[column.name].combine_chunks()
+    if values.type == kind:
+        return values
+    if pa.types.is_timestamp(values.type) and column.type is ColumnType.TIMESTAMP:
         try:
             # A time without a zone is UTC. What is finer than a microsecond is refused.
-            return found.cast(pa.timestamp(found.type.unit, "UTC")).cast(kind)
+            return values.cast(pa.timestamp(values.type.unit, "UTC")).cast(kind)
         except pa.ArrowInvalid as error:
             errors.append(RowError(None, column.name, str(error)))
             return pa.nulls(table.num_rows, kind)
-    return _of_values(column, found.to_pylist(), errors)
+    return _of_values(column, values.to_pylist(), errors)
 
 
 def _of_values(column: PushedColumn, values: Sequence[Any], errors: list[RowError]) -> pa.Array:
     read = _READERS[column.type]
-    found = []
+    converted = []
     for number, value in enumerate(values):
         try:
-            found.append(None if value is None else read(_python(value)))
+            converted.append(None if value is None else read(_python(value)))
         except (ValueError, TypeError, OverflowError):
             errors.append(RowError(number, column.name, f"wanted {column.type.value}, got {_shown(value)}"))
             if len(errors) > MOST_ERRORS:
                 break
     kind = arrow_type(column.type)
-    return pa.nulls(len(values), kind) if errors else pa.array(found, kind)
+    return pa.nulls(len(values), kind) if errors else pa.array(converted, kind)
 
 
 def _python(value: Any) -> Any:
@@ -202,10 +202,10 @@ def _date(value: Any) -> date:
     if type(value) is date:
         return value
     text = _string(value)
-    found = date.fromisoformat(text)
-    if found.isoformat() != text:
+    parsed = date.fromisoformat(text)
+    if parsed.isoformat() != text:
         raise ValueError
-    return found
+    return parsed
 
 
 def _timestamp(value: Any) -> datetime:
@@ -213,13 +213,13 @@ def _timestamp(value: Any) -> datetime:
     if isinstance(value, datetime):
         if getattr(value, "nanosecond", 0):  # pandas has finer times, which would be cut.
             raise ValueError
-        found = value
+        parsed = value
     else:
         text = _string(value)
         if not _TIME.fullmatch(text):
             raise ValueError
-        found = datetime.fromisoformat(text)
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+        parsed = datetime.fromisoformat(text)
+    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
 
 
 def _list(read: Callable[[Any], Any]) -> Callable[[Any], list[Any]]:

@@ -49,14 +49,14 @@ class Reference:
         Raises:
             NotFound: the view has no such feature.
         """
-        found = [output for output in known if self.feature in (ALL, output.name)]
-        if not found:
+        chosen = [output for output in known if self.feature in (ALL, output.name)]
+        if not chosen:
             raise NotFound(
                 f"the view {self.view!r} has no feature {self.feature!r}",
                 where="features",
                 hint=did_you_mean(self.feature, (output.name for output in known)),
             )
-        return found
+        return chosen
 
 
 def request_list(features: object) -> list[object]:

@@ -94,7 +94,9 @@ class Resolution:
     @property
     def request(self) -> dict[str, ColumnType]:
         """The entities' columns that views on demand take values from."""
-        return {it.name: it.type for view in self.computed for it in view.view.spec.on_demand.request}
+        return {
+            field.name: field.type for view in self.computed for field in view.view.spec.on_demand.request
+        }
 
     @property
     def event_times(self) -> set[str]:
@@ -155,17 +157,17 @@ _Asked = tuple[Reference, Mapping[str, str]]
 
 
 def _resolution(asked: Iterable[_Asked], views: ServedViews, max_age_s: float) -> Resolution:
-    found = _Sources(views, max_age_s)
+    sources = _Sources(views, max_age_s)
     columns: dict[tuple[int, str], tuple[str, Output]] = {}
     for reference, key_map in asked:
-        source = found.source(reference.view, (key_map,), reference.written)
-        for output in found.ask(source, reference):
+        source = sources.source(reference.view, (key_map,), reference.written)
+        for output in sources.ask(source, reference):
             columns.setdefault((source, output.name), (reference.written, output))
-    places = found.places()
+    places = sources.places()
     return Resolution(
-        tuple(it for it in found.made() if isinstance(it, ViewRead)),
+        tuple(made for made in sources.made() if isinstance(made, ViewRead)),
         tuple(FeatureColumn(role, places[source], output) for (source, _), (role, output) in columns.items()),
-        tuple(it for it in found.made() if isinstance(it, ComputedView)),
+        tuple(made for made in sources.made() if isinstance(made, ComputedView)),
     )
 
 
@@ -250,15 +252,15 @@ class _Sources:
                 got=" → ".join((*self._on_the_way, view.name)),
             )
         self._on_the_way.append(view.name)
-        found: list[tuple[str, int, Output]] = []
+        inputs: list[tuple[str, int, Output]] = []
         for selection in view.spec.on_demand.inputs:
             number = self.source(selection.view, (selection.join_key_map, *key_maps), selection.called)
             for feature in selection.features or (ALL,):
                 reference = Reference(selection.view, feature, selection.called)
                 asked = self.ask(number, reference)
-                found += [(input_of(selection, output.name), number, output) for output in asked]
+                inputs += [(input_of(selection, output.name), number, output) for output in asked]
         self._on_the_way.pop()
-        return tuple(found)
+        return tuple(inputs)
 
     def _own_keys(self, view: ServedOnDemand) -> Iterator[str]:
         """The join keys of all that it is computed from, as it calls them."""

@@ -51,7 +51,7 @@ def save_training_set(
     table, columns = _typed(features, labels)
     shards = list(_shards(table, columns, shard_rows))
     content = hashlib.sha256("".join(record.shard.sha256 for _, record in shards).encode()).hexdigest()
-    definition = {"columns": [it.model_dump(mode="json", by_alias=True) for it in columns]}
+    definition = {"columns": [column.model_dump(mode="json", by_alias=True) for column in columns]}
     size = sum(len(data) for data, _ in shards)
     file = PinnedFile(uri="", version=content, size_bytes=size)
     code = {package: version(package) for package in _PACKAGES}
@@ -124,11 +124,11 @@ def _typed(features: Features, labels: Sequence[str]) -> tuple[pa.Table, tuple[T
     own = set(features.answer.columns)
     for label in labels:
         if label not in table.column_names or label in own or label == time:
-            known = [it for it in table.column_names if it not in own and it != time]
+            known = [name for name in table.column_names if name not in own and name != time]
             raise RequestError(
                 f"there is no column {label!r} of labels", where="labels", hint=did_you_mean(label, known)
             )
-    schema = pa.schema([pa.field(it.name, plain_type(it.type)) for it in table.schema])
+    schema = pa.schema([pa.field(field.name, plain_type(field.type)) for field in table.schema])
     if not pa.types.is_timestamp(schema.field(time).type):
         at = schema.get_field_index(time)
         schema = schema.set(at, pa.field(time, pa.timestamp("us")))
@@ -138,17 +138,17 @@ def _typed(features: Features, labels: Sequence[str]) -> tuple[pa.Table, tuple[T
     roles = {time: ColumnRole.TIME, **dict.fromkeys(own, ColumnRole.FEATURE)}
     roles |= dict.fromkeys(labels, ColumnRole.LABEL)
     return table, tuple(
-        TrainingColumn(name=it.name, type=str(it.type), role=roles.get(it.name, ColumnRole.KEY))
-        for it in schema
+        TrainingColumn(name=field.name, type=str(field.type), role=roles.get(field.name, ColumnRole.KEY))
+        for field in schema
     )
 
 
 def _shards(
     table: pa.Table, columns: tuple[TrainingColumn, ...], shard_rows: int
 ) -> list[tuple[bytes, ShardRecord]]:
-    found = []
+    shards = []
     for number, first in enumerate(range(0, len(table), shard_rows)):
         shard = OpenShard.of(table.schema, columns)
         shard.take(table.slice(first, shard_rows))
-        found.append(shard.end(paths.shard(WHOLE, number)))
-    return found
+        shards.append(shard.end(paths.shard(WHOLE, number)))
+    return shards

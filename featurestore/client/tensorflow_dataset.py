@@ -72,10 +72,14 @@ class TensorflowDataset:
 
 def _arrays_of_nothing(schema: pa.Schema, fill: Mapping[str, Any]) -> dict[str, Any]:
     [batch] = schema.empty_table().to_batches() or [pa.RecordBatch.from_pylist([], schema=schema)]
-    plain = [it for it in schema if not pa.types.is_list(it.type)]
-    found = arrays_of(batch.select([it.name for it in plain]), fill, texts=True)
-    lists = {it.name: np.empty(0, it.type.value_type.to_pandas_dtype()) for it in schema if it not in plain}
-    return {it.name: found[it.name] if it.name in found else lists[it.name] for it in schema}
+    plain = [field for field in schema if not pa.types.is_list(field.type)]
+    arrays = arrays_of(batch.select([field.name for field in plain]), fill, texts=True)
+    lists = {
+        field.name: np.empty(0, field.type.value_type.to_pandas_dtype())
+        for field in schema
+        if field not in plain
+    }
+    return {field.name: arrays[field.name] if field.name in arrays else lists[field.name] for field in schema}
 
 
 def _type(kind: Any) -> Any:

@@ -71,14 +71,14 @@ def request_time_column(
     """
     if EVENT_TIMESTAMP in table.column_names:
         return EVENT_TIMESTAMP
-    found = [name for name in table.column_names if name in event_times or _is_time(table.schema.field(name))]
-    if found:
+    times = [name for name in table.column_names if name in event_times or _is_time(table.schema.field(name))]
+    if times:
         raise RequestError(
             "this request may be about the past or about now",
             where="entities",
-            wanted=f"timestamp_column={found[0]!r} to read features as they were at the time in each row, or "
+            wanted=f"timestamp_column={times[0]!r} to read features as they were at the time in each row, or "
             "get_online_features() to read them as they are now",
-            got=f"{'columns' if len(found) > 1 else 'a column'} {', '.join(map(repr, found))} and no "
+            got=f"{'columns' if len(times) > 1 else 'a column'} {', '.join(map(repr, times))} and no "
             "timestamp_column",
         )
     if index_times:
@@ -99,18 +99,18 @@ def historical_time_column(table: pa.Table) -> str:
         RequestError: several or none do.
     """
     names: list[str] = table.column_names
-    found = [name for name in names if _is_time(table.schema.field(name))]
+    times = [name for name in names if _is_time(table.schema.field(name))]
     if EVENT_TIMESTAMP in names or not names:
         return EVENT_TIMESTAMP
-    if len(found) != 1:
+    if len(times) != 1:
         raise RequestError(
             "the time of each row is not known",
             where="entities",
             wanted=f"a column {EVENT_TIMESTAMP!r}, or exactly one column of times",
-            got=f"columns {names}, of times: {found}",
+            got=f"columns {names}, of times: {times}",
             hint="get_features(…, timestamp_column=NAME) takes any column",
         )
-    return found[0]
+    return times[0]
 
 
 def _is_time(field: pa.Field) -> bool:

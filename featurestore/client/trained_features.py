@@ -60,8 +60,8 @@ class TrainedFeatures(Model):
             RequestError: the set was saved ad hoc, or has no such column to be read at inference.
         """
         manifest = data.manifest
-        said = manifest.definition.get("features")
-        if not isinstance(said, dict):
+        recorded = manifest.definition.get("features")
+        if not isinstance(recorded, dict):
             raise RequestError(
                 f"the training set {data.name!r} does not say which features it has",
                 where="training_set",
@@ -69,7 +69,8 @@ class TrainedFeatures(Model):
                 got="one that was saved ad hoc",
             )
         by_role = {
-            role: {it.name: it.type for it in manifest.columns if it.role is role} for role in ColumnRole
+            role: {column.name: column.type for column in manifest.columns if column.role is role}
+            for role in ColumnRole
         }
         readable = {
             **by_role[ColumnRole.KEY],
@@ -90,7 +91,7 @@ class TrainedFeatures(Model):
             version=data.number,
             digest=data.digest,
             features=_each_named(
-                said.get("features") or said["names"], [it.feature for it in manifest.columns]
+                recorded.get("features") or recorded["names"], [column.feature for column in manifest.columns]
             ),
             columns=taken,
             keys=by_role[ColumnRole.KEY],
@@ -100,20 +101,20 @@ class TrainedFeatures(Model):
         )
 
     @classmethod
-    def read(cls, said: object, where: str) -> TrainedFeatures:
+    def read(cls, recorded: object, where: str) -> TrainedFeatures:
         """What :meth:`to_dict` gave.
 
         Raises:
             RequestError: this is not that.
         """
         try:
-            return cls.model_validate(said)
+            return cls.model_validate(recorded)
         except ValidationError as error:
             raise RequestError(
                 "the model does not say which features it was trained on",
                 where=where,
                 wanted="a model that was logged with its training set",
-                got=str(said)[:200],
+                got=str(recorded)[:200],
             ) from error
 
     def to_dict(self) -> dict[str, Any]:
@@ -142,23 +143,23 @@ class TrainedFeatures(Model):
 
 def _each_named(written: Any, references: Sequence[str]) -> tuple[FeatureSelection, ...]:
     """The selections with each feature by its name. ``references``: ``role:feature`` of the training set's columns."""
-    found = []
+    named = []
     for selection in TypeAdapter(FeatureSelections).validate_python(written):
         own = [
-            it.partition(":")[2]
-            for it in references
-            if it.partition(":")[0] == selection.called
-            and (selection.features is None or it.partition(":")[2] in selection.features)
+            reference.partition(":")[2]
+            for reference in references
+            if reference.partition(":")[0] == selection.called
+            and (selection.features is None or reference.partition(":")[2] in selection.features)
         ]
         if own:
-            found.append(selection.model_copy(update={"features": tuple(own)}))
-    return tuple(found)
+            named.append(selection.model_copy(update={"features": tuple(own)}))
+    return tuple(named)
 
 
 def _changes(pins: Pins, registry: Registry, resolution: Resolution) -> Iterator[tuple[str, str]]:
     """Name of each view that is defined otherwise than pinned, and what of it."""
-    rows = {it.name: it.spec for it in pins.views}
-    on_demand = {it.name: it.spec for it in pins.on_demand}
+    rows = {view.name: view.spec for view in pins.views}
+    on_demand = {view.name: view.spec for view in pins.on_demand}
     for read in resolution.reads:
         was = _spec(registry, FeatureView, read.view.name, rows)
         yield from _differences(read.view, was, read.outputs)
@@ -188,7 +189,7 @@ def _differences(
     for field, old, new in _fields(was, view.spec):
         if old != new:
             yield view.name, f"{field} was {old!r}, and is {new!r}"
-    before = {it.name: it for it in outputs(was)}
+    before = {output.name: output for output in outputs(was)}
     for output in used:
         if output.name not in before:
             yield view.name, f"there was no feature {output.name!r}"
@@ -197,7 +198,7 @@ def _differences(
 
 
 def _fields(was: ViewSpec, now: ViewSpec) -> Iterator[tuple[str, Any, Any]]:
-    old, new = (it.model_dump(mode="json", by_alias=True, include=_DEFINING) for it in (was, now))
+    old, new = (spec.model_dump(mode="json", by_alias=True, include=_DEFINING) for spec in (was, now))
     for field in dict.fromkeys((*old, *new)):
         yield field, old.get(field), new.get(field)
 

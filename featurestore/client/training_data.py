@@ -36,14 +36,14 @@ class TrainingData:
             NotFound: there is none.
             StorageError: storage did not answer.
         """
-        found = find_version(storage, name, version)
-        manifest = read_manifest(storage, name, found.digest)
+        chosen = find_version(storage, name, version)
+        manifest = read_manifest(storage, name, chosen.digest)
         if manifest is None:
             raise NotFound(
-                f"version {found.number} of the training set {name!r} was deleted",
-                where=storage.uri(paths.training_manifest(name, found.digest)),
+                f"version {chosen.number} of the training set {name!r} was deleted",
+                where=storage.uri(paths.training_manifest(name, chosen.digest)),
             )
-        return cls(storage, name, found.number, manifest)
+        return cls(storage, name, chosen.number, manifest)
 
     @property
     def digest(self) -> str:
@@ -203,7 +203,7 @@ class TrainingData:
         reader = self.shards(part=part, columns=names, **reading)
         schema = self._nothing().schema
         module = import_module("featurestore.client.tensorflow_dataset")
-        return module.TensorflowDataset(reader, pa.schema([schema.field(it) for it in names]), fill or {})
+        return module.TensorflowDataset(reader, pa.schema([schema.field(name) for name in names]), fill or {})
 
     def to_ray(self, part: str | None = None) -> Any:
         """As a Dataset of Ray Data, which reads each shard by a task.
@@ -237,7 +237,9 @@ class TrainingData:
             raise NotFound(
                 f"the training set {self.name!r} has no part {part!r}", hint=did_you_mean(part, self.parts)
             )
-        return [shard for it in self.manifest.parts if part in (None, it.name) for shard in it.shards]
+        return [
+            shard for split in self.manifest.parts if part in (None, split.name) for shard in split.shards
+        ]
 
     def _table(self, shard: TrainingShard) -> pa.Table:
         import pyarrow.parquet as pq
@@ -258,7 +260,7 @@ class TrainingData:
         if columns is not None:
             return list(columns)
         roles = (ColumnRole.LABEL, ColumnRole.FEATURE)
-        return [it.name for it in self.manifest.columns if it.role in roles]
+        return [column.name for column in self.manifest.columns if column.role in roles]
 
     def _nothing(self) -> pa.Table:
         """No rows, of the columns that there would be."""
@@ -267,7 +269,7 @@ class TrainingData:
         from featurestore.views.schema import named_type
 
         return pa.schema(
-            [pa.field(it.name, named_type(it.type)) for it in self.manifest.columns]
+            [pa.field(column.name, named_type(column.type)) for column in self.manifest.columns]
         ).empty_table()
 
 

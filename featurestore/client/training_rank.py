@@ -48,8 +48,8 @@ def place_of(rank: int | None, world_size: int | None, environ: Mapping[str, str
 def _of_tensorflow(config: str) -> Place:
     """The chief is the first, and the workers follow; parameter servers and evaluators have no share."""
     try:
-        said = json.loads(config)
-        task, cluster = said["task"], said.get("cluster", {})
+        settings = json.loads(config)
+        task, cluster = settings["task"], settings.get("cluster", {})
         kind, index = task["type"], int(task["index"])
         chiefs = len(cluster.get("chief", cluster.get("master", ())))
         workers = len(cluster.get("worker", ()))

@@ -75,7 +75,7 @@ class TrainingReader:
             raise RequestError(
                 "there is no such choice", where="remainder", wanted=", ".join(Remainder), got=str(remainder)
             )
-        known = [it.name for it in manifest.columns]
+        known = [column.name for column in manifest.columns]
         if columns is not None and not columns:
             raise RequestError("this is too few", where="columns", wanted="at least 1", got="0")
         for column in columns or ():
@@ -210,7 +210,9 @@ class TrainingReader:
                 step = ahead.popleft()
                 keys = _keys(step)
                 reached = min(keys)[:2]
-                loading = {key: it for key, it in loading.items() if key[:2] >= reached or key in keys}
+                loading = {
+                    key: future for key, future in loading.items() if key[:2] >= reached or key in keys
+                }
                 batch = _joined(
                     [
                         loading[step.of_epoch, run.block, run.group]

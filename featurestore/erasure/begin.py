@@ -77,8 +77,10 @@ def requested_erasure(storage: Storage, request: str) -> Erasure | None:
         StorageError: storage did not answer.
     """
     erasures = Erasures(storage)
-    found = (erasures.get(number) for number in reversed(erasures.numbers()))
-    return next((it for it in found if it is not None and it.request == request), None)
+    newest_first = (erasures.get(number) for number in reversed(erasures.numbers()))
+    return next(
+        (erasure for erasure in newest_first if erasure is not None and erasure.request == request), None
+    )
 
 
 def unfinished(storage: Storage) -> list[int]:
@@ -92,8 +94,8 @@ def unfinished(storage: Storage) -> list[int]:
 
 def _begun(storage: Storage, intent: Intent) -> int | None:
     if intent.request:
-        found = requested_erasure(storage, intent.request)
-        return None if found is None else found.number
+        known = requested_erasure(storage, intent.request)
+        return None if known is None else known.number
     erasures = Erasures(storage)
     for number in reversed(unfinished(storage)):
         erasure = erasures.get(number)

@@ -39,7 +39,7 @@ def cover(storage: Storage, *, entity: str | None = None, view: str | None = Non
         StorageError: storage did not answer.
     """
     registry = Registry(storage)
-    current = {name: it.resource.spec for name, it in registry.all(FeatureView).items()}
+    current = {name: accepted.resource.spec for name, accepted in registry.all(FeatureView).items()}
     if view is not None:
         if view not in current:
             raise NotFound(f"there is no view {view!r}", hint=did_you_mean(view, current))
@@ -71,8 +71,8 @@ def cover(storage: Storage, *, entity: str | None = None, view: str | None = Non
         }
     copies = {
         name
-        for name, it in registry.all(DataPipeline).items()
-        if name not in pipelines and pipelines & set(it.resource.spec.looked_up)
+        for name, accepted in registry.all(DataPipeline).items()
+        if name not in pipelines and pipelines & set(accepted.resource.spec.looked_up)
     }
     return Coverage(
         entity,

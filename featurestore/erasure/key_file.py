@@ -60,11 +60,11 @@ def _parquet(path: Path, names: Sequence[str]) -> Iterator[list[Any]]:
         raise RequestError("the file cannot be read", where=str(path), got=str(error)) from error
 
 
-def _require(path: Path, names: Sequence[str], there: Sequence[str]) -> None:
+def _require(path: Path, names: Sequence[str], columns: Sequence[str]) -> None:
     for name in names:
-        if name not in there:
+        if name not in columns:
             raise RequestError(
-                f"the file lacks the join key {name!r}", where=str(path), hint=did_you_mean(name, there)
+                f"the file lacks the join key {name!r}", where=str(path), hint=did_you_mean(name, columns)
             )
 
 

@@ -55,9 +55,11 @@ def check_condition(
     types: Mapping[str, ValueType] | None = None,
 ) -> None:
     """Raises SpecError unless the text is an expression that is true or false."""
-    found = checked(text, where=where, columns=columns, types=types).tree.type
-    if found.kind not in (Kind.BOOL, Kind.ANY):
-        raise SpecError("a condition must be true or false", where=where, got=f"{text}, which is {found}")
+    value_type = checked(text, where=where, columns=columns, types=types).tree.type
+    if value_type.kind not in (Kind.BOOL, Kind.ANY):
+        raise SpecError(
+            "a condition must be true or false", where=where, got=f"{text}, which is {value_type}"
+        )
 
 
 def checked(

@@ -205,7 +205,7 @@ def tokens(text: str) -> list[Token]:
     >>> [token.text for token in tokens("a >= 1")]
     ['a', '>=', '1']
     """
-    found: list[Token] = []
+    scanned: list[Token] = []
     glued = False
     for kind, part in _parts(text):
         if kind == "space":
@@ -227,7 +227,7 @@ def tokens(text: str) -> list[Token]:
                 "unknown operator", repr(part), _INSTEAD.get(part, "Put spaces between operators")
             )
         token = Token(kind, part)
-        before = found[-1] if found else Token("mark", "(")
+        before = scanned[-1] if scanned else Token("mark", "(")
         literals = ("string", "quoted", "number", "word")
         if glued and kind in literals and before.kind in literals:
             raise DialectError(
@@ -241,9 +241,9 @@ def tokens(text: str) -> list[Token]:
             )
         if kind == "string" and before.kind == "string":
             raise DialectError("two strings without an operator between them", part, "Join strings with ||")
-        found.append(token)
+        scanned.append(token)
         glued = True
-    for token, after in pairwise([Token("mark", "("), *found, Token("mark", ")")]):
+    for token, after in pairwise([Token("mark", "("), *scanned, Token("mark", ")")]):
         if token.text == "," and after.text in (",", ")", "]"):
             raise DialectError("a comma without a value after it", repr(text))
         if after.text == "," and (token.text in ("(", "[") or token.kind == "operator"):
@@ -260,11 +260,11 @@ def tokens(text: str) -> list[Token]:
                 token.text,
                 f'{_WORDS_INSTEAD[token.word]}. To name a column, quote it: "{token.text}"',
             )
-    _check_brackets(found)
-    if len(found) > MAX_TOKENS:
+    _check_brackets(scanned)
+    if len(scanned) > MAX_TOKENS:
         hint = "Compute a part of it in a `derive` step before"
         raise DialectError("too long", f"more than {MAX_TOKENS} words, numbers and signs", hint)
-    return found
+    return scanned
 
 
 def _parts(text: str) -> Iterator[tuple[str, str]]:
@@ -281,10 +281,10 @@ def _known_operator(part: str) -> bool:
     return part in _OPERATORS or (part[-1] in "+-" and part[:-1] in _OPERATORS - {"::"})
 
 
-def _check_brackets(found: list[Token]) -> None:
+def _check_brackets(scanned: list[Token]) -> None:
     opened: list[str] = []
     prefixes = 0
-    for token in found:
+    for token in scanned:
         mark = token.word if token.word in ("CASE", "END") else token.text
         if mark in _CLOSED_BY:
             opened.append(mark)

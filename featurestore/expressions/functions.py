@@ -69,7 +69,7 @@ _CALLED: tuple[SqlFunction, ...] = (
         "-1.0",
     ),
     row(Group.NUMBERS, "SIGN", _SAME, "-1, 0 or 1; NaN of NaN.", "SIGN(-2.5)", "-1.0"),
-    *(row(Group.NUMBERS, name, "float -> float", *told) for name, told in _REAL.items()),
+    *(row(Group.NUMBERS, name, "float -> float", *description) for name, description in _REAL.items()),
     row(
         Group.NUMBERS, "ATAN2", "float, float -> float", "The angle of y, x in radians.", "ATAN2(0, 1)", "0.0"
     ),

@@ -36,23 +36,23 @@ def resolve(function: SqlFunction, arguments: tuple[Node, ...]) -> tuple[Signatu
     Raises:
         NoSignature: none does.
     """
-    found: list[tuple[Signature, ValueType]] = []
+    matches: list[tuple[Signature, ValueType]] = []
     literal: NoLiteral | None = None
     for signature in function.signatures:
         if not signature.least <= len(arguments) <= signature.most:
             continue
         try:
-            found.append((signature, _result(function, signature, arguments)))
+            matches.append((signature, _result(function, signature, arguments)))
         except NoLiteral as error:
             literal = error
         except NoSignature:
             continue
-    if not found:
+    if not matches:
         wanted = " or ".join(one.text.split("->")[0].strip() or "nothing" for one in function.signatures)
         raise literal or NoSignature(wanted)
-    if len({str(result) for _, result in found}) > 1 and any(not one.type.known for one in arguments):
+    if len({str(result) for _, result in matches}) > 1 and any(not one.type.known for one in arguments):
         return None, ANY
-    return found[0]
+    return matches[0]
 
 
 def _result(function: SqlFunction, signature: Signature, arguments: tuple[Node, ...]) -> ValueType:

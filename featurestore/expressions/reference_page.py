@@ -84,15 +84,15 @@ Besides these: `SUM`, `AVG`, `MIN`, `MAX`, `COUNT`, `MEDIAN`, `STDDEV`, `VARIANC
 
 def page() -> str:
     """The page."""
-    found = [_OPENING]
+    parts = [_OPENING]
     functions = list(dict.fromkeys((*OPERATORS, *FUNCTIONS.values())))
     for group in Group:
-        found.append(f"## {group}\n")
-        found.append("| | takes and gives | meaning | nulls | example |\n|---|---|---|---|---|")
-        found.append("\n".join(_line(one) for one in functions if one.group is group) + "\n")
+        parts.append(f"## {group}\n")
+        parts.append("| | takes and gives | meaning | nulls | example |\n|---|---|---|---|---|")
+        parts.append("\n".join(_line(one) for one in functions if one.group is group) + "\n")
     names = ", ".join(f"`{name}`" for name in sorted(QUERY_NAMES & FUNCTIONS.keys()))
-    found.append(_QUERIES.replace("{functions}", names))
-    return "\n".join(found)
+    parts.append(_QUERIES.replace("{functions}", names))
+    return "\n".join(parts)
 
 
 def examples() -> Iterator[tuple[str, str]]:

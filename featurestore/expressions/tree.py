@@ -53,13 +53,13 @@ Node = Column | Constant | Call
 def postorder(root: Node) -> Iterator[Node]:
     """Each node once, after those that it is made of. Not recursive: a sum of many terms is a deep tree."""
     waiting: list[tuple[Node, bool]] = [(root, False)]
-    seen: set[int] = set()
+    visited: set[int] = set()
     while waiting:
         node, ready = waiting.pop()
         if ready:
             yield node
-        elif id(node) not in seen:
-            seen.add(id(node))
+        elif id(node) not in visited:
+            visited.add(id(node))
             waiting.append((node, True))
             if isinstance(node, Call):
                 waiting.extend((argument, False) for argument in reversed(node.arguments))

@@ -92,10 +92,10 @@ class TreeReader:
         if self._columns is not None and name not in self._columns:
             hint = did_you_mean(name, self._columns)
             raise self._refuse(f"unknown column {name!r}", self._text, hint)
-        found: Node = Column(name, self._types.get(name, ANY))
+        read: Node = Column(name, self._types.get(name, ANY))
         for part in parts[1:]:
-            found = self._field(found, str(part.name))
-        return found
+            read = self._field(read, str(part.name))
+        return read
 
     def _check_name(self, part: exp.Expr) -> None:
         bare = "" if part.args.get("quoted") else part.name
@@ -191,10 +191,10 @@ class TreeReader:
         while type(first) in _chains():
             spine.append(first)
             first = first.this
-        found = self.read(first)
+        read = self.read(first)
         for operator in reversed(spine):
-            found = self._operator(operator, found)
-        return self._fitting(found) if isinstance(found, Constant) else found
+            read = self._operator(operator, read)
+        return self._fitting(read) if isinstance(read, Constant) else read
 
     def _operator(self, node: exp.Expr, left: Node) -> Node:
         from sqlglot import exp
@@ -222,8 +222,8 @@ class TreeReader:
         if isinstance(left, Constant):
             left = self._fitting(left)
         if name in ("IS_SAME", "IS_DISTINCT"):
-            found = self._call("IS_DISTINCT", left, right)
-            return self._call("NOT", found) if name == "IS_SAME" else found
+            distinct = self._call("IS_DISTINCT", left, right)
+            return self._call("NOT", distinct) if name == "IS_SAME" else distinct
         return self._call(name, left, right)
 
     def _as_text(self, node: Node) -> Node:
@@ -395,12 +395,12 @@ class TreeReader:
             raise self._mismatch(f"{shown or function.name} of {error}", *arguments) from error
 
     def _common(self, wanted: str, first: ValueType, second: Node) -> ValueType:
-        found = common(first, second.type)
-        if found is None:
+        shared = common(first, second.type)
+        if shared is None:
             raise self._refuse(
                 "types do not fit", f"{self._text}, with {first} and {second.type}", wanted=wanted
             )
-        return found
+        return shared
 
     # --- refusals
 

@@ -118,6 +118,6 @@ def of_feature(feast: ColumnType, arrow: ColumnType | None) -> ColumnType:
     return arrow if arrow is not None and arrow in _WIDER.get(feast, ()) else feast
 
 
-def of_key(found: ColumnType | None) -> KeyType | None:
+def of_key(feature_type: ColumnType | None) -> KeyType | None:
     """The type of a join key with such values; None if no join key can have it."""
-    return None if found is None else _KEYS.get(found)
+    return None if feature_type is None else _KEYS.get(feature_type)

@@ -51,7 +51,11 @@ class FilePipeline:
         """
         if self.source.timestamp_field:
             return self.column(self.source.timestamp_field)
-        times = [it for it in self.held if self.type_of(it) is ColumnType.TIMESTAMP and it != self.created]
+        times = [
+            column
+            for column in self.held
+            if self.type_of(column) is ColumnType.TIMESTAMP and column != self.created
+        ]
         if len(times) == 1:
             return times[0]
         why = self.source.unreadable or f"columns of times: {', '.join(times) or 'none'}"
@@ -117,8 +121,10 @@ def outermost(folders: list[str]) -> tuple[str, ...]:
     >>> outermost(["/a/b", "/a", "/c", "/a"])
     ('/a', '/c')
     """
-    found = dict.fromkeys(map(Path, folders))
-    return tuple(str(it) for it in found if not any(it != one and it.is_relative_to(one) for one in found))
+    paths = dict.fromkeys(map(Path, folders))
+    return tuple(
+        str(path) for path in paths if not any(path != one and path.is_relative_to(one) for one in paths)
+    )
 
 
 def folder_of(source: FeastSource) -> str:

@@ -38,16 +38,16 @@ def read(folder: Path) -> dict[str, Any]:
     return {
         "version": feast.__version__,
         "online": settings_of(online),
-        "projects": [described(it) for it in getattr(contents, "projects", ())],
-        "entities": [entity(it) for it in contents.entities if it.name != "__dummy"],
-        "views": [reading.view(it) for it in views],
-        "on_demand": [reading.on_demand(it) for it in contents.on_demand_feature_views],
-        "services": [service(it) for it in contents.feature_services],
+        "projects": [described(project) for project in getattr(contents, "projects", ())],
+        "entities": [entity(defined) for defined in contents.entities if defined.name != "__dummy"],
+        "views": [reading.view(view) for view in views],
+        "on_demand": [reading.on_demand(view) for view in contents.on_demand_feature_views],
+        "services": [service(defined) for defined in contents.feature_services],
         # After the views, which may bring sources of their own.
-        "sources": [reading.source(it) for it in all_of(contents.data_sources, reading.met)],
+        "sources": [reading.source(source) for source in all_of(contents.data_sources, reading.met)],
         "others": [
-            {"kind": type(it).__name__, "name": it.name}
-            for it in (*getattr(contents, "label_views", ()), *getattr(contents, "permissions", ()))
+            {"kind": type(other).__name__, "name": other.name}
+            for other in (*getattr(contents, "label_views", ()), *getattr(contents, "permissions", ()))
         ],
     }
 
@@ -65,26 +65,28 @@ class FeastReading:
         if source is not None:
             self.met.append(source)
         stream = getattr(view, "stream_source", None)
-        computed = any(getattr(view, it, None) for it in ("feature_transformation", "udf", "aggregations"))
+        computed = any(
+            getattr(view, name, None) for name in ("feature_transformation", "udf", "aggregations")
+        )
         return {
             **described(view),
             "kind": type(view).__name__,
-            "entities": [it for it in view.entities if it != "__dummy"],
+            "entities": [name for name in view.entities if name != "__dummy"],
             "ttl_s": view.ttl.total_seconds() if view.ttl else 0,
             "online": view.online,
             "enabled": getattr(view, "enabled", True),
-            "fields": [field(it) for it in (*view.entity_columns, *view.features)],
+            "fields": [field(column) for column in (*view.entity_columns, *view.features)],
             "source": None if source is None else id(source),
             "stream": "" if stream is None else type(stream).__name__,
             "computed": computed,
-            "on_views": [it.name for it in getattr(view, "source_views", None) or ()],
+            "on_views": [source_view.name for source_view in getattr(view, "source_views", None) or ()],
             "version": pinned(view),
         }
 
     def source(self, source: Any) -> dict[str, Any]:
         kind = type(source).__name__
         batch = getattr(source, "batch_source", None)
-        found: dict[str, Any] = {
+        fields: dict[str, Any] = {
             **described(source),
             "id": id(source),
             "kind": kind,
@@ -94,7 +96,7 @@ class FeastReading:
             "mapping": dict(getattr(source, "field_mapping", None) or {}),
         }
         if kind != "FileSource":
-            return found
+            return fields
         path = source.path
         local = None if "://" in path and not path.startswith("file://") else path.removeprefix("file://")
         if local is not None:
@@ -105,7 +107,7 @@ class FeastReading:
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told
             columns, unreadable = [], last_line(error)
         return {
-            **found,
+            **fields,
             "path": local or path,
             "local": local is not None,
             "is_folder": local is not None and Path(local).is_dir(),
@@ -120,15 +122,15 @@ class FeastReading:
         return {
             **described(view),
             "mode": str(getattr(view.mode, "value", view.mode)),
-            "request": [field(it) for request in requests for it in request.schema],
-            "inputs": [projection(it) for it in view.source_feature_view_projections.values()],
-            "fields": [field(it) for it in view.features],
+            "request": [field(request_field) for request in requests for request_field in request.schema],
+            "inputs": [projection(projected) for projected in view.source_feature_view_projections.values()],
+            "fields": [field(feature) for feature in view.features],
         }
 
 
 def all_of(sources: Any, more: Any) -> list[Any]:
     """Each once, by identity."""
-    return list({id(it): it for it in (*sources, *more)}.values())
+    return list({id(source): source for source in (*sources, *more)}.values())
 
 
 def described(thing: Any) -> dict[str, Any]:
@@ -155,7 +157,7 @@ def field(field: Any) -> dict[str, Any]:
 
 
 def service(service: Any) -> dict[str, Any]:
-    parts = [projection(it) for it in service.feature_view_projections]
+    parts = [projection(projected) for projected in service.feature_view_projections]
     for text in getattr(service, "_pending_feature_refs", None) or ():
         view, _, feature = text.partition(":")
         name, _, version = view.partition("@")
@@ -172,7 +174,7 @@ def service(service: Any) -> dict[str, Any]:
 
 
 def projection(projection: Any) -> dict[str, Any]:
-    wanted = [it.name for it in projection.features] or list(projection.desired_features)
+    wanted = [feature.name for feature in projection.features] or list(projection.desired_features)
     version = getattr(projection, "version_tag", None)
     return {
         "view": projection.name,
@@ -192,7 +194,7 @@ def pinned(view: Any) -> str:
 def settings_of(store: Any) -> dict[str, Any]:
     """The settings of the online store that are plain values."""
     fields = store if isinstance(store, dict) else getattr(store, "__dict__", {})
-    return {name: str(getattr(it, "value", it)) for name, it in fields.items() if it is not None}
+    return {name: str(getattr(value, "value", value)) for name, value in fields.items() if value is not None}
 
 
 def last_line(error: BaseException) -> str:
@@ -204,7 +206,9 @@ def place(error: BaseException, folder: Path) -> str:
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"
     inside = [
-        it for it in traceback.extract_tb(error.__traceback__) if Path(it.filename).is_relative_to(folder)
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if Path(frame.filename).is_relative_to(folder)
     ]
     return f"{inside[-1].filename}:{inside[-1].lineno}" if inside else str(folder)
 

@@ -27,14 +27,14 @@ def draft(
 
     ``of``: the kind of that in Feast.
     """
-    said = {"description": described.description, "owner": described.owner, "tags": dict(described.tags)}
+    facts = {"description": described.description, "owner": described.owner, "tags": dict(described.tags)}
     whole = dict(spec)
-    for field, value in said.items():
+    for field, value in facts.items():
         try:
             if value:
                 whole[field] = _ROOM[field].validate_python(value)
         except ValidationError as error:
-            remarks.say(of, described.name, f"there is no place for its {field}: {_told(error)}")
+            remarks.say(of, described.name, f"there is no place for its {field}: {_messages(error)}")
     return {"apiVersion": API_VERSION, "kind": kind, "metadata": {"name": name}, "spec": whole}
 
 
@@ -48,9 +48,11 @@ def check_model(model: type[BaseModel], value: ResourceDraft) -> None:
     try:
         model.model_validate(value)
     except ValidationError as error:
-        raise LeftOut(_told(error)) from error
+        raise LeftOut(_messages(error)) from error
 
 
-def _told(error: ValidationError) -> str:
+def _messages(error: ValidationError) -> str:
     problems = error.errors(include_url=False)
-    return "; ".join(f"{path_text(it['loc'])}: {it['msg']}".removeprefix(": ") for it in problems)
+    return "; ".join(
+        f"{path_text(problem['loc'])}: {problem['msg']}".removeprefix(": ") for problem in problems
+    )

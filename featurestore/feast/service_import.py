@@ -27,12 +27,12 @@ def import_service(
             remarks.say("FeatureService", service.name, f"is without {part.view}, which is left out")
             continue
         if part.version:
-            said = f"reads {part.view} as the files define it, and not version {part.version}"
-            remarks.say("FeatureService", service.name, said)
+            remark = f"reads {part.view} as the files define it, and not version {part.version}"
+            remarks.say("FeatureService", service.name, remark)
         wanted = part.features or tuple(view.features)
         if missing := [name for name in wanted if name not in view.features]:
-            said = f"is without {part.view}:{', '.join(missing)}, which is left out"
-            remarks.say("FeatureService", service.name, said)
+            remark = f"is without {part.view}:{', '.join(missing)}, which is left out"
+            remarks.say("FeatureService", service.name, remark)
         features += _selections(part, view, [view.features[name] for name in wanted if name in view.features])
     if not features:
         raise LeftOut("no feature of it is left")
@@ -55,9 +55,9 @@ def _selections(part: Projection, view: ImportedView, names: list[str]) -> list[
     if not part.alias and not part.keys:
         every = len(names) == len(view.features)
         return [f"{view.name}:*"] if every else [f"{view.name}:{name}" for name in names]
-    found: ResourceDraft = {"view": view.name}
+    selection: ResourceDraft = {"view": view.name}
     if part.alias:
-        found["as"] = part.alias
+        selection["as"] = part.alias
     if part.keys:
-        found["joinKeyMap"] = dict(part.keys)
-    return [{**found, "features": names}]
+        selection["joinKeyMap"] = dict(part.keys)
+    return [{**selection, "features": names}]

@@ -50,7 +50,7 @@ def translate(repository: Repository, folder: Path) -> Translation:
             views[view.name] = importing.view(view)
         except LeftOut as why:
             remarks.leave_out(view.kind, view.name, str(why))
-    pipelines = {it.name: it for it in importing.pipelines}
+    pipelines = {pipeline.name: pipeline for pipeline in importing.pipelines}
     documents: dict[str, list[ResourceDraft]] = {
         "FeatureStore": [_store(repository, remarks)],
         "DataPipeline": [],
@@ -62,7 +62,7 @@ def translate(repository: Repository, folder: Path) -> Translation:
             documents["DataPipeline"].append(document)
             if os.path.isabs(document["spec"]["source"]["uri"]):
                 roots.append(folder_of(pipeline.source))
-    documents["FeatureView"] = [it.document for it in views.values()]
+    documents["FeatureView"] = [view.document for view in views.values()]
     documents["FeatureService"] = list(_services(repository, views, remarks))
     _say_names(views.values(), remarks)
     _rest(repository, remarks)
@@ -90,7 +90,7 @@ def _pipeline(
     """Its document. None if no view is left that reads it, or if it is not right: then these views are left out as well."""
     source = pipeline.source
     reading = [
-        name for name, it in views.items() if it.document["spec"]["source"]["pipeline"] == pipeline.name
+        name for name, view in views.items() if view.document["spec"]["source"]["pipeline"] == pipeline.name
     ]
     if not reading:
         return None
@@ -127,7 +127,7 @@ def _services(
 
 
 def _say_names(views: Iterable[ImportedView], remarks: Remarks) -> None:
-    named = {it.name: it.view.name for it in views}
+    named = {view.name: view.view.name for view in views}
     for name, in_feast in named.items():
         meant = resource_name(in_feast)
         if meant != name:

@@ -33,8 +33,8 @@ class ViewImport:
     """Makes ours of the views of a repository, and the pipelines that these need."""
 
     def __init__(self, repository: Repository, remarks: Remarks) -> None:
-        self._entities = {it.name: it for it in repository.entities}
-        self._sources = {it.id: it for it in repository.sources}
+        self._entities = {entity.name: entity for entity in repository.entities}
+        self._sources = {source.id: source for source in repository.sources}
         self._names = ResourceNames()
         self._remarks = remarks
         self.pipelines = FilePipelines()
@@ -53,7 +53,10 @@ class ViewImport:
             raise LeftOut("no feature of it is left")
         entity = ResourceNames().new("-".join(view.entities) or NO_ENTITY)
         spec: ResourceDraft = {
-            "entity": {"name": entity, "joinKeys": [{"name": name, "type": it} for name, it in keys.items()]},
+            "entity": {
+                "name": entity,
+                "joinKeys": [{"name": name, "type": key} for name, key in keys.items()],
+            },
             "source": {"pipeline": pipeline.name},
             "timestampField": timestamp,
         }
@@ -70,7 +73,7 @@ class ViewImport:
         check(document)
         pipeline.without_entity |= not view.entities
         self._say_differences(view)
-        return ImportedView(view, document, {name: it["name"] for name, it in features.items()})
+        return ImportedView(view, document, {name: feature["name"] for name, feature in features.items()})
 
     def _files(self, view: FeastView) -> FeastSource:
         """The files that its rows are in.
@@ -108,7 +111,7 @@ class ViewImport:
         """
         if not view.entities:
             return {NO_ENTITY: "string"}
-        fields = {it.name: it.type for it in view.fields}
+        fields = {field.name: field.type for field in view.fields}
         keys = {}
         for name in view.entities:
             entity = self._entities.get(name)
@@ -118,13 +121,13 @@ class ViewImport:
             declared = fields.get(entity.join_key, entity.type)
             held = pipeline.held.get(column, "nothing")
             if declared == "UNKNOWN":
-                found, said = pipeline.type_of(column), held
+                key_type, declared_as = pipeline.type_of(column), held
             else:
-                found, said = of_feast(declared) or of_value_type(declared), declared
-                found = found and of_feature(found, pipeline.type_of(column))
-            key = of_key(found)
+                key_type, declared_as = of_feast(declared) or of_value_type(declared), declared
+                key_type = key_type and of_feature(key_type, pipeline.type_of(column))
+            key = of_key(key_type)
             if key is None:
-                raise LeftOut(f"its join key {entity.join_key} is {said}: wanted a text or an integer")
+                raise LeftOut(f"its join key {entity.join_key} is {declared_as}: wanted a text or an integer")
             keys[column] = key.value
         return keys
 
@@ -150,10 +153,10 @@ class ViewImport:
             if feature["name"] != field.name:
                 self._remarks.say(view.kind, of, f"is named {feature['name']}: calls must say so")
             if (of_feast(field.type) or wanted) is not wanted:
-                said = (
+                remark = (
                     f"is {wanted.value} and not {field.type}, as in its files: Feast gives these in training"
                 )
-                self._remarks.say(view.kind, of, said)
+                self._remarks.say(view.kind, of, remark)
             if field.vector:
                 self._remarks.say(view.kind, of, "is a list of numbers: there is no search for similar ones")
             yield field.name, feature

@@ -46,7 +46,7 @@ def column_of(tensor: InferInput) -> list[Any]:
             f"the input {tensor.name!r} has the shape {tensor.shape}: wanted one value for each row"
         )
     try:
-        return [it.decode() if isinstance(it, bytes) else it for it in values.ravel().tolist()]
+        return [value.decode() if isinstance(value, bytes) else value for value in values.ravel().tolist()]
     except UnicodeDecodeError as error:
         raise InvalidInput(f"the input {tensor.name!r} has bytes that are not UTF-8") from error
 
@@ -63,19 +63,19 @@ def tensor_of(name: str, column: pa.ChunkedArray | Sequence[Any]) -> InferInput:
     values = column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([pa.array(column)])
     kind = values.type
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-        items: list[Any] = [None if it is None else it.isoformat() for it in values.to_pylist()]
+        items: list[Any] = [None if value is None else value.isoformat() for value in values.to_pylist()]
         datatype: str | None = "BYTES"
     else:
         items, datatype = values.to_pylist(), _TENSORS.get(kind)
     if datatype is None:
         raise InvalidInput(f"the feature {name!r} is of type {kind}, which is not that of a tensor")
     if None in items and not datatype.startswith("FP"):
-        if not pa.types.is_integer(kind) or any(it is not None and abs(it) > _EXACT for it in items):
+        if not pa.types.is_integer(kind) or any(item is not None and abs(item) > _EXACT for item in items):
             raise InvalidInput(
                 f"the feature {name!r} has no value in row {items.index(None)}, which a tensor of {datatype} cannot"
                 " tell: say what stands for it by fill"
             )
         datatype = "FP64"
     if datatype.startswith("FP"):
-        items = [math.nan if it is None else float(it) for it in items]
+        items = [math.nan if item is None else float(item) for item in items]
     return InferInput(name=name, shape=[len(items)], datatype=datatype, data=items)

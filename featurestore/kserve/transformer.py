@@ -145,14 +145,14 @@ class FeatureTransformer(Model):  # type: ignore[misc]
         names = list(dict.fromkeys(name for instance in instances for name in instance))
         entities = {name: [instance.get(name) for instance in instances] for name in names}
         taken = self._taken(await self._read(entities), entities)
-        columns = [[_plain(it) for it in _list(values)] for values in taken.values()]
+        columns = [[_plain(value) for value in _list(values)] for values in taken.values()]
         return {**payload, "instances": [list(row) for row in zip(*columns, strict=True)]}
 
     async def _tensors(self, request: InferRequest) -> InferRequest:
         entities = {tensor.name: column_of(tensor) for tensor in request.inputs}
         if len({len(values) for values in entities.values()}) != 1:
             raise InvalidInput(
-                f"wanted inputs of as many rows each, got { {name: len(it) for name, it in entities.items()} }"
+                f"wanted inputs of as many rows each, got { {name: len(values) for name, values in entities.items()} }"
             )
         taken = self._taken(await self._read(entities), entities)
         return InferRequest(
@@ -182,12 +182,12 @@ class FeatureTransformer(Model):  # type: ignore[misc]
         columns = dict(zip(table.column_names, table.columns, strict=True))
         for name, value in self._filled.items():
             columns[name] = columns[name].fill_null(value)
-        found: dict[str, Any] = {}
+        taken: dict[str, Any] = {}
         for name in columns if self._columns is None else self._columns:
             if name not in columns and name not in entities:
                 raise InvalidInput(f"the model needs {name!r}, which is neither a feature nor in the request")
-            found[name] = columns[name] if name in columns else entities[name]
-        return found
+            taken[name] = columns[name] if name in columns else entities[name]
+        return taken
 
     def _answers(self) -> bool:
         assert self._reader is not None
@@ -206,8 +206,8 @@ def _json(body: bytes) -> Any:
 
 
 def _list(values: Any) -> list[Any]:
-    found: list[Any] = values.to_pylist() if isinstance(values, pa.ChunkedArray) else values
-    return found
+    items: list[Any] = values.to_pylist() if isinstance(values, pa.ChunkedArray) else values
+    return items
 
 
 def _plain(value: Any) -> Any:
@@ -215,7 +215,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, datetime | date):
         return value.isoformat()
     if isinstance(value, list):
-        return [_plain(it) for it in value]
+        return [_plain(item) for item in value]
     if isinstance(value, bytes):
         raise InvalidInput("a feature of bytes cannot be sent as JSON")
     return str(value) if isinstance(value, Decimal) else value

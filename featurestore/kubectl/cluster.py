@@ -48,12 +48,12 @@ class Cluster:
         where = ["--all-namespaces"] if all_namespaces else []
         kinds = sorted(names.split())
         done = self._run("get", ",".join(kinds), *where, "-o", "json")
-        self.refusals = [it for it in done.stderr.splitlines() if "(Forbidden)" in it]
+        self.refusals = [line for line in done.stderr.splitlines() if "(Forbidden)" in line]
         if done.returncode and not 0 < len(self.refusals) < len(kinds):
             raise _failure(done)
         # Of several kinds, kubectl prints what it may list, and ends with 1 for the rest.
-        found: list[Object] = json.loads(done.stdout)["items"]
-        return found
+        resources: list[Object] = json.loads(done.stdout)["items"]
+        return resources
 
     def jobs(self, resource: Object) -> list[Object]:
         """Jobs that work for a resource, the newest first; [] where the user may not see Jobs."""
@@ -66,14 +66,14 @@ class Cluster:
     def events(self, resource: Object) -> list[Object]:
         """Events about a resource, the newest first; [] where the user may not see Events."""
         fields = f"involvedObject.uid={resource['metadata']['uid']}"
-        found = self._permitted(resource, "events", f"--field-selector={fields}")
-        return sorted(found, key=last_seen, reverse=True)
+        events = self._permitted(resource, "events", f"--field-selector={fields}")
+        return sorted(events, key=last_seen, reverse=True)
 
     def _of(self, what: str, resource: Object) -> list[Object]:
         name = resource["metadata"]["name"]
         if resource["kind"] == "DataPipeline":
             # Jobs of what is made of its dataset have this label, too.
-            selector = ",".join([f"{PIPELINE_LABEL}={name}", *(f"!{it}" for it in LABELS.values())])
+            selector = ",".join([f"{PIPELINE_LABEL}={name}", *(f"!{label}" for label in LABELS.values())])
         elif resource["kind"] in LABELS:
             selector = f"{LABELS[resource['kind']]}={name}"
         else:
@@ -90,8 +90,8 @@ class Cluster:
             raise
 
     def _items(self, *arguments: str) -> list[Object]:
-        found: list[Object] = json.loads(self._kubectl(*arguments))["items"]
-        return found
+        items: list[Object] = json.loads(self._kubectl(*arguments))["items"]
+        return items
 
     def _kubectl(self, *arguments: str) -> str:
         done = self._run(*arguments)

@@ -19,13 +19,13 @@ CALM = frozenset(
 
 def conditions(resource: Object) -> list[Object]:
     """All of them, as the API server has them."""
-    found: list[Object] = (resource.get("status") or {}).get("conditions") or []
-    return found
+    listed: list[Object] = (resource.get("status") or {}).get("conditions") or []
+    return listed
 
 
 def condition(resource: Object, kind: str) -> Object:
     """The condition of a type; {} if the resource does not tell."""
-    return next((it for it in conditions(resource) if it["type"] == kind), {})
+    return next((stated for stated in conditions(resource) if stated["type"] == kind), {})
 
 
 def is_observed(resource: Object) -> bool:
@@ -36,10 +36,10 @@ def is_observed(resource: Object) -> bool:
 
 def wrong(resource: Object) -> list[Object]:
     """The conditions that need attention, ``Ready`` first."""
-    return [it for it in conditions(resource) if _is_wrong(it)]
+    return [stated for stated in conditions(resource) if _is_wrong(stated)]
 
 
-def _is_wrong(it: Object) -> bool:
+def _is_wrong(stated: Object) -> bool:
     """
     >>> _is_wrong({"type": "Degraded", "status": "True", "reason": "Failed"})
     True
@@ -48,8 +48,8 @@ def _is_wrong(it: Object) -> bool:
     >>> _is_wrong({"type": "Ready", "status": "False", "reason": "Collecting"})
     False
     """
-    if it["type"] in _TOLD_BY_READY or it["reason"] in CALM:
+    if stated["type"] in _TOLD_BY_READY or stated["reason"] in CALM:
         return False
-    return bool(it["status"] == ("True" if it["type"] in _BAD_WHEN_TRUE else "False")) or (
-        it["status"] == "Unknown"
+    return bool(stated["status"] == ("True" if stated["type"] in _BAD_WHEN_TRUE else "False")) or (
+        stated["status"] == "Unknown"
     )

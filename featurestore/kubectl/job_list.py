@@ -46,12 +46,14 @@ def outcome(job: Object, pods: Iterable[Object]) -> str:
     >>> outcome({"status": {"conditions": [{"type": "Complete", "status": "True"}]}}, [])
     'succeeded'
     """
-    found = {it["type"]: it for it in _conditions(job) if it.get("status") == "True"}
-    if "Complete" in found:
+    conditions = {
+        condition["type"]: condition for condition in _conditions(job) if condition.get("status") == "True"
+    }
+    if "Complete" in conditions:
         return "succeeded"
-    if "Failed" in found:
+    if "Failed" in conditions:
         return "failed: " + (
-            _last_words(pods) or found["Failed"].get("message") or found["Failed"].get("reason", "")
+            _last_words(pods) or conditions["Failed"].get("message") or conditions["Failed"].get("reason", "")
         )
     if (job.get("spec") or {}).get("suspend"):
         return "waits in its queue"
@@ -68,8 +70,12 @@ def _conditions(job: Object) -> list[Object]:
 
 def _ended(job: Object) -> str | None:
     status = job.get("status") or {}
-    ends = [it.get("lastTransitionTime") for it in _conditions(job) if it["type"] in ("Complete", "Failed")]
-    return status.get("completionTime") or next((it for it in ends if it), None)
+    ends = [
+        condition.get("lastTransitionTime")
+        for condition in _conditions(job)
+        if condition["type"] in ("Complete", "Failed")
+    ]
+    return status.get("completionTime") or next((end for end in ends if end), None)
 
 
 def _last_words(pods: Iterable[Object]) -> str:
@@ -82,7 +88,7 @@ def _last_words(pods: Iterable[Object]) -> str:
     ]
     if not ends:
         return ""
-    end = max(ends, key=lambda it: it.get("finishedAt") or "")
+    end = max(ends, key=lambda ended: ended.get("finishedAt") or "")
     try:
         failure = json.loads(end.get("message") or "")
         parts = [f"{word} {failure[part]}" for word, part in _PARTS if failure.get(part)]
@@ -103,7 +109,7 @@ def _waits(pod: Object) -> str:
         if waiting and waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
             return f"{waiting['reason']}: {waiting.get('message', '')}".rstrip(": ")
     if status.get("phase") == "Pending":
-        for it in status.get("conditions") or ():
-            if it["type"] == "PodScheduled" and it["status"] == "False":
-                return f"no node: {it.get('message', '')}"
+        for condition in status.get("conditions") or ():
+            if condition["type"] == "PodScheduled" and condition["status"] == "False":
+                return f"no node: {condition.get('message', '')}"
     return ""

@@ -54,22 +54,24 @@ class _NotThere(Exception):
 
 
 def _text(asked: argparse.Namespace, resources: list[Object], cluster: Cluster, now_us: int) -> str:
-    found = _chosen(resources, asked.name) if asked.name else resources
+    chosen = _chosen(resources, asked.name) if asked.name else resources
     if asked.command == "why":
-        return "\n\n".join(why(it, _beside(it, resources), cluster, now_us) for it in found)
+        return "\n\n".join(
+            why(resource, _beside(resource, resources), cluster, now_us) for resource in chosen
+        )
     if asked.command == "history":
-        return "\n\n".join(history_text(it, cluster, now_us) for it in found)
+        return "\n\n".join(history_text(resource, cluster, now_us) for resource in chosen)
     if asked.command == "quarantine":
-        found = [it for it in found if it["kind"] in ("DataPipeline", "FeatureView")]
-        return quarantine_text(found, now_us, named=bool(asked.name))
+        chosen = [resource for resource in chosen if resource["kind"] in ("DataPipeline", "FeatureView")]
+        return quarantine_text(chosen, now_us, named=bool(asked.name))
     if asked.output:
-        return dump([_plain(it) for it in found], OutputFormat(asked.output))
-    return status_table(found, now_us, namespaces=asked.all_namespaces)
+        return dump([_plain(resource) for resource in chosen], OutputFormat(asked.output))
+    return status_table(chosen, now_us, namespaces=asked.all_namespaces)
 
 
 def _beside(resource: Object, resources: Sequence[Object]) -> list[Object]:
     namespace = resource["metadata"]["namespace"]
-    return [it for it in resources if it["metadata"]["namespace"] == namespace]
+    return [resource for resource in resources if resource["metadata"]["namespace"] == namespace]
 
 
 def _chosen(resources: Sequence[Object], text: str) -> list[Object]:
@@ -81,10 +83,16 @@ def _chosen(resources: Sequence[Object], text: str) -> list[Object]:
     word, _, name = text.rpartition("/")
     kind = word.lower()
     kind = _NOUNS.get(kind.removesuffix("s"), SHORT_NAMES.get(kind, kind.removesuffix("s")))
-    found = [it for it in resources if it["metadata"]["name"] == name and kind in ("", it["kind"].lower())]
-    if found:
-        return found
-    names = sorted({it["metadata"]["name"] for it in resources if kind in ("", it["kind"].lower())})
+    chosen = [
+        resource
+        for resource in resources
+        if resource["metadata"]["name"] == name and kind in ("", resource["kind"].lower())
+    ]
+    if chosen:
+        return chosen
+    names = sorted(
+        {resource["metadata"]["name"] for resource in resources if kind in ("", resource["kind"].lower())}
+    )
     near = difflib.get_close_matches(name, names, 1)
     what = f"{kind or 'resource'} {name!r}"
     hint = f"Did you mean {near[0]!r}?" if near else f"There is: {', '.join(names[:20]) or 'nothing'}"

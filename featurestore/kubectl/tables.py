@@ -36,10 +36,10 @@ def status_table(resources: Sequence[Object], now_us: int, *, namespaces: bool) 
         return NO_RESOURCES
     header = ["NAME", "READY", "SINCE", "FRESHNESS", "ROWS", "REFUSED", "PENDING", "WRONG"]
     rows: list[list[object]] = []
-    for it in resources:
-        facts = it.get("status") or {}
-        ready = condition(it, "Ready")
-        name = f"{it['kind'].lower()}/{it['metadata']['name']}"
+    for resource in resources:
+        facts = resource.get("status") or {}
+        ready = condition(resource, "Ready")
+        name = f"{resource['kind'].lower()}/{resource['metadata']['name']}"
         row: list[object] = [
             name,
             ready.get("status") or "Unknown",
@@ -48,21 +48,21 @@ def status_table(resources: Sequence[Object], now_us: int, *, namespaces: bool) 
             facts.get("rows"),
             _refused(facts),
             facts.get("pendingFiles"),
-            _summary(it),
+            _summary(resource),
         ]
-        rows.append([it["metadata"]["namespace"], *row] if namespaces else row)
+        rows.append([resource["metadata"]["namespace"], *row] if namespaces else row)
     return columns(["NAMESPACE", *header] if namespaces else header, rows, screen_width())
 
 
 def quarantine_text(resources: Sequence[Object], now_us: int, *, named: bool) -> str:
     """What is open in quarantine, and the rules that the last batches met. ``named``: also of one where nothing is."""
-    having = [it for it in resources if named or any(_open(it))]
+    having = [resource for resource in resources if named or any(_open(resource))]
     if not having:
         return "Nothing is in quarantine."
     parts = []
-    for it in having:
-        files, rows = _open(it)
-        where = f"{it['kind'].lower()}/{it['metadata']['name']}"
+    for resource in having:
+        files, rows = _open(resource)
+        where = f"{resource['kind'].lower()}/{resource['metadata']['name']}"
         parts.append(f"{where}: {_counted(files, rows)}")
         broken = [
             [
@@ -72,7 +72,7 @@ def quarantine_text(resources: Sequence[Object], now_us: int, *, named: bool) ->
                 rule.get("files"),
                 rule.get("rows"),
             ]
-            for batch in _batches(it)
+            for batch in _batches(resource)
             for rule in batch.get("broken", ())
         ]
         if broken:
@@ -87,15 +87,15 @@ def history_text(resource: Object, cluster: Cluster, now_us: int) -> str:
     if batches := _batches(resource):
         rows: list[list[object]] = [
             [
-                str(it["number"]),
-                str(it["commit"]),
-                since(it["time"], now_us),
-                it["files"],
-                it["rows"],
-                it.get("quarantinedRows", 0),
-                it.get("quarantinedFiles", 0),
+                str(batch["number"]),
+                str(batch["commit"]),
+                since(batch["time"], now_us),
+                batch["files"],
+                batch["rows"],
+                batch.get("quarantinedRows", 0),
+                batch.get("quarantinedFiles", 0),
             ]
-            for it in batches
+            for batch in batches
         ]
         header = ["BATCH", "COMMIT", "AGE", "FILES", "ROWS", "ROWS REFUSED", "FILES REFUSED"]
         sections.append(("Last batches", columns(header, rows)))
@@ -112,13 +112,13 @@ def events_table(events: Sequence[Object], now_us: int) -> str:
     """Events in the order given."""
     rows: list[list[object]] = [
         [
-            since(last_seen(it), now_us),
-            it.get("type"),
-            it.get("reason"),
-            str((it.get("series") or {}).get("count") or it.get("count") or 1),
-            it.get("message") or it.get("note"),
+            since(last_seen(event), now_us),
+            event.get("type"),
+            event.get("reason"),
+            str((event.get("series") or {}).get("count") or event.get("count") or 1),
+            event.get("message") or event.get("note"),
         ]
-        for it in events
+        for event in events
     ]
     return columns(["AGE", "TYPE", "REASON", "TIMES", "MESSAGE"], rows, inner_width())
 
@@ -134,8 +134,8 @@ def inner_width() -> int | None:
 
 
 def _batches(resource: Object) -> list[Object]:
-    found: list[Object] = (resource.get("status") or {}).get("lastBatches") or []
-    return found
+    batches: list[Object] = (resource.get("status") or {}).get("lastBatches") or []
+    return batches
 
 
 def _open(resource: Object) -> tuple[int, int]:
@@ -160,5 +160,8 @@ def _summary(resource: Object) -> str:
     if not is_observed(resource):
         return "not looked at yet"
     ready = condition(resource, "Ready")
-    found = {} if ready.get("status") == "True" else {ready.get("reason") or "not looked at yet": None}
-    return ", ".join({**found, **dict.fromkeys(it["reason"] for it in wrong(resource))}) or "none"
+    reasons = {} if ready.get("status") == "True" else {ready.get("reason") or "not looked at yet": None}
+    return (
+        ", ".join({**reasons, **dict.fromkeys(condition["reason"] for condition in wrong(resource))})
+        or "none"
+    )

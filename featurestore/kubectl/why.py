@@ -32,9 +32,11 @@ def why(resource: Object, others: Sequence[Object], cluster: Cluster, now_us: in
         lines.append(f"Next attempt: {facts['nextAttemptTime']}")
     bad = wrong(resource)
     # What fails is told by Ready and by Degraded, in the same words.
-    bad = list({(it["reason"], it.get("message")): it for it in reversed(bad)}.values())[::-1]
+    bad = list(
+        {(condition["reason"], condition.get("message")): condition for condition in reversed(bad)}.values()
+    )[::-1]
     sections = [("What is wrong", _conditions(bad, now_us) if bad else "Nothing that it tells of.")]
-    behind = [it for it in _named(resource, others) if wrong(it) or not is_observed(it)]
+    behind = [needed for needed in _named(resource, others) if wrong(needed) or not is_observed(needed)]
     if behind:
         sections.append(("It needs", _behind(behind, now_us)))
     if jobs := cluster.jobs(resource)[:_MOST_JOBS]:
@@ -49,25 +51,25 @@ def why(resource: Object, others: Sequence[Object], cluster: Cluster, now_us: in
 def _conditions(bad: Sequence[Object], now_us: int) -> str:
     rows: list[list[object]] = [
         [
-            it["type"],
-            it["status"],
-            it["reason"],
-            since(it.get("lastTransitionTime"), now_us),
-            it.get("message"),
+            condition["type"],
+            condition["status"],
+            condition["reason"],
+            since(condition.get("lastTransitionTime"), now_us),
+            condition.get("message"),
         ]
-        for it in bad
+        for condition in bad
     ]
     return columns(["CONDITION", "STATUS", "REASON", "SINCE", "MESSAGE"], rows, inner_width())
 
 
 def _behind(resources: Sequence[Object], now_us: int) -> str:
     rows: list[list[object]] = []
-    for it in resources:
-        first: Object = next(iter(wrong(it)), {})
+    for resource in resources:
+        first: Object = next(iter(wrong(resource)), {})
         rows.append(
             [
-                f"{it['kind'].lower()}/{it['metadata']['name']}",
-                condition(it, "Ready").get("status") or "Unknown",
+                f"{resource['kind'].lower()}/{resource['metadata']['name']}",
+                condition(resource, "Ready").get("status") or "Unknown",
                 first.get("reason"),
                 since(first.get("lastTransitionTime"), now_us),
                 first.get("message") or "no operator has looked at it yet",
@@ -79,17 +81,18 @@ def _behind(resources: Sequence[Object], now_us: int) -> str:
 def _advised(resource: Object, bad: Sequence[Object], behind: Sequence[Object]) -> Iterator[str]:
     metadata = resource["metadata"]
     named = {"kind": resource["kind"], "name": metadata["name"], "namespace": metadata["namespace"]}
-    found = [] if is_observed(resource) else [UNSEEN]
-    found += [advice(it["reason"], **named) for it in bad]
-    found += [
-        f"`kubectl featurestore why -n {metadata['namespace']} {it['kind'].lower()}/{it['metadata']['name']}`: it needs that."
-        for it in behind
+    advised = [] if is_observed(resource) else [UNSEEN]
+    advised += [advice(condition["reason"], **named) for condition in bad]
+    advised += [
+        f"`kubectl featurestore why -n {metadata['namespace']} "
+        f"{other['kind'].lower()}/{other['metadata']['name']}`: it needs that."
+        for other in behind
     ]
     ready = condition(resource, "Ready")
     if ready and not bad:
-        found.append(advice(ready["reason"], **named))
-    said = list(dict.fromkeys(filter(None, found)))
-    yield from (f"- {it}" for it in said or [NOTHING])
+        advised.append(advice(ready["reason"], **named))
+    lines = list(dict.fromkeys(filter(None, advised)))
+    yield from (f"- {line}" for line in lines or [NOTHING])
 
 
 def _named(resource: Object, others: Sequence[Object]) -> list[Object]:
@@ -98,13 +101,13 @@ def _named(resource: Object, others: Sequence[Object]) -> list[Object]:
     names = {("DataPipeline", (spec.get("source") or {}).get("pipeline"))}
     for step in spec.get("transforms") or ():
         names.add(("DataPipeline", (step.get("lookup") or {}).get("pipeline")))
-    for it in (*(spec.get("features") or ()), *((spec.get("onDemand") or {}).get("inputs") or ())):
+    for reference in (*(spec.get("features") or ()), *((spec.get("onDemand") or {}).get("inputs") or ())):
         # A feature of a view has a name, too, and names no view.
-        view = it.get("view") if isinstance(it, dict) else str(it).partition(":")[0]
+        view = reference.get("view") if isinstance(reference, dict) else str(reference).partition(":")[0]
         names.add(("FeatureView", view))
     return [
-        it
-        for it in others
-        if it["metadata"]["uid"] != resource["metadata"]["uid"]
-        and (it["kind"] == "FeatureStore" or (it["kind"], it["metadata"]["name"]) in names)
+        other
+        for other in others
+        if other["metadata"]["uid"] != resource["metadata"]["uid"]
+        and (other["kind"] == "FeatureStore" or (other["kind"], other["metadata"]["name"]) in names)
     ]

@@ -31,16 +31,16 @@ def training_set(
 
     from featurestore.client.awaiting import await_version
 
-    found = await_version(store, name, view, commit, timeout_s)
-    Path(data.path).write_bytes(found.manifest.to_bytes())
+    version = await_version(store, name, view, commit, timeout_s)
+    Path(data.path).write_bytes(version.manifest.to_bytes())
     data.metadata.update(
-        store=found.store,
-        trainingSet=found.name,
-        version=found.number,
-        digest=found.digest,
-        rows=found.manifest.rows,
+        store=version.store,
+        trainingSet=version.name,
+        version=version.number,
+        digest=version.digest,
+        rows=version.manifest.rows,
     )
-    return found.digest
+    return version.digest
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)

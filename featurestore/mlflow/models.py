@@ -105,10 +105,10 @@ def score(
         storage = opened.project.storage
         trained.require_same(storage, ServedViews(storage))
     if timestamp_column is None:
-        found = opened.get_online_features(trained.features, keys)
+        features = opened.get_online_features(trained.features, keys)
     else:
-        found = opened.get_features(trained.features, keys, timestamp_column=timestamp_column)
-    frame = found.to_pandas()
+        features = opened.get_features(trained.features, keys, timestamp_column=timestamp_column)
+    frame = features.to_pandas()
     missing = [column for column in trained.columns if column not in frame.columns]
     if missing:
         raise RequestError(
@@ -130,11 +130,11 @@ def _columns(predicted: Any, frame: pd.DataFrame, name: str) -> dict[str, Any]:
     """Column name to values of what a model gave."""
     pandas = library("pandas")
     if isinstance(predicted, pandas.DataFrame):
-        found = {str(column): predicted[column].array for column in predicted.columns}
+        columns = {str(column): predicted[column].array for column in predicted.columns}
     else:
         values = predicted.array if isinstance(predicted, pandas.Series) else list(predicted)
-        found = {name: values}
-    for values in found.values():
+        columns = {name: values}
+    for values in columns.values():
         if len(values) != len(frame):
             raise RequestError(
                 "the model did not predict a value for each row",
@@ -142,7 +142,7 @@ def _columns(predicted: Any, frame: pd.DataFrame, name: str) -> dict[str, Any]:
                 wanted=f"{len(frame)} values",
                 got=str(len(values)),
             )
-    return found
+    return columns
 
 
 def _flavor(model: Any) -> Any:

@@ -68,8 +68,8 @@ class TrainingSource(DatasetSource):  # type: ignore[misc]
 
     @classmethod
     def from_dict(cls, source_dict: dict[Any, Any]) -> TrainingSource:
-        said = source_dict
-        return cls(said["uri"], said["trainingSet"], said["version"], said["digest"])
+        fields = source_dict
+        return cls(fields["uri"], fields["trainingSet"], fields["version"], fields["digest"])
 
 
 class TrainingDataset(Dataset):  # type: ignore[misc]
@@ -85,7 +85,7 @@ class TrainingDataset(Dataset):  # type: ignore[misc]
     @property
     def schema(self) -> Schema:
         """Columns and their types, in their order."""
-        return Schema([ColSpec(_type(it.type), it.name) for it in self._data.manifest.columns])
+        return Schema([ColSpec(_type(column.type), column.name) for column in self._data.manifest.columns])
 
     @property
     def profile(self) -> dict[str, Any]:
@@ -108,8 +108,8 @@ class TrainingDataset(Dataset):  # type: ignore[misc]
 
 def _type(name: str) -> Any:
     """MLflow's type of what pyarrow writes so."""
-    if found := re.fullmatch(r"list<\w+: (.*)>", name):
-        inner = _type(found[1])
+    if match := re.fullmatch(r"list<\w+: (.*)>", name):
+        inner = _type(match[1])
         return inner if isinstance(inner, AnyType) else Array(inner)
     if name.startswith("timestamp"):
         return DataType.datetime

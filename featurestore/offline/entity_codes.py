@@ -64,8 +64,8 @@ def _codes(column: pa.ChunkedArray, values: pa.Array) -> npt.NDArray[np.int64]:
         return np.zeros(0, np.int64)
     if pa.types.is_dictionary(column.type):
         return np.concatenate([_dictionary_codes(chunk, values) for chunk in column.chunks])
-    found = pc.index_in(column.cast(values.type), value_set=values).fill_null(UNKNOWN)
-    return np.asarray(found.to_numpy(), np.int64)
+    codes = pc.index_in(column.cast(values.type), value_set=values).fill_null(UNKNOWN)
+    return np.asarray(codes.to_numpy(), np.int64)
 
 
 def _dictionary_codes(chunk: pa.DictionaryArray, values: pa.Array) -> npt.NDArray[np.int64]:

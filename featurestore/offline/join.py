@@ -116,10 +116,10 @@ class _Answer:
     def looked(self) -> FeatureValues:
         stored = [output for output in self._lookup.outputs if output.window_us is None]
         windows = [output for output in self._lookup.outputs if output.window_us is not None]
-        found = {**self._newest(stored), **self._windows(windows)}
+        features = {**self._newest(stored), **self._windows(windows)}
         return FeatureValues(
-            {output.name: found[output.name][0] for output in self._lookup.outputs},
-            {output.name: found[output.name][1] for output in self._lookup.outputs},
+            {output.name: features[output.name][0] for output in self._lookup.outputs},
+            {output.name: features[output.name][1] for output in self._lookup.outputs},
             self._event_times(),
         )
 
@@ -164,7 +164,7 @@ class _Answer:
         statuses[self._labels.place[self._known]] = Status.PRESENT
         events: dict[str, Events] = {}
         tiles: dict[tuple[str, int], Tiles] = {}
-        found = {}
+        computed = {}
         for output in outputs:
             assert output.hop_us is not None
             if output.column not in events:
@@ -183,8 +183,8 @@ class _Answer:
                 self._labels.entity,
                 self._labels.time_us,
             ).take(index)
-            found[output.name] = (value, with_nulls(value, statuses))
-        return found
+            computed[output.name] = (value, with_nulls(value, statuses))
+        return computed
 
     def _reached(self, outputs: Sequence[Output]) -> tuple[npt.NDArray[np.intp], pa.Table]:
         """The rows that a window may reach, in the order of events, and their aggregated columns."""

@@ -15,8 +15,10 @@ from featurestore.training.training_manifest import ColumnRole, TrainingColumn
 def summaries(rows: pa.Table, columns: Iterable[TrainingColumn]) -> dict[str, ColumnSummary]:
     """Of each column of a row group."""
     return {
-        it.name: summary(array_of(rows.column(it.name)), counts_values=it.role is ColumnRole.LABEL)
-        for it in columns
+        column.name: summary(
+            array_of(rows.column(column.name)), counts_values=column.role is ColumnRole.LABEL
+        )
+        for column in columns
     }
 
 
@@ -32,7 +34,7 @@ def rows_without(rows: pa.Table, names: Sequence[str]) -> int:
 
 def agreements(rows: pa.Table, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
     """Pairs of columns that do not differ in any row where both have a value, and in how many rows they have one."""
-    found = {}
+    equal_rows = {}
     for one, other in pairs:
         left, right = rows.column(one), rows.column(other)
         if left.type != right.type:
@@ -40,13 +42,14 @@ def agreements(rows: pa.Table, pairs: Iterable[tuple[str, str]]) -> dict[tuple[s
         both = pc.and_(left.is_valid(), right.is_valid())
         same = pc.fill_null(pc.equal(left, right), True)
         if pc.all(same).as_py() in (True, None):
-            found[one, other] = int(pc.sum(both).as_py() or 0)
-    return found
+            equal_rows[one, other] = int(pc.sum(both).as_py() or 0)
+    return equal_rows
 
 
 def comparable(one: pa.DataType, other: pa.DataType) -> bool:
     """Whether values of the two types may be equal."""
     numbers = all(
-        pa.types.is_integer(it) or pa.types.is_floating(it) or it == pa.bool_() for it in (one, other)
+        pa.types.is_integer(dtype) or pa.types.is_floating(dtype) or dtype == pa.bool_()
+        for dtype in (one, other)
     )
     return numbers or (one == other and not pa.types.is_nested(one))

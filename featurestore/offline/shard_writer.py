@@ -65,8 +65,8 @@ class OpenShard:
         self, schema: pa.Schema, columns: Sequence[TrainingColumn], pairs: Sequence[tuple[str, str]]
     ) -> None:
         self._schema, self._columns = schema, columns
-        self._time = next(it.name for it in columns if it.role is ColumnRole.TIME)
-        self._features = [it.name for it in columns if it.role is ColumnRole.FEATURE]
+        self._time = next(column.name for column in columns if column.role is ColumnRole.TIME)
+        self._features = [column.name for column in columns if column.role is ColumnRole.FEATURE]
         self._zone = getattr(schema.field(self._time).type, "tz", None)
         self._buffer = pa.BufferOutputStream()
         self._writer = pq.ParquetWriter(
@@ -130,8 +130,8 @@ class OpenShard:
         times = rows.column(self._time).cast(pa.timestamp("us", self._zone)).cast(pa.int64()).to_numpy()
         self._ends += [int(times.min()), int(times.max())]
         self._without += rows_without(rows, self._features)
-        found = agreements(rows, self._equal)
-        self._equal = {pair: self._equal[pair] + number for pair, number in found.items()}
+        agreeing = agreements(rows, self._equal)
+        self._equal = {pair: self._equal[pair] + number for pair, number in agreeing.items()}
 
 
 class ShardWriter:
@@ -171,16 +171,16 @@ class ShardWriter:
             FeatureStoreError: what the join raises.
         """
         segments = list(self._segments(len(labels)))
-        wanted = [labels.slice(it.low, it.rows) for it in segments if not it.is_there]
+        wanted = [labels.slice(segment.low, segment.rows) for segment in segments if not segment.is_there]
         joined = self._join(pa.concat_tables(wanted)) if wanted else None
         taken = 0
-        for it in segments:
-            if joined is not None and not it.is_there:
+        for segment in segments:
+            if joined is not None and not segment.is_there:
                 self._open = self._open or OpenShard(self._schema, self._columns, self._pairs)
-                self._open.take(joined.slice(taken, it.rows))
-                taken += it.rows
-                if it.is_last:
-                    self._end_shard(it.number)
+                self._open.take(joined.slice(taken, segment.rows))
+                taken += segment.rows
+                if segment.is_last:
+                    self._end_shard(segment.number)
 
     def finish(self) -> None:
         """No more rows come.
@@ -218,9 +218,9 @@ class ShardWriter:
     def _find(self) -> None:
         """Take the shard as it is, if it is there already."""
         path = f"{self._folder}/{paths.shard_record(self._part, self._number)}"
-        found = read_shard_record(self._storage, path)
-        if found is not None:
-            self._records[self._number] = found
+        record = read_shard_record(self._storage, path)
+        if record is not None:
+            self._records[self._number] = record
 
     def _end_shard(self, number: int) -> None:
         """Put the shard and its record where readers and later runs find them.
@@ -254,16 +254,16 @@ class ShardWriter:
 
 def part_of(name: str, records: Sequence[ShardRecord]) -> TrainingPart:
     """What stands in these shards."""
-    found = put_together([it.summaries for it in records])
+    summaries = put_together([record.summaries for record in records])
     return TrainingPart(
         name=name,
-        rows=sum(it.shard.rows for it in records),
-        size_bytes=sum(it.shard.size_bytes for it in records),
-        shards=tuple(it.shard for it in records),
-        earliest_us=min((it.earliest_us for it in records), default=None),
-        latest_us=max((it.latest_us for it in records), default=None),
-        rows_without_features=sum(it.rows_without_features for it in records),
-        statistics={name: it.statistics() for name, it in found.items()},
+        rows=sum(record.shard.rows for record in records),
+        size_bytes=sum(record.shard.size_bytes for record in records),
+        shards=tuple(record.shard for record in records),
+        earliest_us=min((record.earliest_us for record in records), default=None),
+        latest_us=max((record.latest_us for record in records), default=None),
+        rows_without_features=sum(record.rows_without_features for record in records),
+        statistics={name: summary.statistics() for name, summary in summaries.items()},
     )
 
 
@@ -279,13 +279,13 @@ def read_shard_record(storage: Storage, path: str) -> ShardRecord | None:
 
 def label_pairs(schema: pa.Schema, columns: Sequence[TrainingColumn]) -> list[tuple[str, str]]:
     """Each feature with each label that it may equal."""
-    labels = [it.name for it in columns if it.role is ColumnRole.LABEL]
+    labels = [column.name for column in columns if column.role is ColumnRole.LABEL]
     return [
-        (it.name, label)
-        for it in columns
-        if it.role is ColumnRole.FEATURE
+        (column.name, label)
+        for column in columns
+        if column.role is ColumnRole.FEATURE
         for label in labels
-        if comparable(schema.field(it.name).type, schema.field(label).type)
+        if comparable(schema.field(column.name).type, schema.field(label).type)
     ]
 
 
@@ -293,10 +293,10 @@ def leaks(records: Sequence[ShardRecord]) -> Iterator[LabelLeak]:
     """Features that are equal to a label wherever both have a value."""
     if not records:
         return
-    found = {(feature, label): rows for feature, label, rows in records[0].equal}
+    equal = {(feature, label): rows for feature, label, rows in records[0].equal}
     for record in records[1:]:
         here = {(feature, label): rows for feature, label, rows in record.equal}
-        found = {pair: rows + here[pair] for pair, rows in found.items() if pair in here}
-    for (feature, label), rows in sorted(found.items()):
+        equal = {pair: rows + here[pair] for pair, rows in equal.items() if pair in here}
+    for (feature, label), rows in sorted(equal.items()):
         if rows:
             yield LabelLeak(feature=feature, label=label, rows=rows)

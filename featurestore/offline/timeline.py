@@ -85,9 +85,9 @@ class Timeline:
         tied = np.flatnonzero(np.append(equal, False) | np.insert(equal, 0, False))
         run = np.cumsum(~np.insert(equal, 0, False))[tied]
         by_position = np.argsort(self.position[tied])
-        found = groups.fetch(_TIES, self.position[tied[by_position]])
-        columns = [column.to_numpy() for column in (found.column(name) for name in (ROW, FILE, BATCH))]
-        columns.append(_microseconds(found.column(CREATED_TIME)))
+        fetched = groups.fetch(_TIES, self.position[tied[by_position]])
+        columns = [column.to_numpy() for column in (fetched.column(name) for name in (ROW, FILE, BATCH))]
+        columns.append(_microseconds(fetched.column(CREATED_TIME)))
         order = np.lexsort((*columns, run[by_position]))
         self.position[tied] = self.position[tied[by_position]][order]
 

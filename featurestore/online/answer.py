@@ -29,12 +29,12 @@ def answer(query: OnlineQuery, stored: Stored, place: Ints, now_us: int) -> Feat
     as of publish time.
     """
     reading = _Reading(query, stored, place, np.maximum(stored.published_us, now_us))
-    found: dict[str, Answered] = {}
+    answered: dict[str, Answered] = {}
     for output in query.outputs:
-        found[output.name] = reading.newest(output) if output.window_us is None else reading.window(output)
+        answered[output.name] = reading.newest(output) if output.window_us is None else reading.window(output)
     return FeatureValues(
-        {name: value for name, (value, _) in found.items()},
-        {name: statuses for name, (_, statuses) in found.items()},
+        {name: value for name, (value, _) in answered.items()},
+        {name: statuses for name, (_, statuses) in answered.items()},
         reading.event_times(),
     )
 

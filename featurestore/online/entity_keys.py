@@ -55,7 +55,7 @@ class KeyIndex:
 
     def find(self, wanted: pa.Array) -> Ints:
         """Place of each wanted key among the keys; −1 for null and for one that is not there."""
-        found = np.full(len(wanted), -1, np.int64)
+        places = np.full(len(wanted), -1, np.int64)
         hashes = key_hashes(wanted)
         at = np.searchsorted(self._hashes, hashes)
         open_ = np.flatnonzero(wanted.is_valid().to_numpy(zero_copy_only=False))
@@ -66,10 +66,10 @@ class KeyIndex:
             place = self._place[at[open_]]
             same = pc.equal(self.keys.take(pa.array(place)), wanted.take(pa.array(open_)))
             hit = same.to_numpy(zero_copy_only=False).astype(np.bool_)
-            found[open_[hit]] = place[hit]
+            places[open_[hit]] = place[hit]
             open_ = open_[~hit]
             at[open_] += 1
-        return found
+        return places
 
 
 def key_hashes(keys: pa.Array) -> Hashes:

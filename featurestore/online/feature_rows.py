@@ -112,10 +112,10 @@ class FeatureRows:
         parts = groups.scan(keys.names, (), some)
         return by_value(pa.concat_tables([keys.empty_table(), *parts]))
 
-    def _kept(self, found: NeededRows, published_us: int) -> Iterator[Stored]:
+    def _kept(self, needed: NeededRows, published_us: int) -> Iterator[Stored]:
         """The entities, some at a time, so that their wide columns take a part of the memory."""
-        form, timeline = self.form, found.timeline
-        count = found.entities.num_rows
+        form, timeline = self.form, needed.timeline
+        count = needed.entities.num_rows
         kept = newest_and_later(timeline.entity, timeline.time_us, np.full(count, published_us, np.int64))
         since_us = self._reached_us(published_us)
         reached = np.flatnonzero(timeline.time_us >= since_us) if since_us is not None else kept[:0]
@@ -126,19 +126,19 @@ class FeatureRows:
         for first, stop in spans(sizes, self.free_bytes // _ROWS_SHARE):
             low, high = np.searchsorted(timeline.entity[kept], (first, stop))
             since, until = np.searchsorted(timeline.entity[reached], (first, stop))
-            entities = found.entities.slice(first, stop - first)
-            yield self._stored(found, entities, first, kept[low:high], reached[since:until], published_us)
+            entities = needed.entities.slice(first, stop - first)
+            yield self._stored(needed, entities, first, kept[low:high], reached[since:until], published_us)
 
     def _stored(
         self,
-        found: NeededRows,
+        needed: NeededRows,
         entities: pa.Table,
         first: int,
         kept: Ints,
         reached: Ints,
         published_us: int,
     ) -> Stored:
-        form, groups, timeline = self.form, found.groups, found.timeline
+        form, groups, timeline = self.form, needed.groups, needed.timeline
         published = np.full(entities.num_rows, published_us, np.int64)
         entity = timeline.entity
         rows = Section(

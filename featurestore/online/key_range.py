@@ -42,15 +42,15 @@ class KeyRange:
         return {keys.names[0]: first}
 
     def mask(self, keys: pa.Table) -> Flags:
-        found = np.ones(keys.num_rows, np.bool_)
+        inside = np.ones(keys.num_rows, np.bool_)
         for column in keys.columns:
             if column.null_count:
-                found &= column.is_valid().to_numpy()
+                inside &= column.is_valid().to_numpy()
         if self.low is not None:
-            found &= _not_before(keys, self.low)
+            inside &= _not_before(keys, self.low)
         if self.high is not None:
-            found &= ~_not_before(keys, self.high)
-        return found
+            inside &= ~_not_before(keys, self.high)
+        return inside
 
     def cut(self, sample: pa.Table, parts: int) -> list[KeyRange]:
         """Ranges that make up this one, at most so many. ``sample``: keys in it, of about as many rows each; sorted."""
@@ -74,8 +74,8 @@ class KeySet:
         return {name: Bounds(*ends) for name, ends in zip(keys.names, self._codes.bounds(), strict=True)}
 
     def mask(self, keys: pa.Table) -> Flags:
-        found: Flags = self._codes.of(keys) >= 0
-        return found
+        inside: Flags = self._codes.of(keys) >= 0
+        return inside
 
     def halves(self) -> tuple[Self, Self]:
         """Two of them that make up this one. There are at least two entities, sorted by value."""
@@ -85,18 +85,18 @@ class KeySet:
 
 def _not_before(keys: pa.Table, bound: Sequence[Any]) -> Flags:
     """Which keys are not less than the bound, the first column first."""
-    found = np.ones(keys.num_rows, np.bool_)
+    reached = np.ones(keys.num_rows, np.bool_)
     for column, value in reversed(list(zip(keys.columns, bound, strict=True))):
         greater, equal = (_compared(column, value, how) for how in (pc.greater, pc.equal))
-        found = greater | (equal & found)
-    return found
+        reached = greater | (equal & reached)
+    return reached
 
 
 def _compared(column: pa.ChunkedArray, value: Any, how: Any) -> Flags:
-    found: Flags
+    compared: Flags
     if not pa.types.is_dictionary(column.type):
-        found = how(column, pa.scalar(value, column.type)).fill_null(False).to_numpy()
-        return found
+        compared = how(column, pa.scalar(value, column.type)).fill_null(False).to_numpy()
+        return compared
     parts = [np.zeros(0, np.bool_)]
     for chunk in column.chunks:
         words = chunk.dictionary
@@ -104,5 +104,5 @@ def _compared(column: pa.ChunkedArray, value: Any, how: Any) -> Flags:
         # The last place stands for rows whose key is null.
         indices = chunk.indices.fill_null(-1).to_numpy(zero_copy_only=False)
         parts.append(np.append(of_words, False)[indices])
-    found = np.concatenate(parts)
-    return found
+    compared = np.concatenate(parts)
+    return compared

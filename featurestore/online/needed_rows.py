@@ -68,15 +68,15 @@ class NeededRows:
             return rows.num_rows, _Part(entities, Timeline(entity, time_us[needed], start + at[needed]))
 
         parts: list[_Part] = []
-        seen = held_bytes = 0
+        counted = held_bytes = 0
         for count, part in groups.scan([*keys.names, EVENT_TIME], words, of_group):
             parts.append(part)
-            seen += count
+            counted += count
             held_bytes += len(part.timeline.entity) * _ROW_BYTES + part.entities.num_rows * _KEY_BYTES
             if most_bytes is not None and held_bytes > most_bytes:
-                raise TooManyRows(2 + int(held_bytes * groups.rows / seen) // most_bytes)
+                raise TooManyRows(2 + int(held_bytes * groups.rows / counted) // most_bytes)
         entity, entities = numbered(
-            pa.concat_tables([keys.empty_table(), *(it.entities for it in parts)]), keys
+            pa.concat_tables([keys.empty_table(), *(part.entities for part in parts)]), keys
         )
         timeline = _joined(parts, entity)
         del parts
@@ -129,10 +129,10 @@ def numbered(keys: pa.Table, schema: pa.Schema) -> tuple[Codes, pa.Table]:
 def _words(column: pa.ChunkedArray) -> pa.DictionaryArray:
     if pa.types.is_dictionary(column.type):
         column = column.unify_dictionaries()
-    found = column.combine_chunks()
-    if isinstance(found, pa.ChunkedArray):
-        found = pa.array([], column.type) if not found.num_chunks else found.chunk(0)
-    return found if pa.types.is_dictionary(found.type) else found.dictionary_encode()
+    words = column.combine_chunks()
+    if isinstance(words, pa.ChunkedArray):
+        words = pa.array([], column.type) if not words.num_chunks else words.chunk(0)
+    return words if pa.types.is_dictionary(words.type) else words.dictionary_encode()
 
 
 def _used(entity: Codes, entities: pa.Table) -> tuple[Codes, pa.Table]:

@@ -116,11 +116,11 @@ def _bring_up(publication: Publication, offline: FeatureRows, now_us: int) -> On
 def _put_changed(publication: Publication, offline: FeatureRows, changed: Delta, now_us: int) -> None:
     if changed.stale.num_rows:
         keys = key_texts(changed.stale)
-        found = [keys.slice(0, 0)]
+        kept = [keys.slice(0, 0)]
         for stored in offline.stored(KeySet(changed.stale), now_us):
             publication.replace(stored)
-            found.append(stored.keys)
-        publication.remove(keys.filter(pc.invert(pc.is_in(keys, value_set=pa.concat_arrays(found)))))
+            kept.append(stored.keys)
+        publication.remove(keys.filter(pc.invert(pc.is_in(keys, value_set=pa.concat_arrays(kept)))))
     if changed.rows.num_rows:
         new = NewRows.of(offline.form, changed.rows)
         publication.put(advance(offline.form, publication.fetch(new.keys), new, now_us, offline.events))

@@ -52,22 +52,22 @@ def view_commits(
 
     table = Table.open(storage, paths.features(view, serving.digest))
     # Making the table and tending it are commits too, but add nothing: those that tell of rows say so.
-    found = [] if table is None else table.history(limit)
-    return [_commit(each) for each in found if "rows_added" in each]
+    commits = [] if table is None else table.history(limit)
+    return [_commit(each) for each in commits if "rows_added" in each]
 
 
-def _commit(said: Mapping[str, Any]) -> ViewCommit:
+def _commit(facts: Mapping[str, Any]) -> ViewCommit:
     """What Delta keeps as text, in our words."""
-    watermark = said.get("watermark_us")
+    watermark = facts.get("watermark_us")
     return ViewCommit(
-        version=said["version"],
-        finished_us=int(said["finished_us"]),
-        commit=int(said["source_version"]),
-        rows_added=int(said["rows_added"]),
-        rows_removed=int(said["rows_removed"]),
-        rows_quarantined=int(said["rows_quarantined"]),
+        version=facts["version"],
+        finished_us=int(facts["finished_us"]),
+        commit=int(facts["source_version"]),
+        rows_added=int(facts["rows_added"]),
+        rows_removed=int(facts["rows_removed"]),
+        rows_quarantined=int(facts["rows_quarantined"]),
         watermark_us=int(watermark) if watermark not in (None, "None") else None,
-        build=said["digest"],
-        spec=said["spec_digest"],
-        code_version=said["code_version"],
+        build=facts["digest"],
+        spec=facts["spec_digest"],
+        code_version=facts["code_version"],
     )

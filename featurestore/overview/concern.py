@@ -43,38 +43,48 @@ _ON_ITS_WAY = {
 
 def concerns(overview: Overview, unreadable_online: Collection[str] = ()) -> list[Concern]:
     """All of all resources. ``unreadable_online``: views that are served and could not be read online."""
-    found = [
+    listed = [
         each for item in overview.items.values() for each in concerns_of(overview, item, unreadable_online)
     ]
-    return sorted(found, key=lambda each: each.severity)
+    return sorted(listed, key=lambda each: each.severity)
 
 
 def concerns_of(
     overview: Overview, item: OverviewItem, unreadable_online: Collection[str] = ()
 ) -> list[Concern]:
     """Those of one resource. What two conditions say in the same words is told once."""
-    said = item.summary
-    if said is None:
+    summary = item.summary
+    if summary is None:
         return [Concern(item, Severity.FAILING, "Cannot be read", item.error)]
-    found: dict[str, Concern] = {}
-    if isinstance(said, ViewSummary) and item.name in unreadable_online:
+    by_message: dict[str, Concern] = {}
+    if isinstance(summary, ViewSummary) and item.name in unreadable_online:
         message = "Reads of it fail here now; the log of the server says why."
-        found[message] = Concern(item, Severity.FAILING, "Cannot be read online", message)
-    for condition in _conditions(said):
+        by_message[message] = Concern(item, Severity.FAILING, "Cannot be read online", message)
+    for condition in _conditions(summary):
         concern = _concern(item, condition)
         if concern is not None:
-            found.setdefault(concern.message, concern)
-    if said.status is not None and said.status.failure is not None:
-        again = said.status.next_attempt_us
-        message = sentence(said.status.failure) + (f" Next attempt: {format_time(again)}." if again else "")
-        found = {text: each for text, each in found.items() if text not in message}
-        found[message] = Concern(item, Severity.FAILING, "Last error", message)
-    if isinstance(said, PipelineSummary | ViewSummary) and said.quarantine and not _tells_quarantine(said):
-        message = f"{said.quarantine} in quarantine."
-        found[message] = Concern(item, Severity.REFUSED, "Rows or files were refused", message)
+            by_message.setdefault(concern.message, concern)
+    if summary.status is not None and summary.status.failure is not None:
+        again = summary.status.next_attempt_us
+        message = sentence(summary.status.failure) + (
+            f" Next attempt: {format_time(again)}." if again else ""
+        )
+        by_message = {text: each for text, each in by_message.items() if text not in message}
+        by_message[message] = Concern(item, Severity.FAILING, "Last error", message)
+    if (
+        isinstance(summary, PipelineSummary | ViewSummary)
+        and summary.quarantine
+        and not _tells_quarantine(summary)
+    ):
+        message = f"{summary.quarantine} in quarantine."
+        by_message[message] = Concern(item, Severity.REFUSED, "Rows or files were refused", message)
     # In a cluster nobody writes into storage how far things are.
-    told = [it for it in found.values() if not (overview.in_cluster and it.severity is Severity.WAITING)]
-    return sorted(told, key=lambda each: each.severity)
+    shown = [
+        concern
+        for concern in by_message.values()
+        if not (overview.in_cluster and concern.severity is Severity.WAITING)
+    ]
+    return sorted(shown, key=lambda each: each.severity)
 
 
 def mark(overview: Overview, item: OverviewItem, unreadable_online: Collection[str] = ()) -> str:
@@ -82,17 +92,17 @@ def mark(overview: Overview, item: OverviewItem, unreadable_online: Collection[s
 
     "" where nobody can tell: a cluster's conditions do not stand in storage.
     """
-    found = concerns_of(overview, item, unreadable_online)
-    if not found:
+    listed = concerns_of(overview, item, unreadable_online)
+    if not listed:
         return "" if overview.in_cluster else "ready"
-    return _MARKS[found[0].severity]
+    return _MARKS[listed[0].severity]
 
 
 _MARKS = {Severity.FAILING: "failing", Severity.REFUSED: "refused", Severity.WAITING: "unknown"}
 
 
-def _conditions(said: Summary) -> list[Condition]:
-    return [said.ready, *(said.status.problems if said.status else ())]
+def _conditions(summary: Summary) -> list[Condition]:
+    return [summary.ready, *(summary.status.problems if summary.status else ())]
 
 
 def _concern(item: OverviewItem, condition: Condition) -> Concern | None:
@@ -108,8 +118,10 @@ def _concern(item: OverviewItem, condition: Condition) -> Concern | None:
     return Concern(item, severity, title, condition.message, condition.since_us)
 
 
-def _tells_quarantine(said: PipelineSummary | ViewSummary) -> bool:
-    return any(it.type == "QuarantineEmpty" for it in (said.status.problems if said.status else ()))
+def _tells_quarantine(summary: PipelineSummary | ViewSummary) -> bool:
+    return any(
+        problem.type == "QuarantineEmpty" for problem in (summary.status.problems if summary.status else ())
+    )
 
 
 def _words(reason: str) -> str:

@@ -67,7 +67,7 @@ def sample(storage: Storage, view: FeatureView, digest: str) -> Sample:
     pieces = list(_newest(storage, paths.features(view.metadata.name, digest), files, names))
     if not pieces:
         return Sample(0, sum(file.rows for file in files), {})
-    rows = pa.concat_tables([pa.Table.from_batches([it]) for it in pieces], promote_options="default")
+    rows = pa.concat_tables([pa.Table.from_batches([piece]) for piece in pieces], promote_options="default")
     columns = {name: distribution(rows[name]) for name in rows.column_names}
     return Sample(rows.num_rows, sum(file.rows for file in files), columns)
 
@@ -80,7 +80,7 @@ def _newest(
 
     rows = min(_MOST_ROWS, max(_PIECE, _MOST_VALUES // max(1, len(names))))
     left, size = rows, 0
-    for file in sorted(files, key=lambda it: -(it.stats["maxValues"].get(BATCH) or 0)):
+    for file in sorted(files, key=lambda file: -(file.stats["maxValues"].get(BATCH) or 0)):
         with storage.opened(f"{path}/{file.path}") as opened:
             parquet = pq.ParquetFile(opened)
             held = [name for name in names if name in parquet.schema_arrow.names]
@@ -162,14 +162,18 @@ def _times(values: pa.ChunkedArray) -> Distribution:
     stored = values.drop_null().cast(pa.int32() if days else pa.int64()).to_numpy().astype(np.int64)
     unit = "M8[D]" if days else "M8[us]"
 
-    def said(number: Any) -> str:
+    def number_text(number: Any) -> str:
         text = str(np.array([int(number)], np.int64).astype(unit).astype("M8[D]" if days else "M8[s]")[0])
         return text if days else f"{text}Z"
 
-    facts = (("least", said(stored.min())), ("greatest", said(stored.max())))
+    facts = (("least", number_text(stored.min())), ("greatest", number_text(stored.max())))
     bars = _ranges(stored.astype(np.float64))
     return Distribution(
-        len(values), pc.sum(pc.is_null(values)).as_py(), tuple(Bar("", it.count) for it in bars), True, facts
+        len(values),
+        pc.sum(pc.is_null(values)).as_py(),
+        tuple(Bar("", bar.count) for bar in bars),
+        True,
+        facts,
     )
 
 

@@ -56,14 +56,14 @@ class Lookout:
         Raises:
             StorageError: storage did not answer, and what was seen before is too old.
         """
-        seen = self._seen
-        age_s = self._clock() - seen[0] if seen else _BEARABLE_S
-        if seen is None or age_s >= _BEARABLE_S:
+        last = self._seen
+        age_s = self._clock() - last[0] if last else _BEARABLE_S
+        if last is None or age_s >= _BEARABLE_S:
             with self._looking:
                 return self._look(self._clock())
         if age_s >= _FRESH_S and self._looking.acquire(blocking=False):
             threading.Thread(target=self._look_beside, name="look", daemon=True).start()
-        return seen[1]
+        return last[1]
 
     def _look(self, asked_s: float) -> Overview:
         if self._seen is None or self._seen[0] < asked_s:
@@ -141,24 +141,24 @@ class Lookout:
             return None
         return read_drift(self._project.storage, view.name, view.serving.digest)
 
-    def quarantined(self, found: PipelineSummary | ViewSummary) -> list[Quarantined]:
+    def quarantined(self, summary: PipelineSummary | ViewSummary) -> list[Quarantined]:
         """What is open in its quarantine, the newest first, of the newest :data:`QUARANTINED_ROWS` records.
 
         Raises:
             StorageError: storage did not answer.
         """
-        is_view = isinstance(found, ViewSummary)
-        if not found.quarantine:
+        is_view = isinstance(summary, ViewSummary)
+        if not summary.quarantine:
             return []
-        last = found.build.version if isinstance(found, ViewSummary) and found.build else None
-        done = found.done if isinstance(found, PipelineSummary) else None
-        key = "quarantine", is_view, found.name, last, done, found.quarantine
+        last = summary.build.version if isinstance(summary, ViewSummary) and summary.build else None
+        done = summary.done if isinstance(summary, PipelineSummary) else None
+        key = "quarantine", is_view, summary.name, last, done, summary.quarantine
         listed = self._once(
             key,
             lambda: entries(
                 self._project.storage,
                 "views" if is_view else "pipelines",
-                found.name,
+                summary.name,
                 newest=QUARANTINED_ROWS,
             ),
         )

@@ -73,14 +73,14 @@ class Overview:
         return self._reached(key, self.users)
 
     def _reached(self, key: Key, step: Callable[[Key], Iterable[Key]]) -> set[Key]:
-        found: set[Key] = set()
+        reached: set[Key] = set()
         todo = [key]
         while todo:
             for each in step(todo.pop()):
-                if each not in found and each in self.items:
-                    found.add(each)
+                if each not in reached and each in self.items:
+                    reached.add(each)
                     todo.append(each)
-        return found - {key}
+        return reached - {key}
 
 
 def look(project: Project, now_us: int) -> Overview:
@@ -92,7 +92,7 @@ def look(project: Project, now_us: int) -> Overview:
     kinds = [kind for kind in KINDS.values() if not kind.only_one]
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="look") as threads:
         names = threads.map(lambda kind: project.registry.names(kind.model), kinds)
-        every = [(kind, name) for kind, found in zip(kinds, names, strict=True) for name in found]
+        every = [(kind, name) for kind, listed in zip(kinds, names, strict=True) for name in listed]
         items = threads.map(lambda each: _item(project, *each), every)
         in_cluster = project.storage.find(paths.OWNER) is not None
         return Overview(now_us, in_cluster, {item.key: item for item in items if item is not None})
@@ -100,10 +100,10 @@ def look(project: Project, now_us: int) -> Overview:
 
 def _item(project: Project, kind: ResourceKind, name: str) -> OverviewItem | None:
     try:
-        found = summary(project, kind, name)
+        summarized = summary(project, kind, name)
     except NotFound:
         return None  # It was deleted since it was listed.
     except (Damaged, SpecError) as error:
         return OverviewItem(kind, name, None, str(error))
-    named = tuple(dict.fromkeys((other, each) for other, _, each in references(found.accepted.resource)))
-    return OverviewItem(kind, name, found, names=named)
+    named = tuple(dict.fromkeys((other, each) for other, _, each in references(summarized.accepted.resource)))
+    return OverviewItem(kind, name, summarized, names=named)

@@ -264,16 +264,16 @@ def view_summary(project: Project, name: str) -> ViewSummary:
     serving = read_active_build(project.storage, name)
     build = read_build(project.storage, name, serving.digest) if serving else None
     status = read_status(project.storage, "views", name)
-    found = ViewSummary(name, accepted, status, serving, build, open_of_view(project.storage, build))
+    summarized = ViewSummary(name, accepted, status, serving, build, open_of_view(project.storage, build))
     rebuild = last_rebuild(project.storage, name)
     if rebuild is None:
-        return found
+        return summarized
     if serving is not None and rebuild.is_read(serving.digest):
-        return replace(found, rebuild=rebuild, rebuilt=serving.digest, rebuilding=build)
+        return replace(summarized, rebuild=rebuild, rebuilt=serving.digest, rebuilding=build)
     uid = Ledger(project.storage, accepted.resource.spec.source.pipeline).dataset_id()
     rebuilt = build_digest(accepted.resource.spec, uid, rebuild.number)
     return replace(
-        found, rebuild=rebuild, rebuilt=rebuilt, rebuilding=read_build(project.storage, name, rebuilt)
+        summarized, rebuild=rebuild, rebuilt=rebuilt, rebuilding=read_build(project.storage, name, rebuilt)
     )
 
 
@@ -298,8 +298,8 @@ def list_summary(project: Project, kind: ResourceKind, name: str) -> ListSummary
 
 def _member_state(project: Project, kind: ResourceKind, name: str) -> MemberState | None:
     """How a resource stands that a list names."""
-    found = summary(project, kind, name)
-    return MemberState(found.ready, None if isinstance(found, PipelineSummary) else found.watermark_us)
+    member = summary(project, kind, name)
+    return MemberState(member.ready, None if isinstance(member, PipelineSummary) else member.watermark_us)
 
 
 def accepted_resource(project: Project, kind: ResourceKind, name: str) -> Accepted[Resource]:
@@ -308,25 +308,25 @@ def accepted_resource(project: Project, kind: ResourceKind, name: str) -> Accept
     Raises:
         NotFound: there is no such resource.
     """
-    found = project.registry.current(kind.model, name)
-    if found is None:
+    accepted = project.registry.current(kind.model, name)
+    if accepted is None:
         raise NotFound(
             f"there is no {kind.noun} {name!r}",
             where=project.storage.root,
             hint=did_you_mean(name, project.registry.names(kind.model)),
         )
-    return found
+    return accepted
 
 
 def _accepted(project: Project, model: type[R], name: str) -> Accepted[R]:
-    found = accepted_resource(project, kind_of(model), name)
-    if not isinstance(found.resource, model):
+    accepted = accepted_resource(project, kind_of(model), name)
+    if not isinstance(accepted.resource, model):
         raise RequestError(
             f"the view {name!r} is computed on demand: nothing of it is stored",
             wanted="a view of a dataset",
             hint=f"`featurestore describe view {name}` says what it is computed from",
         )
-    return cast("Accepted[R]", found)
+    return cast("Accepted[R]", accepted)
 
 
 def _ready(status: ResourceStatus | None, digest: str) -> Condition:
@@ -342,7 +342,7 @@ def _wrong(status: ResourceStatus | None) -> list[str]:
     """Reasons of the conditions that are wrong in themselves, and not only not yet right."""
     if status is None:
         return []
-    return [found.reason for found in status.problems]
+    return [problem.reason for problem in status.problems]
 
 
 def _conditions(status: ResourceStatus | None, ready: Condition) -> dict[str, Any]:

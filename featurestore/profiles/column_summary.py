@@ -84,7 +84,7 @@ class ColumnSummary(Model):
 
 
 def _extreme(which: Any, one: Any, other: Any) -> Any:
-    known = [it for it in (one, other) if it is not None]
+    known = [value for value in (one, other) if value is not None]
     return which(known, key=_order) if known else None
 
 
@@ -101,10 +101,10 @@ def _order(value: Any) -> Any:
 def summary(column: pa.Array, *, counts_values: bool) -> ColumnSummary:
     """Of some rows. ``counts_values``: also how often each value occurs."""
     kind, nulls = column.type, column.null_count
-    found = column.drop_null()
-    values = _values(found) if counts_values else None
+    present = column.drop_null()
+    values = _values(present) if counts_values else None
     if pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind):
-        every = numbers(found.cast(pa.int8()) if pa.types.is_boolean(kind) else found)
+        every = numbers(present.cast(pa.int8()) if pa.types.is_boolean(kind) else present)
         real = every[np.isfinite(every)] if pa.types.is_floating(kind) else every
         if not len(real):
             return ColumnSummary(count=len(column), nulls=nulls, not_finite=len(every), values=values)
@@ -123,8 +123,8 @@ def summary(column: pa.Array, *, counts_values: bool) -> ColumnSummary:
             values=values,
         )
     low, high = None, None
-    if (pa.types.is_temporal(kind)) and len(found):
-        ends = pc.min_max(found)
+    if (pa.types.is_temporal(kind)) and len(present):
+        ends = pc.min_max(present)
         low, high = (time_text(ends[name]) for name in ("min", "max"))
     return ColumnSummary(count=len(column), nulls=nulls, minimum=low, maximum=high, values=values)
 
@@ -140,15 +140,15 @@ def time_text(value: pa.Scalar) -> str:
     return str(np.datetime64(value.cast(pa.timestamp("us")).value, "us"))
 
 
-def _values(found: pa.Array) -> dict[str, int] | None:
-    kind = found.type
+def _values(values: pa.Array) -> dict[str, int] | None:
+    kind = values.type
     if not (pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_string(kind)):
         return None
-    counts = found.value_counts()
+    counts = values.value_counts()
     if len(counts) > _MOST_VALUES:
         return None
     texts = counts.field("values").cast(pa.string()).to_pylist()
-    if any(len(it) > _LONGEST for it in texts):
+    if any(len(text) > _LONGEST for text in texts):
         return None
     return dict(sorted(zip(texts, counts.field("counts").to_pylist(), strict=True)))
 
@@ -157,10 +157,10 @@ def put_together(many: Sequence[Mapping[str, ColumnSummary]]) -> dict[str, Colum
     """Of all rows."""
     if not many:
         return {}
-    found = dict(many[0])
+    together = dict(many[0])
     for more in many[1:]:
-        found = {name: it.plus(more[name]) for name, it in found.items()}
-    return found
+        together = {name: summary.plus(more[name]) for name, summary in together.items()}
+    return together
 
 
 def array_of(column: pa.ChunkedArray) -> pa.Array:

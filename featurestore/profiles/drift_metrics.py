@@ -43,8 +43,8 @@ def jensen_shannon(reference: Floats, counts: Floats) -> float:
 
 
 def _entropy(p: Floats, q: Floats) -> float:
-    there = p > 0
-    return float(np.sum(p[there] * np.log2(p[there] / q[there])))
+    mask = p > 0
+    return float(np.sum(p[mask] * np.log2(p[mask] / q[mask])))
 
 
 def kolmogorov_smirnov(reference: Floats, values: Floats) -> float:
@@ -64,8 +64,8 @@ def drift_of(reference: pa.Array, values: pa.Array) -> dict[str, float]:
             return {}
         edges = np.unique(np.quantile(one, np.arange(1, _PARTS) / _PARTS, method="inverted_cdf"))
         bins = [
-            np.bincount(np.searchsorted(edges, it, "left"), minlength=len(edges) + 1).astype(np.float64)
-            for it in (one, other)
+            np.bincount(np.searchsorted(edges, values, "left"), minlength=len(edges) + 1).astype(np.float64)
+            for values in (one, other)
         ]
         return _binned(*bins) | {"KS": kolmogorov_smirnov(one, other)}
     if min(len(reference), len(values)) < LEAST_VALUES or kinds[0] != kinds[1]:
@@ -73,7 +73,7 @@ def drift_of(reference: pa.Array, values: pa.Array) -> dict[str, float]:
     if not (pa.types.is_string(kinds[0]) or pa.types.is_boolean(kinds[0])):
         return {}
     counted, here = _counts(reference), _counts(values)
-    named = sorted(counted, key=lambda it: (-counted[it], str(it)))[:_MOST_FREQUENT]
+    named = sorted(counted, key=lambda value: (-counted[value], str(value)))[:_MOST_FREQUENT]
     return _binned(_with_others(counted, named), _with_others(here, named))
 
 
@@ -86,8 +86,8 @@ def _is_number(kind: pa.DataType) -> bool:
 
 
 def _floats(values: pa.Array) -> Floats:
-    found = numbers(values).astype(np.float64)
-    return found[np.isfinite(found)]
+    floats = numbers(values).astype(np.float64)
+    return floats[np.isfinite(floats)]
 
 
 def _counts(values: pa.Array) -> dict[Any, int]:
@@ -96,5 +96,5 @@ def _counts(values: pa.Array) -> dict[Any, int]:
 
 
 def _with_others(counts: Mapping[Any, int], named: list[Any]) -> Floats:
-    known = [counts.get(it, 0) for it in named]
+    known = [counts.get(value, 0) for value in named]
     return np.array([*known, sum(counts.values()) - sum(known)], np.float64)

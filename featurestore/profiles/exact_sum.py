@@ -77,9 +77,9 @@ def text(total: int) -> str:
     return f"{total >> zeros:x}p{zeros}"
 
 
-def parsed(said: str) -> int:
+def parsed(text: str) -> int:
     """The sum that a text says."""
-    digits, _, zeros = said.partition("p")
+    digits, _, zeros = text.partition("p")
     return int(digits, 16) << int(zeros or 0)
 
 

@@ -114,11 +114,11 @@ class TableProfile:
         return {name: self._column(name) for name in self.columns}
 
     def _column(self, name: str) -> ProfiledColumn:
-        found = self.summary_of(name)
+        summary = self.summary_of(name)
         values = self.sampled(name)
-        nested = found.count > found.nulls and not len(self._hashes[name])
+        nested = summary.count > summary.nulls and not len(self._hashes[name])
         return ProfiledColumn(
-            **found.statistics().model_dump(),
+            **summary.statistics().model_dump(),
             sampled=len(self._sample) if self._sample is not None else 0,
             quantiles=_quantiles(values),
             distinct=None if nested else estimate(self._hashes[name]),
@@ -130,14 +130,16 @@ class TableProfile:
         sample = (
             self._sample if self._sample is not None else pa.schema([(_PRIORITY, pa.uint64())]).empty_table()
         )
-        said = {
+        header = {
             "rows": self.rows,
             "identity": self._identity,
             "columns": self.columns,
-            "summaries": {name: it.model_dump(mode="json") for name, it in self._summaries.items()},
-            "hashes": {name: base64.b64encode(it.tobytes()).decode() for name, it in self._hashes.items()},
+            "summaries": {name: summary.model_dump(mode="json") for name, summary in self._summaries.items()},
+            "hashes": {
+                name: base64.b64encode(hashes.tobytes()).decode() for name, hashes in self._hashes.items()
+            },
         }
-        meta = {_META: json.dumps(said, separators=(",", ":")).encode()}
+        meta = {_META: json.dumps(header, separators=(",", ":")).encode()}
         buffer = pa.BufferOutputStream()
         pq.write_table(sample.replace_schema_metadata(meta), buffer, compression="zstd")
         data: bytes = buffer.getvalue().to_pybytes()
@@ -151,14 +153,15 @@ class TableProfile:
             ValueError: it is not the bytes of a profile.
         """
         table = pq.ParquetFile(pa.BufferReader(data)).read()
-        said = json.loads(table.schema.metadata[_META])
-        profile = cls(said["identity"], said["columns"])
-        profile.rows = said["rows"]
+        header = json.loads(table.schema.metadata[_META])
+        profile = cls(header["identity"], header["columns"])
+        profile.rows = header["rows"]
         profile._summaries = {
-            name: ColumnSummary.model_validate(it) for name, it in said["summaries"].items()
+            name: ColumnSummary.model_validate(summary) for name, summary in header["summaries"].items()
         }
         profile._hashes = {
-            name: np.frombuffer(base64.b64decode(it), np.uint64) for name, it in said["hashes"].items()
+            name: np.frombuffer(base64.b64decode(encoded), np.uint64)
+            for name, encoded in header["hashes"].items()
         }
         profile._sample = table.replace_schema_metadata(None) if len(table) else None
         return profile
@@ -194,11 +197,11 @@ def _quantiles(values: pa.Array) -> dict[str, Any] | None:
     if not len(ordered):
         return None
     at = [max(0, int(np.ceil(q * len(ordered))) - 1) for q in QUANTILES]
-    found = ordered[at].tolist()
+    quantiles = ordered[at].tolist()
     if timed:
         unit = "M8[D]" if pa.types.is_date32(kind) else f"M8[{kind.unit}]"
-        found = [_time(it) for it in ordered[at].astype(unit)]
-    return dict(zip(map(str, QUANTILES), found, strict=True))
+        quantiles = [_time(value) for value in ordered[at].astype(unit)]
+    return dict(zip(map(str, QUANTILES), quantiles, strict=True))
 
 
 def _time(value: Any) -> str:
@@ -221,7 +224,7 @@ def _common(values: pa.Array) -> tuple[CommonValue, ...]:
     counts = numbers(counted.field("counts"))
     often = np.flatnonzero(counts > 1) if len(values) > COMMON else np.arange(len(counts))
     shown = [(int(counts[at]), _shown(counted.field("values")[int(at)])) for at in often]
-    shown.sort(key=lambda it: (-it[0], str(it[1])))
+    shown.sort(key=lambda pair: (-pair[0], str(pair[1])))
     return tuple(CommonValue(value=value, rows=rows) for rows, value in shown[:COMMON])
 
 
@@ -230,10 +233,10 @@ def _shown(value: pa.Scalar) -> Any:
     kind = value.type
     if pa.types.is_temporal(kind):
         return time_text(value)
-    said = value.as_py()
-    if isinstance(said, bytes):
-        return said.hex()
-    return str(said) if isinstance(said, float) and not np.isfinite(said) else said
+    plain = value.as_py()
+    if isinstance(plain, bytes):
+        return plain.hex()
+    return str(plain) if isinstance(plain, float) and not np.isfinite(plain) else plain
 
 
 def profile_of(rows: pa.Table, identity: Sequence[str], columns: Sequence[str]) -> TableProfile:

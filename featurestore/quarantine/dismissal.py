@@ -36,15 +36,15 @@ def dismissals(storage: Storage, table: str) -> list[Dismissal]:
     return [Dismissal.model_validate_json(storage.read(f"{folder}/{name}")) for name in storage.names(folder)]
 
 
-def standing(found: Sequence[Dismissal], rebuilds: Rebuilds) -> list[Dismissal]:
+def standing(dismissed: Sequence[Dismissal], rebuilds: Rebuilds) -> list[Dismissal]:
     """The dismissals of a pipeline without what was run again since.
 
     Raises:
         StorageError: storage did not answer.
     """
 
-    if not found or not rebuilds.generation():
-        return list(found)
+    if not dismissed or not rebuilds.generation():
+        return list(dismissed)
 
     def stands(batch: int, generation: int) -> bool:
         promoted = rebuilds.rebuilt_in(batch, fresh=False)
@@ -52,9 +52,9 @@ def standing(found: Sequence[Dismissal], rebuilds: Rebuilds) -> list[Dismissal]:
 
     return [
         each.model_copy(
-            update={"entries": tuple(it for it in each.entries if stands(it[0], each.generation))}
+            update={"entries": tuple(entry for entry in each.entries if stands(entry[0], each.generation))}
         )
-        for each in found
+        for each in dismissed
     ]
 
 
@@ -68,6 +68,6 @@ def try_dismiss(storage: Storage, table: str, number: int, dismissal: Dismissal)
     return storage.put_if_absent(path, dismissal.model_dump_json(by_alias=True).encode())
 
 
-def closed(found: Sequence[Dismissal]) -> dict[tuple[int, int], Dismissal]:
+def closed(dismissed: Sequence[Dismissal]) -> dict[tuple[int, int], Dismissal]:
     """``(batch, file)`` to the dismissal that closed it."""
-    return {(batch, file): each for each in found for batch, file, _ in each.entries}
+    return {(batch, file): each for each in dismissed for batch, file, _ in each.entries}

@@ -76,13 +76,13 @@ def entries(
         for row in batch.to_pylist():
             key = (row[BATCH], row[FILE], row["rule"])
             at, number = row["quarantined_at"], row[ROW]
-            found = caught.get(key)
-            if found is None or (number is not None and (found.first_row or 0) > number):
-                rows = found.rows if found else 0
+            group = caught.get(key)
+            if group is None or (number is not None and (group.first_row or 0) > number):
+                rows = group.rows if group else 0
                 us = to_us(at)
-                found = _Caught(number, row["reason"], row["uri"], row["version"], us, rows)
-                caught[key] = found
-            found.rows += 1
+                group = _Caught(number, row["reason"], row["uri"], row["version"], us, rows)
+                caught[key] = group
+            group.rows += 1
     ledger = Ledger(storage, name) if kind == "pipelines" and caught else None
     path = table_of(storage, kind, name) if caught else None
     if ledger is not None:
@@ -94,15 +94,15 @@ def entries(
             batch=batch,
             file=file,
             rule=rule,
-            rows=None if found.first_row is None else found.rows,
-            reason=found.reason,
-            uri=found.uri,
-            version=found.version,
-            quarantined_us=found.quarantined_us,
-            replayed_in=_replayed_in(ledger, found.uri, batch, file) if ledger else None,
+            rows=None if group.first_row is None else group.rows,
+            reason=group.reason,
+            uri=group.uri,
+            version=group.version,
+            quarantined_us=group.quarantined_us,
+            replayed_in=_replayed_in(ledger, group.uri, batch, file) if ledger else None,
             dismissed=gone.get((batch, file)),
         )
-        for (batch, file, rule), found in sorted(caught.items())
+        for (batch, file, rule), group in sorted(caught.items())
     ]
 
 
@@ -121,15 +121,15 @@ def rows(
     Raises:
         StorageError: storage did not answer.
     """
-    found: list[dict[str, Any]] = []
+    listed: list[dict[str, Any]] = []
     for piece in _read(storage, kind, name, None):
         for row in piece.to_pylist():
             wanted = ((batch, row[BATCH]), (file, row[FILE]), (rule, row["rule"]))
             if all(asked is None or asked == got for asked, got in wanted):
-                found.append(row)
-                if len(found) == limit:
-                    return found
-    return found
+                listed.append(row)
+                if len(listed) == limit:
+                    return listed
+    return listed
 
 
 def table_of(storage: Storage, kind: Literal["pipelines", "views"], name: str) -> str | None:
@@ -166,11 +166,11 @@ def _read(
     files = sorted(table.files(), key=lambda file: file.path) if table else []
     if newest is not None:
         files.sort(key=lambda file: -(file.stats["maxValues"].get(BATCH) or 0))
-    seen = 0
+    read_rows = 0
     for file in files:
         with storage.opened(f"{path}/{file.path}") as parquet:
             for batch in pq.ParquetFile(parquet).iter_batches(columns=columns):
-                yield batch if newest is None else batch.slice(0, newest - seen)
-                seen += batch.num_rows
-                if newest is not None and seen >= newest:
+                yield batch if newest is None else batch.slice(0, newest - read_rows)
+                read_rows += batch.num_rows
+                if newest is not None and read_rows >= newest:
                     return

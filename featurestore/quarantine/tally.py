@@ -44,11 +44,11 @@ def open_of_pipeline(ledger: Ledger, result: BatchResult | None) -> OpenQuaranti
     """
     if result is None or not (result.open_files or result.open_rows):
         return OpenQuarantine()
-    found = standing(
+    dismissed = standing(
         dismissals(ledger.storage, paths.quarantine("pipelines", result.pipeline)), ledger.rebuilds
     )
-    gone = [rows for each in found for _, _, rows in each.entries]
-    done = closed(found)
+    gone = [rows for each in dismissed for _, _, rows in each.entries]
+    done = closed(dismissed)
     return OpenQuarantine(
         max(0, result.open_files - gone.count(0)),
         max(0, result.open_rows - sum(gone)),
@@ -64,8 +64,8 @@ def open_of_view(storage: Storage, build: BuildResult | None) -> OpenQuarantine:
     """
     if build is None or not build.rows_quarantined:
         return OpenQuarantine()
-    found = dismissals(storage, paths.rejected_rows(build.view, build.digest))
-    rows = max(0, build.rows_quarantined - sum(rows for each in found for _, _, rows in each.entries))
+    dismissed = dismissals(storage, paths.rejected_rows(build.view, build.digest))
+    rows = max(0, build.rows_quarantined - sum(rows for each in dismissed for _, _, rows in each.entries))
     return OpenQuarantine(0, rows, bool(rows))
 
 
@@ -87,11 +87,11 @@ def open_after(storage: Storage, manifest: Manifest, caught: dict[int, int]) -> 
         if done is None:
             done = _dismissed(ledger)
         batch, file = entry.replays
-        found = ledger.caught(batch)
-        if entry.replays in done or file not in found:
+        by_file = ledger.caught(batch)
+        if entry.replays in done or file not in by_file:
             continue
-        files -= found[file] == 0
-        rows -= found[file]
+        files -= by_file[file] == 0
+        rows -= by_file[file]
     whole = sum(n == 0 for n in caught.values())
     return max(0, files + whole), max(0, rows + sum(caught.values()))
 
@@ -110,22 +110,22 @@ def open_in_all(
     Raises:
         StorageError: storage did not answer.
     """
-    files = sum(n == 0 for found in caught.values() for n in found.values())
-    rows = sum(n for found in caught.values() for n in found.values())
+    files = sum(n == 0 for by_file in caught.values() for n in by_file.values())
+    rows = sum(n for by_file in caught.values() for n in by_file.values())
     done = _dismissed(ledger)
     for manifest in manifests.values():
         for entry in manifest.entries:
             if entry.replays is None:
                 continue
             batch, file = entry.replays
-            found = caught.get(batch, {})
+            by_file = caught.get(batch, {})
             was_refused_unread = manifests[batch].entries[file].action is Action.REJECT
-            if file in found and (was_refused_unread if rebuilt(batch) else entry.replays not in done):
-                files -= found[file] == 0
-                rows -= found[file]
+            if file in by_file and (was_refused_unread if rebuilt(batch) else entry.replays not in done):
+                files -= by_file[file] == 0
+                rows -= by_file[file]
     return max(0, files), max(0, rows)
 
 
 def _dismissed(ledger: Ledger) -> dict[tuple[int, int], Dismissal]:
-    found = dismissals(ledger.storage, paths.quarantine("pipelines", ledger.pipeline))
-    return closed(standing(found, ledger.rebuilds))
+    dismissed = dismissals(ledger.storage, paths.quarantine("pipelines", ledger.pipeline))
+    return closed(standing(dismissed, ledger.rebuilds))

@@ -287,10 +287,10 @@ def _gone(source: ArrivalSource, reads: Sequence[tuple[Manifest, int]]) -> list[
     gone = []
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         looked = pool.map(lambda place: source.find(arrivals[place]), changed)
-        for place, found in zip(changed, looked, strict=True):
+        for place, newest in zip(changed, looked, strict=True):
             taken = arrivals[place]
-            if found is None or found.version != taken.version:
-                now = found.version if found else None
+            if newest is None or newest.version != taken.version:
+                now = newest.version if newest else None
                 gone.append(GoneArrival(*place, taken.uri, taken.version, now))
     return sorted(gone, key=lambda each: (each.batch, each.file))
 

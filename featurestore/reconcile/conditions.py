@@ -73,7 +73,9 @@ class ResourceStatus(Model):
             "QuarantineEmpty": ConditionStatus.FALSE,
             "Drifted": ConditionStatus.TRUE,
         }
-        return tuple(it for it in self.conditions if wrong.get(it.type) == it.status)
+        return tuple(
+            condition for condition in self.conditions if wrong.get(condition.type) == condition.status
+        )
 
 
 def true(kind: ConditionType, reason: Reason, message: str) -> Condition:

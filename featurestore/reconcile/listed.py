@@ -62,11 +62,11 @@ def list_state(accepted: Accepted[Resource], registry: Registry, ask: Ask) -> Li
     resource = accepted.resource
     named = dict.fromkeys((KINDS[kind], name) for kind, _, name in references(resource))
     accepted_ones = registry.named(resource)
-    known = {(it.kind, it.metadata.name) for it in accepted_ones}
+    known = {(resource.kind, resource.metadata.name) for resource in accepted_ones}
     missing = [(kind, name) for kind, name in named if (kind.name, name) not in known]
     facts: dict[str, Any] = {}
     if isinstance(resource, FeatureService):
-        views = {it.metadata.name: it for it in accepted_ones if isinstance(it, View)}
+        views = {resource.metadata.name: resource for resource in accepted_ones if isinstance(resource, View)}
         facts["features"] = count_features(resource.spec.features, views.get)
     if missing:
         return ListState(_missing(missing), facts)
@@ -75,8 +75,8 @@ def list_state(accepted: Accepted[Resource], registry: Registry, ask: Ask) -> Li
     if problems := check_references([_Accepted(resource)], KnownResources(accepted_ones, growing=True)):
         # What it names has changed since it was accepted.
         return ListState(_broken(problems), facts)
-    members = {it: ask(*it) for it in named}
-    watermarks = [it.watermark_us if it else None for it in members.values()]
+    members = {key: ask(*key) for key in named}
+    watermarks = [member.watermark_us if member else None for member in members.values()]
     return ListState(_summed_up(members), facts, _oldest(watermarks))
 
 
@@ -91,14 +91,14 @@ def _broken(problems: Sequence[SpecError]) -> Condition:
 
 def _summed_up(members: dict[tuple[ResourceKind, str], MemberState | None]) -> Condition:
     waits = [
-        f"{kind.noun} {name!r} ({it.ready.reason if it else Reason.NOT_OBSERVED})"
-        for (kind, name), it in members.items()
-        if it is None or it.ready.status is not ConditionStatus.TRUE
+        f"{kind.noun} {name!r} ({member.ready.reason if member else Reason.NOT_OBSERVED})"
+        for (kind, name), member in members.items()
+        if member is None or member.ready.status is not ConditionStatus.TRUE
     ]
     if not waits:
         return true("Ready", Reason.UP_TO_DATE, "All that it refers to is ready.")
     message = f"Not ready: {', '.join(waits)}."
-    known = [it.ready.status for it in members.values() if it]
+    known = [member.ready.status for member in members.values() if member]
     if len(known) < len(members) or ConditionStatus.FALSE not in known:
         return unknown("Ready", Reason.WAITING, message)
     return false("Ready", Reason.WAITING, message)
@@ -106,5 +106,5 @@ def _summed_up(members: dict[tuple[ResourceKind, str], MemberState | None]) -> C
 
 def _oldest(watermarks: Sequence[int | None]) -> int | None:
     """The oldest; None while there is nothing of one of them."""
-    known = [it for it in watermarks if it is not None]
+    known = [watermark for watermark in watermarks if watermark is not None]
     return min(known) if known and len(known) == len(watermarks) else None

@@ -114,22 +114,22 @@ def observe_view(
             builds[digest] = build
         at = build.source_version if build is not None else 0
         if source.dataset_version is not None and at < source.dataset_version:
-            found = BuildTrials(storage, name, digest, at).read()
-            if found.turn:
-                isolations[digest] = found
+            isolation = BuildTrials(storage, name, digest, at).read()
+            if isolation.turn:
+                isolations[digest] = isolation
     read = builds.get(serving.digest if serving else wanted)
     quarantine = open_of_view(storage, read)
     held = published(name, digests)
     if isinstance(held, FailureStreak):
         view = ObservedView(serving, spec, builds, online=held)
     else:
-        versions = {digest: it.version for digest, it in held.items()}
-        entities = {digest: it.entities for digest, it in held.items()}
+        versions = {digest: online_version.version for digest, online_version in held.items()}
+        entities = {digest: online_version.entities for digest, online_version in held.items()}
         view = ObservedView(serving, spec, builds, versions, entities)
     view = replace(view, quarantine=quarantine, rebuild=rebuild, isolations=isolations)
     monitoring = accepted.resource.spec.monitoring
     if monitoring is None:
         return view
     measured = {digest: read_drift(storage, name, digest) for digest in builds}
-    drifts = {digest: found for digest, found in measured.items() if found is not None}
+    drifts = {digest: drift for digest, drift in measured.items() if drift is not None}
     return replace(view, drifts=drifts, reference=newest_reference(storage, monitoring))

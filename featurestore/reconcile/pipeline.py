@@ -10,7 +10,7 @@ from featurestore.humanize import count, sentence
 from featurestore.reconcile.conditions import Condition, ConditionType, false, true, unknown
 from featurestore.reconcile.draft import PlanDraft
 from featurestore.reconcile.reasons import Reason
-from featurestore.reconcile.refusals import nothing_taken, quarantine_condition, told
+from featurestore.reconcile.refusals import nothing_taken, quarantine_condition, with_nothing_taken
 from featurestore.reconcile.state import ObservedPipeline
 from featurestore.reconcile.steps import CloseBatch, PromoteRebuild, RunBatch, RunPiece, WriteCheckpoint
 from featurestore.registry.registry import Accepted
@@ -55,7 +55,7 @@ class _PipelinePlan:
         if observed.took_nothing and observed.quarantine.last:
             # The next batches will fare like the last one, until somebody changes something.
             message = nothing_taken(self.name, observed.done, observed.files_refused, observed.rows_refused)
-            ready, degraded = told(ready, degraded, message)
+            ready, degraded = with_nothing_taken(ready, degraded, message)
         quarantine = quarantine_condition(self.name, observed.quarantine)
         return (ready, self.draft.progressing(), reachable, self._schema(), quarantine, degraded)
 

@@ -110,5 +110,5 @@ def _has_crashed(step: Step) -> bool:
 
 def _lookups_first(desired: Desired) -> list[str]:
     """Pipelines, those that others look up first: so a drain fills tables before it joins them."""
-    looked_up = {name for it in desired.pipelines.values() for name in it.resource.spec.looked_up}
+    looked_up = {name for pipeline in desired.pipelines.values() for name in pipeline.resource.spec.looked_up}
     return sorted(desired.pipelines, key=lambda name: (name not in looked_up, name))

@@ -22,7 +22,7 @@ def quarantine_condition(name: str, quarantine: OpenQuarantine) -> Condition:
     )
 
 
-def told(ready: Condition, degraded: Condition, message: str) -> tuple[Condition, Condition]:
+def with_nothing_taken(ready: Condition, degraded: Condition, message: str) -> tuple[Condition, Condition]:
     """``Ready`` and ``Degraded`` of a resource that took nothing, unless they have something worse to say."""
     if ready.status == "True":
         ready = false("Ready", Reason.NOTHING_TAKEN, message)

@@ -151,7 +151,7 @@ class _Needs:
         self.waits: list[str] = []
 
     def add(self, selections: tuple[FeatureSelection, ...]) -> None:
-        for name in dict.fromkeys(it.view for it in selections):
+        for name in dict.fromkeys(selection.view for selection in selections):
             if name in self.views or name in self.on_demand:
                 continue
             view = self._registry.current(View, name)
@@ -204,9 +204,9 @@ class _Needs:
         if version is None:
             return False
         pins = version.pins
-        if {it.name: it for it in pins.views} != self.views:
+        if {view.name: view for view in pins.views} != self.views:
             return True
-        if {it.name: it.spec for it in pins.on_demand} != self.on_demand:
+        if {view.name: view.spec for view in pins.on_demand} != self.on_demand:
             return True
         return labels is not None and pins.labels.version != self.commits.get(labels)
 
@@ -300,10 +300,10 @@ def _ready(
         newest = observed.newest
         if draft.failing is not None:
             return draft.unready(Reason.FAILED, materialized.message)
-        said = materialized.message
+        message = materialized.message
         if newest is not None and newest.leaks:
-            said += f" Equal to a label: {', '.join(newest.leaks)}."
-        return true("Ready", Reason.UP_TO_DATE, said)
+            message += f" Equal to a label: {', '.join(newest.leaks)}."
+        return true("Ready", Reason.UP_TO_DATE, message)
     if suspended:
         return false("Ready", Reason.SUSPENDED, "Suspended: no version is made. What is there is read.")
     more = " The version before is read meanwhile." if observed.newest is not None else ""

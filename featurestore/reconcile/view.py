@@ -9,7 +9,7 @@ from featurestore.humanize import count, format_time, sentence
 from featurestore.reconcile.conditions import Condition, ConditionType, false, true, unknown
 from featurestore.reconcile.draft import PlanDraft
 from featurestore.reconcile.reasons import Reason
-from featurestore.reconcile.refusals import quarantine_condition, told
+from featurestore.reconcile.refusals import quarantine_condition, with_nothing_taken
 from featurestore.reconcile.state import ObservedPipeline, ObservedView
 from featurestore.reconcile.steps import BuildView, Promote, Publish, Retire
 from featurestore.registry.registry import Accepted
@@ -124,7 +124,7 @@ class _ViewPlan:
                 f"No row of its dataset fits: {observed.quarantine} in quarantine. "
                 f"`featurestore quarantine ls {self.name}` shows why."
             )
-            ready, degraded = told(ready, degraded, message)
+            ready, degraded = with_nothing_taken(ready, degraded, message)
         quarantine = quarantine_condition(self.name, observed.quarantine)
         rebuilt = () if observed.rebuild is None else (self._rebuilt(observed.rebuild, suspended),)
         drifted = () if self.monitoring is None else (self._drifted(self.monitoring),)
@@ -136,8 +136,8 @@ class _ViewPlan:
         build = self.observed.builds.get(digest)
         behind = build is None or build.source_version < self.to_version
         if behind:
-            found = self.observed.isolations.get(digest, BuildIsolation())
-            self.draft.add_step(self._build_step(digest), found.isolation.streak)
+            build_isolation = self.observed.isolations.get(digest, BuildIsolation())
+            self.draft.add_step(self._build_step(digest), build_isolation.isolation.streak)
         elif not self._is_measured(digest):
             self.draft.add_step(self._build_step(digest))
         if self._is_held(digest):
@@ -160,10 +160,10 @@ class _ViewPlan:
 
     def _is_measured(self, digest: str) -> bool:
         """Whether its newest commit was compared with the newest version of the training set, or need not be."""
-        build, found = self.observed.builds.get(digest), self.observed.drifts.get(digest)
+        build, drift = self.observed.builds.get(digest), self.observed.drifts.get(digest)
         if self.monitoring is None or build is None or digest != self.wanted:
             return True
-        return found is not None and found.is_of(build.version, self.monitoring, self.observed.reference)
+        return drift is not None and drift.is_of(build.version, self.monitoring, self.observed.reference)
 
     def _is_held(self, digest: str) -> bool:
         """Whether it is not to be published for its drift, or before that is known."""
@@ -171,22 +171,22 @@ class _ViewPlan:
             return False
         if digest != self.wanted:
             return False
-        found = self.observed.drifts.get(digest)
-        return not self._is_measured(digest) or (found is not None and bool(found.above(self.monitoring)))
+        drift = self.observed.drifts.get(digest)
+        return not self._is_measured(digest) or (drift is not None and bool(drift.above(self.monitoring)))
 
     def _drifted(self, monitoring: Monitoring) -> Condition:
         """Whether what came last lies too far from the training set."""
-        name, found = monitoring.reference.training_set, self.observed.drifts.get(self.wanted)
+        name, drift = monitoring.reference.training_set, self.observed.drifts.get(self.wanted)
         build = self.observed.builds.get(self.wanted)
-        if found is None or build is None or found.training_set != name:
+        if drift is None or build is None or drift.training_set != name:
             return unknown(
                 "Drifted", Reason.NOT_COMPARED, f"Not yet compared with the training set {name!r}."
             )
-        if found.number is None:
+        if drift.number is None:
             message = f"The training set {name!r} has no complete version to compare with."
             return unknown("Drifted", Reason.NOT_COMPARED, message)
-        where = f"version {found.number} of the training set {name!r}"
-        above = found.above(monitoring)
+        where = f"version {drift.number} of the training set {name!r}"
+        above = drift.above(monitoring)
         if above:
             shown = "; ".join(
                 f"{metric} of {feature} is {value:.3g}, above {limit:g}"
@@ -196,24 +196,24 @@ class _ViewPlan:
             return true(
                 "Drifted",
                 Reason.DRIFTED,
-                f"{count(found.rows, 'row')} that came last, by {where}: {shown}{more}.",
+                f"{count(drift.rows, 'row')} that came last, by {where}: {shown}{more}.",
             )
-        if not found.features:
+        if not drift.features:
             message = (
                 f"No feature can be compared with {where}: it has none of this view's, or too few values."
             )
             return unknown("Drifted", Reason.NOT_COMPARED, message)
-        message = f"{count(len(found.features), 'feature')} compared with {where}: none is above a threshold."
+        message = f"{count(len(drift.features), 'feature')} compared with {where}: none is above a threshold."
         return false("Drifted", Reason.WITHIN_THRESHOLDS, message)
 
-    def _isolating(self, found: BuildIsolation) -> Condition:
+    def _isolating(self, build_isolation: BuildIsolation) -> Condition:
         """``Materialized`` while the row is looked for that ends the process that reads it."""
-        isolation = found.isolation
+        isolation = build_isolation.isolation
         assert isolation.last_crash is not None
         caught = f"{count(len(isolation.killers), 'row')} found" if isolation.killers else "none found yet"
-        if found.is_over:
+        if build_isolation.is_over:
             caught += ", and no more are set aside, because it is hardly the rows"
-        at = f", {count(isolation.stop - isolation.first, 'row')} are next" if found.plan else ""
+        at = f", {count(isolation.stop - isolation.first, 'row')} are next" if build_isolation.plan else ""
         return false(
             "Materialized",
             Reason.ISOLATING,
@@ -291,11 +291,14 @@ class _ViewPlan:
         if build is not None and build.source_version >= self.to_version:
             message = f"Holds commit {build.source_version} of its dataset."
             return true("Materialized", Reason.UP_TO_DATE, message)
-        found = self.observed.isolations.get(self.shown, BuildIsolation())
-        if found.isolation.halved and found.isolation.first < found.isolation.stop:
-            return self._isolating(found)
+        build_isolation = self.observed.isolations.get(self.shown, BuildIsolation())
+        if (
+            build_isolation.isolation.halved
+            and build_isolation.isolation.first < build_isolation.isolation.stop
+        ):
+            return self._isolating(build_isolation)
         key = self._build_step(self.shown).key
-        attempt = self.draft.observed.attempts.get(key, found.isolation.streak)
+        attempt = self.draft.observed.attempts.get(key, build_isolation.isolation.streak)
         if attempt is not None:
             return false("Materialized", *self.draft.explain(attempt, key))
         at = "nothing yet" if build is None else f"commit {build.source_version}"
@@ -347,7 +350,9 @@ class _ViewPlan:
             if condition.status != "True":
                 if condition.reason in (Reason.BUILDING, Reason.PUBLISHING):
                     stuck = [
-                        it for key, it in self.draft.observed.stuck.items() if key.split("/")[1] == self.name
+                        failure
+                        for key, failure in self.draft.observed.stuck.items()
+                        if key.split("/")[1] == self.name
                     ]
                     if stuck:
                         return self.draft.unready(Reason.CANNOT_START, f"{' '.join(stuck)}.")

@@ -149,36 +149,36 @@ class Before:
             StorageError: storage did not answer.
         """
         store = registry.store()
-        found: list[Resource] = [] if store is None else [store]
+        resources: list[Resource] = [] if store is None else [store]
         for kind in KINDS.values():
             if not kind.only_one:
-                found += (accepted.resource for accepted in registry.all(kind.model).values())
-        return cls(tuple(found), datasets)
+                resources += (accepted.resource for accepted in registry.all(kind.model).values())
+        return cls(tuple(resources), datasets)
 
     @cached_property
     def _by_kind(self) -> dict[str, dict[str, Resource]]:
-        found: dict[str, dict[str, Resource]] = {}
-        for it in self.resources:
-            found.setdefault(it.kind, {})[it.metadata.name] = it
-        return found
+        by_kind: dict[str, dict[str, Resource]] = {}
+        for resource in self.resources:
+            by_kind.setdefault(resource.kind, {})[resource.metadata.name] = resource
+        return by_kind
 
     def all(self, model: type[R]) -> dict[str, R]:
         """Those of a kind, by name."""
-        found = self._by_kind.get(kind_name(model), {})
-        return {name: it for name, it in found.items() if isinstance(it, model)}
+        by_name = self._by_kind.get(kind_name(model), {})
+        return {name: resource for name, resource in by_name.items() if isinstance(resource, model)}
 
     def missing(self, resource: Resource) -> list[tuple[str, str]]:
         """Kind and name of each missing resource that a resource refers to."""
         named = {(kind, name) for kind, _, name in references(resource)}
-        return sorted(it for it in named if it[1] not in self._by_kind.get(it[0], {}))
+        return sorted(key for key in named if key[1] not in self._by_kind.get(key[0], {}))
 
     def readers(self, kind: str, name: str) -> list[Resource]:
         """What refers to a resource, except itself."""
         return [
-            it
-            for it in self.resources
-            if (it.kind, it.metadata.name) != (kind, name)
-            and any((kind, name) == (its, other) for its, _, other in references(it))
+            resource
+            for resource in self.resources
+            if (resource.kind, resource.metadata.name) != (kind, name)
+            and any((kind, name) == (its, other) for its, _, other in references(resource))
         ]
 
 
@@ -198,13 +198,13 @@ def plan(desired: Iterable[Resource], before: Before, *, prune: bool = False) ->
 
 def left_out(desired: Iterable[Resource], before: Before) -> list[Resource]:
     """Accepted resources that are not among those desired; whatever reads others comes before them."""
-    wanted, order = {(it.kind, it.metadata.name) for it in desired}, list(KINDS)
-    found = [
-        it
-        for it in before.resources
-        if not kind_of(it).only_one and (it.kind, it.metadata.name) not in wanted
+    wanted, order = {(resource.kind, resource.metadata.name) for resource in desired}, list(KINDS)
+    left = [
+        resource
+        for resource in before.resources
+        if not kind_of(resource).only_one and (resource.kind, resource.metadata.name) not in wanted
     ]
-    return sorted(found, key=lambda it: -order.index(it.kind))
+    return sorted(left, key=lambda resource: -order.index(resource.kind))
 
 
 def _deleted(resource: Resource) -> Change:
@@ -302,7 +302,7 @@ def _readers(columns: Iterable[str], pipeline: str, before: Before) -> list[str]
             feature.column or (feature.aggregate and feature.aggregate.column) for feature in spec.features
         }
         | {spec.timestamp_field, spec.created_timestamp_field, *(key.name for key in spec.entity.join_keys)}
-        for view, spec in ((name, it.spec) for name, it in before.all(FeatureView).items())
+        for view, spec in ((name, view.spec) for name, view in before.all(FeatureView).items())
         if spec.source.pipeline == pipeline
     }
     return [
@@ -315,10 +315,14 @@ def _readers(columns: Iterable[str], pipeline: str, before: Before) -> list[str]
 
 def _feature_readers(features: Iterable[str], view: str, before: Before) -> list[str]:
     """Which accepted services, and views on demand, read the features by name."""
-    lists = {f"Service {name!r}": it.spec.features for name, it in before.all(FeatureService).items()}
-    lists |= {f"View {name!r}": it.spec.on_demand.inputs for name, it in before.all(OnDemandView).items()}
+    lists = {
+        f"Service {name!r}": service.spec.features for name, service in before.all(FeatureService).items()
+    }
+    lists |= {f"View {name!r}": view.spec.on_demand.inputs for name, view in before.all(OnDemandView).items()}
     read = {
-        reader: {it for selection in inputs if selection.view == view for it in selection.features or ()}
+        reader: {
+            feature for selection in inputs if selection.view == view for feature in selection.features or ()
+        }
         for reader, inputs in lists.items()
     }
     return [
@@ -367,7 +371,11 @@ def _why(view: FeatureView, old: FeatureView | None, differing: tuple[Difference
         return "new"
     if build_digest(view.spec, "") == build_digest(old.spec, ""):
         return ""
-    reasons = [str(it) for it in differing if it.path[0] == "spec" and it.path[1] in DEFINITION]
+    reasons = [
+        str(difference)
+        for difference in differing
+        if difference.path[0] == "spec" and difference.path[1] in DEFINITION
+    ]
     return "; ".join(reasons)
 
 

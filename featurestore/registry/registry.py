@@ -112,8 +112,8 @@ class Registry:
         named = self.accepted_digest(model, name)
         if named is None:
             return None
-        found = self._read(model, name, named)
-        return Accepted(named, found) if isinstance(found, model) else None
+        resource = self._read(model, name, named)
+        return Accepted(named, resource) if isinstance(resource, model) else None
 
     def get(self, model: type[R], name: str, digest: str) -> R:
         """The resource that has this digest, accepted now or once.
@@ -121,14 +121,14 @@ class Registry:
         Raises:
             NotFound: no resource of this name and form ever had this digest.
         """
-        found = self._read(model, name, digest)
-        if not isinstance(found, model):
+        resource = self._read(model, name, digest)
+        if not isinstance(resource, model):
             raise NotFound(
                 f"the {kind_name(model)} {name!r} of the digest {digest} is of another form",
                 wanted=model.__name__,
-                got=type(found).__name__,
+                got=type(resource).__name__,
             )
-        return found
+        return resource
 
     def _read(self, model: type[Resource], name: str, digest: str) -> Resource:
         """The resource that has this digest, of whatever form of its kind."""
@@ -148,16 +148,16 @@ class Registry:
         Raises:
             StorageError: storage did not answer.
         """
-        found: dict[tuple[str, str], Resource | None] = {}
+        resources: dict[tuple[str, str], Resource | None] = {}
         todo = [resource]
         while todo:
             for kind, _, name in references(todo.pop()):
-                if (kind, name) not in found:
+                if (kind, name) not in resources:
                     accepted = self.current(KINDS[kind].model, name)
-                    found[kind, name] = accepted.resource if accepted else None
+                    resources[kind, name] = accepted.resource if accepted else None
                     if accepted is not None and isinstance(accepted.resource, OnDemandView):
                         todo.append(accepted.resource)
-        return [one for _, one in sorted(found.items()) if one is not None]
+        return [one for _, one in sorted(resources.items()) if one is not None]
 
     def _lost(self, model: type[Resource], name: str) -> str:
         """What to do about a digest that no resource of the name has."""
@@ -169,27 +169,27 @@ class Registry:
     def names(self, model: type[Resource]) -> list[str]:
         """Names of the accepted resources of a kind, sorted; also of those that cannot be read."""
         folder = kind_of(model).folder
-        found = self._storage.names(f"registry/{folder}")
-        return [name for name in found if self._storage.find(paths.pointer(folder, name)) is not None]
+        names = self._storage.names(f"registry/{folder}")
+        return [name for name in names if self._storage.find(paths.pointer(folder, name)) is not None]
 
     def all(self, model: type[R]) -> dict[str, Accepted[R]]:
         """All accepted resources of a kind that can be read, by name. :meth:`unreadable` has the others."""
-        return {name: found for name, found in self._each(model) if isinstance(found, Accepted)}
+        return {name: accepted for name, accepted in self._each(model) if isinstance(accepted, Accepted)}
 
     def unreadable(self, model: type[Resource]) -> dict[str, FeatureStoreError]:
         """Why accepted resources of a kind cannot be read, by name."""
-        return {name: found for name, found in self._each(model) if isinstance(found, FeatureStoreError)}
+        return {name: error for name, error in self._each(model) if isinstance(error, FeatureStoreError)}
 
     def _each(self, model: type[R]) -> Iterator[tuple[str, Accepted[R] | FeatureStoreError]]:
         """All that can be read; one that cannot does not hide the others."""
         for name in self._storage.names(f"registry/{kind_of(model).folder}"):
             try:
-                found = self.current(model, name)
+                accepted = self.current(model, name)
             except (Damaged, SpecError, NotFound) as error:
                 yield name, error
             else:
-                if found is not None:
-                    yield name, found
+                if accepted is not None:
+                    yield name, accepted
 
     def accepted_digest(self, model: type[Resource], name: str) -> str | None:
         """Digest of the accepted resource; None if there is none.

@@ -29,7 +29,7 @@ def type_rule() -> SpecRule:
         cel = f"self.aggregate.__function__ in {names} ? self.type in {list(given or ())} : ({cel})"
     return SpecRule(
         message=f"aggregates give: {'; '.join(words)}; {_listed(any_type)} any type but lists",
-        holds=lambda it: it.aggregate is None or gives(it.aggregate.function, it.type),
+        holds=lambda feature: feature.aggregate is None or gives(feature.aggregate.function, feature.type),
         cel=f"!has(self.aggregate) || ({cel})",
         field="type",
     )

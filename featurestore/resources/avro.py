@@ -59,14 +59,14 @@ def avro_columns(schema: str) -> Mapping[str, AvroType]:
         ValueError: it is not the schema of a record, or has a type that is not read.
     """
     try:
-        told = json.loads(schema)
+        declared = json.loads(schema)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"it is not JSON: {error}") from None
-    if not isinstance(told, dict) or told.get("type") != "record":
+    if not isinstance(declared, dict) or declared.get("type") != "record":
         raise ValueError('it is not a record: wanted {"type": "record", …}')
-    found = _Names().read(told, "", "", 0)
-    assert isinstance(found, AvroStruct)
-    return found.fields
+    record = _Names().read(declared, "", "", 0)
+    assert isinstance(record, AvroStruct)
+    return record.fields
 
 
 class _Names:
@@ -75,69 +75,71 @@ class _Names:
     def __init__(self) -> None:
         self._known: dict[str, AvroType | None] = {}
 
-    def read(self, told: Any, space: str, where: str, depth: int) -> AvroType:
+    def read(self, declared: Any, space: str, where: str, depth: int) -> AvroType:
         """The type that is told in a namespace. Raises ValueError, with ``where`` it is."""
         if depth > _DEEPEST:
             raise ValueError(f"{where} is nested deeper than {_DEEPEST} levels")
-        match told:
+        match declared:
             case list():
-                some = [it for it in told if it != "null"]
+                some = [branch for branch in declared if branch != "null"]
                 if len(some) != 1:
                     raise ValueError(f"{where} is a union of several types, or of none: wanted one, and null")
                 return self.read(some[0], space, where, depth + 1)
-            case str() if told in _SCALARS:
-                return _SCALARS[told]
+            case str() if declared in _SCALARS:
+                return _SCALARS[declared]
             case str():
-                name = told if "." in told or not space else f"{space}.{told}"
+                name = declared if "." in declared or not space else f"{space}.{declared}"
                 if (known := self._known.get(name)) is None:
                     inside = " inside of itself" if name in self._known else ""
-                    raise ValueError(f"{where} has the type {told!r}, which is not read{inside}")
+                    raise ValueError(f"{where} has the type {declared!r}, which is not read{inside}")
                 return known
             case dict():
-                return self._complex(told, space, where, depth)
+                return self._complex(declared, space, where, depth)
         raise ValueError(f"{where} has no type")
 
-    def _complex(self, told: dict[str, Any], space: str, where: str, depth: int) -> AvroType:
-        kind, logical = told.get("type"), told.get("logicalType")
+    def _complex(self, declared: dict[str, Any], space: str, where: str, depth: int) -> AvroType:
+        kind, logical = declared.get("type"), declared.get("logicalType")
         if logical in _NOT_READ:
             raise ValueError(f"{where} has the logical type {logical!r}, which is not read")
         match kind:
             case "record" | "enum" | "fixed":
-                return self._named(told, space, where, depth)
+                return self._named(declared, space, where, depth)
             case "array":
-                return AvroList(self.read(told.get("items"), space, f"{where}[]", depth + 1))
+                return AvroList(self.read(declared.get("items"), space, f"{where}[]", depth + 1))
             case str() if kind in _SCALARS:
                 return _LOGICAL.get((kind, str(logical)), _SCALARS[kind])
             case dict() | list():
                 return self.read(kind, space, where, depth + 1)
         raise ValueError(f"{where} has the type {kind!r}, which is not read")
 
-    def _named(self, told: dict[str, Any], space: str, where: str, depth: int) -> AvroType:
-        name = told.get("name")
+    def _named(self, declared: dict[str, Any], space: str, where: str, depth: int) -> AvroType:
+        name = declared.get("name")
         if not isinstance(name, str) or not name:
             raise ValueError(f"the type of {where or 'the whole'} has no name")
         if "." not in name:
-            space = str(told.get("namespace") or space)
+            space = str(declared.get("namespace") or space)
             name = f"{space}.{name}" if space else name
         self._known[name] = None
-        found: AvroType = "string" if told["type"] == "enum" else "bytes"
-        if told["type"] == "record":
-            found = AvroStruct(self._fields(told.get("fields"), name.rpartition(".")[0], where, depth))
-        self._known[name] = found
-        return found
+        avro_type: AvroType = "string" if declared["type"] == "enum" else "bytes"
+        if declared["type"] == "record":
+            avro_type = AvroStruct(
+                self._fields(declared.get("fields"), name.rpartition(".")[0], where, depth)
+            )
+        self._known[name] = avro_type
+        return avro_type
 
-    def _fields(self, told: Any, space: str, where: str, depth: int) -> dict[str, AvroType]:
-        if not isinstance(told, list) or not told:
+    def _fields(self, declared: Any, space: str, where: str, depth: int) -> dict[str, AvroType]:
+        if not isinstance(declared, list) or not declared:
             raise ValueError(f"{where or 'the record'} has no fields")
-        found: dict[str, AvroType] = {}
-        for field in told:
+        fields: dict[str, AvroType] = {}
+        for field in declared:
             name = field.get("name") if isinstance(field, dict) else None
             if not isinstance(name, str) or not name:
                 raise ValueError(f"a field of {where or 'the record'} has no name")
-            if name.lower() in map(str.lower, found):
+            if name.lower() in map(str.lower, fields):
                 raise ValueError(f"there are two fields {name!r}, in upper or lower case")
-            found[name] = self.read(field.get("type"), space, f"{where}.{name}".lstrip("."), depth + 1)
-        return found
+            fields[name] = self.read(field.get("type"), space, f"{where}.{name}".lstrip("."), depth + 1)
+        return fields
 
 
 def _checked(schema: str) -> str:

@@ -23,8 +23,8 @@ def check_callable(text: str, folders: Sequence[Path], *, where: str) -> None:
         SpecError: there is no such module or function; the message lists what there is.
     """
     module, _, function = text.partition(":")
-    found = _find(module, [*map(str, folders), *sys.path])
-    if found is None:
+    module_spec = _find(module, [*map(str, folders), *sys.path])
+    if module_spec is None:
         hint = did_you_mean(module, _modules(folders))
         raise SpecError(
             f"the module {module!r} cannot be found",
@@ -33,7 +33,7 @@ def check_callable(text: str, folders: Sequence[Path], *, where: str) -> None:
             got=text,
             hint=hint,
         )
-    names = _names(found)
+    names = _names(module_spec)
     if names is not None and function not in names:
         hint = did_you_mean(function, [name for name in names if not name.startswith("_")])
         raise SpecError(f"the module {module!r} has no {function!r}", where=where, got=text, hint=hint)
@@ -41,17 +41,17 @@ def check_callable(text: str, folders: Sequence[Path], *, where: str) -> None:
 
 def _find(module: str, path: Sequence[str]) -> ModuleSpec | None:
     """Where the module is, without importing the packages that it is in."""
-    found: ModuleSpec | None = None
+    module_spec: ModuleSpec | None = None
     name = ""
     for part in module.split("."):
         name = f"{name}.{part}" if name else part
         if name in sys.builtin_module_names:
             return ModuleSpec(name, None)
-        found = PathFinder.find_spec(name, list(path))
-        if found is None:
+        module_spec = PathFinder.find_spec(name, list(path))
+        if module_spec is None:
             return None
-        path = list(found.submodule_search_locations or ())
-    return found
+        path = list(module_spec.submodule_search_locations or ())
+    return module_spec
 
 
 def _names(module: ModuleSpec) -> set[str] | None:
@@ -77,9 +77,11 @@ def _names(module: ModuleSpec) -> set[str] | None:
 
 
 def _modules(folders: Sequence[Path]) -> set[str]:
-    found: set[str] = set()
+    names: set[str] = set()
     for folder in folders:
         if folder.is_dir():
-            found |= {it.stem for it in folder.iterdir() if it.suffix == ".py" and it.stem[:2] != "__"}
-            found |= {it.name for it in folder.iterdir() if (it / "__init__.py").is_file()}
-    return found
+            names |= {
+                path.stem for path in folder.iterdir() if path.suffix == ".py" and path.stem[:2] != "__"
+            }
+            names |= {path.name for path in folder.iterdir() if (path / "__init__.py").is_file()}
+    return names

@@ -14,14 +14,14 @@ Types = Mapping[str, ValueType]
 """Columns whose types are known."""
 
 
-def source_types(spec: DataPipelineSpec, found: Mapping[str, str] | None = None) -> Types:
-    """Before the first step. ``found``: columns that files were seen to have, to the names of their types."""
-    return {**known_types(found or {}), **{one.name: declared(one.type) for one in spec.columns or ()}}
+def source_types(spec: DataPipelineSpec, learned: Mapping[str, str] | None = None) -> Types:
+    """Before the first step. ``learned``: columns that files were seen to have, to the names of their types."""
+    return {**known_types(learned or {}), **{one.name: declared(one.type) for one in spec.columns or ()}}
 
 
-def dataset_types(spec: DataPipelineSpec, found: Mapping[str, str] | None = None) -> Types:
-    """After the last step. ``found``: as in :func:`source_types`."""
-    types = source_types(spec, found)
+def dataset_types(spec: DataPipelineSpec, learned: Mapping[str, str] | None = None) -> Types:
+    """After the last step. ``learned``: as in :func:`source_types`."""
+    types = source_types(spec, learned)
     for transform in spec.transforms:
         types = types_after(transform.step, types)
     return types
@@ -90,35 +90,37 @@ _NAMES = {
 """A declared type that has the values of a kind."""
 
 
-def type_name(found: ValueType) -> str:
+def type_name(value_type: ValueType) -> str:
     """A declared type that has the values of this one; "" if there is none, or it is not known.
 
     >>> from featurestore.expressions.value_type import INT, list_of
     >>> type_name(INT), type_name(list_of(INT)), type_name(ValueType(Kind.ANY))
     ('int64', 'list<int64>', '')
     """
-    if found.kind is Kind.LIST:
-        return f"list<{type_name(found.inner) if found.inner else ''}>"
-    return _NAMES.get(found.kind, "")
+    if value_type.kind is Kind.LIST:
+        return f"list<{type_name(value_type.inner) if value_type.inner else ''}>"
+    return _NAMES.get(value_type.kind, "")
 
 
-def fits(found: ValueType, wanted: str) -> bool:
+def fits(value_type: ValueType, wanted: str) -> bool:
     """Whether values of a type can be had as a declared one; True where that is not known.
 
     >>> from featurestore.expressions.value_type import BOOL, INT
     >>> fits(INT, "float64"), fits(BOOL, "timestamp")
     (True, False)
     """
-    if found.kind in (Kind.ANY, Kind.NULL):
+    if value_type.kind in (Kind.ANY, Kind.NULL):
         return True
-    if found.kind is Kind.LIST:
-        return wanted.startswith("list<") and (found.inner is None or fits(found.inner, wanted[5:-1]))
-    return found.kind in _NAMES and may_become(_NAMES[found.kind], wanted)
+    if value_type.kind is Kind.LIST:
+        return wanted.startswith("list<") and (
+            value_type.inner is None or fits(value_type.inner, wanted[5:-1])
+        )
+    return value_type.kind in _NAMES and may_become(_NAMES[value_type.kind], wanted)
 
 
 def _type(text: str, types: Types) -> ValueType | None:
     try:
-        found = checked(text, where="", types=types).tree.type
+        value_type = checked(text, where="", types=types).tree.type
     except SpecError:
         return None  # It is reported where it stands.
-    return None if found.kind in (Kind.ANY, Kind.NULL) else found
+    return None if value_type.kind in (Kind.ANY, Kind.NULL) else value_type

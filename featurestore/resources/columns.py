@@ -24,15 +24,15 @@ class Shape:
     opaque: bool = False
 
     @classmethod
-    def of_source(cls, spec: DataPipelineSpec, found: Iterable[str] | None = None) -> Shape:
+    def of_source(cls, spec: DataPipelineSpec, source_columns: Iterable[str] | None = None) -> Shape:
         """Before the first step: what is declared, and anything else unless new columns are not taken.
 
-        ``found``: the columns that files were seen to have; None if none was seen.
+        ``learned``: the columns that files were seen to have; None if none was seen.
         """
         declared = frozenset(column.name for column in spec.columns or ())
         made = declared | set(spec.source.given)
-        if found is not None:
-            return cls(made, rest=frozenset(found))
+        if source_columns is not None:
+            return cls(made, rest=frozenset(source_columns))
         learned = spec.columns is None or spec.schema_policy.new_column is DriftPolicy.EVOLVE
         return cls(made, rest=None if learned else frozenset())
 

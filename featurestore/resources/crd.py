@@ -71,9 +71,15 @@ def definition(kind: ResourceKind, versions: Sequence[str] = VERSIONS) -> dict[s
     }
     first, last = (_FIRST, _LAST) if kind.status else ((), _LAST[:1])
     columns = [
-        {"name": it.name, "type": it.type, "jsonPath": it.path, "description": it.description, **priority}
+        {
+            "name": column.name,
+            "type": column.type,
+            "jsonPath": column.path,
+            "description": column.description,
+            **priority,
+        }
         for shown, priority in ((first, {}), (kind.columns, {}), (kind.wide, {"priority": 1}), (last, {}))
-        for it in shown
+        for column in shown
     ]
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
@@ -139,7 +145,7 @@ def _field(name: str, field: FieldInfo, model: type[Model]) -> dict[str, Any]:
     schema = {"description": field.description or "", **_schema(field.annotation, property_, described)}
     if schema.get("type") == "array":
         schema["items"] = _without_defaults(schema["items"])
-        unique = next((it for it in field.metadata if isinstance(it, Unique)), None)
+        unique = next((rule for rule in field.metadata if isinstance(rule, Unique)), None)
         schema["x-kubernetes-list-type"] = "atomic" if unique is None else "map" if unique.key else "set"
         if unique is not None and unique.key:
             schema["x-kubernetes-list-map-keys"] = [to_camel(unique.key)]
@@ -154,15 +160,15 @@ def _without_defaults(schema: dict[str, Any]) -> dict[str, Any]:
     """The schema of an item of a list, to which the server adds nothing: ``kubectl apply`` compares lists as a whole, so
     that what was added would be a change each time that the same file is applied. Defaults are the operator's, and told.
     """
-    found = {name: value for name, value in schema.items() if name != "default"}
+    plain = {name: value for name, value in schema.items() if name != "default"}
     if schema.get("default"):
-        found["description"] = f"{schema['description']} Else {schema['default']}."
-    if "properties" in found:
-        found["properties"] = {name: _without_defaults(it) for name, it in found["properties"].items()}
+        plain["description"] = f"{schema['description']} Else {schema['default']}."
+    if "properties" in plain:
+        plain["properties"] = {name: _without_defaults(field) for name, field in plain["properties"].items()}
     for name in ("items", "additionalProperties"):
-        if isinstance(found.get(name), dict):
-            found[name] = _without_defaults(found[name])
-    return found
+        if isinstance(plain.get(name), dict):
+            plain[name] = _without_defaults(plain[name])
+    return plain
 
 
 @cache

@@ -348,7 +348,9 @@ class Resources(Model):
     rules: ClassVar[tuple[SpecRule, ...]] = (
         SpecRule(
             message="memoryLimit must not be less than memory",
-            holds=lambda it: it.memory_limit is None or it.memory_limit >= it.memory,
+            holds=lambda resources: (
+                resources.memory_limit is None or resources.memory_limit >= resources.memory
+            ),
             cel="!has(self.memoryLimit) || "
             "quantity(string(self.memoryLimit)).compareTo(quantity(string(self.memory))) >= 0",
             field="memoryLimit",
@@ -370,7 +372,7 @@ class JobResources(Resources):
         *Resources.rules,
         SpecRule(
             message="memory must be at least 256Mi, which a batch of a few rows needs",
-            holds=lambda it: it.memory >= LEAST_MEMORY,
+            holds=lambda resources: resources.memory >= LEAST_MEMORY,
             cel="!has(self.memory) || quantity(string(self.memory)).compareTo(quantity('256Mi')) >= 0",
             field="memory",
         ),
@@ -419,13 +421,13 @@ class DataPipelineSpec(Model):
     @property
     def expressions(self) -> tuple[str, ...]:
         """The texts of all its expressions."""
-        found: list[str] = []
+        expressions: list[str] = []
         for transform in self.transforms:
             if transform.derive is not None:
-                found += transform.derive.columns.values()
+                expressions += transform.derive.columns.values()
             if transform.filter is not None:
-                found.append(transform.filter.where)
-        return (*found, *(expectation.that for expectation in self.expectations))
+                expressions.append(transform.filter.where)
+        return (*expressions, *(expectation.that for expectation in self.expectations))
 
     @property
     def looked_up(self) -> tuple[str, ...]:

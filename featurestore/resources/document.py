@@ -88,7 +88,10 @@ def load(paths: Sequence[Path]) -> Loaded:
             continue
         read.add(file.resolve())
         for one in _resources(file, problems, broken):
-            other = next((it for it in declared if _collides(it.resource, one.resource)), None)
+            other = next(
+                (declaration for declaration in declared if _collides(declaration.resource, one.resource)),
+                None,
+            )
             if other is None:
                 declared.append(one)
             else:
@@ -101,16 +104,18 @@ def _files(paths: Sequence[Path], problems: list[SpecError]) -> Iterator[Path]:
         if path == STDIN:
             yield path
         elif path.is_dir():
-            found = sorted(
-                it for it in path.iterdir() if it.suffix in (".yaml", ".yml") and it.name[0] != "."
+            files = sorted(
+                child
+                for child in path.iterdir()
+                if child.suffix in (".yaml", ".yml") and child.name[0] != "."
             )
-            if not found:
+            if not files:
                 problems.append(SpecError("no YAML file in this folder", where=str(path), wanted="*.yaml"))
-            yield from found
+            yield from files
         elif path.exists():
             yield path
         else:
-            names = [it.name for it in path.parent.iterdir()] if path.parent.is_dir() else []
+            names = [child.name for child in path.parent.iterdir()] if path.parent.is_dir() else []
             hint = did_you_mean(path.name, names)
             problems.append(SpecError("no such file or folder", where=str(path), hint=hint))
 
@@ -187,7 +192,7 @@ def _forget_what_the_server_set(value: dict[str, object]) -> None:
     value.pop("status", None)
     metadata = value.get("metadata")
     if isinstance(metadata, dict):
-        value["metadata"] = {key: it for key, it in metadata.items() if key not in _OF_THE_SERVER}
+        value["metadata"] = {key: value for key, value in metadata.items() if key not in _OF_THE_SERVER}
 
 
 def _collides(one: Resource, other: Resource) -> bool:

@@ -46,7 +46,7 @@ class EnvVar(Model):
     rules = (
         SpecRule(
             message="a variable has value or valueFrom, not both",
-            holds=lambda it: it.value is None or it.value_from is None,
+            holds=lambda variable: variable.value is None or variable.value_from is None,
             cel="!(has(self.value) && has(self.valueFrom))",
             field="valueFrom",
         ),

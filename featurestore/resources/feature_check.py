@@ -62,14 +62,14 @@ def join_keys(view: View, find: Find, on_the_way: frozenset[str] = frozenset()) 
     """Columns that entities must have for the view, as far as what it is computed from is known."""
     if isinstance(view, FeatureView):
         return {key.name: key.type for key in view.spec.entity.join_keys}
-    found: dict[str, KeyType] = {}
+    keys: dict[str, KeyType] = {}
     name = view.metadata.name
     for selection in view.spec.on_demand.inputs if isinstance(view, OnDemandView) else ():
         inner = find(selection.view)
         if inner is not None and selection.view not in on_the_way:
             for key, kind in join_keys(inner, find, on_the_way | {name}).items():
-                found[selection.join_key_map.get(key, key)] = kind
-    return found
+                keys[selection.join_key_map.get(key, key)] = kind
+    return keys
 
 
 def check_selections(
@@ -115,16 +115,16 @@ def check_feature_expression(
     assert feature.expression is not None
     place = at.where(*where, "expression")
     try:
-        found = checked(feature.expression, where=place, columns=columns, types=types).tree.type
+        value_type = checked(feature.expression, where=place, columns=columns, types=types).tree.type
     except SpecError as problem:
         yield problem
         return
-    if not fits(found, feature.type.value):
+    if not fits(value_type, feature.type.value):
         yield SpecError(
             "the values of the expression do not fit",
             where=at.where(*where, "type"),
             wanted=feature.type.value,
-            got=f"{feature.expression}, which is {found}",
+            got=f"{feature.expression}, which is {value_type}",
         )
 
 

@@ -65,18 +65,22 @@ class Aggregate(Model):
     rules = (
         SpecRule(
             message="ApproxQuantile needs quantile, the other functions have none",
-            holds=lambda it: (it.function is AggregateFunction.APPROX_QUANTILE) == (it.quantile is not None),
+            holds=lambda aggregate: (
+                (aggregate.function is AggregateFunction.APPROX_QUANTILE) == (aggregate.quantile is not None)
+            ),
             cel="(self.__function__ == 'ApproxQuantile') == has(self.quantile)",
             field="quantile",
         ),
         SpecRule(
             message="the hop must not be longer than a window",
-            holds=lambda it: it.hop is None or it.hop <= min(it.windows),
+            holds=lambda aggregate: aggregate.hop is None or aggregate.hop <= min(aggregate.windows),
             field="hop",
         ),
         SpecRule(
             message=f"a window must not have more than {MOST_HOPS} hops",
-            holds=lambda it: it.hop is None or max(it.windows) <= MOST_HOPS * it.hop,
+            holds=lambda aggregate: (
+                aggregate.hop is None or max(aggregate.windows) <= MOST_HOPS * aggregate.hop
+            ),
             field="hop",
         ),
     )
@@ -259,8 +263,10 @@ class ViewSpec(Model):
         SpecRule(
             message="features of a view on demand have an expression or python, those of others no python",
             holds=lambda spec: all(
-                (it.expression is not None or it.python is not None) if spec.on_demand else it.python is None
-                for it in spec.features
+                (feature.expression is not None or feature.python is not None)
+                if spec.on_demand
+                else feature.python is None
+                for feature in spec.features
             ),
             cel="self.features.all(f, has(self.onDemand) ? has(f.expression) || has(f.python) : !has(f.python))",
             field="features",
@@ -270,8 +276,8 @@ class ViewSpec(Model):
             holds=lambda spec: (
                 not repeated(
                     name
-                    for it in {it.name: it for it in spec.features}.values()
-                    for name in set(it.served_names)
+                    for distinct in {feature.name: feature for feature in spec.features}.values()
+                    for name in set(distinct.served_names)
                 )
             ),
             field="features",

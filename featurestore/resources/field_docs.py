@@ -38,7 +38,7 @@ def spec_schema(kind: ResourceKind) -> Schema:
     """The schema of a kind's objects, without their status."""
     [version] = definition(kind)["spec"]["versions"]
     schema: dict[str, Any] = dict(version["schema"]["openAPIV3Schema"])
-    schema["properties"] = {name: it for name, it in schema["properties"].items() if name != "status"}
+    schema["properties"] = {name: field for name, field in schema["properties"].items() if name != "status"}
     return schema
 
 
@@ -141,8 +141,8 @@ def fields_page() -> str:
             + "\n"
         )
         if rules:
-            said = [f"- `{path}`: {rule}." for rule, path in rules.items()]
-            parts.append("What must hold of several fields together:\n\n" + "\n".join(said) + "\n")
+            lines = [f"- `{path}`: {rule}." for rule, path in rules.items()]
+            parts.append("What must hold of several fields together:\n\n" + "\n".join(lines) + "\n")
     return "\n".join(parts)
 
 

@@ -50,15 +50,15 @@ def json_schema_text() -> str:
 
 
 def _metadata() -> dict[str, Any]:
-    said = Metadata.model_json_schema(by_alias=True)
-    properties = {name: _plain(field) for name, field in said["properties"].items()}
+    schema = Metadata.model_json_schema(by_alias=True)
+    properties = {name: _plain(field) for name, field in schema["properties"].items()}
     # Kubernetes writes more there; what is applied from `kubectl get -o yaml` is right, too.
     return {"type": "object", "required": ["name"], "properties": properties, "additionalProperties": True}
 
 
 def _plain(field: Mapping[str, Any]) -> dict[str, Any]:
     """Pydantic's schema of an optional field, as if it were not: an editor offers what can be written."""
-    members = [it for it in field.get("anyOf", ()) if it.get("type") != "null"]
+    members = [option for option in field.get("anyOf", ()) if option.get("type") != "null"]
     kept = {key: value for key, value in field.items() if key not in ("anyOf", "title", "default")}
     return {**kept, **(members[0] if members else {})}
 

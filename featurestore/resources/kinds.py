@@ -52,21 +52,21 @@ class ResourceReference:
         >>> list(ResourceReference("DataPipeline", ("source", "pipeline")).named({"source": {"pipeline": "flights"}}))
         [(('source', 'pipeline'), 'flights')]
         """
-        for path, text in _found(spec, self.path, ()):
+        for path, text in _values_at(spec, self.path, ()):
             if isinstance(text, str):
                 yield path, self.name(text)
 
 
-def _found(
+def _values_at(
     value: Any, path: tuple[str, ...], at: tuple[str | int, ...]
 ) -> Iterator[tuple[tuple[str | int, ...], Any]]:
     if not path:
         yield at, value
     elif path[0] == ITEMS:
         for n, item in enumerate(value if isinstance(value, list) else ()):
-            yield from _found(item, path[1:], (*at, n))
+            yield from _values_at(item, path[1:], (*at, n))
     elif isinstance(value, Mapping) and path[0] in value:
-        yield from _found(value[path[0]], path[1:], (*at, path[0]))
+        yield from _values_at(value[path[0]], path[1:], (*at, path[0]))
 
 
 def kind_name(model: type[Resource]) -> str:

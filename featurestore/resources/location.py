@@ -68,10 +68,12 @@ def check_source_folder(uri: str, project: Path, environ: Mapping[str, str], whe
     path = resolve_uri(text, project)
     # The project's own folder is not a pattern, whatever its name.
     below = is_relative(uri) and not os.path.normpath(text).startswith(("..", "~"))
-    found = _MAGIC.search(path, len(os.path.abspath(project)) if below else 0)
-    fixed = Path(path[: found.start()].rpartition("/")[0] if found else path)
+    wildcard = _MAGIC.search(path, len(os.path.abspath(project)) if below else 0)
+    fixed = Path(path[: wildcard.start()].rpartition("/")[0] if wildcard else path)
     roots = [project, *(Path(root) for root in environ.get(FILE_ROOTS, "").split(os.pathsep) if root)]
-    if not any(fixed.is_relative_to(it) or fixed.resolve().is_relative_to(it.resolve()) for it in roots):
+    if not any(
+        fixed.is_relative_to(root) or fixed.resolve().is_relative_to(root.resolve()) for root in roots
+    ):
         raise SpecError(
             "the source is outside of the project",
             where=where,

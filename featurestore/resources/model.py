@@ -40,14 +40,14 @@ class Model(BaseModel):
         return self
 
     def _repeated(self) -> list[tuple[str, list[str]]]:
-        found = []
+        duplicates = []
         for name, field in type(self).model_fields.items():
             for unique in field.metadata:
                 if isinstance(unique, Unique):
                     items = getattr(self, name) or ()
                     values = [getattr(item, unique.key) for item in items] if unique.key else items
-                    found.append((field.alias or name, repeated(values)))
-        return [(field, twice) for field, twice in found if twice]
+                    duplicates.append((field.alias or name, repeated(values)))
+        return [(field, twice) for field, twice in duplicates if twice]
 
 
 M = TypeVar("M", bound=Model)

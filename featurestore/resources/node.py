@@ -48,10 +48,10 @@ class Document:
         """Line of the field, or of the nearest one around it that is there; the first line is 1."""
         node, mark = self.root, self.root.start_mark
         for part in path:
-            found = _child(node, part)
-            if found is None:
+            child = _child(node, part)
+            if child is None:
                 break
-            key, node = found
+            key, node = child
             mark = key.start_mark
         return int(mark.line) + 1
 
@@ -59,10 +59,10 @@ class Document:
         """Whether there is a field at that path."""
         node = self.root
         for part in path:
-            found = _child(node, part)
-            if found is None:
+            child = _child(node, part)
+            if child is None:
                 return False
-            node = found[1]
+            node = child[1]
         return True
 
     def value(self, problems: list[SpecError]) -> Any:
@@ -126,7 +126,7 @@ class _Values:
         return self._scalar(node, path)
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         for key, item in node.value:
             name = key.value if isinstance(key, yaml.ScalarNode) else None
             if name is None or key.tag != _TEXT:
@@ -135,12 +135,12 @@ class _Values:
                 self._problem(
                     path, "the name of a field must be a string", got=got, hint=f"Quote it in line {line}"
                 )
-            elif name in found:
+            elif name in values:
                 line = key.start_mark.line + 1
                 self._problem((*path, name), "this field is set twice", got=f"again in line {line}")
             else:
-                found[name] = self.of(item, (*path, name))
-        return found
+                values[name] = self.of(item, (*path, name))
+        return values
 
     def _scalar(self, node: yaml.Node, path: Path) -> Any:
         text = str(node.value)

@@ -53,25 +53,25 @@ def _types(view: OnDemandView, find: Find) -> tuple[dict[str, ValueType], bool]:
     types = {field.name: declared(field.type) for field in view.spec.on_demand.request}
     complete = True
     for selection in view.spec.on_demand.inputs:
-        found = find(selection.view)
-        if found is None:
+        known = find(selection.view)
+        if known is None:
             complete = False
             continue
-        for output in selected(selection, outputs(found.spec)):
+        for output in selected(selection, outputs(known.spec)):
             types[input_of(selection, output.name)] = declared(output.type)
     return types, complete
 
 
 def _way(end: str, find: Find, way: tuple[str, ...]) -> tuple[str, ...]:
     """From the last of the way by inputs to ``end``; empty if there is no way."""
-    todo, seen = [way], {end}
+    todo, visited = [way], {end}
     while todo:
         so_far = todo.pop()
-        found = find(so_far[-1])
-        for selection in found.spec.on_demand.inputs if isinstance(found, OnDemandView) else ():
+        view = find(so_far[-1])
+        for selection in view.spec.on_demand.inputs if isinstance(view, OnDemandView) else ():
             if selection.view == end:
                 return (*so_far, end)
-            if selection.view not in seen:
-                seen.add(selection.view)
+            if selection.view not in visited:
+                visited.add(selection.view)
                 todo.append((*so_far, selection.view))
     return ()

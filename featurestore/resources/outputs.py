@@ -44,15 +44,15 @@ def default_hop(window: timedelta) -> timedelta:
 
 def outputs(spec: ViewSpec) -> tuple[Output, ...]:
     """All outputs of a view, in the order of its features and their windows."""
-    found: list[Output] = []
+    made: list[Output] = []
     for feature in spec.features:
         aggregate = feature.aggregate
         if aggregate is None:
-            found.append(Output(feature.name, feature.type, feature, feature.name))
+            made.append(Output(feature.name, feature.type, feature, feature.name))
             continue
         for window in aggregate.windows:
             hop = aggregate.hop or default_hop(window)
-            found.append(
+            made.append(
                 Output(
                     name=f"{feature.name}_{format_duration(window)}",
                     type=feature.type,
@@ -62,7 +62,7 @@ def outputs(spec: ViewSpec) -> tuple[Output, ...]:
                     hop_us=duration_us(hop),
                 )
             )
-    return tuple(found)
+    return tuple(made)
 
 
 def aggregate_input(feature: Feature) -> str:

@@ -63,7 +63,9 @@ def _ours(label: str) -> bool:
 
 
 def _dangling(template: PodTemplate) -> bool:
-    return bool({mount.name for mount in template.volume_mounts} - {it.name for it in template.volumes})
+    return bool(
+        {mount.name for mount in template.volume_mounts} - {volume.name for volume in template.volumes}
+    )
 
 
 class PodTemplate(Model):

@@ -76,12 +76,12 @@ def all_of(problems: Sequence[SpecError]) -> SpecError:
 
 def problems_of(error: ValidationError, model: type[BaseModel], document: Places) -> list[SpecError]:
     """Each thing that is wrong, once, in the order of the document's lines."""
-    found: dict[tuple[str, str], tuple[int, SpecError]] = {}
+    by_place: dict[tuple[str, str], tuple[int, SpecError]] = {}
     for details in error.errors(include_url=False):
         path = _path(details["loc"], model)
         for problem in _problems(details, path, model, document):
-            found.setdefault((problem.where, problem.problem), (document.line(path), problem))
-    return [problem for _, problem in sorted(found.values(), key=lambda pair: pair[0])]
+            by_place.setdefault((problem.where, problem.problem), (document.line(path), problem))
+    return [problem for _, problem in sorted(by_place.values(), key=lambda pair: pair[0])]
 
 
 def _problems(

@@ -110,7 +110,7 @@ def check_each(declared: Iterable[Placed], known: KnownResources) -> Iterator[tu
     """:func:`check_references`, each resource with what is wrong with it."""
     every = list(declared)
     given = [one.resource for one in every]
-    names = [(it.kind, it.metadata.name) for it in given]
+    names = [(resource.kind, resource.metadata.name) for resource in given]
     check = _References([*known.resources, *given], known, names)
     for one in every:
         match one.resource:
@@ -133,25 +133,25 @@ class _References:
         self, resources: Iterable[Resource], known: KnownResources, declared: Iterable[tuple[str, str]]
     ) -> None:
         # Later ones stand for earlier ones of the same name.
-        self._resources = {(it.kind, it.metadata.name): it for it in resources}
-        self._before = {(it.kind, it.metadata.name): it for it in known.resources}
+        self._resources = {(resource.kind, resource.metadata.name): resource for resource in resources}
+        self._before = {(resource.kind, resource.metadata.name): resource for resource in known.resources}
         self._known = known
         self._declared = frozenset(declared)
 
     def named(self, at: Placed) -> Iterator[SpecError]:
         """All that the table of kinds says it refers to."""
         for kind, path, name in references(at.resource):
-            yield from self._there(at, ("spec", *path), kind, name)
+            yield from self._check_exists(at, ("spec", *path), kind, name)
 
     def _pipeline(self, name: str) -> DataPipeline | None:
-        found = self._resources.get(("DataPipeline", name))
-        return found if isinstance(found, DataPipeline) else None
+        pipeline = self._resources.get(("DataPipeline", name))
+        return pipeline if isinstance(pipeline, DataPipeline) else None
 
     def _view(self, name: str) -> View | None:
         """The view, if its own document is right."""
-        found = self._resources.get(("FeatureView", name))
+        view = self._resources.get(("FeatureView", name))
         broken = ("FeatureView", name) in self._known.broken
-        return found if isinstance(found, View) and not broken else None
+        return view if isinstance(view, View) and not broken else None
 
     def on_demand(self, at: Placed, view: OnDemandView) -> Iterator[SpecError]:
         yield from self.named(at)
@@ -191,8 +191,8 @@ class _References:
 
     def pipeline(self, at: Placed, pipeline: DataPipeline) -> Iterator[SpecError]:
         spec = pipeline.spec
-        found = self._known.sources.get(pipeline.metadata.name)
-        shape, types = Shape.of_source(spec, found), source_types(spec, found)
+        learned = self._known.sources.get(pipeline.metadata.name)
+        shape, types = Shape.of_source(spec, learned), source_types(spec, learned)
         for n, transform in enumerate(spec.transforms):
             where = ("spec", "transforms", n, _field(transform))
             yield from self._step(at, where, transform, shape.names, types, pipeline.metadata.name)
@@ -228,7 +228,7 @@ class _References:
                 yield from _column(at, ("spec", *path), column, columns)
         if spec.filter is not None:
             yield from _condition(at, ("spec", "filter"), spec.filter, columns, types)
-        yield from _misfits(at, spec, {**{it: type_name(kind) for it, kind in types.items()}, **had})
+        yield from _misfits(at, spec, {**{column: type_name(kind) for column, kind in types.items()}, **had})
         for n, feature in enumerate(spec.features):
             where = ("spec", "features", n)
             if feature.column is not None:
@@ -290,7 +290,7 @@ class _References:
             place = at.where(*where, "pipeline")
             yield SpecError("a pipeline cannot look up its own dataset", where=place, got=repr(pipeline))
             return
-        yield from self._there(at, (*where, "pipeline"), "DataPipeline", step.pipeline)
+        yield from self._check_exists(at, (*where, "pipeline"), "DataPipeline", step.pipeline)
         if way := self._way(step.pipeline, pipeline):
             yield SpecError(
                 "pipelines look up each other in a circle",
@@ -311,7 +311,7 @@ class _References:
     def _way(self, start: str, end: str) -> tuple[str, ...]:
         """From one pipeline by lookups to another; empty if there is no way."""
         ways: list[tuple[str, ...]] = [(start,)]
-        seen = {start}
+        visited = {start}
         while ways:
             way = ways.pop()
             if way[-1] == end:
@@ -319,11 +319,13 @@ class _References:
             last = self._pipeline(way[-1])
             if last is not None:
                 looked_up = last.spec.looked_up
-                ways += [(*way, name) for name in looked_up if name not in seen]
-                seen.update(looked_up)
+                ways += [(*way, name) for name in looked_up if name not in visited]
+                visited.update(looked_up)
         return ()
 
-    def _there(self, at: Placed, path: tuple[str | int, ...], kind: str, name: str) -> Iterator[SpecError]:
+    def _check_exists(
+        self, at: Placed, path: tuple[str | int, ...], kind: str, name: str
+    ) -> Iterator[SpecError]:
         if self._known.growing:
             return
         existing = {*self._resources, *self._known.broken}

@@ -40,8 +40,8 @@ def written(text: str) -> str:
     True
     """
     known = lists()
-    text = _CELL.sub(lambda found: ", ".join(known[found[2]]) + found[1], text)
-    return _LINE.sub(lambda found: f"{found[1]}[{', '.join(known[found[3]])}]{found[2]}", text)
+    text = _CELL.sub(lambda match: ", ".join(known[match[2]]) + match[1], text)
+    return _LINE.sub(lambda match: f"{match[1]}[{', '.join(known[match[3]])}]{match[2]}", text)
 
 
 def main(folders: list[str]) -> None:

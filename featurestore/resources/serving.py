@@ -117,19 +117,23 @@ class Serving(Model):
     rules = (
         SpecRule(
             message="auth Token takes a tokenSecretRef, and nothing else does",
-            holds=lambda it: (it.auth is ServingAuth.TOKEN) == (it.token_secret_ref is not None),
+            holds=lambda serving: (
+                (serving.auth is ServingAuth.TOKEN) == (serving.token_secret_ref is not None)
+            ),
             cel="(self.auth == 'Token') == has(self.tokenSecretRef)",
             field="tokenSecretRef",
         ),
         SpecRule(
             message="auth OIDC takes oidc, and nothing else does",
-            holds=lambda it: (it.auth is ServingAuth.OIDC) == (it.oidc is not None),
+            holds=lambda serving: (serving.auth is ServingAuth.OIDC) == (serving.oidc is not None),
             cel="(self.auth == 'OIDC') == has(self.oidc)",
             field="oidc",
         ),
         SpecRule(
             message="with auth OIDC nobody may push: its tokens do not say who may",
-            holds=lambda it: it.push is ServingPush.DISABLED or it.auth is not ServingAuth.OIDC,
+            holds=lambda serving: (
+                serving.push is ServingPush.DISABLED or serving.auth is not ServingAuth.OIDC
+            ),
             cel="self.push == 'Disabled' || self.auth != 'OIDC'",
             field="push",
         ),

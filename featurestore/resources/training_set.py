@@ -40,7 +40,7 @@ class TrainingFeatures(Model):
     rules = (
         SpecRule(
             message="exactly one of service and names must be set",
-            holds=lambda it: (it.service is None) != (it.names is None),
+            holds=lambda features: (features.service is None) != (features.names is None),
         ),
     )
 
@@ -79,15 +79,17 @@ class Labels(Model):
         *(_of_uri(rule) for rule in (NO_CREDENTIALS, NO_CHAIN, SOURCE_PROTOCOL)),
         SpecRule(
             message="a Delta table is one folder, not a glob",
-            holds=lambda it: (
-                it.uri is None or it.format is LabelFormat.PARQUET or not re.search(r"[*?[]", it.uri)
+            holds=lambda labels: (
+                labels.uri is None
+                or labels.format is LabelFormat.PARQUET
+                or not re.search(r"[*?[]", labels.uri)
             ),
             cel="!has(self.uri) || self.format == 'Parquet' || !self.uri.matches('[*?\\\\[]')",
             field="uri",
         ),
         SpecRule(
             message="secretRef goes with uri: the dataset of a pipeline is in the store",
-            holds=lambda it: it.secret_ref is None or it.uri is not None,
+            holds=lambda labels: labels.secret_ref is None or labels.uri is not None,
             cel="!has(self.secretRef) || has(self.uri)",
             field="secretRef",
         ),
@@ -109,7 +111,7 @@ class SplitParts(Model):
     rules = (
         SpecRule(
             message="the shares of all parts must sum to 1",
-            holds=lambda it: abs(sum(share for _, share in it.shares()) - 1) < _SUM_ERROR,
+            holds=lambda parts: abs(sum(share for _, share in parts.shares()) - 1) < _SUM_ERROR,
             cel="self.train + (has(self.validation) ? self.validation : 0.0) + (has(self.test) ? self.test : 0.0)"
             f" > {1 - _SUM_ERROR} && self.train + (has(self.validation) ? self.validation : 0.0)"
             f" + (has(self.test) ? self.test : 0.0) < {1 + _SUM_ERROR}",
@@ -136,7 +138,7 @@ class Split(Model):
     rules = (
         SpecRule(
             message="a split by Hash needs keys, one by Time has none",
-            holds=lambda it: (it.by is SplitBy.HASH) == bool(it.keys),
+            holds=lambda split: (split.by is SplitBy.HASH) == bool(split.keys),
             cel="(self.by == 'Hash') == (has(self.keys) && self.keys.size() > 0)",
             field="keys",
         ),

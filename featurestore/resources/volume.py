@@ -47,9 +47,9 @@ class Volume(Model):
         SpecRule(
             message=f"a volume is one of {', '.join(SOURCES[:-1])} and {SOURCES[-1]}",
             holds=lambda volume: (
-                volume.host_path is not None or sum(getattr(volume, it) is not None for it in _NAMES) == 1
+                volume.host_path is not None or sum(getattr(volume, name) is not None for name in _NAMES) == 1
             ),
-            cel=f"has(self.hostPath) || [{', '.join(f'has(self.{it})' for it in SOURCES)}]"
+            cel=f"has(self.hostPath) || [{', '.join(f'has(self.{name})' for name in SOURCES)}]"
             ".filter(x, x).size() == 1",
         ),
     )

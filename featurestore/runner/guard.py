@@ -119,8 +119,10 @@ def held_bytes(pid: int) -> int:
                 if line.startswith("RssAnon:"):
                     return int(line.split()[1]) * 1024
         return 0
-    found = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    return int(found.stdout) * 1024 if found.stdout.strip() else 0
+    listing = subprocess.run(
+        ["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
+    return int(listing.stdout) * 1024 if listing.stdout.strip() else 0
 
 
 def volunteer(pid: int) -> None:

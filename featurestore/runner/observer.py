@@ -131,12 +131,14 @@ class Observer:
         limit_s = isolation.time_limit_s(limit_s, isolation.share(self.ledger(pipeline).sizes(number)))
         return Limits(laptop_memory(spec.resources, isolation.out_of_memory), limit_s)
 
-    def build_limits(self, step: EngineStep, found: BuildIsolation) -> Limits:
+    def build_limits(self, step: EngineStep, build_isolation: BuildIsolation) -> Limits:
         """What the attempt at a view's build may take that is due."""
-        whole = self.limits(step, found.isolation.out_of_memory)
+        whole = self.limits(step, build_isolation.isolation.out_of_memory)
         if whole.time_s is None:
             return whole
-        return Limits(whole.memory_bytes, found.isolation.time_limit_s(whole.time_s, found.share))
+        return Limits(
+            whole.memory_bytes, build_isolation.isolation.time_limit_s(whole.time_s, build_isolation.share)
+        )
 
     def may_grow(self, step: EngineStep, limits: Limits) -> bool:
         """Whether an attempt that this was too little for may have more memory."""
@@ -155,7 +157,7 @@ class Observer:
     def _bounds(self, step: EngineStep) -> tuple[Resources, Job | None]:
         """What a step may take, and what its Job is like: of a view, that of its pipeline, while that is there."""
         subject, name = step.subject
-        kind = next(it for it in PLANNED.values() if it.row.noun == subject)
+        kind = next(planned for planned in PLANNED.values() if planned.row.noun == subject)
         accepted = self._desired.resources[kind.row.folder][name]
         spec = accepted.resource.spec
         if isinstance(accepted.resource, FeatureView):
@@ -203,11 +205,11 @@ class Observer:
         if before is not None and now_us < before.next_us:
             return before
         try:
-            seen = look()
+            observed = look()
         except Exception as error:  # noqa: BLE001 - what nobody foresaw is told by the resource that met it
             return self._failure(key, foreseen(error), now_us)
         self._failed.pop(key, None)
-        return seen
+        return observed
 
     def _failure(self, key: str, error: FeatureStoreError, now_us: int) -> FailureStreak:
         """One more failure of a look, or the one that stands until the next is due."""

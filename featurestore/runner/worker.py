@@ -169,7 +169,7 @@ class Worker:
         self._end(process)
         self._stderr.seek(0, os.SEEK_END)
         self._stderr.seek(max(0, self._stderr.tell() - _TAIL_BYTES))
-        said = last_words(self._stderr.read().decode(errors="replace"))
+        words = last_words(self._stderr.read().decode(errors="replace"))
         last = f"; last step: {heard.step}" if heard.step else ""
         where = f"process {process.pid}"
         if guard.exceeded is not None:
@@ -177,13 +177,13 @@ class Worker:
             return type(over)(
                 over.problem, where=where, wanted=over.wanted, got=over.got + last, hint=over.hint
             )
-        got = _cause(code) + last + (f"; its last words: {said}" if said else "")
+        got = _cause(code) + last + (f"; its last words: {words}" if words else "")
         held = f"; it held {size(guard.peak_bytes)} at most" if guard.peak_bytes else ""
         if not heard.began:
             return TransientError(
                 "the worker process died before it started", where=where, got=got, hint=_remedy(code)
             )
-        return died("the worker process", where, got + held, said, _remedy(code), by_kernel=by_kernel)
+        return died("the worker process", where, got + held, words, _remedy(code), by_kernel=by_kernel)
 
 
 class _Heard:
@@ -197,15 +197,15 @@ class _Heard:
     def answer(self, lines: Iterable[str]) -> dict[str, Any] | None:
         """The answer; None if the process ended without one."""
         for line in lines:
-            said = _parse(line)
-            if "progress" in said:
-                self.step = str(said["progress"].get("step", ""))
-                self._progress(said["progress"])
-            elif "result" in said or "failure" in said:
-                return said
-            elif "begun" in said:
+            message = _parse(line)
+            if "progress" in message:
+                self.step = str(message["progress"].get("step", ""))
+                self._progress(message["progress"])
+            elif "result" in message or "failure" in message:
+                return message
+            elif "begun" in message:
                 self._begun()
-            self.began = self.began or "begun" in said or "progress" in said
+            self.began = self.began or "begun" in message or "progress" in message
         return None
 
 

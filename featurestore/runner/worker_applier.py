@@ -105,14 +105,14 @@ class WorkerApplier:
     def _run_build(self, step: BuildView) -> EngineResult:
         """Bring the build up, or read the part of its rows that is due; a crash is recorded as that of a batch."""
         trials = BuildTrials.of(self._storage, step.view, step.digest)
-        found = trials.read()
+        build_isolation = trials.read()
 
         def record(crash: Crash, limits: Limits) -> None:
             now = trials.read()
             if now.turn == step.turn and not now.is_over:
                 trials.append(step.turn, self._trial(step, now.isolation, crash, limits))
 
-        return self._guarded(step, self._observer.build_limits(step, found), record)
+        return self._guarded(step, self._observer.build_limits(step, build_isolation), record)
 
     def _run_piece(self, step: RunPiece) -> EngineResult:
         """Run the piece; a crash is recorded of the batch that it had come to."""

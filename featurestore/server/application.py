@@ -137,8 +137,8 @@ class _Endpoint:
             HttpProblem: it is too large.
         """
         most = self._backend.settings.max_body_bytes
-        said = headers.get(b"content-length", b"")
-        if said.isdigit() and int(said) > most:
+        length = headers.get(b"content-length", b"")
+        if length.isdigit() and int(length) > most:
             raise _too_large(most)
         pieces: list[bytes] = []
         size, more = 0, True

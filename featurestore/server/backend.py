@@ -170,7 +170,7 @@ class _Kept:
         """Look it up once for all who wait. Whoever gives up waiting does not end it for the others."""
         if self._looking is None or self._looking.done():
             self._looking = asyncio.ensure_future(self._look(backend))
-            self._looking.add_done_callback(_seen)
+            self._looking.add_done_callback(_retrieve_exception)
         return asyncio.shield(self._looking)
 
     async def _look(self, backend: Backend) -> None:
@@ -178,7 +178,7 @@ class _Kept:
         self.looked_s = time.monotonic()
 
 
-def _seen(looked: asyncio.Future[None]) -> None:
+def _retrieve_exception(looked: asyncio.Future[None]) -> None:
     """What failed is told to the reads that meet it, and not to the log as an error that nobody awaited."""
     if not looked.cancelled():
         looked.exception()

@@ -58,10 +58,10 @@ class ClusterReview:
 
     def caller(self, token: str) -> Caller:
         key = hashlib.sha256(token.encode(errors="surrogatepass")).digest()
-        found = self._callers.get(key, lambda: self._reviewed(token))
-        if found is None:
+        caller = self._callers.get(key, lambda: self._reviewed(token))
+        if caller is None:
             raise refused()
-        return found
+        return caller
 
     def readable(self, caller: Caller, names: Collection[str], plural: str = VIEWS) -> set[str]:
         return {

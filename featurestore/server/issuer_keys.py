@@ -67,22 +67,22 @@ class IssuerKeys:
         Raises:
             HttpProblem: the key is not known, and the issuer does not answer (503).
         """
-        found = self._known(kid)
+        key = self._known(kid)
         age_s = self._clock() - self._looked_s
-        if found is not None:
+        if key is not None:
             if age_s >= (_FRESH_S if self._answered else _AGAIN_S) and self._looking.acquire(blocking=False):
                 threading.Thread(target=self._look_and_release, daemon=True).start()
-            return found
+            return key
         if not self._looking.acquire(blocking=False):  # Waiting in line would take all threads from others.
             raise _unavailable()
         if self._clock() - self._looked_s >= _AGAIN_S:
             self._look_and_release()
         else:
             self._looking.release()
-        found = self._known(kid)
-        if found is None and not self._answered:
+        key = self._known(kid)
+        if key is None and not self._answered:
             raise _unavailable()
-        return found
+        return key
 
     def _known(self, kid: str | None) -> PublicKey | None:
         named = [key for key in self._keys if kid in (None, key.kid)]

@@ -74,10 +74,10 @@ class OpenIdConnect:
         return key
 
     def _admitted(self, claims: dict[str, Any]) -> Caller:
-        name, said = claims["sub"], claims.get(self._claim)
+        name, claimed = claims["sub"], claims.get(self._claim)
         if not isinstance(name, str):
             raise refused()
-        listed = [said] if isinstance(said, str) else said if isinstance(said, list) else []
+        listed = [claimed] if isinstance(claimed, str) else claimed if isinstance(claimed, list) else []
         groups = tuple(group for group in listed if isinstance(group, str))
         if self._groups and self._groups.isdisjoint(groups):
             raise HttpProblem(HTTPStatus.FORBIDDEN, f"{name!r} is in no group that may read")

@@ -56,7 +56,10 @@ class HttpProblem(Exception):
             status=self.status.value,
             detail=self.detail,
             hint=self.hint or None,
-            errors=[ProblemRow(row=it.row, field=it.field, problem=it.problem) for it in self.errors] or None,
+            errors=[
+                ProblemRow(row=error.row, field=error.field, problem=error.problem) for error in self.errors
+            ]
+            or None,
         )
 
 
@@ -73,12 +76,12 @@ def http_problem(error: Exception) -> HttpProblem:
         case HttpProblem():
             return error
         case NotFound():
-            return HttpProblem(HTTPStatus.NOT_FOUND, _told(error), hint=error.hint)
+            return HttpProblem(HTTPStatus.NOT_FOUND, _error_text(error), hint=error.hint)
         case RowsRefused():
             status = HTTPStatus.UNPROCESSABLE_ENTITY
-            return HttpProblem(status, _told(error), hint=error.hint, errors=error.errors)
+            return HttpProblem(status, _error_text(error), hint=error.hint, errors=error.errors)
         case RequestError():
-            return HttpProblem(HTTPStatus.UNPROCESSABLE_ENTITY, _told(error), hint=error.hint)
+            return HttpProblem(HTTPStatus.UNPROCESSABLE_ENTITY, _error_text(error), hint=error.hint)
         case TransientError():
             return HttpProblem(
                 HTTPStatus.SERVICE_UNAVAILABLE,
@@ -92,7 +95,7 @@ def http_problem(error: Exception) -> HttpProblem:
             )
 
 
-def _told(error: FeatureStoreError) -> str:
+def _error_text(error: FeatureStoreError) -> str:
     parts = {"in": error.where, "wanted": error.wanted, "got": error.got}
-    told = ", ".join(f"{word} {text}" for word, text in parts.items() if text)
-    return f"{error.problem}: {told}" if told else error.problem
+    details = ", ".join(f"{word} {text}" for word, text in parts.items() if text)
+    return f"{error.problem}: {details}" if details else error.problem

@@ -33,10 +33,10 @@ class TokenFile:
 
     def caller(self, token: str) -> Caller:
         self._look()
-        found = self._callers.get(_digest(token))
-        if found is None:
+        caller = self._callers.get(_digest(token))
+        if caller is None:
             raise refused()
-        return found
+        return caller
 
     def readable(self, caller: Caller, names: Collection[str], plural: str = VIEWS) -> set[str]:
         return set(names)
@@ -89,5 +89,5 @@ def _digest(token: str) -> bytes:
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:
-    found = path.stat()
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    stat = path.stat()
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino

@@ -70,12 +70,12 @@ class DrainingServer(uvicorn.Server):
             return
         try:
             stamps = [path.stat() for path in (settings.tls_cert, settings.tls_key) if path is not None]
-            seen = [(it.st_mtime_ns, it.st_ino) for it in stamps]
-            if seen != self._certificate:
+            current = [(stamp.st_mtime_ns, stamp.st_ino) for stamp in stamps]
+            if current != self._certificate:
                 # A pair that does not fit leaves a context with half of it: it is tried in another one first.
                 ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.tls_cert, settings.tls_key)
                 context.load_cert_chain(settings.tls_cert, settings.tls_key)
-                self._certificate = seen
+                self._certificate = current
         except OSError as error:
             _log.error("the certificate is not renewed: %s", error)
 

@@ -109,17 +109,17 @@ class Bucket:
         import obstore
 
         with _plainly():
-            found = obstore.get(self._store, self._path(path))
+            response = obstore.get(self._store, self._path(path))
             with open(file, "xb") as target:
-                for chunk in found.stream():
+                for chunk in response.stream():
                     target.write(chunk)
 
     def names(self, folder: str) -> list[str]:
         import obstore
 
         with _plainly():
-            found = obstore.list_with_delimiter(self._store, self._path(folder) or None)
-        every = (*found["common_prefixes"], *(it["path"] for it in found["objects"]))
+            listing = obstore.list_with_delimiter(self._store, self._path(folder) or None)
+        every = (*listing["common_prefixes"], *(entry["path"] for entry in listing["objects"]))
         return [path.rpartition("/")[2] for path in every]
 
     def delete_unfinished(self, before_us: int) -> int:
@@ -131,7 +131,7 @@ class Bucket:
 
         with _plainly():
             for page in obstore.list(self._store, self._path(path), chunk_size=1000):
-                obstore.delete(self._store, [it["path"] for it in page])
+                obstore.delete(self._store, [entry["path"] for entry in page])
             with suppress(FileNotFoundError):
                 obstore.delete(self._store, self._path(path))
 
@@ -165,8 +165,8 @@ class _Ranges(io.RawIOBase):
         if length <= 0:
             return 0
         with _plainly():
-            found = obstore.get_range(self._store, self._path, start=self._at, length=length)
-        buffer[:length] = memoryview(found)
+            data = obstore.get_range(self._store, self._path, start=self._at, length=length)
+        buffer[:length] = memoryview(data)
         self._at += length
         return length
 
@@ -185,16 +185,16 @@ def _plainly() -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         if "NoSuchBucket" in str(error):
-            raise OSError(_said(str(error))) from error
-        raise FileNotFoundError(_said(str(error))) from error
+            raise OSError(_message(str(error))) from error
+        raise FileNotFoundError(_message(str(error))) from error
     except BaseError as error:
-        raise OSError(_said(str(error))) from error
+        raise OSError(_message(str(error))) from error
 
 
-def _said(text: str) -> str:
+def _message(text: str) -> str:
     """What happened, without durations and internal details.
 
-    >>> _said("Generic S3 error: Error performing GET http://a/b in 7.2ms - HTTP error\\n\\nDebug source: X")
+    >>> _message("Generic S3 error: Error performing GET http://a/b in 7.2ms - HTTP error\\n\\nDebug source: X")
     'Generic S3 error: Error performing GET http://a/b - HTTP error'
     """
     if service := re.search(r"<Code>(\w+)</Code>.*?<Message>(.*?)</Message>", text, re.DOTALL):

@@ -140,17 +140,17 @@ def profile_options(url: str) -> dict[str, Any]:
     except ImportError:
         return {}
     session = Session()
-    found = session.get_credentials()
-    if found is None:
+    provider = session.get_credentials()
+    if provider is None:
         raise StorageError("there are no credentials", where=url, hint=NO_CREDENTIALS)
 
     def credentials() -> dict[str, Any]:
-        keys = found.get_frozen_credentials()
+        keys = provider.get_frozen_credentials()
         return {
             "access_key_id": keys.access_key,
             "secret_access_key": keys.secret_key,
             "token": keys.token,
-            "expires_at": getattr(found, "_expiry_time", None),
+            "expires_at": getattr(provider, "_expiry_time", None),
         }
 
     region = _first(os.environ, _REGIONS) or session.get_config_variable("region") or _REGION

@@ -141,7 +141,7 @@ class Table:
 
     def partitions(self) -> dict[str, dict[str, Any]]:
         """Path of each file to its values of the columns that the table is partitioned by: files do not have them."""
-        return {unquote(it["path"]): it.get("partition") or {} for it in self._actions()}
+        return {unquote(action["path"]): action.get("partition") or {} for action in self._actions()}
 
     def planned(self, schema: pa.Schema) -> Table:
         """The table as if it had this schema: for data files that are written before the commit that brings it."""

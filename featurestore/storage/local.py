@@ -71,7 +71,7 @@ class LocalFolder:
 
         Of delta-rs those that were last written before that time: it would not begin again.
         """
-        found = 0
+        deleted = 0
         for folder, _, names in os.walk(self._root):
             for name in names:
                 path = os.path.join(folder, name)
@@ -80,8 +80,8 @@ class LocalFolder:
                         _OF_DELTA_RS.fullmatch(name) and os.stat(path).st_mtime_ns // 1000 < before_us
                     ):
                         os.unlink(path)
-                        found += 1
-        return found
+                        deleted += 1
+        return deleted
 
     def _path(self, path: str) -> str:
         # No Path: it would remember each part of each of thousands of paths.

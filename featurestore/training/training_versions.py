@@ -82,12 +82,12 @@ class TrainingSetResult(Model):
 
 def definition_of(spec: TrainingSetSpec, service: FeatureServiceSpec | None) -> dict[str, Any]:
     """All that a spec says about rows, with the features of the service that it names."""
-    said = spec.model_dump(mode="json", by_alias=True, include=_DEFINING, exclude_defaults=True)
-    said["labels"].pop("secretRef", None)
+    definition = spec.model_dump(mode="json", by_alias=True, include=_DEFINING, exclude_defaults=True)
+    definition["labels"].pop("secretRef", None)
     if service is not None:
         features = service.model_dump(mode="json", by_alias=True, include={"features"})
-        said["features"] = {**said["features"], **features}
-    return said
+        definition["features"] = {**definition["features"], **features}
+    return definition
 
 
 def version_numbers(storage: Storage, name: str) -> list[int]:
@@ -101,7 +101,7 @@ def complete_numbers(storage: Storage, name: str) -> list[int]:
 
 
 def _numbers(names: list[str]) -> list[int]:
-    return [int(it.removesuffix(".json")) for it in names if it.endswith(".json")]
+    return [int(name.removesuffix(".json")) for name in names if name.endswith(".json")]
 
 
 def read_version(storage: Storage, name: str, number: int) -> TrainingVersion | None:
@@ -185,9 +185,9 @@ def find_version(storage: Storage, name: str, version: int | str | None) -> Trai
     for number in reversed(numbers):
         if isinstance(version, int) and version != number:
             continue
-        found = read_result(storage, name, number)
-        if found is not None and version in (None, number, found.digest):
-            return found
+        result = read_result(storage, name, number)
+        if result is not None and version in (None, number, result.digest):
+            return result
     known = ", ".join(map(str, numbers)) or "none yet"
     raise NotFound(
         f"the training set {name!r} has no complete version" + ("" if version is None else f" {version!r}"),

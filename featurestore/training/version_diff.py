@@ -50,12 +50,12 @@ def _made_of(manifest: TrainingManifest) -> Iterator[tuple[str, Any]]:
     yield "commit of the labels", pins.labels.version
     yield "files of the labels", len(pins.labels.files) or None
     yield from pins.code.items()
-    for name, said in manifest.definition.items():
-        yield f"spec.{name}", said
+    for name, value in manifest.definition.items():
+        yield f"spec.{name}", value
 
 
 def _columns(manifest: TrainingManifest) -> dict[str, Any]:
-    return {it.name: f"{it.role.value} {it.type}" for it in manifest.columns}
+    return {column.name: f"{column.role.value} {column.type}" for column in manifest.columns}
 
 
 def _rows(manifest: TrainingManifest) -> Iterator[tuple[str, Any]]:
@@ -67,10 +67,10 @@ def _rows(manifest: TrainingManifest) -> Iterator[tuple[str, Any]]:
 
 def _statistics(manifest: TrainingManifest) -> Iterator[tuple[str, Any]]:
     for part in manifest.parts:
-        for column, found in part.statistics.items():
+        for column, statistics in part.statistics.items():
             for name in _STATISTICS:
-                yield f"{part.name}: {name.replace('_', ' ')} of {column}", _value(found, name)
+                yield f"{part.name}: {name.replace('_', ' ')} of {column}", _value(statistics, name)
 
 
-def _value(found: ColumnStatistics, name: str) -> Any:
-    return getattr(found, name)
+def _value(statistics: ColumnStatistics, name: str) -> Any:
+    return getattr(statistics, name)

@@ -30,21 +30,21 @@ class ViewDrift(Model):
 
     def above(self, monitoring: Monitoring) -> list[tuple[str, str, float, float]]:
         """Feature, metric, value and threshold of all that drifted, the farthest above its threshold first."""
-        found = [
+        exceeded = [
             (feature, rule.metric.value, metrics[rule.metric.value], rule.above)
             for feature, metrics in self.features.items()
             for rule in monitoring.drift
             if metrics.get(rule.metric.value, 0.0) > rule.above
         ]
-        return sorted(found, key=lambda it: (-it[2] / it[3], it[0], it[1]))
+        return sorted(exceeded, key=lambda row: (-row[2] / row[3], row[0], row[1]))
 
     def greatest(self) -> dict[str, float]:
         """Of each metric the greatest value of any feature."""
-        found: dict[str, float] = {}
+        by_metric: dict[str, float] = {}
         for metrics in self.features.values():
             for metric, value in metrics.items():
-                found[metric] = max(value, found.get(metric, 0.0))
-        return found
+                by_metric[metric] = max(value, by_metric.get(metric, 0.0))
+        return by_metric
 
 
 def read_drift(storage: Storage, view: str, digest: str) -> ViewDrift | None:
@@ -61,9 +61,9 @@ def read_drift(storage: Storage, view: str, digest: str) -> ViewDrift | None:
         return ViewDrift.model_validate_json(data)
 
 
-def record_drift(storage: Storage, view: str, digest: str, found: ViewDrift) -> None:
+def record_drift(storage: Storage, view: str, digest: str, drift: ViewDrift) -> None:
     """Keep it for those who load no data engine."""
-    storage.replace(paths.drift(view, digest), found.model_dump_json(by_alias=True).encode())
+    storage.replace(paths.drift(view, digest), drift.model_dump_json(by_alias=True).encode())
 
 
 def newest_reference(storage: Storage, monitoring: Monitoring) -> int | None:

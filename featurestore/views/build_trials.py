@@ -52,8 +52,8 @@ class BuildIsolation:
     @property
     def is_over(self) -> bool:
         """Whether a crash says nothing of rows any more: all were attempted, or too many are set aside already."""
-        found = self.isolation
-        return found.first >= found.stop or len(found.killers) >= MOST_ROWS
+        isolation = self.isolation
+        return isolation.first >= isolation.stop or len(isolation.killers) >= MOST_ROWS
 
     @property
     def share(self) -> float:

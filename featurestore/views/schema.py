@@ -83,10 +83,10 @@ def named_type(text: str) -> pa.DataType:
     >>> named_type("list<element: int64>"), named_type("decimal128(10, 2)"), named_type("timestamp[us, tz=UTC]")
     (ListType(list<item: int64>), Decimal128Type(decimal128(10, 2)), TimestampType(timestamp[us, tz=UTC]))
     """
-    if found := re.fullmatch(r"list<\w+: (.*)>", text):
-        return pa.list_(named_type(found[1]))
-    if found := re.fullmatch(r"decimal128\((\d+), (\d+)\)", text):
-        return pa.decimal128(int(found[1]), int(found[2]))
+    if match := re.fullmatch(r"list<\w+: (.*)>", text):
+        return pa.list_(named_type(match[1]))
+    if match := re.fullmatch(r"decimal128\((\d+), (\d+)\)", text):
+        return pa.decimal128(int(match[1]), int(match[2]))
     if text == str(TIMESTAMP):
         return TIMESTAMP
     return pa.type_for_alias({"date32[day]": "date32"}.get(text, text))

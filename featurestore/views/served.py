@@ -59,9 +59,9 @@ class ServedViews:
             StorageError: storage did not answer.
         """
         now = self._clock()
-        seen = self._seen.get(name)
-        if seen is not None and now - seen[0] < max_age_s:
-            return seen[1]
+        known = self._seen.get(name)
+        if known is not None and now - known[0] < max_age_s:
+            return known[1]
         accepted = self.accepted(name)
         resource = accepted.resource
         view: ServedView | ServedOnDemand | None
@@ -101,11 +101,11 @@ class ServedViews:
             StorageError: storage did not answer.
         """
         now = self._clock()
-        seen = self._services.get(name)
-        if seen is None or now - seen[0] >= max_age_s:
+        known = self._services.get(name)
+        if known is None or now - known[0] >= max_age_s:
             accepted = self._registry.current(FeatureService, name)
-            self._services[name] = seen = (now, accepted.resource if accepted else None)
-        return seen[1]
+            self._services[name] = known = (now, accepted.resource if accepted else None)
+        return known[1]
 
     def exists(self, name: str) -> bool:
         """Whether a view of this name is accepted."""

@@ -49,14 +49,17 @@ class ViewStatistics(Model):
 
 def profiled_columns(spec: FeatureViewSpec) -> dict[str, str]:
     """Name of each feature to the column of the view's table that is profiled."""
-    return {it.name: it.name if it.aggregate is None else aggregate_input(it) for it in spec.features}
+    return {
+        feature.name: feature.name if feature.aggregate is None else aggregate_input(feature)
+        for feature in spec.features
+    }
 
 
 def statistics_versions(storage: Storage, view: str, digest: str) -> list[int]:
     """Versions of the build's table whose statistics are kept, the oldest first."""
     names = storage.names(paths.view_statistics(view, digest))
     return sorted(
-        int(it.removesuffix(".json")) for it in names if it.endswith(".json") and it != "drift.json"
+        int(name.removesuffix(".json")) for name in names if name.endswith(".json") and name != "drift.json"
     )
 
 
@@ -90,17 +93,20 @@ def statistics_at(storage: Storage, view: str, digest: str, commit: int | None) 
         StorageError: storage did not answer.
     """
     if commit is None:
-        found = read_statistics(storage, view, digest)
-        if found is not None:
-            return found
+        newest = read_statistics(storage, view, digest)
+        if newest is not None:
+            return newest
         known: list[int] = []
     else:
         versions = statistics_versions(storage, view, digest)
         every = [read_statistics(storage, view, digest, version) for version in reversed(versions)]
-        match = next((it for it in every if it is not None and it.commit == commit), None)
+        match = next(
+            (statistics for statistics in every if statistics is not None and statistics.commit == commit),
+            None,
+        )
         if match is not None:
             return match
-        known = sorted({it.commit for it in every if it is not None})
+        known = sorted({statistics.commit for statistics in every if statistics is not None})
     raise NotFound(
         f"no statistics are kept of the view {view!r}" + ("" if commit is None else f" at commit {commit}"),
         where=storage.uri(paths.view_statistics(view, digest)),

@@ -48,10 +48,10 @@ class Endpoint:
     def _answer(self, environment: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
         path = environment["PATH_INFO"]
         if path == "/metrics":
-            said = self._guard(environment.get("HTTP_AUTHORIZATION", "")) if self._guard else HTTPStatus.OK
-            if said is not HTTPStatus.OK:
-                start(f"{said.value} {said.phrase}", [("Content-Type", "text/plain")])
-                return [said.description.encode()]
+            status = self._guard(environment.get("HTTP_AUTHORIZATION", "")) if self._guard else HTTPStatus.OK
+            if status is not HTTPStatus.OK:
+                start(f"{status.value} {status.phrase}", [("Content-Type", "text/plain")])
+                return [status.description.encode()]
             metrics: Iterable[bytes] = self._metrics(environment, start)
             return metrics
         check = self._checks.get(path)

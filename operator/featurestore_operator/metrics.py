@@ -153,47 +153,49 @@ class _Reading(Collector):
 def statuses(cache: Cache, now_s: float) -> Iterator[Metric]:
     """What the statuses say at ``now_s``, UTC seconds. One family after the other: of thousands, each takes room."""
     all_ = cache.standings()
-    views = [(key, it) for key, it in all_ if key.kind == "FeatureView"]
-    pipelines = [(key, it) for key, it in all_ if key.kind == "DataPipeline"]
+    views = [(key, summary) for key, summary in all_ if key.kind == "FeatureView"]
+    pipelines = [(key, summary) for key, summary in all_ if key.kind == "DataPipeline"]
     labels = ["namespace", "view"]
     yield _family(
         "freshness_seconds",
         "Age of the view's newest event.",
         labels,
-        ((key[1:], _age_s(it.watermark_s, now_s)) for key, it in views),
+        ((key[1:], _age_s(summary.watermark_s, now_s)) for key, summary in views),
     )
-    yield _family("view_rows", "Feature rows of the view.", labels, ((key[1:], it.rows) for key, it in views))
+    yield _family(
+        "view_rows", "Feature rows of the view.", labels, ((key[1:], summary.rows) for key, summary in views)
+    )
     yield _family(
         "drifted",
         "1 if the newest values of the view lie too far from its training set, 0 if not.",
         labels,
-        ((key[1:], it.drifted) for key, it in views),
+        ((key[1:], summary.drifted) for key, summary in views),
     )
     labels = ["namespace", "pipeline"]
     yield _family(
         "pending_files",
         "Files that no batch has taken yet.",
         labels,
-        ((key[1:], it.pending_files) for key, it in pipelines),
+        ((key[1:], summary.pending_files) for key, summary in pipelines),
     )
     yield _family(
         "lag_offsets",
         "Offsets of a stream that no committed batch holds yet.",
         labels,
-        ((key[1:], it.lag) for key, it in pipelines),
+        ((key[1:], summary.lag) for key, summary in pipelines),
     )
     yield _family(
         "oldest_pending_seconds",
         "Age of the oldest of those files.",
         labels,
         # Nothing pending is an age of 0: else an alert on the age would never end.
-        ((key[1:], _age_s(it.oldest_pending_s, now_s) or 0.0) for key, it in pipelines),
+        ((key[1:], _age_s(summary.oldest_pending_s, now_s) or 0.0) for key, summary in pipelines),
     )
     yield _family(
         "batch",
         "Number of the last batch of the pipeline.",
         labels,
-        ((key[1:], it.batch) for key, it in pipelines),
+        ((key[1:], summary.batch) for key, summary in pipelines),
     )
     labels = ["namespace", "kind", "name"]
     for what in ("files", "rows"):
@@ -201,19 +203,22 @@ def statuses(cache: Cache, now_s: float) -> Iterator[Metric]:
             f"quarantine_open_{what}",
             f"{what.capitalize()} in quarantine that nobody ran again or dismissed.",
             labels,
-            (((key.namespace, key.kind, key.name), getattr(it, f"quarantined_{what}")) for key, it in all_),
+            (
+                ((key.namespace, key.kind, key.name), getattr(summary, f"quarantined_{what}"))
+                for key, summary in all_
+            ),
         )
     yield _family(
         "rebuild_left",
         "Pieces of the last rebuild that are to be run; 0 once readers find what it made.",
         labels,
-        (((key.namespace, key.kind, key.name), it.rebuild_left) for key, it in all_),
+        (((key.namespace, key.kind, key.name), summary.rebuild_left) for key, summary in all_),
     )
     yield _family(
         "ready",
         "1 if the resource is Ready.",
         ["namespace", "kind", "name"],
-        (((key.namespace, key.kind, key.name), int(it.ready)) for key, it in all_),
+        (((key.namespace, key.kind, key.name), int(summary.ready)) for key, summary in all_),
     )
 
 

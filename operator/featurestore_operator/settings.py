@@ -72,7 +72,11 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
     parser.add_argument(
         "--namespace",
         action="append",
-        default=[it for it in environment.get("FEATURESTORE_OPERATOR_NAMESPACE", "").split(",") if it],
+        default=[
+            namespace
+            for namespace in environment.get("FEATURESTORE_OPERATOR_NAMESPACE", "").split(",")
+            if namespace
+        ],
         help="serve this namespace; may be given again; without it all are served",
     )
     option(
@@ -130,8 +134,8 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
     )
     option("--log-format", preset.log_format, choices=("text", "json"), help="how lines are written")
     option("--log-level", preset.log_level, choices=("DEBUG", "INFO", "WARNING", "ERROR"), help="least level")
-    found = vars(parser.parse_args(arguments))
-    return Settings(namespaces=tuple(dict.fromkeys(found.pop("namespace"))), **found)
+    parsed = vars(parser.parse_args(arguments))
+    return Settings(namespaces=tuple(dict.fromkeys(parsed.pop("namespace"))), **parsed)
 
 
 def _positive(text: str) -> int:

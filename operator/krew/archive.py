@@ -34,7 +34,10 @@ def executable() -> bytes:
     """The plugin: a line for the kernel, and a zip that Python runs."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in [*((it, (ROOT / it).read_text()) for it in MODULES), ("__main__.py", MAIN)]:
+        for name, content in [
+            *((module, (ROOT / module).read_text()) for module in MODULES),
+            ("__main__.py", MAIN),
+        ]:
             archive.writestr(zipfile.ZipInfo(name, _EPOCH), content, zipfile.ZIP_DEFLATED)
     return b"#!/usr/bin/env python3\n" + packed.getvalue()
 

@@ -73,14 +73,14 @@ def look(
     pattern = Pattern.of(source, base)
     if pattern.is_local:
         located = sorted({locate(uri, pattern.base) for uri in uris})
-        found = [_local(path, pattern.uri(path)) for path in located if pattern.matches(path)]
+        arrivals = [_local(path, pattern.uri(path)) for path in located if pattern.matches(path)]
     else:
         start = len(pattern.url(""))
         wanted = sorted(uri for uri in set(uris) if pattern.matches(uri[start:]))
         head = _head_s3 if pattern.protocol in _S3 else find_arrival
         with ThreadPoolExecutor(_HEADS) as threads:
-            found = list(threads.map(lambda uri: head(uri, environ), wanted))
-    return [arrival for arrival in found if arrival is not None]
+            arrivals = list(threads.map(lambda uri: head(uri, environ), wanted))
+    return [arrival for arrival in arrivals if arrival is not None]
 
 
 def find_arrival(
@@ -313,7 +313,7 @@ def _list_any(pattern: Pattern, environ: Mapping[str, str] | None) -> Iterator[A
 def _files_below(fs: Any, folder: str, missed: _Missed, *, is_web: bool) -> dict[str, Mapping[str, Any]]:
     """Path to what is known of each file. Not ``fs.find``, which reads a folder that does not answer as an empty one."""
     files: dict[str, Mapping[str, Any]] = {}
-    folders, seen = [folder], {folder.rstrip("/")}
+    folders, visited = [folder], {folder.rstrip("/")}
     while folders:
         at = folders.pop()
         entries: Iterable[Mapping[str, Any]] = ()
@@ -326,8 +326,8 @@ def _files_below(fs: Any, folder: str, missed: _Missed, *, is_web: bool) -> dict
                     raise OSError(f"there is no index of files at {at}: name one file") from error
         for item in entries:
             name = item["name"].rstrip("/")
-            if item["type"] == "directory" and name not in seen:
-                seen.add(name)
+            if item["type"] == "directory" and name not in visited:
+                visited.add(name)
                 folders.append(item["name"])
             elif item["type"] == "file" and not item["name"].endswith("/"):
                 files[name] = item

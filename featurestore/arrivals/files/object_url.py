@@ -20,15 +20,15 @@ def named(pattern: Pattern, urls: Iterable[str]) -> list[str]:
     ['abfss://raw@acme.dfs.core.windows.net/a.csv']
     """
     own = pattern.folder.partition("/")[0]
-    found = set()
+    uris = set()
     for url in urls:
         protocol, _, path = url.partition("://")
         bucket, _, key = path.partition("/")
         if _storage(protocol) == _storage(pattern.protocol) and _is_same_bucket(own, bucket):
             path = f"{own}/{key}"
             if not pattern.is_local and pattern.matches(path):
-                found.add(pattern.uri(path))
-    return sorted(found)
+                uris.add(pattern.uri(path))
+    return sorted(uris)
 
 
 def _storage(protocol: str) -> str:

@@ -48,8 +48,8 @@ def watch(source: Source, base: str | None, stop: Event) -> Iterator[frozenset[s
                 recursive=len(pattern.rest) > 1,
             ):
                 paths = {path for change, path in changes if change is not watchfiles.Change.deleted}
-                if found := frozenset(_files(pattern, paths)):
-                    yield found
+                if changed := frozenset(_files(pattern, paths)):
+                    yield changed
                 if not os.path.isdir(pattern.folder or "/"):
                     break
         except (OSError, RuntimeError) as error:

@@ -57,7 +57,9 @@ class KafkaSource:
         if topic is None:
             return
         begins, ends = self._client.begins(topic.partitions), self._client.ends(topic.partitions)
-        failures = [it for it in (*begins.values(), *ends.values()) if isinstance(it, StorageError)]
+        failures = [
+            offset for offset in (*begins.values(), *ends.values()) if isinstance(offset, StorageError)
+        ]
         known = {
             partition: Position(first, end)
             for partition in topic.partitions
@@ -65,9 +67,9 @@ class KafkaSource:
         }
         failures += self._find_starts(topic, known)
         if self._kafka.start_at == LATEST and not failures:
-            version = ",".join(f"{partition}:{it.end}" for partition, it in sorted(known.items()))
+            version = ",".join(f"{partition}:{position.end}" for partition, position in sorted(known.items()))
             yield Arrival(_uri(topic), version, 0, current_us())
-        for partition, position in sorted(known.items(), key=lambda it: _uri(topic, it[0])):
+        for partition, position in sorted(known.items(), key=lambda item: _uri(topic, item[0])):
             if position.end:
                 yield self._noted(Arrival(_uri(topic, partition), str(position), 0, current_us()))
         if failures:
@@ -85,13 +87,13 @@ class KafkaSource:
             return None
         at = (int(partition),)
         first, end = self._client.begins(at)[at[0]], self._client.ends(at)[at[0]]
-        for found in (first, end):
-            if isinstance(found, StorageError):
-                raise found
-        there = Position.of(arrival.version)
+        for offset in (first, end):
+            if isinstance(offset, StorageError):
+                raise offset
+        position = Position.of(arrival.version)
         assert isinstance(first, int)
         assert isinstance(end, int)
-        return arrival if first <= there.first and there.end <= end else None
+        return arrival if first <= position.first and position.end <= end else None
 
     def is_same(
         self, arrival: Arrival, known: Sequence[KnownArrival], patience_s: float = inf
@@ -116,21 +118,21 @@ class KafkaSource:
     def decide(self, arrival: Arrival, known: Sequence[KnownArrival]) -> Entry | None:
         if _is_start(arrival.uri):
             return self._decide_start(arrival, known)
-        there = Position.of(arrival.version)
+        position = Position.of(arrival.version)
         follows = known[-1].place if known else None
         taken = taken_until(known)
         if taken is None:
             begin = self._begin(arrival.uri)
             if begin is None:
                 return None
-            taken = max(begin, there.first)
-        elif taken < there.first:
-            return _unread(arrival, Position(taken, there.first), follows)
-        elif there.end < taken:
-            return _truncated(arrival, Position(there.end, taken), known)
-        if taken >= there.end:
+            taken = max(begin, position.first)
+        elif taken < position.first:
+            return _unread(arrival, Position(taken, position.first), follows)
+        elif position.end < taken:
+            return _truncated(arrival, Position(position.end, taken), known)
+        if taken >= position.end:
             return None
-        return Entry(replace(arrival, version=str(Position(taken, there.end))), follows=follows)
+        return Entry(replace(arrival, version=str(Position(taken, position.end))), follows=follows)
 
     def admit(self, entries: Iterable[Entry], now_us: int) -> Iterator[Entry]:
         """All of them: what is not committed has no end that is told."""
@@ -155,7 +157,11 @@ class KafkaSource:
             try:
                 topic = topic or self._client.topic()
                 ends = self._client.ends(topic.partitions) if topic else {}
-                grown = [it for it, end in ends.items() if isinstance(end, int) and end != last.get(it)]
+                grown = [
+                    partition
+                    for partition, end in ends.items()
+                    if isinstance(end, int) and end != last.get(partition)
+                ]
                 last = ends
                 if topic and grown:
                     yield frozenset(_uri(topic, partition) for partition in grown)
@@ -174,12 +180,12 @@ class KafkaSource:
         """Find where a partition begins of which nothing was taken, if that is a matter of time; what failed."""
         if self._kafka.start_at in (EARLIEST, LATEST):
             return []
-        asked = tuple(it for it in known if self._begins.get(_uri(topic, it)) is None)
-        found = self._client.since(asked, parse_us(self._kafka.start_at) // 1000)
-        for partition, offset in found.items():
+        asked = tuple(partition for partition in known if self._begins.get(_uri(topic, partition)) is None)
+        offsets = self._client.since(asked, parse_us(self._kafka.start_at) // 1000)
+        for partition, offset in offsets.items():
             if isinstance(offset, int) and offset >= 0:
                 self._begins[_uri(topic, partition)] = offset
-        return [it for it in found.values() if isinstance(it, StorageError)]
+        return [answer for answer in offsets.values() if isinstance(answer, StorageError)]
 
     def _begin(self, uri: str) -> int | None:
         """Where the first batch begins in a partition; None if that is not known yet."""
@@ -200,10 +206,10 @@ class KafkaSource:
 
     def _noted(self, arrival: Arrival) -> Arrival:
         """The arrival, with the time when its end was first seen."""
-        seen = self._seen.get(arrival.uri)
-        if seen is None or Position.of(seen.version).end != Position.of(arrival.version).end:
-            self._seen[arrival.uri] = seen = arrival
-        return replace(arrival, modified_us=seen.modified_us)
+        noted = self._seen.get(arrival.uri)
+        if noted is None or Position.of(noted.version).end != Position.of(arrival.version).end:
+            self._seen[arrival.uri] = noted = arrival
+        return replace(arrival, modified_us=noted.modified_us)
 
 
 def fair_shares(lengths: Mapping[str, int], most: int) -> dict[str, int]:
@@ -214,7 +220,7 @@ def fair_shares(lengths: Mapping[str, int], most: int) -> dict[str, int]:
     """
     shares: dict[str, int] = {}
     left = most
-    for place, (uri, length) in enumerate(sorted(lengths.items(), key=lambda it: it[1])):
+    for place, (uri, length) in enumerate(sorted(lengths.items(), key=lambda item: item[1])):
         shares[uri] = min(length, max(1, left // (len(lengths) - place)))
         left -= shares[uri]
     return shares

@@ -51,16 +51,16 @@ class TopicClient:
 
         with answering("the topic cannot be looked at", self.where, self._last_error):
             try:
-                told = self._admin().describe_topics(
+                described = self._admin().describe_topics(
                     TopicCollection([self._topic]), request_timeout=_TIMEOUT_S
                 )
-                found = told[self._topic].result()
+                description = described[self._topic].result()
             except KafkaException as error:
                 if error.args[0].name() == _UNKNOWN_TOPIC:
                     return None
                 raise
-        name = str(found.topic_id).replace("+", "-").replace("/", "_")
-        return Topic(self._topic, name, tuple(partition.id for partition in found.partitions))
+        name = str(description.topic_id).replace("+", "-").replace("/", "_")
+        return Topic(self._topic, name, tuple(partition.id for partition in description.partitions))
 
     def begins(self, partitions: tuple[int, ...]) -> dict[int, int | StorageError]:
         """Partition to the first offset that is still there; or why it is not known."""
@@ -85,8 +85,8 @@ class TopicClient:
 
             at = [TopicPartition(self._topic, partition, end) for partition, end in ends.items()]
             asked = [ConsumerGroupTopicPartitions(group, at)]
-            told = self._admin().alter_consumer_group_offsets(asked, request_timeout=_TIMEOUT_S)
-            for one in told[group].result().topic_partitions:
+            altered = self._admin().alter_consumer_group_offsets(asked, request_timeout=_TIMEOUT_S)
+            for one in altered[group].result().topic_partitions:
                 if one.error is not None:
                     raise StorageError(
                         "the group's offsets cannot be set", where=self.where, got=one.error.str()
@@ -95,14 +95,14 @@ class TopicClient:
     def _offsets(
         self, partitions: tuple[int, ...], meant: Callable[[Any], Any]
     ) -> dict[int, int | StorageError]:
-        found = self._ask(partitions, meant)
-        failed = tuple(it for it, answer in found.items() if isinstance(answer, StorageError))
+        offsets = self._ask(partitions, meant)
+        failed = tuple(partition for partition, answer in offsets.items() if isinstance(answer, StorageError))
         if failed:
             # The client keeps where partitions are: one that was added, or has another leader, is found by a new look.
             with answering("the topic cannot be looked at", self.where, self._last_error):
                 self._admin().list_topics(self._topic, timeout=_TIMEOUT_S)
-            found |= self._ask(failed, meant)
-        return found
+            offsets |= self._ask(failed, meant)
+        return offsets
 
     def _ask(self, partitions: tuple[int, ...], meant: Callable[[Any], Any]) -> dict[int, int | StorageError]:
         if not partitions:
@@ -113,27 +113,27 @@ class TopicClient:
         spec = meant(_admin_api().OffsetSpec)
         asked = {TopicPartition(self._topic, partition): spec for partition in partitions}
         with answering("the topic's offsets cannot be looked at", self.where, self._last_error):
-            told = self._admin().list_offsets(
+            listed = self._admin().list_offsets(
                 asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=_TIMEOUT_S
             )
-        found: dict[int, int | StorageError] = {}
-        for at, answer in told.items():
+        offsets: dict[int, int | StorageError] = {}
+        for at, answer in listed.items():
             where = f"{self.where}, partition {at.partition}"
             try:
                 with answering("a partition's offsets cannot be looked at", where, self._last_error):
-                    found[at.partition] = answer.result().offset
+                    offsets[at.partition] = answer.result().offset
             except StorageError as error:
-                found[at.partition] = error
-        return found
+                offsets[at.partition] = error
+        return offsets
 
     def _admin(self) -> Any:
         return _client(tuple(sorted(self._options.items())))[0]
 
     def _last_error(self) -> str:
         """What the client said last of its connections: its exceptions say only that time is over."""
-        admin, said = _client(tuple(sorted(self._options.items())))
+        admin, errors = _client(tuple(sorted(self._options.items())))
         admin.poll(0)
-        return said[-1] if said else ""
+        return errors[-1] if errors else ""
 
 
 def options(kafka: Kafka, environ: Mapping[str, str] | None) -> dict[str, str]:
@@ -167,9 +167,9 @@ def answering(problem: str, where: str, last_error: Callable[[], str] = str) -> 
     try:
         yield
     except KafkaException as error:
-        found = error.args[0]
-        text = found.str() if hasattr(found, "str") else str(error)
-        more = last_error() if hasattr(found, "name") and found.name() in _AWAY else ""
+        kafka_error = error.args[0]
+        text = kafka_error.str() if hasattr(kafka_error, "str") else str(error)
+        more = last_error() if hasattr(kafka_error, "name") and kafka_error.name() in _AWAY else ""
         raise StorageError(problem, where=where, got=f"{text}; {more}" if more else text) from error
 
 
@@ -185,23 +185,23 @@ def require_client(where: str) -> None:
 _MAKING = Lock()
 
 
-def _client(told: tuple[tuple[str, str], ...]) -> tuple[Any, list[str]]:
+def _client(options: tuple[tuple[str, str], ...]) -> tuple[Any, list[str]]:
     """A client that all topics of the same brokers share, and what it says of its connections."""
     with _MAKING:
         # One that another thread made as well would be ended while it is asked.
-        return _kept_client(told)
+        return _kept_client(options)
 
 
 @lru_cache(maxsize=256)
-def _kept_client(told: tuple[tuple[str, str], ...]) -> tuple[Any, list[str]]:
-    said: list[str] = []
+def _kept_client(options: tuple[tuple[str, str], ...]) -> tuple[Any, list[str]]:
+    errors: list[str] = []
 
     def note(error: Any) -> None:
         # That all brokers are down is told after each of them has said why.
         if error.name() != "_ALL_BROKERS_DOWN":
-            said[:] = [error.str()]
+            errors[:] = [error.str()]
 
-    return _admin_api().AdminClient({**dict(told), "error_cb": note}), said
+    return _admin_api().AdminClient({**dict(options), "error_cb": note}), errors
 
 
 def _admin_api() -> Any:

@@ -54,8 +54,8 @@ def read_message(body: bytes) -> Message:
     except (ValueError, RecursionError) as error:
         raise RequestError("the body is not JSON", where="a notification") from error
     events = [event for event in (value if isinstance(value, list) else [value]) if isinstance(event, dict)]
-    found = dict.fromkeys(url for event in events for url in _urls(event) if _is_possible(url))
-    return Message(tuple(found), _validation(events), _confirm(events))
+    urls = dict.fromkeys(url for event in events for url in _urls(event) if _is_possible(url))
+    return Message(tuple(urls), _validation(events), _confirm(events))
 
 
 def _urls(event: dict[str, Any]) -> Iterator[str]:
@@ -74,16 +74,16 @@ def _urls(event: dict[str, Any]) -> Iterator[str]:
         yield from _named(data.get("uri"))
 
 
-def _s3_urls(found: dict[str, Any], *, decodes: bool) -> Iterator[str]:
-    bucket, key = _object(found.get("bucket")).get("name"), _object(found.get("object")).get("key")
+def _s3_urls(event: dict[str, Any], *, decodes: bool) -> Iterator[str]:
+    bucket, key = _object(event.get("bucket")).get("name"), _object(event.get("object")).get("key")
     if isinstance(bucket, str) and isinstance(key, str):
         yield f"s3://{bucket}/{key}"
         if decodes:
             yield f"s3://{bucket}/{unquote_plus(key)}"
 
 
-def _gcs_urls(found: dict[str, Any], bucket_name: str, key_name: str) -> Iterator[str]:
-    bucket, key = found.get(bucket_name), found.get(key_name)
+def _gcs_urls(event: dict[str, Any], bucket_name: str, key_name: str) -> Iterator[str]:
+    bucket, key = event.get(bucket_name), event.get(key_name)
     if isinstance(bucket, str) and isinstance(key, str):
         yield f"gs://{bucket}/{key}"
 
@@ -99,7 +99,7 @@ def _named(url: object) -> Iterator[str]:
         return
     if parts.scheme == "https" and host.endswith(_AZURE):
         container, _, key = parts.path.lstrip("/").partition("/")
-        yield from (f"abfss://{container}@{host.partition('.')[0]}/{it}" for it in (key, unquote(key)))
+        yield from (f"abfss://{container}@{host.partition('.')[0]}/{path}" for path in (key, unquote(key)))
     else:
         yield url
 

@@ -199,13 +199,13 @@ class _Handler(BaseHTTPRequestHandler):
         return address
 
     def _body(self) -> bytes:
-        said = self.headers.get("Content-Length", "")
-        if not said.isascii() or not said.isdigit() or self.headers.get("Transfer-Encoding"):
+        length = self.headers.get("Content-Length", "")
+        if not length.isascii() or not length.isdigit() or self.headers.get("Transfer-Encoding"):
             raise _Refused(HTTPStatus.LENGTH_REQUIRED, "the length of the body is not given")
         # A number of more digits than this is too large as well, and slow to read.
-        if len(said) > 10 or int(said) > MOST_BYTES:
+        if len(length) > 10 or int(length) > MOST_BYTES:
             raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"wanted at most {MOST_BYTES:,} bytes")
-        pieces, left = [], int(said)
+        pieces, left = [], int(length)
         while left:
             if time.monotonic() > self._until_s:
                 raise _Refused(HTTPStatus.REQUEST_TIMEOUT, f"the body was not there within {_CALL_S:g} s")

@@ -98,11 +98,11 @@ def fit_to(value: pl.Expr, source: pl.DataType, target: pl.DataType, *, exact: b
     if source.is_numeric() or source == pl.Boolean:
         return _number(value, source, target)
     if source == pl.String:
-        found = _text(value, target)
-        if found is None or not exact:
-            return found
+        fitted = _text(value, target)
+        if fitted is None or not exact:
+            return fitted
         same = gives_back(value, target).fill_null(True)
-        return Fit(found.value, same if found.fits is None else found.fits & same)
+        return Fit(fitted.value, same if fitted.fits is None else fitted.fits & same)
     if source.is_temporal():
         return _time(value, source, target)
     return None

@@ -99,7 +99,7 @@ def _in(to: Compiler, call: Call, parts: list[Part]) -> Part:
     value, *others = (to.bind(part) for part in parts)
     constants = [one for one in others if one.constant is not None and one.type.kind is not Kind.NULL]
     null = len(constants) < len([one for one in others if one.constant is not None])
-    found: list[pl.Expr] = []
+    comparisons: list[pl.Expr] = []
     if constants and value.type.kind in (Kind.INT, Kind.FLOAT, Kind.TEXT, Kind.BOOL):
         plain = [one.constant.value for one in constants if one.constant is not None]
         if value.type.kind in (Kind.INT, Kind.FLOAT):
@@ -111,14 +111,14 @@ def _in(to: Compiler, call: Call, parts: list[Part]) -> Part:
             Kind.BOOL: pl.Boolean(),
         }
         listed = pl.Series(plain, dtype=dtype[value.type.kind])
-        found.append(value.expression.is_in(pl.lit(listed).implode()))
+        comparisons.append(value.expression.is_in(pl.lit(listed).implode()))
         others = [one for one in others if one.constant is None]
     elif null:
         others = [one for one in others if one.type.kind is not Kind.NULL]
-    found += [_compared(to, "=", value, one) for one in others]
+    comparisons += [_compared(to, "=", value, one) for one in others]
     if null:
-        found.append(pl.lit(None, pl.Boolean))
-    return to.make(combined(found), BOOL, [value, *others])
+        comparisons.append(pl.lit(None, pl.Boolean))
+    return to.make(combined(comparisons), BOOL, [value, *others])
 
 
 def _as_kind(value: Any, kind: ValueType) -> int | float | None:
@@ -238,13 +238,13 @@ def _extreme(to: Compiler, call: Call, parts: list[Part]) -> Part:
         made = to.make(pick(*(value.expression for value in values)), call.type, values)
         return _longest(made, values)
     values = [to.bind(value) for value in values]
-    found = to.bind(to.make(pick(*(value.expression for value in values)), FLOAT, values))
+    extreme = to.bind(to.make(pick(*(value.expression for value in values)), FLOAT, values))
     # One zero of two would be chosen by chance.
-    one = pl.when(found.expression == 0).then(0.0).otherwise(found.expression)
+    one = pl.when(extreme.expression == 0).then(0.0).otherwise(extreme.expression)
     if greatest:
         nan = combined([value.expression.is_nan().fill_null(False) for value in values])
         one = pl.when(nan).then(math.nan).otherwise(one)
-    return to.make(one, FLOAT, [found, *values])
+    return to.make(one, FLOAT, [extreme, *values])
 
 
 # --- lists and structs
@@ -283,8 +283,8 @@ def _contains(to: Compiler, call: Call, parts: list[Part]) -> Part:
     wanted = common(inner, value.type) if inner is not None else value.type
     assert wanted is not None
     items, value = to.to(items, ValueType(Kind.LIST, wanted)), to.bind(to.to(value, wanted))
-    found = items.expression.list.contains(value.expression)
-    return to.make(pl.when(value.expression.is_not_null()).then(found), BOOL, [items, value])
+    contained = items.expression.list.contains(value.expression)
+    return to.make(pl.when(value.expression.is_not_null()).then(contained), BOOL, [items, value])
 
 
 def _contains_exactly(to: Compiler, inner: ValueType, items: Part, value: Part) -> Part:
@@ -295,9 +295,9 @@ def _contains_exactly(to: Compiler, inner: ValueType, items: Part, value: Part) 
     same = (
         back == (value.expression.cast(WIDE) if inner.kind is Kind.FLOAT else value.expression)
     ).fill_null(False)
-    there = items.expression.list
-    found = pl.when(same).then(there.contains(other)).otherwise(there.len() < 0)
-    return to.make(pl.when(value.expression.is_not_null()).then(found), BOOL, [items, value])
+    elements = items.expression.list
+    contained = pl.when(same).then(elements.contains(other)).otherwise(elements.len() < 0)
+    return to.make(pl.when(value.expression.is_not_null()).then(contained), BOOL, [items, value])
 
 
 def _added(to: Compiler, call: Call, parts: list[Part]) -> Part:

@@ -267,10 +267,10 @@ def load(raw: pl.Expr, dtype: pl.DataType, compiler: Compiler) -> Part:
         low, high = (0, 2**bits - 1) if unsigned else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
         return replace(plain, expression=raw.cast(pl.Int64), low=low, high=high)
     if kind is INT:
-        found = compiler.strict(
+        loaded = compiler.strict(
             replace(plain, expression=raw.cast(pl.Int64, strict=False), size=3), [plain], INTEGER_FAULT
         )
-        return replace(found, raw=raw)
+        return replace(loaded, raw=raw)
     if kind is FLOAT:
         return replace(plain, expression=raw.cast(pl.Float64))
     if isinstance(dtype, pl.Datetime | pl.Duration):
@@ -299,12 +299,12 @@ def _time(plain: Part, dtype: pl.Datetime | pl.Duration, compiler: Compiler) -> 
         exact = pl.when(physical.is_between(-bound + 1, bound - 1)).then(physical * 1000)
     else:
         exact = pl.when(physical % 1000 == 0).then(physical // 1000)
-    found = compiler.strict(
+    loaded = compiler.strict(
         replace(plain, expression=exact.cast(wanted), size=9),
         [plain],
         "a time is not one of whole microseconds in int64",
     )
-    return replace(found, raw=plain.raw)
+    return replace(loaded, raw=plain.raw)
 
 
 def constant(node: Constant) -> Part:

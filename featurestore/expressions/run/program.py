@@ -86,13 +86,18 @@ def compile_condition(
     Raises:
         SpecError: as :func:`compile_expression`; or its answers are of another type.
     """
-    found = compile_expression(text, columns, where, prefix=prefix)
-    if found.type != pl.Boolean():
+    condition = compile_expression(text, columns, where, prefix=prefix)
+    if condition.type != pl.Boolean():
         raise SpecError(
-            "a condition must be true or false", where=where, got=f"{text}, which is {found.type}"
+            "a condition must be true or false", where=where, got=f"{text}, which is {condition.type}"
         )
     return Program(
-        found.stages, found.value.fill_null(False), found.type, found.columns, found.fault, found.reason
+        condition.stages,
+        condition.value.fill_null(False),
+        condition.type,
+        condition.columns,
+        condition.fault,
+        condition.reason,
     )
 
 
@@ -106,7 +111,7 @@ def _compile(text: str, columns: tuple[tuple[str, pl.DataType], ...], where: str
         parts[id(node)] = _part(node, [parts[id(one)] for one in _arguments(node)], dtypes, compiler)
     root = parts[id(tree)]
     faults = [*root.faults]
-    why = pl.coalesce(*(pl.when(fault).then(pl.lit(said)) for fault, said in faults)) if faults else None
+    why = pl.coalesce(*(pl.when(fault).then(pl.lit(reason)) for fault, reason in faults)) if faults else None
     value = root.expression
     if isinstance(tree, Column):
         value, faults = pl.col(tree.name), []
@@ -139,7 +144,10 @@ def _tried(program: Program, dtypes: Mapping[str, pl.DataType], text: str, where
     except (PolarsError, PanicException) as error:
         types = ", ".join(f"{name}: {dtype}" for name, dtype in dtypes.items())
         raise SpecError(
-            "types do not fit", where=where, got=f"{text} ({types})" if types else text, hint=said(error)
+            "types do not fit",
+            where=where,
+            got=f"{text} ({types})" if types else text,
+            hint=polars_message(error),
         ) from error
     return made.schema["value"]
 
@@ -157,6 +165,6 @@ def _part(node: Node, arguments: list[Part], dtypes: Mapping[str, pl.DataType], 
     return compiler.bind(made) if made.size > compiler.LARGE else made
 
 
-def said(error: BaseException) -> str:
+def polars_message(error: BaseException) -> str:
     """Polars' message, without the plan that follows it."""
     return " ".join(str(error).split("\n\n")[0].split())

@@ -88,7 +88,7 @@ def _substring(text: pl.Expr, start: int, length: int | None = None) -> pl.Expr:
     return text.str.slice(offset, max(0, start - 1 + length - offset))
 
 
-def _found(function: Callable[[pl.Expr, pl.Expr], pl.Expr]) -> Operation:
+def _search(function: Callable[[pl.Expr, pl.Expr], pl.Expr]) -> Operation:
     def run(to: Compiler, call: Call, parts: list[Part]) -> Part:
         left, right = (to.to(part, TEXT) for part in parts)
         return to.make(function(left.expression, right.expression), BOOL, [left, right])
@@ -155,8 +155,8 @@ def _split_part(text: pl.Expr, separator: str, place: int) -> pl.Expr:
 def _piece(to: Compiler, call: Call, parts: list[Part]) -> Part:
     part = to.bind(to.to(parts[0], TEXT))
     text = part.expression
-    found = _split_part(text, _value(parts[1]), _value(parts[2])).fill_null("")
-    made = pl.when(text.is_not_null()).then(found)
+    piece = _split_part(text, _value(parts[1]), _value(parts[2])).fill_null("")
+    made = pl.when(text.is_not_null()).then(piece)
     return to.make(made, TEXT, [part], factor=part.factor, plus=part.plus)
 
 
@@ -229,9 +229,9 @@ def _cast(to: Compiler, call: Call, parts: list[Part]) -> Part:
         source = part.dtype
         part = replace(part, expression=part.raw, size=1, faults=())
     part = to.bind(part)
-    found = fit_to(part.expression, source, target)
-    assert found is not None, (source, target)
-    value = found.value if found.fits is None else pl.when(found.fits).then(found.value)
+    fitted = fit_to(part.expression, source, target)
+    assert fitted is not None, (source, target)
+    value = fitted.value if fitted.fits is None else pl.when(fitted.fits).then(fitted.value)
     made = to.make(value, call.type, [part, part, part], named=target if call.detail in _NAMED else None)
     if call.type.kind is Kind.TEXT:
         return replace(made, factor=0, plus=40)
@@ -265,8 +265,8 @@ TEXT_OPERATIONS: dict[str, Operation] = {
     "LPAD": _padded,
     "RPAD": _padded,
     "SUBSTR": _with_constants(_substring),
-    "STARTS_WITH": _found(lambda text, prefix: text.str.starts_with(prefix)),
-    "ENDS_WITH": _found(lambda text, suffix: text.str.ends_with(suffix)),
+    "STARTS_WITH": _search(lambda text, prefix: text.str.starts_with(prefix)),
+    "ENDS_WITH": _search(lambda text, suffix: text.str.ends_with(suffix)),
     "REGEXP_REPLACE": _regex_replaced,
     "REPLACE": _replaced,
     "SPLIT_PART": _piece,

@@ -68,9 +68,9 @@ class FileWriter:
 
     def has(self, keys: pa.Array) -> Flags:
         """Which of these entities were put or left out."""
-        found = _those(self._connection, "keys", keys)
-        found |= _those(self._connection, "temp.gone", keys)
-        return found
+        known = _those(self._connection, "keys", keys)
+        known |= _those(self._connection, "temp.gone", keys)
+        return known
 
     def close(self) -> None:
         """The file is whole."""
@@ -107,15 +107,15 @@ class FileReader:
 
     def fetch(self, keys: pa.Array) -> Stored:
         """What it holds of these entities; others are left out."""
-        found = _table(
+        located = _table(
             self._connection,
             "SELECT k.rowid AS place, k.key, k.published_us FROM keys k SEMI JOIN wanted w ON k.key = w.key ORDER BY k.rowid",
             wanted=pa.table({"key": keys}),
         )
-        places = found.column("place").to_numpy()
-        self._connection.register("places", found.select(["place"]))
+        places = located.column("place").to_numpy()
+        self._connection.register("places", located.select(["place"]))
         rows = "FROM section_{} s SEMI JOIN places p ON s.entity = p.place ORDER BY s.rowid"
-        stored = self._stored(found, rows, places)
+        stored = self._stored(located, rows, places)
         self._connection.unregister("places")
         return stored
 
@@ -160,8 +160,8 @@ def connected(scratch: Path, memory_bytes: int | None = None) -> Iterator[duckdb
 def _those(connection: duckdb.DuckDBPyConnection, table: str, keys: pa.Array) -> Flags:
     """Which of the keys are in a table."""
     query = f"SELECT k.key FROM {table} k SEMI JOIN wanted w ON k.key = w.key"
-    found = _binary(_table(connection, query, wanted=pa.table({"key": keys})).column("key"))
-    flags: Flags = pc.is_in(keys, value_set=found).to_numpy(zero_copy_only=False)
+    values = _binary(_table(connection, query, wanted=pa.table({"key": keys})).column("key"))
+    flags: Flags = pc.is_in(keys, value_set=values).to_numpy(zero_copy_only=False)
     return flags
 
 
@@ -244,12 +244,12 @@ def _shown(column: str, name: str, kind: pa.DataType) -> str:
 
 def _free(name: str, taken: set[str]) -> str:
     """The name, or with a number after it: to DuckDB ``a`` and ``A`` are one."""
-    found, number = name, 1
-    while found.lower() in taken:
+    free, number = name, 1
+    while free.lower() in taken:
         number += 1
-        found = f"{name}_{number}"
-    taken.add(found.lower())
-    return found
+        free = f"{name}_{number}"
+    taken.add(free.lower())
+    return free
 
 
 def _quoted(name: str) -> str:

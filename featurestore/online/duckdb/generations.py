@@ -74,7 +74,7 @@ class GenerationIndex:
     def list(cls, storage: Storage, folder: str) -> GenerationIndex:
         """Raises StorageError if storage does not answer."""
         names = set(storage.names(folder))
-        last = max((int(found[1]) for name in names if (found := _POINTER.fullmatch(name))), default=0)
+        last = max((int(pointer[1]) for name in names if (pointer := _POINTER.fullmatch(name))), default=0)
         return cls(storage, folder, last, _find(storage, folder, last, names) if last else None)
 
     def publish(self, generation: Generation) -> bool:
@@ -94,7 +94,7 @@ class GenerationIndex:
     def _remove_before(self, oldest: int) -> None:
         """Remove what no reader looks for any more, and the files of those who were not first or were killed."""
         names = self.storage.names(self.folder)
-        numbers = {int(found[1]) for name in names if (found := _POINTER.fullmatch(name))}
+        numbers = {int(pointer[1]) for name in names if (pointer := _POINTER.fullmatch(name))}
         for number in numbers:
             if number < oldest:
                 self.storage.delete(pointer_path(self.folder, number))
@@ -120,8 +120,12 @@ def folder_of(view: str, digest: str) -> str:
 
 
 def _find(storage: Storage, folder: str, number: int, names: Collection[str]) -> Generation | None:
-    found = _read(storage, folder, number)
-    return found if found is not None and all(file.name in names for file in found.files) else None
+    generation = _read(storage, folder, number)
+    return (
+        generation
+        if generation is not None and all(file.name in names for file in generation.files)
+        else None
+    )
 
 
 def _read(storage: Storage, folder: str, number: int) -> Generation | None:
@@ -132,7 +136,7 @@ def _read(storage: Storage, folder: str, number: int) -> Generation | None:
         value = json.loads(data)
         if value["layout"] != LAYOUT:
             return None
-        files = tuple(DatabaseFile(it["name"], int(it["entities"])) for it in value["files"])
+        files = tuple(DatabaseFile(file["name"], int(file["entities"])) for file in value["files"])
         generation = Generation(number, int(value["version"]), int(value["entities"]), files)
     except (ValueError, KeyError, TypeError):
         return None  # damaged: the next publication writes a generation after it

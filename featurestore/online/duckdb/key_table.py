@@ -53,9 +53,9 @@ class KeyTable:
 
     def find_many(self, keys: Sequence[bytes]) -> Ints:
         """The place of each key; −1 for one that is not there."""
-        found = np.full(len(keys), -1, np.int64)
+        places = np.full(len(keys), -1, np.int64)
         if not len(self._place) or not len(keys):
-            return found
+            return places
         wanted = np.fromiter(map(crc32, keys), np.uint32, len(keys))
         bucket = wanted >> np.uint32(self._shift)
         at, end = self._starts[bucket], self._starts[bucket + np.uint32(1)]
@@ -67,12 +67,12 @@ class KeyTable:
             open_ = open_[(tried < end[open_]) & (self._hashes[np.minimum(tried, last)] != wanted[open_])]
         hit = np.flatnonzero(at < end)
         place = self._place[at[hit]]
-        found[hit] = place
+        places[hit] = place
         chosen = keys if len(hit) == len(keys) else [keys[n] for n in hit.tolist()]
         if not self._are(place, chosen):
             # Another key has the same hash: one by one, which tries all that have it.
-            found[hit] = [self.find(key) for key in chosen]
-        return found
+            places[hit] = [self.find(key) for key in chosen]
+        return places
 
     def _are(self, place: npt.NDArray[np.int32], keys: Sequence[bytes]) -> bool:
         """Whether the keys at these places are these."""

@@ -30,19 +30,19 @@ class Layers:
 
     def has(self, keys: pa.Array) -> Flags:
         """Of which of these entities a file says something."""
-        found = np.zeros(len(keys), np.bool_)
+        known = np.zeros(len(keys), np.bool_)
         for file in self._files:
-            found |= file.has(keys)
-        return found
+            known |= file.has(keys)
+        return known
 
     def fetch(self, keys: pa.Array) -> list[Stored]:
         """What is kept of these entities, in parts; others are left out."""
-        found = []
+        fetched = []
         for file in reversed(self._files):
             if len(keys):
-                found.append(file.fetch(keys))
-                keys = keys.filter(pa.array(KeyIndex.of(found[-1].keys).find(keys) < 0))
-        return found
+                fetched.append(file.fetch(keys))
+                keys = keys.filter(pa.array(KeyIndex.of(fetched[-1].keys).find(keys) < 0))
+        return fetched
 
     def parts(self, at_once: int) -> Iterator[Stored]:
         """All that is kept, so many entities at a time, the oldest file first."""
@@ -89,15 +89,15 @@ def opened(
         NotFound: a file is gone.
         StorageError: one cannot be read, or does not hold what it is said to.
     """
-    found = []
+    readers = []
     for file in files:
         path = f"{folder}/{file.name}"
         with readable(storage, path, at_hand(storage, path, scratch)) as local:
-            found.append(FileReader(engine, local, form))
-        if found[-1].entities != file.entities:
-            got = f"{found[-1].entities:,} entities, and was written with {file.entities:,}"
+            readers.append(FileReader(engine, local, form))
+        if readers[-1].entities != file.entities:
+            got = f"{readers[-1].entities:,} entities, and was written with {file.entities:,}"
             raise StorageError("a generation is damaged", where=storage.uri(path), got=got)
-    return found
+    return readers
 
 
 def at_hand(storage: Storage, path: str, scratch: Path) -> Path:

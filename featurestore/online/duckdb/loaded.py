@@ -66,9 +66,9 @@ class LoadedGeneration:
 
     def renamed(self, generation: Generation) -> LoadedGeneration:
         """The same values as another generation."""
-        found = copy(self)
-        found.generation = generation
-        return found
+        renamed = copy(self)
+        renamed.generation = generation
+        return renamed
 
     def read(self, query: OnlineQuery, keys: Keys, now_us: int) -> OnlineValues:
         """What the view answers."""
@@ -98,7 +98,10 @@ class LoadedGeneration:
         return (
             PRESENT,
             time_us,
-            [None if it.is_null is not None and it.is_null[row] else it.one[row] for it in columns],
+            [
+                None if column.is_null is not None and column.is_null[row] else column.one[row]
+                for column in columns
+            ],
         )
 
     def _many(self, query: OnlineQuery, columns: list[_Column], keys: Keys, now_us: int) -> OnlineValues:
@@ -126,11 +129,11 @@ class LoadedGeneration:
             statuses[at_us - time_us > query.ttl_us] = OUTSIDE
         statuses[~known] = NOT_FOUND
         absent = absent_places(statuses)
-        found = {
+        values = {
             output.name: _taken(output, column, row, statuses, absent)
             for output, column in zip(query.outputs, columns, strict=True)
         }
-        return OnlineValues(found, number_times(time_us, statuses), version)
+        return OnlineValues(values, number_times(time_us, statuses), version)
 
     def _windows(self, query: OnlineQuery, keys: Keys, now_us: int) -> OnlineValues:
         place = self._places(keys)

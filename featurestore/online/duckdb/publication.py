@@ -71,8 +71,8 @@ class DuckDBPublication:
 
     def fetch(self, keys: pa.Array) -> Stored:
         with _reading():
-            found = Layers(self._old).fetch(keys)
-        return Stored.joined(found) if found else Stored.empty(self._form)
+            layers = Layers(self._old).fetch(keys)
+        return Stored.joined(layers) if layers else Stored.empty(self._form)
 
     def put(self, stored: Stored) -> None:
         if not self._is_anew:

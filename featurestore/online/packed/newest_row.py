@@ -100,18 +100,18 @@ class NewestRow:
 
         ``rows``: of which of the ``length`` requested entities they are; None for all.
         """
-        found = _prefixes(values, self._flat) if values else np.zeros(0, self._flat)
-        counted = (found["head"] & COUNTED) != 0
+        prefixes = _prefixes(values, self._flat) if values else np.zeros(0, self._flat)
+        counted = (prefixes["head"] & COUNTED) != 0
         start = self._flat.itemsize
         if counted.any():
             if not counted.all():
                 return None
-            found, start = _prefixes(values, self._counted), self._counted.itemsize
-            if (found["counts"][:, ROWS] != 1).any():
+            prefixes, start = _prefixes(values, self._counted), self._counted.itemsize
+            if (prefixes["counts"][:, ROWS] != 1).any():
                 return None
-        row = found["row"]
+        row = prefixes["row"]
         time_us = np.ascontiguousarray(row[EVENT_US])
-        at_us = np.maximum(found["head"] >> HEAD_BITS, now_us)
+        at_us = np.maximum(prefixes["head"] >> HEAD_BITS, now_us)
         statuses = np.full(len(values), PRESENT, np.uint8)
         if self._ttl_us is not None:
             statuses[at_us - time_us > self._ttl_us] = OUTSIDE
@@ -120,7 +120,7 @@ class NewestRow:
         if rows is not None:
             place = np.array(rows, np.int64)
             statuses = _spread(statuses, place, length, NOT_FOUND)
-        nulls = self._nulls(values, np.flatnonzero(found["head"] & HAS_NULLS), start)
+        nulls = self._nulls(values, np.flatnonzero(prefixes["head"] & HAS_NULLS), start)
         absent = absent_places(statuses)
         columns: dict[str, ValueColumn] = {}
         for output, bit, is_bool in zip(self._query.outputs, self._bits, self._bools, strict=True):
@@ -150,15 +150,15 @@ class NewestRow:
         return nulls
 
     def _values(self, record: tuple[Any, ...], null: bytes, heap: dict[int, Any]) -> list[Any]:
-        found: list[Any] = []
+        values: list[Any] = []
         for column, bit, is_bool in zip(self._columns, self._bits, self._bools, strict=True):
             if null[bit >> 3] >> (bit & 7) & 1:
-                found.append(None)
+                values.append(None)
             elif column in heap:
-                found.append(heap[column])
+                values.append(heap[column])
             else:
-                found.append(bool(record[column]) if is_bool else record[column])
-        return found
+                values.append(bool(record[column]) if is_bool else record[column])
+        return values
 
     def _from_heap(self, value: bytes, at: int, records: list[tuple[Any, ...]], place: int) -> dict[int, Any]:
         """Values of a row by their place in the record: the heap is walked through from its beginning.
@@ -167,17 +167,17 @@ class NewestRow:
         """
         marks = value[at : at + len(records)]
         at += len(records) + sum(map(_SIZES.__getitem__, marks))
-        found: dict[int, Any] = {}
+        values: dict[int, Any] = {}
         for column, kind in self._heap:
             lengths = [record[column] for record in records]
             if pa.types.is_list(kind):
-                found[column], at = _list(kind.value_type, value, at, lengths, place)
+                values[column], at = _list(kind.value_type, value, at, lengths, place)
             else:
                 low = at + sum(lengths[:place])
                 data = value[low : low + lengths[place]]
-                found[column] = data.decode() if pa.types.is_string(kind) else data
+                values[column] = data.decode() if pa.types.is_string(kind) else data
                 at += sum(lengths)
-        return found
+        return values
 
 
 def _prefixes(values: Sequence[bytes], dtype: np.dtype[Any]) -> np.ndarray[Any, np.dtype[Any]]:
@@ -226,7 +226,7 @@ def _list(item: pa.DataType, value: bytes, at: int, lengths: list[int], place: i
             items.append(value[low : low + size].decode())
             low += size
         at += sum(sizes)
-    return [None if mark else it for mark, it in zip(marks, items, strict=True)], at
+    return [None if mark else item for mark, item in zip(marks, items, strict=True)], at
 
 
 def _is_number(kind: pa.DataType) -> bool:

@@ -175,25 +175,25 @@ class _RowsPacking:
         if has_nulls.any():
             bits = np.dtype([("each", np.uint8, (self.nulls_size,))])
             nulls[has_nulls[entity]] = heap.records(bits, counts * has_nulls)["each"]
-        found: dict[str, pa.Array] = {}
+        arrays: dict[str, pa.Array] = {}
         marks = heap.records(np.dtype(np.uint8), counts)
         sizes = np.diff(running_sums(SIZES[marks])[ends])
         if any(name in wanted for name in _IDENTITY):
             data = heap.records(np.dtype(np.uint8), sizes)
             columns = unpack_identities(records[EVENT_US].astype(np.int64), marks, data)
             for name, column in zip(_IDENTITY, columns, strict=True):
-                found[name] = pa.array(column).cast(self.schema.field(name).type)
+                arrays[name] = pa.array(column).cast(self.schema.field(name).type)
         else:
             heap.pass_over(sizes)
         for field in self._plain:
             if field.name in wanted:
                 null = _null_flags(nulls, self.nullable, field.name) if field.nullable else None
-                found[field.name] = fields.unpack(field.type, records[field.name], null, heap, ends)
+                arrays[field.name] = fields.unpack(field.type, records[field.name], null, heap, ends)
             else:
                 fields.skip(field.type, records[field.name], heap, ends)
         if not wanted:
             return Section.empty(schema)
-        return Section(entity, pa.RecordBatch.from_arrays([found[name] for name in wanted], schema=schema))
+        return Section(entity, pa.RecordBatch.from_arrays([arrays[name] for name in wanted], schema=schema))
 
 
 class _SectionPacking:
@@ -223,17 +223,17 @@ class _SectionPacking:
             heap.pass_over(counts * self.record.itemsize)
             return Section.empty(schema)
         records, ends = heap.records(self.record, counts), running_sums(counts)
-        found: dict[str, pa.Array] = {}
+        columns: dict[str, pa.Array] = {}
         for field in self.schema:
             if field.name in wanted:
                 null = _null_flags(records[NULLS], self.nullable, field.name) if field.nullable else None
-                found[field.name] = fields.unpack(field.type, records[field.name], null, heap, ends)
+                columns[field.name] = fields.unpack(field.type, records[field.name], null, heap, ends)
             else:
                 fields.skip(field.type, records[field.name], heap, ends)
         if not wanted:
             return Section.empty(schema)
         entity = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
-        return Section(entity, pa.RecordBatch.from_arrays([found[name] for name in wanted], schema=schema))
+        return Section(entity, pa.RecordBatch.from_arrays([columns[name] for name in wanted], schema=schema))
 
 
 def _null_bits(rows: pa.RecordBatch, nullable: Sequence[str]) -> npt.NDArray[np.uint8]:

@@ -74,29 +74,29 @@ class RedisReader:
         """What was answered last, as it is to be read now: a value grows too old also while the server is away."""
         if self._last is None:
             raise failure
-        found = self._decoded(keys, names, self._last.find(names, failure), now_us)
-        for values in found:
+        answers = self._decoded(keys, names, self._last.find(names, failure), now_us)
+        for values in answers:
             values.is_stale = True
-        return found
+        return answers
 
     def _answers(
         self, keys: Sequence[Keys], names: list[bytes], values: Values, now_us: int
     ) -> list[OnlineValues]:
-        found = self._decoded(keys, names, values, now_us)
+        answers = self._decoded(keys, names, values, now_us)
         if self._last is not None:
             self._last.keep(names, values)
-        return found
+        return answers
 
     def _decoded(
         self, keys: Sequence[Keys], names: list[bytes], values: Values, now_us: int
     ) -> list[OnlineValues]:
-        found, at = [], len(self._views)
+        answers, at = [], len(self._views)
         for place, (view, wanted) in enumerate(zip(self._views, keys, strict=True)):
             end = at + len(wanted) - wanted.count(None)
             version = view.version(values[place])
-            found.append(view.values(wanted, names[at:end], values[at:end], now_us, version))
+            answers.append(view.values(wanted, names[at:end], values[at:end], now_us, version))
             at = end
-        return found
+        return answers
 
 
 class _View:
@@ -116,9 +116,9 @@ class _View:
         Raises:
             StorageError: the view is not held.
         """
-        seen = self._seen
-        if seen is not None and seen[0] == data:
-            return seen[1].version
+        known = self._seen
+        if known is not None and known[0] == data:
+            return known[1].version
         held = read_held(data)
         if held is None or data is None:
             raise StorageError(
@@ -135,10 +135,10 @@ class _View:
         self, wanted: Keys, names: list[bytes], values: Values, now_us: int, version: int
     ) -> OnlineValues:
         """``names`` and ``values``: of the wanted keys that are not null."""
-        there = [value for value in values if value is not None]
-        if len(there) < len(values):
+        present = [value for value in values if value is not None]
+        if len(present) < len(values):
             names = [name for name, value in zip(names, values, strict=True) if value is not None]
-        self._packing.require_sound(names, there)
+        self._packing.require_sound(names, present)
         newest = self._newest
         if newest is not None and len(wanted) <= _FEW:
             read = newest.few
@@ -147,18 +147,18 @@ class _View:
                 return few_values(self._query, list(rows), version)
             few = [UNKNOWN if key is None else next(rows) for key in wanted]
             return few_values(self._query, few, version)
-        places = None if len(there) == len(wanted) else self._places(wanted, values)
+        places = None if len(present) == len(wanted) else self._places(wanted, values)
         if newest is not None and newest.is_flat:
-            many = newest.many(there, places, len(wanted), now_us, version)
+            many = newest.many(present, places, len(wanted), now_us, version)
             if many is not None:
                 return many
         place = np.full(len(wanted), -1, np.int64)
-        place[slice(None) if places is None else places] = np.arange(len(there))
+        place[slice(None) if places is None else places] = np.arange(len(present))
         # Answers do not look at keys.
         keys = pa.array(names, pa.binary())
-        stored = self._packing.unpack_sound(keys, there, self._needed)
-        found = answer(self._query, stored, place, now_us)
-        return array_values(self._query, found, version)
+        stored = self._packing.unpack_sound(keys, present, self._needed)
+        answered = answer(self._query, stored, place, now_us)
+        return array_values(self._query, answered, version)
 
     def _places(self, wanted: Keys, values: Values) -> list[int]:
         """Of which of the wanted keys there is a value."""

@@ -166,7 +166,7 @@ class RedisPublication:
 
     def finish(self) -> OnlineVersion:
         if self._put_keys is not None:
-            for others in self._put_keys.others(self._there()):
+            for others in self._put_keys.others(self._stored_keys()):
                 self.remove(others)
         arguments: list[bytes | str] = [
             str(PACKED_LAYOUT),
@@ -177,7 +177,7 @@ class RedisPublication:
         ]
         return OnlineVersion(self._version, self._call(_FINISH, [self._keys.held], arguments))
 
-    def _there(self) -> Iterator[pa.Array]:
+    def _stored_keys(self) -> Iterator[pa.Array]:
         """The keys of all entities that the server has of the build."""
         for names in self._server.entity_keys(self._keys):
             yield pa.array([name.removeprefix(self._keys.prefix) for name in names], pa.binary())

@@ -30,14 +30,14 @@ class PutKeys:
         """These were put."""
         _write(self._put, keys)
 
-    def others(self, there: Iterable[pa.Array]) -> Iterator[pa.Array]:
+    def others(self, present: Iterable[pa.Array]) -> Iterator[pa.Array]:
         """Of the keys that are there, those that were not put. No key is added afterwards."""
-        found = self._buckets("there")
-        for keys in there:
-            _write(found, keys)
+        buckets = self._buckets("there")
+        for keys in present:
+            _write(buckets, keys)
         for bucket in range(_BUCKETS):
             self._put[bucket].close()
-            found[bucket].close()
+            buckets[bucket].close()
             wanted = self._read("there", bucket)
             yield wanted.filter(pa.array(KeyIndex.of(self._read("put", bucket)).find(wanted) < 0))
 

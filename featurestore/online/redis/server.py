@@ -187,9 +187,9 @@ class RedisServer:
         cursor = 0
         while True:
             with self.answering() as client:
-                cursor, found = client.scan(cursor, match=keys.prefix + b"*", count=_SCANNED_AT_ONCE)
-            if found:
-                yield found
+                cursor, page = client.scan(cursor, match=keys.prefix + b"*", count=_SCANNED_AT_ONCE)
+            if page:
+                yield page
             if cursor == 0:
                 return
 

@@ -50,19 +50,19 @@ class RedisStore:
             held = read_held(client.get(keys.held))
         if held is None:
             return Inspection(None, "nothing is published yet")
-        seen = 0
+        counted = 0
         pieces = self._server.entity_keys(keys)
         for piece in islice(pieces, _SCANNED):
-            seen += len(piece)
-            if seen >= held.entities:
+            counted += len(piece)
+            if counted >= held.entities:
                 return Inspection(True, entity_count(held.entities))
         if next(pieces, None) is not None:
             known = entity_count(held.entities)
-            return Inspection(True, f"{known}, of which the first {seen:,} were looked at")
+            return Inspection(True, f"{known}, of which the first {counted:,} were looked at")
         hint = (
             f"Delete the key {keys.held} in {self._server.url}: `featurestore run` publishes all of it again"
         )
-        got = f"{self._server.url} holds {seen:,} of {entity_count(held.entities)}: others were deleted"
+        got = f"{self._server.url} holds {counted:,} of {entity_count(held.entities)}: others were deleted"
         return Inspection(False, got, hint)
 
 

@@ -44,19 +44,19 @@ class ChartRows:
 
 def rows_chart(points: Sequence[ChartRows], of_what: str) -> BarChart | None:
     """Rows per batch or commit, from the oldest to the newest; None if there is nothing to draw."""
-    top = max((it.rows + it.refused for it in points), default=0)
+    top = max((point.rows + point.refused for point in points), default=0)
     if not top:
         return None
     step = min(_WIDEST, (_WIDTH + _GAP) / len(points))
     bars = []
-    for place, it in enumerate(points):
-        good, bad = _tall(it.rows, top), _tall(it.refused, top)
+    for place, point in enumerate(points):
+        good, bad = _tall(point.rows, top), _tall(point.refused, top)
         parts = [(_HEIGHT - good, good, "good")] if good else []
         parts += [(_HEIGHT - good - bad, bad, "bad")] if bad else []
-        bars.append(ChartBar(round(place * step, 2), round(step - _GAP, 2), tuple(parts), it.title))
-    least = min(it.rows for it in points)
+        bars.append(ChartBar(round(place * step, 2), round(step - _GAP, 2), tuple(parts), point.title))
+    least = min(point.rows for point in points)
     label = (
-        f"Rows of the last {len(points)} {of_what}: between {least:,} and {max(it.rows for it in points):,}, "
+        f"Rows of the last {len(points)} {of_what}: between {least:,} and {max(point.rows for point in points):,}, "
         f"the newest {points[-1].rows:,}"
     )
     return BarChart(round(step * len(points) - _GAP, 2), _HEIGHT, tuple(bars), label, top)
@@ -67,18 +67,18 @@ def _tall(rows: int, top: int) -> float:
     return max(1.5, round(rows / top * (_HEIGHT - 2), 2)) if rows > 0 else 0.0
 
 
-def range_chart(found: Distribution) -> BarChart | None:
+def range_chart(distribution: Distribution) -> BarChart | None:
     """How numbers are spread between the least and the greatest; None if that is no picture."""
-    if not found.is_range or len(found.bars) < 2:
+    if not distribution.is_range or len(distribution.bars) < 2:
         return None
     width, height, gap = _SMALL
-    top = max(bar.count for bar in found.bars)
-    step = (width + gap) / len(found.bars)
+    top = max(bar.count for bar in distribution.bars)
+    step = (width + gap) / len(distribution.bars)
     bars = []
-    for place, bar in enumerate(found.bars):
+    for place, bar in enumerate(distribution.bars):
         tall = max(1.0, bar.count / top * height) if bar.count else 0.0
         parts = ((round(height - tall, 2), round(tall, 2), "good"),) if tall else ()
         title = f"{bar.label}: {bar.count:,}" if bar.label else f"{bar.count:,}"
         bars.append(ChartBar(round(place * step, 2), round(step - gap, 2), parts, title))
-    said = ", ".join(f"{word} {value}" for word, value in found.facts)
-    return BarChart(width, height, tuple(bars), f"Spread of the values: {said}", top)
+    spread = ", ".join(f"{word} {value}" for word, value in distribution.facts)
+    return BarChart(width, height, tuple(bars), f"Spread of the values: {spread}", top)

@@ -91,19 +91,19 @@ def _asked(request: HttpRequest, name: str) -> tuple[VisibleStore, list[FormFiel
 
 def _item(visible: VisibleStore, name: str) -> Any:
     """The view or service of that name."""
-    found = visible.overview.items.get((VIEW.name, name)) or visible.overview.items.get((SERVICE.name, name))
-    return found if found is not None else visible.item(VIEW, name)
+    item = visible.overview.items.get((VIEW.name, name)) or visible.overview.items.get((SERVICE.name, name))
+    return item if item is not None else visible.item(VIEW, name)
 
 
 async def _filled(request: HttpRequest) -> Reply:
-    said = read_form(request)
-    name = said.get("of", "")
+    submitted = read_form(request)
+    name = submitted.get("of", "")
     visible, fields = await request.backend.run(_asked, request, name)
     if fields is None:
         return _reply(request, visible, name, fields, HTTPStatus.NOT_FOUND)
-    filled = [FormField(it.name, it.type, said.get(it.field, "")) for it in fields]
+    filled = [FormField(field.name, field.type, submitted.get(field.field, "")) for field in fields]
     try:
-        entities: dict[str, list[Any]] = {it.name: [_value(it)] for it in filled}
+        entities: dict[str, list[Any]] = {field.name: [_value(field)] for field in filled}
         full = _item(visible, name).kind is SERVICE
         answer = await request.backend.read(request, name, entities, full_feature_names=full)
     except (FeatureStoreError, HttpProblem) as error:
@@ -138,13 +138,13 @@ _MARKS = {"PRESENT": "ready", "NULL_VALUE": "unknown", "NOT_FOUND": "unknown", "
 
 def _values(answer: Answer) -> list[ReadValue]:
     times = json_times(answer.times)
-    found = []
+    read_values = []
     for name, column in answer.columns.items():
         value, status, time = json_column(column)[0], json_statuses(column)[0], times[name][0]
         text = "" if status != "PRESENT" else _text(value)
         mark = _MARKS.get(status, "failing")
-        found.append(ReadValue(name, text, status, "" if time is None else str(time), mark))
-    return found
+        read_values.append(ReadValue(name, text, status, "" if time is None else str(time), mark))
+    return read_values
 
 
 def _text(value: Any) -> str:

@@ -25,7 +25,7 @@ _MOST_FIELDS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundResource:
     """A line of the catalogue. ``cells``: what stands beside its name. ``words``: what it is found by, in small letters."""
 
     name: str
@@ -44,7 +44,7 @@ class KindTable:
 
     kind: ResourceKind
     header: tuple[str, ...]
-    found: tuple[Found, ...]
+    found: tuple[FoundResource, ...]
     of_all: int
 
 
@@ -60,10 +60,10 @@ class Search:
     def of(cls, query: str) -> Search:
         """The one that stands in an address."""
         fields = parse_qs(query, errors="replace", max_num_fields=_MOST_FIELDS)
-        said = {name: values[-1] for name, values in fields.items()}
-        return cls(said.get("q", "").strip(), said.get("owner", ""), said.get("tag", ""))
+        parameters = {name: values[-1] for name, values in fields.items()}
+        return cls(parameters.get("q", "").strip(), parameters.get("owner", ""), parameters.get("tag", ""))
 
-    def finds(self, item: Found) -> bool:
+    def finds(self, item: FoundResource) -> bool:
         if self.owner and item.owner != self.owner:
             return False
         name, equals, value = self.tag.partition("=")
@@ -76,8 +76,8 @@ class Search:
 
     def link(self, **changed: str) -> str:
         """The address of another search."""
-        said = {"q": self.text, "owner": self.owner, "tag": self.tag, **changed}
-        query = urlencode({name: value for name, value in said.items() if value}, errors="replace")
+        parameters = {"q": self.text, "owner": self.owner, "tag": self.tag, **changed}
+        query = urlencode({name: value for name, value in parameters.items() if value}, errors="replace")
         return f"/?{query}" if query else "/"
 
 
@@ -89,8 +89,8 @@ def _make(request: HttpRequest) -> Reply:
         search = Search()  # More fields than any form of ours has.
     now_us = current_us()
     every = concerns(visible.overview, visible.unreadable_online)
-    wrong = [it for it in every if it.severity is not Severity.WAITING]
-    waiting = [it.item for it in every if it.severity is Severity.WAITING]
+    wrong = [concern for concern in every if concern.severity is not Severity.WAITING]
+    waiting = [concern.item for concern in every if concern.severity is Severity.WAITING]
     kinds = sorted(
         PLACES.values(), key=lambda kind: _ORDER.index(kind.folder) if kind.folder in _ORDER else 9
     )
@@ -110,8 +110,8 @@ def _make(request: HttpRequest) -> Reply:
 
 def _table(visible: VisibleStore, kind: ResourceKind, search: Search, now_us: int) -> KindTable:
     items = visible.overview.of(kind)
-    found = [it for it in (_found(visible, item, now_us) for item in items) if search.finds(it)]
-    return KindTable(kind, _header(kind), tuple(found), len(items))
+    rows = [row for row in (_found_resource(visible, item, now_us) for item in items) if search.finds(row)]
+    return KindTable(kind, _header(kind), tuple(rows), len(items))
 
 
 def _header(kind: ResourceKind) -> tuple[str, ...]:
@@ -122,45 +122,47 @@ def _header(kind: ResourceKind) -> tuple[str, ...]:
     return tuple(column.name for column in kind.columns)
 
 
-def _found(visible: VisibleStore, item: OverviewItem, now_us: int) -> Found:
-    said, standing = item.summary, mark(visible.overview, item, visible.unreadable_online)
-    if said is None:
+def _found_resource(visible: VisibleStore, item: OverviewItem, now_us: int) -> FoundResource:
+    summary, standing = item.summary, mark(visible.overview, item, visible.unreadable_online)
+    if summary is None:
         blank = ("–",) * len(_header(item.kind))
-        return Found(item.name, place(item), standing, "It cannot be read.", "", {}, blank, item.name)
-    spec = said.accepted.resource.spec
+        return FoundResource(item.name, place(item), standing, "It cannot be read.", "", {}, blank, item.name)
+    spec = summary.accepted.resource.spec
     description, owner = getattr(spec, "description", ""), getattr(spec, "owner", "")
     tags = dict(getattr(spec, "tags", {}))
-    features = [it.name for it in outputs(spec)] if item.kind.model is View else []
+    features = [output.name for output in outputs(spec)] if item.kind.model is View else []
     words = [item.name, description, owner, *(f"{name}={value}" for name, value in tags.items()), *features]
     text = " ".join(words).lower()
-    return Found(item.name, place(item), standing, description, owner, tags, _cells(item, now_us), text)
+    return FoundResource(
+        item.name, place(item), standing, description, owner, tags, _cells(item, now_us), text
+    )
 
 
 def _cells(item: OverviewItem, now_us: int) -> tuple[str, ...]:
-    said = item.summary
-    if isinstance(said, PipelineSummary):
-        last = said.last
+    summary = item.summary
+    if isinstance(summary, PipelineSummary):
+        last = summary.last
         return (
-            f"{said.done:,}",
+            f"{summary.done:,}",
             f"{last.dataset_rows:,}" if last else "–",
-            str(said.quarantine) if said.quarantine else "–",
+            str(summary.quarantine) if summary.quarantine else "–",
             _since(last.finished_us if last else None, now_us),
         )
-    if isinstance(said, ViewSummary):
-        spec = said.accepted.resource.spec
-        rows = f"{said.build.rows:,}" if said.build else "–"
-        return (spec.entity.name, f"{len(outputs(spec)):,}", rows, _since(said.watermark_us, now_us))
-    assert said is not None
-    if isinstance(said, ListSummary) and item.kind.model is View:
-        features = f"{len(outputs(said.accepted.resource.spec)):,}"
-        return ("on demand", features, "–", _since(said.watermark_us, now_us))
-    told = said.to_dict()
-    return tuple(_printed(told, column.path, column.type, now_us) for column in item.kind.columns)
+    if isinstance(summary, ViewSummary):
+        spec = summary.accepted.resource.spec
+        rows = f"{summary.build.rows:,}" if summary.build else "–"
+        return (spec.entity.name, f"{len(outputs(spec)):,}", rows, _since(summary.watermark_us, now_us))
+    assert summary is not None
+    if isinstance(summary, ListSummary) and item.kind.model is View:
+        features = f"{len(outputs(summary.accepted.resource.spec)):,}"
+        return ("on demand", features, "–", _since(summary.watermark_us, now_us))
+    fields = summary.to_dict()
+    return tuple(_printed(fields, column.path, column.type, now_us) for column in item.kind.columns)
 
 
-def _printed(said: Any, path: str, kind: str, now_us: int) -> str:
+def _printed(fields: Any, path: str, kind: str, now_us: int) -> str:
     """What a printer column of the kind shows."""
-    value: Any = said
+    value: Any = fields
     for part in path.strip(".").split("."):
         value = value.get(part) if isinstance(value, dict) else None
     if value is None:

@@ -98,19 +98,19 @@ def _sources(item: OverviewItem, spot: _Spot) -> dict[Key, _Spot]:
     if item.summary is None or item.kind.model is not DataPipeline:
         return {}
     source = item.summary.accepted.resource.spec.source
-    told = source.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
-    uri = redact(str(told.get("uri") or next(iter(told), "source")))
+    fields = source.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+    uri = redact(str(fields.get("uri") or next(iter(fields), "source")))
     key = "source", item.name
     spot.above.add(key)
-    return {key: _Spot(uri, f"source, {told['format']}" if "format" in told else "source", uri)}
+    return {key: _Spot(uri, f"source, {fields['format']}" if "format" in fields else "source", uri)}
 
 
 def _column(spots: dict[Key, _Spot], key: Key, known: dict[Key, int], on_the_way: set[Key]) -> int:
     """One to the right of all that it is made of. What refers to itself, by whatever way, ends there."""
     if key not in known:
         on_the_way.add(key)
-        above = [it for it in sorted(spots[key].above) if it not in on_the_way]
-        known[key] = max((_column(spots, it, known, on_the_way) + 1 for it in above), default=0)
+        above = [parent for parent in sorted(spots[key].above) if parent not in on_the_way]
+        known[key] = max((_column(spots, parent, known, on_the_way) + 1 for parent in above), default=0)
         on_the_way.discard(key)
     return known[key]
 

@@ -26,9 +26,9 @@ def page_token(headers: Mapping[bytes, bytes]) -> str:
     if b"authorization" in headers:
         return bearer_token(headers)
     pairs = (pair.strip().partition(b"=") for pair in headers.get(b"cookie", b"").split(b";"))
-    found = next((value for name, _, value in pairs if name == COOKIE.encode()), b"")
+    encoded = next((value for name, _, value in pairs if name == COOKIE.encode()), b"")
     try:
-        token = base64.urlsafe_b64decode(found).decode()
+        token = base64.urlsafe_b64decode(encoded).decode()
     except ValueError:
         token = ""
     return token or bearer_token(headers)

@@ -61,7 +61,7 @@ Facts = list[tuple[str, str, str]]
 def _make(kind: ResourceKind, request: HttpRequest) -> Reply:
     visible = see(request)
     item = visible.item(kind, request.parts["name"])
-    said, lookout = item.summary, request.backend.lookout
+    summary, lookout = item.summary, request.backend.lookout
     users = [visible.overview.items[key] for key in visible.overview.users(item.key)]
     values: dict[str, Any] = {
         "item": item,
@@ -70,7 +70,7 @@ def _make(kind: ResourceKind, request: HttpRequest) -> Reply:
         "picture": lineage_picture(visible.overview, item),
         "users": [
             (each, place(each), mark(visible.overview, each, visible.unreadable_online))
-            for each in sorted(users, key=lambda it: it.key)
+            for each in sorted(users, key=lambda item: item.key)
         ],
         "in_cluster": visible.overview.in_cluster,
         "facts": [],
@@ -87,14 +87,18 @@ def _make(kind: ResourceKind, request: HttpRequest) -> Reply:
         "failed": [],
         "more": 0,
     }
-    if said is not None:
-        spec = said.accepted.resource.spec
+    if summary is not None:
+        spec = summary.accepted.resource.spec
         values["spec"] = yaml.safe_dump(
-            document(said.accepted.resource)["spec"], sort_keys=False, allow_unicode=True
+            document(summary.accepted.resource)["spec"], sort_keys=False, allow_unicode=True
         )
         values["conditions"] = [
-            said.ready,
-            *(it for it in (said.status.conditions if said.status else ()) if it.type != "Ready"),
+            summary.ready,
+            *(
+                condition
+                for condition in (summary.status.conditions if summary.status else ())
+                if condition.type != "Ready"
+            ),
         ]
         values["description"] = getattr(spec, "description", "")
         values["owner"] = getattr(spec, "owner", "")
@@ -102,17 +106,17 @@ def _make(kind: ResourceKind, request: HttpRequest) -> Reply:
     else:
         values |= {"conditions": [], "description": "", "owner": "", "tags": {}}
     parts = _Parts(values)
-    if isinstance(said, PipelineSummary):
+    if isinstance(summary, PipelineSummary):
         request.read = Read(pipelines=[item.name])
-        _pipeline(said, lookout, parts)
-    elif isinstance(said, ViewSummary):
+        _pipeline(summary, lookout, parts)
+    elif isinstance(summary, ViewSummary):
         request.read = Read(views=[item.name])
-        _view(said, lookout, parts, sees=set(visible.overview.items))
-    elif isinstance(said, ListSummary):
-        _list(said, parts)
+        _view(summary, lookout, parts, sees=set(visible.overview.items))
+    elif isinstance(summary, ListSummary):
+        _list(summary, parts)
         if kind is SERVICE:
             parts.put("features", partial(_service_features, lookout, item.name))
-    if kind in (VIEW, SERVICE) and said is not None:
+    if kind in (VIEW, SERVICE) and summary is not None:
         parts.put("fields", partial(fields_of, lookout, item.name))
     return html_reply(request, "resource.html", **values)
 
@@ -127,8 +131,8 @@ class _Parts:
         try:
             self.values[name] = make()
         except Exception as error:  # noqa: BLE001 - damaged files raise whatever their library does
-            seen = None if isinstance(error, FeatureStoreError) else error
-            _log.error("page of %s: %s: %s", self.values["item"].name, name, error, exc_info=seen)
+            unexpected = None if isinstance(error, FeatureStoreError) else error
+            _log.error("page of %s: %s: %s", self.values["item"].name, name, error, exc_info=unexpected)
             self.values["failed"].append(_WORDS.get(name, name))
 
 
@@ -136,47 +140,47 @@ _WORDS = {"sample": "what values look like", "quarantined": "what is in quaranti
 """What a part of the page is called on it."""
 
 
-def _pipeline(said: PipelineSummary, lookout: Lookout, parts: _Parts) -> None:
-    spec, last, now_us = said.accepted.resource.spec, said.last, current_us()
+def _pipeline(summary: PipelineSummary, lookout: Lookout, parts: _Parts) -> None:
+    spec, last, now_us = summary.accepted.resource.spec, summary.last, current_us()
     source = spec.source.model_dump(mode="json", by_alias=True, exclude_none=True)
     facts: Facts = [
         ("Source", redact(str(source.get("uri") or ", ".join(source))), ""),
         ("Format", str(source.get("format", "")), ""),
         ("Rows", f"{last.dataset_rows:,}, {size(last.dataset_bytes)}" if last else "none yet", ""),
         ("Commit", f"{last.dataset_version:,}" if last else "none yet", ""),
-        ("Batches", f"{said.done:,} committed, {said.head - said.done:,} pending", ""),
+        ("Batches", f"{summary.done:,} committed, {summary.head - summary.done:,} pending", ""),
         ("Last batch", f"{_ago(last.finished_us, now_us)} ago" if last else "none yet", ""),
-        ("In quarantine", str(said.quarantine), "#quarantine" if said.quarantine else ""),
-        ("Rebuild", f"{said.rebuild}" if said.rebuild else "", ""),
+        ("In quarantine", str(summary.quarantine), "#quarantine" if summary.quarantine else ""),
+        ("Rebuild", f"{summary.rebuild}" if summary.rebuild else "", ""),
     ]
     parts.values["facts"] = [fact for fact in facts if fact[1]]
     parts.values["schema"] = list(last.dataset_columns.items()) if last else []
     parts.values["rules"] = [(rule.name, rule.otherwise.value, rule.that) for rule in spec.expectations]
-    parts.put("batches", lambda: lookout.batches(said))
-    landed = [(number, it) for number, it in reversed(parts.values["batches"]) if it is not None]
+    parts.put("batches", lambda: lookout.batches(summary))
+    landed = [(number, batch) for number, batch in reversed(parts.values["batches"]) if batch is not None]
     points = [
         ChartRows(
-            f"Batch {number}: {count(it.rows_committed, 'row')}, {it.rows_quarantined:,} refused, "
-            f"{format_time(it.finished_us)}",
-            it.rows_committed,
-            it.rows_quarantined,
+            f"Batch {number}: {count(batch.rows_committed, 'row')}, {batch.rows_quarantined:,} refused, "
+            f"{format_time(batch.finished_us)}",
+            batch.rows_committed,
+            batch.rows_quarantined,
         )
-        for number, it in landed
+        for number, batch in landed
     ]
     parts.values["chart"] = rows_chart(points, "batches")
     parts.values["batches"] = parts.values["batches"][:_MOST_BATCHES]
-    _quarantine(said, lookout, parts)
+    _quarantine(summary, lookout, parts)
 
 
-def _quarantine(said: PipelineSummary | ViewSummary, lookout: Lookout, parts: _Parts) -> None:
-    parts.put("quarantined", lambda: lookout.quarantined(said))
+def _quarantine(summary: PipelineSummary | ViewSummary, lookout: Lookout, parts: _Parts) -> None:
+    parts.put("quarantined", lambda: lookout.quarantined(summary))
     every = parts.values["quarantined"]
     parts.values["more"] = max(0, len(every) - _MOST_ENTRIES)
     parts.values["quarantined"] = every[:_MOST_ENTRIES]
 
 
-def _view(said: ViewSummary, lookout: Lookout, parts: _Parts, sees: set[tuple[str, str]]) -> None:
-    spec, build, now_us = said.accepted.resource.spec, said.build, current_us()
+def _view(summary: ViewSummary, lookout: Lookout, parts: _Parts, sees: set[tuple[str, str]]) -> None:
+    spec, build, now_us = summary.accepted.resource.spec, summary.build, current_us()
     pipeline = spec.source.pipeline
     link = f"/pipelines/{pipeline}" if ("DataPipeline", pipeline) in sees else ""
     keys = ", ".join(f"{key.name} {key.type.value}" for key in spec.entity.join_keys)
@@ -185,46 +189,50 @@ def _view(said: ViewSummary, lookout: Lookout, parts: _Parts, sees: set[tuple[st
         ("Dataset", pipeline if link else "", link),
         ("Event time", spec.timestamp_field, ""),
         ("Max age", format_duration(spec.ttl) if spec.ttl else "none: values never age", ""),
-        ("Freshness", _ago(said.watermark_us, now_us), ""),
-        ("Newest event", format_time(said.watermark_us) if said.watermark_us is not None else "none yet", ""),
+        ("Freshness", _ago(summary.watermark_us, now_us), ""),
+        (
+            "Newest event",
+            format_time(summary.watermark_us) if summary.watermark_us is not None else "none yet",
+            "",
+        ),
         ("Rows", f"{build.rows:,}" if build else "none yet", ""),
         (
             "Commit",
             f"{build.source_version:,}, in version {build.version:,} of its table" if build else "none yet",
             "",
         ),
-        ("Online", _online(said, parts.values["in_cluster"]), ""),
-        ("In quarantine", str(said.quarantine), "#quarantine" if said.quarantine else ""),
-        ("Rebuild", said.rebuild_progress, ""),
+        ("Online", _online(summary, parts.values["in_cluster"]), ""),
+        ("In quarantine", str(summary.quarantine), "#quarantine" if summary.quarantine else ""),
+        ("Rebuild", summary.rebuild_progress, ""),
     ]
     parts.values["facts"] = [fact for fact in facts if fact[1]]
-    parts.put("sample", lambda: lookout.sample(said))
+    parts.put("sample", lambda: lookout.sample(summary))
     parts.values["features"] = _features(outputs(spec), parts.values["sample"])
-    parts.put("statistics", lambda: lookout.statistics(said))
+    parts.put("statistics", lambda: lookout.statistics(summary))
     known = parts.values["statistics"]
     parts.values["statistics_header"] = HEADER
     parts.values["statistics_lines"] = statistics_lines(known) if known else []
-    parts.put("drift", lambda: lookout.drift(said))
+    parts.put("drift", lambda: lookout.drift(summary))
     measured = parts.values["drift"]
     parts.values["drift_meters"] = (
         list(drift_meters(measured, spec.monitoring)) if measured and spec.monitoring else []
     )
-    parts.put("commits", lambda: lookout.commits(said))
+    parts.put("commits", lambda: lookout.commits(summary))
     parts.values["chart"] = _commit_chart(parts.values["commits"])
     parts.values["commits"] = parts.values["commits"][:_MOST_BATCHES]
-    _quarantine(said, lookout, parts)
+    _quarantine(summary, lookout, parts)
 
 
-def _online(said: ViewSummary, in_cluster: bool) -> str:
-    if said.accepted.resource.spec.online.enabled == "Never":
+def _online(summary: ViewSummary, in_cluster: bool) -> str:
+    if summary.accepted.resource.spec.online.enabled == "Never":
         return "not published"
     if in_cluster:
         return ""
     return (
-        f"commit {said.online}"
-        if said.online_commit is not None
+        f"commit {summary.online}"
+        if summary.online_commit is not None
         else "behind"
-        if said.online == "behind"
+        if summary.online == "behind"
         else "not yet"
     )
 
@@ -232,21 +240,21 @@ def _online(said: ViewSummary, in_cluster: bool) -> str:
 def _commit_chart(commits: Sequence[ViewCommit]) -> BarChart | None:
     points = [
         ChartRows(
-            f"Commit {it.commit}: {count(it.rows_added, 'row')} added, {it.rows_quarantined:,} refused, "
-            f"{format_time(it.finished_us)}",
-            it.rows_added,
-            it.rows_quarantined,
+            f"Commit {commit.commit}: {count(commit.rows_added, 'row')} added, {commit.rows_quarantined:,} refused, "
+            f"{format_time(commit.finished_us)}",
+            commit.rows_added,
+            commit.rows_quarantined,
         )
-        for it in reversed(commits)
+        for commit in reversed(commits)
     ]
     return rows_chart(points, "commits")
 
 
 def _features(every: Sequence[Output], sample: Sample | None) -> list[FeatureLine]:
-    found = []
+    rows = []
     for output in every:
         values = sample.columns.get(output.column) if sample else None
-        found.append(
+        rows.append(
             FeatureLine(
                 output.name,
                 output.type.value,
@@ -257,7 +265,7 @@ def _features(every: Sequence[Output], sample: Sample | None) -> list[FeatureLin
                 output.window_us is not None,
             )
         )
-    return found
+    return rows
 
 
 def _service_features(lookout: Lookout, service: str) -> list[FeatureLine]:
@@ -266,7 +274,7 @@ def _service_features(lookout: Lookout, service: str) -> list[FeatureLine]:
         asked = lookout.asked(service)
     except NotFound:
         return []
-    views = [*(it.view.name for it in asked.reads), *(it.view.name for it in asked.computed)]
+    views = [*(read.view.name for read in asked.reads), *(computed.view.name for computed in asked.computed)]
     return [
         FeatureLine(
             column.name(True),
@@ -288,13 +296,15 @@ def _origin(feature: Feature, window_us: int | None) -> str:
     return feature.column or feature.expression or (feature.python.callable if feature.python else "")
 
 
-def _list(said: ListSummary, parts: _Parts) -> None:
-    resource, now_us = said.accepted.resource, current_us()
-    facts: Facts = [("Spec", said.accepted.digest, "")]
-    if said.watermark_us is not None:
-        facts.insert(0, ("Freshness", f"{_ago(said.watermark_us, now_us)}, of the stalest that it reads", ""))
+def _list(summary: ListSummary, parts: _Parts) -> None:
+    resource, now_us = summary.accepted.resource, current_us()
+    facts: Facts = [("Spec", summary.accepted.digest, "")]
+    if summary.watermark_us is not None:
+        facts.insert(
+            0, ("Freshness", f"{_ago(summary.watermark_us, now_us)}, of the stalest that it reads", "")
+        )
     if isinstance(resource, OnDemandView):
-        fields = ", ".join(f"{it.name} {it.type.value}" for it in resource.spec.on_demand.request)
+        fields = ", ".join(f"{field.name} {field.type.value}" for field in resource.spec.on_demand.request)
         facts.insert(0, ("Computed", "when it is asked for: nothing of it is stored", ""))
         facts.insert(1, ("From the request", fields or "nothing", ""))
         parts.values["features"] = _features(outputs(resource.spec), None)

@@ -18,7 +18,7 @@ _LOCAL = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*")
 async def _sign_in(request: HttpRequest) -> Reply:
     fields = read_form(request)
     token, wanted = fields.get("token", "").strip(), fields.get("next", "/")
-    there = wanted if _LOCAL.fullmatch(wanted) and not wanted.startswith("/sign-") else "/"
+    target = wanted if _LOCAL.fullmatch(wanted) and not wanted.startswith("/sign-") else "/"
     if len(token.encode()) > MOST_BYTES:
         problem = HttpProblem(
             HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -29,8 +29,8 @@ async def _sign_in(request: HttpRequest) -> Reply:
     try:
         await request.backend.caller({}, lambda _: token)
     except HttpProblem as problem:
-        return page_problem(replace(request, path=there), problem)
-    return _elsewhere(request, there, token)
+        return page_problem(replace(request, path=target), problem)
+    return _elsewhere(request, target, token)
 
 
 async def _sign_out(request: HttpRequest) -> Reply:
@@ -38,11 +38,11 @@ async def _sign_out(request: HttpRequest) -> Reply:
     return _elsewhere(request, "/", "")
 
 
-def _elsewhere(request: HttpRequest, there: str, token: str) -> Reply:
+def _elsewhere(request: HttpRequest, target: str, token: str) -> Reply:
     behind_tls = request.headers.get(b"x-forwarded-proto") == b"https"
     secure = request.backend.settings.tls_cert is not None or behind_tls
     headers = (
-        (b"location", there.encode()),
+        (b"location", target.encode()),
         (b"set-cookie", token_cookie(token, secure=secure)),
         (b"cache-control", b"no-store"),
     )

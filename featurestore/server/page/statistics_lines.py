@@ -33,33 +33,33 @@ class DriftMeter:
 HEADER = ("Empty", "Distinct", "Least", "Median", "Greatest", "Mean", "Deviation")
 
 
-def statistics_lines(found: ViewStatistics) -> list[StatisticsLine]:
+def statistics_lines(statistics: ViewStatistics) -> list[StatisticsLine]:
     """A line for each feature."""
     return [
         StatisticsLine(
             name,
             (
-                f"{it.nulls / it.count:.1%}" if it.count else "",
+                f"{column.nulls / column.count:.1%}" if column.count else "",
                 *(
                     shown_value(value)
                     for value in (
-                        it.distinct,
-                        it.minimum,
-                        (it.quantiles or {}).get("0.5"),
-                        it.maximum,
-                        it.mean,
-                        it.deviation,
+                        column.distinct,
+                        column.minimum,
+                        (column.quantiles or {}).get("0.5"),
+                        column.maximum,
+                        column.mean,
+                        column.deviation,
                     )
                 ),
             ),
         )
-        for name, it in found.every.features.items()
+        for name, column in statistics.every.features.items()
     ]
 
 
-def drift_meters(found: ViewDrift, monitoring: Monitoring) -> Iterator[DriftMeter]:
+def drift_meters(drift: ViewDrift, monitoring: Monitoring) -> Iterator[DriftMeter]:
     """What is compared with a threshold, feature by feature."""
-    for feature, metrics in found.features.items():
+    for feature, metrics in drift.features.items():
         for rule in monitoring.drift:
             value = metrics.get(rule.metric.value)
             if value is not None:

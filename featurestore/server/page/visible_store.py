@@ -37,11 +37,11 @@ class VisibleStore:
         Raises:
             HttpProblem: there is none, or it may not be seen: the two are not told apart (404).
         """
-        found = self.overview.items.get((kind.name, name))
-        if found is None:
-            seen = " that you may see" if self.is_guarded else ""
-            raise HttpProblem(HTTPStatus.NOT_FOUND, f"there is no {kind.noun} {name!r}{seen}")
-        return found
+        item = self.overview.items.get((kind.name, name))
+        if item is None:
+            qualifier = " that you may see" if self.is_guarded else ""
+            raise HttpProblem(HTTPStatus.NOT_FOUND, f"there is no {kind.noun} {name!r}{qualifier}")
+        return item
 
 
 def see(request: HttpRequest) -> VisibleStore:
@@ -55,31 +55,31 @@ def see(request: HttpRequest) -> VisibleStore:
     waiting = frozenset(request.backend.readiness.last.waiting_for)
     if not request.backend.authenticator.asks:
         return VisibleStore(overview, waiting, False)
-    seen: set[Key] = set()
+    visible: set[Key] = set()
     for kind in PLACES.values():
         items = overview.of(kind)
         if kind is SERVICE:
             # As the API has it: whoever may read all of its views.
-            seen |= {
+            visible |= {
                 item.key
                 for item in items
-                if item.summary is not None and _views(overview, item.key) <= seen | {item.key}
+                if item.summary is not None and _views(overview, item.key) <= visible | {item.key}
             }
         else:
             names = [item.name for item in items]
             may = request.backend.authenticator.readable(request.caller, names, kind.plural)
-            seen |= {(kind.name, name) for name in may}
-    return VisibleStore(overview.only(seen), waiting, True)
+            visible |= {(kind.name, name) for name in may}
+    return VisibleStore(overview.only(visible), waiting, True)
 
 
 def _views(overview: Overview, key: Key) -> set[Key]:
     """The views that a service takes, also those that these are computed from."""
-    found = set(overview.items[key].names)
-    for each in list(found):
+    reached = set(overview.items[key].names)
+    for each in list(reached):
         item = overview.items.get(each)
         if item is not None and isinstance(item.summary, ListSummary):
-            found |= _views(overview, each)
-    return found
+            reached |= _views(overview, each)
+    return reached
 
 
 def place(item: OverviewItem) -> str:

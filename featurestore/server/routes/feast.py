@@ -20,19 +20,18 @@ _PRESENT, _NULL = Status.PRESENT.name, Status.NULL_VALUE.name
 async def _answer(request: HttpRequest) -> Reply:
     asked = read_body(FeastRequest, request.body)
     features = asked.features if asked.feature_service is None else asked.feature_service
-    found = await request.backend.read(
+    read = await request.backend.read(
         request, features, asked.entities, full_feature_names=asked.full_feature_names
     )
     keys: list[dict[str, Any]] = [
-        _result(values, [_PRESENT] * found.rows, [_NO_TIME] * found.rows)
-        for values in asked.entities.values()
+        _result(values, [_PRESENT] * read.rows, [_NO_TIME] * read.rows) for values in asked.entities.values()
     ]
     times = {
         name: [_NO_TIME if time is None else time for time in column]
-        for name, column in json_times(found.times).items()
+        for name, column in json_times(read.times).items()
     }
-    results = [_result(*_values(column), times[name]) for name, column in found.columns.items()]
-    names = [*asked.entities, *found.columns]
+    results = [_result(*_values(column), times[name]) for name, column in read.columns.items()]
+    names = [*asked.entities, *read.columns]
     return json_reply({"metadata": {"feature_names": names}, "results": [*keys, *results]})
 
 

@@ -18,33 +18,33 @@ STATUS_SUFFIX = "__status"
 
 async def _answer(request: HttpRequest) -> Reply:
     asked = read_body(FeaturesRequest, request.body)
-    found = await request.backend.read(
+    read = await request.backend.read(
         request, asked.features, asked.entities, full_feature_names=asked.full_feature_names
     )
     if ARROW_STREAM.encode() in request.headers.get(b"accept", b""):
-        return Reply(_stream(asked, found), ARROW_STREAM)
+        return Reply(_stream(asked, read), ARROW_STREAM)
     answer: dict[str, Any] = {
-        "rows": found.rows,
-        "features": {name: json_column(column) for name, column in found.columns.items()},
+        "rows": read.rows,
+        "features": {name: json_column(column) for name, column in read.columns.items()},
     }
     if asked.statuses:
-        answer["statuses"] = {name: json_statuses(column) for name, column in found.columns.items()}
+        answer["statuses"] = {name: json_statuses(column) for name, column in read.columns.items()}
     if asked.event_timestamps:
-        answer["event_timestamps"] = json_times(found.times)
-    answer["commits"] = found.commits
+        answer["event_timestamps"] = json_times(read.times)
+    answer["commits"] = read.commits
     return json_reply(answer)
 
 
-def _stream(asked: FeaturesRequest, found: Answer) -> bytes:
+def _stream(asked: FeaturesRequest, read: Answer) -> bytes:
     """The columns, each followed by ``<feature>__status`` and ``<feature>__ts`` if they were asked for."""
     columns: dict[str, pa.Array] = {}
-    for name, column in found.columns.items():
+    for name, column in read.columns.items():
         columns[name] = column.to_arrow()
         if asked.statuses:
             columns[name + STATUS_SUFFIX] = pa.array(json_statuses(column), pa.string())
         if asked.event_timestamps:
-            columns[name + EVENT_TIME_SUFFIX] = found.times[name].to_arrow()
-    table = pa.table(columns).replace_schema_metadata({"commits": orjson.dumps(found.commits)})
+            columns[name + EVENT_TIME_SUFFIX] = read.times[name].to_arrow()
+    table = pa.table(columns).replace_schema_metadata({"commits": orjson.dumps(read.commits)})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)

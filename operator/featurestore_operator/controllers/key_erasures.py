@@ -118,9 +118,9 @@ def _first(store: OpenStore, names: Collection[str]) -> Accepted[DataPipeline]:
         NotFound: none is.
     """
     for name in sorted(names):
-        found = store.registry.current(DataPipeline, name)
-        if found is not None:
-            return found
+        pipeline = store.registry.current(DataPipeline, name)
+        if pipeline is not None:
+            return pipeline
     raise NotFound("none of the pipelines is there whose rows are to be erased", got=", ".join(sorted(names)))
 
 
@@ -138,9 +138,9 @@ def _done(record: ErasureRecord, store: OpenStore) -> ReconcileResult:
         "signature": record.signature,
     }
     left = f" {sources:,} source files still have them: its record names them." if sources else ""
-    said = (
+    sentence = (
         true("Ready", Reason.UP_TO_DATE, f"Erasure {record.number} is done and signed.{left}"),
         false("Progressing", Reason.IDLE, "Nothing is to be done."),
         false("Degraded", Reason.NOTHING_FAILS, "Nothing fails."),
     )
-    return ReconcileResult(said, facts, None, None)
+    return ReconcileResult(sentence, facts, None, None)

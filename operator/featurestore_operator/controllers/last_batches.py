@@ -23,19 +23,19 @@ def last_batches(
     ``before``: what the status told until now. ``result``: of a batch, asked for where the status has not told it yet.
     One that cannot be read is left out.
     """
-    told = {batch["number"]: batch for batch in before}
-    found = [_batch(last)]
+    known = {batch["number"]: batch for batch in before}
+    listed = [_batch(last)]
     for number in range(last.number - 1, max(0, last.number - MOST_BATCHES), -1):
-        if number in told:
-            found.append(told[number])
+        if number in known:
+            listed.append(known[number])
             continue
         try:
             one = result(number)
         except FeatureStoreError:
             continue
         if one is not None:
-            found.append(_batch(one))
-    return found
+            listed.append(_batch(one))
+    return listed
 
 
 def _batch(result: BatchResult) -> Object:

@@ -179,7 +179,9 @@ def of_rebuild(records: JobAttempts, rebuild: Rebuild | None) -> list[JobAttempt
     if rebuild is None:
         return []
     return [
-        it for it in records.all if it.job["metadata"]["labels"].get(REBUILD_LABEL) == str(rebuild.number)
+        attempt
+        for attempt in records.all
+        if attempt.job["metadata"]["labels"].get(REBUILD_LABEL) == str(rebuild.number)
     ]
 
 
@@ -188,13 +190,16 @@ def under_way(records: JobAttempts, step: RunPiece | PromoteRebuild | None, rebu
 
     A Job runs a whole piece, so that what is due moves on while it runs. A promotion comes between two batches.
     """
-    for it in of_rebuild(records, rebuild):
-        if isinstance(it.outcome, Running):
-            return it.outcome.sentence
+    for attempt in of_rebuild(records, rebuild):
+        if isinstance(attempt.outcome, Running):
+            return attempt.outcome.sentence
     if isinstance(step, PromoteRebuild):
-        for it in records.all:
-            if isinstance(it.outcome, Running) and REBUILD_LABEL not in it.job["metadata"]["labels"]:
-                return it.outcome.sentence
+        for attempt in records.all:
+            if (
+                isinstance(attempt.outcome, Running)
+                and REBUILD_LABEL not in attempt.job["metadata"]["labels"]
+            ):
+                return attempt.outcome.sentence
     return ""
 
 
@@ -204,7 +209,7 @@ def record_crash(ledger: Ledger, records: JobAttempts, most_memory: int) -> None
     Raises:
         StorageError: storage did not answer.
     """
-    if not any(REBUILD_LABEL in it.job["metadata"]["labels"] for it in records.all):
+    if not any(REBUILD_LABEL in attempt.job["metadata"]["labels"] for attempt in records.all):
         return
     progress = ledger.rebuild_progress()
     if progress is None or progress.due is None:

@@ -53,17 +53,17 @@ class PlannedResources:
             now_us,
             running=records.running,
         )
-        found = self._observe(subject.store.storage, accepted)
+        observation = self._observe(subject.store.storage, accepted)
 
         def observe() -> Observed:
-            return applier.observed({row.folder: {name: found}})
+            return applier.observed({row.folder: {name: observation}})
 
         plan = converge(Desired({row.folder: {name: accepted}}), observe, applier, lambda: now_us, _ROUNDS)
         again_us = now_us + _LATE_US if applier.running or records.waiting else None
         self._launcher.settle(subject.namespace, records, applier.attempts if plan.failing else ())
         return ReconcileResult(
             plan.conditions[row.folder][name],
-            dict(found.facts),
+            dict(observation.facts),
             plan.failing.get(f"{row.folder}/{name}"),
             min((us for us in (plan.wake_us, again_us) if us is not None), default=None),
         )

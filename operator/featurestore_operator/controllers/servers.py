@@ -77,13 +77,13 @@ class Servers:
         permissions.check_template(serving.template, "spec.serving.template", mounts_token=asks)
         permissions.check_replicas(serving.replicas.max, "spec.serving.replicas.max")
         versions = [
-            self._version(key.namespace, it) for it in (store.place.secret, store.place.online_secret)
+            self._version(key.namespace, secret) for secret in (store.place.secret, store.place.online_secret)
         ]
         wanted = server_objects(store.resource, serving, owner(obj), store.place, versions)
-        found = {it["kind"]: it for it in self._kept.keep(wanted, only_own=True)}
+        by_kind = {kept["kind"]: kept for kept in self._kept.keep(wanted, only_own=True)}
         account = account_of(key.name, serving) if asks else None
         bound = self._reviewers.set(key.namespace, account) or not asks
-        deployment = found["Deployment"]
+        deployment = by_kind["Deployment"]
         replicas = deployment["spec"].get("replicas", 1)
         if replicas < serving.replicas.min:
             # A new one begins with one replica, and the autoscaler looks at it after a while.
@@ -147,14 +147,16 @@ class Servers:
 def _is_late(deployment: dict[str, Any]) -> bool:
     """Whether Kubernetes has given up waiting for pods to be ready."""
     conditions = deployment.get("status", {}).get("conditions", ())
-    return any(it["type"] == "Progressing" and it["status"] == "False" for it in conditions)
+    return any(
+        condition["type"] == "Progressing" and condition["status"] == "False" for condition in conditions
+    )
 
 
 def _rolls(deployment: dict[str, Any]) -> bool:
     status, wanted = deployment.get("status", {}), deployment["spec"].get("replicas", 1)
-    seen = status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
-    counts = {status.get(it, 0) for it in ("replicas", "updatedReplicas", "readyReplicas")}
-    return not seen or counts != {wanted}
+    is_observed = status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
+    counts = {status.get(field, 0) for field in ("replicas", "updatedReplicas", "readyReplicas")}
+    return not is_observed or counts != {wanted}
 
 
 def _hindrance(pod: dict[str, Any]) -> str:

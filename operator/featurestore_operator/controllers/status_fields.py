@@ -68,11 +68,11 @@ def _with_stalled(stated: Iterable[Condition]) -> list[Condition]:
 
     https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md
     """
-    found = [it for it in stated if it.type != "Stalled"]
-    for it in found:
-        if it.type == "Ready" and it.status == "False" and it.reason in _STALLED:
-            return [*found, true("Stalled", Reason.FAILED, it.message)]
-    return found
+    conditions = [condition for condition in stated if condition.type != "Stalled"]
+    for condition in conditions:
+        if condition.type == "Ready" and condition.status == "False" and condition.reason in _STALLED:
+            return [*conditions, true("Stalled", Reason.FAILED, condition.message)]
+    return conditions
 
 
 def facts_of(status: dict[str, Any]) -> dict[str, Any]:

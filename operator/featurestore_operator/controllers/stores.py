@@ -102,7 +102,7 @@ class StoreController:
         }
         stated = (ready, answers, online, serving) if serving is not None else (ready, answers, online)
         self._status_writer.write(obj, stated, facts)
-        settled = all(it.reason == Reason.ANSWERS for it in stated)
+        settled = all(condition.reason == Reason.ANSWERS for condition in stated)
         return self._clock() + (_LOOK_US if settled else _UNSETTLED_US)
 
     def record(self, store: OpenStore) -> None:

@@ -102,7 +102,7 @@ class Cache:
         return [
             Key(kind.name, key.namespace, name)
             for kind in KINDS.values()
-            if any(it.kind == key.kind for it in kind.references)
+            if any(reference.kind == key.kind for reference in kind.references)
             for name in self._names((f"{kind.name} of {key.kind}", key.namespace, key.name))
         ]
 
@@ -237,8 +237,10 @@ class Cache:
         if kind.only_one:
             if before is None or _readiness(item) != _readiness(before):
                 others = (other.name for other in KINDS.values() if not other.only_one)
-                yield from (Key(it, namespace, name) for it in others for name in self.names(it, namespace))
-        elif before is None or _told(kind, item) != _told(kind, before):
+                yield from (
+                    Key(other, namespace, name) for other in others for name in self.names(other, namespace)
+                )
+        elif before is None or _depended_on(kind, item) != _depended_on(kind, before):
             yield from self.readers(key)
 
     def _concerned_by_work(self, namespace: str, labels: Mapping[str, str], ended: bool) -> Iterator[Key]:
@@ -248,7 +250,7 @@ class Cache:
                 yield key
                 if ended:
                     # The Job of a batch brings the views of its pipeline on.
-                    yield from (it for it in self.readers(key) if it.kind == FEATURE_VIEW.kind)
+                    yield from (reader for reader in self.readers(key) if reader.kind == FEATURE_VIEW.kind)
 
     def _remove(self, place: Place) -> None:
         entry = self._entries.pop(place, None)
@@ -334,7 +336,7 @@ def _named(item: Object) -> tuple[str, str]:
     return intern(metadata["namespace"]), intern(metadata["name"])
 
 
-def _told(kind: ResourceKind, item: Object) -> list[Any]:
+def _depended_on(kind: ResourceKind, item: Object) -> list[Any]:
     """The part of its status that the resources which name it depend on."""
     status = item.get("status") or {}
     return [_readiness(item) if field == "Ready" else status.get(field) for field in kind.tells]
@@ -342,7 +344,7 @@ def _told(kind: ResourceKind, item: Object) -> list[Any]:
 
 def _readiness(store: Object) -> Any:
     conditions = (store.get("status") or {}).get("conditions") or ()
-    return next((it["status"] for it in conditions if it["type"] == "Ready"), None)
+    return next((condition["status"] for condition in conditions if condition["type"] == "Ready"), None)
 
 
 def _says_anything(item: Object) -> bool:
@@ -352,7 +354,10 @@ def _says_anything(item: Object) -> bool:
 
 def _ended(job: Object) -> bool:
     conditions = (job.get("status") or {}).get("conditions") or ()
-    return any(it["type"] in ("Complete", "Failed") and it["status"] == "True" for it in conditions)
+    return any(
+        condition["type"] in ("Complete", "Failed") and condition["status"] == "True"
+        for condition in conditions
+    )
 
 
 def _name(item: Object) -> str:

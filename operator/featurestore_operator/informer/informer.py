@@ -114,7 +114,7 @@ class Informer:
             logger.exception("the watches ended and are restarted")
 
     async def _kopf(self) -> None:
-        namespaces = [it for it in self._namespaces if it is not None]
+        namespaces = [namespace for namespace in self._namespaces if namespace is not None]
         insights, ended, loop = Insights(), asyncio.Event(), asyncio.get_running_loop()
 
         def end() -> None:
@@ -139,11 +139,13 @@ class Informer:
                 stop_flag=ended,
             )
         )
-        found = asyncio.create_task(insights.ready_resources.wait())
-        await asyncio.wait((watching, found), return_when=asyncio.FIRST_COMPLETED)
-        found.cancel()
+        discovered = asyncio.create_task(insights.ready_resources.wait())
+        await asyncio.wait((watching, discovered), return_when=asyncio.FIRST_COMPLETED)
+        discovered.cancel()
         # An API server that starts answers before it knows all kinds, and kopf looks for them only once.
-        lacking = {it.plural for it in WATCHED} - {it.plural for it in insights.watched_resources}
+        lacking = {resource.plural for resource in WATCHED} - {
+            resource.plural for resource in insights.watched_resources
+        }
         if lacking and not watching.done():
             watching.cancel()
             await asyncio.wait((watching,))

@@ -53,7 +53,11 @@ class Relist:
     def missed(self) -> list[Place]:
         """What the cache does not have in the version of the census, or a later one, as yet."""
         here = {resource: self._cache.versions(resource) for resource in WATCHED}
-        return [place for place, it in self._there.items() if not _reaches(here[place[0]].get(place[1:]), it)]
+        return [
+            place
+            for place, listed in self._there.items()
+            if not _reaches(here[place[0]].get(place[1:]), listed)
+        ]
 
     def fetch(self, places: Sequence[Place]) -> int:
         """Put these into the cache as they are now. Returns how many still exist."""
@@ -67,5 +71,5 @@ class Relist:
         return fetched
 
 
-def _reaches(here: tuple[str, int] | None, there: tuple[str, int]) -> bool:
-    return here is not None and here[0] == there[0] and here[1] >= there[1]
+def _reaches(here: tuple[str, int] | None, listed: tuple[str, int]) -> bool:
+    return here is not None and here[0] == listed[0] and here[1] >= listed[1]

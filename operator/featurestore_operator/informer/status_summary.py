@@ -49,8 +49,8 @@ class StatusSummary(NamedTuple):
 
 def _drifted(conditions: Iterable[Mapping[str, Any]]) -> int | None:
     """1 if values have drifted, 0 if they have not; None where nothing was compared."""
-    found = next((it["status"] for it in conditions if it["type"] == "Drifted"), None)
-    return {"True": 1, "False": 0}.get(found or "")
+    status = next((condition["status"] for condition in conditions if condition["type"] == "Drifted"), None)
+    return {"True": 1, "False": 0}.get(status or "")
 
 
 def _left(rebuild: Mapping[str, Any] | None) -> int | None:

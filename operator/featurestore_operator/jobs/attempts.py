@@ -121,7 +121,7 @@ class JobAttempts:
 
     def without(self, left_out: Collection[JobAttempt]) -> JobAttempts:
         """The others."""
-        return JobAttempts((it for it in self.all if it not in left_out), self._retry)
+        return JobAttempts((attempt for attempt in self.all if attempt not in left_out), self._retry)
 
     def due(self, work: EngineStep, now_us: int) -> NextAttempt | FailureStreak:
         """The next attempt at work that no Job does now; or the failure after which it is not due yet."""

@@ -155,13 +155,13 @@ def job_name(work: EngineStep, attempt: Attempt, owner: Owner) -> str:
             number = f"-r{work.rebuild}"
         case _:
             number = ""
-    said = {
+    identity = {
         "work": work_digest(work),
         "attempt": attempt.number,
         "memory": attempt.memory.limit_bytes,
         "owner": owner.uid,
     }
-    tail = f"{number}-{digest(said)[:10]}"
+    tail = f"{number}-{digest(identity)[:10]}"
     return owner.name[: 63 - len(tail)].rstrip("-.") + tail
 
 

@@ -61,7 +61,9 @@ JobOutcome = Running | Succeeded | Failed
 def job_outcome(job: dict[str, Any], pods: list[dict[str, Any]], now_us: int) -> JobOutcome:
     """What became of the Job."""
     conditions = {
-        it["type"]: it for it in job.get("status", {}).get("conditions", ()) if it.get("status") == "True"
+        condition["type"]: condition
+        for condition in job.get("status", {}).get("conditions", ())
+        if condition.get("status") == "True"
     }
     if "Complete" in conditions:
         return Succeeded()
@@ -176,9 +178,9 @@ def _failure(job: dict[str, Any], condition: dict[str, Any], ended: dict[str, An
             hint="Nothing is lost or doubled. Raise spec.job.activeDeadline, or make batches smaller",
             retryable=True,
         )
-    said = _said(ended)
-    if said is not None:
-        return said
+    failure = _reported_failure(ended)
+    if failure is not None:
+        return failure
     got = _exit(ended["exitCode"]) if "exitCode" in ended else str(condition.get("reason", "no pod"))
     words = str(ended.get("message", "") or condition.get("message", "")).strip()
     return Failure(
@@ -202,7 +204,7 @@ def _exit(code: int) -> str:
     return f"exit code {code}"
 
 
-def _said(ended: dict[str, Any]) -> Failure | None:
+def _reported_failure(ended: dict[str, Any]) -> Failure | None:
     """The failure that the process wrote to its termination log; None if it wrote something else."""
     try:
         return Failure.model_validate_json(ended.get("message", ""))

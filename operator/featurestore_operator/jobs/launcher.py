@@ -50,14 +50,14 @@ class Launcher:
     def records(self, namespace: str, jobs: Iterable[dict[str, Any]], retry: str = "") -> JobAttempts:
         """What these Jobs say. ``retry``: what the annotation of their resource asks for."""
         now_us = self._clock()
-        found = (
+        attempts = (
             JobAttempt(
                 each,
                 job_outcome(each, self._cache.pods(namespace, each["metadata"]["name"]), now_us),
             )
             for each in jobs
         )
-        return JobAttempts(found, retry)
+        return JobAttempts(attempts, retry)
 
     def start(
         self,

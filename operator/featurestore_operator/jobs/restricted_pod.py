@@ -21,7 +21,7 @@ def pod_and_container(
 
     ``name``: of the container. ``image``, ``account``: where the template names none.
     """
-    said = template.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+    fields = template.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
     pod = {
         "serviceAccountName": template.service_account_name or account,
         "automountServiceAccountToken": False,
@@ -31,23 +31,23 @@ def pod_and_container(
             "runAsNonRoot": True,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        **{field: said[field] for field in _PLACEMENT if field in said},
-        "volumes": [{"name": "scratch", "emptyDir": {}}, *said.get("volumes", [])],
+        **{field: fields[field] for field in _PLACEMENT if field in fields},
+        "volumes": [{"name": "scratch", "emptyDir": {}}, *fields.get("volumes", [])],
     }
     container = {
         "name": name,
         "image": template.image or image,
-        **({"imagePullPolicy": said["imagePullPolicy"]} if "imagePullPolicy" in said else {}),
-        "env": [{"name": "TMPDIR", "value": "/scratch"}, *said.get("env", [])],
-        "envFrom": said.get("envFrom", []),
-        "resources": {"requests": {"cpu": said.get("cpu", CPU)}},
+        **({"imagePullPolicy": fields["imagePullPolicy"]} if "imagePullPolicy" in fields else {}),
+        "env": [{"name": "TMPDIR", "value": "/scratch"}, *fields.get("env", [])],
+        "envFrom": fields.get("envFrom", []),
+        "resources": {"requests": {"cpu": fields.get("cpu", CPU)}},
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},
             "readOnlyRootFilesystem": True,
         },
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [{"name": "scratch", "mountPath": "/scratch"}, *said.get("volumeMounts", [])],
+        "volumeMounts": [{"name": "scratch", "mountPath": "/scratch"}, *fields.get("volumeMounts", [])],
     }
     return pod, container
 

@@ -81,7 +81,7 @@ class Turns:
         dropped, waits = False, False
         with self._lock:
             line = self._waiting.get(key.namespace, [])
-            for waiter in [it for it in line if it.key == key]:
+            for waiter in [waiting for waiting in line if waiting.key == key]:
                 if waiter.asked:
                     waiter.asked, waits = False, True
                 else:
@@ -104,13 +104,15 @@ class Turns:
         with self._lock:
             self._limits[namespace] = limit
             line = self._waiting.setdefault(namespace, [])
-            waiter = next((it for it in line if (it.key, it.step) == (key, work.key)), None)
+            waiter = next(
+                (waiting for waiting in line if (waiting.key, waiting.step) == (key, work.key)), None
+            )
             if waiter is None:
                 waiter = _Waiter(now_us + work.yields_us, work.key, key)
                 insort(line, waiter)
             waiter.asked, waiter.woken_us = True, None
             counts, free = self._counts()
-            if any(it is waiter for it in self._next(counts, free, namespace)):
+            if any(chosen is waiter for chosen in self._next(counts, free, namespace)):
                 self._created[namespace] += 1
                 line.remove(waiter)
                 if not line:
@@ -124,10 +126,10 @@ class Turns:
                 return
             counts, free = self._counts()
             now_us = self._clock()
-            found = [it for it in self._next(counts, free) if it.woken_us is None]
-            for waiter in found:
+            awoken = [waiting for waiting in self._next(counts, free) if waiting.woken_us is None]
+            for waiter in awoken:
                 waiter.woken_us = now_us
-        for waiter in found:
+        for waiter in awoken:
             self._cache.wake(waiter.key)
 
     def _counts(self) -> tuple[Counter[str], int]:
@@ -140,21 +142,21 @@ class Turns:
         """How many cannot start, and so keep nobody else from running: an image that cannot be pulled, a missing Secret."""
         now_us = self._clock()
         if not 0 <= now_us - self._stuck[0] < _STUCK_US:
-            found = (
+            jobs = (
                 job_outcome(job, self._cache.pods(namespace, job["metadata"]["name"]), now_us)
                 for namespace in self._cache.jobs_under_way()
                 for job in self._cache.busy(namespace)
             )
-            self._stuck = now_us, sum(getattr(it, "stuck", False) for it in found)
+            self._stuck = now_us, sum(getattr(job, "stuck", False) for job in jobs)
         return self._stuck[1]
 
     def _next(self, counts: Counter[str], free: int, asking: str = "") -> list[_Waiter]:
         """The waiters whose turn it is, ``free`` at most."""
         now_us = self._clock()
         lines = {
-            namespace: iter([it for it in line if not _is_late(it, now_us)])
+            namespace: iter([waiting for waiting in line if not _is_late(waiting, now_us)])
             for namespace, line in self._waiting.items()
-            if namespace == asking or not any(_is_late(it, now_us) for it in line)
+            if namespace == asking or not any(_is_late(waiting, now_us) for waiting in line)
         }
         heads = [
             (counts[namespace], waiter, namespace)
@@ -162,16 +164,16 @@ class Turns:
             if (waiter := next(line, None)) is not None
         ]
         heapq.heapify(heads)
-        found: list[_Waiter] = []
-        while heads and len(found) < free:
+        chosen: list[_Waiter] = []
+        while heads and len(chosen) < free:
             number, waiter, namespace = heapq.heappop(heads)
             if number >= self._limits[namespace]:
                 continue
-            found.append(waiter)
+            chosen.append(waiter)
             follows = next(lines[namespace], None)
             if follows is not None:
                 heapq.heappush(heads, (number + 1, follows, namespace))
-        return found
+        return chosen
 
     def _explain(self, waiter: _Waiter, counts: Counter[str], limit: int) -> str:
         namespace = waiter.key.namespace

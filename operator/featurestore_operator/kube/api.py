@@ -79,8 +79,8 @@ class Api:
         self, resource: ApiResource, namespace: str | None, labels: Mapping[str, str] | None = None
     ) -> list[Object]:
         """All objects with these labels as they are now, in one namespace or (None) in all."""
-        found = self._call("list", resource, namespace, "", query=_selecting(labels))
-        return [_whole(resource, item) for item in found["items"]]
+        listing = self._call("list", resource, namespace, "", query=_selecting(labels))
+        return [_whole(resource, item) for item in listing["items"]]
 
     def each(
         self, resource: ApiResource, namespace: str | None, labels: Mapping[str, str] | None = None
@@ -339,22 +339,22 @@ def _raise(
 
 def _message(refusal: DynamicApiError | ApiException) -> str:
     body = refusal.body or ""
-    return _said(refusal, "message") or str(body)[:500] or str(refusal.reason)
+    return _detail(refusal, "message") or str(body)[:500] or str(refusal.reason)
 
 
 def _reason(refusal: DynamicApiError | ApiException) -> str:
-    return _said(refusal, "reason")
+    return _detail(refusal, "reason")
 
 
 def _causes(refusal: DynamicApiError | ApiException) -> list[str]:
     """What the API server names as the causes of its refusal; [] if it names none."""
     try:
-        return [it["reason"] for it in json.loads(refusal.body or "")["details"]["causes"]]
+        return [cause["reason"] for cause in json.loads(refusal.body or "")["details"]["causes"]]
     except (ValueError, KeyError, TypeError):
         return []
 
 
-def _said(refusal: DynamicApiError | ApiException, part: str) -> str:
+def _detail(refusal: DynamicApiError | ApiException, part: str) -> str:
     """A part of the Status that the API server answers with; "" if it answers otherwise."""
     try:
         return str(json.loads(refusal.body or "")[part])

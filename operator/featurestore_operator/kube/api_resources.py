@@ -32,7 +32,7 @@ class ApiResource(NamedTuple):
 OURS = {kind.name: ApiResource(API_VERSION, kind.name, kind.plural) for kind in KINDS.values()}
 """The kinds of the table, by name."""
 FEATURE_STORE, DATA_PIPELINE, FEATURE_VIEW = (
-    OURS[it] for it in ("FeatureStore", "DataPipeline", "FeatureView")
+    OURS[kind] for kind in ("FeatureStore", "DataPipeline", "FeatureView")
 )
 JOB = ApiResource("batch/v1", "Job", "jobs")
 POD = ApiResource("v1", "Pod", "pods")
@@ -62,7 +62,7 @@ CLUSTER_ROLE_BINDING = ApiResource(
 NETWORK_POLICY = ApiResource("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies")
 
 MANAGED = {"app.kubernetes.io/managed-by": "featurestore"}
-PIPELINE_LABEL, VIEW_LABEL = (KINDS[it].label for it in ("DataPipeline", "FeatureView"))
+PIPELINE_LABEL, VIEW_LABEL = (KINDS[kind].label for kind in ("DataPipeline", "FeatureView"))
 """On Jobs and their pods: whose work they do."""
 WATCHED: dict[ApiResource, dict[str, str]] = {
     **{resource: {} for resource in OURS.values()},

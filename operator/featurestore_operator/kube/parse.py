@@ -17,19 +17,19 @@ from featurestore.resources.problem import all_of, problems_of
 R = TypeVar("R", bound=Resource)
 
 
-def parse(model: type[R], found: dict[str, Any]) -> R:
+def parse(model: type[R], document: dict[str, Any]) -> R:
     """The resource that the object describes, without what the server adds.
 
     Raises:
         SpecError: something in it is wrong that the API server let through (all of it is said), or has no meaning
             in a cluster.
     """
-    metadata = {"name": found["metadata"]["name"], "labels": found["metadata"].get("labels") or {}}
+    metadata = {"name": document["metadata"]["name"], "labels": document["metadata"].get("labels") or {}}
     value = {
-        "apiVersion": found["apiVersion"],
-        "kind": found["kind"],
+        "apiVersion": document["apiVersion"],
+        "kind": document["kind"],
         "metadata": metadata,
-        "spec": found.get("spec", {}),
+        "spec": document.get("spec", {}),
     }
     try:
         resource = model.model_validate(value, by_alias=True, by_name=False)

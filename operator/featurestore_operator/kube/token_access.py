@@ -52,10 +52,10 @@ class TokenAccess:
         return answer
 
     def _ask(self, token: str) -> HTTPStatus:
-        said = self._api.create(TOKEN_REVIEW, _review({"token": token})).get("status", {})
-        if not said.get("authenticated"):
+        status = self._api.create(TOKEN_REVIEW, _review({"token": token})).get("status", {})
+        if not status.get("authenticated"):
             return HTTPStatus.UNAUTHORIZED
-        user = said.get("user", {})
+        user = status.get("user", {})
         asked = {
             "user": user.get("username", ""),
             "uid": user.get("uid", ""),

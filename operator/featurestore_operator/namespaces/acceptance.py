@@ -46,7 +46,7 @@ class Given:
 
 def decide(
     model: type[R],
-    found: dict[str, Any],
+    document: dict[str, Any],
     registry: Registry,
     columns: Columns,
     twin: dict[str, Any] | None = None,
@@ -59,20 +59,20 @@ def decide(
         StorageError: storage did not answer.
     """
     try:
-        given = parse(model, found)
-        if twin is not None and _age(twin) < _age(found):
+        given = parse(model, document)
+        if twin is not None and _age(twin) < _age(document):
             raise all_of(list(same_name(Given(given), given)))
         return SpecDecision(_accepted(given, registry, columns))
     except SpecError as error:
-        last = registry.current(model, found["metadata"]["name"])
+        last = registry.current(model, document["metadata"]["name"])
         # A laptop with the same storage may have recorded what has a meaning only there.
         usable = last is not None and has_place(last.resource)
         return SpecDecision(last if usable else None, str(error))
 
 
-def _age(found: dict[str, Any]) -> tuple[str, int]:
+def _age(document: dict[str, Any]) -> tuple[str, int]:
     """The lesser, the older. Of those of one second the view is."""
-    return found["metadata"]["creationTimestamp"], 0 if found["kind"] == "FeatureView" else 1
+    return document["metadata"]["creationTimestamp"], 0 if document["kind"] == "FeatureView" else 1
 
 
 def _accepted(given: R, registry: Registry, columns: Columns) -> Accepted[R]:
@@ -101,9 +101,9 @@ def _check(
     Raises:
         SpecError: something is wrong; all of it is said.
     """
-    pipelines = {it.metadata.name for it in (given, *named) if isinstance(it, DataPipeline)}
+    pipelines = {resource.metadata.name for resource in (given, *named) if isinstance(resource, DataPipeline)}
     had = {name: columns(name) for name in pipelines}
-    schemas = {name: found for name, found in had.items() if found is not None}
+    schemas = {name: schema for name, schema in had.items() if schema is not None}
     problems = check_references([Given(given)], KnownResources(named, schemas, growing=True))
     if problems:
         raise all_of(problems)

@@ -47,7 +47,7 @@ class KeptObjects:
             SpecError: with ``only_own``, one of that name is there and belongs to somebody else.
             FeatureStoreError: the API server did not answer, or refused one.
         """
-        return [self._keep(it, only_own) for it in manifests]
+        return [self._keep(manifest, only_own) for manifest in manifests]
 
     def remove(self, manifests: Iterable[Object], owner_uid: str) -> None:
         """Delete the objects of these names that belong to this owner: those of others stay.
@@ -133,4 +133,4 @@ def _applied(existing: Object) -> str | None:
 
 
 def _owned(existing: Object, uid: str) -> bool:
-    return any(it["uid"] == uid for it in existing["metadata"].get("ownerReferences") or ())
+    return any(owner["uid"] == uid for owner in existing["metadata"].get("ownerReferences") or ())

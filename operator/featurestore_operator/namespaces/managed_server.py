@@ -160,7 +160,7 @@ def _pod(
         "tokens": (serving.token_secret_ref, _TOKENS),
     }
     mounted = {name: (ref.name, path) for name, (ref, path) in files.items() if ref is not None}
-    volumes = [{"name": name, "secret": {"secretName": it}} for name, (it, _) in mounted.items()]
+    volumes = [{"name": name, "secret": {"secretName": secret}} for name, (secret, _) in mounted.items()]
     mounts = [{"name": name, "mountPath": path, "readOnly": True} for name, (_, path) in mounted.items()]
     own = {
         "command": ["python", "-m", "featurestore.cli"],

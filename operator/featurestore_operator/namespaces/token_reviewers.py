@@ -51,8 +51,8 @@ class TokenReviewers:
     def _set(self, namespace: str, account: str | None) -> None:
         binding = self._api.get(CLUSTER_ROLE_BINDING, "", BINDING)
         subjects = binding.get("subjects") or []
-        wanted = [it for it in subjects if self._stays(it, namespace, account)]
-        if account is not None and not any(_is(it, namespace, account) for it in wanted):
+        wanted = [subject for subject in subjects if self._stays(subject, namespace, account)]
+        if account is not None and not any(_is(subject, namespace, account) for subject in wanted):
             wanted.append({"kind": "ServiceAccount", "namespace": namespace, "name": account})
         if wanted != subjects:
             # With the version: what is added for another namespace meanwhile is not lost.

@@ -51,8 +51,8 @@ class WebhookTokens:
 
     def _read(self, namespace: str, secret: str) -> str | None:
         try:
-            found = self._stores.credentials(namespace, SecretRef(name=secret)) or {}
+            credentials = self._stores.credentials(namespace, SecretRef(name=secret)) or {}
         except (NotFound, UnicodeDecodeError):
             return None
-        token = found.get(TOKEN_KEY, "").strip()
+        token = credentials.get(TOKEN_KEY, "").strip()
         return token if len(token) >= SHORTEST_TOKEN else None

@@ -64,7 +64,9 @@ class Permissions:
         if self.trusted or (secret and is_s3(uri)):
             return
         prefixes = {
-            it.replace("{namespace}", self.namespace) for one in self.policies for it in one.uri_prefixes
+            prefix.replace("{namespace}", self.namespace)
+            for one in self.policies
+            for prefix in one.uri_prefixes
         }
         if any(lies_below(uri, prefix) for prefix in prefixes):
             return
@@ -107,7 +109,7 @@ class Permissions:
         """
         if self.trusted:
             return
-        accounts = {it for one in self.policies for it in one.service_account_names}
+        accounts = {account for one in self.policies for account in one.service_account_names}
         account = template.service_account_name
         if account is not None and account not in accounts:
             raise NotAllowed(
@@ -126,7 +128,7 @@ class Permissions:
             if not tokens and _holds_token(volume.model_dump(mode="json", by_alias=True)):
                 wanted = "sources other than serviceAccountToken and clusterTrustBundle"
                 raise self._no_token(f"{where}.volumes[{n}].projected", wanted, "a token")
-        images = {it for one in self.policies for it in one.image_prefixes}
+        images = {prefix for one in self.policies for prefix in one.image_prefixes}
         if template.image is not None and images and not any(map(template.image.startswith, images)):
             raise NotAllowed(
                 f"a pod of namespace {self.namespace!r} may not run this image",
@@ -164,13 +166,13 @@ def lies_below(uri: str, prefix: str) -> bool:
 
 def _segments(uri: str) -> list[str] | None:
     """Scheme, host and names of a URI; None if they may mean another place than they say."""
-    found = _SCHEME.match(uri)
-    if not found and not uri.startswith("/"):
+    match = _SCHEME.match(uri)
+    if not match and not uri.startswith("/"):
         return None
-    scheme, rest = (found[1].lower(), uri[found.end() :]) if found else ("", uri[1:])
+    scheme, rest = (match[1].lower(), uri[match.end() :]) if match else ("", uri[1:])
     names = rest.rstrip("/").split("/") if rest else []
     # Codes, queries and backslashes mean one thing here and another elsewhere; most servers take "" for no name at all.
-    if any(name in ("", ".", "..") for name in names) or re.search(r"[\\#%]", rest) or (found and not names):
+    if any(name in ("", ".", "..") for name in names) or re.search(r"[\\#%]", rest) or (match and not names):
         return None
     return [_ALIASES.get(scheme, scheme), *names]
 
@@ -179,7 +181,7 @@ def _holds_token(volume: Mapping[str, Any]) -> bool:
     """Whether a volume holds a token that speaks for the pod's ServiceAccount."""
     projected = volume.get("projected") or {}
     sources = projected.get("sources") if isinstance(projected, Mapping) else None
-    return any("serviceAccountToken" in it for it in sources or () if isinstance(it, Mapping))
+    return any("serviceAccountToken" in source for source in sources or () if isinstance(source, Mapping))
 
 
 class Policies:
@@ -233,7 +235,9 @@ class Policies:
         self._read_us = now_us
 
     def _concerned(self, namespace: str) -> Permissions:
-        return Permissions(namespace, tuple(it for it in self._policies if self._concerns(it, namespace)))
+        return Permissions(
+            namespace, tuple(policy for policy in self._policies if self._concerns(policy, namespace))
+        )
 
     def _read(self) -> tuple[FeatureStorePolicySpec, ...]:
         try:
@@ -241,13 +245,13 @@ class Policies:
         except NotFound:
             # The kind is not defined yet: an operator may be newer than the definitions.
             return ()
-        found = []
-        for it in objects:
+        policies = []
+        for policy in objects:
             try:
-                found.append(parse(FeatureStorePolicy, it).spec)
+                policies.append(parse(FeatureStorePolicy, policy).spec)
             except SpecError as error:
                 logger.warning("a FeatureStorePolicy allows nothing, as it cannot be read: %s", error)
-        return tuple(found)
+        return tuple(policies)
 
     def _concerns(self, policy: FeatureStorePolicySpec, namespace: str) -> bool:
         chosen = policy.namespaces
@@ -257,6 +261,6 @@ class Policies:
 
     def _labels_of(self, namespace: str) -> Mapping[str, str]:
         if namespace not in self._labels:
-            found = self._api.get(NAMESPACE, "", namespace)
-            self._labels[namespace] = found["metadata"].get("labels") or {}
+            document = self._api.get(NAMESPACE, "", namespace)
+            self._labels[namespace] = document["metadata"].get("labels") or {}
         return self._labels[namespace]

@@ -59,17 +59,17 @@ def review(request: Mapping[str, Any], known: Before | None, names: Names = _no_
     ``known``: of the request's namespace; None if it cannot be told now (no store yet, or storage does not answer),
     and then nothing is refused. ``names``: asked for where something is named that is not there.
     """
-    found = request.get("object") or {}
+    document = request.get("object") or {}
     before = request.get("oldObject") or {}
     if known is None or request["operation"] not in ("CREATE", "UPDATE", "DELETE"):
         return Review(True)
     if request["operation"] == "DELETE":
         return Review(True, warnings=tuple(_without(before, known)))
     # Whoever takes a label or a finalizer from an object that was wrong before must not be kept from it.
-    if "deletionTimestamp" in found["metadata"] or found.get("spec") == before.get("spec"):
+    if "deletionTimestamp" in document["metadata"] or document.get("spec") == before.get("spec"):
         return Review(True)
     try:
-        resource = parse(KINDS[found["kind"]].model, found)
+        resource = parse(KINDS[document["kind"]].model, document)
     except SpecError as error:
         return Review(False, str(error))
     if not kind_of(resource).only_one:
@@ -108,32 +108,36 @@ def _follows(resource: Resource, known: Before, names: Names) -> Iterator[str]:
         yield f"{name}: {note}"
     if readers := known.readers(resource.kind, resource.metadata.name):
         yield f"{name} is read by {_list(_shown(readers))}"
-    given = [Given(it) for it in (resource, *readers)]
+    given = [Given(changed) for changed in (resource, *readers)]
     for reader, problems in check_each(given, _references(known)):
         for problem in problems if reader.resource is not resource else ():
-            found = reader.resource
-            yield f"{found.kind} {found.metadata.name!r} becomes invalid: {problem}"
+            reading = reader.resource
+            yield f"{reading.kind} {reading.metadata.name!r} becomes invalid: {problem}"
 
 
-def _without(found: Mapping[str, Any], known: Before) -> Iterator[str]:
+def _without(document: Mapping[str, Any], known: Before) -> Iterator[str]:
     """What happens if the object is deleted."""
-    kind, name = found["kind"], found["metadata"]["name"]
+    kind, name = document["kind"], document["metadata"]["name"]
     stuck = [
-        count(len(there), it.name) for it in KINDS.values() if it.has_data and (there := known.all(it.model))
+        count(len(resources), row.name)
+        for row in KINDS.values()
+        if row.has_data and (resources := known.all(row.model))
     ]
     if KINDS[kind].only_one and stuck:
         yield f"{' and '.join(stuck)} stop without a {kind}; the data in storage stays"
     if readers := known.readers(kind, name):
         then = "without it, it gets no new rows" if kind == "DataPipeline" else "they will not find it"
         yield f"{kind} {name!r} is read by {_list(_shown(readers))}: {then}"
-    if (found.get("spec") or {}).get("deletionPolicy") == "Delete":
+    if (document.get("spec") or {}).get("deletionPolicy") == "Delete":
         yield f"The data of {kind} {name!r} is deleted with it (spec.deletionPolicy: Delete)"
 
 
 def _shown(resources: Iterable[Resource]) -> list[str]:
     """Views first: most ask for those."""
-    named = sorted(resources, key=lambda it: (-list(KINDS).index(it.kind), it.metadata.name))
-    return [f"{it.kind} {it.metadata.name!r}" for it in named]
+    named = sorted(
+        resources, key=lambda resource: (-list(KINDS).index(resource.kind), resource.metadata.name)
+    )
+    return [f"{resource.kind} {resource.metadata.name!r}" for resource in named]
 
 
 def _list(names: Collection[str]) -> str:

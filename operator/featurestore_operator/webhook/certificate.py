@@ -132,7 +132,7 @@ def keep(api: Api, namespace: str, now: datetime) -> ServingCertificate:
         NotFound: there is no configuration of the webhook.
         FeatureStoreError: the API server refused, or did not answer.
     """
-    secret = _found(api, namespace)
+    secret = _stored_secret(api, namespace)
     if secret is not None and _FOREIGN in (secret["metadata"].get("annotations") or {}):
         return replace(_read(secret), path=_tell(api, None))
     serving = None if secret is None else _read(secret)
@@ -156,8 +156,8 @@ def _tell(api: Api, authority: bytes | None) -> str:
     a path that they do not know, and look here again.
     """
     bundle = None if authority is None else base64.b64encode(authority).decode()
-    found = api.get(WEBHOOK_CONFIGURATION, "", CONFIGURATION)
-    clients = [(each["name"], each["clientConfig"]) for each in found.get("webhooks") or []]
+    configuration = api.get(WEBHOOK_CONFIGURATION, "", CONFIGURATION)
+    clients = [(each["name"], each["clientConfig"]) for each in configuration.get("webhooks") or []]
     if not clients:
         return ""
     paths = {(client.get("service") or {}).get("path") or "" for _, client in clients}
@@ -182,7 +182,7 @@ def is_secret(path: str) -> bool:
     return re.fullmatch(rf"{PATH}/[0-9a-f]{{64}}", path) is not None
 
 
-def _found(api: Api, namespace: str) -> dict[str, Any] | None:
+def _stored_secret(api: Api, namespace: str) -> dict[str, Any] | None:
     try:
         return api.get(SECRET, namespace, SECRET_NAME)
     except NotFound:

@@ -34,15 +34,17 @@ def review_context(request: Mapping[str, Any], cache: Cache, stores: Stores) -> 
     if key.twin is not None and request["operation"] == "CREATE":
         near.add(key.twin)
     if KINDS[kind].only_one and request["operation"] == "DELETE":
-        near |= {Key(it, namespace, name) for it in KINDS for name in cache.names(it, namespace)}
-    about = () if KINDS[kind].only_one else sorted(it.name for it in near if it.kind == "DataPipeline")
-    resources = (_parsed(cache, it) for it in sorted(_closure(cache, near)))
-    return Before(tuple(it for it in resources if it is not None), _datasets(stores, namespace, about))
+        near |= {Key(kind, namespace, name) for kind in KINDS for name in cache.names(kind, namespace)}
+    about = () if KINDS[kind].only_one else sorted(key.name for key in near if key.kind == "DataPipeline")
+    resources = (_parsed(cache, key) for key in sorted(_closure(cache, near)))
+    return Before(
+        tuple(resource for resource in resources if resource is not None), _datasets(stores, namespace, about)
+    )
 
 
 def _name(request: Mapping[str, Any]) -> str:
     """Of the object. The request has none where a whole collection is deleted, or the server makes one up."""
-    names = [it["metadata"].get("name") for it in _given(request)]
+    names = [document["metadata"].get("name") for document in _given(request)]
     return str(request.get("name") or next(filter(None, names), ""))
 
 
@@ -54,28 +56,28 @@ def _named(kind: str, namespace: str, *objects: Mapping[str, Any]) -> set[Key]:
     """What objects of a kind name."""
     return {
         Key(named, namespace, name)
-        for it in objects
-        for named, _, name in KINDS[kind].named(it.get("spec") or {})
+        for document in objects
+        for named, _, name in KINDS[kind].named(document.get("spec") or {})
     }
 
 
 def _closure(cache: Cache, keys: Iterable[Key]) -> set[Key]:
     """These resources and all that they name, at any distance."""
-    found, todo = set(), [*keys]
+    reached, todo = set(), [*keys]
     while todo:
         key = todo.pop()
-        if key not in found:
-            found.add(key)
+        if key not in reached:
+            reached.add(key)
             one = cache.get(key)
             todo += _named(key.kind, key.namespace, one) if one else ()
-    return found
+    return reached
 
 
 def _parsed(cache: Cache, key: Key) -> Resource | None:
     """The resource, if it exists and is valid: nobody can rely on an invalid one."""
-    found = cache.get(key)
+    document = cache.get(key)
     try:
-        return parse(key.row.model, found) if found else None
+        return parse(key.row.model, document) if document else None
     except SpecError:
         return None
 
@@ -85,10 +87,10 @@ def _datasets(stores: Stores, namespace: str, names: Iterable[str]) -> dict[str,
         store = stores.open(namespace)
         if isinstance(store, Condition):
             return {}
-        found = {name: _dataset(store, name) for name in names}
+        datasets = {name: _dataset(store, name) for name in names}
     except FeatureStoreError:
         return {}
-    return {name: dataset for name, dataset in found.items() if dataset is not None}
+    return {name: dataset for name, dataset in datasets.items() if dataset is not None}
 
 
 def _dataset(store: OpenStore, pipeline: str) -> Dataset | None:

@@ -87,31 +87,33 @@ def run_batch(
     manifest = ledger.manifest(request.number)
     if is_done(open_dataset(storage, request.pipeline), manifest):
         return finished(storage, manifest)
-    found = ledger.isolation(request.number)
-    if found.turn != request.turn:
+    isolation = ledger.isolation(request.number)
+    if isolation.turn != request.turn:
         where = f"batch {request.number} of {request.pipeline!r}"
-        raise Conflict("another attempt is due", where=where, wanted=str(found.turn), got=str(request.turn))
+        raise Conflict(
+            "another attempt is due", where=where, wanted=str(isolation.turn), got=str(request.turn)
+        )
     spec = Registry(storage).get(DataPipeline, request.pipeline, manifest.spec_digest).spec
     run = BatchRun.of(storage, manifest, request.base, spec, progress)
     generation = ledger.rebuilds.generation()
-    _require_heeded(ledger, manifest.number, found, run.erased)
-    if found.halved and found.first < found.stop:
+    _require_heeded(ledger, manifest.number, isolation, run.erased)
+    if isolation.halved and isolation.first < isolation.stop:
         trial = run.part(
-            found, _before(storage, manifest, generation), _earlier(storage, manifest, generation)
+            isolation, _before(storage, manifest, generation), _earlier(storage, manifest, generation)
         )
-        if not ledger.try_trial(manifest.number, found.turn, trial):
+        if not ledger.try_trial(manifest.number, isolation.turn, trial):
             raise Conflict(
                 "another run attempted this part",
                 where=f"batch {request.number} of {request.pipeline!r}",
-                got=f"turn {found.turn}",
+                got=f"turn {isolation.turn}",
             )
         return part_result(manifest, trial)
     for attempt in range(1, _ATTEMPTS + 1):
         outcome: BatchOutcome | None = None
         try:
             before, earlier = _before(storage, manifest, generation), _earlier(storage, manifest, generation)
-            outcome = run.outcome(found, before, earlier)
-            took_us = 0 if found.halved else current_us() - began_us
+            outcome = run.outcome(isolation, before, earlier)
+            took_us = 0 if isolation.halved else current_us() - began_us
             result = commit(storage, manifest, spec, outcome, generation, took_us)
             acknowledge(manifest.entries, spec.source)
             return result
@@ -122,15 +124,15 @@ def run_batch(
                 discard_uncommitted(storage, run.plan.table, outcome.files)
                 quarantine = paths.quarantine("pipelines", request.pipeline)
                 discard_uncommitted(storage, quarantine, outcome.quarantine)
-                _require_heeded(ledger, manifest.number, found, now)
+                _require_heeded(ledger, manifest.number, isolation, now)
                 run = BatchRun.of(storage, manifest, request.base, spec, progress)
             if attempt == _ATTEMPTS or ledger.rebuilds.generation() != generation:
                 raise
     raise AssertionError("the last attempt returns or raises")
 
 
-def _require_heeded(ledger: Ledger, number: int, found: Isolation, erased: ErasedKeys) -> None:
-    if not erased.are_heeded(found):
+def _require_heeded(ledger: Ledger, number: int, isolation: Isolation, erased: ErasedKeys) -> None:
+    if not erased.are_heeded(isolation):
         ledger.forget_trials(number)
         raise Conflict(
             "keys were erased after parts of the batch were read: it is read from the start",
@@ -199,25 +201,25 @@ class BatchRun:
         plan = BatchPlan(storage, table, manifest.number, spec, lookups, is_erased)
         return cls(storage, manifest, base, spec, plan, erased, progress)
 
-    def outcome(self, found: Isolation, before: BatchPart, earlier: Earlier) -> BatchOutcome:
+    def outcome(self, isolation: Isolation, before: BatchPart, earlier: Earlier) -> BatchOutcome:
         """What is to be committed: of all entries, read now, or of the parts that were read before."""
-        if found.halved:
-            parts = [BatchPart.from_json(trial.part) for trial in found.parts]
+        if isolation.halved:
+            parts = [BatchPart.from_json(trial.part) for trial in isolation.parts]
         else:
             parts = [self._part(range(len(self.manifest.entries)), before, earlier)]
-        killers = {index: UnreadableArrival(*refusal(crash)) for index, crash in found.killers.items()}
+        killers = {index: UnreadableArrival(*refusal(crash)) for index, crash in isolation.killers.items()}
         now_us = current_us()
         return together(
             self.storage, self.manifest, parts, killers, before, earlier, now_us, self.erased.number
         )
 
-    def part(self, found: Isolation, before: BatchPart, earlier: Earlier) -> Trial:
+    def part(self, isolation: Isolation, before: BatchPart, earlier: Earlier) -> Trial:
         """Read the part that is due; the trial that keeps what it came to, to be recorded."""
-        after = BatchPart.from_json(found.parts[-1].part) if found.parts else before
+        after = BatchPart.from_json(isolation.parts[-1].part) if isolation.parts else before
         hit("before-part")
-        part = self._part(range(found.first, found.stop), after, earlier)
+        part = self._part(range(isolation.first, isolation.stop), after, earlier)
         hit("after-part")
-        return Trial(first=found.first, stop=found.stop, ended_us=current_us(), part=part.to_json())
+        return Trial(first=isolation.first, stop=isolation.stop, ended_us=current_us(), part=part.to_json())
 
     def _part(self, indexes: range, before: BatchPart, earlier: Earlier) -> BatchPart:
         return _Reading(**vars(self), indexes=indexes).read(before, earlier)
@@ -346,7 +348,7 @@ class _Reading(BatchRun):
                 return sum(self._read([member]) for member in group) > 0
             self.refused[group[0].index] = self._blame(group[0], self.types, error)
             return False
-        changed = {member.index: found for member in group if (found := _changed(member)) is not None}
+        changed = {member.index: change for member in group if (change := _changed(member)) is not None}
         if changed:
             discard(self.storage, self.plan.table, done.files)
             self.refused.update(changed)
@@ -415,8 +417,8 @@ class _Reading(BatchRun):
         counts: Counter[int] = Counter()
         for _, done in self.done:
             codes = [code for code, rule in enumerate(done.rules) if rule.otherwise is Otherwise.QUARANTINE]
-            found = done.broken.filter(pl.col(RULE).is_in(codes)).group_by(FILE).len()
-            counts.update(dict(found.iter_rows()))
+            counted = done.broken.filter(pl.col(RULE).is_in(codes)).group_by(FILE).len()
+            counts.update(dict(counted.iter_rows()))
         return dict(sorted(counts.items()))
 
     def _broken(self) -> dict[RowRule, int]:

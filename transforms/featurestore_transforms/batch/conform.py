@@ -70,13 +70,13 @@ def _scan(members: Sequence[BatchFile]) -> pl.LazyFrame:
 
 def _conform(rows: pl.LazyFrame, one: BatchFile, policy: SchemaPolicy, rules: RowRules) -> pl.LazyFrame:
     met, partitions = one.met, one.file.partitions
-    there = rows.collect_schema()
+    schema = rows.collect_schema()
     fails = policy.type_changed is DriftPolicy.FAIL_BATCH
     changed = RowRule(TYPE_CHANGED, Otherwise.FAIL_BATCH if fails else Otherwise.QUARANTINE)
     # Computed in one go, since a value and whether it fits have most of their work in common.
     values, broken = [], []
     fitted: list[pl.Expr] = []
-    if MALFORMED in there:
+    if MALFORMED in schema:
         broken.append((MALFORMED_ROW, pl.col(MALFORMED).is_not_null(), _malformed()))
     for name, wanted in met.schema.types.items():
         if name in partitions:
@@ -85,7 +85,7 @@ def _conform(rows: pl.LazyFrame, one: BatchFile, policy: SchemaPolicy, rules: Ro
         if column is None or wanted == pl.Null():
             values.append(pl.lit(None, wanted).alias(name))
             continue
-        value, dtype = held_fields(pl.col(column), there[column], wanted)
+        value, dtype = held_fields(pl.col(column), schema[column], wanted)
         fit = store(value, dtype, wanted, declared=name in met.schema.pinned)
         if fit.fits is None:
             values.append(fit.value.alias(name))
@@ -93,7 +93,7 @@ def _conform(rows: pl.LazyFrame, one: BatchFile, policy: SchemaPolicy, rules: Ro
         made, fits = f"__made_{len(fitted)}", f"__fits_{len(fitted)}"
         fitted += [fit.value.alias(made), fit.fits.alias(fits)]
         values.append(pl.col(made).alias(name))
-        got = shown(pl.col(column), there[column])
+        got = shown(pl.col(column), schema[column])
         why = pl.concat_str(pl.lit(f"{name}: wanted {type_name(wanted)}, got "), got)
         broken.append((changed, ~pl.col(fits), why))
     marked = rules.mark(rules.begin(rows.with_columns(fitted)), broken)
@@ -133,16 +133,16 @@ def shape(rows: pl.LazyFrame, batch: int, types: Mapping[str, pl.DataType], rule
 
     ``frame[<columns of the dataset>, __batch, __file, __row, __rule]``
     """
-    there = user_columns(rows)
+    schema = user_columns(rows)
     values, broken = [], []
     for name, wanted in types.items():
-        if name not in there:
+        if name not in schema:
             values.append(pl.lit(None, wanted).alias(name))
             continue
-        fit = store(pl.col(name), there[name], wanted)
+        fit = store(pl.col(name), schema[name], wanted)
         values.append(fit.value.alias(name))
         if fit.fits is not None:
-            got = shown(pl.col(name), there[name])
+            got = shown(pl.col(name), schema[name])
             why = pl.concat_str(pl.lit(f"{name}: the dataset has {type_name(wanted)}, got "), got)
             broken.append((RowRule(f"cast:{name}"), ~fit.fits, why))
     marked = rules.mark(rows, broken)

@@ -96,9 +96,9 @@ class _Promotion:
             raise self._conflict(f"batch {due} is to be run again first")
         numbers = list(self._rebuild.batches(self._done))
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            found = pool.map(lambda n: ledger.rebuilds.batch(self._rebuild.number, n), numbers)
+            batches = pool.map(lambda n: ledger.rebuilds.batch(self._rebuild.number, n), numbers)
             every: Iterable[Manifest] = pool.map(ledger.manifest, range(1, ledger.last_batch() + 1))
-            self._batches = {batch.number: batch for batch in found if batch is not None}
+            self._batches = {batch.number: batch for batch in batches if batch is not None}
             self._manifests = {manifest.number: manifest for manifest in every}
         self._parts = {n: BatchPart.from_json(batch.part) for n, batch in self._batches.items()}
 
@@ -139,7 +139,7 @@ class _Promotion:
         Or if keys were erased since a batch was run: its files may have their rows.
         """
         dataset, quarantine = paths.dataset(self._pipeline), paths.quarantine("pipelines", self._pipeline)
-        there = {table: set(self._storage.names(table)) for table in (dataset, quarantine)}
+        stored = {table: set(self._storage.names(table)) for table in (dataset, quarantine)}
         lost = 0
         for number, part in self._parts.items():
             stale = part.erasure != self._erasure
@@ -148,8 +148,8 @@ class _Promotion:
                 discard_uncommitted(self._storage, dataset, part.files)
                 discard_uncommitted(self._storage, quarantine, part.quarantine)
             if stale or not (
-                all(file.path in there[dataset] for file in part.files)
-                and all(file.path in there[quarantine] for file in part.quarantine)
+                all(file.path in stored[dataset] for file in part.files)
+                and all(file.path in stored[quarantine] for file in part.quarantine)
             ):
                 self._ledger.rebuilds.forget_batch(self._rebuild.number, number)
                 lost += 1
@@ -172,8 +172,8 @@ class _Promotion:
         table = table or Table.create(self._storage, path, QUARANTINE)
         if table.committed(app_id) >= self._done:
             return
-        there = {file.path: file for file in table.files()}
-        old = [file for path, file in there.items() if path not in new]
+        current = {file.path: file for file in table.files()}
+        old = [file for path, file in current.items() if path not in new]
         if self._rebuild.ranged:
             rest = without(table, old, NO_ROWS, self._gone())
             add, remove = rest.add, rest.remove
@@ -184,7 +184,7 @@ class _Promotion:
             app_id=app_id,
             number=self._done,
             also=[(ERASURE, 0)],
-            add=[*(file for path, file in new.items() if path not in there), *add],
+            add=[*(file for path, file in new.items() if path not in current), *add],
             remove=remove,
             metadata=self._metadata(),
         )
@@ -244,24 +244,24 @@ class _Promotion:
 
     def _superseded(self) -> list[Place]:
         """Arrivals that were run, and that a batch replaced which came since."""
-        found = []
+        places = []
         for number in self._batches:
             for file, entry in enumerate(self._manifests[number].entries):
                 place, known = (number, file), self._ledger.known(entry.arrival.uri)
                 if len(known) > 1 and is_superseded(self._ledger, place, known, self._done):
-                    found.append(place)
-        return found
+                    places.append(place)
+        return places
 
     def _gone(self) -> list[Place]:
         """Of a time range: what is not in the tables any more, unless the rebuild has it."""
-        found = [(n, file) for n in self._batches for file in range(len(self._manifests[n].entries))]
+        replaced = [(n, file) for n in self._batches for file in range(len(self._manifests[n].entries))]
         for number, manifest in self._manifests.items():
             if number > self._done:
                 # A run that is overtaken may have committed its quarantine; it begins anew.
-                found += [(number, file) for file in range(len(manifest.entries))]
+                replaced += [(number, file) for file in range(len(manifest.entries))]
             elif number not in self._batches:
-                found += [(number, file) for file in self._run_twice(manifest)]
-        return found
+                replaced += [(number, file) for file in self._run_twice(manifest)]
+        return replaced
 
     def _run_twice(self, manifest: Manifest) -> list[int]:
         """Files that were run again from quarantine, of a batch that the rebuild ran as a whole."""
@@ -341,8 +341,8 @@ class _Promotion:
                 caught[number] = self._batches[number].caught
                 continue
             twice = set(self._run_twice(manifest))
-            found = self._ledger.caught(number)
-            caught[number] = {file: rows for file, rows in found.items() if file not in twice}
+            by_file = self._ledger.caught(number)
+            caught[number] = {file: rows for file, rows in by_file.items() if file not in twice}
         return caught
 
     def _metadata(self) -> dict[str, str]:

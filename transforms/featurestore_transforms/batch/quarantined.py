@@ -111,8 +111,8 @@ def _explained(
     for part in marked.sort(ROW).iter_slices(size):
         why = reasons.join(part.lazy().select(ROW), on=ROW, how="semi").select(ROW, REASON)
         records = _records(member, part)
-        found = part.lazy().join(why.unique(ROW), on=ROW, how="left").collect(engine="streaming")
-        yield found.join(records, on=ROW, how="left", maintain_order="left")
+        explained = part.lazy().join(why.unique(ROW), on=ROW, how="left").collect(engine="streaming")
+        yield explained.join(records, on=ROW, how="left", maintain_order="left")
 
 
 def _records(member: BatchFile, part: pl.DataFrame) -> pl.DataFrame:
@@ -157,8 +157,10 @@ def read_earlier(table: Table | None, manifest: Manifest, generation: int) -> Ea
         return Earlier()
     runs = 1 + table.committed(f"{app_id}/{manifest.number}")
     here = _entries(table, manifest.number).filter(pl.col(ROW).is_null())
-    found = here.select(FILE, "rule", "reason").collect(engine="streaming")
-    return Earlier(runs, {file: UnreadableArrival(rule, reason) for file, rule, reason in found.iter_rows()})
+    refused = here.select(FILE, "rule", "reason").collect(engine="streaming")
+    return Earlier(
+        runs, {file: UnreadableArrival(rule, reason) for file, rule, reason in refused.iter_rows()}
+    )
 
 
 def rows_before(storage: Storage, pipeline: str, batch: int, file: int) -> pl.Series | None:

@@ -106,9 +106,9 @@ class _Again:
                 "keys were erased after parts of the batch were read: it is read from the start",
                 where=f"rebuild {at.rebuild.number} of {at.rebuild.pipeline!r}",
             )
-        self._before = self._found(done)
+        self._before = self._part_before(done)
 
-    def _found(self, done: int) -> BatchPart:
+    def _part_before(self, done: int) -> BatchPart:
         """Nothing, and the columns and the schema that the batch finds: as the batch before it left them."""
         before: int | None = None
         for number in self._rebuild.batches(done):

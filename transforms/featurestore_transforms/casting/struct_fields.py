@@ -53,8 +53,8 @@ def same_fields(dtype: pl.DataType, path: str) -> str | None:
         other = names.setdefault(field.name.lower(), field.name)
         if other != field.name:
             return f"{path}.{other} and {path}.{field.name}"
-        if found := same_fields(whole(field.dtype), f"{path}.{field.name}"):
-            return found
+        if problem := same_fields(whole(field.dtype), f"{path}.{field.name}"):
+            return problem
     return None
 
 

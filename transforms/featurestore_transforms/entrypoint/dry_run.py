@@ -49,14 +49,14 @@ def dry_run(storage: Storage, request: DryRunRequest, progress: Callable[[Progre
     arrivals = list(islice(source.arrivals(), _LISTED + 1))
     if not arrivals:
         return DryRunResult(pipeline=name, empty=source.explain_empty())
-    newest = sorted(arrivals, key=lambda it: (it.modified_us, it.uri), reverse=True)[:_FILES]
+    newest = sorted(arrivals, key=lambda arrival: (arrival.modified_us, arrival.uri), reverse=True)[:_FILES]
     lookups = {looked_up: _dataset(storage, looked_up) for looked_up in spec.looked_up}
     plan = BatchPlan(storage, paths.dataset(name), 0, spec, lookups)
     generation = Ledger(storage, name).rebuilds.generation()
-    found = _Found()
+    findings = _Findings()
     with tempfile.TemporaryDirectory(prefix="featurestore-", ignore_cleanup_errors=True) as scratch:
         for arrival in newest:
-            progress(Progress(step=f"try {name} on {arrival.uri}", done=len(found.tried), unit="files"))
+            progress(Progress(step=f"try {name} on {arrival.uri}", done=len(findings.tried), unit="files"))
             trial = FileTrial(
                 arrival,
                 plan,
@@ -69,23 +69,23 @@ def dry_run(storage: Storage, request: DryRunRequest, progress: Callable[[Progre
             left = tuple(
                 name for name in unused_path_columns(arrival, spec.source) if name not in (trial.source or {})
             )
-            found.add(tried.model_copy(update={"unused_path_columns": left}), trial)
-            if found.rows is not None:
+            findings.add(tried.model_copy(update={"unused_path_columns": left}), trial)
+            if findings.rows is not None:
                 break
     views = [FeatureView.model_validate(view) for view in request.views]
     return DryRunResult(
         pipeline=name,
         files=min(len(arrivals), _LISTED),
         more=len(arrivals) > _LISTED,
-        tried=tuple(found.tried),
-        views=tuple(_view(view, found.rows) for view in views if found.rows is not None),
-        source=found.source,
-        dataset=found.dataset,
+        tried=tuple(findings.tried),
+        views=tuple(_view(view, findings.rows) for view in views if findings.rows is not None),
+        source=findings.source,
+        dataset=findings.dataset,
     )
 
 
 @dataclass
-class _Found:
+class _Findings:
     tried: list[TriedFile] = field(default_factory=list)
     source: dict[str, str] = field(default_factory=dict)
     dataset: dict[str, str] | None = None

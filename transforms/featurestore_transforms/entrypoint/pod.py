@@ -93,8 +93,8 @@ def _end_when_told() -> None:
 
     def wait() -> None:
         number = signal.sigwait({signal.SIGTERM})
-        told = TransientError("the Job was told to stop", where="its pod", got=signal.Signals(number).name)
-        os._exit(_failed(told, told.exit_code))
+        stopped = TransientError("the Job was told to stop", where="its pod", got=signal.Signals(number).name)
+        os._exit(_failed(stopped, stopped.exit_code))
 
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     Thread(target=wait, name="termination", daemon=True).start()
@@ -121,12 +121,12 @@ def _failed(error: FeatureStoreError, exit_code: int) -> int:
 def termination_message(failure: Failure) -> bytes:
     """The failure as JSON of at most 4096 bytes: its longest words are cut until it fits."""
     parts = failure.model_dump()
-    while len(said := Failure.model_validate(parts).model_dump_json().encode()) > _TERMINATION_BYTES:
+    while len(message := Failure.model_validate(parts).model_dump_json().encode()) > _TERMINATION_BYTES:
         longest = max(
             (name for name in parts if isinstance(parts[name], str)), key=lambda name: len(parts[name])
         )
         parts[longest] = parts[longest].removesuffix("…")[: len(parts[longest]) // 2] + "…"
-    return said
+    return message
 
 
 def _parse(text: str) -> JobRequest:

@@ -49,13 +49,13 @@ def serve(requests: TextIO, answers: TextIO) -> None:
 
 def answer(request: str, answers: TextIO) -> int:
     """The exit code of the request, after its answer was written."""
-    told_s, told = 0.0, ""
+    step_s, step = 0.0, ""
 
     def progress(how_far: Progress) -> None:
-        nonlocal told_s, told
+        nonlocal step_s, step
         # A new step is told at once: it may be the last one.
-        if time.monotonic() - told_s >= _BETWEEN_S or how_far.step != told:
-            told_s, told = time.monotonic(), how_far.step
+        if time.monotonic() - step_s >= _BETWEEN_S or how_far.step != step:
+            step_s, step = time.monotonic(), how_far.step
             answers.write(f'{{"progress": {how_far.model_dump_json(by_alias=True)}}}\n')
 
     try:

@@ -51,10 +51,10 @@ def supervised(work: Callable[[], int], time_limit_s: float | None, tell: Callab
     status, most_bytes, in_time = _wait(child, time_limit_s)
     code = os.waitstatus_to_exitcode(status)
     held = f"; it held {size(most_bytes)} at most"
-    said = os.pread(trace.fileno(), _TRACE_BYTES, 0).decode(errors="replace")
-    if said and code:
-        sys.stderr.write(said)
-    words = last_words(said)
+    printed = os.pread(trace.fileno(), _TRACE_BYTES, 0).decode(errors="replace")
+    if printed and code:
+        sys.stderr.write(printed)
+    words = last_words(printed)
     if not in_time:
         tell(
             OutOfTime(
@@ -70,7 +70,7 @@ def supervised(work: Callable[[], int], time_limit_s: float | None, tell: Callab
         return code
     got = signal_name(-code) + held + (f"; its last words: {words}" if words else "")
     hint = "Nothing is lost or doubled: it is tried again. The log of the Job says more while its pod is kept"
-    tell(died("the Job", "its pod", got, said, hint, by_kernel=kernel_kills() > kills))
+    tell(died("the Job", "its pod", got, printed, hint, by_kernel=kernel_kills() > kills))
     if -code != signal.SIGKILL:
         signal.signal(-code, signal.SIG_DFL)
     os.kill(parent, -code)

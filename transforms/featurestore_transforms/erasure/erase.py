@@ -127,8 +127,8 @@ class _Run:
         kept = self._bring_on()
         retired = tuple(self._retire(kept))
         hit("after-retired-erasure")
-        for path, found, of_keys in removed:
-            self._sweep(path, found, of_keys)
+        for path, removal, of_keys in removed:
+            self._sweep(path, removal, of_keys)
         for view, digests in kept.items():
             keys = ErasedKeys.of(self._views[view].resource.spec.source.pipeline, self._erasure)
             self._blank(paths.status("views", view), keys)
@@ -412,8 +412,8 @@ def _blanked(value: Any, keys: ErasedKeys) -> Any:
 
 def _open_rows(ledger: Ledger, quarantined: Counts) -> int:
     """How many of these rows counted as open: not run again, and not dismissed."""
-    found = dismissals(ledger.storage, paths.quarantine("pipelines", ledger.pipeline))
-    done = closed(standing(found, ledger.rebuilds))
+    dismissed = dismissals(ledger.storage, paths.quarantine("pipelines", ledger.pipeline))
+    done = closed(standing(dismissed, ledger.rebuilds))
     rows = 0
     for (batch, file), n in quarantined.items():
         uri = ledger.manifest(batch).entries[file].arrival.uri

@@ -50,8 +50,8 @@ def erase_dataset(storage: Storage, pipeline: str, erasure: Erasure) -> Removed 
             for file in table.files():
                 rows = scan(table, [file]).select(*erasure.names, *IDENTITY).collect(engine="streaming")
                 gone.append(rows.filter(keys.flags(rows)).select(IDENTITY))
-        found = pl.concat(gone)
-        return without(table, table.files(), found), _counts(found)
+        erased = pl.concat(gone)
+        return without(table, table.files(), erased), _counts(erased)
 
     return _erase(storage, paths.dataset(pipeline), erasure, rewrite)
 

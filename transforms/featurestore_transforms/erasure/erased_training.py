@@ -53,8 +53,8 @@ def erase_training(storage: Storage, erasure: Erasure) -> Iterator[TableErasure]
             if manifest is None or result is None:
                 continue
             if erasure.number not in manifest.erasures:
-                found = _Erasing(storage, manifest, erasure)
-                manifest = found.erased()
+                erasing = _Erasing(storage, manifest, erasure)
+                manifest = erasing.erased()
             rows = result.rows - manifest.rows
             replace_result(storage, result_of(manifest, number, version.definition, result.finished_us))
             files = _sweep(storage, manifest)
@@ -125,7 +125,7 @@ class _Erasing:
         return short
 
     def _flags(self, rows: pa.Table) -> pl.Series:
-        columns = [it.name for it in self._manifest.columns if it.role is not ColumnRole.FEATURE]
+        columns = [column.name for column in self._manifest.columns if column.role is not ColumnRole.FEATURE]
         return erased_rows(rows.select(columns), [self._erasure], self._called)
 
 

@@ -56,9 +56,9 @@ def sweep(storage: Storage, path: str, holds: Holds) -> Swept:
             if not name.endswith(".parquet") or name in current:
                 continue
             if name not in named:
-                found = _holds(storage, f"{path}/{name}", holds)
-                if not found:
-                    unread += found is None
+                held = _holds(storage, f"{path}/{name}", holds)
+                if not held:
+                    unread += held is None
                     continue
             storage.delete(f"{path}/{name}")
             files += 1
@@ -78,10 +78,10 @@ def of_rows(keys: ErasedKeys) -> Holds:
 
     def holds(rows: pl.LazyFrame) -> bool:
         names = {name for erasure in keys.erasures for name in erasure.names}
-        there = [name for name in rows.collect_schema() if name in names or name == BATCH]
+        present = [name for name in rows.collect_schema() if name in names or name == BATCH]
         return (
-            bool(keys.flags(rows.select(there).collect(engine="streaming")).any())
-            if BATCH in there
+            bool(keys.flags(rows.select(present).collect(engine="streaming")).any())
+            if BATCH in present
             else False
         )
 
@@ -92,8 +92,8 @@ def of_records(keys: ErasedKeys, traced: Traced) -> Holds:
     """Whether rows of a quarantine are of an erased key."""
 
     def holds(rows: pl.LazyFrame) -> bool:
-        found = rows.select("record", BATCH).collect(engine="streaming")
-        return any(keys.in_record(text, batch, traced) for text, batch in found.iter_rows())
+        records = rows.select("record", BATCH).collect(engine="streaming")
+        return any(keys.in_record(text, batch, traced) for text, batch in records.iter_rows())
 
     return holds
 

@@ -35,9 +35,9 @@ class JsonRows:
         self._objects = 0
         self._having: Counter[str] = Counter()
         self._barred = barred or {}
-        found = self._look(records)
-        self.names = ColumnNames.of(list(found))
-        self._found = {name: found[own] for name, own in self.names.originals.items()}
+        kinds = self._look(records)
+        self.names = ColumnNames.of(list(kinds))
+        self._found = {name: kinds[own] for name, own in self.names.originals.items()}
         types = {name: kind.dtype() for name, kind in self._found.items()}
         self.schema: Mapping[str, pl.DataType] = {
             name: dtype if dtype.is_nested() else pl.String() for name, dtype in types.items()
@@ -73,7 +73,7 @@ class JsonRows:
 
     def _look(self, records: Iterable[list[bytes]]) -> dict[str, JsonKind]:
         """The columns and their kinds; fills in which key is of which column."""
-        found: dict[str, JsonKind] = {}
+        kinds: dict[str, JsonKind] = {}
         folded: dict[str, str] = {}
         for some in records:
             block = self._block(some)
@@ -82,14 +82,14 @@ class JsonRows:
                 own = self._keys.get(key)
                 if own is None:
                     own = self._keys[key] = folded.setdefault(key.lower(), key)
-                    found.setdefault(own, JsonKind())
+                    kinds.setdefault(own, JsonKind())
                     if len(self._keys) > _MOST_KEYS:
                         raise UnreadableArrival(
                             "file:format", f"more than {_MOST_KEYS:,} different keys: are they values?"
                         )
                 self._having[own] += len(values) - values.count(None)
-                found[own].add(values)
-        return found
+                kinds[own].add(values)
+        return kinds
 
     def _block(self, records: list[bytes]) -> JsonBlock:
         block = JsonBlock.of(records)

@@ -95,8 +95,8 @@ class KafkaReader:
         except UnreadableArrival:
             raise
         except DECODING as error:
-            found = self.stream.failure or error
-            raise UnreadableArrival("stream:corrupt", str(found) or type(found).__name__) from error
+            failure = self.stream.failure or error
+            raise UnreadableArrival("stream:corrupt", str(failure) or type(failure).__name__) from error
 
     def _frames(self, wanted: Collection[str]) -> Iterator[pl.DataFrame]:
         if self._spool.lost is not None:
@@ -119,15 +119,15 @@ class KafkaReader:
             pl.Series(LINE, lines, pl.String()),
         )
         if self._kafka.on_tombstone is OnTombstone.IGNORE:
-            there = pl.Series([value is not None for value in messages.values], dtype=pl.Boolean())
-            frame = frame.filter(there)
+            present = pl.Series([value is not None for value in messages.values], dtype=pl.Boolean())
+            frame = frame.filter(present)
         return frame
 
     def _columns(self, messages: Messages, wanted: Collection[str]) -> tuple[list[pl.Series], dict[int, str]]:
         """The columns that do not come of values; and which messages have no such, with the reason."""
         include, rows = self._kafka.include, len(messages.offsets)
         bad: dict[int, str] = {}
-        found: list[pl.Series] = []
+        columns: list[pl.Series] = []
 
         def add_text(column: str, what: str, values: list[bytes | None]) -> None:
             made: list[str | None] = []
@@ -137,7 +137,7 @@ class KafkaReader:
                 except UnicodeDecodeError:
                     made.append(None)
                     bad[place] = f"{what} is not UTF-8"
-            found.append(pl.Series(column, made, pl.String()))
+            columns.append(pl.Series(column, made, pl.String()))
 
         if include.key in wanted and include.key is not None:
             add_text(include.key, "the key", list(messages.keys))
@@ -146,12 +146,12 @@ class KafkaReader:
                 add_text(column, f"header {header!r}", [one.get(header) for one in messages.headers])
         if include.timestamp in wanted and include.timestamp is not None:
             times = pl.Series(include.timestamp, messages.timestamps, pl.Int64())
-            found.append((times * 1000).cast(_TIME))
+            columns.append((times * 1000).cast(_TIME))
         if include.partition in wanted and include.partition is not None:
-            found.append(same(include.partition, self._partition, pl.Int64(), rows))
+            columns.append(same(include.partition, self._partition, pl.Int64(), rows))
         if include.offset in wanted and include.offset is not None:
-            found.append(pl.Series(include.offset, messages.offsets, pl.Int64()))
-        return found, bad
+            columns.append(pl.Series(include.offset, messages.offsets, pl.Int64()))
+        return columns, bad
 
     def _lost(self, lost: Position, wanted: Collection[str]) -> pl.DataFrame:
         """A row that stands for those that are not there any more, so that quarantine tells of them."""

@@ -194,7 +194,7 @@ class _Pieces:
         kind, milliseconds = message.timestamp()
         headers = [{"name": name, "value": value} for name, value in message.headers() or ()]
         key, value = message.key(), message.value()
-        size = len(key or b"") + len(value or b"") + sum(len(it["value"] or b"") for it in headers)
+        size = len(key or b"") + len(value or b"") + sum(len(header["value"] or b"") for header in headers)
         self._rows.append((message.offset(), milliseconds if kind else None, key, value, headers))
         self._size_bytes += size + 64
         if self._size_bytes >= _PIECE_BYTES:

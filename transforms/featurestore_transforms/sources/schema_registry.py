@@ -53,17 +53,21 @@ def _schema(url: str, number: int, headers: dict[str, str]) -> Any:
     request = urllib.request.Request(f"{url.rstrip('/')}/schemas/ids/{number}", headers=headers)
     try:
         with _OPENER.open(request, timeout=_TIMEOUT_S) as answer:
-            told = json.loads(answer.read(_LARGEST_BYTES))
+            document = json.loads(answer.read(_LARGEST_BYTES))
     except urllib.error.HTTPError as error:
         if error.code == 404:
             return NoSchema(f"the registry has no schema {number}")
         raise _unanswered(url, f"HTTP {error.code}") from error
     except (OSError, ValueError) as error:
         raise _unanswered(url, str(error)) from error
-    if not isinstance(told, dict) or told.get("schemaType", "AVRO") != "AVRO" or told.get("references"):
+    if (
+        not isinstance(document, dict)
+        or document.get("schemaType", "AVRO") != "AVRO"
+        or document.get("references")
+    ):
         return NoSchema(f"schema {number} of the registry is not Avro, or refers to other schemas")
     try:
-        return fastavro.parse_schema(json.loads(told["schema"]))
+        return fastavro.parse_schema(json.loads(document["schema"]))
     except Exception as error:  # noqa: BLE001 - whatever fastavro meets in it
         return NoSchema(f"schema {number} of the registry cannot be read: {error}")
 

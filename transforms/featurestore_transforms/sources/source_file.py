@@ -167,8 +167,8 @@ def blame(arrival: Arrival, error: BaseException) -> UnreadableArrival:
         return error
     text = (str(error) or type(error).__name__).splitlines()[0]
     text = text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
-    for said, (codec_name, mark) in _UNPACKING.items():
-        if text.startswith(said) and not start.startswith(mark):
+    for prefix, (codec_name, mark) in _UNPACKING.items():
+        if text.startswith(prefix) and not start.startswith(mark):
             what = packed(start) or "it is not. Set spec.source.compression: None"
             return UnreadableArrival(
                 "file:format", f"by its name or the spec it is compressed with {codec_name}, and {what}"

@@ -96,10 +96,10 @@ def read_schema(storage: Storage, pipeline: str, number: int, generation: int) -
 
     ``generation``: the last rebuild that was promoted. It began from nothing, and left a schema of its own.
     """
-    found = schema_object(storage, pipeline, generation, number)
-    if found is None:
+    schema = schema_object(storage, pipeline, generation, number)
+    if schema is None:
         return None
-    path, data = found
+    path, data = schema
     with understanding_schema(storage, path):
         return SourceSchema.from_json(data)
 
@@ -309,11 +309,11 @@ def _require_apart(dtype: pl.DataType, column: str) -> None:
 def _evolved(types: Mapping[str, pl.DataType], columns: Mapping[str, str], file: ArrivalReader) -> NewFields:
     """The types of the schema with the fields that the file's structs add to them."""
     nested = {name: column for name, column in columns.items() if types[name].is_nested()}
-    found = file.types(list(nested.values())) if nested else {}
+    file_types = file.types(list(nested.values())) if nested else {}
     merged, paths = {}, []
     for name, column in nested.items():
-        _require_apart(found[column], name)
-        known = known_parts(found[column])
+        _require_apart(file_types[column], name)
+        known = known_parts(file_types[column])
         if known is not None:
             merged[name], added = with_fields(types[name], _wide(known), name)
             paths += added

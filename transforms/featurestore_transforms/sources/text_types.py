@@ -109,9 +109,9 @@ def _look(frame: pl.DataFrame, names: Sequence[str], kind: ColumnType) -> list[d
     stacked = pl.concat([frame[name].alias("text") for name in names]).to_frame()
     shape = (len(names), frame.height)
     flags = stacked.lazy().select(**every, **any_of).collect(engine="streaming")
-    told = {
+    measures = {
         name: values.arr.any() if name in any_of else values.arr.all()
         for name in flags.columns
         for values in [flags[name].reshape(shape)]
     }
-    return pl.DataFrame(told).to_dicts()
+    return pl.DataFrame(measures).to_dicts()

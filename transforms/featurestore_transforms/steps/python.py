@@ -41,13 +41,13 @@ def load(reference: str) -> Callable[[Any], Any]:
             got=f"{type(error).__name__}: {error}",
             hint=_looked_for(),
         ) from error
-    found = getattr(module, name, None)
-    if not callable(found):
+    attribute = getattr(module, name, None)
+    if not callable(attribute):
         offered = [n for n in vars(module) if callable(getattr(module, n)) and not n.startswith("_")]
         raise CodeError(
             f"the module has no function {name!r}", where=reference, hint=did_you_mean(name, offered)
         )
-    function: Callable[[Any], Any] = found
+    function: Callable[[Any], Any] = attribute
     return function
 
 

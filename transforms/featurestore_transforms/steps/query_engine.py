@@ -66,7 +66,7 @@ def answer(
             if isinstance(error, duckdb.BinderException):
                 hint = f"There is: {', '.join(map(repr, rows.columns))}"
             raise SpecError(
-                "the query does not fit the rows", where=where, got=_said(error), hint=hint
+                "the query does not fit the rows", where=where, got=_message(error), hint=hint
             ) from error
         finally:
             timer.cancel()
@@ -112,5 +112,5 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _said(error: Exception) -> str:
+def _message(error: Exception) -> str:
     return " ".join(str(error).split("\n\n")[0].split())

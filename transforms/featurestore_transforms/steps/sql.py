@@ -15,7 +15,7 @@ _UNORDERED = frozenset(("GROUP", "DISTINCT", "JOIN", "IN", "EXISTS", "OVER"))
 """Words of queries whose results have no order."""
 
 
-def seen(frame: pl.LazyFrame) -> pl.LazyFrame:
+def user_rows(frame: pl.LazyFrame) -> pl.LazyFrame:
     """What queries and callables see: the good rows, the user's columns and ``__row``."""
     return frame.filter(is_good()).select(*user_columns(frame), ROW)
 
@@ -31,7 +31,7 @@ def run_query(frame: pl.LazyFrame, query: str, where: str, memory_bytes: int) ->
     """
     text = query_text(query, where=where)
     frame = frame.collect(engine="streaming").lazy()
-    answered = answer(seen(frame).collect(), text, where, max_bytes=memory_bytes // 2)
+    answered = answer(user_rows(frame).collect(), text, where, max_bytes=memory_bytes // 2)
     if not _is_ordered(query):
         kept = [ROW] if answered.schema.get(ROW) == pl.Int64 else []
         answered = answered.sort(

@@ -39,7 +39,7 @@ from featurestore_transforms.steps.lookup import look_up
 from featurestore_transforms.steps.python import call
 from featurestore_transforms.steps.rules import MARKS, RowRule, RowRules, is_good, user_columns
 from featurestore_transforms.steps.shown import shown
-from featurestore_transforms.steps.sql import check_names, run_query, seen, traced
+from featurestore_transforms.steps.sql import check_names, run_query, traced, user_rows
 
 _SHOWN = 300
 """Characters of an expectation that a reason shows."""
@@ -100,7 +100,7 @@ def apply_transforms(
             case Sql():
                 frame = run_query(frame, step.query, where, memory_bytes)
             case Python():
-                frame = traced(frame, call(step.callable, seen(frame)).lazy(), where)
+                frame = traced(frame, call(step.callable, user_rows(frame)).lazy(), where)
         check_names(frame, where)
     return frame
 
@@ -160,10 +160,10 @@ def _because(program: Program, types: Mapping[str, pl.DataType]) -> pl.Expr:
 
 def _values(program: Program, types: Mapping[str, pl.DataType]) -> pl.Expr | None:
     """The columns that a program reads, as ``a = 1, b = 2``; None if it reads none."""
-    found = [
+    parts = [
         pl.concat_str(pl.lit(f"{name} = "), shown(pl.col(name), types[name])) for name in program.columns
     ]
-    return pl.concat_str(found, separator=", ") if found else None
+    return pl.concat_str(parts, separator=", ") if parts else None
 
 
 def _marks(frame: pl.LazyFrame) -> list[str]:
@@ -191,16 +191,16 @@ def _cast(frame: pl.LazyFrame, step: Cast, where: str, rules: RowRules) -> pl.La
     types = user_columns(frame)
     values, broken = [], []
     for name, wanted in step.columns.items():
-        found = fit(pl.col(name), types[name], wanted)
-        if found is None:
+        fitted = fit(pl.col(name), types[name], wanted)
+        if fitted is None:
             raise SpecError(
                 f"column {name!r} cannot be cast", where=where, wanted=wanted.value, got=str(types[name])
             )
-        values.append(found.value.alias(name))
-        if found.fits is not None:
+        values.append(fitted.value.alias(name))
+        if fitted.fits is not None:
             article = "an" if wanted.value.startswith("int") else "a"
             why = pl.concat_str(shown(pl.col(name), types[name]), pl.lit(f" is not {article} {wanted.value}"))
-            broken.append((RowRule(f"cast:{name}"), ~found.fits, why))
+            broken.append((RowRule(f"cast:{name}"), ~fitted.fits, why))
     return rules.mark(frame, broken).with_columns(values)
 
 
@@ -234,10 +234,10 @@ def _fitted(value: str | bool | int | float, dtype: pl.DataType) -> pl.Series | 
             return None
         local = moment.dt.convert_time_zone(zone) if zone else moment.dt.replace_time_zone(None)
         return local.cast(dtype)
-    found = fit_to(pl.lit(literal).first(), literal.dtype, dtype)
-    if found is None or (found.fits is not None and not pl.select(found.fits).item()):
+    fitted = fit_to(pl.lit(literal).first(), literal.dtype, dtype)
+    if fitted is None or (fitted.fits is not None and not pl.select(fitted.fits).item()):
         return None
-    return pl.select(found.value).to_series()
+    return pl.select(fitted.value).to_series()
 
 
 def _sort(frame: pl.LazyFrame, step: Sort, where: str) -> pl.LazyFrame:

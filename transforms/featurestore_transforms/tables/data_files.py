@@ -58,9 +58,9 @@ def discard_uncommitted(storage: Storage, table: str, files: Iterable[DataFile])
         StorageError: storage did not answer.
     """
     newest = Table.open(storage, table)
-    there = {file.path for file in newest.files()} if newest is not None else set()
+    committed = {file.path for file in newest.files()} if newest is not None else set()
     for file in files:
-        if file.path not in there:
+        if file.path not in committed:
             storage.delete(f"{table}/{file.path}")
 
 

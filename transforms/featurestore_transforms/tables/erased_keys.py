@@ -62,9 +62,9 @@ class ErasedKeys:
     def __bool__(self) -> bool:
         return bool(self.erasures)
 
-    def are_heeded(self, found: Isolation) -> bool:
+    def are_heeded(self, isolation: Isolation) -> bool:
         """Whether all parts of a halved batch that were read left these keys out."""
-        return all(trial.part["erasure"] == self.number for trial in found.parts)
+        return all(trial.part["erasure"] == self.number for trial in isolation.parts)
 
     def arriving(self, manifest: Manifest) -> Callable[[pl.DataFrame], pl.Series]:
         """Which rows of a batch are erased. What is run again counts as of the batch that it came with."""
@@ -76,10 +76,10 @@ class ErasedKeys:
 
         ``came``: index of a file to the batch that it came with; else all rows came with their own.
         """
-        found = pl.repeat(False, rows.height, eager=True)
+        flags = pl.repeat(False, rows.height, eager=True)
         for group in self._groups:
-            found |= group.flags(rows, came)
-        return found
+            flags |= group.flags(rows, came)
+        return flags
 
     def may_hold(self, erasure: Erasure, columns: Collection[str]) -> bool:
         """Whether rows with these columns can be of its keys."""
@@ -126,17 +126,17 @@ class ErasedKeys:
     @cached_property
     def _groups(self) -> list[_Group]:
         """Keys that are hashed alike: each is hashed once, however many erasures there are."""
-        found: dict[tuple[str, tuple[tuple[str, str], ...]], dict[str, int]] = {}
+        groups: dict[tuple[str, tuple[tuple[str, str], ...]], dict[str, int]] = {}
         lengths: dict[tuple[str, tuple[tuple[str, str], ...]], list[set[int]]] = {}
         for erasure in self.erasures:
             last = erasure.pipelines[self.pipeline]
-            known = found.setdefault((erasure.salt, erasure.keys), {})
+            known = groups.setdefault((erasure.salt, erasure.keys), {})
             for each in erasure.hashes:
                 known[each] = max(known.get(each, 0), _FOR_EVER if last is None else last)
             of_group = lengths.setdefault((erasure.salt, erasure.keys), [set() for _ in erasure.keys])
             for all_of_key, some in zip(of_group, erasure.lengths, strict=True):
                 all_of_key.update(some)
-        return [_Group(*which, known, tuple(lengths[which])) for which, known in found.items()]
+        return [_Group(*which, known, tuple(lengths[which])) for which, known in groups.items()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,11 +166,11 @@ class _Group:
         gone = each.with_columns(last).drop_nulls()
         if gone.is_empty():
             return nothing
-        found = keys.join(gone, on=keys.columns, how="left", maintain_order="left")["last"]
+        last_batch = keys.join(gone, on=keys.columns, how="left", maintain_order="left")["last"]
         if (gone["last"] == _FOR_EVER).all():
-            return found.is_not_null()
+            return last_batch.is_not_null()
         batches = rows[BATCH] if came is None else pl.Series(came, dtype=pl.Int64).gather(rows[FILE])
-        return (batches <= found).fill_null(False)
+        return (batches <= last_batch).fill_null(False)
 
     def in_record(self, value: Any, batch: int, traced: Traced) -> bool:
         tried = []
@@ -248,8 +248,8 @@ def _between_words(text: str, at: int) -> bool:
 def _unescaped(text: str) -> str:
     """The text with what JSON or Python spelled out."""
 
-    def meant(found: re.Match[str]) -> str:
-        code = found[1]
+    def meant(match: re.Match[str]) -> str:
+        code = match[1]
         if code[0] in "xuU" and len(code) > 1 and int(code[1:], 16) <= sys.maxunicode:
             return chr(int(code[1:], 16))
         return _CONTROLS.get(code, code)

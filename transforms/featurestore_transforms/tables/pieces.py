@@ -81,8 +81,8 @@ def pieces(
 def identity(rows: Rows, row: int) -> pl.DataFrame:
     """``frame[__batch, __file, __row]`` of one row of the files; empty if it is none of the inserted."""
     [piece] = spans(rows.files, (row, row + 1))
-    found = scan(rows.table, piece.files).slice(piece.first, 1).select(IDENTITY)
-    return rows.only(found).collect(engine="streaming")
+    identities = scan(rows.table, piece.files).slice(piece.first, 1).select(IDENTITY)
+    return rows.only(identities).collect(engine="streaming")
 
 
 def spans(files: Sequence[DataFile], span: tuple[int, int] | None) -> Iterator[Piece]:

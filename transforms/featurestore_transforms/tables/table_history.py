@@ -29,8 +29,8 @@ def tells(log: Collection[str], version: int) -> bool:
     >>> tells(["00000000000000000001.json"], 1)
     False
     """
-    commits = {int(found[1]) for name in log if (found := _COMMIT.fullmatch(name))}
-    checkpoints = {int(found[1]) for name in log if (found := _CHECKPOINT.fullmatch(name))}
+    commits = {int(match[1]) for name in log if (match := _COMMIT.fullmatch(name))}
+    checkpoints = {int(match[1]) for name in log if (match := _CHECKPOINT.fullmatch(name))}
     base = max((n for n in checkpoints if n <= version), default=-1)
     return all(n in commits for n in range(base + 1, version + 1))
 

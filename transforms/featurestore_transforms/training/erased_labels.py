@@ -25,31 +25,31 @@ Called = Mapping[str, Collection[str]]
 def pipelines_of(storage: Storage, pins: Pins) -> set[str]:
     """The pipelines whose rows a version is made of."""
     registry = Registry(storage)
-    found = {pins.labels.pipeline} - {""}
-    for it in pins.views:
+    pipelines = {pins.labels.pipeline} - {""}
+    for view in pins.views:
         try:
-            found.add(registry.get(FeatureView, it.name, it.spec).spec.source.pipeline)
+            pipelines.add(registry.get(FeatureView, view.name, view.spec).spec.source.pipeline)
         except NotFound:
             continue
-    return found
+    return pipelines
 
 
 def erasures_of(storage: Storage, pins: Pins) -> list[Erasure]:
     """All erasures until now that are about one of these pipelines."""
     pipelines, erasures = pipelines_of(storage, pins), Erasures(storage)
-    found = (erasures.get(number) for number in erasures.numbers())
-    return [it for it in found if it is not None and pipelines & it.pipelines.keys()]
+    listed = (erasures.get(number) for number in erasures.numbers())
+    return [erasure for erasure in listed if erasure is not None and pipelines & erasure.pipelines.keys()]
 
 
 def key_columns(registry: Registry, definition: Mapping[str, Any], pins: Pins) -> Called:
     """What a version's labels call join keys that they call otherwise: all that any ``joinKeyMap`` says."""
-    said: dict[str, set[str]] = {}
+    mapped: dict[str, set[str]] = {}
     for key, column in _maps(registry, definition, pins):
-        said.setdefault(key, set()).add(column)
-    for _ in said:
-        for columns in said.values():
-            columns |= {further for column in list(columns) for further in said.get(column, ())}
-    return said
+        mapped.setdefault(key, set()).add(column)
+    for _ in mapped:
+        for columns in mapped.values():
+            columns |= {further for column in list(columns) for further in mapped.get(column, ())}
+    return mapped
 
 
 def _maps(registry: Registry, definition: Mapping[str, Any], pins: Pins) -> Iterator[tuple[str, str]]:
@@ -57,15 +57,15 @@ def _maps(registry: Registry, definition: Mapping[str, Any], pins: Pins) -> Iter
     for selection in features.get("features") or features.get("names") or ():
         if isinstance(selection, Mapping):
             yield from selection.get("joinKeyMap", {}).items()
-    for it in pins.on_demand:
-        for inner in registry.get(OnDemandView, it.name, it.spec).spec.on_demand.inputs:
+    for view in pins.on_demand:
+        for inner in registry.get(OnDemandView, view.name, view.spec).spec.on_demand.inputs:
             yield from inner.join_key_map.items()
 
 
 def erased_rows(rows: pa.Table, erasures: Iterable[Erasure], called: Called) -> pl.Series:
     """Which rows are of erased keys: for ever, as labels do not tell with which batch a row came."""
     frame = pl.DataFrame(rows)
-    found = pl.repeat(False, frame.height, eager=True)
+    flags = pl.repeat(False, frame.height, eager=True)
     for erasure in erasures:
         keys = ErasedKeys.of(next(iter(erasure.pipelines)), erasure)
         columns = [
@@ -74,5 +74,5 @@ def erased_rows(rows: pa.Table, erasures: Iterable[Erasure], called: Called) -> 
         ]
         for which in product(*columns):
             named = [pl.col(column).alias(key) for column, key in zip(which, erasure.names, strict=True)]
-            found |= keys.flags(frame.select(*named, pl.lit(0, pl.Int64).alias(BATCH)))
-    return found
+            flags |= keys.flags(frame.select(*named, pl.lit(0, pl.Int64).alias(BATCH)))
+    return flags

@@ -51,15 +51,17 @@ class TrainingLayout:
     def schema(self, labels: pa.Schema) -> pa.Schema:
         """Of a shard. ``labels``: of the labels' columns."""
         features = zip(self.names, self.resolution.columns, strict=True)
-        return pa.schema([*labels, *(pa.field(name, arrow_type(it.output.type)) for name, it in features)])
+        return pa.schema(
+            [*labels, *(pa.field(name, arrow_type(feature.output.type)) for name, feature in features)]
+        )
 
     def columns(self, spec: TrainingSetSpec, schema: pa.Schema) -> Iterator[TrainingColumn]:
         """As the manifest has them."""
         for name in self.labels:
             yield TrainingColumn(name=name, type=str(schema.field(name).type), role=self._role(spec, name))
-        for name, it in zip(self.names, self.resolution.columns, strict=True):
+        for name, column in zip(self.names, self.resolution.columns, strict=True):
             kind = str(schema.field(name).type)
-            yield TrainingColumn(name=name, type=kind, role=ColumnRole.FEATURE, feature=it.reference)
+            yield TrainingColumn(name=name, type=kind, role=ColumnRole.FEATURE, feature=column.reference)
 
     def _role(self, spec: TrainingSetSpec, name: str) -> ColumnRole:
         if name == spec.labels.timestamp_field:
@@ -82,7 +84,7 @@ class PinnedJoin:
         view_rows: dict[str, int],
     ) -> None:
         self._storage, self._spec, self._layout = storage, spec, layout
-        self._pins: dict[str, PinnedView] = {it.name: it for it in pins.views}
+        self._pins: dict[str, PinnedView] = {view.name: view for view in pins.views}
         memory = spec.resources.memory // _SHARE
         self._parts = [
             1 + view_rows[read.view.name] * _row_bytes(read) // memory for read in layout.resolution.reads
@@ -98,18 +100,20 @@ class PinnedJoin:
         """
         resolution, time = self._layout.resolution, self._spec.labels.timestamp_field
         times = Times(*microseconds(labels.column(time), time))
-        found: list[ViewValues] = []
+        view_values: list[ViewValues] = []
         for read, parts in zip(resolution.reads, self._parts, strict=True):
             values = self._values(read, parts, key_table(read, labels), times)
             columns = {
-                it.name: ArrowColumn(it.type, values.columns[it.name], values.statuses[it.name])
-                for it in read.outputs
+                output.name: ArrowColumn(
+                    output.type, values.columns[output.name], values.statuses[output.name]
+                )
+                for output in read.outputs
             }
-            found.append(ViewValues(columns, event_time_column(values)))
-        answers = with_computed(resolution, found, lambda: labels, len(labels))
+            view_values.append(ViewValues(columns, event_time_column(values)))
+        answers = with_computed(resolution, view_values, lambda: labels, len(labels))
         columns = dict(zip(labels.column_names, labels.columns, strict=True))
-        for name, it in zip(self._layout.names, resolution.columns, strict=True):
-            columns[name] = answers[it.place].columns[it.output.name].to_arrow()
+        for name, column in zip(self._layout.names, resolution.columns, strict=True):
+            columns[name] = answers[column.place].columns[column.output.name].to_arrow()
         return pa.table(columns)
 
     def _values(self, read: ViewRead, parts: int, keys: pa.Table, times: Times) -> FeatureValues:
@@ -132,14 +136,17 @@ class PinnedJoin:
 
 
 def _row_bytes(read: ViewRead) -> int:
-    windows = sum(it.window_us is not None for it in read.outputs)
+    windows = sum(output.window_us is not None for output in read.outputs)
     return _INDEX_BYTES + _VALUE_BYTES * windows
 
 
 def _together(made: Sequence[FeatureValues], place: npt.NDArray[np.int64]) -> FeatureValues:
     take = pa.array(place)
     return FeatureValues(
-        {name: pa.concat_arrays([it.columns[name] for it in made]).take(take) for name in made[0].columns},
-        {name: np.concatenate([it.statuses[name] for it in made])[place] for name in made[0].statuses},
-        pa.concat_arrays([it.event_times for it in made]).take(take),
+        {
+            name: pa.concat_arrays([part.columns[name] for part in made]).take(take)
+            for name in made[0].columns
+        },
+        {name: np.concatenate([part.statuses[name] for part in made])[place] for name in made[0].statuses},
+        pa.concat_arrays([part.event_times for part in made]).take(take),
     )

@@ -65,14 +65,14 @@ class LabelSource:
         self._storage, self._table = storage, self._opened(storage)
         self._partitions = self._table.partitions() if self._table is not None else {}
         known = self._read_schema()
-        self._known = pa.schema([pa.field(it.name, plain_type(it.type)) for it in known])
+        self._known = pa.schema([pa.field(field.name, plain_type(field.type)) for field in known])
         missing = [name for name in names if name not in self._known.names]
         if missing:
             raise SpecError(
                 f"the labels have no column {missing[0]!r}",
                 where="spec.labels",
                 wanted=", ".join(names),
-                got=", ".join(it for it in self._known.names if it not in SYSTEM_COLUMNS),
+                got=", ".join(name for name in self._known.names if name not in SYSTEM_COLUMNS),
                 hint=did_you_mean(missing[0], self._known.names),
             )
         self._needed = list(names)
@@ -88,9 +88,9 @@ class LabelSource:
         self._condition = None
         if labels.filter is not None:
             types = {
-                it.name: pl.Series(pa.nulls(0, it.type)).dtype
-                for it in self._known
-                if it.name not in SYSTEM_COLUMNS and _is_plain(it.type)
+                field.name: pl.Series(pa.nulls(0, field.type)).dtype
+                for field in self._known
+                if field.name not in SYSTEM_COLUMNS and _is_plain(field.type)
             }
             self._condition = compile_condition(labels.filter, types, "spec.labels.filter")
             self._needed = list(dict.fromkeys([*names, *self._condition.columns]))
@@ -108,7 +108,7 @@ class LabelSource:
                 identified = self._table is not None and BATCH in names
                 wanted = [*self._needed, *(IDENTITY.names if identified else ())]
                 for batch in parquet.iter_batches(
-                    _ROWS, columns=[it for it in wanted if it in names], use_threads=False
+                    _ROWS, columns=[name for name in wanted if name in names], use_threads=False
                 ):
                     table = self._typed(
                         pa.Table.from_batches([batch]), wanted, self._partitions.get(file, {})
@@ -126,12 +126,12 @@ class LabelSource:
             frame = pl.DataFrame({"": pl.repeat(None, len(table), eager=True)})
             frame = frame.hstack([pl.Series(name, table.column(name)) for name in keep.columns])
             fault = pl.lit(False) if keep.fault is None else keep.fault
-            found = keep.prepare(frame.lazy()).with_columns(
+            prepared = keep.prepare(frame.lazy()).with_columns(
                 keep.value.alias("__keep"), fault.alias("__fault")
             )
-            told = found.select("__keep", "__fault").collect()
-            unknown = int(told["__fault"].sum())
-            table = table.filter((told["__keep"] & ~told["__fault"]).to_arrow())
+            judged = prepared.select("__keep", "__fault").collect()
+            unknown = int(judged["__fault"].sum())
+            table = table.filter((judged["__keep"] & ~judged["__fault"]).to_arrow())
         wanted = pa.schema([*self.schema, *IDENTITY])
         kept = table.select(wanted.names).cast(wanted)
         gone = self._erased(kept.select(self.schema.names))
@@ -145,11 +145,11 @@ class LabelSource:
         columns = {}
         for name in wanted:
             kind = IDENTITY.field(name).type if name in IDENTITY.names else self._known.field(name).type
-            found = table.column(name) if name in table.column_names else None
-            if found is None:
+            column = table.column(name) if name in table.column_names else None
+            if column is None:
                 columns[name] = pa.repeat(pa.scalar(partition.get(name), kind), len(table))
             else:
-                columns[name] = found.cast(kind)
+                columns[name] = column.cast(kind)
         return pa.table(columns)
 
     def _opened(self, storage: Storage) -> Table | None:
@@ -163,9 +163,9 @@ class LabelSource:
 
     def _files(self) -> Iterator[tuple[Storage | None, str, str]]:
         if self._table is not None:
-            for file in sorted(self._table.files(), key=lambda it: it.path):
+            for file in sorted(self._table.files(), key=lambda file: file.path):
                 yield self._table.storage, f"{self._table.path}/{file.path}", file.path
-        for pinned in sorted(self._pinned.files, key=lambda it: it.uri):
+        for pinned in sorted(self._pinned.files, key=lambda file: file.uri):
             yield None, locate(pinned.uri, self._base), pinned.uri
 
     def _read_schema(self) -> pa.Schema:

@@ -207,7 +207,7 @@ class _Making:
                 for part in spec.part_names
             ]
             pieces = labels.pieces(_piece_rows(spec, schema), self._counter(labels.count()))
-            for part, those in groupby(pieces, key=lambda it: it[0]):
+            for part, those in groupby(pieces, key=lambda pair: pair[0]):
                 for _, rows in those:
                     writers[part].add(rows)
                     pa.default_memory_pool().release_unused()
@@ -236,11 +236,11 @@ class _Making:
         return lambda rows: erased_rows(rows, erasures, called)
 
     def _view_rows(self) -> dict[str, int]:
-        found = {}
-        for it in self._version.pins.views:
-            table = Table.open(self._storage, paths.features(it.name, it.digest), it.version)
-            found[it.name] = sum(file.rows for file in table.files()) if table is not None else 0
-        return found
+        counts = {}
+        for view in self._version.pins.views:
+            table = Table.open(self._storage, paths.features(view.name, view.digest), view.version)
+            counts[view.name] = sum(file.rows for file in table.files()) if table is not None else 0
+        return counts
 
     def _counter(self, total: int) -> Callable[[int], None]:
         done = 0
@@ -256,7 +256,7 @@ class _Making:
 
 def _piece_rows(spec: TrainingSetSpec, schema: pa.Schema) -> int:
     """How many rows are joined at once: whole row groups, as many as memory has room for."""
-    row_bytes = sum(_NESTED_BYTES if pa.types.is_nested(it.type) else _VALUE_BYTES for it in schema)
+    row_bytes = sum(_NESTED_BYTES if pa.types.is_nested(field.type) else _VALUE_BYTES for field in schema)
     groups = spec.resources.memory // _PIECE_SHARE // row_bytes // ROW_GROUP_ROWS
     return ROW_GROUP_ROWS * max(1, min(groups, _MOST_GROUPS))
 
@@ -266,7 +266,11 @@ def _let_go(storage: Storage, name: str, keep: int) -> None:
     complete = complete_numbers(storage, name)
     kept = set(complete[-keep:])
     newest = complete[-1]
-    digests = {it.digest for it in (read_version(storage, name, number) for number in kept) if it is not None}
+    digests = {
+        version.digest
+        for version in (read_version(storage, name, number) for number in kept)
+        if version is not None
+    }
     for number in version_numbers(storage, name):
         if number in kept or number > newest:
             continue

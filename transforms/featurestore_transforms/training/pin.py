@@ -76,7 +76,9 @@ def pin(storage: Storage, resource: TrainingSet, base: str) -> Pins:
         views=tuple(_pinned_views(storage, resolution)),
         on_demand=tuple(
             PinnedDefinition(name=name, spec=digest)
-            for name, digest in sorted({(it.view.name, it.view.digest) for it in resolution.computed})
+            for name, digest in sorted(
+                {(computed.view.name, computed.view.digest) for computed in resolution.computed}
+            )
         ),
         service=None
         if service is None
@@ -126,10 +128,12 @@ def _source(uri: str, base: str) -> ArrivalSource:
 def _files(uri: str, base: str) -> Iterator[PinnedFile]:
     """The files that are there, each with what tells it from another version; a local one by its bytes."""
     source = _source(uri, base)
-    entries = [Entry(arrival=it) for it in source.arrivals()]
+    entries = [Entry(arrival=arrival) for arrival in source.arrivals()]
     for entry in source.pin(entries):
-        it = entry.arrival
-        yield PinnedFile(uri=it.uri, version=it.content or it.version, size_bytes=it.size_bytes)
+        arrival = entry.arrival
+        yield PinnedFile(
+            uri=arrival.uri, version=arrival.content or arrival.version, size_bytes=arrival.size_bytes
+        )
 
 
 def has_files(labels: PinnedLabels, base: str) -> bool:
@@ -171,9 +175,9 @@ class PinnedViews(ServedViews):
         super().__init__(storage)
         registry = Registry(storage)
         self._pinned: dict[str, ServedView | ServedOnDemand] = {}
-        for it in pins.views:
-            spec = registry.get(FeatureView, it.name, it.spec).spec
-            self._pinned[it.name] = ServedView(it.name, spec, it.digest, outputs(spec), it.spec)
+        for view in pins.views:
+            spec = registry.get(FeatureView, view.name, view.spec).spec
+            self._pinned[view.name] = ServedView(view.name, spec, view.digest, outputs(spec), view.spec)
         for one in pins.on_demand:
             on_demand = registry.get(OnDemandView, one.name, one.spec).spec
             self._pinned[one.name] = ServedOnDemand(one.name, on_demand, one.spec, outputs(on_demand))
@@ -191,7 +195,7 @@ def is_there(storage: Storage, pins: Pins, base: str) -> bool:
     Raises:
         StorageError: storage did not answer.
     """
-    tables = [(paths.features(it.name, it.digest), it.version) for it in pins.views]
+    tables = [(paths.features(view.name, view.digest), view.version) for view in pins.views]
     if pins.labels.pipeline:
         if Ledger(storage, pins.labels.pipeline).dataset_id() != pins.labels.uid:
             return False

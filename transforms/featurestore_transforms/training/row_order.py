@@ -41,7 +41,7 @@ class OrderedLabels:
         )
         self._database.execute("SET TimeZone = 'UTC'")
         self._created = False
-        self._shares = [1.0] if spec.split is None else [it for _, it in spec.split.parts.shares()]
+        self._shares = [1.0] if spec.split is None else [share for _, share in spec.split.parts.shares()]
         self.left_out = 0
 
     def close(self) -> None:
@@ -61,9 +61,9 @@ class OrderedLabels:
         names = [f"c{n}" for n in range(len(self._schema))]
         columns = dict(zip(names, table.columns, strict=False))
         time_us = table.column(self._spec.labels.timestamp_field).cast(_us(time.type)).cast(pa.int64())
-        identity = {it: table.column(it) for it in IDENTITY.names}
+        identity = {name: table.column(name) for name in IDENTITY.names}
         if self._spec.shards.shuffle is not None:
-            ids = [it.cast(pa.int64()).to_numpy().astype(np.uint64) for it in identity.values()]
+            ids = [column.cast(pa.int64()).to_numpy().astype(np.uint64) for column in identity.values()]
             order = pa.array(combined(ids, self._spec.shards.shuffle.seed))
         else:
             order = pa.repeat(pa.scalar(0, pa.uint64()), len(table))
@@ -81,7 +81,7 @@ class OrderedLabels:
         split = self._spec.split
         if split is None or split.by is not SplitBy.HASH:
             return np.zeros(len(table), np.int8)
-        ends = [min(int(it * _SPACE), _SPACE - 1) for it in _running(self._shares)[:-1]]
+        ends = [min(int(share * _SPACE), _SPACE - 1) for share in _running(self._shares)[:-1]]
         bounds = np.array(ends, np.uint64)
         return np.searchsorted(bounds, split_hashes(split, table), side="right").astype(np.int8)
 
@@ -110,7 +110,7 @@ class OrderedLabels:
         return " + ".join(cuts) or "0"
 
     def _one(self, query: str) -> list[int]:
-        return [int(it) for it in self._database.execute(query).fetchall()[0]]
+        return [int(value) for value in self._database.execute(query).fetchall()[0]]
 
     def pieces(self, rows: int, advanced: Callable[[int], None]) -> Iterator[tuple[int, pa.Table]]:
         """Number of a part and ``rows`` of its rows, fewer at its end; all of the first part before the second.
@@ -127,10 +127,10 @@ class OrderedLabels:
         with _on_disk():
             part = self._part()
             for number in range(len(self._shares)):
-                found = self._database.sql(
+                ordered = self._database.sql(
                     f"SELECT {names} FROM labels WHERE {part} = {number} ORDER BY {order}, {BATCH}, {FILE}, {ROW}"
                 )
-                for table in _cut(pa.RecordBatchReader.from_stream(found), rows):
+                for table in _cut(pa.RecordBatchReader.from_stream(ordered), rows):
                     yield number, table.rename_columns(self._schema.names).cast(self._schema)
                     advanced(len(table))
 
@@ -158,11 +158,11 @@ def _cut(reader: pa.RecordBatchReader, rows: int) -> Iterator[pa.Table]:
 
 
 def _running(shares: list[float]) -> list[float]:
-    found, total = [], 0.0
+    sums, total = [], 0.0
     for share in shares:
         total += share
-        found.append(total)
-    return found
+        sums.append(total)
+    return sums
 
 
 def _us(kind: pa.DataType) -> pa.DataType:

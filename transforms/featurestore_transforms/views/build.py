@@ -120,14 +120,16 @@ class _Build:
             if done >= max(wanted, ahead):
                 return table
             trials = BuildTrials(self._storage, self._view, self._digest, done)
-            found = trials.read()
-            if found.turn != turn:
+            build_isolation = trials.read()
+            if build_isolation.turn != turn:
                 if done:
                     self.record(table)
-                raise _another_turn(self._view, found.turn, turn)
+                raise _another_turn(self._view, build_isolation.turn, turn)
             # A killed run may have left its quarantine committed. What it began is finished first: its rows
             # would be quarantined twice if a later version were taken in one go.
-            target = ahead if ahead > done else found.plan.to_version if found.plan else wanted
+            target = (
+                ahead if ahead > done else build_isolation.plan.to_version if build_isolation.plan else wanted
+            )
             dataset = self._dataset(target)
             if dataset is None and wanted > target:
                 dataset, done = self._dataset(wanted), 0
@@ -140,7 +142,7 @@ class _Build:
                 )
             self._require_generation(dataset)
             try:
-                outcome = self._advance(table, rejected, dataset, done, trials, found)
+                outcome = self._advance(table, rejected, dataset, done, trials, build_isolation)
             except (OSError, pl.exceptions.PolarsError) as error:
                 # Polars says of an object store that does not answer what it says of all else that fails.
                 where = self._storage.uri(self._source)
@@ -181,7 +183,7 @@ class _Build:
         dataset: Table,
         done: int,
         trials: BuildTrials,
-        found: BuildIsolation,
+        build_isolation: BuildIsolation,
     ) -> Table | BuildPartResult:
         """The table after the commit that brings it from version ``done`` of the dataset to ``dataset``.
 
@@ -195,12 +197,12 @@ class _Build:
         quarantined = rejected is not None and rejected.committed(self._digest) >= dataset.version
         aside = _set_aside(rejected) if quarantined and rejected is not None else NO_ROWS
         rows = rows.without(aside)
-        if found.turn:
+        if build_isolation.turn:
             rows = rows.in_order()
-            found = self._searched(trials, found, dataset, rows)
-        isolation = found.isolation
+            build_isolation = self._searched(trials, build_isolation, dataset, rows)
+        isolation = build_isolation.isolation
         if isolation.halved and isolation.first < isolation.stop:
-            return self._part(table, rows, trials, found)
+            return self._part(table, rows, trials, build_isolation)
         killers = {row: identity(rows, row) for row in isolation.killers}
         if isolation.halved:
             parts = [BuildPart.from_json(trial.part) for trial in isolation.parts]
@@ -237,45 +239,47 @@ class _Build:
             )
         except Conflict:
             # Somebody else was first. Of an older version of the dataset, they may have what was erased since.
-            if found.turn:
+            if build_isolation.turn:
                 trials.forget()
             discard_uncommitted(self._storage, self._path, [*filled.files, *old.add])
             raise
         hit("after-build-commit")
-        if found.turn:
+        if build_isolation.turn:
             trials.forget()
         return table
 
     def _searched(
-        self, trials: BuildTrials, found: BuildIsolation, dataset: Table, rows: Rows
+        self, trials: BuildTrials, build_isolation: BuildIsolation, dataset: Table, rows: Rows
     ) -> BuildIsolation:
         """What is attempted of these rows, which are written down before any is read: the same for whoever looks.
 
         Raises:
             Conflict: what was read before is not of these rows, or keys were erased since; it is forgotten.
         """
-        said = [[file.path, file.rows] for file in rows.files]
+        listing = [[file.path, file.rows] for file in rows.files]
         erasure = Erasures(self._storage).last()
-        plan = BuildPlan(to_version=dataset.version, rows=_rows(rows.files), files=digest([said, erasure]))
+        plan = BuildPlan(to_version=dataset.version, rows=_rows(rows.files), files=digest([listing, erasure]))
         begun = trials.begin(plan)
         other = any(trial.part["plan"] != plan.files for trial in begun.isolation.parts)
-        if begun.plan != plan or other or begun.turn != found.turn:
+        if begun.plan != plan or other or begun.turn != build_isolation.turn:
             if begun.plan != plan or other:
                 trials.forget()
-            raise _another_turn(self._view, begun.turn, found.turn)
+            raise _another_turn(self._view, begun.turn, build_isolation.turn)
         return begun
 
-    def _part(self, table: Table, rows: Rows, trials: BuildTrials, found: BuildIsolation) -> BuildPartResult:
+    def _part(
+        self, table: Table, rows: Rows, trials: BuildTrials, build_isolation: BuildIsolation
+    ) -> BuildPartResult:
         """Read the rows that are due, and keep what they came to."""
-        assert found.plan is not None
-        first, stop = found.isolation.first, found.isolation.stop
+        assert build_isolation.plan is not None
+        first, stop = build_isolation.isolation.first, build_isolation.isolation.stop
         hit("before-build-part")
         part = self._read(table, rows.part(first, stop), quarantine=True)
         hit("after-build-part")
         now_us = current_us()
-        trial = Trial(first=first, stop=stop, ended_us=now_us, part=part.to_json(found.plan.files))
-        if not trials.append(found.turn, trial):
-            raise _another_turn(self._view, found.turn + 1, found.turn)
+        trial = Trial(first=first, stop=stop, ended_us=now_us, part=part.to_json(build_isolation.plan.files))
+        if not trials.append(build_isolation.turn, trial):
+            raise _another_turn(self._view, build_isolation.turn + 1, build_isolation.turn)
         return BuildPartResult(
             view=self._view, digest=self._digest, first=first, stop=stop, finished_us=now_us
         )

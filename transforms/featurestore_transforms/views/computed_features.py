@@ -101,9 +101,9 @@ def _judged(dataset: pl.LazyFrame, spec: FeatureViewSpec) -> pl.LazyFrame:
     fits = _fits(columns, types)
     rules = [pl.when(fault).then(pl.lit(rule)) for rule, fault, _ in faults]
     reasons = [pl.when(fault).then(reason) for _, fault, reason in faults]
-    for index, (column, found) in enumerate(zip(columns, fits, strict=True)):
+    for index, (column, fitted) in enumerate(zip(columns, fits, strict=True)):
         source = pl.col(_source(index))
-        broken = [] if found.fits is None else [~found.fits]
+        broken = [] if fitted.fits is None else [~fitted.fits]
         if column.required:
             broken.append(source.is_null())
         for each in broken:
@@ -114,7 +114,7 @@ def _judged(dataset: pl.LazyFrame, spec: FeatureViewSpec) -> pl.LazyFrame:
             reasons.append(pl.when(each).then(reason))
     nothing = pl.lit(None, pl.String)
     return rows.with_columns(
-        *(found.value.alias(_value(index)) for index, found in enumerate(fits)),
+        *(fitted.value.alias(_value(index)) for index, fitted in enumerate(fits)),
         pl.coalesce(*rules, nothing).alias(RULE),
         pl.coalesce(*reasons, nothing).alias(REASON),
     )
@@ -125,7 +125,7 @@ def _sources(
 ) -> tuple[pl.LazyFrame, list[tuple[str, pl.Expr, pl.Expr]]]:
     """Rows that pass the filter, with what each column comes from; and rules with what may fail to be computed."""
     known = {name: dtype for name, dtype in dataset.collect_schema().items() if name not in SYSTEM_COLUMNS}
-    found: list[pl.Expr] = []
+    sources: list[pl.Expr] = []
     programs: list[tuple[str, Program]] = []
     problems: list[SpecError] = []
     wrong_filter: list[SpecError] = []
@@ -143,14 +143,14 @@ def _sources(
                 program = compile_expression(column.source, known, column.rule, prefix=f"__e{index}_")
                 dataset = program.prepare(dataset)
                 programs.append((column.rule, program))
-                found.append(program.value.alias(_source(index)))
+                sources.append(program.value.alias(_source(index)))
             else:
-                found.append(_from(column, known).alias(_source(index)))
+                sources.append(_from(column, known).alias(_source(index)))
         except SpecError as error:
             problems.append(error)
     _raise_all([*problems, *wrong_filter])
     faults = [(rule, one.fault, one.reason) for rule, one in programs if one.fault is not None]
-    return dataset.with_columns(found), faults
+    return dataset.with_columns(sources), faults
 
 
 def _from(column: _Column, known: Mapping[str, pl.DataType]) -> pl.Expr:
@@ -167,15 +167,15 @@ def _fits(columns: tuple[_Column, ...], types: pl.Schema) -> list[Fit]:
     problems: list[SpecError] = []
     for index, column in enumerate(columns):
         source = types[_source(index)]
-        found = fit(pl.col(_source(index)), source, column.type)
+        fitted = fit(pl.col(_source(index)), source, column.type)
         if column.type is KeyType.STRING and isinstance(source, pl.Datetime):
             hint = "A timestamp can be written in many ways: declare the column as string in the pipeline"
             problems.append(
                 SpecError("a timestamp cannot be a string key", where=column.rule, got=str(source), hint=hint)
             )
             continue
-        if found is not None:
-            fits.append(found)
+        if fitted is not None:
+            fits.append(fitted)
             continue
         hint = "Derive a column of that type in the pipeline, or declare another type"
         if column.type is ColumnType.TIMESTAMP and source.is_numeric():

@@ -61,12 +61,12 @@ def keep_statistics(
     recent = _recent(table, files)
     newest = TableProfile(SYSTEM_COLUMNS, profile.columns)
     old = {file.path for file in files} - {file.path for file in added}
-    for file in [*added, *(it for it in (recent.files if recent else ()) if it.path in old)]:
+    for file in [*added, *(file for file in (recent.files if recent else ()) if file.path in old)]:
         every, last = _of_file(table, file, profile.columns, spec.resources.memory, recent)
         if file.path not in old:
             profile.merge(every)
         newest.merge(last)
-    found = ViewStatistics(
+    statistics = ViewStatistics(
         view=view,
         digest=digest,
         version=table.version,
@@ -83,17 +83,17 @@ def keep_statistics(
     )
     storage.replace(paths.recent_profile(view, digest, table.version), newest.to_bytes())
     storage.replace(paths.statistics_profile(view, digest, table.version), profile.to_bytes())
-    record = found.model_dump_json(by_alias=True).encode()
+    record = statistics.model_dump_json(by_alias=True).encode()
     storage.replace(paths.statistics_record(view, digest, table.version), record)
     now = Table.open(storage, table.path)
-    if now is None or {it.path for it in files} - {it.path for it in now.files()}:
+    if now is None or {file.path for file in files} - {file.path for file in now.files()}:
         # Rows went meanwhile, perhaps because they were erased: whoever took them looked for records before this one was there.
         storage.delete(paths.statistics_record(view, digest, table.version))
         storage.delete(paths.statistics_profile(view, digest, table.version))
         storage.delete(paths.recent_profile(view, digest, table.version))
     else:
         _forget(table, view, digest)
-    return found
+    return statistics
 
 
 def _of_file(
@@ -120,9 +120,9 @@ def _begun(
 ) -> tuple[TableProfile, Sequence[DataFile]]:
     """The profile of an earlier version that nothing was taken from since, and the files that came; else none, and all."""
     storage, folder = table.storage, paths.view_statistics(view, digest)
-    names = [it for it in storage.names(folder) if it.endswith(".parquet")]
-    versions = [int(it.removesuffix(".parquet")) for it in names]
-    for version in sorted((it for it in versions if it < table.version), reverse=True)[:1]:
+    names = [name for name in storage.names(folder) if name.endswith(".parquet")]
+    versions = [int(name.removesuffix(".parquet")) for name in names]
+    for version in sorted((version for version in versions if version < table.version), reverse=True)[:1]:
         # What cannot be read of an earlier version is found in the files.
         with suppress(StorageError, Damaged, ValueError, KeyError, pa.ArrowException):
             changes = table.changes(version)
@@ -137,7 +137,7 @@ def _recent(table: Table, files: Sequence[DataFile]) -> _Recent | None:
     """The newest batches that have enough rows between them."""
     batches: dict[str, Counter[int]] = {}
     bounds = {file.path: _bounds(table, file, batches) for file in files if file.rows}
-    left = sorted((file for file in files if file.rows), key=lambda it: (-bounds[it.path][1], it.path))
+    left = sorted((file for file in files if file.rows), key=lambda file: (-bounds[file.path][1], file.path))
     rows: Counter[int] = Counter()
     for at, file in enumerate(left):
         low, high = bounds[file.path]
@@ -157,27 +157,27 @@ def _recent(table: Table, files: Sequence[DataFile]) -> _Recent | None:
         total += rows[batch]
         if total >= RECENT_ROWS:
             break
-    found = tuple(file for file in left if bounds[file.path][1] >= first)
-    whole = frozenset(file.path for file in found if bounds[file.path][0] >= first)
-    return _Recent(first, max(rows), found, whole)
+    recent = tuple(file for file in left if bounds[file.path][1] >= first)
+    whole = frozenset(file.path for file in recent if bounds[file.path][0] >= first)
+    return _Recent(first, max(rows), recent, whole)
 
 
 def _bounds(table: Table, file: DataFile, batches: dict[str, Counter[int]]) -> tuple[int, int]:
     """Least and greatest batch in a file: from its statistics, or from the rows where they lack them."""
     low, high = (file.stats.get(which, {}).get(BATCH) for which in ("minValues", "maxValues"))
     if low is None or high is None:
-        found = batches[file.path] = _batches(table, file)
-        return min(found), max(found)
+        numbers = batches[file.path] = _batches(table, file)
+        return min(numbers), max(numbers)
     return int(low), int(high)
 
 
 def _batches(table: Table, file: DataFile) -> Counter[int]:
-    found: Counter[int] = Counter()
+    counts: Counter[int] = Counter()
     with table.storage.opened(f"{table.path}/{file.path}") as opened:
         for piece in pq.ParquetFile(opened).iter_batches(batch_size=_PIECE_ROWS, columns=[BATCH]):
             for one in piece.column(0).value_counts().to_pylist():
-                found[one["values"]] += one["counts"]
-    return found
+                counts[one["values"]] += one["counts"]
+    return counts
 
 
 def _pieces(table: Table, file: DataFile, columns: Sequence[str], memory_bytes: int) -> Iterator[pa.Table]:
@@ -196,9 +196,9 @@ def _forget(table: Table, view: str, digest: str) -> None:
     """Of earlier versions only so many records are kept, and no profile."""
     folder, now = paths.view_statistics(view, digest), table.version
     names = sorted(table.storage.names(folder))
-    records = [it for it in names if it.endswith(".json") and it != "drift.json"]
+    records = [name for name in names if name.endswith(".json") and name != "drift.json"]
     profiles = [
-        it for it in names if it.endswith((".parquet", ".recent")) and int(it.partition(".")[0]) < now
+        name for name in names if name.endswith((".parquet", ".recent")) and int(name.partition(".")[0]) < now
     ]
     for name in [*records[:-KEPT], *profiles]:
         table.storage.delete(f"{folder}/{name}")

@@ -31,7 +31,7 @@ def measure_drift(
     known = read_drift(storage, view, digest)
     if known is not None and known.is_of(version, monitoring, number):
         return known
-    found = ViewDrift(version=version, training_set=name, number=number)
+    drift = ViewDrift(version=version, training_set=name, number=number)
     reference = _reference(storage, view, name, number) if number is not None else None
     data = storage.find(paths.recent_profile(view, digest, version))
     if reference is not None and data is not None:
@@ -41,11 +41,14 @@ def measure_drift(
             for column in reference.columns
             if column in recent.columns
         }
-        found = found.model_copy(
-            update={"rows": recent.rows, "features": {name: it for name, it in metrics.items() if it}}
+        drift = drift.model_copy(
+            update={
+                "rows": recent.rows,
+                "features": {name: measured for name, measured in metrics.items() if measured},
+            }
         )
-    record_drift(storage, view, digest, found)
-    return found
+    record_drift(storage, view, digest, drift)
+    return drift
 
 
 def _reference(storage: Storage, view: str, name: str, number: int) -> TableProfile | None:
@@ -67,9 +70,9 @@ def _reference(storage: Storage, view: str, name: str, number: int) -> TableProf
 def _read(storage: Storage, view: str, manifest: TrainingManifest) -> TableProfile:
     # An aggregated feature is stored as what goes in, which has another name.
     named = {
-        it.feature.partition(":")[2]: it.name
-        for it in manifest.columns
-        if it.role is ColumnRole.FEATURE and it.feature.partition(":")[0] == view
+        column.feature.partition(":")[2]: column.name
+        for column in manifest.columns
+        if column.role is ColumnRole.FEATURE and column.feature.partition(":")[0] == view
     }
     profile = TableProfile([_POSITION], tuple(named))
     at = 0

@@ -49,18 +49,18 @@ def killer_files(
 
     ``crashes``: ``frame[__batch, __file, __row]`` of the row, none if it is not of the build, and how it crashed.
     """
-    found = [(row, *row_refusal(crash)) for rows, crash in crashes for row in rows.iter_rows()]
-    if not found:
+    killers = [(row, *row_refusal(crash)) for rows, crash in crashes for row in rows.iter_rows()]
+    if not killers:
         return ()
-    origins = [lineage.origin(batch, file) for (batch, file, _), _, _ in found]
+    origins = [lineage.origin(batch, file) for (batch, file, _), _, _ in killers]
     entries = {
-        **dict(zip(SYSTEM_COLUMNS, zip(*(row for row, _, _ in found), strict=True), strict=True)),
-        "rule": [rule for _, rule, _ in found],
-        "reason": [reason for _, _, reason in found],
+        **dict(zip(SYSTEM_COLUMNS, zip(*(row for row, _, _ in killers), strict=True), strict=True)),
+        "rule": [rule for _, rule, _ in killers],
+        "reason": [reason for _, _, reason in killers],
         "uri": [origin.uri for origin in origins],
         "version": [origin.version for origin in origins],
-        "record": [None] * len(found),
-        "quarantined_at": [from_us(now_us)] * len(found),
+        "record": [None] * len(killers),
+        "quarantined_at": [from_us(now_us)] * len(killers),
     }
     frame = pl.DataFrame(entries, schema=pl.Schema(QUARANTINE))
     return (write_data_file(table.storage, table.path, frame),)
