@@ -57,8 +57,8 @@ lint: $(VENV)/ready  ## Check style, formatting, types, import contracts, and th
 bench: $(VENV)/ready  ## Measure against the floors, as a table and as JSON.
 	@$(BIN)/python -m bench
 
-bench-online: $(VENV)/ready  ## Measure reads for inference beside the bare stores (and Feast, if FEAST_PYTHON names a Python that has it).
-	@PYTHONPATH=tests/support $(BIN)/python -m bench online
+bench-online: $(VENV)/ready  ## Measure publishing, and reads for inference beside the bare stores (and Feast, if FEAST_PYTHON names a Python that has it).
+	@PYTHONPATH=tests/support $(BIN)/python -m bench online publish
 
 bench-events: $(VENV)/ready  ## Measure how long after a push its rows are readable online, beside bare durable writes.
 	@tests/services

@@ -17,30 +17,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
+import polars as pl
 
 from bench.figure import Figure, percentile
-from featurestore.arrivals.ledger import Ledger
+from bench.view_table import FEATURES, ViewTable
 from featurestore.client.connection import Store
-from featurestore.online.publish import run_publish
-from featurestore.protocol import PublishRequest
 from featurestore.registry.project import open_project
-from featurestore.registry.registry import Registry
-from featurestore.resources import FeatureStore, FeatureView
-from featurestore.resources.outputs import build_digest
-from featurestore.storage import paths
-from featurestore.storage.delta import Table
-from featurestore.storage.objects import Storage
 from featurestore.timestamps import SECOND_US, current_us
-from featurestore.views.builds import ActiveBuild, promote
-from featurestore.views.schema import view_schema
-from featurestore_transforms.tables.data_files import describe
 
 ENTITIES = 100_000
 ASKED = (1, 100, 1000)
 ROUNDS = 9
-FEATURES = [f"f{n}" for n in range(10)]
 FEAST = "FEAST_PYTHON"
 """Names the Python of an environment that has ``feast[redis]``; without it Feast is not measured."""
 Times = tuple[float, float]
@@ -190,46 +177,10 @@ def _by_turns(calls: list[Callable[[], Any]], times: int) -> list[Times]:
 
 def _store(root: Path, online: dict[str, Any]) -> Store:
     """A store with one view that was published."""
-    storage = Storage(str(root))
-    registry = Registry(storage)
-    store = {"offline": {"uri": str(root)}, "online": online}
-    registry.accept(_resource(FeatureStore, "default", store))
-    view = _resource(
-        FeatureView,
-        "view",
-        {
-            "entity": {"name": "thing", "joinKeys": [{"name": "k", "type": "string"}]},
-            "source": {"pipeline": "p"},
-            "timestampField": "at",
-            "ttl": "30d",
-            "features": [{"name": name, "type": "float64", "column": name} for name in FEATURES],
-        },
-    )
-    spec_digest = registry.accept(view)
-    digest = build_digest(view.spec, Ledger(storage, "p").uid())
-    path, schema = paths.features("view", digest), view_schema(view.spec)
-    table = Table.create(storage, path, schema)
     rng = np.random.default_rng(1)
-    now = current_us() - SECOND_US
     columns = {name: rng.random(ENTITIES) for name in FEATURES}
-    columns |= {
-        "k": [f"N{n:06d}" for n in range(ENTITIES)],
-        "event_timestamp": np.full(ENTITIES, now),
-        "created_timestamp": np.full(ENTITIES, now),
-        "__batch": np.ones(ENTITIES, np.int64),
-        "__file": np.zeros(ENTITIES, np.int64),
-        "__row": np.arange(ENTITIES),
-    }
-    content = pa.table({field.name: pa.array(columns[field.name]).cast(field.type) for field in schema})
-    pq.write_table(content, storage.uri(f"{path}/1.parquet"))
-    table = table.commit(app_id=digest, number=1, add=[describe(storage, path, "1.parquet")], metadata={})
-    request = PublishRequest(
-        root=storage.root, view="view", digest=digest, to_version=table.version, commit=1
-    )
-    run_publish(storage, request, current_us())
-    promote(storage, "view", ActiveBuild(digest, spec_digest))
+    at = pl.Series([current_us() - SECOND_US]).cast(pl.Datetime("us", "UTC"))
+    keys = {"k": [f"N{n:06d}" for n in range(ENTITIES)]}
+    frame = pl.DataFrame({**keys, **columns}).with_columns(event_timestamp=pl.lit(at).first())
+    ViewTable(root, online, [frame]).publish()
     return Store(open_project(root, {}, root))
-
-
-def _resource(kind: Any, name: str, spec: dict[str, Any]) -> Any:
-    return kind.model_validate({"kind": kind.__name__, "metadata": {"name": name}, "spec": spec})
