@@ -21,6 +21,7 @@ import storage_server
 from cluster.binaries import MissingError
 from examples import exhaustive
 from kafka_broker import Broker, broker
+from nats_server import NatsServer, nats_server
 from unavailable import unavailable
 
 from featurestore.storage.filesystem import filesystem
@@ -89,6 +90,16 @@ def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """A broker of Kafka. Each test has topics of its own on it."""
     try:
         with broker(tmp_path_factory.mktemp("kafka")) as started:
+            yield started
+    except MissingError as missing:
+        unavailable(missing)
+
+
+@pytest.fixture(scope="session")
+def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    """A server of NATS. Each test has streams of its own on it."""
+    try:
+        with nats_server(tmp_path_factory.mktemp("nats")) as started:
             yield started
     except MissingError as missing:
         unavailable(missing)

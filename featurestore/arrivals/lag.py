@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from featurestore.arrivals.arrival import Arrival
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.manifest import Action
-from featurestore.arrivals.position import Position
+from featurestore.arrivals.position import messages
 from featurestore.arrivals.source import ArrivalSource
 
 
@@ -17,7 +17,7 @@ def offsets(arrivals: Iterable[Arrival]) -> int:
     >>> offsets([Arrival("kafka://t/id/0", "120-480", 0, 0), Arrival("kafka://t/id/1", "0-40", 0, 0)])
     400
     """
-    return sum(Position.of(arrival.version).length for arrival in arrivals)
+    return sum(messages(arrival) for arrival in arrivals)
 
 
 def stream_lag(ledger: Ledger, source: ArrivalSource, done: int) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from featurestore.arrivals.arrival import Arrival
 from featurestore.arrivals.checkpoint import KnownArrival
 
 
@@ -42,3 +43,12 @@ def taken_until(known: Iterable[KnownArrival]) -> int | None:
     ``known``: what manifests say of its URI.
     """
     return max((Position.of(row.version).end for row in known), default=None)
+
+
+def messages(arrival: Arrival) -> int:
+    """How many messages it has at most: as counted where positions do not, else positions, holes among them.
+
+    >>> messages(Arrival("kafka://t/id/0", "120-480", 0, 0)), messages(Arrival("redis://s/0/0", "9-9000", 0, 0, "3-7"))
+    (360, 4)
+    """
+    return Position.of(arrival.content or arrival.version).length

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from featurestore.arrivals.files.file_source import FileSource
 from featurestore.arrivals.kafka.kafka_source import KafkaSource
+from featurestore.arrivals.nats.nats_source import NatsSource
+from featurestore.arrivals.redis.redis_source import RedisSource
 from featurestore.arrivals.source import ArrivalSource
 from featurestore.resources.data_pipeline import Source
 
@@ -26,6 +28,12 @@ class SourceKind(NamedTuple):
 SOURCE_KINDS = (
     SourceKind(
         lambda source: source.kafka is not None, KafkaSource, "featurestore_transforms.sources.kafka_reader"
+    ),
+    SourceKind(
+        lambda source: source.nats is not None, NatsSource, "featurestore_transforms.sources.nats_reader"
+    ),
+    SourceKind(
+        lambda source: source.redis is not None, RedisSource, "featurestore_transforms.sources.redis_reader"
     ),
     SourceKind(lambda source: True, FileSource, "featurestore_transforms.sources.file_reader"),
 )

@@ -38,9 +38,10 @@ from featurestore.views.builds import read_active_build, read_build
 
 _EXTRAS = {
     "transforms": ("polars", "to run pipelines and views on this machine"),
-    "redis": ("redis", "for an online store in Redis"),
+    "redis": ("redis", "for an online store in Redis, and streams of Redis as sources"),
     "s3": ("s3fs", "for storage and sources in S3"),
     "kafka": ("confluent_kafka", "for topics of Kafka as sources"),
+    "nats": ("nats", "for streams of NATS as sources"),
 }
 _ENOUGH_ARRIVALS = 1000
 HOUR_US = 3600 * SECOND_US
@@ -195,13 +196,13 @@ def _extra(name: str, project: Project) -> Finding:
     what = f"extra [{name}]"
     if importlib.util.find_spec(package) is not None:
         return Finding(what, True, "installed")
+    sources = [it.resource.spec.source for it in project.registry.all(DataPipeline).values()]
     needed = {
         "transforms": True,
-        "redis": project.store.spec.online.redis is not None,
+        "redis": project.store.spec.online.redis is not None or any(it.redis for it in sources),
         "s3": not project.storage.is_local,
-        "kafka": any(
-            accepted.resource.spec.source.kafka for accepted in project.registry.all(DataPipeline).values()
-        ),
+        "kafka": any(it.kafka for it in sources),
+        "nats": any(it.nats for it in sources),
     }[name]
     hint = f"pip install 'featurestore[{name}]'"
     return Finding(what, False if needed else None, f"not installed; it is {purpose}", hint if needed else "")

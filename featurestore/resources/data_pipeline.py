@@ -12,6 +12,7 @@ from pydantic import Field, StringConstraints
 
 from featurestore.resources.kafka import Kafka
 from featurestore.resources.location import NO_CHAIN, NO_CREDENTIALS, SOURCE_PROTOCOL
+from featurestore.resources.message_stream import Stream
 from featurestore.resources.metadata import (
     DeletionPolicy,
     Description,
@@ -21,8 +22,10 @@ from featurestore.resources.metadata import (
     Tags,
 )
 from featurestore.resources.model import Model
+from featurestore.resources.nats import Nats
 from featurestore.resources.pod_template import PodTemplate
 from featurestore.resources.quantity import Bytes, Duration, PositiveDuration
+from featurestore.resources.redis_stream import RedisStream
 from featurestore.resources.resource import Resource
 from featurestore.resources.rule import MOST_EXPRESSIONS, SpecRule, Unique, bounded_text, exactly_one
 from featurestore.resources.text_format import CsvOptions, JsonOptions
@@ -105,12 +108,14 @@ def _of_files(rule: SpecRule) -> SpecRule:
 
 
 class Source(Model):
-    """Exactly one of uri and kafka is set; the other fields go with uri."""
+    """Exactly one of uri and the streams (kafka, nats, redis) is set; the other fields go with uri."""
 
     uri: Annotated[str, StringConstraints(min_length=1, max_length=1024)] | None = Field(
         None, description="Glob of the source files: a path, or a URL of s3, gs, az, abfss, http or https."
     )
     kafka: Kafka | None = Field(None, description="A topic of Kafka, whose messages are rows.")
+    nats: Nats | None = Field(None, description="A stream of NATS JetStream, whose messages are rows.")
+    redis: RedisStream | None = Field(None, description="A stream of Redis, whose messages are rows.")
     format: Format | None = Field(None, description="Format of the files.")
     compression: Compression = Field(Compression.AUTO, description="Compression of CSV and JSON files.")
     csv: CsvOptions = Field(CsvOptions(), description="How CSV files are read.")
@@ -125,43 +130,48 @@ class Source(Model):
     )
 
     @property
+    def stream(self) -> Stream | None:
+        """The stream that is set, whose arrivals are ranges of positions; None of files."""
+        return self.kafka or self.nats or self.redis
+
+    @property
     def place(self) -> str:
         """Where arrivals come from, as people read it."""
-        return self.kafka.place if self.kafka is not None else self.uri or ""
+        return self.stream.place if self.stream is not None else self.uri or ""
 
     @property
     def kind(self) -> str:
         """The field that is set."""
-        return "uri" if self.kafka is None else "kafka"
+        return next(name for name in ("kafka", "nats", "redis", "uri") if getattr(self, name) is not None)
 
     @property
     def is_stream(self) -> bool:
-        """Whether its arrivals are ranges of offsets, so that it may lag behind."""
-        return self.kafka is not None
+        """Whether its arrivals are ranges of positions, so that it may lag behind."""
+        return self.stream is not None
 
     @property
     def opened(self) -> tuple[str, ...]:
         """URIs that are opened to look for arrivals: the operator opens those that a policy allows."""
-        return (self.place,) if self.kafka is None else self.kafka.opened
+        return (self.place,) if self.stream is None else self.stream.opened
 
     def __str__(self) -> str:
-        form = self.format if self.kafka is None else self.kafka.format
+        form = self.format if self.stream is None else self.stream.format
         return f"{self.place} ({form})"
 
     @property
     def credentials(self) -> SecretRef | None:
         """The Secret with the credentials of the source that is set, if it names one."""
-        return self.kafka.secret_ref if self.kafka is not None else self.secret_ref
+        return self.stream.secret_ref if self.stream is not None else self.secret_ref
 
     @property
     def given(self) -> tuple[str, ...]:
         """Columns that come with an arrival and are not of its content: those of the path, or of a message."""
-        if self.kafka is not None:
-            return self.kafka.include.names
+        if self.stream is not None:
+            return self.stream.columns.names
         return tuple(partition.name for partition in self.partitions)
 
     rules = (
-        exactly_one("uri", "kafka"),
+        exactly_one("uri", "kafka", "nats", "redis"),
         _of_files(NO_CREDENTIALS),
         _of_files(NO_CHAIN),
         _of_files(SOURCE_PROTOCOL),
@@ -444,7 +454,7 @@ class DataPipelineSpec(Model):
             field="deduplicate",
         ),
         SpecRule(
-            message="a column comes from the path (source.partitions) or a message (kafka.include), "
+            message="a column comes from the path (source.partitions) or a message (include), "
             "or from what is read (columns), not from both",
             holds=lambda spec: (
                 not (

@@ -9,8 +9,12 @@ from pathlib import Path
 
 import yaml
 from kafka_broker import Broker
+from nats_server import NatsServer
+from redis_key import RedisKey
 
 from featurestore.arrivals.kafka import login
+from featurestore.arrivals.nats import login as nats_login
+from featurestore.arrivals.redis import stream_key
 from featurestore.resources.avro import avro_columns
 from featurestore.resources.data_pipeline import Source
 from featurestore.storage import paths
@@ -18,7 +22,7 @@ from featurestore.storage.delta import Table
 from featurestore.storage.objects import Storage
 
 PAGE = (Path(__file__).parents[2] / "docs" / "streams.md").read_text()
-EXAMPLE = re.search(r"```yaml\n(.*?)```", PAGE, re.S)
+EXAMPLES = re.findall(r"```yaml\n(kind: .*?)```", PAGE, re.S)
 STORE = "kind: FeatureStore\nmetadata: {name: default}\nspec: {offline: {uri: root}}\n---\n"
 
 
@@ -28,30 +32,40 @@ def test_the_schema_of_the_page_is_one_that_is_read() -> None:
     assert dict(avro_columns(avro.schema_)) == {"page": "string", "seconds": "float64", "at": "timestamp"}
 
 
-def test_the_pipeline_of_the_page_runs(kafka_broker: Broker, tmp_path: Path) -> None:
-    assert EXAMPLE is not None
-    topic = kafka_broker.topic()
-    text = (
-        EXAMPLE[1]
-        .replace("kafka:9092", kafka_broker.address)
-        .replace("topic: clicks", f"topic: {topic.name}")
-    )
-    (tmp_path / "store.yaml").write_text(STORE + text)
+def run(folder: Path, *arguments: str) -> str:
+    command = [sys.executable, "-m", "featurestore.cli", *arguments]
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+def test_the_pipelines_of_the_page_run(
+    kafka_broker: Broker, nats: NatsServer, redis_url: str, tmp_path: Path
+) -> None:
+    topic, stream, key = kafka_broker.topic(), nats.stream(), RedisKey(redis_url)
+    kafka, of_nats, of_redis = EXAMPLES
+    text = [
+        kafka.replace("kafka:9092", kafka_broker.address).replace("topic: clicks", f"topic: {topic.name}"),
+        of_nats.replace("nats:4222", nats.address)
+        .replace("CLICKS", stream.name)
+        .replace("clicks.>", f"{stream.name}.>"),
+        of_redis.replace("redis://redis:6379/0", redis_url).replace("stream: clicks", f"stream: {key.name}"),
+    ]
+    (tmp_path / "store.yaml").write_text(STORE + "---\n".join(text))
     topic.send({"page": "a", "seconds": 1.5}, {"page": "b", "seconds": 100_000}, key="ann")
-
-    def run(*arguments: str) -> str:
-        command = [sys.executable, "-m", "featurestore.cli", *arguments]
-        return subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
-
-    assert "1 of 2 rows would be taken" in " ".join(run("apply", "-f", "store.yaml").split())
-    run("run", "--once")
-    table = Table.open(Storage(str(tmp_path / "root")), paths.dataset("clicks"))
-    assert table is not None
-    assert sum(file.rows for file in table.files()) == 1
-    header, row = run("get", "pipelines").splitlines()[:2]
-    assert (header.split()[-1], row.split()[-1]) == ("LAG", "0")
+    stream.send({"page": "a", "seconds": 1.5})
+    key.client.xadd(key.name, {"page": "a", "seconds": "1.5"})
+    assert "1 of 2 rows would be taken" in " ".join(run(tmp_path, "apply", "-f", "store.yaml").split())
+    run(tmp_path, "run", "--once")
+    for name in ("clicks", "nats-clicks", "redis-clicks"):
+        table = Table.open(Storage(str(tmp_path / "root")), paths.dataset(name))
+        assert table is not None
+        assert sum(file.rows for file in table.files()) == 1
+    header, *rows = run(tmp_path, "get", "pipelines").splitlines()[:4]
+    assert header.split()[-1] == "LAG"
+    assert [row.split()[-1] for row in rows] == ["0", "0", "0"]
 
 
 def test_each_variable_of_the_page_is_heeded_and_no_other() -> None:
     named = set(re.findall(r"KAFKA_[A-Z_]+", PAGE))
     assert named == {login.PROTOCOL, *login.OPTIONS}
+    assert set(re.findall(r"NATS_[A-Z_]+", PAGE)) == set(nats_login.NAMES)
+    assert set(re.findall(r"REDIS_[A-Z_]+", PAGE)) == set(stream_key.NAMES)

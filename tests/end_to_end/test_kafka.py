@@ -15,9 +15,8 @@ from schema_registry import schema_registry
 
 from featurestore.arrivals.position import Position
 from featurestore.arrivals.source_kinds import open_source
-from featurestore.errors import Conflict, RequestError, StorageError
+from featurestore.errors import StorageError
 from featurestore.overview.summary import pipeline_summary
-from featurestore.quarantine.replay import replay
 from featurestore.resources import DataPipeline
 from featurestore.storage import paths
 
@@ -30,11 +29,11 @@ def topic(kafka_broker: Broker) -> Topic:
 
 
 @pytest.fixture
-def events(tmp_path: Path, topic: Topic) -> Events:
+def events(tmp_path: Path, topic: Topic) -> Events[Topic]:
     return Events(tmp_path / "project", topic).apply()
 
 
-def test_each_message_is_taken_once_as_partitions_grow(events: Events) -> None:
+def test_each_message_is_taken_once_as_partitions_grow(events: Events[Topic]) -> None:
     events.topic.send(event(1), event(2))
     events.run()
     events.topic.send(event(3))
@@ -45,7 +44,7 @@ def test_each_message_is_taken_once_as_partitions_grow(events: Events) -> None:
     assert events.numbers == [1, 2, 3, 4]
 
 
-def test_messages_are_features(events: Events) -> None:
+def test_messages_are_features(events: Events[Topic]) -> None:
     events.laptop.apply(VIEW)
     events.topic.send(event(1), event(2, "warning"))
     events.run()
@@ -56,7 +55,9 @@ def test_messages_are_features(events: Events) -> None:
     assert events.laptop.store(START).get_features("levels:n", asked).to_dict()["n"] == [1, 3]
 
 
-def test_of_transactions_what_was_committed_is_taken_and_their_marks_are_no_rows(events: Events) -> None:
+def test_of_transactions_what_was_committed_is_taken_and_their_marks_are_no_rows(
+    events: Events[Topic],
+) -> None:
     with events.topic.transaction() as producer:
         send(producer, events.topic.name, (event(1), event(2)))
     with events.topic.transaction(abort=True) as producer:
@@ -71,7 +72,7 @@ def test_of_transactions_what_was_committed_is_taken_and_their_marks_are_no_rows
     assert events.open == []
 
 
-def test_what_is_in_a_transaction_waits_until_it_is_committed(events: Events) -> None:
+def test_what_is_in_a_transaction_waits_until_it_is_committed(events: Events[Topic]) -> None:
     with events.topic.transaction() as producer:
         send(producer, events.topic.name, (event(1),))
         producer.flush()
@@ -81,7 +82,7 @@ def test_what_is_in_a_transaction_waits_until_it_is_committed(events: Events) ->
     assert events.numbers == [1]
 
 
-def test_a_position_of_which_nothing_but_marks_is_left_is_a_batch_without_rows(events: Events) -> None:
+def test_a_position_of_which_nothing_but_marks_is_left_is_a_batch_without_rows(events: Events[Topic]) -> None:
     with events.topic.transaction(abort=True) as producer:
         send(producer, events.topic.name, (event(1),))
     events.run()
@@ -106,79 +107,13 @@ def test_holes_that_compaction_leaves_are_no_rows(kafka_broker: Broker, tmp_path
     assert set(events.numbers) <= {0, 1, 2, 3, 4}
 
 
-def test_a_partition_that_is_added_is_read_from_its_first_message(events: Events) -> None:
+def test_a_partition_that_is_added_is_read_from_its_first_message(events: Events[Topic]) -> None:
     events.topic.send(event(1))
     events.run()
     events.topic.grow(3)
     events.topic.send(event(2), partition=2)
     events.run()
     assert events.numbers == [1, 2]
-
-
-def test_messages_that_were_deleted_unread_are_told_and_the_rest_is_taken(events: Events) -> None:
-    events.topic.send(event(1), event(2))
-    events.run()
-    events.topic.send(*map(event, range(3, 9)))
-    events.topic.delete_until(0, 6)
-    events.run()
-    assert events.positions == [{0: "0-2"}, {0: "2-6"}, {0: "6-8"}]
-    assert events.numbers == [1, 2, 7, 8]
-    assert events.open == [(2, "stream:lost", None)]
-    [(_, _, _, reason)] = events.records
-    assert reason.startswith("offsets 2 to 5 were deleted before they were read")
-    with pytest.raises(RequestError, match=r"partition 0 of batch 2 .* is gone"):
-        replay(events.laptop.storage, NAME, now_us=events.laptop.clock())
-
-
-def test_of_a_batch_that_was_deleted_in_part_before_it_ran_the_rest_is_taken(events: Events) -> None:
-    events.topic.send(*map(event, range(6)))
-    events.backlog().close(1, events.digest, events.laptop.clock())
-    events.topic.delete_until(0, 4)
-    events.run()
-    assert events.numbers == [4, 5]
-    reason = "stream:lost: offsets 0 to 3 were deleted before they were read: "
-    assert events.records == [("/0", 0, "row:malformed", reason)]
-
-
-def test_a_batch_that_was_deleted_before_it_ran_is_told(events: Events) -> None:
-    events.topic.send(*map(event, range(6)))
-    events.backlog().close(1, events.digest, events.laptop.clock())
-    events.topic.delete_until(0, 6)
-    events.run()
-    assert events.open == [(1, "stream:lost", None)]
-
-
-def test_a_topic_that_was_made_anew_is_read_from_its_start(events: Events) -> None:
-    events.topic.send(event(1), event(2), event(3))
-    events.run()
-    events.topic.delete()
-    events.run()
-    events.topic.create(2)
-    events.topic.send(event(4))
-    events.run()
-    assert events.numbers == [1, 2, 3, 4]
-    assert events.open == []
-
-
-def test_bad_messages_are_quarantined_by_partition_and_offset_and_run_again_once(events: Events) -> None:
-    events.topic.send(event(1), b"what is this", event(500), partition=1)
-    events.topic.send(None, event(2), partition=1)
-    events.run()
-    assert events.numbers == [1, 2]
-    assert [record[:3] for record in events.records] == [
-        ("/1", 1, "row:malformed"),
-        ("/1", 2, "small"),
-        ("/1", 3, "row:malformed"),
-    ]
-    events.apply(expectations=[])
-    manifest = replay(events.laptop.storage, NAME, now_us=events.laptop.clock())
-    assert manifest is not None
-    assert replay(events.laptop.storage, NAME, now_us=events.laptop.clock()) is None
-    events.run()
-    events.topic.send(event(3), partition=1)
-    events.run()
-    assert events.numbers == [1, 2, 3, 500]
-    assert events.open == [(2, "row:malformed", 2)]
 
 
 def test_a_message_keeps_its_key_time_offset_and_headers_as_columns(tmp_path: Path, topic: Topic) -> None:
@@ -247,15 +182,7 @@ def test_messages_in_avro_are_rows_once_the_registry_answers_and_bad_ones_are_re
     ]
 
 
-def test_tombstones_are_left_out_if_the_spec_says_so(tmp_path: Path, topic: Topic) -> None:
-    events = Events(tmp_path / "project", topic).apply({"onTombstone": "Ignore"})
-    topic.send(event(1), None, event(2))
-    events.run()
-    assert events.numbers == [1, 2]
-    assert events.open == []
-
-
-def test_a_batch_without_an_optional_field_is_taken_and_one_with_a_new_one_too(events: Events) -> None:
+def test_a_batch_without_an_optional_field_is_taken_and_one_with_a_new_one_too(events: Events[Topic]) -> None:
     events.topic.send({**event(1), "note": "a"})
     events.run()
     events.topic.send(event(2))
@@ -266,7 +193,7 @@ def test_a_batch_without_an_optional_field_is_taken_and_one_with_a_new_one_too(e
     assert events.open == []
 
 
-def test_a_field_that_is_not_to_be_taken_refuses_its_message_alone(events: Events) -> None:
+def test_a_field_that_is_not_to_be_taken_refuses_its_message_alone(events: Events[Topic]) -> None:
     events.apply(schemaPolicy={"newColumn": "Quarantine"})
     events.topic.send(event(1))
     events.run()
@@ -320,7 +247,7 @@ def test_one_batch_takes_at_most_so_many_messages_of_all_partitions_and_the_next
     assert events.numbers == [*range(3), *range(30, 55)]
 
 
-def test_rows_keep_the_order_of_their_messages(events: Events) -> None:
+def test_rows_keep_the_order_of_their_messages(events: Events[Topic]) -> None:
     events.topic.send(*map(event, range(50)))
     events.run()
     ordered = sorted(events.laptop.table(paths.dataset(NAME)), key=lambda row: (row["__batch"], row["__row"]))
@@ -328,23 +255,11 @@ def test_rows_keep_the_order_of_their_messages(events: Events) -> None:
     assert [row["__row"] for row in ordered] == list(range(50))
 
 
-def test_of_two_processes_that_see_other_ends_one_is_first(events: Events) -> None:
-    events.topic.send(event(1))
-    short = events.backlog()
-    events.topic.send(event(2))
-    long = events.backlog()
-    short.close(1, events.digest, events.laptop.clock())
-    with pytest.raises(Conflict):
-        long.close(1, events.digest, events.laptop.clock())
-    events.run()
-    assert events.numbers == [1, 2]
-
-
 def test_a_topic_that_is_not_there_yet_is_waited_for(tmp_path: Path, kafka_broker: Broker) -> None:
     events = Events(tmp_path / "project", Topic(kafka_broker, "comes-later")).apply()
     events.run()
     source = open_source(events.laptop.project.registry.all(DataPipeline)[NAME].resource.spec.source)
-    assert source.explain_empty() == "the brokers answer, and have no topic 'comes-later'"
+    assert source.explain_empty() == "the servers answer, and have no topic 'comes-later'"
     events.topic.create()
     events.topic.send(event(1))
     events.run()
@@ -388,7 +303,7 @@ def test_login_with_tls_and_a_password_reads_and_a_wrong_one_is_told(
     assert events.numbers == [1]
 
 
-def test_positions_of_one_partition_never_overlap_and_leave_nothing_out(events: Events) -> None:
+def test_positions_of_one_partition_never_overlap_and_leave_nothing_out(events: Events[Topic]) -> None:
     for n in range(6):
         events.topic.send(event(n), partition=n % 2)
         events.run()

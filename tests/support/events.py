@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from event_specs import NAME, SMALL, START
-from kafka_broker import Topic
 from laptop import Laptop
 
 from featurestore.arrivals.backlog import Backlog
@@ -17,16 +16,31 @@ from featurestore.resources import DataPipeline
 from featurestore.storage import paths
 
 
-class Events:
-    """A pipeline of the messages of a topic."""
+class Written(Protocol):
+    """A topic or another stream that a test writes to."""
 
-    def __init__(self, folder: Path, topic: Topic) -> None:
+    def send(self, *values: Any, **more: Any) -> None: ...
+
+    def delete(self) -> None: ...
+
+    def delete_first(self, count: int) -> None: ...
+
+    def source(self, **more: Any) -> dict[str, Any]: ...
+
+
+W = TypeVar("W", bound=Written)
+
+
+class Events(Generic[W]):
+    """A pipeline of the messages of a topic, or of another stream."""
+
+    def __init__(self, folder: Path, topic: W) -> None:
         self.laptop = Laptop(folder, START)
         self.topic = topic
 
-    def apply(self, kafka: dict[str, Any] | None = None, **spec: Any) -> Events:
+    def apply(self, stream: dict[str, Any] | None = None, **spec: Any) -> Events[W]:
         arrivals = {"pollInterval": "1s", "maxWait": "0s"}
-        source = self.topic.source(**(kafka or {}))
+        source = self.topic.source(**(stream or {}))
         full = {"source": source, "trigger": {"arrivals": arrivals}, "expectations": [SMALL], **spec}
         self.laptop.apply({"kind": "DataPipeline", "metadata": {"name": NAME}, "spec": full})
         return self

@@ -61,7 +61,7 @@ class Broker:
         self._folder = folder
         port, self._controller, login = free_port(), free_port(), free_port()
         self.address, self.login_address = f"127.0.0.1:{port}", f"localhost:{login}"
-        self.authority = _certificate(folder)
+        self.authority = certificate(folder)
         settings = _SETTINGS.format(
             module=_LOGIN_MODULE,
             port=port,
@@ -103,6 +103,8 @@ class Broker:
 
 class Topic:
     """A topic that a test writes to."""
+
+    kind = "kafka"
 
     def __init__(self, broker: Broker, name: str) -> None:
         self.broker, self.name = broker, name
@@ -146,6 +148,10 @@ class Topic:
         at = TopicPartition(self.name, partition, offset)
         for done in self.broker.admin.delete_records([at]).values():
             done.result()
+
+    def delete_first(self, count: int) -> None:
+        """The same of the first partition: of all that ever were, the first so many are gone."""
+        self.delete_until(0, count)
 
     def group(self, name: str) -> dict[int, int]:
         """Partition to the offset that a consumer group has of it."""
@@ -219,17 +225,17 @@ def broker(folder: Path) -> Iterator[Broker]:
         found.server.kill()
 
 
-def _certificate(folder: Path) -> str:
+def certificate(folder: Path) -> str:
     """The certificate of ``localhost``, which it signs itself; key and certificate are in ``server.pem``."""
-    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    key, public = folder / "key.pem", folder / "certificate.pem"
     subprocess.run(
         [
             *(installed("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
             *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
-            *("-keyout", key, "-out", certificate),
+            *("-keyout", key, "-out", public),
         ],
         check=True,
         capture_output=True,
     )
-    (folder / "server.pem").write_text(key.read_text() + certificate.read_text())
-    return certificate.read_text()
+    (folder / "server.pem").write_text(key.read_text() + public.read_text())
+    return public.read_text()

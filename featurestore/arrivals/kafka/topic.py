@@ -6,7 +6,7 @@ transactions: what is after one that is open is not there yet.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,6 +15,8 @@ from threading import Lock
 from typing import Any
 
 from featurestore.arrivals.kafka.login import login
+from featurestore.arrivals.position import Position
+from featurestore.arrivals.streams.stream_client import Found, Look
 from featurestore.errors import CodeError, StorageError
 from featurestore.resources.kafka import Kafka
 
@@ -31,6 +33,11 @@ class Topic:
     id: str
     partitions: tuple[int, ...]
 
+    @property
+    def uri(self) -> str:
+        """What the URIs of its partitions begin with."""
+        return f"kafka://{self.name}/{self.id}"
+
 
 class TopicClient:
     """Asks about one topic. ``environ``: has what it takes to log in; None for the process's own environment."""
@@ -39,6 +46,30 @@ class TopicClient:
         self._topic = kafka.topic
         self.where = kafka.place
         self._options = options(kafka, environ)
+        self._watched: Topic | None = None
+
+    def look(self) -> Look | None:
+        """See :class:`featurestore.arrivals.streams.stream_client.StreamClient`."""
+        topic = self.topic()
+        if topic is None:
+            return None
+        return Look(topic.uri, self.begins(topic.partitions), self.ends(topic.partitions))
+
+    def grown(self) -> Mapping[str, Found]:
+        try:
+            topic = self._watched = self._watched or self.topic()
+            ends = self.ends(topic.partitions) if topic is not None else {}
+        except StorageError:
+            self._watched = None
+            raise
+        return {f"{topic.uri}/{partition}": end for partition, end in ends.items()} if topic else {}
+
+    def count(self, first: int, end: int, most: int) -> tuple[int, int]:
+        counted = min(end - first, most)
+        return counted, first + counted
+
+    def span(self, position: Position) -> str:
+        return f"offsets {position.first} to {position.end - 1}"
 
     def topic(self) -> Topic | None:
         """What it is now; None if there is none of that name.
@@ -70,9 +101,11 @@ class TopicClient:
         """Partition to the offset after the last that may be read; or why it is not known."""
         return self._offsets(partitions, lambda spec: spec.latest())
 
-    def since(self, partitions: tuple[int, ...], milliseconds: int) -> dict[int, int | StorageError]:
+    def since(
+        self, look: Look, partitions: Sequence[int], milliseconds: int
+    ) -> dict[int, int | StorageError]:
         """Partition to its first offset of this time (since 1970) or later; -1 if there is none, or why it is not known."""
-        return self._offsets(partitions, lambda spec: spec.for_timestamp(milliseconds))
+        return self._offsets(tuple(partitions), lambda spec: spec.for_timestamp(milliseconds))
 
     def set_group(self, group: str, ends: Mapping[int, int]) -> None:
         """Set the group's offsets: those after what was taken of each partition.

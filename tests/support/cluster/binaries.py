@@ -29,7 +29,7 @@ def version(module: str, folder: str = ".") -> str:
 
 
 def built(name: str) -> Path:
-    """Path of a program that is built from source: of Kubernetes, or ``versitygw``, ``helm``, ``dns``, ``gitops``, ``pause``.
+    """Path of a program that is built from source: of Kubernetes, ``versitygw``, ``nats-server``, and others below.
 
     Raises:
         MissingError: it was not built.
@@ -45,6 +45,8 @@ def built(name: str) -> Path:
             folder = "versitygw-v1.8.0"
         case "helm":
             folder = "helm-v3.22.0"
+        case "nats-server":
+            folder = "nats-2.15.2"
         case "bin/feast":
             folder = "feast-0.67"
         case _:

@@ -55,7 +55,7 @@ class AvroRows:
             self._reader = fastavro.parse_schema(json.loads(avro.schema_))
         except Exception as error:
             raise SpecError(
-                "the schema is not one of Avro", where="spec.source.kafka.avro.schema", got=str(error)
+                "the schema is not one of Avro", where="spec.source, avro.schema", got=str(error)
             ) from error
         self._writers: dict[int, Any] | None = None
         if avro.registry is not None:
