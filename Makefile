@@ -13,7 +13,7 @@ TESTED := --constraint requirements/dev.txt
 # Tests, demo and benchmarks start hundreds of processes, each twice as fast if none compiles what it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-all test-frameworks lint bench bench-online bench-events bench-operator bench-http bench-training cluster cluster-down crds krew expressions changelog docs lock clean help
+.PHONY: demo test test-all test-frameworks lint bench bench-online bench-events bench-operator bench-http bench-training images push cluster cluster-down crds krew expressions changelog docs lock clean help
 .DEFAULT_GOAL := help
 
 help:  ## Show what there is to make.
@@ -52,6 +52,7 @@ lint: $(VENV)/ready  ## Check style, formatting, types, import contracts, and th
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/mypy tests/support
+	@$(BIN)/mypy release
 	@$(BIN)/lint-imports
 
 bench: $(VENV)/ready  ## Measure against the floors, as a table and as JSON.
@@ -74,6 +75,15 @@ bench-http: $(VENV)/ready  ## Measure the feature server with one worker and 16 
 
 bench-training: $(VENV)/ready  ## Measure one worker that reads a training set beside a plain Arrow scan.
 	@$(BIN)/python -m bench training
+
+# Docker, Podman or Buildah with its options: CONTAINERS=…, else the first that works. BASE, REGISTRY: see docs/releasing.md.
+RELEASE := PYTHONPATH=tests/support $(BIN)/python -m release
+export CONTAINERS BUILD_OPTIONS
+images: $(VENV)/ready  ## Build the images and try each: make images [BASE=python:3.11-slim-bookworm].
+	@$(RELEASE) images --base=$(BASE)
+
+push: $(VENV)/ready  ## Push the images and print their digests: make push REGISTRY=registry.example.org/features.
+	@$(RELEASE) push --registry=$(REGISTRY)
 
 cluster: $(VENV)/ready  ## Start a Kubernetes with a node on this machine (Debian, root), and say how to use it.
 	@tests/services

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SOURCES = [
     path
-    for folder in ("featurestore", "transforms", "operator", "tests", "demo", "bench", "fixtures")
+    for folder in ("featurestore", "transforms", "operator", "tests", "demo", "bench", "fixtures", "release")
     for path in (ROOT / folder).rglob("*.py")
 ]
 

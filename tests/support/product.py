@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from cluster.image import BASE, IMAGES, build
 from cluster.node import Node
+
+from release.images import DOCKERFILE
 
 ROOT = Path(__file__).parents[2]
 REDIS = Path(__file__).parents[1] / "node" / "redis.Dockerfile"
@@ -21,12 +21,12 @@ _MADE = "__pycache__"
 
 def job_image(node: Node) -> str:
     """Name of the image that Jobs run, which the node has."""
-    return _there(node, "job", ROOT / "docker" / "job.Dockerfile", ROOT, _checkout())
+    return _there(node, "job", DOCKERFILE, ROOT, _checkout(), target="job")
 
 
 def operator_image(node: Node) -> str:
     """Name of the operator's image, which the node has."""
-    return _there(node, "operator", ROOT / "docker" / "operator.Dockerfile", ROOT, _checkout())
+    return _there(node, "operator", DOCKERFILE, ROOT, _checkout(), target="operator")
 
 
 def redis_image(node: Node) -> str:
@@ -34,7 +34,9 @@ def redis_image(node: Node) -> str:
     return _there(node, "redis", REDIS, REDIS.parent, [REDIS])
 
 
-def _there(node: Node, name: str, dockerfile: Path, context: Path, made_of: list[Path]) -> str:
+def _there(
+    node: Node, name: str, dockerfile: Path, context: Path, made_of: list[Path], target: str = ""
+) -> str:
     repository = f"localhost/featurestore-tests/{name}"
     tagged = f"{repository}:{_digest(made_of)}"
     IMAGES.mkdir(parents=True, exist_ok=True)
@@ -42,28 +44,12 @@ def _there(node: Node, name: str, dockerfile: Path, context: Path, made_of: list
         fcntl.flock(lock, fcntl.LOCK_EX)
         known = node.images()
         if tagged not in known:
-            arguments, volumes = pip_settings()
-            image = build(dockerfile, context, tagged, arguments, volumes=volumes)
+            image = build(dockerfile, context, tagged, target)
             node.load(image)
             # The node keeps it, and buildah the layers that it was made of.
             image.archive.unlink()
             node.forget_images(it for it in known if it.startswith(f"{repository}:"))
     return tagged
-
-
-def pip_settings() -> tuple[dict[str, str], list[str]]:
-    """Build arguments and volumes by which pip in a build finds packages as this machine's pip does."""
-    listed = subprocess.run(
-        [sys.executable, "-m", "pip", "config", "list"], check=True, capture_output=True, text=True
-    )
-    settings = {}
-    for line in listed.stdout.splitlines():
-        key, _, value = line.partition("=")
-        settings[key.rpartition(".")[2]] = value.strip("'\"")
-    wanted = {"PIP_INDEX_URL": settings.get("index-url", ""), "PIP_CERT": settings.get("cert", "")}
-    arguments = {key: value for key, value in wanted.items() if value}
-    cert = arguments.get("PIP_CERT")
-    return arguments, [f"{cert}:{cert}:ro"] if cert else []
 
 
 def _checkout() -> list[Path]:

@@ -20,6 +20,8 @@ from tempfile import TemporaryDirectory
 
 from cluster.binaries import CACHE, built, installed
 
+from release.containers import Containers
+
 IMAGES = CACHE / "images"
 SUITE = "bookworm"
 PACKAGES = "python3,python3-venv,python3-pip,ca-certificates"
@@ -77,35 +79,29 @@ def base() -> Image:
     return image
 
 
-def build(
-    dockerfile: Path,
-    context: Path,
-    name: str,
-    arguments: Mapping[str, str] | None = None,
-    volumes: Sequence[str] = (),
-) -> Image:
-    """The image of a Dockerfile, built on the local base. ``name``: ``localhost/featurestore/transforms:tests``.
-
-    ``volumes``: ``HOST:BUILD:ro``, for what is needed while it is built.
-    """
-    buildah = [installed("buildah"), f"--root={CACHE / 'buildah'}", f"--runroot={CACHE / 'buildah-run'}"]
-    buildah += ["--storage-driver=overlay"]
-    ground = base()
-    if ground.name not in _run(*buildah, "images", "--format={{.Name}}:{{.Tag}}"):
-        _run(*buildah, "pull", "--quiet", f"docker-archive:{ground.archive}")
-    options = [
-        f"--build-arg={key}={value}" for key, value in {"BASE": ground.name, **(arguments or {})}.items()
-    ]
-    options += [f"--volume={it}" for it in volumes]
-    said = _run(
-        *(*buildah, "bud", "--isolation=chroot", "--layers", "--pull-never", "--format=docker"),
-        *(*options, f"--tag={name}", f"--file={dockerfile}", context),
+def containers() -> Containers:
+    """Buildah with a store of its own in the cache: what the tests built before is built from there."""
+    return Containers(
+        [
+            *(str(installed("buildah")), f"--root={CACHE / 'buildah'}", f"--runroot={CACHE / 'buildah-run'}"),
+            "--storage-driver=overlay",
+        ]
     )
-    number = said.split()[-1]
-    image = Image(name, IMAGES / f"{number}.tar")
+
+
+def build(dockerfile: Path, context: Path, name: str, target: str = "") -> Image:
+    """The image of a Dockerfile, built on the local base. ``name``: ``localhost/featurestore/transforms:tests``."""
+    builder, ground = containers(), base()
+    if not builder.has(ground.name):
+        builder.load(ground.archive)
+    options = ("--isolation=chroot", "--format=docker")
+    digest = builder.build(
+        dockerfile, context, name, target=target, arguments={"BASE": ground.name}, pull=False, options=options
+    )
+    image = Image(name, IMAGES / f"{digest.rpartition(':')[2]}.tar")
     with _alone(image) as new:
         if new:
-            _run(*buildah, "push", "--quiet", name, f"docker-archive:{new}:{name}")
+            builder.save(name, new)
     return image
 
 

@@ -1,0 +1,13 @@
+# install.sh REQUIREMENTS IMPORTS: pinned packages are in /opt/featurestore, and byte code of what these imports load.
+# All byte code would be tens of megabytes more, and none would make every start slower. It is bound to no time of a file, so that
+# the same packages are the same bytes whenever they are installed.
+set -eu
+/build/bin/pip --python /opt/featurestore/bin/python install --quiet --require-hashes --only-binary :all: --no-deps \
+    --no-compile -r "$1"
+/opt/featurestore/bin/python -B -c "
+import $2
+import py_compile, sys
+for path in {getattr(module, '__file__', None) for module in [*sys.modules.values()]}:
+    if path and path.startswith('/opt/featurestore/') and path.endswith('.py'):
+        py_compile.compile(path, doraise=True, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+"
