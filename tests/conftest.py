@@ -40,15 +40,15 @@ hypothesis.settings.register_profile("any machine", deadline=None, derandomize=n
 hypothesis.settings.load_profile("any machine")
 
 
+# What libraries and tests are made of is there to the end: looking through it whenever memory is collected takes a sixth
+# of the time.
+gc.disable()
+
+
 def pytest_collection_finish() -> None:
-    """Look through what libraries and tests are made of once, and not each time that memory is collected: a sixth of the time."""
-    gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
-
-
-def pytest_unconfigure() -> None:
-    gc.unfreeze()
+    gc.enable()
 
 
 class RunPython(Protocol):

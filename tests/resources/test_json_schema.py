@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ from featurestore.resources.json_schema import EDITOR_LINE, SCHEMA_FILE, json_sc
 from featurestore.resources.kinds import KINDS
 
 SPECS = Path(__file__).parents[2] / "fixtures" / "specs"
-SCHEMA = json_schema()
 TYPES: dict[str, tuple[type, ...]] = {
     "object": (dict,),
     "array": (list,),
@@ -31,6 +31,11 @@ KEYWORDS = {
     *("additionalProperties", "items", "allOf", "if", "then", "minimum", "maximum", "minLength", "maxLength"),
     *("minItems", "maxItems", "minProperties", "maxProperties", "propertyNames"),
 }  # fmt: skip
+
+
+@cache
+def schema_of_all() -> dict[str, Any]:
+    return json_schema()
 
 
 def problems(value: Any, schema: Mapping[str, Any], at: str = "") -> Iterator[str]:
@@ -91,13 +96,13 @@ def test_what_init_writes_is_right_by_the_schema_that_it_writes() -> None:
     for name, text in FILES.items():
         if name.endswith(".yaml"):
             for document in documents(text):
-                assert list(problems(document, SCHEMA)) == [], name
+                assert list(problems(document, schema_of_all())) == [], name
 
 
 @pytest.mark.parametrize("file", sorted((SPECS / "valid").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_valid_resource_is_right_by_the_schema(file: Path) -> None:
     for document in documents(file.read_text()):
-        assert list(problems(json.loads(json.dumps(document, default=str)), SCHEMA)) == []
+        assert list(problems(json.loads(json.dumps(document, default=str)), schema_of_all())) == []
 
 
 @pytest.mark.parametrize(
@@ -115,7 +120,7 @@ def test_a_typing_error_is_found_while_one_types(name: str, problem: str) -> Non
     found = [
         it
         for document in documents((SPECS / "invalid" / f"{name}.yaml").read_text())
-        for it in problems(document, SCHEMA)
+        for it in problems(document, schema_of_all())
     ]
     assert any(problem in it for it in found), found
 
@@ -133,7 +138,9 @@ def paths(schema: Mapping[str, Any], at: str = "") -> Iterator[str]:
 def test_it_has_the_fields_of_the_custom_resource_definitions(kind: str) -> None:
     [version] = definition(KINDS[kind])["spec"]["versions"]
     wanted = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
-    [part] = [it["then"] for it in SCHEMA["allOf"] if it["if"]["properties"]["kind"]["const"] == kind]
+    [part] = [
+        it["then"] for it in schema_of_all()["allOf"] if it["if"]["properties"]["kind"]["const"] == kind
+    ]
     assert list(paths(part["properties"]["spec"])) == list(paths(wanted))
     assert "x-kubernetes" not in json.dumps(part)
 
@@ -147,11 +154,11 @@ def test_every_field_is_described_for_the_hover_of_an_editor() -> None:
             if isinstance(inner, dict):
                 yield from fields(inner)
 
-    for part in SCHEMA["allOf"]:
+    for part in schema_of_all()["allOf"]:
         for field in fields(part["then"]["properties"]["spec"]):
             assert field.get("description"), field
 
 
 def test_editors_find_the_schema_by_the_first_line_of_a_file() -> None:
     assert f"# yaml-language-server: $schema={SCHEMA_FILE}\n" == EDITOR_LINE
-    assert json.loads(json_schema_text()) == SCHEMA
+    assert json.loads(json_schema_text()) == schema_of_all()
