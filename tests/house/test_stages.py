@@ -31,6 +31,7 @@ def stages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     monkeypatch.setitem(sys.modules, "stages", module)
     spec.loader.exec_module(module)
     monkeypatch.setattr(module, "CACHE", tmp_path / "cache")
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     return module
 
 
