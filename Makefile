@@ -13,7 +13,7 @@ TESTED := --constraint requirements/dev.txt
 # Tests, demo and benchmarks start hundreds of processes, each twice as fast if none compiles what it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-all test-frameworks lint bench bench-online bench-events bench-operator bench-http bench-training images push cluster cluster-down crds krew expressions changelog docs lock clean help
+.PHONY: demo test test-all test-frameworks lint bench bench-job bench-online bench-events bench-operator bench-http bench-training images push cluster cluster-down crds krew expressions changelog docs lock clean help
 .DEFAULT_GOAL := help
 
 help:  ## Show what there is to make.
@@ -57,6 +57,10 @@ lint: $(VENV)/ready  ## Check style, formatting, types, import contracts, and th
 
 bench: $(VENV)/ready  ## Measure against the floors, as a table and as JSON.
 	@$(BIN)/python -m bench
+
+bench-job: $(VENV)/ready  ## Measure where the seconds of a small batch's Job go, from the start of its process to its end.
+	@tests/services
+	@$(BIN)/python -m bench job
 
 bench-online: $(VENV)/ready  ## Measure publishing, and reads for inference beside the bare stores (and Feast, if FEAST_PYTHON names a Python that has it).
 	@PYTHONPATH=tests/support $(BIN)/python -m bench online publish

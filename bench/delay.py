@@ -6,19 +6,24 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _VERBS = (b"GET ", b"PUT ", b"HEAD ", b"POST ", b"DELETE ")
 
 
 @dataclass
 class Delay:
-    """``requests``: how many HTTP requests went to ``target``, a port of this machine, each ``delay_s`` late."""
+    """``lines``: of the HTTP requests that went to ``target``, a port of this machine, each ``delay_s`` late."""
 
     target: int
     delay_s: float
-    requests: int = 0
+    lines: list[str] = field(default_factory=list)
     port: int = 0
+
+    @property
+    def requests(self) -> int:
+        """How many."""
+        return len(self.lines)
 
     async def serve(self, ready: threading.Event, stopping: asyncio.Event) -> None:
         server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
@@ -29,16 +34,18 @@ class Delay:
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         to_reader, to_writer = await asyncio.open_connection("127.0.0.1", self.target)
-        answers = asyncio.create_task(self._pass(to_reader, writer, 0.0))
-        await self._pass(reader, to_writer, self.delay_s)
+        answers = asyncio.create_task(self._pass(to_reader, writer, to_server=False))
+        await self._pass(reader, to_writer, to_server=True)
         await answers
 
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay_s: float) -> None:
+    async def _pass(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, to_server: bool
+    ) -> None:
         with suppress(ConnectionError):
             while data := await reader.read(1 << 16):
-                if delay_s and data.startswith(_VERBS):
-                    self.requests += 1
-                    await asyncio.sleep(delay_s)
+                if to_server and data.startswith(_VERBS):
+                    self.lines.append(data[: data.find(b" HTTP/")].decode(errors="replace"))
+                    await asyncio.sleep(self.delay_s)
                 writer.write(data)
                 await writer.drain()
         with suppress(ConnectionError, RuntimeError):

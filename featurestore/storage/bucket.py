@@ -6,10 +6,11 @@ Opening it takes a thirtieth of the processor time of an fsspec client, and a th
 from __future__ import annotations
 
 import io
+import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import cached_property
+from functools import cached_property, lru_cache
 from html import unescape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from featurestore.errors import CodeError, SpecError
 from featurestore.storage.credentials import ALLOW_HTTP, is_s3, object_store_options, profile_options
 
 if TYPE_CHECKING:
+    from obstore import ObjectMeta
     from obstore.store import ObjectStore
 
 PROTOCOLS = ("s3", "s3a", "gs", "az", "abfs", "abfss")
@@ -70,11 +72,31 @@ class Bucket:
 
     @contextmanager
     def opened(self, path: str) -> Iterator[Any]:
+        with _plainly():
+            yield self.file(path, self.head(path)["size"], buffer_bytes=1)
+
+    def head(self, path: str) -> ObjectMeta:
+        """What storage says of the object: its size, version and time.
+
+        Raises:
+            ValueError: no object that can be opened here has such a path: it has an empty part, for instance.
+        """
         import obstore
 
         with _plainly():
-            size = obstore.head(self._store, self._path(path))["size"]
-            yield io.BufferedReader(_Ranges(self._store, self._path(path), size), buffer_size=1)
+            return obstore.head(self._store, self._path(path))
+
+    def file(self, path: str, size_bytes: int, buffer_bytes: int) -> io.BufferedReader:
+        """The object for reading, of which so many bytes are fetched at a time, or more if more are asked for."""
+        return io.BufferedReader(_Ranges(self._store, self._path(path), size_bytes), buffer_bytes)
+
+    def ranges(self, path: str, starts: Sequence[int], ends: Sequence[int]) -> list[bytes]:
+        """Bytes of the object from each start to its end, fetched at the same time."""
+        import obstore
+
+        with _plainly():
+            found = obstore.get_ranges(self._store, self._path(path), starts=starts, ends=ends)
+        return [bytes(piece) for piece in found]
 
     def read(self, path: str) -> bytes:
         import obstore
@@ -122,6 +144,16 @@ class Bucket:
         every = (*listing["common_prefixes"], *(entry["path"] for entry in listing["objects"]))
         return [path.rpartition("/")[2] for path in every]
 
+    def since(self, folder: str, name: str) -> dict[str, str]:
+        import obstore
+
+        # Listings begin after a name, and no name stands between this one and the next.
+        start, marks = self._path(f"{folder}/{name[:-1]}"), {}
+        with _plainly():
+            for page in obstore.list(self._store, self._path(folder), offset=start, chunk_size=1000):
+                marks.update({it["path"].rpartition("/")[2]: _mark(it) for it in page})
+        return {it: mark for it, mark in marks.items() if it >= name}
+
     def delete_unfinished(self, before_us: int) -> int:
         # An object is there as a whole, or not at all.
         return 0
@@ -137,6 +169,30 @@ class Bucket:
 
     def _path(self, path: str) -> str:
         return "/".join(part for part in (self._prefix, path) if part)
+
+
+def _mark(found: ObjectMeta) -> str:
+    return f"{found['e_tag']} {found['last_modified'].isoformat()} {found['size']}"
+
+
+def bucket_of(url: str, environ: Mapping[str, str] | None) -> tuple[Bucket, str]:
+    """The bucket of an object, with a client that is made once, and the object's path in it. Arguments as of :class:`Bucket`.
+
+    Raises:
+        StorageError: ``environ`` does not name the keys.
+    """
+    object_store_options(url, environ)  # It names the object where keys are missing.
+    protocol, _, rest = url.partition("://")
+    name, _, path = rest.partition("/")
+    known = (
+        {it: text for it, text in os.environ.items() if it.startswith("AWS_")} if environ is None else environ
+    )
+    return _bucket(f"{protocol}://{name}", environ is None, frozenset(known.items())), path
+
+
+@lru_cache(maxsize=8)
+def _bucket(url: str, own: bool, known: frozenset[tuple[str, str]]) -> Bucket:
+    return Bucket(url, None if own else dict(known))
 
 
 class _Ranges(io.RawIOBase):
@@ -177,9 +233,10 @@ def _plainly() -> Iterator[None]:
 
     Raises:
         FileNotFoundError: the object is not there.
+        PermissionError: the credentials do not allow it.
         OSError: anything else, also that the bucket is missing: then nothing is known of what is in it.
     """
-    from obstore.exceptions import BaseError
+    from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 
     try:
         yield
@@ -187,6 +244,8 @@ def _plainly() -> Iterator[None]:
         if "NoSuchBucket" in str(error):
             raise OSError(_message(str(error))) from error
         raise FileNotFoundError(_message(str(error))) from error
+    except (PermissionDeniedError, UnauthenticatedError) as error:
+        raise PermissionError(_message(str(error))) from error
     except BaseError as error:
         raise OSError(_message(str(error))) from error
 

@@ -8,6 +8,7 @@ Rows of every table carry three system columns, which identify a row for ever:
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from deltalake import DeltaTable
 
+_COMMIT = re.compile(r"[0-9]{20}\.json")
+_KEPT = 16
+"""So many versions of a storage's tables are kept open."""
 BATCH, FILE, ROW = "__batch", "__file", "__row"
 SYSTEM_COLUMNS = (BATCH, FILE, ROW)
 _CONFIGURATION = {
@@ -56,28 +60,45 @@ class Changes:
 class Table:
     """One version of a Delta table below a storage root."""
 
-    def __init__(self, storage: Storage, path: str, delta: DeltaTable) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        path: str,
+        delta: DeltaTable,
+        committed: dict[tuple[int, str], int] | None = None,
+    ) -> None:
         self.storage = storage
         self.path = path
         self._delta = delta
         self._planned: pa.Schema | None = None
+        # delta-rs reads all commits since the last checkpoint for each answer.
+        self._committed = {} if committed is None else committed
 
     @classmethod
     def open(cls, storage: Storage, path: str, version: int | None = None) -> Table | None:
         """The table at a version (else its newest), or None if there is no table.
 
+        If it was opened in this storage and nothing was committed since, one listing tells that, and it is not read again.
+
         Raises:
             StorageError: storage did not answer, or the version is gone.
         """
+        known = _Kept.find(storage, path, version)
+        if known is not None:
+            return known
+        table = cls._read(storage, path, version)
+        if table is not None:
+            _Kept.keep(table)
+        return table
+
+    @classmethod
+    def _read(cls, storage: Storage, path: str, version: int | None = None) -> Table | None:
         from deltalake import DeltaTable
         from deltalake.exceptions import DeltaError, TableNotFoundError
 
         try:
-            return cls(
-                storage,
-                path,
-                DeltaTable(storage.uri(path), version=version, storage_options=storage.delta_options),
-            )
+            options = storage.delta_options
+            return cls(storage, path, DeltaTable(storage.uri(path), version=version, storage_options=options))
         except TableNotFoundError as error:
             # Said also of a version that is gone, and of a folder that must not be read.
             if not storage.names(f"{path}/_delta_log"):
@@ -145,14 +166,17 @@ class Table:
 
     def planned(self, schema: pa.Schema) -> Table:
         """The table as if it had this schema: for data files that are written before the commit that brings it."""
-        table = Table(self.storage, self.path, self._delta)
+        table = Table(self.storage, self.path, self._delta, self._committed)
         table._planned = schema
         return table
 
     def committed(self, app_id: str) -> int:
         """The greatest batch number that this application committed; 0 if none."""
-        with self._reading():
-            return self._delta.transaction_version(app_id) or 0
+        key = (self.version, app_id)
+        if key not in self._committed:
+            with self._reading():
+                self._committed[key] = self._delta.transaction_version(app_id) or 0
+        return self._committed[key]
 
     def files(self) -> list[DataFile]:
         """The data files of this version."""
@@ -197,8 +221,12 @@ class Table:
         ]
         if not missing:
             return self
+        # It changes the handle, which others may have.
+        own = self._read(self.storage, self.path, self.version)
+        if own is None:
+            raise StorageError("the table is gone", where=self.storage.uri(self.path))
         try:
-            self._delta.alter.add_columns(list(Schema.from_arrow(pa.schema(missing)).fields))
+            own._delta.alter.add_columns(list(Schema.from_arrow(pa.schema(missing)).fields))
         except DeltaError as error:
             raise Conflict("another writer changed the table", where=self.path, got=str(error)) from error
         return self._newest()
@@ -276,9 +304,10 @@ class Table:
             self._delta.create_checkpoint()
 
     def _newest(self) -> Table:
-        table = Table.open(self.storage, self.path)
+        table = Table._read(self.storage, self.path)
         if table is None:
             raise StorageError("the table is gone", where=self.storage.uri(self.path))
+        _Kept.keep(table)
         return table
 
     def _actions(self) -> list[dict[str, Any]]:
@@ -306,6 +335,50 @@ class Table:
             raise StorageError(
                 "the table cannot be read", where=self.storage.uri(self.path), got=str(error)
             ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A version that was read, and what its log was then: a table in the place of one that was deleted has another.
+
+    ``checkpoint``: the last one that there was. Once there is a later one, commits that are read late may be gone.
+    """
+
+    table: Table
+    version: int
+    commit: str
+    checkpoint: str | None
+
+    @classmethod
+    def keep(cls, table: Table) -> None:
+        version, kept = table.version, table.storage.kept
+        commits, checkpoint = _log(table.storage, table.path, version)
+        kept.pop((table.path, version), None)
+        if version in commits:
+            kept[table.path, version] = cls(table, version, commits[version], checkpoint)
+        while len(kept) > _KEPT:
+            kept.pop(next(iter(kept)), None)
+
+    @classmethod
+    def find(cls, storage: Storage, path: str, version: int | None) -> Table | None:
+        """What would be read; None if it has to be."""
+        read = [of for at, of in list(storage.kept) if at == path]
+        known: _Kept | None = storage.kept.get((path, max(read, default=-1) if version is None else version))
+        if known is None:
+            return None
+        commits, checkpoint = _log(storage, path, known.version)
+        if (commits.get(known.version), checkpoint) != (known.commit, known.checkpoint):
+            return None
+        if version is None and len(commits) > 1:
+            return None
+        return Table(storage, path, known.table._delta, known.table._committed)
+
+
+def _log(storage: Storage, path: str, version: int) -> tuple[dict[int, str], str | None]:
+    """The commits from a version on, and the last checkpoint, with what tells their files from others."""
+    marks = storage.since(f"{path}/_delta_log", f"{version:020}.json")
+    commits = {int(name[:20]): mark for name, mark in marks.items() if _COMMIT.fullmatch(name)}
+    return commits, marks.get("_last_checkpoint")
 
 
 def _values(structs: pa.ChunkedArray) -> list[dict[str, Any] | None]:

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import fsspec
-
 from featurestore.errors import CodeError, NotFound, SpecError, StorageError
 from featurestore.storage.credentials import NO_CREDENTIALS, Credentials, is_s3, own_keys
 
@@ -32,6 +30,9 @@ def filesystem(url: str, environ: Mapping[str, str] | None = None) -> tuple[Any,
         CodeError: the package for them is not installed.
         StorageError: ``environ`` does not name the keys.
     """
+    # Most who read this module open no source, and it brings asyncio.
+    import fsspec
+
     try:
         fs, path = fsspec.url_to_fs(url, **(_s3_options(url, environ) if is_s3(url) else {}))
     except ImportError as error:

@@ -56,6 +56,15 @@ class LocalFolder:
         except FileNotFoundError:
             return []
 
+    def since(self, folder: str, name: str) -> dict[str, str]:
+        marks = {}
+        for it in self.names(folder):
+            if it >= name:
+                with suppress(FileNotFoundError):
+                    status = os.stat(self._path(f"{folder}/{it}"))
+                    marks[it] = f"{status.st_ino} {status.st_mtime_ns} {status.st_size}"
+        return marks
+
     def delete(self, path: str) -> None:
         target = self._path(path)
         if os.path.isdir(target):

@@ -38,6 +38,8 @@ class Storage:
         self.root = os.path.abspath(os.path.expanduser(path)) if self.is_local else root.rstrip("/")
         _require_findable(root, self.root.partition("://")[2] or self.root)
         self._objects = LocalFolder(self.root) if self.is_local else Bucket(self.root, environ)
+        self.kept: dict[tuple[str, int], Any] = {}
+        """What was opened below it and is looked at again: see :mod:`featurestore.storage.delta`."""
 
     def uri(self, path: str) -> str:
         """What other libraries open: a local path, or a URL with its protocol."""
@@ -136,6 +138,15 @@ class Storage:
         with answering("storage cannot be listed", self.uri(folder)):
             names = self._objects.names(folder)
         return sorted(name for name in names if not name.startswith(".tmp-"))
+
+    def since(self, folder: str, name: str) -> dict[str, str]:
+        """The names of a folder's objects from this one on, and what tells the object of each from a later one of its name.
+
+        Raises:
+            StorageError: storage did not answer.
+        """
+        with answering("storage cannot be listed", self.uri(folder)):
+            return self._objects.since(folder, name)
 
     def delete_unfinished(self, before_us: int) -> int:
         """How many files were deleted that killed writes had left anywhere below the root; 0 where there are none such.

@@ -1,4 +1,4 @@
-"""A newer version takes over where an older one stopped: objects stay valid, and nothing is done twice.
+"""A newer version takes over where an older one stopped, and the other way round: objects stay valid, nothing is done twice.
 
 No older version was ever released. It is made here from today's definitions, without fields of ``spec`` that may be
 left out; the operator is today's, under another name and with another image for its Jobs.
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import yaml
 from cluster.binaries import MissingError
@@ -18,7 +19,12 @@ from cluster.control_plane import ControlPlane, control_plane
 from cluster.fixtures import CRDS, apply_crds, namespace_of
 from cluster_story import Story, story
 from eventually import eventually
+from examples import exhaustive
 from unavailable import unavailable
+
+from featurestore.storage import paths
+from featurestore.storage.delta import Table
+from featurestore.storage.objects import Storage
 
 pytestmark = pytest.mark.slow
 
@@ -72,6 +78,22 @@ def it(plane: ControlPlane, tmp_path: Path) -> Iterator[Story]:
     (tmp_path / "it").mkdir()
     with namespace_of(plane) as namespace, story(plane, namespace, tmp_path / "it") as told:
         yield told
+
+
+def under_way(it: Story) -> None:
+    """Files come, and return while the Job that took the first of them runs; others come that no Job has taken."""
+    it.node.paused = True
+    known = len(it.jobs())
+    it.next()
+    eventually(lambda: len(it.jobs()) > known and len(it.node.ran) > known, 60)
+    it.next()
+
+
+def dataset(it: Story) -> list[tuple[str, int]]:
+    """All rows of the dataset, and how often each is there."""
+    table = Table.open(Storage(it.root), paths.dataset("events"))
+    assert table is not None
+    return sorted(pl.read_parquet(table.uris()).select("k", "v").rows())
 
 
 def as_given(it: Story) -> list[tuple[int, dict[str, Any]]]:
@@ -135,3 +157,33 @@ def test_a_newer_version_takes_over_while_a_job_waits_and_nothing_is_done_twice(
     [newest] = [job for job in it.jobs() if job["metadata"]["uid"] not in jobs]
     assert (image(newest), newest["spec"]["activeDeadlineSeconds"]) == ("job:2", 7260)
     assert it.get("featureview", "things")["status"]["build"] == built
+
+
+def test_rows_that_come_while_versions_go_forth_and_back_are_each_there_once(
+    it: Story, tmp_path: Path
+) -> None:
+    it.apply(it.store(), it.pipeline(), it.view())
+    operator = it.start("--job-image=job:1", user="before")
+    it.until("datapipeline", "events", "WaitingForFiles")
+    for turn in range(sample_of_turns()):
+        for version, definitions in (("after", CRDS), ("before", tmp_path / "older")):
+            under_way(it)
+            operator.server.stop()
+            it.next()
+            apply_crds(it.plane, definitions)
+            it.next()
+            image_name = "job:2" if version == "after" else "job:1"
+            operator = it.start(f"--job-image={image_name}", user=f"{version}-{turn}")
+            it.node.resume()
+            if version == "after":
+                # What only the newer version knows is lost on the way back, and no row with it.
+                it.apply(it.pipeline(job={"activeDeadline": "2h"}), it.view(tags={"team": "growth"}))
+            it.settle()
+            assert {image(job) for job in it.jobs()} == {"job:1", "job:2"}
+            assert dataset(it) == [("a", number) for number in range(1, it.files + 1)]
+    assert "job" not in it.get("datapipeline", "events")["spec"]
+
+
+def sample_of_turns() -> int:
+    """How often both ways are gone: once in `make test`."""
+    return 3 if exhaustive() else 1

@@ -188,6 +188,46 @@ def test_no_commit_is_forgotten_however_old(local_root: str, write: Write) -> No
     assert table.changes(1).added == ()
 
 
+def test_a_table_is_not_read_again_while_nobody_commits_to_it(
+    storage: Storage, table: Table, write: Write
+) -> None:
+    table = table.commit(app_id="app", number=1, add=[write(storage, 1)], metadata={})
+    # Whoever reads the log now finds that it has no beginning.
+    storage.delete("t/_delta_log/00000000000000000000.json")
+    found = Table.open(storage, "t")
+    assert found is not None
+    assert (found.version, names(found)) == (1, ["1.parquet"])
+    with pytest.raises(StorageError):
+        Table.open(Storage(storage.root, storage.environ), "t")
+
+
+def test_what_another_writer_commits_is_there_when_the_table_is_opened_again(
+    storage: Storage, table: Table, write: Write
+) -> None:
+    other = Table.open(Storage(storage.root, storage.environ), "t")
+    assert other is not None
+    other.commit(app_id="app", number=1, add=[write(storage, 1)], metadata={})
+    found = Table.open(storage, "t")
+    assert found is not None
+    assert (found.version, found.committed("app"), names(found)) == (1, 1, ["1.parquet"])
+    assert (table.version, table.committed("app"), names(table)) == (0, 0, [])
+
+
+def test_a_table_in_the_place_of_one_that_was_deleted_is_not_taken_for_it(
+    storage: Storage, table: Table, write: Write
+) -> None:
+    table = table.commit(app_id="app", number=1, add=[write(storage, 1)], metadata={})
+    elsewhere = Storage(storage.root, storage.environ)
+    elsewhere.delete("t")
+    assert Table.open(storage, "t") is None
+    later = Table.create(elsewhere, "t", SCHEMA)
+    later = later.commit(app_id="app", number=1, add=[write(storage, 2)], metadata={})
+    for version in (None, 1):
+        found = Table.open(storage, "t", version)
+        assert found is not None
+        assert (found.identity, names(found)) == (later.identity, ["2.parquet"])
+
+
 def test_adding_columns_again_does_nothing(table: Table) -> None:
     wider = pa.schema([*SCHEMA, ("y", pa.string())])
     once = table.add_columns(wider)

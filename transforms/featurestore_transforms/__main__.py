@@ -11,6 +11,7 @@ import sys
 
 from featurestore_transforms.entrypoint import pod
 from featurestore_transforms.entrypoint.serve import answer, own_stdout, serve
+from featurestore_transforms.entrypoint.supervisor import end_now
 
 
 def main(arguments: list[str]) -> int:
@@ -22,7 +23,7 @@ def main(arguments: list[str]) -> int:
     chosen = parser.parse_args(arguments)
     with own_stdout() as answers:
         if chosen.job is not None:
-            return pod.main(chosen.job, answers)
+            end_now(pod.main(chosen.job, answers))
         if chosen.serve:
             serve(sys.stdin, answers)
             return 0

@@ -27,6 +27,7 @@ from featurestore.errors import StorageError
 from featurestore.humanize import count
 from featurestore.resources.data_pipeline import Source
 from featurestore.resources.location import locate
+from featurestore.storage.bucket import bucket_of
 from featurestore.storage.filesystem import answering, filesystem, require_bucket
 from featurestore.timestamps import SECOND_US, to_us
 
@@ -119,6 +120,10 @@ def find_pinned(
     Raises:
         StorageError: storage did not answer.
     """
+    if arrival.uri.startswith(tuple(f"{protocol}://" for protocol in _S3)):
+        found = _still_there(arrival.uri, environ)
+        if found is not None:
+            return arrival if found.version == arrival.version else found
     now = find_arrival(arrival.uri, environ, base)
     if now is None or now.version == arrival.version:
         return arrival if now else None
@@ -128,6 +133,18 @@ def find_pinned(
         and content_digest(locate(arrival.uri, base), now.version) == arrival.content
     )
     return arrival if is_same else now
+
+
+def _still_there(uri: str, environ: Mapping[str, str] | None) -> Arrival | None:
+    """The object as it is now, at a tenth of the cost of s3fs. None if that is to be asked, which knows why it is not there."""
+    bucket, path = bucket_of(uri, environ)
+    with answering("the source cannot be read", uri):
+        try:
+            found = bucket.head(path)
+        except (FileNotFoundError, PermissionError, ValueError):
+            return None
+    modified = {"etag": found["e_tag"], "size": found["size"], "LastModified": found["last_modified"]}
+    return _arrival(uri, modified)
 
 
 def explain_empty(source: Source, base: str | None = None, environ: Mapping[str, str] | None = None) -> str:

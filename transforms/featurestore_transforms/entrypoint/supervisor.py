@@ -7,6 +7,7 @@ to wait: it loads nothing, and shares its memory with the child.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import faulthandler
 import os
@@ -16,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from types import FrameType
+from typing import NoReturn
 
 from featurestore.arrivals.crash import died, kernel_kills, last_words, signal_name
 from featurestore.errors import Crash, OutOfTime
@@ -31,8 +33,8 @@ _PDEATHSIG = 1
 def supervised(work: Callable[[], int], time_limit_s: float | None, tell: Callable[[Crash], None]) -> int:
     """The exit code of ``work``, which runs in a child process; a crash of it is reported.
 
-    It returns in the child, when the work is done, and in the parent, when the child has ended. If a signal ended the
-    child, the same one ends the parent, unless it is the first process of a container.
+    It returns in the parent, when the child has ended. If a signal ended the child, the same one ends the parent, unless
+    it is the first process of a container.
     """
     trace, parent, kills = tempfile.TemporaryFile(), os.getpid(), kernel_kills()  # noqa: SIM115
     sys.stdout.flush()
@@ -42,7 +44,7 @@ def supervised(work: Callable[[], int], time_limit_s: float | None, tell: Callab
         _end_with(parent)
         faulthandler.enable(file=trace)
         faulthandler.register(signal.SIGUSR1, file=trace, all_threads=False)
-        return work()
+        end_now(work())
 
     def forward(number: int, frame: FrameType | None) -> None:
         os.kill(child, number)
@@ -90,6 +92,14 @@ def _wait(child: int, time_limit_s: float | None) -> tuple[int, int, bool]:
     os.kill(child, signal.SIGKILL)
     _, status, usage = os.wait4(child, 0)
     return status, usage.ru_maxrss * 1024, False
+
+
+def end_now(code: int) -> NoReturn:
+    """End this process at once: what is to last is in storage, and engines take up to a second to give back all they hold."""
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _end_with(parent: int) -> None:

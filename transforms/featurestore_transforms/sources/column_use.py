@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from featurestore.errors import SpecError
 from featurestore.expressions.check import check_expression
@@ -85,7 +86,9 @@ def _named(step: object) -> frozenset[str]:
     return frozenset()
 
 
+@lru_cache(maxsize=1024)
 def _read(expression: str) -> frozenset[str]:
+    # It is asked for each column of each file.
     try:
         return frozenset(check_expression(expression, where=""))
     except SpecError:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from bisect import bisect_right
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
 
-from featurestore.storage.credentials import source_environ
+from featurestore.storage.bucket import bucket_of
+from featurestore.storage.credentials import is_s3, source_environ
 from featurestore.storage.filesystem import filesystem
 from featurestore_transforms.sources.source_file import open_bytes
 
@@ -20,7 +22,7 @@ class RangeFile:
     def __init__(self, uri: str, size_bytes: int) -> None:
         self._uri = uri
         self._size_bytes = size_bytes
-        self._file = open_bytes(uri)
+        self._file = open_bytes(uri, size_bytes)
         self._starts: list[int] = []
         self._ranges: list[bytes] = []
         self._at = 0
@@ -44,10 +46,18 @@ class RangeFile:
                 merged[-1] = merged[-1][0], max(end, merged[-1][1])
             else:
                 merged.append((start, end))
-        fs, path = filesystem(self._uri, source_environ())
         starts, ends = [start for start, _ in merged], [end for _, end in merged]
-        self._ranges = fs.cat_ranges([path] * len(merged), starts, ends, on_error="raise") if merged else []
+        self._ranges = self._fetch(starts, ends) if merged else []
         self._starts = starts
+
+    def _fetch(self, starts: list[int], ends: list[int]) -> list[bytes]:
+        if is_s3(self._uri):
+            bucket, path = bucket_of(self._uri, source_environ())
+            with suppress(ValueError):
+                return bucket.ranges(path, starts, ends)
+        fs, path = filesystem(self._uri, source_environ())
+        found: list[bytes] = fs.cat_ranges([path] * len(starts), starts, ends, on_error="raise")
+        return found
 
     def read_at(self, at: int, size: int) -> bytes:
         """The bytes from ``at`` on; fewer where the file ends."""

@@ -6,7 +6,7 @@ Each format has a reader in a module of its own. Files come from any place that 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from types import MappingProxyType
 from typing import Any
 
@@ -17,7 +17,8 @@ from featurestore.arrivals.arrival import Arrival
 from featurestore.arrivals.files.listing import find_pinned
 from featurestore.errors import StorageError
 from featurestore.resources.data_pipeline import Compression
-from featurestore.storage.credentials import source_environ
+from featurestore.storage.bucket import bucket_of
+from featurestore.storage.credentials import is_s3, source_environ
 from featurestore.storage.filesystem import answering, filesystem
 from featurestore_transforms.sources.column_use import ColumnUse
 from featurestore_transforms.sources.foreign import packed
@@ -25,6 +26,7 @@ from featurestore_transforms.sources.reader import DECODING, UnreadableArrival
 from featurestore_transforms.sources.stream import FrameStream
 
 _CHUNK_BYTES = 8 << 20
+_AHEAD_BYTES = 4 << 20
 _SHOWN = 500
 _CUT = ("truncated", "unexpected end", "eof", "past the end", "expected to be able to read")
 _UNSUPPORTED = (
@@ -106,10 +108,16 @@ def codec(uri: str, declared: Compression) -> str | None:
             return _CODECS.get(uri.rsplit(".", 1)[-1].lower())
 
 
-def open_bytes(uri: str) -> Any:
-    """The file, open for reading."""
+def open_bytes(uri: str, size_bytes: int | None = None) -> Any:
+    """The file, open for reading. ``size_bytes``: if it is known how large it is."""
     if "://" not in uri:
         return open(uri, "rb")
+    if is_s3(uri):
+        # s3fs would take a second of a processor before the first byte.
+        bucket, path = bucket_of(uri, source_environ())
+        with suppress(ValueError):
+            size = bucket.head(path)["size"] if size_bytes is None else size_bytes
+            return bucket.file(path, size, _AHEAD_BYTES)
     fs, path = filesystem(uri, source_environ())
     return fs.open(path, "rb")
 

@@ -8,7 +8,6 @@ from featurestore.errors import SpecError
 from featurestore.expressions.dialect import tokens
 from featurestore.expressions.query_text import query_text
 from featurestore.storage.delta import FILE, ROW
-from featurestore_transforms.steps.query_engine import answer
 from featurestore_transforms.steps.rules import MARKS, REASON, RULE, is_good, user_columns
 
 _UNORDERED = frozenset(("GROUP", "DISTINCT", "JOIN", "IN", "EXISTS", "OVER"))
@@ -29,6 +28,9 @@ def run_query(frame: pl.LazyFrame, query: str, where: str, memory_bytes: int) ->
     Raises:
         SpecError: the query is refused, does not fit the columns, or takes more time or memory than it may.
     """
+    # Few batches have a query, and DuckDB takes a twentieth of a second to load.
+    from featurestore_transforms.steps.query_engine import answer
+
     text = query_text(query, where=where)
     frame = frame.collect(engine="streaming").lazy()
     answered = answer(user_rows(frame).collect(), text, where, max_bytes=memory_bytes // 2)
