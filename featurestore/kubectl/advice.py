@@ -36,6 +36,8 @@ _MESSAGE = "Mend what the message names."
 ADVICE: dict[str, str] = {
     "CannotStart": "Mend what the message names: an image, a Secret, a node. A changed spec makes it begin again.",
     "Deleting": "Wait. If its storage is gone for good, set the annotation that the message names.",
+    "Differs": "Find out what else writes to the online store. Whoever has the keys of the storage publishes all of the view "
+    "anew: `featurestore rebuild view {name}`.",
     "Drift": "Look at the columns that files bring now: change spec.columns, spec.transforms or spec.schemaPolicy. Whoever has "
     "the keys of the storage runs what was refused again: `featurestore quarantine replay {name}`.",
     "Drifted": "Look at the features that the message names. If the world has changed, train anew: a new version of the training "

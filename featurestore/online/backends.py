@@ -10,6 +10,9 @@ from featurestore.resources.feature_store import FeatureStoreSpec
 from featurestore.storage.objects import Storage
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from featurestore.online.entities import Stored
     from featurestore.online.index import OnlineIndex
     from featurestore.online.layout import Form
     from featurestore.online.publication import Publication
@@ -58,6 +61,14 @@ class OnlineStore(Protocol):
         self, view: str, digest: str, form: Form, to_version: int, memory_bytes: int
     ) -> Publication:
         """A publication that brings the store to this version, with so much memory. It ends any other in progress."""
+        ...
+
+    def stored(self, view: str, digest: str, form: Form, keys: pa.Array) -> tuple[int, Stored] | None:
+        """What is kept of the entities with these keys, and of which version the store is; None if it holds nothing.
+
+        Raises:
+            UnreadableValue: a value is damaged.
+        """
         ...
 
     def inspect(self, view: str, digest: str, form: Form) -> Inspection:

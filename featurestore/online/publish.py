@@ -27,6 +27,7 @@ from featurestore.online.layout import Form
 from featurestore.online.merge import NewRows, advance
 from featurestore.online.packed.heap import UnreadableValue
 from featurestore.online.publication import Publication
+from featurestore.online.read_both_ways import check
 from featurestore.online.versions import OnlineVersion
 from featurestore.protocol import Progress, PublishRequest
 from featurestore.registry.registry import Registry
@@ -66,7 +67,10 @@ def run_publish(storage: Storage, request: PublishRequest, now_us: int) -> Publi
     accepted = definition(storage, request.view, request.digest)
     form = Form.of(accepted.resource.spec)
     memory_bytes = accepted.resource.spec.resources.memory
-    return publish(storage, open_online(storage, resource.spec), request, form, now_us, memory_bytes)
+    online = open_online(storage, resource.spec)
+    published = publish(storage, online, request, form, now_us, memory_bytes)
+    check(storage, online, accepted.resource.spec, published, now_us)
+    return published
 
 
 def publish(

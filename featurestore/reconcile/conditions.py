@@ -27,6 +27,7 @@ ConditionType = Literal[
     "QuarantineEmpty",
     "Notified",
     "Rebuilt",
+    "Consistent",
     "Drifted",
     "Degraded",
     "OfflineReachable",
@@ -66,11 +67,13 @@ class ResourceStatus(Model):
 
     @property
     def problems(self) -> tuple[Condition, ...]:
-        """The conditions that need attention: a step fails, the last batch met drift, quarantine is open, or values drifted."""
+        """The conditions that need attention: a step fails, the last batch met drift, quarantine is open, values drifted
+        or differ online."""
         wrong = {
             "Degraded": ConditionStatus.TRUE,
             "SchemaAccepted": ConditionStatus.FALSE,
             "QuarantineEmpty": ConditionStatus.FALSE,
+            "Consistent": ConditionStatus.FALSE,
             "Drifted": ConditionStatus.TRUE,
         }
         return tuple(

@@ -9,6 +9,7 @@ from featurestore.arrivals.backlog import Backlog
 from featurestore.arrivals.isolation import Isolation
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.result import BatchResult
+from featurestore.online.consistency import read_consistency
 from featurestore.online.index import OnlineIndex
 from featurestore.online.versions import OnlineVersion
 from featurestore.quarantine.tally import open_of_pipeline, open_of_view
@@ -126,7 +127,11 @@ def observe_view(
         versions = {digest: online_version.version for digest, online_version in held.items()}
         entities = {digest: online_version.entities for digest, online_version in held.items()}
         view = ObservedView(serving, spec, builds, versions, entities)
-    view = replace(view, quarantine=quarantine, rebuild=rebuild, isolations=isolations)
+    checked = {digest: read_consistency(storage, name, digest) for digest in view.published}
+    consistencies = {digest: found for digest, found in checked.items() if found is not None}
+    view = replace(
+        view, quarantine=quarantine, rebuild=rebuild, isolations=isolations, consistencies=consistencies
+    )
     monitoring = accepted.resource.spec.monitoring
     if monitoring is None:
         return view

@@ -16,6 +16,7 @@ class Reason(StrEnum):
     CANNOT_START = "CannotStart"
     COLLECTING = "Collecting"
     DELETING = "Deleting"
+    DIFFERS = "Differs"
     DRIFT = "Drift"
     DRIFTED = "Drifted"
     DUE = "Due"

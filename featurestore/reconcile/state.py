@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from featurestore.arrivals.isolation import Isolation
 from featurestore.arrivals.manifest import OpenBatch
 from featurestore.arrivals.rebuild import RebuildProgress
+from featurestore.online.consistency import Consistency
 from featurestore.quarantine.tally import OpenQuarantine
 from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline, FeatureView, FeatureViewSpec
@@ -82,7 +83,7 @@ class ObservedView:
     ``published`` then says nothing. ``quarantine``: what is open of the build that serves, else of the wanted one.
     ``rebuild``: the last request to rebuild it. ``isolations``: digest of a build that crashed to what is attempted next.
     ``drifts``: digest to what was last measured of it. ``reference``: newest version of the training set that it is
-    compared with. Both only if the spec asks for it.
+    compared with. Both only if the spec asks for it. ``consistencies``: digest to what was found when it was last published.
     """
 
     serving: ActiveBuild | None = None
@@ -96,6 +97,7 @@ class ObservedView:
     isolations: Mapping[str, BuildIsolation] = field(default_factory=dict)
     drifts: Mapping[str, ViewDrift] = field(default_factory=dict)
     reference: int | None = None
+    consistencies: Mapping[str, Consistency] = field(default_factory=dict)
 
     def wanted(self, spec: FeatureViewSpec, uid: str) -> str:
         """Digest of the build that the view is to be read from. ``uid``: of its pipeline's ledger."""

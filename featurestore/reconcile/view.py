@@ -128,7 +128,8 @@ class _ViewPlan:
         quarantine = quarantine_condition(self.name, observed.quarantine)
         rebuilt = () if observed.rebuild is None else (self._rebuilt(observed.rebuild, suspended),)
         drifted = () if self.monitoring is None else (self._drifted(self.monitoring),)
-        return (ready, draft.progressing(), materialized, synced, quarantine, *rebuilt, *drifted, degraded)
+        also = (*self._consistent(), *rebuilt, *drifted)
+        return (ready, draft.progressing(), materialized, synced, quarantine, *also, degraded)
 
     def _advance(self, digest: str, online: bool) -> None:
         """One step nearer to a build that holds all of the dataset, and is online."""
@@ -205,6 +206,28 @@ class _ViewPlan:
             return unknown("Drifted", Reason.NOT_COMPARED, message)
         message = f"{count(len(drift.features), 'feature')} compared with {where}: none is above a threshold."
         return false("Drifted", Reason.WITHIN_THRESHOLDS, message)
+
+    def _consistent(self) -> tuple[Condition, ...]:
+        """Whether entities that were read both ways after they were published were the same; nothing while none were."""
+        found = self.observed.consistencies.get(self.shown)
+        if found is None or not self.online or not self.accepted.resource.spec.online.sample_entities:
+            return ()
+        if found.failure is not None:
+            message = f"What was published last could not be compared: {found.failure}."
+            return (unknown("Consistent", Reason.NOT_COMPARED, message),)
+        read = f"{found.entities} {'entity' if found.entities == 1 else 'entities'} read online and offline"
+        if not found.differing:
+            return (true("Consistent", Reason.UP_TO_DATE, f"{read}: all are the same."),)
+        shown = "; ".join(
+            f"{', '.join(it.outputs[:3])}{' and more' if len(it.outputs) > 3 else ''} of the entity of {it.place}"
+            for it in found.differences[:3]
+        )
+        more = f"; and {found.differing - 3} more" if found.differing > 3 else ""
+        message = (
+            f"{read}: {found.differing} {'differs' if found.differing == 1 else 'differ'} online. {shown}{more}. "
+            f"`featurestore rebuild view {self.name}` publishes all of it anew."
+        )
+        return (false("Consistent", Reason.DIFFERS, message),)
 
     def _isolating(self, build_isolation: BuildIsolation) -> Condition:
         """``Materialized`` while the row is looked for that ends the process that reads it."""

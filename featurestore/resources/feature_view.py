@@ -161,6 +161,13 @@ class OnlineEnabled(StrEnum):
 
 class ViewOnline(Model):
     enabled: OnlineEnabled = Field(OnlineEnabled.ALWAYS, description="Whether the view is published online.")
+    sample_entities: int = Field(
+        20,
+        ge=0,
+        le=1000,
+        description="After each publication so many entities are read online and offline, and compared: the condition "
+        "Consistent. 0: none.",
+    )
 
 
 class ViewSource(Model):

@@ -33,6 +33,7 @@ features/<view>/<digest>/                          Delta table: feature rows of 
 features/<view>/statistics/<digest>/<n>.json       statistics of version n of that table
 features/<view>/statistics/<digest>/<n>.recent     a sample of what came last, as Parquet: of the newest alone
 features/<view>/statistics/<digest>/drift.json     how far that lies from a training set
+features/<view>/statistics/<digest>/consistency.json  whether what is online is what the join answers
 features/<view>/statistics/references/             what the training set looks like
 features/<view>/statistics/<digest>/<n>.parquet    what those of later versions are put together from: of the newest alone
 online/<view>/                                     DuckDB generations
@@ -194,6 +195,11 @@ def view_rebuild(view: str, n: int) -> str:
     return f"{view_rebuilds(view)}/{number(n)}.json"
 
 
+def view(name: str) -> str:
+    """The folder with all that is stored of a view, whichever definition."""
+    return f"features/{name}"
+
+
 def features(view: str, digest: str) -> str:
     return f"features/{view}/{digest}"
 
@@ -217,6 +223,10 @@ def recent_profile(view: str, digest: str, version: int) -> str:
 
 def drift(view: str, digest: str) -> str:
     return f"{view_statistics(view, digest)}/drift.json"
+
+
+def consistency(view: str, digest: str) -> str:
+    return f"{view_statistics(view, digest)}/consistency.json"
 
 
 def references(view: str) -> str:

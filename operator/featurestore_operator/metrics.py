@@ -171,6 +171,12 @@ def statuses(cache: Cache, now_s: float) -> Iterator[Metric]:
         labels,
         ((key[1:], summary.drifted) for key, summary in views),
     )
+    yield _family(
+        "inconsistent",
+        "1 if an entity of the view that was read online and offline differed, 0 if none did.",
+        labels,
+        ((key[1:], it.inconsistent) for key, it in views),
+    )
     labels = ["namespace", "pipeline"]
     yield _family(
         "pending_files",

@@ -87,6 +87,12 @@ class MemoryStore:
     ) -> Publication:
         return MemoryPublication((view, digest), form, to_version, BUILDS.get((view, digest)))
 
+    def stored(self, view: str, digest: str, form: Form, keys: pa.Array) -> tuple[int, Stored] | None:
+        held = BUILDS.get((view, digest))
+        if held is None:
+            return None
+        return held[0], held[1].take(np.flatnonzero(KeyIndex.of(keys).find(held[1].keys) >= 0))
+
     def inspect(self, view: str, digest: str, form: Form) -> Inspection:
         held = self.index.version(view, digest)
         return Inspection(held is not None, "in memory")

@@ -70,13 +70,13 @@ class DuckDBPublication:
         return (newest.version,) if newest is not None and self._old else None
 
     def fetch(self, keys: pa.Array) -> Stored:
-        with _reading():
+        with reading():
             layers = Layers(self._old).fetch(keys)
         return Stored.joined(layers) if layers else Stored.empty(self._form)
 
     def put(self, stored: Stored) -> None:
         if not self._is_anew:
-            with _reading():
+            with reading():
                 self._added += int((~Layers(self._old).has(stored.keys)).sum())
         self._file().put(stored)
 
@@ -163,7 +163,7 @@ class DuckDBPublication:
 
 
 @contextmanager
-def _reading() -> Iterator[None]:
+def reading() -> Iterator[None]:
     """What DuckDB raises over a file of before, as what is raised over values that cannot be gone on from."""
     try:
         yield
@@ -172,5 +172,5 @@ def _reading() -> Iterator[None]:
 
 
 def _read(parts: Iterator[Stored]) -> Iterator[Stored]:
-    with _reading():
+    with reading():
         yield from parts

@@ -9,13 +9,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from functools import reduce
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pyarrow as pa
 
 from featurestore.online.backends import Inspection, OnlineStore, entity_count
+from featurestore.online.duckdb.generation_file import connected
 from featurestore.online.duckdb.generations import GenerationIndex, folder_of
 from featurestore.online.duckdb.index import EmbeddedIndex
-from featurestore.online.duckdb.layers import load, over
+from featurestore.online.duckdb.layers import Layers, load, opened, over
 from featurestore.online.duckdb.online_reader import EmbeddedReader, NewestGeneration
-from featurestore.online.duckdb.publication import DuckDBPublication
+from featurestore.online.duckdb.publication import DuckDBPublication, reading
+from featurestore.online.entities import Stored
 from featurestore.online.layout import Form
 from featurestore.online.reading import OnlineQuery
 from featurestore.resources.feature_store import FeatureStoreSpec
@@ -46,6 +52,17 @@ class DuckDBStore:
         """See :class:`featurestore.online.backends.OnlineStore`."""
         shelf = GenerationIndex.list(self._storage, folder_of(view, digest))
         return DuckDBPublication(shelf, form, to_version, memory_bytes)
+
+    def stored(self, view: str, digest: str, form: Form, keys: pa.Array) -> tuple[int, Stored] | None:
+        """See :class:`featurestore.online.backends.OnlineStore`. Files are looked into, and not loaded."""
+        folder = folder_of(view, digest)
+        newest = GenerationIndex.list(self._storage, folder).newest
+        if newest is None:
+            return None
+        with TemporaryDirectory(prefix="featurestore-") as name, connected(Path(name)) as engine, reading():
+            files = opened(engine, self._storage, folder, newest.files, form, Path(name))
+            found = Layers(files).fetch(keys)
+        return newest.version, Stored.joined(found) if found else Stored.empty(form)
 
     def inspect(self, view: str, digest: str, form: Form) -> Inspection:
         """See :class:`featurestore.online.backends.OnlineStore`."""

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 
+import pyarrow as pa
+
 from featurestore.online.backends import Inspection, OnlineStore, entity_count
+from featurestore.online.entities import Stored
 from featurestore.online.layout import Form
+from featurestore.online.packed.packing import Packing
 from featurestore.online.reading import OnlineQuery
 from featurestore.online.redis.index import RedisIndex
 from featurestore.online.redis.last_values import LastValues
@@ -42,6 +46,19 @@ class RedisStore:
     ) -> RedisPublication:
         """See :class:`featurestore.online.backends.OnlineStore`."""
         return RedisPublication.begin(self._server, BuildKeys.of(view, digest), form, to_version)
+
+    def stored(self, view: str, digest: str, form: Form, keys: pa.Array) -> tuple[int, Stored] | None:
+        """See :class:`featurestore.online.backends.OnlineStore`."""
+        names = BuildKeys.of(view, digest)
+        with self._server.answering() as client:
+            data, *values = client.mget([names.held, *(names.prefix + key for key in keys.to_pylist())])
+        held = read_held(data)
+        if held is None:
+            return None
+        places = [place for place, value in enumerate(values) if value is not None]
+        there = keys.take(pa.array(places, pa.int64()))
+        packing = Packing(form, names.prefix, names.checksum)
+        return held.version, packing.unpack(there, [values[place] for place in places])
 
     def inspect(self, view: str, digest: str, form: Form) -> Inspection:
         """See :class:`featurestore.online.backends.OnlineStore`. The keys of its entities are counted."""

@@ -22,6 +22,7 @@ class StatusSummary(NamedTuple):
     quarantined_rows: int | None = None
     rebuild_left: int | None = None
     drifted: int | None = None
+    inconsistent: int | None = None
 
     @classmethod
     def of(cls, item: Mapping[str, Any]) -> StatusSummary:
@@ -43,14 +44,15 @@ class StatusSummary(NamedTuple):
             status.get("quarantinedFiles"),
             status.get("quarantinedRows"),
             _left(status.get("rebuild")),
-            _drifted(conditions),
+            _told(conditions, "Drifted", "True"),
+            _told(conditions, "Consistent", "False"),
         )
 
 
-def _drifted(conditions: Iterable[Mapping[str, Any]]) -> int | None:
-    """1 if values have drifted, 0 if they have not; None where nothing was compared."""
-    status = next((condition["status"] for condition in conditions if condition["type"] == "Drifted"), None)
-    return {"True": 1, "False": 0}.get(status or "")
+def _told(conditions: Iterable[Mapping[str, Any]], kind: str, bad: str) -> int | None:
+    """1 if the condition has the status that is bad, 0 if it has the other one; None where it is not known."""
+    found = next((it["status"] for it in conditions if it["type"] == kind), None)
+    return None if found not in ("True", "False") else int(found == bad)
 
 
 def _left(rebuild: Mapping[str, Any] | None) -> int | None:

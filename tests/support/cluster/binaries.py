@@ -64,6 +64,7 @@ ENVIRONMENTS = {
     "torch": "torch-2.15",
     "tensorflow": "tensorflow-2.21",
     "ray": "ray-2.60",
+    "openlineage": "openlineage-1.54",
 }
 """Platforms that are installed in environments of their own, by the extra that brings them."""
 
@@ -89,6 +90,18 @@ def foreign_definitions() -> Path:
     path = CACHE / "definitions-1"
     if not path.exists():
         raise MissingError(f"{path} is not there: run tests/services")
+    return path
+
+
+def training_controllers_folder() -> Path:
+    """Folder of the controllers that run trainings, and of the definitions that they need.
+
+    Raises:
+        MissingError: they were not built.
+    """
+    path = CACHE / "training-controllers-1"
+    if not path.exists():
+        raise MissingError(f"{path} is not there: run tests/services frameworks")
     return path
 
 

@@ -9,6 +9,7 @@ from typing import Any, overload
 from featurestore.arrivals.dry_run_result import DryRunResult
 from featurestore.protocol import AnyRequest, EngineResult, ErasureResult, Progress, Request
 from featurestore.storage.objects import Storage
+from featurestore_transforms.lineage.emitter import telling
 
 
 @overload
@@ -28,4 +29,6 @@ def run(storage: Storage, request: AnyRequest, progress: Callable[[Progress], No
         FeatureStoreError: it could not be done.
     """
     module, _, function = request.run_by.partition(":")
-    return getattr(import_module(module), function)(storage, request, progress)
+    with telling(storage, request) as outcome:
+        outcome.result = getattr(import_module(module), function)(storage, request, progress)
+    return outcome.result

@@ -1,0 +1,179 @@
+"""What a request reads and writes, as a job of OpenLineage with its datasets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from featurestore.protocol import (
+    AnyRequest,
+    BatchRequest,
+    BuildRequest,
+    PromoteRebuildRequest,
+    RebuildRequest,
+    TrainingSetRequest,
+)
+from featurestore.registry.registry import Registry
+from featurestore.resources import DataPipeline, FeatureView, TrainingSet
+from featurestore.resources.feature_view import FeatureViewSpec
+from featurestore.resources.outputs import outputs
+from featurestore.storage import paths
+from featurestore.storage.objects import Storage
+from featurestore.training.training_manifest import ColumnRole, TrainingManifest
+from featurestore.training.training_versions import TrainingSetResult, read_manifest
+from featurestore.views.builds import BuildResult
+from featurestore_transforms.lineage.lineage_dataset import LineageDataset, absolute
+
+
+@dataclass(frozen=True)
+class LineageRun:
+    """``job``: its name. ``inputs`` and ``outputs``: with what is known of them."""
+
+    job: str
+    inputs: tuple[LineageDataset, ...]
+    outputs: tuple[LineageDataset, ...]
+
+
+def described(storage: Storage, request: AnyRequest, result: Any = None) -> LineageRun | None:
+    """What a request is about; with ``result``, what came of it as well. None for requests of which nothing is told.
+
+    Raises:
+        FeatureStoreError: what it is about cannot be read.
+    """
+    describe: Callable[[Storage, Any, Any], LineageRun | None] | None = next(
+        (function for kind, function in _KINDS.items() if isinstance(request, kind)), None
+    )
+    return None if describe is None else describe(storage, request, result)
+
+
+def _batch(storage: Storage, request: BatchRequest | RebuildRequest, result: Any) -> LineageRun:
+    name = request.pipeline
+    accepted = Registry(storage).current(DataPipeline, name)
+    inputs = []
+    if accepted is not None:
+        source = accepted.resource.spec.source
+        if source.uri is not None:
+            inputs.append(LineageDataset.at(absolute(request.base, source.uri)))
+        if source.kafka is not None:
+            broker = source.kafka.bootstrap_servers.partition(",")[0]
+            inputs.append(LineageDataset(f"kafka://{broker}", source.kafka.topic))
+        steps = [step.lookup for step in accepted.resource.spec.transforms if step.lookup is not None]
+        inputs += [_dataset(storage, lookup.pipeline) for lookup in steps]
+    output = _dataset(storage, name)
+    if result is not None and result.kind == "batch":
+        output = replace(
+            output,
+            version=str(result.dataset_version),
+            columns={it: kind for it, kind in result.dataset_columns.items() if not it.startswith("__")},
+            rows=result.rows_committed,
+        )
+    job = f"pipeline.{name}" + (".rebuild" if isinstance(request, RebuildRequest) else "")
+    return LineageRun(job, tuple(inputs), (output,))
+
+
+def _promotion(storage: Storage, request: PromoteRebuildRequest, result: Any) -> LineageRun:
+    output = _dataset(storage, request.pipeline)
+    if result is not None:
+        output = replace(output, version=str(result.dataset_version), rows=result.rows)
+    return LineageRun(f"pipeline.{request.pipeline}.rebuild", (), (output,))
+
+
+def _build(storage: Storage, request: BuildRequest, result: Any) -> LineageRun | None:
+    accepted = Registry(storage).current(FeatureView, request.view)
+    if accepted is None:
+        return None
+    spec = accepted.resource.spec
+    dataset, output = _dataset(storage, spec.source.pipeline), _view(storage, request.view)
+    dataset = replace(dataset, version=str(request.to_version))
+    if isinstance(result, BuildResult):
+        keys = {key.name: key.type.value for key in spec.entity.join_keys}
+        output = replace(
+            output,
+            version=f"{result.digest}/{result.version}",
+            columns=keys | {it.name: it.type.value for it in outputs(spec)},
+            lineage=_columns(dataset, spec),
+            rows=result.rows,
+        )
+    return LineageRun(f"view.{request.view}", (dataset,), (output,))
+
+
+def _columns(
+    dataset: LineageDataset, spec: FeatureViewSpec
+) -> dict[str, list[tuple[LineageDataset, str, str]]]:
+    """Of keys, and of features that are a column or aggregate one; not of expressions."""
+    found = {key.name: [(dataset, key.name, "IDENTITY")] for key in spec.entity.join_keys}
+    for output in outputs(spec):
+        feature = output.feature
+        if feature.aggregate is not None and feature.aggregate.column is not None:
+            found[output.name] = [(dataset, feature.aggregate.column, "AGGREGATION")]
+        elif feature.aggregate is None and feature.expression is None:
+            found[output.name] = [(dataset, feature.column or feature.name, "IDENTITY")]
+    return found
+
+
+def _training_set(storage: Storage, request: TrainingSetRequest, result: Any) -> LineageRun:
+    output = LineageDataset.at(storage.uri(paths.made("trainingsets", request.name)))
+    job = f"trainingset.{request.name}"
+    manifest = None
+    if isinstance(result, TrainingSetResult):
+        manifest = read_manifest(storage, request.name, result.digest)
+    if manifest is not None:
+        return _version(storage, request, job, output, manifest)
+    accepted = Registry(storage).current(TrainingSet, request.name)
+    labels = accepted.resource.spec.labels if accepted is not None else None
+    inputs = () if labels is None else (_labels(storage, request.base, labels.pipeline, labels.uri),)
+    return LineageRun(job, inputs, (output,))
+
+
+def _version(
+    storage: Storage,
+    request: TrainingSetRequest,
+    job: str,
+    output: LineageDataset,
+    manifest: TrainingManifest,
+) -> LineageRun:
+    views = {
+        it.name: replace(_view(storage, it.name), version=f"{it.digest}/{it.version}")
+        for it in manifest.pins.views
+    }
+    pinned = manifest.pins.labels
+    labels = _labels(storage, request.base, pinned.pipeline or None, pinned.uri or None)
+    if pinned.version is not None:
+        labels = replace(labels, version=str(pinned.version))
+    lineage = {}
+    for column in manifest.columns:
+        view, _, feature = column.feature.partition(":")
+        if column.role is not ColumnRole.FEATURE:
+            lineage[column.name] = [(labels, column.name, "IDENTITY")]
+        elif view in views:
+            lineage[column.name] = [(views[view], feature, "IDENTITY")]
+    made = replace(
+        output,
+        version=manifest.digest,
+        columns={it.name: it.type for it in manifest.columns},
+        lineage=lineage,
+        rows=manifest.rows,
+    )
+    return LineageRun(job, (labels, *views.values()), (made,))
+
+
+def _labels(storage: Storage, base: str, pipeline: str | None, uri: str | None) -> LineageDataset:
+    return _dataset(storage, pipeline) if pipeline else LineageDataset.at(absolute(base, uri or ""))
+
+
+def _dataset(storage: Storage, pipeline: str) -> LineageDataset:
+    return LineageDataset.at(storage.uri(paths.dataset(pipeline)))
+
+
+def _view(storage: Storage, view: str) -> LineageDataset:
+    """A view has one name, whichever of its builds serves: which it is stands in the version."""
+    return LineageDataset.at(storage.uri(paths.view(view)))
+
+
+_KINDS: dict[type | tuple[type, ...], Callable[[Storage, Any, Any], LineageRun | None]] = {
+    (BatchRequest, RebuildRequest): _batch,
+    PromoteRebuildRequest: _promotion,
+    BuildRequest: _build,
+    TrainingSetRequest: _training_set,
+}
