@@ -28,7 +28,7 @@ CLASSES = {
 
 def made(kind, said):
     """An object of the client's class: a field that it has not, or lacks, is an error; so are those inside of it."""
-    hints = typing.get_type_hints(kind, vars(sys.modules[kind.__module__]))
+    hints = typing.get_type_hints(kind)
     return kind(**{name: value(hints[name], it) for name, it in said.items()})
 
 

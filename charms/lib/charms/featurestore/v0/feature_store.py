@@ -10,8 +10,8 @@ A charm that reads features, with `requires: {feature-store: {interface: feature
     self.store = FeatureStoreRequirer(self)
     framework.observe(self.store.on.ready, self._on_ready)      # self.store.environment() has all variables
 
-The application's data have `environment`, JSON of names to values, and `secret-id` if there are credentials: a Juju secret, which only
-this relation may read.
+The application's data have `environment`, JSON of names to values, and `secret-id` if there are credentials: a Juju
+secret, which only this relation may read.
 """
 
 from __future__ import annotations
