@@ -21,10 +21,12 @@ class EngineRequest(Model):
     """What is asked of the data engine. ``root``: of the storage.
 
     ``run_by``: ``module:function``, called with the storage, the request and what is told of progress. A name, because
-    this package does not have the data engine.
+    this package does not have the data engine. ``told_by``: in the same way, what it reads and writes, for lineage; None
+    for requests of which nothing is told.
     """
 
     run_by: ClassVar[str]
+    told_by: ClassVar[str | None] = None
     root: str
 
 
@@ -35,6 +37,7 @@ class BatchRequest(EngineRequest):
     """
 
     run_by: ClassVar[str] = "featurestore_transforms.batch.batch:run_batch"
+    told_by: ClassVar[str | None] = "featurestore_transforms.lineage.lineage_run:batch_lineage"
     kind: Literal["batch"] = "batch"
     base: str = "/"
     pipeline: str
@@ -46,6 +49,7 @@ class RebuildRequest(EngineRequest):
     """Run a piece of rebuild ``rebuild`` of a pipeline, which begins with batch ``number``; else as a batch."""
 
     run_by: ClassVar[str] = "featurestore_transforms.batch.rebuilding:run_piece"
+    told_by: ClassVar[str | None] = "featurestore_transforms.lineage.lineage_run:batch_lineage"
     kind: Literal["rebuild"] = "rebuild"
     base: str = "/"
     pipeline: str
@@ -58,6 +62,7 @@ class PromoteRebuildRequest(EngineRequest):
     """Put what a rebuild came to in the place of the history that it ran again."""
 
     run_by: ClassVar[str] = "featurestore_transforms.batch.promotion:promote_rebuild"
+    told_by: ClassVar[str | None] = "featurestore_transforms.lineage.lineage_run:promotion_lineage"
     kind: Literal["promoteRebuild"] = "promoteRebuild"
     pipeline: str
     rebuild: int
@@ -71,6 +76,7 @@ class BuildRequest(EngineRequest):
     """
 
     run_by: ClassVar[str] = "featurestore_transforms.views.build:run_build"
+    told_by: ClassVar[str | None] = "featurestore_transforms.lineage.lineage_run:build_lineage"
     kind: Literal["build"] = "build"
     view: str
     digest: str
@@ -97,6 +103,7 @@ class TrainingSetRequest(EngineRequest):
     """
 
     run_by: ClassVar[str] = "featurestore_transforms.training.make_version:run_training_set"
+    told_by: ClassVar[str | None] = "featurestore_transforms.lineage.lineage_run:training_lineage"
     kind: Literal["trainingSet"] = "trainingSet"
     base: str = "/"
     name: str

@@ -7,7 +7,7 @@ from featurestore.storage import paths
 from featurestore.storage.objects import Storage, understanding
 
 
-class Difference(Model):
+class OnlineDifference(Model):
     """An entity whose online values are others than those offline. ``outputs``: which of them.
 
     It is named by a row of its own, ``row`` of the data file ``file`` of the view's table: keys may say who somebody is,
@@ -34,7 +34,7 @@ class Consistency(Model):
     version: int
     entities: int
     differing: int = 0
-    differences: tuple[Difference, ...] = ()
+    differences: tuple[OnlineDifference, ...] = ()
     failure: str | None = None
     checked_us: int
 

@@ -17,7 +17,12 @@ from featurestore.errors import FeatureStoreError, StorageError
 from featurestore.offline.join import Times, point_in_time
 from featurestore.online.answer import answer
 from featurestore.online.backends import OnlineStore
-from featurestore.online.consistency import Consistency, Difference, read_consistency, record_consistency
+from featurestore.online.consistency import (
+    Consistency,
+    OnlineDifference,
+    read_consistency,
+    record_consistency,
+)
 from featurestore.online.entities import Stored
 from featurestore.online.entity_keys import KeyIndex, key_texts
 from featurestore.online.layout import Form
@@ -184,7 +189,7 @@ class _Check:
             parts.append(found[1])
         return Stored.joined(parts), unreadable
 
-    def _compare(self, sampled: _Sampled, stored: Stored, unreadable: set[int]) -> list[Difference]:
+    def _compare(self, sampled: _Sampled, stored: Stored, unreadable: set[int]) -> list[OnlineDifference]:
         place = KeyIndex.of(stored.keys).find(key_texts(sampled.keys))
         # A clock that is behind the publisher's reads as of publish time.
         at_us = np.full(len(place), self.now_us, np.int64)
@@ -203,11 +208,11 @@ class _Check:
         found = []
         for newer, n in zip(later, suspects, strict=True):
             if n in unreadable:
-                found.append(Difference(file=sampled.file, row=sampled.rows[n], outputs=tuple(names)))
+                found.append(OnlineDifference(file=sampled.file, row=sampled.rows[n], outputs=tuple(names)))
             elif online[n] != newer:
                 pairs = zip(names, online[n], offline[n], strict=True)
                 which = tuple(name for name, left, right in pairs if left != right)
-                found.append(Difference(file=sampled.file, row=sampled.rows[n], outputs=which))
+                found.append(OnlineDifference(file=sampled.file, row=sampled.rows[n], outputs=which))
         return found
 
     def _offline(

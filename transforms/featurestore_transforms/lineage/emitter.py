@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any
 
 from featurestore.errors import FeatureStoreError, foreseen
-from featurestore.protocol import AnyRequest
+from featurestore.protocol import EngineRequest
 from featurestore.redaction import redact
 from featurestore.storage.objects import Storage
 from featurestore_transforms.lineage.lineage_dataset import PRODUCER, facet
@@ -38,7 +38,7 @@ class Outcome:
 
 @contextmanager
 def telling(
-    storage: Storage, request: AnyRequest, environ: Mapping[str, str] | None = None
+    storage: Storage, request: EngineRequest, environ: Mapping[str, str] | None = None
 ) -> Iterator[Outcome]:
     """Tell that the request begins, and what became of it: its ``result``, or the failure that leaves the context."""
     outcome = Outcome()
@@ -69,7 +69,7 @@ class Emitter:
     def tell(
         self,
         storage: Storage,
-        request: AnyRequest,
+        request: EngineRequest,
         run_id: str,
         kind: str,
         *,
@@ -114,7 +114,7 @@ class Emitter:
     def _event(
         self,
         storage: Storage,
-        request: AnyRequest,
+        request: EngineRequest,
         run_id: str,
         kind: str,
         now: str,

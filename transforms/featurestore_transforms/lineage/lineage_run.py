@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import Any
 
-from featurestore.protocol import (
-    AnyRequest,
-    BatchRequest,
-    BuildRequest,
-    PromoteRebuildRequest,
-    RebuildRequest,
-    TrainingSetRequest,
-)
+from featurestore.protocol import EngineRequest
 from featurestore.registry.registry import Registry
 from featurestore.resources import DataPipeline, FeatureView, TrainingSet
 from featurestore.resources.feature_view import FeatureViewSpec
@@ -35,19 +28,21 @@ class LineageRun:
     outputs: tuple[LineageDataset, ...]
 
 
-def described(storage: Storage, request: AnyRequest, result: Any = None) -> LineageRun | None:
+def described(storage: Storage, request: EngineRequest, result: Any = None) -> LineageRun | None:
     """What a request is about; with ``result``, what came of it as well. None for requests of which nothing is told.
 
     Raises:
         FeatureStoreError: what it is about cannot be read.
     """
-    describe: Callable[[Storage, Any, Any], LineageRun | None] | None = next(
-        (function for kind, function in _KINDS.items() if isinstance(request, kind)), None
-    )
-    return None if describe is None else describe(storage, request, result)
+    if request.told_by is None:
+        return None
+    module, _, function = request.told_by.partition(":")
+    found: LineageRun | None = getattr(import_module(module), function)(storage, request, result)
+    return found
 
 
-def _batch(storage: Storage, request: BatchRequest | RebuildRequest, result: Any) -> LineageRun:
+def batch_lineage(storage: Storage, request: Any, result: Any) -> LineageRun:
+    """Of a batch, or of a piece of a rebuild."""
     name = request.pipeline
     accepted = Registry(storage).current(DataPipeline, name)
     inputs = []
@@ -68,18 +63,20 @@ def _batch(storage: Storage, request: BatchRequest | RebuildRequest, result: Any
             columns={it: kind for it, kind in result.dataset_columns.items() if not it.startswith("__")},
             rows=result.rows_committed,
         )
-    job = f"pipeline.{name}" + (".rebuild" if isinstance(request, RebuildRequest) else "")
+    job = f"pipeline.{name}" + (".rebuild" if request.kind == "rebuild" else "")
     return LineageRun(job, tuple(inputs), (output,))
 
 
-def _promotion(storage: Storage, request: PromoteRebuildRequest, result: Any) -> LineageRun:
+def promotion_lineage(storage: Storage, request: Any, result: Any) -> LineageRun:
+    """Of a rebuild that takes the place of the history before."""
     output = _dataset(storage, request.pipeline)
     if result is not None:
         output = replace(output, version=str(result.dataset_version), rows=result.rows)
     return LineageRun(f"pipeline.{request.pipeline}.rebuild", (), (output,))
 
 
-def _build(storage: Storage, request: BuildRequest, result: Any) -> LineageRun | None:
+def build_lineage(storage: Storage, request: Any, result: Any) -> LineageRun | None:
+    """Of a build of a view."""
     accepted = Registry(storage).current(FeatureView, request.view)
     if accepted is None:
         return None
@@ -112,7 +109,8 @@ def _columns(
     return found
 
 
-def _training_set(storage: Storage, request: TrainingSetRequest, result: Any) -> LineageRun:
+def training_lineage(storage: Storage, request: Any, result: Any) -> LineageRun:
+    """Of a version of a training set."""
     output = LineageDataset.at(storage.uri(paths.made("trainingsets", request.name)))
     job = f"trainingset.{request.name}"
     manifest = None
@@ -128,7 +126,7 @@ def _training_set(storage: Storage, request: TrainingSetRequest, result: Any) ->
 
 def _version(
     storage: Storage,
-    request: TrainingSetRequest,
+    request: Any,
     job: str,
     output: LineageDataset,
     manifest: TrainingManifest,
@@ -169,11 +167,3 @@ def _dataset(storage: Storage, pipeline: str) -> LineageDataset:
 def _view(storage: Storage, view: str) -> LineageDataset:
     """A view has one name, whichever of its builds serves: which it is stands in the version."""
     return LineageDataset.at(storage.uri(paths.view(view)))
-
-
-_KINDS: dict[type | tuple[type, ...], Callable[[Storage, Any, Any], LineageRun | None]] = {
-    (BatchRequest, RebuildRequest): _batch,
-    PromoteRebuildRequest: _promotion,
-    BuildRequest: _build,
-    TrainingSetRequest: _training_set,
-}
