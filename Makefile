@@ -43,7 +43,7 @@ test-all: lint $(LOWEST)/ready  ## Run all of `make test`, and of what is exhaus
 	@tests/services
 	@$(BIN)/python tests/stages.py --all
 
-test-frameworks: $(VENV)/ready  ## Run the tests with PyTorch, TensorFlow and Ray, which are not in `make test` (9 GB, each in an environment of its own).
+test-frameworks: $(VENV)/ready  ## Run the tests with PyTorch, TensorFlow, Ray and the controllers that run trainings, which are not in `make test` (9 GB).
 	@tests/services frameworks
 	@FRAMEWORKS=1 $(BIN)/pytest tests/frameworks
 

@@ -44,6 +44,8 @@ class LineageDataset:
 
         >>> LineageDataset.at("s3://raw/flights/**/*.parquet").name
         'flights'
+        >>> LineageDataset.at("kafka://a:9092,b:9092/arrivals").namespace
+        'kafka://a:9092'
         >>> LineageDataset.at("/srv/raw/a.csv").namespace
         'file'
         """
@@ -82,7 +84,9 @@ def _named(uri: str) -> tuple[str, str]:
     if not separator or scheme == "file":
         return "file", _folder(rest if separator else uri)
     host, _, path = rest.partition("?")[0].partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}", _folder(path) or "/"
+    # Of several brokers the first.
+    server = host.rpartition("@")[2].partition(",")[0]
+    return f"{scheme}://{server}", _folder(path) or "/"
 
 
 def _folder(path: str) -> str:

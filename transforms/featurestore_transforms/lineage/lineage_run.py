@@ -50,9 +50,8 @@ def batch_lineage(storage: Storage, request: Any, result: Any) -> LineageRun:
         source = accepted.resource.spec.source
         if source.uri is not None:
             inputs.append(LineageDataset.at(absolute(request.base, source.uri)))
-        if source.kafka is not None:
-            broker = source.kafka.bootstrap_servers.partition(",")[0]
-            inputs.append(LineageDataset(f"kafka://{broker}", source.kafka.topic))
+        streams = [it for it in (source.kafka, source.nats, source.redis) if it is not None]
+        inputs += [LineageDataset.at(stream.place) for stream in streams]
         steps = [step.lookup for step in accepted.resource.spec.transforms if step.lookup is not None]
         inputs += [_dataset(storage, lookup.pipeline) for lookup in steps]
     output = _dataset(storage, name)
