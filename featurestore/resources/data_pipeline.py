@@ -23,6 +23,7 @@ from featurestore.resources.metadata import (
 )
 from featurestore.resources.model import Model
 from featurestore.resources.nats import Nats
+from featurestore.resources.notifications import Notifications
 from featurestore.resources.pod_template import PodTemplate
 from featurestore.resources.quantity import Bytes, Duration, PositiveDuration
 from featurestore.resources.redis_stream import RedisStream
@@ -255,26 +256,6 @@ class ArrivalTrigger(Model):
     )
     max_files: int = Field(500, ge=1, le=100_000, description="A batch closes at this many files.")
     max_bytes: Bytes = Field(2 * 1024**3, description="A batch closes at this many bytes.")
-
-
-TOKEN_KEY = "token"
-"""The key of a Secret that holds what senders of notifications show."""
-
-
-class WebhookNotifications(Model):
-    """Events of object storage, posted to the operator or to ``featurestore run``."""
-
-    secret_ref: SecretRef | None = Field(
-        None,
-        description="Secret whose key `token` senders must show. Else the Secret `<pipeline>-webhook`. On a laptop the "
-        "token is in FEATURESTORE_WEBHOOK_TOKEN, or in a file.",
-    )
-
-
-class Notifications(Model):
-    """Hints that make a look at single files happen at once. What a listing finds stays the truth."""
-
-    webhook: WebhookNotifications = Field(description="Events are posted over HTTP.")
 
 
 class Trigger(Model):

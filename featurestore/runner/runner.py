@@ -83,10 +83,19 @@ class Runner:
                 desired = self._observer.desired(now_us, draining=draining)
                 # Before the listing: a file that lands after it is heard of.
                 active = {} if draining else _active(desired)
-                self._watcher.attend({name: spec.source for name, spec in active.items()})
+                carriers = {
+                    name: carrier
+                    for name, spec in active.items()
+                    if spec.trigger.notifications and (carrier := spec.trigger.notifications.carrier)
+                }
+                self._watcher.attend({name: spec.source for name, spec in active.items()}, carriers)
                 if self._receiver is not None:
                     self._receiver.attend(
-                        [name for name, spec in active.items() if spec.trigger.notifications]
+                        [
+                            name
+                            for name, spec in active.items()
+                            if spec.trigger.notifications and spec.trigger.notifications.webhook
+                        ]
                     )
                 observed = self._observer.observe(desired, self._applier.attempts, now_us, hints)
                 self._forget(desired)

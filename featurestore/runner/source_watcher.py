@@ -7,8 +7,11 @@ from collections.abc import Collection, Iterable, Mapping
 from threading import Condition, Event, Thread
 
 from featurestore.arrivals.notifications.pending_hints import PendingHints
+from featurestore.arrivals.notifications.subscriptions import Subscriptions
 from featurestore.arrivals.source_kinds import open_source
 from featurestore.resources.data_pipeline import Source
+from featurestore.resources.notifications import Carrier
+from featurestore.storage.credentials import source_environ
 
 logger = logging.getLogger(__name__)
 
@@ -20,12 +23,13 @@ class SourceWatcher:
         self._base = base
         self._rung = Condition()
         self._hints = PendingHints[str]()
+        self._subscriptions = Subscriptions(self.hint)
         self._pending = False
         self._watched: dict[str, tuple[Source, Event]] = {}
         self._threads: list[Thread] = []
 
-    def attend(self, sources: Mapping[str, Source]) -> None:
-        """Watch these sources by pipeline, and no others."""
+    def attend(self, sources: Mapping[str, Source], carriers: Mapping[str, Carrier] | None = None) -> None:
+        """Watch these sources by pipeline, and no others. ``carriers``: what tells of their objects."""
         for name, (source, stop) in list(self._watched.items()):
             if sources.get(name) != source:
                 stop.set()
@@ -35,6 +39,7 @@ class SourceWatcher:
                 stop = Event()
                 self._watched[name] = (source, stop)
                 self._start(Thread(target=self._watch, args=(name, source, stop), name=f"hints-{name}"))
+        self._subscriptions.attend_only(carriers or {}, source_environ())
 
     def hint(self, pipeline: str, urls: Iterable[str]) -> None:
         """Wake whoever waits: objects at these URLs may be new. Those that are not of the pipeline's source are left out."""
@@ -57,6 +62,7 @@ class SourceWatcher:
     def close(self) -> None:
         """Stop watching, and wait until nothing watches: a process that ends beneath a watch is aborted by it."""
         self.attend({})
+        self._subscriptions.close()
         for thread in self._threads:
             thread.join()
 

@@ -14,6 +14,8 @@ from typing import Any
 import manifest
 import pytest
 from cluster.control_plane import ControlPlane
+from eventually import eventually
+from nats_server import NatsServer
 from storage_server import buckets
 
 from featurestore.arrivals.ledger import Ledger
@@ -103,6 +105,7 @@ def it(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> Iterator[
         found = Notified(api, namespace, tmp_path, environ)
         yield found
         found.receiver.stop()
+        found.controller.inbox.close()
     api.close()
 
 
@@ -147,6 +150,33 @@ def test_a_pipeline_says_that_its_token_is_missing_and_takes_one_that_comes_late
     it.look()
     assert it.notified() == ("True", "Receiving")
     assert it.post("p/a.csv") == HTTPStatus.ACCEPTED
+
+
+def test_events_that_nats_carries_are_taken_without_a_secret_and_a_server_that_is_away_is_said(
+    it: Notified, nats: NatsServer
+) -> None:
+    carrier = {"servers": nats.address, "subject": f"hints.{it.namespace}"}
+    trigger = {"notifications": {"webhook": None, "nats": carrier}}
+    it.api.patch(DATA_PIPELINE, it.namespace, "p", {"spec": {"trigger": trigger}})
+    it.hear()
+    it.look()
+    inbox = it.controller.inbox
+    eventually(lambda: inbox.failure(f"{it.namespace}/p") is None)
+    it.look()
+    assert it.notified() == ("True", "Receiving")
+    filesystem("s3://raw", it.environ)[0].call_s3("put_object", Bucket="raw", Key="p/a.csv", Body=b"a\n1\n")
+    it.woken.clear()
+    nats.publish(carrier["subject"], json.dumps({"uri": "s3://raw/p/a.csv"}).encode())
+    eventually(lambda: it.woken == [Key("DataPipeline", it.namespace, "p")])
+    it.look()
+    assert it.taken() == ["s3://raw/p/a.csv"]
+    trigger["notifications"] = {"nats": {**carrier, "servers": "127.0.0.1:1"}}
+    it.api.patch(DATA_PIPELINE, it.namespace, "p", {"spec": {"trigger": trigger}})
+    it.hear()
+    it.look()
+    eventually(lambda: inbox.failure(f"{it.namespace}/p"))
+    it.look()
+    assert it.notified() == ("False", "NotReceiving")
 
 
 def test_a_sender_that_meets_an_operator_that_stands_by_is_told_to_ask_again(it: Notified) -> None:

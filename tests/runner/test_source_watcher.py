@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from nats_server import NatsServer
 
 from featurestore.resources.data_pipeline import Source
+from featurestore.resources.notifications import NatsNotifications
 from featurestore.runner.source_watcher import SourceWatcher
 
 LONG_S = 30.0
@@ -74,3 +76,17 @@ def test_a_source_that_is_attended_no_more_is_not_heard(watcher: SourceWatcher, 
     while "late.csv" not in {Path(uri).name for uri in heard.get("planes", ())}:
         heard = watcher.wait(LONG_S)
         assert "flights" not in heard
+
+
+def test_events_that_a_server_carries_are_heard_of_under_their_pipeline(
+    watcher: SourceWatcher, nats: NatsServer
+) -> None:
+    carrier = NatsNotifications(servers=nats.address, subject="watched")
+    watcher.attend({"flights": source("s3://raw/*.csv")}, {"flights": carrier})
+    body = b'{"uri": "s3://raw/a.csv"}'
+    heard: dict[str, set[str]] = {}
+    while not heard:
+        # Until it is subscribed, nobody hears.
+        nats.publish("watched", body)
+        heard = watcher.wait(0.1)
+    assert heard == {"flights": {"s3://raw/a.csv"}}

@@ -40,6 +40,15 @@ class NatsServer:
         found.create(**config)
         return found
 
+    def publish(self, subject: str, body: bytes) -> None:
+        """To whoever listens now."""
+
+        async def sent(client: Any) -> None:
+            await client.publish(subject, body)
+            await client.flush()
+
+        self.ask(sent)
+
     def ask(self, asked: Any) -> Any:
         """What ``asked(client)`` gives."""
         options: dict[str, Any] = dict(self.login)

@@ -21,7 +21,8 @@ def s3(
 ) -> Iterator[dict[str, str]]:
     """An S3 server with one account: the environment that points s3fs, deltalake and polars at it.
 
-    ``port``: where it was before, with the same folder. ``events_to``: a URL that it posts its events to.
+    ``port``: where it was before, with the same folder. ``events_to``: a URL that it posts its events to, or
+    ``nats://HOST:PORT/SUBJECT`` or ``kafka://HOST:PORT/TOPIC``.
 
     Raises:
         MissingError: versitygw was not built.
@@ -41,7 +42,7 @@ def s3_process(
     """As ``s3``, with the server's process: for tests that make it slow."""
     port = port or free_port()
     command = [built("versitygw"), "--port", f"{address}:{port}", "--quiet"]
-    command += ["--event-webhook-url", events_to] if events_to else []
+    command += _events(events_to)
     command += ["posix", folder]
     keys = {"ROOT_ACCESS_KEY": account, "ROOT_SECRET_KEY": f"{account}-only"}
     with serving(command, port, folder.with_suffix(".log"), keys, address) as server:
@@ -55,6 +56,16 @@ def s3_process(
                 "AWS_ENDPOINT_URL": f"http://{address}:{port}",
             },
         )
+
+
+def _events(to: str) -> list[str]:
+    """How the server is told where its events go."""
+    place, _, name = to.partition("://")[2].rpartition("/")
+    if to.startswith("nats://"):
+        return ["--event-nats-url", f"nats://{place}", "--event-nats-topic", name]
+    if to.startswith("kafka://"):
+        return ["--event-kafka-url", place, "--event-kafka-topic", name]
+    return ["--event-webhook-url", to] if to else []
 
 
 @contextmanager

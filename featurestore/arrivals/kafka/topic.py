@@ -45,7 +45,7 @@ class TopicClient:
     def __init__(self, kafka: Kafka, environ: Mapping[str, str] | None) -> None:
         self._topic = kafka.topic
         self.where = kafka.place
-        self._options = options(kafka, environ)
+        self._options = options(kafka.bootstrap_servers, kafka.place, environ)
         self._watched: Topic | None = None
 
     def look(self) -> Look | None:
@@ -169,15 +169,15 @@ class TopicClient:
         return errors[-1] if errors else ""
 
 
-def options(kafka: Kafka, environ: Mapping[str, str] | None) -> dict[str, str]:
+def options(servers: str, place: str, environ: Mapping[str, str] | None) -> dict[str, str]:
     """What any client of the brokers is told: where they are, how to log in, and how long to wait.
 
     Raises:
         SpecError: what is said of logging in has no meaning.
     """
     return {
-        "bootstrap.servers": kafka.bootstrap_servers,
-        **login(environ, kafka.place),
+        "bootstrap.servers": servers,
+        **login(environ, place),
         "client.id": "featurestore",
         "socket.connection.setup.timeout.ms": "5000",
         "reconnect.backoff.max.ms": "1000",

@@ -30,8 +30,7 @@ class StreamKey:
 
     def __init__(self, redis: RedisStream, environ: Mapping[str, str] | None) -> None:
         self._redis, self.where = redis, redis.place
-        known = os.environ if environ is None else environ
-        self._told = tuple((name, known[name]) for name in NAMES if known.get(name))
+        self._environ = environ
 
     def look(self) -> Look | None:
         """See :class:`featurestore.arrivals.streams.stream_client.StreamClient`.
@@ -39,9 +38,9 @@ class StreamKey:
         Raises:
             StorageError: the server does not answer, or the key is no stream.
         """
-        from redis.exceptions import ResponseError
+        with explained("the stream cannot be looked at", self.where):
+            from redis.exceptions import ResponseError
 
-        with self.answering("the stream cannot be looked at"):
             try:
                 told = self._client().xinfo_stream(self._redis.stream)
             except ResponseError as error:
@@ -86,7 +85,7 @@ class StreamKey:
     def messages(self, first: int, end: int) -> Iterator[list[tuple[bytes, Mapping[bytes, bytes]]]]:
         """Ids and fields of what is there of these positions, some at a time."""
         while first < end:
-            with self.answering("messages cannot be read"):
+            with explained("messages cannot be read", self.where):
                 found = self._client().xrange(
                     self._redis.stream, id_of(first), id_of(end - 1), count=_AT_ONCE
                 )
@@ -99,25 +98,32 @@ class StreamKey:
     def span(self, position: Position) -> str:
         return f"ids {id_of(position.first)} to {id_of(position.end - 1)}"
 
-    @contextmanager
-    def answering(self, problem: str) -> Iterator[None]:
-        """What the client raises becomes a StorageError.
-
-        Raises:
-            CodeError: the client is not installed.
-        """
-        try:
-            from redis.exceptions import RedisError
-        except ImportError as error:
-            hint = "pip install 'featurestore[redis]'"
-            raise CodeError("Redis needs a package", where=self.where, got=str(error), hint=hint) from error
-        try:
-            yield
-        except RedisError as error:
-            raise StorageError(problem, where=self.where, got=str(error)) from error
-
     def _client(self) -> Any:
-        return _kept_client(self._redis.url, self._told, os.getpid())
+        return redis_client(self._redis.url, self._environ)
+
+
+@contextmanager
+def explained(problem: str, where: str) -> Iterator[None]:
+    """What the client raises becomes a StorageError.
+
+    Raises:
+        CodeError: the client is not installed.
+    """
+    try:
+        from redis.exceptions import RedisError
+    except ImportError as error:
+        hint = "pip install 'featurestore[redis]'"
+        raise CodeError("Redis needs a package", where=where, got=str(error), hint=hint) from error
+    try:
+        yield
+    except RedisError as error:
+        raise StorageError(problem, where=where, got=str(error)) from error
+
+
+def redis_client(url: str, environ: Mapping[str, str] | None) -> Any:
+    """The client of this process for a server. ``environ``: has what it takes to log in; None for the process's own."""
+    known = os.environ if environ is None else environ
+    return _kept_client(url, tuple((name, known[name]) for name in NAMES if known.get(name)), os.getpid())
 
 
 def number_of(text: bytes | str) -> int:

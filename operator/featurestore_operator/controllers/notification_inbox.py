@@ -19,6 +19,7 @@ class NotificationInbox:
     def __init__(self, cache: Cache, pipelines: Pipelines) -> None:
         self._cache, self._pipelines = cache, pipelines
         self.leads: Callable[[], bool] = lambda: True
+        pipelines.subscriptions.take = self.take
 
     def token(self, address: str) -> str | None:
         if not self.leads():
@@ -30,6 +31,14 @@ class NotificationInbox:
         key = _key(address)
         if self._pipelines.hint(key.namespace, key.name, urls):
             self._cache.wake(key)
+
+    def failure(self, address: str) -> str | None:
+        """As :meth:`featurestore.arrivals.notifications.subscriptions.Subscriptions.failure` says."""
+        return self._pipelines.subscriptions.failure(address)
+
+    def close(self) -> None:
+        """Hear of nothing more."""
+        self._pipelines.subscriptions.close()
 
 
 def _key(address: str) -> Key:

@@ -14,6 +14,7 @@ from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.manifest import Action
 from featurestore.arrivals.notifications.pending_hints import PendingHints
 from featurestore.arrivals.notifications.receiver import PATH, SHORTEST_TOKEN
+from featurestore.arrivals.notifications.subscriptions import Subscriptions
 from featurestore.arrivals.result import BatchResult
 from featurestore.arrivals.source_kinds import open_source
 from featurestore.errors import NotFound, TransientError
@@ -25,7 +26,8 @@ from featurestore.reconcile.state import Desired, Observed, ObservedPipeline
 from featurestore.reconcile.steps import RunBatch
 from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline
-from featurestore.resources.data_pipeline import TOKEN_KEY, Suspend
+from featurestore.resources.data_pipeline import Suspend
+from featurestore.resources.notifications import TOKEN_KEY, Carrier, Notifications
 from featurestore.retry import FailureStreak
 from featurestore_operator.controllers.job_applier import JobApplier
 from featurestore_operator.controllers.last_batches import last_batches
@@ -79,6 +81,7 @@ class KnownPipeline:
     asked: tuple[str, str] | None = None
     permissions: Permissions | None = None
     secret: str | None = None
+    unheard: Reason | None = None
 
 
 class Pipelines:
@@ -99,6 +102,8 @@ class Pipelines:
     ) -> None:
         self._stores, self._policies, self._launcher = stores, policies, launcher
         self._metrics, self._clock, self._receives = metrics, clock, receives
+        # Whoever has the keys of pipelines says what is done with what is heard.
+        self.subscriptions = Subscriptions(lambda address, urls: None)
         self._tokens, self._hints = WebhookTokens(stores, clock), PendingHints[tuple[str, str]]()
         self._known: dict[tuple[str, str], KnownPipeline] = {}
         self._lock = threading.Lock()
@@ -106,6 +111,7 @@ class Pipelines:
     def forget(self, namespace: str, name: str) -> None:
         with self._lock:
             self._known.pop((namespace, name), None)
+        self.subscriptions.attend(f"{namespace}/{name}", None, None)
         self._hints.take((namespace, name))
 
     def token(self, namespace: str, name: str) -> str | None:
@@ -162,6 +168,7 @@ class Pipelines:
         known = self._open(namespace, name, store)
         known.secret = token_secret(name, accepted.resource.spec)
         known.permissions = self._policies.of(namespace)
+        known.unheard = self._subscribe(accepted, store)
         jobs = [job for job in subject.jobs if {BATCH, REBUILD_LABEL} & job["metadata"]["labels"].keys()]
         attempts = self._launcher.records(namespace, jobs, subject.retry)
         attempts = self._launcher.withdraw(namespace, attempts, accepted.digest)
@@ -247,7 +254,7 @@ class Pipelines:
         return ReconcileResult(
             (
                 *plan.pipelines[name],
-                *self._notified(obj, known),
+                *self._notified(obj, known, accepted.resource.spec.trigger.notifications),
                 *((rebuild_condition,) if rebuild_condition is not None else ()),
             ),
             {**facts, "rebuild": rebuild},
@@ -267,11 +274,37 @@ class Pipelines:
             ),
         )
 
-    def _notified(self, obj: dict[str, Any], known: KnownPipeline) -> Iterator[Condition]:
+    def _subscribe(self, accepted: Accepted[DataPipeline], store: OpenStore) -> Reason | None:
+        """Subscribe to what tells of a pipeline's objects; why not, if that may not be."""
+        spec, namespace = accepted.resource.spec, store.place.namespace
+        carrier = spec.trigger.notifications.carrier if spec.trigger.notifications else None
+        address = f"{namespace}/{accepted.resource.metadata.name}"
+        if carrier is None or spec.suspend is Suspend.SUSPENDED:
+            self.subscriptions.attend(address, None, None)
+            return None
+        try:
+            permissions = self._policies.of(namespace)
+            for uri in carrier.opened:
+                permissions.check_uri(
+                    uri, "spec.trigger.notifications", secret=carrier.secret_ref is not None
+                )
+            # Without a Secret nobody logs in: what the operator has in its environment is its own.
+            environ = self._stores.credentials(namespace, carrier.secret_ref) or {}
+        except (NotFound, NotAllowed) as error:
+            self.subscriptions.attend(address, None, None)
+            return Reason.NOT_ALLOWED if isinstance(error, NotAllowed) else Reason.SECRET_MISSING
+        self.subscriptions.attend(address, carrier, environ)
+        return None
+
+    def _notified(
+        self, obj: dict[str, Any], known: KnownPipeline, wanted: Notifications | None
+    ) -> Iterator[Condition]:
         """Whether notifications are taken; nothing of a pipeline that wants none."""
+        key = obj["metadata"]["namespace"], obj["metadata"]["name"]
+        if wanted is not None and wanted.carrier is not None:
+            yield self._heard("/".join(key), known.unheard, wanted.carrier)
         if known.secret is None:
             return
-        key = obj["metadata"]["namespace"], obj["metadata"]["name"]
         if not self._receives:
             why = (
                 "The operator does not listen for notifications: files are found by listing its source only."
@@ -283,6 +316,15 @@ class Pipelines:
             yield false("Notified", Reason.SECRET_MISSING, why)
         else:
             yield true("Notified", Reason.RECEIVING, f"Notifications are received at {PATH}{'/'.join(key)}.")
+
+    def _heard(self, address: str, unheard: Reason | None, carrier: Carrier) -> Condition:
+        """Whether notifications are subscribed to."""
+        if unheard is not None:
+            why = f"Files are found by listing only: the login to {carrier.place} is not there, or no policy allows it."
+            return false("Notified", unheard, why)
+        if failure := self.subscriptions.failure(address):
+            return false("Notified", Reason.NOT_RECEIVING, f"Files are found by listing only: {failure}")
+        return true("Notified", Reason.RECEIVING, f"Notifications are received from {carrier.place}.")
 
     def _record_crashes(
         self, ledger: Ledger, attempts: JobAttempts, accepted: Accepted[DataPipeline]

@@ -6,21 +6,23 @@ from collections.abc import Callable
 
 from featurestore.arrivals.notifications.receiver import SHORTEST_TOKEN
 from featurestore.errors import NotFound
-from featurestore.resources.data_pipeline import TOKEN_KEY, DataPipelineSpec
+from featurestore.resources.data_pipeline import DataPipelineSpec
 from featurestore.resources.metadata import SecretRef
+from featurestore.resources.notifications import TOKEN_KEY
 from featurestore_operator.namespaces.open_store import SECRET_US, Stores
 
 
 def token_secret(pipeline: str, spec: DataPipelineSpec) -> str | None:
-    """The Secret with the token of a pipeline's notifications; None if it wants none.
+    """The Secret with the token of a pipeline's notifications; None if none are posted to it.
 
-    >>> from featurestore.resources.data_pipeline import Notifications, Source, Trigger, WebhookNotifications
+    >>> from featurestore.resources.data_pipeline import Source, Trigger
+    >>> from featurestore.resources.notifications import Notifications, WebhookNotifications
     >>> source = Source(uri="s3://raw/*.csv", format="CSV")
     >>> hinted = Trigger(notifications=Notifications(webhook=WebhookNotifications()))
     >>> token_secret("flights", DataPipelineSpec(source=source, trigger=hinted))
     'flights-webhook'
     """
-    if spec.trigger.notifications is None:
+    if spec.trigger.notifications is None or spec.trigger.notifications.webhook is None:
         return None
     ref = spec.trigger.notifications.webhook.secret_ref
     return ref.name if ref is not None else f"{pipeline}-webhook"

@@ -79,7 +79,7 @@ class _Fetch:
         kib = min(max(self._memory_bytes >> 16, _LEAST_KIB), _MOST_KIB)
         consumer = Consumer(
             {
-                **options(self._kafka, login),
+                **options(self._kafka.bootstrap_servers, self._kafka.place, login),
                 # Needed by the client, and never joined: partitions are assigned, and nothing is committed.
                 "group.id": self._kafka.consumer_group or "featurestore",
                 "enable.auto.commit": False,
