@@ -11,7 +11,8 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Protocol
 
@@ -20,6 +21,7 @@ import pytest
 import storage_server
 from cluster.binaries import MissingError
 from examples import exhaustive
+from forked_process import forking
 from kafka_broker import Broker, broker
 from nats_server import NatsServer, nats_server
 from unavailable import unavailable
@@ -28,6 +30,8 @@ from featurestore.storage.filesystem import filesystem
 from featurestore.storage.objects import Storage
 
 pytest_plugins = ["cluster.fixtures"]
+FORKS = {"house", "operator"}
+"""Rooms whose tests fork the product's processes; those that are marked ``new_process`` do not."""
 # What runs where Feast is installed, which is not here.
 collect_ignore = ["support/feast_answers.py", "support/feast_client.py", "support/platforms"]
 if not os.environ.get("FRAMEWORKS"):
@@ -49,6 +53,14 @@ def pytest_collection_finish() -> None:
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
     gc.enable()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None]:
+    """Fork what a test starts, and what is started for it."""
+    forks = item.path.parent.name in FORKS and item.get_closest_marker("new_process") is None
+    with forking() if forks else nullcontext():
+        yield
 
 
 class RunPython(Protocol):

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import random
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from forked_process import end_with_parent
 
 START_S = 120.0
 _POLL_S = 0.02
@@ -56,7 +56,7 @@ class Server:
                 stdout=output,
                 stderr=output,
                 env=self._environment,
-                preexec_fn=_end_with_parent,
+                preexec_fn=end_with_parent,
             )
 
     def wait(self, timeout_s: float = START_S) -> None:
@@ -133,9 +133,3 @@ def free_port() -> int:
         with socket.socket() as listener, suppress(OSError):
             listener.bind(("0.0.0.0", port))
             return port
-
-
-def _end_with_parent() -> None:
-    # Also a killed test session leaves no server behind. 1 is PR_SET_PDEATHSIG, which is Linux's alone.
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
