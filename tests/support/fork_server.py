@@ -27,6 +27,7 @@ from typing import Any, NoReturn, TextIO
 
 from forked_process import (
     ALONE,
+    AS_IMPORTED,
     BEGUN,
     ENDED,
     REFUSED,
@@ -48,25 +49,6 @@ IMPORTED = (
 THREADS = {"jemalloc_bg_thd", "polars-ooc-clea"}
 """Threads that imports start and that a forked process can do without: of allocators, which know of forks, and of
 Polars, which looks for what queries wrote to disk."""
-AS_IMPORTED = (
-    *(
-        "PYTHON",
-        "HOME",
-        "LC_",
-        "LANG",
-        "LD_",
-        "MALLOC_",
-        "OPENBLAS_",
-        "OMP_",
-        "ARROW_",
-        "POLARS_",
-        "NUMPY_",
-        "NPY_",
-    ),
-    *("PANDAS_", "PYDANTIC_", "TYPER_", "FSSPEC_", "KUBECONFIG", "SSL_", "SSLKEYLOGFILE", "PROMETHEUS_"),
-)
-"""Variables that begin so are looked at when Python starts, or while libraries are imported: what is forked has them as
-the server has."""
 _HERE = Path(__file__).parent
 
 

@@ -27,9 +27,29 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+AS_IMPORTED = (
+    *(
+        "PYTHON",
+        "HOME",
+        "LC_",
+        "LANG",
+        "LD_",
+        "MALLOC_",
+        "OPENBLAS_",
+        "OMP_",
+        "ARROW_",
+        "POLARS_",
+        "NUMPY_",
+        "NPY_",
+    ),
+    *("PANDAS_", "PYDANTIC_", "TYPER_", "FSSPEC_", "KUBECONFIG", "SSL_", "SSLKEYLOGFILE", "PROMETHEUS_"),
+)
+"""Variables that begin so are looked at when Python starts, or while libraries are imported: what is forked has them as
+the server has."""
 START_S = 120.0
 _HERE = str(Path(__file__).parent)
 _PDEATHSIG = 1
@@ -157,7 +177,8 @@ _PIPES = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
 @contextmanager
 def forking() -> Iterator[None]:
     """``subprocess.Popen`` forks, until the end of the block."""
-    if sys.platform != "linux":
+    if sys.platform != "linux" or version("duckdb").startswith("1."):
+        # DuckDB 1 starts a thread when it is imported, which a fork would lose.
         yield
         return
     before, subprocess.Popen = subprocess.Popen, ForkedPopen  # type: ignore[misc]
