@@ -30,7 +30,21 @@ from featurestore.storage.filesystem import filesystem
 from featurestore.storage.objects import Storage
 
 pytest_plugins = ["cluster.fixtures"]
-FORKS = {"house", "operator"}
+FORKS = {
+    "batch",
+    "cli",
+    "client",
+    "docs",
+    "end_to_end",
+    "entrypoint",
+    "erasure",
+    "house",
+    "online",
+    "operator",
+    "runner",
+} | {
+    *("server", "training", "views"),
+}
 """Rooms whose tests fork the product's processes; those that are marked ``new_process`` do not."""
 # What runs where Feast is installed, which is not here.
 collect_ignore = ["support/feast_answers.py", "support/feast_client.py", "support/platforms"]

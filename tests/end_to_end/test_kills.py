@@ -19,6 +19,7 @@ import polars as pl
 import pytest
 from accepted import accept
 from examples import exhaustive, sample
+from forked_process import started_by
 from scenario import START
 
 import featurestore
@@ -104,7 +105,8 @@ def arriving(project: Path) -> Iterator[list[int]]:
 
 def children(pid: int) -> list[int]:
     with suppress(FileNotFoundError):
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        born = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return born + started_by(pid)
     return []
 
 

@@ -51,6 +51,7 @@ def test_a_pod_that_is_told_to_end_ends_at_once_also_in_the_midst_of_a_query_and
     assert site.rows() == 1
 
 
+@pytest.mark.new_process
 def test_a_batch_of_a_few_rows_runs_within_the_least_memory_that_a_pipeline_may_have(site: Any) -> None:
     site.pipeline(resources={"memory": "256Mi"})
     ended = site.job(number=site.arrive("1", {"a": 1}))

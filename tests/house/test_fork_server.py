@@ -45,7 +45,8 @@ ENDS = {
     "after its threads": "import threading, time\n"
     "threading.Thread(target=lambda: (time.sleep(0.2), print('thread'))).start()",
     "killed": "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
-    "interrupted": "import os, signal; os.kill(os.getpid(), signal.SIGINT); signal.pause()",
+    "interrupted": "import os, signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    "os.kill(os.getpid(), signal.SIGINT)",
     "without an interpreter": "import os; os._exit(3)",
 }
 

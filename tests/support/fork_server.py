@@ -63,18 +63,18 @@ def serve(listening: int) -> None:
         raise ForkServerError(f"imports started threads that a fork would lose: {threads - THREADS}")
     listener = socket.socket(fileno=listening)
     SERVER.address = listener.getsockname()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for those who started this.
+    at_interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for those who started this.
     gc.collect()
     gc.freeze()
     print("ready", flush=True)
-    _Forks(listener, environ).run()
+    _Forks(listener, environ, at_interrupt).run()
 
 
 class _Forks:
-    """``environ``: what the server was started with."""
+    """``environ`` and ``at_interrupt``: what the server was started with."""
 
-    def __init__(self, listener: socket.socket, environ: Mapping[str, str]) -> None:
-        self._listener, self._environ = listener, environ
+    def __init__(self, listener: socket.socket, environ: Mapping[str, str], at_interrupt: Any) -> None:
+        self._listener, self._environ, self._at_interrupt = listener, environ, at_interrupt
         self._selector = selectors.DefaultSelector()
         self._selector.register(listener, selectors.EVENT_READ, self._accept)
         self._selector.register(0, selectors.EVENT_READ, self._end)
@@ -129,6 +129,7 @@ class _Forks:
                 self._selector.close()
                 for each in (self._listener, *self._heard.values()):
                     each.close()
+                signal.signal(signal.SIGINT, self._at_interrupt)
                 _become(request, connection, streams, server)
             finally:
                 os._exit(1)
@@ -178,7 +179,6 @@ def _become(
     os.environ.clear()
     os.environ.update(request["environ"])
     time.tzset()
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.pthread_sigmask(signal.SIG_SETMASK, request["mask"])
     sys.stdin, sys.stdout, sys.stderr = (
         _open_stream(0, "r", sys.stdin),

@@ -26,7 +26,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -154,15 +154,15 @@ class ForkedPopen(subprocess.Popen[Any]):
             left_s = None if end_s is None else end_s - time.monotonic()
             if left_s is not None and left_s <= 0:
                 raise subprocess.TimeoutExpired(self.args, timeout or 0)
-            # Another thread may hear of the end first, and close the connection.
-            select.select([connection], [], [], 0.1 if left_s is None else min(left_s, 0.1))
+            with suppress(ValueError):  # Another thread heard of the end, and closed the connection.
+                _is_readable(connection, 0.1 if left_s is None else min(left_s, 0.1))
         assert self.returncode is not None
         return self.returncode
 
     def _hear(self) -> int | None:
         """The exit status, if the process has ended. As a zombie its number is kept until this was asked."""
         if self.returncode is None and self._connection is not None:
-            if not select.select([self._connection], [], [], 0)[0]:
+            if not _is_readable(self._connection, 0):
                 return None
             heard = _hear(self._connection)
             # The server ends after all that it forked, unless it was killed, which ends them.
@@ -210,7 +210,7 @@ def _request(asked: Mapping[str, Any]) -> dict[str, Any] | None:
     if not isinstance(args, list | tuple):
         return None
     command = [os.fspath(it) for it in args]
-    cwd = os.fspath(asked["cwd"] or os.getcwd())
+    cwd = os.path.abspath(asked["cwd"] or os.getcwd())
     wants_more = (
         asked["executable"] not in (None, sys.executable)
         or asked["preexec_fn"] not in (None, end_with_parent)
@@ -265,6 +265,12 @@ def _ask(request: Mapping[str, Any], streams: list[int]) -> tuple[int, socket.so
         raise
     connection.close()
     return None
+
+
+def _is_readable(connection: socket.socket, within_s: float) -> bool:
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    return bool(poll.poll(within_s * 1000))
 
 
 BEGUN, ENDED, REFUSED = range(3)
