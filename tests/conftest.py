@@ -30,22 +30,11 @@ from featurestore.storage.filesystem import filesystem
 from featurestore.storage.objects import Storage
 
 pytest_plugins = ["cluster.fixtures"]
-FORKS = {
-    "batch",
-    "cli",
-    "client",
-    "docs",
-    "end_to_end",
-    "entrypoint",
-    "erasure",
+FORKS = (
     "house",
-    "online",
-    "operator",
-    "runner",
-} | {
-    *("server", "training", "views"),
-}
-"""Rooms whose tests fork the product's processes; those that are marked ``new_process`` do not."""
+    *(f"operator/test_{it}.py" for it in ("changes", "deletion", "drift", "faults", "story")),
+)
+"""Rooms and files whose tests fork the product's processes; a test that is marked ``new_process`` does not."""
 # What runs where Feast is installed, which is not here.
 collect_ignore = ["support/feast_answers.py", "support/feast_client.py", "support/platforms"]
 if not os.environ.get("FRAMEWORKS"):
@@ -72,7 +61,8 @@ def pytest_collection_finish() -> None:
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None]:
     """Fork what a test starts, and what is started for it."""
-    forks = item.path.parent.name in FORKS and item.get_closest_marker("new_process") is None
+    mine = item.nodeid.startswith(tuple(f"tests/{it}" for it in FORKS))
+    forks = mine and item.get_closest_marker("new_process") is None
     with forking() if forks else nullcontext():
         yield
 
