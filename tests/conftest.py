@@ -32,7 +32,7 @@ from featurestore.storage.objects import Storage
 pytest_plugins = ["cluster.fixtures"]
 FORKS = (
     "house",
-    *(f"operator/test_{it}.py" for it in ("changes", "deletion", "drift", "faults", "story")),
+    *(f"operator/test_{it}.py" for it in ("changes", "deletion", "story")),
 )
 """Rooms and files whose tests fork the product's processes; a test that is marked ``new_process`` does not."""
 # What runs where Feast is installed, which is not here.
