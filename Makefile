@@ -13,7 +13,7 @@ TESTED := --constraint requirements/dev.txt
 # Tests, demo and benchmarks start hundreds of processes, each twice as fast if none compiles what it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-all test-frameworks lint bench bench-job bench-online bench-events bench-operator bench-http bench-training images push cluster cluster-down crds krew expressions changelog docs lock clean help
+.PHONY: demo demo-training test test-all test-frameworks lint bench bench-job bench-online bench-events bench-operator bench-http bench-training images push cluster cluster-down crds krew expressions changelog docs lock clean help
 .DEFAULT_GOAL := help
 
 help:  ## Show what there is to make.
@@ -34,6 +34,10 @@ $(LOWEST)/ready: requirements/lowest.txt pyproject.toml $(VENV)/ready
 
 demo: $(VENV)/ready  ## Run the main job on real flights data, from dropped files to features for training and inference.
 	@$(BIN)/python -m demo
+
+demo-training: $(VENV)/ready  ## Run the story of a model: a training set, MLflow, KServe, and a month that has drifted.
+	@tests/services
+	@PYTHONPATH=tests/support $(BIN)/python -m demo.training
 
 test: lint $(LOWEST)/ready  ## Run lint, every test, and those that touch libraries again with the lowest versions of them.
 	@tests/services
@@ -126,4 +130,4 @@ lock: $(VENV)/ready  ## Pin the newest and the lowest versions of all dependenci
 	@echo 'uv>=0.5' | $(COMPILE) --upgrade - -o requirements/uv.txt
 
 clean:  ## Remove everything that make made.
-	rm -rf $(VENV) .venv-lowest build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis demo-store
+	rm -rf $(VENV) .venv-lowest build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis demo-store demo-training-store

