@@ -46,6 +46,21 @@ class Backlog:
     ``failure``: why the last listing failed, if it did.
     """
 
+    __slots__ = (
+        "_backlog",
+        "_batches",
+        "_head",
+        "_ledger",
+        "_left_out",
+        "_list_us",
+        "_opened_us",
+        "_poll_us",
+        "_trigger",
+        "_uncompared",
+        "failure",
+        "source",
+    )
+
     def __init__(self, ledger: Ledger, source: ArrivalSource, trigger: Trigger) -> None:
         self._ledger = ledger
         self.source = source

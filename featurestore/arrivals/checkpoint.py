@@ -49,6 +49,8 @@ class KnownArrival(NamedTuple):
 class Checkpoint:
     """Reads the bytes of a checkpoint, which stay compressed in memory: about 40 bytes for each arrival."""
 
+    __slots__ = ("_data", "_first", "_starts", "_unpacked", "_where")
+
     def __init__(self, data: bytes = b"", where: str = "") -> None:
         self._data = memoryview(data)
         self._where = where

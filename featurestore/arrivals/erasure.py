@@ -128,6 +128,8 @@ class Erasures:
 class ErasedHistories:
     """What erasures left of one pipeline, for those who load no data engine."""
 
+    __slots__ = ("_folder", "_known", "_storage")
+
     def __init__(self, storage: Storage, pipeline: str) -> None:
         self._storage, self._folder = storage, paths.erased_histories(pipeline)
         self._known: dict[str, ErasedHistory] = {}

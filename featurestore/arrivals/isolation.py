@@ -152,6 +152,8 @@ def refusal(crash: Failure) -> tuple[str, str]:
 class Trials:
     """The trials of batches in one folder. Any number of processes may add to them at once."""
 
+    __slots__ = ("_folder", "_known", "_number", "_storage")
+
     def __init__(self, storage: Storage, folder: str) -> None:
         self._storage = storage
         self._folder = folder

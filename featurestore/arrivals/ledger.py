@@ -41,6 +41,24 @@ class Ledger:
     All methods raise :class:`StorageError` if storage does not answer.
     """
 
+    __slots__ = (
+        "_base",
+        "_done",
+        "_head",
+        "_later",
+        "_later_entries",
+        "_later_manifests",
+        "_pipeline",
+        "_rebuild_trials",
+        "_sizes",
+        "_storage",
+        "_trials",
+        "_uid",
+        "erased",
+        "rebuilds",
+        "retimed",
+    )
+
     def __init__(self, storage: Storage, pipeline: str) -> None:
         self._storage = storage
         self._pipeline = pipeline

@@ -157,6 +157,8 @@ class Rebuilds:
     All methods raise :class:`StorageError` if storage does not answer.
     """
 
+    __slots__ = ("_all", "_ended", "_pipeline", "_promoted", "_run", "_storage")
+
     def __init__(self, storage: Storage, pipeline: str) -> None:
         self._storage, self._pipeline = storage, pipeline
         self._all: list[Rebuild] = []

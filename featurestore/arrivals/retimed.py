@@ -24,6 +24,8 @@ _END = ("", "")
 class Retimed:
     """Those of one pipeline. Any number of processes may write them: the last one wins, and nothing is lost by that."""
 
+    __slots__ = ("_path", "_storage", "_stored", "_unsaved")
+
     def __init__(self, storage: Storage, pipeline: str) -> None:
         self._storage = storage
         self._path = paths.retimed(pipeline)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -22,6 +23,7 @@ from featurestore.storage import paths
 from featurestore.storage.objects import Storage, understanding
 
 _APPLY = "`featurestore apply -f FILE`, with the file of this resource, writes it again"
+_AT_ONCE = 16
 R = TypeVar("R", bound=Resource)
 R_co = TypeVar("R_co", bound=Resource, covariant=True)
 
@@ -182,14 +184,23 @@ class Registry:
 
     def _each(self, model: type[R]) -> Iterator[tuple[str, Accepted[R] | FeatureStoreError]]:
         """All that can be read; one that cannot does not hide the others."""
-        for name in self._storage.names(f"registry/{kind_of(model).folder}"):
+
+        def read(name: str) -> Accepted[R] | FeatureStoreError | None:
             try:
-                accepted = self.current(model, name)
+                return self.current(model, name)
             except (Damaged, SpecError, NotFound) as error:
-                yield name, error
-            else:
-                if accepted is not None:
-                    yield name, accepted
+                return error
+
+        names = self._storage.names(f"registry/{kind_of(model).folder}")
+        if self._storage.is_local or len(names) < 2:
+            every = list(map(read, names))
+        else:
+            # Each takes two round trips, and a Job waits for those of all views.
+            with ThreadPoolExecutor(_AT_ONCE) as pool:
+                every = list(pool.map(read, names))
+        for name, found in zip(names, every, strict=True):
+            if found is not None:
+                yield name, found
 
     def accepted_digest(self, model: type[Resource], name: str) -> str | None:
         """Digest of the accepted resource; None if there is none.

@@ -37,12 +37,13 @@ class FileSource:
     """
 
     noun = "file"
+    __slots__ = ("_base", "_environ", "_reading", "_source", "_stable")
 
     def __init__(
         self, source: Source, base: str | None = None, environ: Mapping[str, str] | None = None
     ) -> None:
         # There may be thousands of these.
-        self._source = source.model_copy(update={"csv": shared(source.csv)})
+        self._source = source.model_copy(update={"csv": shared(source.csv), "json_": shared(source.json_)})
         self._base, self._environ = base, environ
         self._reading: Reading | None = None
         self._stable = StableFiles(partial(ends_whole, self._source, base=base), self._is_pushed)

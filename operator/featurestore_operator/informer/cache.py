@@ -1,7 +1,8 @@
 """Copies of what the API server has, small and indexed, and the keys that a change concerns.
 
 An object is kept as packed JSON without ``managedFields`` and parsed on each use, because few of
-many are ever looked at. Who works on a key is woken (``wake``) by every change that may matter to it:
+many are ever looked at. It is packed by what the first one of its kind looked like, as all of a kind look much alike.
+Who works on a key is woken (``wake``) by every change that may matter to it:
 
     changed                             wakes
     FeatureStore, but for its status    itself, and all of its namespace
@@ -48,9 +49,12 @@ Wake = Callable[[Key, float], None]
 
 
 class _Entry(NamedTuple):
+    """``content``: packed, by what was ``like`` it."""
+
     uid: str
     version: int
     content: bytes
+    like: bytes
     beyond_status: int
     groups: tuple[Place, ...]
     standing: StatusSummary | None
@@ -73,6 +77,8 @@ class Cache:
         self._busy: defaultdict[str, dict[str, None]] = defaultdict(dict)
         self._when_a_job_ends: list[Callable[[], None]] = []
         self._synced = threading.Event()
+        # Kind, and whether the status says anything, to the JSON of the first such object.
+        self._like: dict[tuple[str, bool], bytes] = {}
 
     @property
     def synced(self) -> bool:
@@ -124,10 +130,8 @@ class Cache:
     def busy(self, namespace: str) -> list[Object]:
         """Those Jobs of a namespace."""
         with self._lock:
-            contents = [
-                self._entries["Job", namespace, name].content for name in self._busy.get(namespace, ())
-            ]
-        return list(map(_unpack, contents))
+            entries = [self._entries["Job", namespace, name] for name in self._busy.get(namespace, ())]
+        return list(map(_unpack, entries))
 
     def when_a_job_ends(self, call: Callable[[], None]) -> None:
         """Call this whenever a Job has ended, is gone, or is held by a queue."""
@@ -182,7 +186,7 @@ class Cache:
     def put(self, resource: ApiResource, item: Object) -> None:
         """Put this version of the object in, unless a newer one is here."""
         place = (resource.kind, *_named(item))
-        entry = _entry(resource, item)
+        entry = _entry(resource, item, self._like)
         with self._lock:
             old = self._entries.get(place)
             # Whatever its uid: versions grow over all objects of a kind, and one that was created again is newer.
@@ -194,7 +198,7 @@ class Cache:
                 self._groups[group][place[2]] = None
             if entry.busy:
                 self._busy[place[1]][place[2]] = None
-        before = _unpack(old.content) if old and old.beyond_status == entry.beyond_status else None
+        before = _unpack(old) if old and old.beyond_status == entry.beyond_status else None
         self._tell(resource, item, before)
         self._tell_end(old, entry)
 
@@ -206,7 +210,7 @@ class Cache:
             if entry is None or entry.uid != uid:
                 return
             self._remove(place)
-        self._tell(resource, _unpack(entry.content), None, gone=True)
+        self._tell(resource, _unpack(entry), None, gone=True)
         self._tell_end(entry, None)
 
     def _tell_end(self, before: _Entry | None, now: _Entry | None) -> None:
@@ -270,7 +274,7 @@ class Cache:
     def _object(self, place: Place) -> Object | None:
         with self._lock:
             entry = self._entries.get(place)
-        return None if entry is None else _unpack(entry.content)
+        return None if entry is None else _unpack(entry)
 
     def _names(self, group: Place) -> list[str]:
         with self._lock:
@@ -278,11 +282,11 @@ class Cache:
 
     def _members(self, kind: str, group: Place) -> Iterable[Object]:
         with self._lock:
-            contents = [self._entries[kind, group[1], name].content for name in self._groups.get(group, ())]
-        return map(_unpack, contents)
+            entries = [self._entries[kind, group[1], name] for name in self._groups.get(group, ())]
+        return map(_unpack, entries)
 
 
-def _entry(resource: ApiResource, item: Object) -> _Entry:
+def _entry(resource: ApiResource, item: Object, known: dict[tuple[str, bool], bytes]) -> _Entry:
     metadata = {key: value for key, value in item["metadata"].items() if key not in _OF_NO_USE}
     beyond_status = to_json(
         {
@@ -294,10 +298,12 @@ def _entry(resource: ApiResource, item: Object) -> _Entry:
     )
     version = item["metadata"]["resourceVersion"]
     rest = to_json({"status": item.get("status"), "resourceVersion": version})
+    like = known.setdefault((resource.kind, _says_anything(item)), beyond_status + rest)
     return _Entry(
         metadata["uid"],
         int(version),
-        zlib.compress(beyond_status + b"\n" + rest, 1),
+        _pack(beyond_status + b"\n" + rest, like),
+        like,
         hash(beyond_status),
         tuple(_groups(resource, item)),
         StatusSummary.of(item) if resource.kind in KINDS else None,
@@ -305,8 +311,14 @@ def _entry(resource: ApiResource, item: Object) -> _Entry:
     )
 
 
-def _unpack(content: bytes) -> Object:
-    beyond_status, _, rest = zlib.decompress(content).partition(b"\n")
+def _pack(content: bytes, like: bytes) -> bytes:
+    packing = zlib.compressobj(1, zdict=like)
+    return packing.compress(content) + packing.flush()
+
+
+def _unpack(entry: _Entry) -> Object:
+    content = zlib.decompressobj(zdict=entry.like).decompress(entry.content)
+    beyond_status, _, rest = content.partition(b"\n")
     item: Object = from_json(beyond_status, cache_strings="keys")
     kept = from_json(rest, cache_strings="keys")
     item["metadata"]["resourceVersion"] = kept["resourceVersion"]
