@@ -9,10 +9,19 @@ $pip install --quiet --require-hashes --only-binary :all: --no-binary nkeys --no
 sed -n 's/^\([a-z-]*\)==.*/\1/p' requirements/build.txt | while read -r name; do
     grep -q "^$name==" "$1" || $pip uninstall --quiet --yes "$name"
 done
+# Images such as python:3.11-slim have no byte code of the standard library, and whoever runs there may not write it: it would be compiled
+# at every start, half a second of a processor. What is missing of it is in /standard, at the path where it belongs.
+mkdir /standard
 /opt/featurestore/bin/python -B -c "
 import $2
-import py_compile, sys
+import importlib.util, os, py_compile, sys, sysconfig
+standard, known = sysconfig.get_path('stdlib') + '/', py_compile.PycInvalidationMode.UNCHECKED_HASH
 for path in {getattr(module, '__file__', None) for module in [*sys.modules.values()]}:
-    if path and path.startswith('/opt/featurestore/') and path.endswith('.py'):
-        py_compile.compile(path, doraise=True, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+    if not path or not path.endswith('.py'):
+        continue
+    compiled = importlib.util.cache_from_source(path)
+    if path.startswith('/opt/featurestore/'):
+        py_compile.compile(path, compiled, doraise=True, invalidation_mode=known)
+    elif path.startswith(standard) and not os.path.exists(compiled):
+        py_compile.compile(path, '/standard' + compiled, doraise=True, invalidation_mode=known)
 "
