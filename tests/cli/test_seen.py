@@ -6,12 +6,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from examples import sample
 
 from featurestore.reconcile.conditions import read_status
 from featurestore.registry.project import open_project
 
 STORE = "kind: FeatureStore\nmetadata: {name: default}\nspec: {offline: {uri: store}, online: {duckdb: {}}}\n"
 GOOD = "id,at,v\n1,2024-01-01T00:00:00Z,10\n2,2024-01-01T00:00:00Z,20\n"
+REFUSE_ALL = [
+    pytest.param("  columns: [{name: idd, type: int64}]\n", "format: CSV", GOOD, id="a typo in a column"),
+    pytest.param("", "format: CSV, csv: {delimiter: ';'}", GOOD, id="a wrong delimiter"),
+    pytest.param("", "format: Parquet", GOOD, id="a wrong format"),
+    pytest.param(
+        "  expectations: [{name: r, that: 'v > 1000'}]\n",
+        "format: CSV",
+        GOOD,
+        id="a rule that all rows break",
+    ),
+]
 
 
 class Place:
@@ -51,16 +63,7 @@ def place(tmp_path: Path, featurestore: Any) -> Place:
     return Place(tmp_path, featurestore)
 
 
-@pytest.mark.parametrize(
-    ("more", "source", "text"),
-    [
-        ("  columns: [{name: idd, type: int64}]\n", "format: CSV", GOOD),
-        ("", "format: CSV, csv: {delimiter: ';'}", GOOD),
-        ("", "format: Parquet", GOOD),
-        ("  expectations: [{name: r, that: 'v > 1000'}]\n", "format: CSV", GOOD),
-    ],
-    ids=["a typo in a column", "a wrong delimiter", "a wrong format", "a rule that all rows break"],
-)
+@pytest.mark.parametrize(("more", "source", "text"), sample(REFUSE_ALL, 2))
 def test_a_spec_that_refuses_all_is_not_ready_says_so_and_ends_with_its_own_code(
     place: Place, more: str, source: str, text: str
 ) -> None:

@@ -49,10 +49,10 @@ SHOWN = shown()
 
 
 @pytest.mark.parametrize("named", SHOWN)
-def test_what_we_show_is_taken(control_plane: ControlPlane, namespace: str, named: str) -> None:
+def test_what_we_show_is_taken(control_plane: ControlPlane, untouched_namespace: str, named: str) -> None:
     # The laptop lets one leave the version out.
     given = {"apiVersion": f"{GROUP}/{VERSION}", **SHOWN[named]}
-    command = ("apply", "--dry-run=server", f"--namespace={namespace}", "--filename=-")
+    command = ("apply", "--dry-run=server", f"--namespace={untouched_namespace}", "--filename=-")
     assert "created (server dry run)" in control_plane.kubectl(*command, stdin=json.dumps(given))
 
 

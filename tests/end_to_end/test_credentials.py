@@ -17,6 +17,7 @@ import polars as pl
 import pytest
 import storage_server
 from cluster.binaries import MissingError
+from examples import sample
 from job_request import batch_job
 from unavailable import unavailable
 
@@ -184,7 +185,7 @@ def test_a_pod_needs_the_root_and_the_usual_credentials_and_nothing_else(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["CSV", "JSON", "Arrow"])
+@pytest.mark.parametrize("kind", sample(["CSV", "JSON", "Arrow"], 2))
 def test_files_of_every_format_are_read_with_the_keys_of_the_source(accounts: Accounts, kind: str) -> None:
     accounts.accept({"uri": f"{RAW}/*", "format": kind}, {"duckdb": {}})
     accounts.drop("a", WRITERS[kind](ROWS))

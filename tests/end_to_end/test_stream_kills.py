@@ -59,7 +59,7 @@ KILLS = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "step", "times"), sample(KILLS, 12), ids=str)
+@pytest.mark.parametrize(("kind", "step", "times"), sample(KILLS, 9), ids=str)
 def test_killed_anywhere_the_end_is_as_of_a_run_that_nothing_disturbed(
     request: pytest.FixtureRequest, tmp_path: Path, kind: str, step: str, times: int
 ) -> None:

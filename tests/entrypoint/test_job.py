@@ -125,8 +125,7 @@ def test_a_view_that_was_deleted_meanwhile_ends_its_job_for_good(site: Any) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.slow
-@pytest.mark.parametrize("step", sample(STEPS, 3))
+@pytest.mark.parametrize("step", sample(STEPS, 2))
 def test_a_job_that_is_killed_at_any_step_is_finished_by_the_next(site: Any, step: str) -> None:
     site.view("things")
     number = site.arrive("1", {"a": 1, "b": 2})

@@ -36,7 +36,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return outcome(p)
 
 
-@pytest.mark.parametrize(("step", "times"), sample(KILLS, 7), ids=lambda value: str(value))
+@pytest.mark.parametrize(("step", "times"), sample(KILLS, 4), ids=lambda value: str(value))
 def test_an_erasure_that_is_killed_at_any_step_ends_as_an_undisturbed_one(
     store: Make, undisturbed: Any, step: str, times: int
 ) -> None:

@@ -240,6 +240,7 @@ def test_the_process_that_reads_sees_each_publication_without_restart(
     assert reader.returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kill_at", ["during-publish", "after-publish"])
 def test_a_killed_publication_leaves_whole_entities_and_the_next_one_repairs(
     view: MakeView, row: MakeRow, run_python: Any, kill_at: str
@@ -262,6 +263,7 @@ def test_a_killed_publication_leaves_whole_entities_and_the_next_one_repairs(
     assert values(things, *keys) == [1 if n % 2 == 0 else 2 for n in range(2500)]
 
 
+@pytest.mark.slow
 def test_entities_that_only_a_killed_publication_put_are_forgotten(
     view: MakeView, row: MakeRow, run_python: Any
 ) -> None:
@@ -276,6 +278,7 @@ def test_entities_that_only_a_killed_publication_put_are_forgotten(
     assert values(things, "old", *(f"k{n}" for n in range(1500))) == [1] + [None] * 1500
 
 
+@pytest.mark.slow
 def test_the_first_publication_can_be_killed_too(view: MakeView, row: MakeRow, run_python: Any) -> None:
     things = view()
     things.add(*(row((f"k{n}",), 2, {"x": n}, at=(2, 0, n)) for n in range(1500)))
@@ -320,6 +323,7 @@ def finish(publication: Any, stored: Any) -> None:
         publication.finish()
 
 
+@pytest.mark.slow
 def test_two_who_publish_at_once_leave_the_newest_version(view: MakeView, row: MakeRow) -> None:
     things = view()
     keys = [f"k{n}" for n in range(3000)]

@@ -13,6 +13,7 @@ from cluster.fixtures import namespace_of
 from cluster.proxy import Proxy, proxy
 from cluster_story import Story, story
 from eventually import eventually
+from examples import sample
 
 pytestmark = pytest.mark.slow
 WITHIN_S = 180.0
@@ -79,7 +80,7 @@ def met(plane: ControlPlane, folder: Path, name: str) -> int:
         return fault.count
 
 
-@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("name", sample(list(FAULTS), 3))
 def test_what_goes_wrong_on_the_way_delays_and_doubles_nothing(
     controllers: ControlPlane, tmp_path: Path, name: str
 ) -> None:

@@ -23,7 +23,7 @@ from operating import Operator
 from featurestore.resources.kinds import KINDS
 
 pytestmark = pytest.mark.slow
-WAVE, WAVES = 6, 2
+WAVE, WAVES = 4, 2
 """Operators that are killed before one comes that goes on with the work of all, and how often that happens at once."""
 SAMPLED = WAVE
 WITHIN_S = 120.0

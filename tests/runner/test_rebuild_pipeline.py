@@ -137,7 +137,7 @@ def test_readers_get_what_a_fresh_store_gives(tmp_path: Path, fresh: Any) -> Non
     assert all(it.status == "True" for it in status.conditions if it.type in ("Ready", "OnlineSynced"))
 
 
-@pytest.mark.parametrize("step", sample(FAILPOINTS, 6))
+@pytest.mark.parametrize("step", sample(FAILPOINTS, 4))
 def test_a_runner_that_is_killed_anywhere_ends_as_an_undisturbed_one(
     tmp_path: Path, fresh: Any, continued: Any, step: str
 ) -> None:

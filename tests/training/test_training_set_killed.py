@@ -68,7 +68,7 @@ def undisturbed(laptop: Laptop, tmp_path_factory: pytest.TempPathFactory) -> dic
     return content(root)
 
 
-@pytest.mark.parametrize(("step", "times"), sample(STEPS, 6))
+@pytest.mark.parametrize(("step", "times"), sample(STEPS, 4))
 def test_a_version_that_is_killed_at_any_step_ends_as_an_undisturbed_one(
     laptop: Laptop, undisturbed: dict[str, bytes], tmp_path: Path, step: str, times: int
 ) -> None:

@@ -59,6 +59,13 @@ def namespace(control_plane: ControlPlane) -> Iterator[str]:
         yield name
 
 
+@pytest.fixture(scope="module")
+def untouched_namespace(control_plane: ControlPlane) -> Iterator[str]:
+    """Name of a namespace that the tests of a module share because they store nothing (``--dry-run=server``)."""
+    with namespace_of(control_plane) as name:
+        yield name
+
+
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     """A cluster with a node that runs pods and has the base image; it knows our kinds."""
