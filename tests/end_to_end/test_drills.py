@@ -243,7 +243,9 @@ VIEW = {
 }
 
 
-@pytest.mark.parametrize("step", ["", *sample(["after-manifest", "after-dataset-commit", "after-build-commit"], 1)])
+@pytest.mark.parametrize(
+    "step", ["", *sample(["after-manifest", "after-dataset-commit", "after-build-commit"], 1)]
+)
 def test_a_clock_that_goes_back_and_forth_loses_and_doubles_nothing(step: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         laptop = Laptop(Path(folder), START + timedelta(days=30))
