@@ -13,7 +13,7 @@ TESTED := --constraint requirements/dev.txt
 # Tests, demo and benchmarks start hundreds of processes, each twice as fast if none compiles what it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-training test test-all test-frameworks lint bench bench-job bench-online bench-events bench-operator bench-http bench-training images push cluster cluster-down crds krew expressions changelog docs lock clean help
+.PHONY: demo demo-training test test-all test-frameworks lint bench bench-job bench-online bench-events bench-operator bench-http bench-training images push release release-check cluster cluster-demo cluster-down crds krew expressions changelog docs lock clean help
 .DEFAULT_GOAL := help
 
 help:  ## Show what there is to make.
@@ -93,9 +93,21 @@ images: $(VENV)/ready  ## Build the images and try each: make images [BASE=pytho
 push: $(VENV)/ready  ## Push the images and print their digests: make push REGISTRY=registry.example.org/features.
 	@$(RELEASE) push --registry=$(REGISTRY)
 
+release: $(VENV)/ready  ## Publish all of a version: make release REGISTRY=registry.example.org/features (docs/releasing.md).
+	@tests/services release
+	@$(RELEASE) release --registry=$(REGISTRY) --base=$(BASE)
+
+release-check: $(VENV)/ready  ## Do so to a registry of this machine's own, read all back from there, and remove it.
+	@tests/services release
+	@$(RELEASE) check --base=$(BASE)
+
 cluster: $(VENV)/ready  ## Start a Kubernetes with a node on this machine (Debian, root), and say how to use it.
 	@tests/services
 	@PYTHONPATH=tests/support $(BIN)/python -m cluster up
+
+cluster-demo: $(VENV)/ready  ## Start one with this checkout installed, put a file to S3, read its features: README's "On Kubernetes", timed.
+	@tests/services
+	@PYTHONPATH=tests/support $(BIN)/python -m cluster demo
 
 cluster-down:  ## End what `make cluster` started.
 	@PYTHONPATH=tests/support $(BIN)/python -m cluster down

@@ -1,13 +1,18 @@
-"""``python -m release images|push …``: what the Makefile's targets of the same names run."""
+"""``python -m release images|push|release|check …``: what the Makefile's targets of the same names run."""
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import time
 from pathlib import Path
 
-from release import images
+from cluster.binaries import MissingError
+from server import ServerError
+
+from release import images, publish, version
+from release.check import check
 from release.containers import ContainersError, found
 
 DIST = images.ROOT / "dist"
@@ -25,13 +30,22 @@ def main() -> int:
     push = commands.add_parser("push", help="push the images, and print their digests")
     push.add_argument("--registry", required=True, help="such as registry.example.org/features")
     push.add_argument("--only", action="append", choices=images.TARGETS)
+    release = commands.add_parser("release", help="build, try and publish everything")
+    dry = commands.add_parser("check", help="do so to a registry of this machine's own, and remove it")
+    release.add_argument("--registry", required=True)
+    for it in (release, dry):
+        it.add_argument("--base", default="")
     asked = parser.parse_args()
     try:
         if asked.command == "images":
             build_images(asked.base, asked.only or images.TARGETS)
-        else:
+        elif asked.command == "push":
             push_images(asked.registry, asked.only or images.TARGETS, DIST)
-    except ContainersError as error:
+        elif asked.command == "release":
+            publish_all(asked.registry.rstrip("/"), asked.base, DIST)
+        else:
+            check(asked.base)
+    except (ContainersError, MissingError, ServerError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
@@ -48,7 +62,7 @@ def build_images(base: str, targets: tuple[str, ...]) -> None:
         )
 
 
-def push_images(registry: str, targets: tuple[str, ...], into: Path) -> None:
+def push_images(registry: str, targets: tuple[str, ...], into: Path) -> dict[str, str]:
     pushed = images.push(found(), registry, targets)
     for name in pushed.values():
         print(name)
@@ -57,6 +71,23 @@ def push_images(registry: str, targets: tuple[str, ...], into: Path) -> None:
         path = into / "images.yaml"
         path.write_text(images.values(pushed))
         print(f"as values of the chart: {path.relative_to(images.ROOT)}")
+    return pushed
+
+
+def publish_all(registry: str, base: str, into: Path) -> None:
+    """Everything of a version, in ``dist/`` and in the registry."""
+    if wrong := version.disagreements():
+        raise ContainersError("\n".join(wrong))
+    shutil.rmtree(into, ignore_errors=True)
+    into.mkdir()
+    for path in publish.wheel(into):
+        print(path.relative_to(images.ROOT))
+    build_images(base, images.TARGETS)
+    pushed = push_images(registry, images.TARGETS, into)
+    publish.bills(pushed, into)
+    chart = publish.chart(pushed, registry, into)
+    print(publish.chart_url(registry))
+    print(publish.bundled(found(), pushed, registry, chart, into))
 
 
 if __name__ == "__main__":

@@ -33,6 +33,11 @@ def image(target: str) -> str:
     return f"featurestore-{target}:{version()}"
 
 
+def created_s() -> int:
+    """When what is made of this checkout says that it was made: the time of its commit, in seconds since 1970."""
+    return int(_git("log", "-1", "--format=%ct"))
+
+
 def default_base() -> str:
     """What images are based on if nobody says otherwise: the Dockerfile's own default."""
     found = re.search(r"^ARG BASE=(\S+)$", DOCKERFILE.read_text(), re.MULTILINE)
@@ -67,7 +72,7 @@ def build(containers: Containers, base: str, targets: Iterable[str] = TARGETS) -
                 f"{error}\n{base} cannot be pulled: name another base by BASE=…; BASE=debootstrap makes one of "
                 "Debian's packages (root on Debian)"
             ) from error
-    revision, created = _git("rev-parse", "HEAD"), _git("log", "-1", "--format=%ct")
+    revision = _git("rev-parse", "HEAD")
     if _git("status", "--porcelain"):
         revision += "-dirty"
     arguments = {"BASE": base, "VERSION": version(), "REVISION": revision}
@@ -78,7 +83,7 @@ def build(containers: Containers, base: str, targets: Iterable[str] = TARGETS) -
             *(DOCKERFILE, ROOT, built[target]),
             target=target,
             arguments=arguments,
-            created_s=int(created),
+            created_s=created_s(),
             pull=False,
         )
     return built

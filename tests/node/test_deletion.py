@@ -14,7 +14,7 @@ def test_data_goes_with_the_resources_that_ask_for_it_and_nothing_else_goes(
     tenant: Tenant, s3: dict[str, str]
 ) -> None:
     flights.begin(tenant, s3, deletionPolicy="Delete")
-    flights.put(s3, tenant, 1)
+    flights.put(s3, tenant.namespace, 1)
     tenant.until("featureview", "aircraft-delays", "UpToDate")
     storage = Storage(f"s3://features/{tenant.namespace}", s3)
     assert storage.names(paths.dataset("flights"))
@@ -32,7 +32,7 @@ def test_a_namespace_goes_with_its_data_though_its_store_goes_first(
     tenant: Tenant, s3: dict[str, str]
 ) -> None:
     flights.begin(tenant, s3, deletionPolicy="Delete")
-    flights.put(s3, tenant, 1)
+    flights.put(s3, tenant.namespace, 1)
     tenant.until("datapipeline", "flights", "UpToDate")
     storage = Storage(f"s3://features/{tenant.namespace}", s3)
     assert storage.names(paths.dataset("flights"))

@@ -67,7 +67,7 @@ def readable(
     eventually(lambda: tenant.get("pod", "model")["status"].get("phase") == "Running", 120)
     eventually(lambda: "begins" in tenant.log("model"), 120)
     started = time.time()
-    flights.put(s3, tenant, 1)
+    flights.put(s3, tenant.namespace, 1)
     tenant.until("featureview", "aircraft-delays", "UpToDate")
     tenant.until("featureservice", "delays", "UpToDate")
     said = json.loads(tenant.printed("model").splitlines()[-1])

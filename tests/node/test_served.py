@@ -122,7 +122,7 @@ def test_a_server_answers_whom_rbac_lets_read_and_is_replaced_without_a_failed_r
     store["spec"]["serving"] = SERVING
     tenant.apply(store, flights.pipeline(tenant), flights.view())
     tenant.until("datapipeline", "flights", "WaitingForFiles")
-    flights.put(s3, tenant, 1)
+    flights.put(s3, tenant.namespace, 1)
     tenant.until("featureview", "aircraft-delays", "UpToDate")
     eventually(lambda: serving(tenant).get("readyReplicas") == 1, 180, lambda: told(tenant))
     tenant.until("featurestore", "default", "Answers")

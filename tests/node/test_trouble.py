@@ -59,7 +59,7 @@ def test_an_evicted_pod_and_a_drained_node_cost_no_attempt(
     tenant: Tenant, installed: Installed, s3: dict[str, str]
 ) -> None:
     flights.begin(tenant, s3)
-    flights.put(s3, tenant, 1)
+    flights.put(s3, tenant.namespace, 1)
     evict(tenant, job_pod(tenant))
     tenant.until("featureview", "aircraft-delays", "UpToDate")
     [job] = tenant.all("job")
@@ -67,7 +67,7 @@ def test_an_evicted_pod_and_a_drained_node_cost_no_attempt(
     # What `kubectl drain` does. The node takes no pod before the file is there, since a Job may be faster than an eviction.
     tenant.kubectl("cordon", NAME)
     try:
-        flights.put(s3, tenant, 2)
+        flights.put(s3, tenant.namespace, 2)
         words = ["finds no node", "unschedulable"]
         tenant.until("datapipeline", "flights", "Waiting", "Progressing", words)
         pod = job_pod(tenant, "Pending")
@@ -102,7 +102,7 @@ def test_a_job_that_ran_out_of_memory_runs_again_with_more(
         ],
         job={"template": template},
     )
-    flights.put(s3, tenant, 1)
+    flights.put(s3, tenant.namespace, 1)
     words = ["ran out of memory", "256.0 MiB"]
     tenant.until("datapipeline", "flights", "Retrying", "Degraded", words)
     tenant.until("datapipeline", "flights", "Running", "Progressing", ["OOM kill"])
@@ -124,7 +124,7 @@ def test_an_image_that_is_missing_is_named_and_another_one_heals_it(
 ) -> None:
     missing = "localhost/featurestore-tests/nowhere:1"
     flights.begin(tenant, s3, job={"template": {"image": missing}})
-    flights.put(s3, tenant, 1)
+    flights.put(s3, tenant.namespace, 1)
     words = ["cannot start its container", "ImagePullBackOff", missing]
     tenant.until("datapipeline", "flights", "Waiting", "Progressing", words)
     tenant.apply(flights.pipeline(tenant, job={"template": {"image": installed.job_image}}))
@@ -140,13 +140,13 @@ def test_storage_that_does_not_answer_is_named_and_work_goes_on_when_it_does(
         s3 = server.enter_context(storage_server.s3(folder, address, port=port))
         flights.make_buckets(s3)
         flights.begin(tenant, s3)
-        flights.put(s3, tenant, 1)
+        flights.put(s3, tenant.namespace, 1)
         tenant.until("featureview", "aircraft-delays", "UpToDate")
     words = [f"s3://features/{tenant.namespace}", "Next attempt at"]
     tenant.until("datapipeline", "flights", "NotObserved", words=words)
     tenant.until("featurestore", "default", "OfflineUnavailable", "OfflineReachable", words)
     with storage_server.s3(folder, address, port=port):
-        flights.put(s3, tenant, 2)
+        flights.put(s3, tenant.namespace, 2)
         rests_with(tenant, installed, 1, 2)
 
 
@@ -158,9 +158,9 @@ def test_a_redis_that_is_away_is_named_and_training_data_flows_on(
     with ExitStack() as server:
         url = server.enter_context(storage_server.redis(tmp_path, address, password, port))
         flights.begin(tenant, s3, {"redis": {"url": f"{url}/0", "secretRef": {"name": "redis"}}})
-        flights.put(s3, tenant, 1)
+        flights.put(s3, tenant.namespace, 1)
         tenant.until("featureview", "aircraft-delays", "UpToDate")
-    flights.put(s3, tenant, 2)
+    flights.put(s3, tenant.namespace, 2)
     words = [f"{address}:{port}"]
     tenant.until("featurestore", "default", "OnlineUnavailable", "OnlineReachable", words)
     tenant.until("datapipeline", "flights", "UpToDate", words=["All 2 batches"])

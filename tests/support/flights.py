@@ -75,11 +75,11 @@ def make_buckets(s3: dict[str, str]) -> None:
             files.call_s3("create_bucket", Bucket=bucket)
 
 
-def put(s3: dict[str, str], tenant: Tenant, number: int) -> None:
-    """The file of a day is there, whole."""
+def put(s3: dict[str, str], folder: str, number: int) -> None:
+    """The file of a day is there, whole, in a folder of the bucket of sources."""
     content = io.BytesIO()
     day(number).to_parquet(content)
-    files, path = filesystem(f"s3://raw/{tenant.namespace}/2013-01-{number:02}.parquet", s3)
+    files, path = filesystem(f"s3://raw/{folder}/2013-01-{number:02}.parquet", s3)
     files.pipe_file(path, content.getvalue())
 
 

@@ -15,6 +15,11 @@ SOURCE = Path(__file__).parents[2] / "cluster"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "featurestore-tests"
 
 
+RELEASE = "release"
+"""Argument of `tests/services` that brings what only releases need."""
+OF_RELEASES = ("oras", "registry", "syft", "operator-verify", "bin/twine")
+
+
 class MissingError(Exception):
     """What this machine lacks, and what to do about it."""
 
@@ -49,11 +54,22 @@ def built(name: str) -> Path:
             folder = "nats-2.15.2"
         case "bin/feast":
             folder = "feast-0.67"
+        case "bin/twine":
+            folder = "twine-7"
+        case "oras":
+            folder = "oras-v1.3.6"
+        case "registry":
+            folder = "registry-v3.1.2"
+        case "syft":
+            folder = "syft-v1.57.1"
+        case "operator-verify":
+            folder = "operator-verify-v0.31.0"
         case _:
             folder = f"kubernetes-{version('k8s.io/kubernetes')}"
     path = CACHE / folder / name
     if not path.exists():
-        raise MissingError(f"{path} is not there: run tests/services")
+        of_releases = f" {RELEASE}" if name in OF_RELEASES else ""
+        raise MissingError(f"{path} is not there: run tests/services{of_releases}")
     return path
 
 
