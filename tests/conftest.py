@@ -30,7 +30,13 @@ from featurestore.storage.filesystem import filesystem
 from featurestore.storage.objects import Storage
 
 pytest_plugins = ["cluster.fixtures"]
-FORKS = ("house", "operator")
+FORKS = (
+    *("entrypoint", "erasure", "house", "operator"),
+    *(
+        f"end_to_end/test_{it}.py"
+        for it in ("credentials", "drills", "everything", "hazards", "kills", "object_storage")
+    ),
+)
 """Rooms and files whose tests fork the product's processes; a test that is marked ``new_process`` does not."""
 # What runs where Feast is installed, which is not here.
 collect_ignore = ["support/feast_answers.py", "support/feast_client.py", "support/platforms"]
