@@ -43,6 +43,9 @@ _TOLD = 10
 _SPAN = 64
 """So many rows are looked through for each entity."""
 
+_SMALL_ROWS = 500_000
+"""A table of so many rows is read at once for all entities, wherever in it they are."""
+
 log = logging.getLogger(__name__)
 
 
@@ -74,11 +77,27 @@ def check(
 
 @dataclass(frozen=True)
 class _Sampled:
-    """Entities and a place of each. ``keys``: ``table[<join keys>]``."""
+    """Entities, each once, and a file and row of each. ``keys``: ``table[<join keys>]``."""
 
-    file: str
-    rows: Sequence[int]
+    places: Sequence[tuple[str, int]]
     keys: pa.Table
+
+    @classmethod
+    def of(cls, places: Sequence[tuple[str, int]], keys: pa.Table, most: int | None = None) -> _Sampled:
+        """The first ``most`` entities of these rows."""
+        first: dict[bytes, int] = {}
+        for place, key in enumerate(key_texts(keys).to_pylist()):
+            if key is not None and key not in first:
+                first[key] = place
+                if len(first) == most:
+                    break
+        chosen = list(first.values())
+        return cls([places[place] for place in chosen], keys.take(chosen))
+
+    @classmethod
+    def joined(cls, parts: Sequence[_Sampled]) -> _Sampled:
+        places = [place for part in parts for place in part.places]
+        return cls.of(places, pa.concat_tables([part.keys for part in parts]))
 
 
 @dataclass(frozen=True)
@@ -94,7 +113,10 @@ class _Check:
         files = table.files()
         came = self._came(table, files, known)
         entities, differences = 0, []
-        for sampled in self._samples(table, files, came, known):
+        samples = self._samples(table, files, came, known)
+        if samples and sum(file.rows for file in files) <= _SMALL_ROWS:
+            samples = [_Sampled.joined(samples)]
+        for sampled in samples:
             stored = self._stored(sampled.keys)
             if stored is None:
                 return None
@@ -136,8 +158,9 @@ class _Check:
     ) -> list[_Sampled]:
         # The same version samples the same entities, whoever publishes it.
         chance, wanted = np.random.default_rng(self.published.version), self.spec.online.sample_entities
-        found = []
-        for some, share in ((came, (wanted + 1) // 2), (files, wanted // 2)):
+        half, found = (wanted + 1) // 2, []
+        shares = [(came, half), (files, wanted - half)] if len(came) < len(files) else [(files, wanted)]
+        for some, share in shares:
             some = [file for file in some if file.rows]
             if not some or not share:
                 continue
@@ -159,14 +182,7 @@ class _Check:
         """The entities of these rows of a file, each once."""
         schema = Form.of(self.spec).keys
         fetched = RowGroups.of(table, {}, [file]).fetch(schema, np.array(rows, np.int64))
-        first: dict[bytes, int] = {}
-        for place, key in enumerate(key_texts(fetched).to_pylist()):
-            if key is not None and key not in first:
-                first[key] = place
-                if len(first) == most:
-                    break
-        places = list(first.values())
-        return _Sampled(file.path, [rows[place] for place in places], fetched.take(places))
+        return _Sampled.of([(file.path, row) for row in rows], fetched, most)
 
     def _stored(self, keys: pa.Table) -> tuple[Stored, set[int]] | None:
         """What is online of the entities, and places of those of which nothing can be read; None if not of this version."""
@@ -208,11 +224,17 @@ class _Check:
         found = []
         for newer, n in zip(later, suspects, strict=True):
             if n in unreadable:
-                found.append(OnlineDifference(file=sampled.file, row=sampled.rows[n], outputs=tuple(names)))
+                found.append(
+                    OnlineDifference(
+                        file=sampled.places[n][0], row=sampled.places[n][1], outputs=tuple(names)
+                    )
+                )
             elif online[n] != newer:
                 pairs = zip(names, online[n], offline[n], strict=True)
                 which = tuple(name for name, left, right in pairs if left != right)
-                found.append(OnlineDifference(file=sampled.file, row=sampled.rows[n], outputs=which))
+                found.append(
+                    OnlineDifference(file=sampled.places[n][0], row=sampled.places[n][1], outputs=which)
+                )
         return found
 
     def _offline(

@@ -215,7 +215,12 @@ def view_in(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., View]:
             "features": list(features),
         }
         resource = FeatureView.model_validate(
-            {"kind": "FeatureView", "metadata": {"name": name}, "spec": spec}
+            # Tests here compare by themselves.
+            {
+                "kind": "FeatureView",
+                "metadata": {"name": name},
+                "spec": {"online": {"sampleEntities": 0}, **spec},
+            }
         )
         registry = Registry(storage)
         registry.accept(store)
