@@ -5,6 +5,7 @@ Servers are real, start once a session on free loopback ports, and end with it.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import signal
@@ -53,6 +54,8 @@ hypothesis.settings.load_profile("any machine")
 # What libraries and tests are made of is there to the end: looking through it whenever memory is collected takes a sixth
 # of the time.
 gc.disable()
+# Extensions look for what is left when Python ends, and call it a leak.
+atexit.register(gc.unfreeze)
 
 
 def pytest_collection_finish() -> None:
