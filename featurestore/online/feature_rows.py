@@ -95,6 +95,11 @@ class FeatureRows:
         return min((int(tiles.tail_us(at_us)[0]) for tiles in self.form.tiles), default=None)
 
     def _narrower(self, chosen: KeyRange | KeySet, parts: int) -> list[KeyRange] | list[KeySet]:
+        if chosen == KeyRange():
+            # Where files are sorted and large, their footers say where to cut.
+            starts = self.groups.starts(self.form.keys.names[0])
+            if len(starts) > parts and sum(rows for _, rows in starts) * 2 > self.groups.rows:
+                return KeyRange.at(starts, parts)
         if isinstance(chosen, KeyRange):
             return chosen.cut(self.sample(chosen, self.groups, parts * _SAMPLED), parts)
         return list(chosen.halves()) if chosen.entities.num_rows > 1 else [chosen]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -32,7 +33,10 @@ class Chosen(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class KeyRange:
-    """Entities from ``low`` on and before ``high``, by their first key, then by the next one. None: no bound."""
+    """Entities from ``low`` on and before ``high``, by their first key, then by the next one. None: no bound.
+
+    A bound may be of the first keys alone.
+    """
 
     low: tuple[Any, ...] | None = None
     high: tuple[Any, ...] | None = None
@@ -51,6 +55,15 @@ class KeyRange:
         if self.high is not None:
             inside &= ~_not_before(keys, self.high)
         return inside
+
+    @classmethod
+    def at(cls, starts: Sequence[tuple[Any, int]], parts: int) -> list[KeyRange]:
+        """Ranges that make up all entities, about so many. ``starts``: first keys, and how many rows follow each."""
+        ordered = sorted(starts)
+        upto = np.cumsum([rows for _, rows in ordered])
+        places = np.searchsorted(upto, np.arange(1, parts) * int(upto[-1]) // parts)
+        ends = [None, *((value,) for value in dict.fromkeys(ordered[place][0] for place in places)), None]
+        return [cls(low, high) for low, high in pairwise(ends)]
 
     def cut(self, sample: pa.Table, parts: int) -> list[KeyRange]:
         """Ranges that make up this one, at most so many. ``sample``: keys in it, of about as many rows each; sorted."""
@@ -84,9 +97,9 @@ class KeySet:
 
 
 def _not_before(keys: pa.Table, bound: Sequence[Any]) -> Flags:
-    """Which keys are not less than the bound, the first column first."""
+    """Which keys are not less than the bound, the first column first; those that it does not name do not matter."""
     reached = np.ones(keys.num_rows, np.bool_)
-    for column, value in reversed(list(zip(keys.columns, bound, strict=True))):
+    for column, value in reversed(list(zip(keys.columns, bound, strict=False))):
         greater, equal = (_compared(column, value, how) for how in (pc.greater, pc.equal))
         reached = greater | (equal & reached)
     return reached

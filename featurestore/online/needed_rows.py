@@ -20,6 +20,8 @@ from featurestore.storage.row_groups import RowGroups
 
 _ROW_BYTES, _KEY_BYTES = 96, 64
 """What it takes to put a row in its order, and to number a key; more or less."""
+_TRIED, _TRIED_SHARE = 4, 16
+"""After so many row groups, or this part of all, the others are taken to be like them."""
 
 
 @dataclass(frozen=True, slots=True)

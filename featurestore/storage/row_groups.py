@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby, pairwise
 from typing import Any, TypeVar
 
 import numpy as np
@@ -115,6 +116,21 @@ class RowGroups:
         """How many rows there are: positions are less."""
         return sum(group.rows for group in self._groups)
 
+    @property
+    def count(self) -> int:
+        """How many row groups there are."""
+        return len(self._groups)
+
+    def starts(self, column: str) -> list[tuple[Any, int]]:
+        """Least values of row groups, each with its rows, of files that are sorted by this column as far as footers say."""
+        found: list[tuple[Any, int]] = []
+        for _, groups in groupby(self._groups, lambda group: group.path):
+            ends = [(*_column_ends(group, column), group.rows) for group in groups]
+            known = all(least is not None and greatest is not None for least, greatest, _ in ends)
+            if known and all(one[1] <= other[0] for one, other in pairwise(ends)):
+                found += [(least, rows) for least, _, rows in ends]
+        return found
+
     def scan(
         self, columns: Sequence[str], words: Sequence[str], use: Callable[[int, pa.Table], T]
     ) -> Iterator[T]:
@@ -216,6 +232,15 @@ def _group_excluded(footer: pq.FileMetaData, number: int, bounds: Mapping[str, B
         if bound is not None and bound.exclude(*_ends(column.statistics)):
             return True
     return False
+
+
+def _column_ends(group: _Group, name: str) -> tuple[Any, Any]:
+    """Least and greatest value of a column, None if the footer does not say."""
+    footer = group.footer.row_group(group.number)
+    for column in map(footer.column, range(footer.num_columns)):
+        if column.path_in_schema == name:
+            return _ends(column.statistics)
+    return None, None
 
 
 def _ends(statistics: pq.Statistics | None) -> tuple[Any, Any]:

@@ -221,8 +221,25 @@ def test_ranges_of_keys_share_no_entity_and_leave_none_out() -> None:
         assert np.array_equal(masks[0], masks[1])
         assert (np.sum(masks[0], axis=0) == 1).all()
         assert len(ranges) <= parts
+        by_first = KeyRange.at([(key, 1) for key, _ in KEYS], parts)
+        assert (np.sum([part.mask(keys) for part in by_first], axis=0) == 1).all()
+        assert len(by_first) <= parts
     low, high = KeySet(sample).halves()
     assert (low.mask(keys) ^ high.mask(keys)).all()
+
+
+def test_where_to_cut_is_told_by_files_that_are_sorted_and_by_no_other(view_in: MakeView) -> None:
+    things = view_in(None)
+    table = Table.create(things.storage, things.path, view_schema(things.spec))
+    for number, keys in enumerate([["a", "b", "c", "c"], ["d", "a", "b", "c"]], 1):
+        columns = {field.name: np.full(4, number) for field in table.schema} | {"k": keys}
+        rows = pa.table({field.name: pa.array(columns[field.name]).cast(field.type) for field in table.schema})
+        pq.write_table(rows, things.storage.uri(f"{things.path}/{number}.parquet"), row_group_size=1)
+        file = describe(things.storage, things.path, f"{number}.parquet")
+        table = table.commit(app_id=things.digest, number=number, add=[file], metadata={})
+    groups = FeatureRows(table, Form.of(things.spec)).groups
+    assert groups.starts("k") == [("a", 1), ("b", 1), ("c", 1), ("c", 1)]
+    assert groups.starts("nothing") == []
 
 
 def test_entities_are_numbered_alike_wherever_their_keys_are_alike() -> None:

@@ -53,8 +53,13 @@ class FileWriter:
         self._connection.execute("CREATE TEMP TABLE gone (key BLOB)")
         # One transaction: else each table is flushed to the disk by itself.
         self._connection.begin()
+        # Trying to compress keys, which all differ, takes longer than writing them.
+        self._connection.execute(
+            "CREATE TABLE keys (key BLOB USING COMPRESSION uncompressed, published_us BIGINT)"
+        )
         for name, rows in _tables(Stored.empty(form)):
-            self._execute(f"CREATE TABLE {name} AS SELECT * FROM rows", rows)
+            if name != "keys":
+                self._execute(f"CREATE TABLE {name} AS SELECT * FROM rows", rows)
 
     def put(self, stored: Stored) -> None:
         """Of these entities the file has nothing yet."""
