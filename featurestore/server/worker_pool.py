@@ -15,6 +15,8 @@ from types import FrameType
 from prometheus_client.multiprocess import mark_process_dead
 from pydantic import TypeAdapter
 
+from featurestore.online.duckdb.shared_folder import FOLDER as GENERATIONS_FOLDER
+from featurestore.online.duckdb.shared_folder import shared_folder
 from featurestore.server.measurements import SHARED_FOLDER
 from featurestore.server.server_settings import ServerSettings
 
@@ -36,8 +38,11 @@ class WorkerPool:
         """Return when all workers have ended after a signal."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._end)
-        with tempfile.TemporaryDirectory(prefix="featurestore-metrics-") as shared:
-            environment = {**os.environ, SHARED_FOLDER: shared}
+        with (
+            tempfile.TemporaryDirectory(prefix="featurestore-metrics-") as shared,
+            shared_folder() as generations,
+        ):
+            environment = {**os.environ, SHARED_FOLDER: shared, GENERATIONS_FOLDER: str(generations)}
             self._workers = [self._start(environment) for _ in range(self._settings.workers)]
             while any(worker.poll() is None for worker, _ in self._workers) or not self._signals:
                 time.sleep(_POLL_S)

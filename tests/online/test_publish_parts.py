@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from featurestore.online.duckdb import publication
 from featurestore.online.duckdb.generations import GenerationIndex, folder_of
+from featurestore.online.duckdb.shared_folder import FOLDER, shared_folder
 from featurestore.online.feature_rows import FeatureRows
 from featurestore.online.key_range import KeyRange, KeySet
 from featurestore.online.layout import Form
@@ -99,8 +100,9 @@ def sizes(things: Any) -> dict[str, int]:
 
 @pytest.fixture(autouse=True, scope="module")
 def deltas_of_few() -> Iterator[None]:
-    """Few entities make a delta, as else more do."""
-    with pytest.MonkeyPatch.context() as patched:
+    """Few entities make a delta, as else more do; and generations are mapped, as by the processes of a server."""
+    with shared_folder() as folder, pytest.MonkeyPatch.context() as patched:
+        patched.setenv(FOLDER, str(folder))
         patched.setattr(publication, "_SMALL", 10)
         yield
 
@@ -233,7 +235,9 @@ def test_where_to_cut_is_told_by_files_that_are_sorted_and_by_no_other(view_in: 
     table = Table.create(things.storage, things.path, view_schema(things.spec))
     for number, keys in enumerate([["a", "b", "c", "c"], ["d", "a", "b", "c"]], 1):
         columns = {field.name: np.full(4, number) for field in table.schema} | {"k": keys}
-        rows = pa.table({field.name: pa.array(columns[field.name]).cast(field.type) for field in table.schema})
+        rows = pa.table(
+            {field.name: pa.array(columns[field.name]).cast(field.type) for field in table.schema}
+        )
         pq.write_table(rows, things.storage.uri(f"{things.path}/{number}.parquet"), row_group_size=1)
         file = describe(things.storage, things.path, f"{number}.parquet")
         table = table.commit(app_id=things.digest, number=number, add=[file], metadata={})

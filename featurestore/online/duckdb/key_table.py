@@ -6,7 +6,7 @@ One key is looked up without numpy, in about a microsecond; many are looked up a
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import numpy as np
@@ -20,17 +20,35 @@ _HASHED_AT_ONCE = 10_000
 """So that other threads are not held up for longer than a millisecond."""
 
 
-class KeyTable:
-    """``keys``: ``binary``, none null, no two the same. Keys with equal hashes are told apart by their bytes."""
+class KeyBuckets(NamedTuple):
+    """Hashes of keys in their order, the places of those keys, and where each bucket begins."""
 
-    def __init__(self, keys: pa.Array) -> None:
+    hashes: npt.NDArray[np.uint32]
+    place: npt.NDArray[np.int32]
+    starts: npt.NDArray[np.int32]
+
+    @classmethod
+    def of(cls, keys: pa.Array) -> KeyBuckets:
         count = len(keys)
+        shift = _shift(count)
         hashes = np.fromiter(_hashes(keys), np.uint32, count)
-        self._shift = _HASH_BITS - min(_HASH_BITS - 1, count.bit_length() + 1)
         place = np.argsort(hashes, kind="stable")
-        self._hashes, self._place = hashes[place], place.astype(np.int32)
-        buckets = np.arange((1 << (_HASH_BITS - self._shift)) + 1, dtype=np.uint64) << np.uint64(self._shift)
-        self._starts = np.searchsorted(self._hashes, buckets).astype(np.int32)
+        hashes = hashes[place]
+        buckets = np.arange((1 << (_HASH_BITS - shift)) + 1, dtype=np.uint64) << np.uint64(shift)
+        return cls(hashes, place.astype(np.int32), np.searchsorted(hashes, buckets).astype(np.int32))
+
+
+class KeyTable:
+    """``keys``: ``binary``, none null, no two the same. Keys with equal hashes are told apart by their bytes.
+
+    ``buckets``: those of these keys, if they are known.
+    """
+
+    def __init__(self, keys: pa.Array, buckets: KeyBuckets | None = None) -> None:
+        count = len(keys)
+        self._shift = _shift(count)
+        self.buckets = KeyBuckets.of(keys) if buckets is None else buckets
+        self._hashes, self._place, self._starts = self.buckets
         _, offsets, data = keys.buffers()
         used = slice(keys.offset, keys.offset + count + 1)
         self._offsets = np.frombuffer(offsets, np.int32)[used] if count else np.zeros(1, np.int32)
@@ -83,6 +101,11 @@ class KeyTable:
         total = int(ends[-1]) if len(ends) else 0
         index = np.arange(total) + np.repeat(low - (ends - length), length)
         return bool(self._data[index].tobytes() == b"".join(keys))
+
+
+def _shift(count: int) -> int:
+    """By how many bits a hash is longer than the number of its bucket."""
+    return _HASH_BITS - min(_HASH_BITS - 1, count.bit_length() + 1)
 
 
 def _hashes(keys: pa.Array) -> Iterator[int]:

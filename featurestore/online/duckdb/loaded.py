@@ -12,7 +12,7 @@ import pyarrow as pa
 from featurestore.arrays import Flags, Ints
 from featurestore.online.answer import answer
 from featurestore.online.duckdb.generations import Generation
-from featurestore.online.duckdb.key_table import KeyTable
+from featurestore.online.duckdb.key_table import KeyBuckets, KeyTable
 from featurestore.online.entities import Stored
 from featurestore.online.layout import EVENT_US, ROWS
 from featurestore.online.reading import (
@@ -53,9 +53,9 @@ class _Column(NamedTuple):
 class LoadedGeneration:
     """Never changes, so that any number of threads read it, and processes that are forked after it was loaded."""
 
-    def __init__(self, generation: Generation, stored: Stored) -> None:
+    def __init__(self, generation: Generation, stored: Stored, buckets: KeyBuckets | None = None) -> None:
         self.generation, self.stored = generation, stored
-        self._keys = KeyTable(stored.keys)
+        self._keys = KeyTable(stored.keys, buckets)
         rows = stored.sections[ROWS]
         count = len(stored)
         starts = np.searchsorted(rows.entity, np.arange(count + 1, dtype=np.int32)).astype(np.int32)
@@ -63,6 +63,11 @@ class LoadedGeneration:
         self._published_us = np.ascontiguousarray(stored.published_us)
         self._one = memoryview(starts), memoryview(self._time_us), memoryview(self._published_us)  # type: ignore[arg-type]
         self._columns: dict[str, _Column] = {}
+
+    @property
+    def buckets(self) -> KeyBuckets:
+        """Where its keys are found."""
+        return self._keys.buckets
 
     def renamed(self, generation: Generation) -> LoadedGeneration:
         """The same values as another generation."""

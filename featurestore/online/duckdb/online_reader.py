@@ -15,6 +15,7 @@ from featurestore.errors import NotFound, StorageError
 from featurestore.online.duckdb.generations import KEPT, Generation, GenerationIndex, pointer_path
 from featurestore.online.duckdb.layers import load, over
 from featurestore.online.duckdb.loaded import LoadedGeneration
+from featurestore.online.duckdb.shared import SharedGenerations
 from featurestore.online.layout import Form
 from featurestore.online.reading import Keys, OnlineQuery, OnlineValues
 from featurestore.storage.objects import Storage
@@ -92,14 +93,22 @@ class NewestGeneration:
     def _load(self, newest: Generation, loaded: LoadedGeneration | None) -> LoadedGeneration:
         """``loaded``: what is in memory, of which files that stay are not read again."""
         files = newest.files
-        if loaded is not None:
-            held = loaded.generation.files
-            if files == held:
-                return loaded.renamed(newest)
-            if files[: len(held)] == held:
+        if loaded is not None and files == loaded.generation.files:
+            return loaded.renamed(newest)
+
+        def from_files() -> LoadedGeneration:
+            held = () if loaded is None else loaded.generation.files
+            if loaded is not None and files[: len(held)] == held:
                 above = load(self._storage, self._folder, files[len(held) :], self._form)
                 return LoadedGeneration(newest, reduce(over, above, loaded.stored))
-        return LoadedGeneration(newest, reduce(over, load(self._storage, self._folder, files, self._form)))
+            return LoadedGeneration(
+                newest, reduce(over, load(self._storage, self._folder, files, self._form))
+            )
+
+        shared = SharedGenerations.of_process()
+        if shared is None:
+            return from_files()
+        return shared.get(self._storage.uri(self._folder), newest, self._form, from_files)
 
     def _load_beside(self, newest: Generation, loaded: LoadedGeneration, now_s: float) -> None:
         try:
