@@ -23,6 +23,7 @@ from weakref import WeakKeyDictionary
 from zlib import crc32
 
 from featurestore.errors import CodeError, SpecError, StorageError
+from featurestore.online.redis.joint_reads import JointReads
 from featurestore.online.versions import PACKED_LAYOUT, OnlineVersion
 from featurestore.resources.feature_store import FeatureStoreSpec
 
@@ -83,7 +84,9 @@ class RedisServer:
         self.client = self._open(_package("redis"))
         self._disconnected = _package("redis.exceptions").ConnectionError
         self._pid, self._idle = os.getpid(), list[Any]()
-        self._async_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = WeakKeyDictionary()
+        self._async_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Any, JointReads]] = (
+            WeakKeyDictionary()
+        )
 
     @classmethod
     def of(cls, store: FeatureStoreSpec, environ: Mapping[str, str] | None = None) -> RedisServer:
@@ -135,18 +138,21 @@ class RedisServer:
     async def get_many_async(self, names: Sequence[bytes]) -> list[bytes | None]:
         """The same, without blocking the loop that runs."""
         loop = asyncio.get_running_loop()
-        client = self._async_clients.get(loop)
-        if client is None:
-            client = self._async_clients[loop] = self._open(_package("redis.asyncio"))
+        opened = self._async_clients.get(loop)
+        if opened is None:
+            client = self._open(_package("redis.asyncio"))
+            opened = self._async_clients[loop] = (
+                client,
+                JointReads(client.mget, _package("redis.exceptions").ResponseError),
+            )
         with self._explained():
-            values: list[bytes | None] = await client.mget(names)
-        return values
+            return await opened[1].values(names)
 
     async def aclose(self) -> None:
         """Close what was opened for the loop that runs."""
-        client = self._async_clients.pop(asyncio.get_running_loop(), None)
-        if client is not None:
-            await client.aclose()
+        opened = self._async_clients.pop(asyncio.get_running_loop(), None)
+        if opened is not None:
+            await opened[0].aclose()
 
     def _open(self, package: Any) -> Any:
         from redis.backoff import NoBackoff
