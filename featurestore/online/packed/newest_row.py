@@ -181,16 +181,8 @@ class NewestRow:
 
 
 def _prefixes(values: Sequence[bytes], dtype: np.dtype[Any]) -> np.ndarray[Any, np.dtype[Any]]:
-    """The beginning of each value."""
-    data, size = b"".join(values), len(values[0])
-    if size * len(values) == len(data) and len(set(map(len, values))) == 1:
-        return np.ndarray((len(values),), dtype, data, strides=(size,))
-    ends = np.cumsum(np.fromiter(map(len, values), np.int64, len(values)))
-    starts = np.concatenate([[0], ends[:-1]])
-    # One for each byte that one may begin at, of which some are taken.
-    every = np.ndarray((len(data) - dtype.itemsize + 1,), dtype, data, strides=(1,))
-    taken: np.ndarray[Any, np.dtype[Any]] = every[starts]
-    return taken
+    """The beginning of each value, filled up with zeros where one is shorter."""
+    return np.array(values, f"S{dtype.itemsize}").view(dtype)
 
 
 def _spread(

@@ -83,6 +83,7 @@ class RedisServer:
         self.url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
         self.client = self._open(_package("redis"))
         self._disconnected = _package("redis.exceptions").ConnectionError
+        self._pack = _package("hiredis").pack_command
         self._pid, self._idle = os.getpid(), list[Any]()
         self._async_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Any, JointReads]] = (
             WeakKeyDictionary()
@@ -126,11 +127,11 @@ class RedisServer:
             connection = self.client.connection_pool.make_connection()
         try:
             try:
-                return _mget(connection, names)
+                return _mget(connection, self._pack, names)
             except self._disconnected:
                 # The server may have closed the connection that was kept, as when it was restarted: once more.
                 connection.disconnect()
-                return _mget(connection, names)
+                return _mget(connection, self._pack, names)
         finally:
             # After an error or a timeout it is closed, and opened again when it is next used.
             self._idle.append(connection)
@@ -213,8 +214,9 @@ def read_held(data: bytes | None) -> OnlineVersion | None:
         return None  # not ours: as if nothing were held
 
 
-def _mget(connection: Any, names: Sequence[bytes]) -> list[bytes | None]:
-    connection.send_command("MGET", *names)
+def _mget(connection: Any, pack: Any, names: Sequence[bytes]) -> list[bytes | None]:
+    # As the client packs a command, without asking of each name what it is.
+    connection.send_packed_command([pack(("MGET", *names))])
     values: list[bytes | None] = connection.read_response()
     return values
 
