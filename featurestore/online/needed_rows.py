@@ -70,13 +70,17 @@ class NeededRows:
             return rows.num_rows, _Part(entities, Timeline(entity, time_us[needed], start + at[needed]))
 
         parts: list[_Part] = []
+        tried = max(_TRIED, groups.count // _TRIED_SHARE)
         counted = held_bytes = 0
         for count, part in groups.scan([*keys.names, EVENT_TIME], words, of_group):
             parts.append(part)
             counted += count
             held_bytes += len(part.timeline.entity) * _ROW_BYTES + part.entities.num_rows * _KEY_BYTES
-            if most_bytes is not None and held_bytes > most_bytes:
-                raise TooManyRows(2 + int(held_bytes * groups.rows / counted) // most_bytes)
+            if most_bytes is None:
+                continue
+            expected = held_bytes * groups.rows // max(1, counted)
+            if held_bytes > most_bytes or (len(parts) == tried and expected > 2 * most_bytes):
+                raise TooManyRows(2 + expected // most_bytes)
         entity, entities = numbered(
             pa.concat_tables([keys.empty_table(), *(part.entities for part in parts)]), keys
         )
