@@ -15,8 +15,8 @@ from types import FrameType
 from prometheus_client.multiprocess import mark_process_dead
 from pydantic import TypeAdapter
 
-from featurestore.online.duckdb.shared_folder import FOLDER as GENERATIONS_FOLDER
-from featurestore.online.duckdb.shared_folder import shared_folder
+from featurestore.online.shared_folder import FOLDER as GENERATIONS_FOLDER
+from featurestore.online.shared_folder import shared_folder
 from featurestore.server.measurements import SHARED_FOLDER
 from featurestore.server.server_settings import ServerSettings
 

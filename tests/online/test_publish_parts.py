@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from featurestore.online.duckdb import publication
 from featurestore.online.duckdb.generations import GenerationIndex, folder_of
-from featurestore.online.duckdb.shared_folder import FOLDER, shared_folder
 from featurestore.online.feature_rows import FeatureRows
 from featurestore.online.key_range import KeyRange, KeySet
 from featurestore.online.layout import Form
 from featurestore.online.needed_rows import by_value, numbered, spans
 from featurestore.online.publish import publish
+from featurestore.online.shared_folder import FOLDER, shared_folder
 from featurestore.protocol import PublishRequest
 from featurestore.storage.delta import Table
 from featurestore.views.schema import view_schema

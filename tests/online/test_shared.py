@@ -12,10 +12,10 @@ import pytest
 
 from featurestore.online.duckdb.generations import folder_of
 from featurestore.online.duckdb.online_reader import NewestGeneration
-from featurestore.online.duckdb.shared_folder import FOLDER, shared_folder
 from featurestore.online.duckdb.store import DuckDBStore
 from featurestore.online.layout import Form
 from featurestore.online.reading import OnlineQuery
+from featurestore.online.shared_folder import FOLDER, shared_folder
 from featurestore.resources.outputs import outputs
 
 MakeView = Callable[..., Any]

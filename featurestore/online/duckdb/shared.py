@@ -25,9 +25,9 @@ from featurestore.digest import canonical_json
 from featurestore.online.duckdb.generations import LAYOUT, Generation
 from featurestore.online.duckdb.key_table import KeyBuckets
 from featurestore.online.duckdb.loaded import LoadedGeneration
-from featurestore.online.duckdb.shared_folder import FOLDER
 from featurestore.online.entities import Section, Stored
 from featurestore.online.layout import Form
+from featurestore.online.shared_folder import FOLDER
 
 _MAGIC = b"fs-gen\x00\x01"
 _HEAD = struct.Struct("<8sQI44x")
