@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Coroutine
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -74,12 +75,18 @@ class NatsConnection:
                     **options,
                 )
         except TimeoutError:
-            await client.close()
+            await _close(client)
             raise StorageError("NATS does not answer", where=where, got=self._said or "no answer") from None
         except (Error, OSError) as error:
-            await client.close()
+            await _close(client)
             raise StorageError("NATS does not answer", where=where, got=str(error) or self._said) from error
         return client
+
+
+async def _close(client: Any) -> None:
+    # Old versions of the client fail where there never was a connection, and would hide why.
+    with suppress(Exception):
+        await client.close()
 
 
 def connection(servers: str, login: NatsLogin) -> NatsConnection:
