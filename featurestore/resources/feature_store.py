@@ -12,11 +12,11 @@ from featurestore.resources.metadata import Description, Owner, SecretRef, Tags
 from featurestore.resources.model import Model
 from featurestore.resources.pod_template import Image
 from featurestore.resources.quantity import Bytes
+from featurestore.resources.redis_url import REDIS_PATTERN, URL_RULES
 from featurestore.resources.resource import Resource
 from featurestore.resources.rule import SpecRule, Transition, exactly_one
 from featurestore.resources.serving import Serving
 
-REDIS_PATTERN = r"^rediss?://.+$"
 _LOST = re.compile(r"[#?\\]|%[0-9A-Fa-f]{2}")
 Uri = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
 
@@ -51,7 +51,11 @@ class Redis(Model):
     """Exactly one of url and managed is set."""
 
     url: Annotated[str, StringConstraints(pattern=REDIS_PATTERN, min_length=1, max_length=1024)] | None = (
-        Field(None, description="redis:// or rediss:// URL without credentials.")
+        Field(
+            None,
+            description="redis://host:6379/0, redis+sentinel://host:26379,host:26379/service/0 or "
+            "redis+cluster://host:6379,host:6379, each with rediss for TLS. Without credentials.",
+        )
     )
     managed: ManagedRedis | None = Field(None, description="The operator runs a server. Not on a laptop.")
     secret_ref: SecretRef | None = Field(None, description="Secret with the credentials of Redis.")
@@ -63,6 +67,7 @@ class Redis(Model):
             cel="!has(self.url) || (!self.url.contains('@') && !self.url.contains('password='))",
             field="url",
         ),
+        *URL_RULES,
         SpecRule(
             message="secretRef goes with url: a managed Redis has credentials of its own",
             holds=lambda redis: redis.managed is None or redis.secret_ref is None,

@@ -14,10 +14,10 @@ from pydantic_core import ErrorDetails
 from featurestore.errors import SpecError, did_you_mean
 from featurestore.resources.annotation import plain
 from featurestore.resources.environment import VARIABLE_PATTERN
-from featurestore.resources.feature_store import REDIS_PATTERN
 from featurestore.resources.metadata import NAME_PATTERN, OBJECT_NAME_PATTERN, resource_name
 from featurestore.resources.node import Path
 from featurestore.resources.pod_template import IMAGE_PATTERN, LABEL_VALUE_PATTERN
+from featurestore.resources.redis_url import REDIS_PATTERN
 from featurestore.resources.serving import ARGUMENT_PATTERN, CLIENT_PATTERN, ISSUER_PATTERN
 from featurestore.resources.text_format import MARK_PATTERN
 from featurestore.resources.transform import CALLABLE_PATTERN
@@ -32,7 +32,7 @@ _PATTERNS = {
     MARK_PATTERN: "one character of ASCII, or none",
     FEATURE_PATTERN: "a name of letters, digits and '_' that begins with a letter",
     CALLABLE_PATTERN: "module:function",
-    REDIS_PATTERN: "redis://host:port/database or rediss://…",
+    REDIS_PATTERN: "redis://host:port/database, redis+sentinel://… or redis+cluster://…, or the same with rediss",
     OBJECT_NAME_PATTERN: "a name of a-z, 0-9, '-' and '.', with a letter or digit at both ends",
     VARIABLE_PATTERN: "a name of letters, digits, '_', '-' and '.' that does not begin with a digit",
     LABEL_VALUE_PATTERN: "letters, digits, '-', '_' and '.', with a letter or digit at both ends",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from cluster.binaries import MissingError
+from redis_cluster import Cluster, cluster
+from unavailable import unavailable
 
 from featurestore.arrivals.ledger import Ledger
 from featurestore.offline.join import Times, point_in_time
@@ -231,10 +234,27 @@ def view_in(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., View]:
     return make
 
 
-@pytest.fixture(params=["duckdb", "redis"])
+@pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three masters without replicas. Slots stay where they are."""
+    try:
+        with cluster(tmp_path_factory.mktemp("cluster")) as started:
+            yield started
+    except MissingError as missing:
+        unavailable(missing)
+
+
+@pytest.fixture
+def cluster_url(redis_cluster: Cluster) -> str:
+    """URL of a Redis Cluster, empty at the start of each test."""
+    redis_cluster.empty()
+    return redis_cluster.url
+
+
+@pytest.fixture(params=["duckdb", "redis", "cluster"])
 def online_url(request: pytest.FixtureRequest) -> str | None:
-    """None for the embedded store, else the URL of an empty Redis."""
-    return None if request.param == "duckdb" else str(request.getfixturevalue("redis_url"))
+    """None for the embedded store, else the URL of an empty Redis, or Redis Cluster."""
+    return None if request.param == "duckdb" else str(request.getfixturevalue(f"{request.param}_url"))
 
 
 @pytest.fixture

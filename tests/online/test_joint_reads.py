@@ -28,7 +28,7 @@ def asked_of(server: RedisServer, reads: list[list[bytes]]) -> list[Any]:
 
 def test_reads_of_one_moment_are_few_commands_and_each_has_its_own_values(redis_url: str) -> None:
     server = RedisServer(redis_url)
-    with server.answering() as client:
+    with server.client as client:
         client.mset({f"k{n}": n for n in range(1000)})
         client.config_resetstat()
     reads = [[b"k%d" % (n + m) for m in range(n % 7)] + [b"none"] for n in range(200)]
@@ -37,18 +37,18 @@ def test_reads_of_one_moment_are_few_commands_and_each_has_its_own_values(redis_
     assert answers == [
         [None if name == b"none" else name.removeprefix(b"k") for name in names] for names in reads
     ]
-    with server.answering() as client:
+    with server.client as client:
         assert client.info("commandstats")["cmdstat_mget"]["calls"] < 20
 
 
 def test_none_is_refused_for_what_another_has_asked(redis_url: str) -> None:
     server = RedisServer(redis_url)
-    with server.answering() as client:
+    with server.client as client:
         client.set("mine", 1)
         client.acl_setuser("some", enabled=True, passwords="+pw", keys=["mine"], commands=["+mget"])
     one = RedisServer(redis_url, {"REDIS_USERNAME": "some", "REDIS_PASSWORD": "pw"})
     mine, theirs, again = asked_of(one, [[b"mine"], [b"theirs"], [b"mine"]])
-    with server.answering() as client:
+    with server.client as client:
         client.acl_deluser("some")
     assert (mine, again) == ([b"1"], [b"1"])
     assert isinstance(theirs, StorageError)

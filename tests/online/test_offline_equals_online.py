@@ -173,6 +173,7 @@ def test_redis_answers_what_the_join_answers(
     prove(history, redis_server, view_in, row)
 
 
+@pytest.mark.parametrize("online_url", ["duckdb", "redis"], indirect=True)
 @pytest.mark.parametrize("gap", [0, 4 * MINUTE, 3 * HOUR, 2 * DAY])
 def test_windows_slide_when_nothing_new_arrives(
     online_url: str | None, view_in: Callable[..., Any], row: Callable[..., Any], gap: int
@@ -183,6 +184,7 @@ def test_windows_slide_when_nothing_new_arrives(
     run.do(Publish(now=gap, later=tuple(n * 11 * MINUTE for n in range(0, 400, 7 if exhaustive() else 23))))
 
 
+@pytest.mark.parametrize("online_url", ["duckdb", "redis"], indirect=True)
 def test_late_events_change_tiles_that_were_made_already(
     online_url: str | None, view_in: Callable[..., Any], row: Callable[..., Any]
 ) -> None:

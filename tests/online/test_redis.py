@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,8 @@ import redis
 
 from featurestore.errors import Conflict, StorageError
 from featurestore.online.layout import Form
-from featurestore.online.redis.server import BuildKeys, RedisServer
+from featurestore.online.redis.build_keys import BuildKeys
+from featurestore.online.redis.server import RedisServer
 from featurestore.online.redis.store import RedisStore
 
 MakeView = Callable[..., Any]
@@ -37,7 +39,7 @@ def client(redis_url: str) -> Any:
 
 
 def prefix_of(things: Any) -> str:
-    return BuildKeys.of("things", things.digest).prefix.decode()
+    return BuildKeys.whole("things", things.digest).parts[0].prefix.decode()
 
 
 def test_keys_are_named_so_that_people_find_them(things: Any, client: Any) -> None:
@@ -201,9 +203,13 @@ def test_a_server_that_forgets_values_when_its_memory_is_full_is_refused(
 def test_a_build_whose_prefix_is_taken_is_not_published_and_its_deletion_spares_the_other(
     things: Any, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    taken = BuildKeys.of("things", things.digest).prefix
+    taken = BuildKeys.whole("things", things.digest)
+    [part] = taken.parts
+    other = replace(
+        taken, build="others:d", parts=(replace(part, held=b"fs:o", publisher=b"fs-publisher:o"),)
+    )
     with monkeypatch.context() as patched:
-        patched.setattr(BuildKeys, "of", lambda view, digest: BuildKeys(f"{view}:{digest}", taken))
+        patched.setattr(BuildKeys, "whole", lambda view, digest: other)
         with pytest.raises(StorageError, match="another build has keys with the same prefix"):
             things.online.publication("others", "d", Form.of(things.spec), 1, 1 << 30)
         things.online.index.delete("others", "d")
@@ -217,5 +223,5 @@ def test_an_entity_of_ten_numbers_takes_at_most_200_bytes(
     made = view_in(redis_url, features)
     made.add(row(("N012345",), 1, {f"f{n}": n + 0.5 for n in range(10)}))
     made.publish(5)
-    name = BuildKeys.of("things", made.digest).prefix + b"N012345"
+    name = BuildKeys.whole("things", made.digest).parts[0].prefix + b"N012345"
     assert client.memory_usage(name) <= 200

@@ -93,6 +93,10 @@ class Server:
             self._process.wait()
         self._process = None
 
+    def signal(self, number: int) -> None:
+        """Such as SIGSTOP, which lets it hang, and SIGCONT."""
+        os.kill(self.pid, number)
+
     def kill(self) -> None:
         """End it as a crash would."""
         self.stop(signal.SIGKILL)

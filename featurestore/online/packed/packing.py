@@ -41,19 +41,16 @@ _IDENTITY = (CREATED_US, BATCH, FILE, ROW)
 
 
 class Packing:
-    """How the entities of one definition are packed.
+    """How the entities of one definition are packed. ``build``: the CRC-32 of the build's whole name."""
 
-    ``prefix``: what stands before an entity's key in the store. ``build``: the CRC-32 of the build's whole name.
-    """
-
-    def __init__(self, form: Form, prefix: bytes, build: int) -> None:
-        self._prefix, self._build = prefix, build
+    def __init__(self, form: Form, build: int) -> None:
+        self._build = build
         self.counts = np.dtype(("<u4", (len(form.sections),)))
         self.rows = _RowsPacking(form.sections[ROWS])
         self._others = [_SectionPacking(schema) for schema in form.sections[ROWS + 1 :]]
 
-    def pack(self, stored: Stored) -> pa.Array:
-        """``large_binary`` per entity."""
+    def pack(self, stored: Stored, names: Sequence[bytes]) -> pa.Array:
+        """``large_binary`` per entity. ``names``: its keys in the store."""
         each = np.arange(len(stored) + 1)
         ends = [np.searchsorted(section.entity, each.astype(np.int32)) for section in stored.sections]
         counts = np.stack([np.diff(of_section) for of_section in ends], axis=1)
@@ -78,23 +75,21 @@ class Packing:
         nothing = pa.scalar(b"", pa.large_binary())
         room = pa.scalar(bytes(SEAL.itemsize), pa.large_binary())
         values = pc.binary_join_element_wise(*pieces, room, nothing)
-        return sealed(self._build, self._prefix, stored.keys, values)
+        return sealed(self._build, names, values)
 
-    def unpack(
-        self, keys: pa.Array, values: Sequence[bytes], columns: Sequence[Sequence[str]] | None = None
-    ) -> Stored:
-        """The entities with these keys. ``columns``: those of each section that are wanted; else all.
+    def unpack(self, keys: pa.Array, names: Sequence[bytes], values: Sequence[bytes]) -> Stored:
+        """The entities with these keys, which have these names in the store.
 
         Raises:
             Unreadable: a value is of another layout, or damaged.
         """
-        self.require_sound([self._prefix + key for key in keys.to_pylist()], values)
-        return self.unpack_sound(keys, values, columns)
+        self.require_sound(names, values)
+        return self.unpack_sound(keys, values)
 
     def unpack_sound(
         self, keys: pa.Array, values: Sequence[bytes], columns: Sequence[Sequence[str]] | None = None
     ) -> Stored:
-        """:meth:`unpack` of values that were found to be sound."""
+        """:meth:`unpack` of values that were found to be sound. ``columns``: of each section those that are wanted; else all."""
         heap = Heap(values)
         head = heap.records(HEAD, np.ones(len(values), np.int64)).astype(np.int64)
         counted = (head & COUNTED) != 0

@@ -18,23 +18,22 @@ _REST = 0x2144DF1C
 SEAL = np.dtype("<u4")
 
 
-def sealed(build: int, prefix: bytes, keys: pa.Array, values: pa.Array) -> pa.Array:
+def sealed(build: int, names: Sequence[bytes], values: pa.Array) -> pa.Array:
     """The values, ``large_binary`` without nulls, each with a checksum in the place of its last four bytes.
 
-    ``build``: the CRC-32 of the build's whole name.
+    ``build``: the CRC-32 of the build's whole name. ``names``: those of the keys.
 
-    >>> values = sealed(9, b"fs:", pa.array([b"k"]), pa.array([b"abc1234"], pa.large_binary())).to_pylist()
+    >>> values = sealed(9, [b"fs:k"], pa.array([b"abc1234"], pa.large_binary())).to_pylist()
     >>> broken(9, [b"fs:k"], values), broken(9, [b"fs:j"], values), broken(8, [b"fs:k"], values)
     ([], [0], [0])
     """
-    begin = crc32(prefix, build)
     offsets = np.frombuffer(values.buffers()[1], np.int64)[: len(values) + 1]
     ends = offsets[1:] - SEAL.itemsize
     data = np.frombuffer(values.buffers()[2] or b"", np.uint8).copy()
     view = memoryview(data)  # type: ignore[arg-type]
     sums = [
-        crc32(view[low:high], crc32(key, begin))
-        for key, low, high in zip(keys.to_pylist(), offsets.tolist(), ends.tolist(), strict=False)
+        crc32(view[low:high], crc32(name, build))
+        for name, low, high in zip(names, offsets.tolist(), ends.tolist(), strict=False)
     ]
     data[ends[:, None] + np.arange(SEAL.itemsize)] = (
         np.array(sums, SEAL).view(np.uint8).reshape(-1, SEAL.itemsize)

@@ -1,4 +1,4 @@
-"""Reading from Redis: one ``MGET`` for all views, and no Arrow where rows are few or of a fixed width."""
+"""Reading from Redis: one ``MGET``, in a cluster one for each part. No Arrow where rows are few or of a fixed width."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from featurestore.online.answer import answer
 from featurestore.online.packed.newest_row import NewestRow
 from featurestore.online.packed.packing import Packing
 from featurestore.online.reading import UNKNOWN, Keys, OnlineQuery, OnlineValues, array_values, few_values
+from featurestore.online.redis.deployment import RedisDeployment
+from featurestore.online.redis.held import read_held
 from featurestore.online.redis.last_values import LastValues
-from featurestore.online.redis.server import BuildKeys, RedisServer, read_held
-from featurestore.online.versions import PACKED_LAYOUT, OnlineVersion
+from featurestore.online.versions import PACKED_LAYOUT
 
 _READ_AT_ONCE = 10_000
 """Keys of one MGET: the server does nothing else meanwhile."""
@@ -28,107 +29,112 @@ class RedisReader:
     """See :class:`featurestore.online.reading.OnlineReader`."""
 
     def __init__(
-        self, server: RedisServer, queries: Sequence[OnlineQuery], last: LastValues | None = None
+        self, redis: RedisDeployment, queries: Sequence[OnlineQuery], last: LastValues | None = None
     ) -> None:
-        self._server, self._last = server, last
-        self._views = [_View(server, query) for query in queries]
-        self._held = [view.keys.held.encode() for view in self._views]
+        self._redis, self._last = redis, last
+        self._views = [_View(redis, query) for query in queries]
 
     def read(self, keys: Sequence[Keys], now_us: int) -> list[OnlineValues]:
-        names = self._names(keys)
+        held, names = self._names(keys)
         values: Values = []
         try:
             for first in range(0, len(names), _READ_AT_ONCE):
-                values += self._server.get_many(names[first : first + _READ_AT_ONCE])
+                values += self._redis.get_many(names[first : first + _READ_AT_ONCE])
         except StorageError as failure:
-            return self._stale_answers(keys, names, now_us, failure)
-        return self._answers(keys, names, values, now_us)
+            return self._stale_answers(keys, held, names, now_us, failure)
+        return self._answers(keys, held, names, values, now_us)
 
     async def read_async(self, keys: Sequence[Keys], now_us: int) -> list[OnlineValues]:
-        names = self._names(keys)
+        held, names = self._names(keys)
         values: Values = []
         try:
             for first in range(0, len(names), _READ_AT_ONCE):
-                values += await self._server.get_many_async(names[first : first + _READ_AT_ONCE])
+                values += await self._redis.get_many_async(names[first : first + _READ_AT_ONCE])
         except StorageError as failure:
-            return self._stale_answers(keys, names, now_us, failure)
-        return self._answers(keys, names, values, now_us)
+            return self._stale_answers(keys, held, names, now_us, failure)
+        return self._answers(keys, held, names, values, now_us)
 
     async def aclose(self) -> None:
-        await self._server.aclose()
+        await self._redis.aclose()
 
-    def _names(self, keys: Sequence[Keys]) -> list[bytes]:
-        names = list(self._held)
+    def _names(self, keys: Sequence[Keys]) -> tuple[list[int], list[bytes]]:
+        """Keys in Redis: those that say what is held, of each view so many, and then those of the entities."""
+        held: list[bytes] = []
+        names: list[bytes] = []
+        counts: list[int] = []
         for view, wanted in zip(self._views, keys, strict=True):
-            prefix = view.keys.prefix
-            names += (
-                [prefix + key for key in wanted if key is not None]
-                if None in wanted
-                else [prefix + key for key in wanted]  # type: ignore[operator]
-            )
-        return names
+            asked: Sequence[bytes] = [key for key in wanted if key is not None] if None in wanted else wanted  # type: ignore[assignment]
+            more = view.keys.held(asked)
+            held += more
+            counts.append(len(more))
+            names += view.keys.names(asked)
+        return counts, held + names
 
     def _stale_answers(
-        self, keys: Sequence[Keys], names: list[bytes], now_us: int, failure: StorageError
+        self, keys: Sequence[Keys], held: list[int], names: list[bytes], now_us: int, failure: StorageError
     ) -> list[OnlineValues]:
         """What was answered last, as it is to be read now: a value grows too old also while the server is away."""
         if self._last is None:
             raise failure
-        answers = self._decoded(keys, names, self._last.find(names, failure), now_us)
+        answers = self._decoded(keys, held, names, self._last.find(names, failure), now_us)
         for values in answers:
             values.is_stale = True
         return answers
 
     def _answers(
-        self, keys: Sequence[Keys], names: list[bytes], values: Values, now_us: int
+        self, keys: Sequence[Keys], held: list[int], names: list[bytes], values: Values, now_us: int
     ) -> list[OnlineValues]:
-        answers = self._decoded(keys, names, values, now_us)
+        answers = self._decoded(keys, held, names, values, now_us)
         if self._last is not None:
             self._last.keep(names, values)
         return answers
 
     def _decoded(
-        self, keys: Sequence[Keys], names: list[bytes], values: Values, now_us: int
+        self, keys: Sequence[Keys], held: list[int], names: list[bytes], values: Values, now_us: int
     ) -> list[OnlineValues]:
-        answers, at = [], len(self._views)
-        for place, (view, wanted) in enumerate(zip(self._views, keys, strict=True)):
+        answers, at, of_held = [], sum(held), 0
+        for view, wanted, count in zip(self._views, keys, held, strict=True):
             end = at + len(wanted) - wanted.count(None)
-            version = view.version(values[place])
+            version = min(map(view.version, values[of_held : of_held + count]))
+            of_held += count
             answers.append(view.values(wanted, names[at:end], values[at:end], now_us, version))
             at = end
         return answers
 
 
 class _View:
-    """One view as it is read. ``_seen``: what its key said last."""
+    """One view as it is read. ``_known``: the versions that its keys named last."""
 
-    def __init__(self, server: RedisServer, query: OnlineQuery) -> None:
-        self.keys = BuildKeys.of(query.view, query.digest)
-        self._server, self._query = server, query
-        self._packing = Packing(query.form, self.keys.prefix, self.keys.checksum)
+    def __init__(self, redis: RedisDeployment, query: OnlineQuery) -> None:
+        self.keys = redis.keys_of(query.view, query.digest)
+        self._url, self._query = redis.url, query
+        self._packing = Packing(query.form, self.keys.checksum)
         self._newest = None if query.has_windows else NewestRow(query, self._packing)
         self._needed = query.form.needed(query.outputs)
-        self._seen: tuple[bytes, OnlineVersion] | None = None
+        self._known: dict[bytes, int] = {}
 
     def version(self, data: bytes | None) -> int:
-        """Of the view's table, by what its key says.
+        """Of the view's table, by what one of its keys says.
 
         Raises:
-            StorageError: the view is not held.
+            StorageError: the view is not held, or not the part of it that has the key.
         """
-        known = self._seen
-        if known is not None and known[0] == data:
-            return known[1].version
+        if data is not None:
+            known = self._known.get(data)
+            if known is not None:
+                return known
         held = read_held(data)
         if held is None or data is None:
             raise StorageError(
                 f"the online store does not hold the view {self._query.view!r}",
-                where=f"{self.keys.held} at {self._server.url}",
+                where=f"{self.keys.held(())[0].decode()} at {self._url}",
                 wanted=f"layout {PACKED_LAYOUT}",
                 got="nothing" if data is None else data.decode(errors="replace"),
                 hint="`featurestore run` publishes it from the offline store",
             )
-        self._seen = data, held
+        if len(self._known) > 2 * len(self.keys.parts):
+            self._known.clear()
+        self._known[data] = held.version
         return held.version
 
     def values(

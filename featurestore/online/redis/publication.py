@@ -4,12 +4,15 @@ Whoever begins to publish leaves a token; each chunk is written by a script that
 a publisher that was overtaken ends with a Conflict, and can never put an older value over a newer one.
 The version that is tried is noted before the first value is written. When a publisher is killed, the next one
 knows that values are of the version before or of one that was tried, and brings all of them up.
+
+All of that stands for each part of a build, so that a master of a cluster that was replaced says by itself up to where it
+had come, and values of one part never go by what another says.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -21,13 +24,15 @@ from featurestore.failpoint import hit
 from featurestore.online.entities import Stored
 from featurestore.online.layout import Form
 from featurestore.online.packed.packing import Packing
+from featurestore.online.redis.build_keys import BuildKeys, PartKeys
+from featurestore.online.redis.deployment import RedisDeployment, ScriptCall
+from featurestore.online.redis.held import read_held
 from featurestore.online.redis.put_keys import PutKeys
-from featurestore.online.redis.server import BuildKeys, RedisServer, read_held
 from featurestore.online.versions import PACKED_LAYOUT, OnlineVersion
 
 _PACKED_AT_ONCE, _PACKED_BYTES = 50_000, 8 << 20
 _WRITTEN_AT_ONCE = 1000
-"""BuildKeys of one call: few enough for the arguments of a Lua function, and for others to be served between."""
+"""Keys of one call: few enough for the arguments of a Lua function, and for others to be served between."""
 _TRIED = "tried:"
 _OVERTAKEN = -1
 
@@ -72,12 +77,13 @@ return entities
 class RedisPublication:
     """See :class:`featurestore.online.publication.Publication`."""
 
-    def __init__(self, server: RedisServer, keys: BuildKeys, packing: Packing, version: int) -> None:
-        self._server, self._keys, self._packing, self._version = server, keys, packing, version
+    def __init__(self, redis: RedisDeployment, keys: BuildKeys, form: Form, version: int) -> None:
+        self._redis, self._keys, self._version = redis, keys, version
+        self._packing = Packing(form, keys.checksum)
         self._token = uuid.uuid4().hex
         self._bases: tuple[int, ...] | None = None
         self._has_others = True
-        self._anew: int | None = None
+        self._anew: dict[PartKeys, int] | None = None
         self._put_keys: PutKeys | None = None
 
     def __enter__(self) -> Self:
@@ -90,36 +96,39 @@ class RedisPublication:
             self._put_keys.close()
 
     @classmethod
-    def begin(cls, server: RedisServer, keys: BuildKeys, form: Form, to_version: int) -> RedisPublication:
+    def begin(cls, redis: RedisDeployment, keys: BuildKeys, form: Form, to_version: int) -> RedisPublication:
         """Begin a publication; any other in progress ends.
 
         Raises:
             StorageError: the server is set up to forget values when its memory is full, or another build has the same prefix.
         """
-        begun = cls(server, keys, Packing(form, keys.prefix, keys.checksum), to_version)
-        _require_memory(server)
-        with server.answering() as client:
-            data, fields, owner, is_first = client.eval(
-                _BEGIN,
-                3,
-                *(keys.publisher, keys.held, keys.owner),
-                *(begun._token, f"{_TRIED}{to_version}", keys.build),
-            )
-        if owner != keys.build.encode():
-            raise StorageError(
-                "another build has keys with the same prefix",
-                where=f"{keys.owner} at {server.url}",
-                wanted=keys.build,
-                got=owner.decode(errors="replace"),
-                hint="A view under another name, or with any other feature, has another prefix",
-            )
+        begun = cls(redis, keys, form, to_version)
+        _require_memory(redis)
+        arguments = begun._token, f"{_TRIED}{to_version}", keys.build
+        calls = [
+            ScriptCall(_BEGIN, (part.publisher, part.held, part.owner), arguments) for part in keys.parts
+        ]
+        parts = list(zip(keys.parts, redis.evaluate(calls), strict=True))
+        for part, (_, _, owner, _) in parts:
+            if owner != keys.build.encode():
+                raise StorageError(
+                    "another build has keys with the same prefix",
+                    where=f"{part.owner.decode()} at {redis.url}",
+                    wanted=keys.build,
+                    got=owner.decode(errors="replace"),
+                    hint="A view under another name, or with any other feature, has another prefix",
+                )
         # Whoever forgets a build lets its prefix go last: under one that was free there are no values.
-        begun._has_others = not is_first or data is not None
-        held = read_held(data)
-        if held is not None:
+        begun._has_others = any(not is_first or data is not None for _, (data, _, _, is_first) in parts)
+        held = [(read_held(data), fields) for _, (data, fields, _, _) in parts]
+        bases: set[int] = set()
+        for version, fields in held:
+            if version is None:
+                return begun
             names = [field.decode() for field in fields]
             tried = {int(name.removeprefix(_TRIED)) for name in names if name.startswith(_TRIED)}
-            begun._bases = tuple(sorted({held.version, *(tried - {to_version})}))
+            bases |= {version.version, *(tried - {to_version})}
+        begun._bases = tuple(sorted(bases))
         return begun
 
     @property
@@ -128,27 +137,30 @@ class RedisPublication:
 
     def fetch(self, keys: pa.Array) -> Stored:
         packed: list[bytes] = []
+        stored: list[bytes] = []
         places: list[int] = []
         for first in range(0, len(keys), _WRITTEN_AT_ONCE):
-            names = self._names(keys.slice(first, _WRITTEN_AT_ONCE))
-            with self._server.answering() as client:
-                values = client.mget(names)
+            names = self._keys.names(keys.slice(first, _WRITTEN_AT_ONCE).to_pylist())
+            values = self._redis.get_many(names)
             packed += [value for value in values if value is not None]
-            places += [first + place for place, value in enumerate(values) if value is not None]
-        return self._packing.unpack(keys.take(pa.array(places, pa.int64())), packed)
+            present = [place for place, value in enumerate(values) if value is not None]
+            stored += [names[place] for place in present]
+            places += [first + place for place in present]
+        return self._packing.unpack(keys.take(pa.array(places, pa.int64())), stored, packed)
 
     def put(self, stored: Stored) -> None:
         entity_bytes = sum(section.rows.nbytes for section in stored.sections) // max(1, len(stored))
         at_once = max(_WRITTEN_AT_ONCE, min(_PACKED_AT_ONCE, _PACKED_BYTES // max(1, entity_bytes)))
         for first in range(0, len(stored), at_once):
-            part = stored.take(np.arange(first, min(first + at_once, len(stored))))
-            names, values = self._names(part.keys), self._packing.pack(part).to_pylist()
-            for low in range(0, len(names), _WRITTEN_AT_ONCE):
-                high = low + _WRITTEN_AT_ONCE
-                self._call(_WRITE, names[low:high], values[low:high])
+            entities = stored.take(np.arange(first, min(first + at_once, len(stored))))
+            keys = entities.keys.to_pylist()
+            names = self._keys.names(keys)
+            values = self._packing.pack(entities, names).to_pylist()
+            for _ in self._answers(self._calls(_WRITE, keys, names, values)):
                 hit("during-publish")
-        if self._anew is not None:
-            self._anew += len(stored)
+            if self._anew is not None:
+                for part, chosen in self._keys.grouped(keys):
+                    self._anew[part] += len(chosen)
         if self._put_keys is not None:
             self._put_keys.add(stored.keys)
 
@@ -156,11 +168,12 @@ class RedisPublication:
         self.put(stored)  # one value takes the place of the other
 
     def remove(self, keys: pa.Array) -> None:
-        for first in range(0, len(keys), _WRITTEN_AT_ONCE):
-            self._remove(self._names(keys.slice(first, _WRITTEN_AT_ONCE)))
+        texts = keys.to_pylist()
+        for _ in self._answers(self._calls(_REMOVE, texts, self._keys.names(texts))):
+            pass
 
     def begin_anew(self) -> None:
-        self._anew = 0
+        self._anew = dict.fromkeys(self._keys.parts, 0)
         if self._has_others:
             self._put_keys = PutKeys()
 
@@ -168,49 +181,52 @@ class RedisPublication:
         if self._put_keys is not None:
             for others in self._put_keys.others(self._stored_keys()):
                 self.remove(others)
-        arguments: list[bytes | str] = [
-            str(PACKED_LAYOUT),
-            str(self._version),
-            "" if self._anew is None else str(self._anew),
-            _TRIED,
-            self._keys.prefix,
-        ]
-        return OnlineVersion(self._version, self._call(_FINISH, [self._keys.held], arguments))
+        calls = []
+        for part in self._keys.parts:
+            entities = "" if self._anew is None else str(self._anew[part])
+            arguments = str(PACKED_LAYOUT), str(self._version), entities, _TRIED, part.prefix
+            calls.append(self._call(_FINISH, part, [part.held], arguments))
+        return OnlineVersion(self._version, sum(self._answers(calls)))
 
     def _stored_keys(self) -> Iterator[pa.Array]:
-        """The keys of all entities that the server has of the build."""
-        for names in self._server.entity_keys(self._keys):
-            yield pa.array([name.removeprefix(self._keys.prefix) for name in names], pa.binary())
+        """The keys of all entities that there are of the build."""
+        for names in self._redis.scan(self._keys.pattern):
+            yield pa.array([self._keys.key(name) for name in names], pa.binary())
 
-    def _remove(self, names: list[bytes]) -> None:
-        if names:
-            self._call(_REMOVE, names, [])
+    def _calls(
+        self, script: str, keys: list[bytes], names: list[bytes], values: list[bytes] | None = None
+    ) -> Iterator[ScriptCall]:
+        """Of a script for these entities: so many at once, and of one part each."""
+        for part, chosen in self._keys.grouped(keys):
+            for first in range(0, len(chosen), _WRITTEN_AT_ONCE):
+                now = chosen[first : first + _WRITTEN_AT_ONCE]
+                arguments = [] if values is None else [values[each] for each in now]
+                yield self._call(script, part, [names[each] for each in now], arguments)
 
-    def _names(self, keys: pa.Array) -> list[bytes]:
-        return [self._keys.prefix + key for key in keys.to_pylist()]
+    def _call(
+        self, script: str, part: PartKeys, names: Sequence[bytes], arguments: Sequence[bytes | str]
+    ) -> ScriptCall:
+        return ScriptCall(script, [part.publisher, *names], [self._token, *arguments])
 
-    def _call(self, script: str, names: Sequence[bytes | str], arguments: Sequence[bytes | str]) -> int:
-        """What the script answers, unless another publication has begun."""
-        with self._server.answering() as client:
-            answer: int = client.eval(
-                script, 1 + len(names), self._keys.publisher, *names, self._token, *arguments
+    def _answers(self, calls: Iterable[ScriptCall]) -> Iterator[int]:
+        """What the scripts answer, unless another publication has begun."""
+        for answer in self._redis.evaluate(calls):
+            if answer == _OVERTAKEN:
+                where = f"{self._keys.build} at {self._redis.url}"
+                raise Conflict("another publication has begun", where=where)
+            yield answer
+
+
+def _require_memory(redis: RedisDeployment) -> None:
+    for memory in redis.info("memory"):
+        policy = memory.get("maxmemory_policy", "noeviction")
+        if memory.get("maxmemory") and policy.startswith("allkeys"):
+            # Of the world outside, and no mistake of the spec: whoever sets it right is noticed within a minute.
+            raise StorageError(
+                "the Redis server would evict values when its memory is full",
+                where=redis.url,
+                wanted="maxmemory-policy noeviction, or one that evicts only keys that expire",
+                got=policy,
+                hint="An evicted value would look like an unknown entity: "
+                "`redis-cli CONFIG SET maxmemory-policy noeviction`, and in its configuration",
             )
-        if answer == _OVERTAKEN:
-            raise Conflict("another publication has begun", where=f"{self._keys.held} at {self._server.url}")
-        return answer
-
-
-def _require_memory(server: RedisServer) -> None:
-    with server.answering() as client:
-        memory = client.info("memory")
-    policy = memory.get("maxmemory_policy", "noeviction")
-    if memory.get("maxmemory") and policy.startswith("allkeys"):
-        # Of the world outside, and no mistake of the spec: whoever sets it right is noticed within a minute.
-        raise StorageError(
-            "the Redis server would evict values when its memory is full",
-            where=server.url,
-            wanted="maxmemory-policy noeviction, or one that evicts only keys that expire",
-            got=policy,
-            hint="An evicted value would look like an unknown entity: "
-            "`redis-cli CONFIG SET maxmemory-policy noeviction`, and in its configuration",
-        )

@@ -1,4 +1,4 @@
-"""The online store in Redis: one packed value per entity and view, read with one ``MGET`` for all views."""
+"""The online store in Redis: one packed value per entity and view, read with one ``MGET`` for all views or parts of them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from featurestore.online.entities import Stored
 from featurestore.online.layout import Form
 from featurestore.online.packed.packing import Packing
 from featurestore.online.reading import OnlineQuery
+from featurestore.online.redis.deployment import RedisDeployment
+from featurestore.online.redis.held import read_parts
 from featurestore.online.redis.index import RedisIndex
 from featurestore.online.redis.last_values import LastValues
 from featurestore.online.redis.online_reader import RedisReader
+from featurestore.online.redis.opening import redis_of
 from featurestore.online.redis.publication import RedisPublication
-from featurestore.online.redis.server import BuildKeys, RedisServer, read_held
 from featurestore.resources.feature_store import FeatureStoreSpec
 from featurestore.storage.objects import Storage
 
@@ -27,48 +29,49 @@ _SCANNED = 200
 class RedisStore:
     """Keeps connections; safe to keep for the life of a process."""
 
-    def __init__(self, server: RedisServer) -> None:
-        self._server = server
+    def __init__(self, redis: RedisDeployment) -> None:
+        self._redis = redis
 
     def reader(
         self, queries: Sequence[OnlineQuery], timeout_s: float | None = None, *, allow_stale: bool = False
     ) -> RedisReader:
         """See :class:`featurestore.online.backends.OnlineStore`."""
-        return RedisReader(self._server.within(timeout_s), queries, LastValues() if allow_stale else None)
+        return RedisReader(self._redis.within(timeout_s), queries, LastValues() if allow_stale else None)
 
     @property
     def index(self) -> RedisIndex:
         """See :class:`featurestore.online.backends.OnlineStore`."""
-        return RedisIndex(self._server)
+        return RedisIndex(self._redis)
 
     def publication(
         self, view: str, digest: str, form: Form, to_version: int, memory_bytes: int
     ) -> RedisPublication:
         """See :class:`featurestore.online.backends.OnlineStore`."""
-        return RedisPublication.begin(self._server, BuildKeys.of(view, digest), form, to_version)
+        return RedisPublication.begin(self._redis, self._redis.keys_of(view, digest), form, to_version)
 
     def stored(self, view: str, digest: str, form: Form, keys: pa.Array) -> tuple[int, Stored] | None:
         """See :class:`featurestore.online.backends.OnlineStore`."""
-        names = BuildKeys.of(view, digest)
-        with self._server.answering() as client:
-            data, *values = client.mget([names.held, *(names.prefix + key for key in keys.to_pylist())])
-        held = read_held(data)
+        build, texts = self._redis.keys_of(view, digest), keys.to_pylist()
+        held_names, names = build.held(texts), build.names(texts)
+        answered = self._redis.get_many([*held_names, *names])
+        held = read_parts(answered[: len(held_names)])
         if held is None:
             return None
+        values = answered[len(held_names) :]
         places = [place for place, value in enumerate(values) if value is not None]
-        there = keys.take(pa.array(places, pa.int64()))
-        packing = Packing(form, names.prefix, names.checksum)
-        return held.version, packing.unpack(there, [values[place] for place in places])
+        packed = [value for value in values if value is not None]
+        present = keys.take(pa.array(places, pa.int64()))
+        packing = Packing(form, build.checksum)
+        return held.version, packing.unpack(present, [names[place] for place in places], packed)
 
     def inspect(self, view: str, digest: str, form: Form) -> Inspection:
         """See :class:`featurestore.online.backends.OnlineStore`. The keys of its entities are counted."""
-        keys = BuildKeys.of(view, digest)
-        with self._server.answering() as client:
-            held = read_held(client.get(keys.held))
+        keys = self._redis.keys_of(view, digest)
+        held = self.index.version(view, digest)
         if held is None:
             return Inspection(None, "nothing is published yet")
         counted = 0
-        pieces = self._server.entity_keys(keys)
+        pieces = self._redis.scan(keys.pattern)
         for piece in islice(pieces, _SCANNED):
             counted += len(piece)
             if counted >= held.entities:
@@ -76,13 +79,12 @@ class RedisStore:
         if next(pieces, None) is not None:
             known = entity_count(held.entities)
             return Inspection(True, f"{known}, of which the first {counted:,} were looked at")
-        hint = (
-            f"Delete the key {keys.held} in {self._server.url}: `featurestore run` publishes all of it again"
-        )
-        got = f"{self._server.url} holds {counted:,} of {entity_count(held.entities)}: others were deleted"
+        marked = keys.parts[0].held.decode()
+        hint = f"Delete the key {marked} in {self._redis.url}: `featurestore run` publishes all of it again"
+        got = f"{self._redis.url} holds {counted:,} of {entity_count(held.entities)}: others were deleted"
         return Inspection(False, got, hint)
 
 
 def open_store(storage: Storage, store: FeatureStoreSpec) -> OnlineStore:
     """See :func:`featurestore.online.backends.open_online`."""
-    return RedisStore(RedisServer.of(store))
+    return RedisStore(redis_of(store))
