@@ -268,8 +268,9 @@ class Trigger(Model):
     def poll_interval(self) -> timedelta:
         """Time between two listings.
 
-        >>> Trigger().poll_interval, Trigger(notifications=Notifications(webhook=WebhookNotifications())).poll_interval
-        (datetime.timedelta(seconds=10), datetime.timedelta(seconds=600))
+        >>> hinted = Trigger.model_validate({"notifications": {"webhook": {}}})
+        >>> str(Trigger().poll_interval), str(hinted.poll_interval)
+        ('0:00:10', '0:10:00')
         """
         return self.arrivals.poll_interval or (POLL if self.notifications is None else HINTED_POLL)
 
