@@ -196,13 +196,13 @@ def _extra(name: str, project: Project) -> Finding:
     what = f"extra [{name}]"
     if importlib.util.find_spec(package) is not None:
         return Finding(what, True, "installed")
-    sources = [it.resource.spec.source for it in project.registry.all(DataPipeline).values()]
+    sources = [accepted.resource.spec.source for accepted in project.registry.all(DataPipeline).values()]
     needed = {
         "transforms": True,
-        "redis": project.store.spec.online.redis is not None or any(it.redis for it in sources),
+        "redis": project.store.spec.online.redis is not None or any(source.redis for source in sources),
         "s3": not project.storage.is_local,
-        "kafka": any(it.kafka for it in sources),
-        "nats": any(it.nats for it in sources),
+        "kafka": any(source.kafka for source in sources),
+        "nats": any(source.nats for source in sources),
     }[name]
     hint = f"pip install 'featurestore[{name}]'"
     return Finding(what, False if needed else None, f"not installed; it is {purpose}", hint if needed else "")

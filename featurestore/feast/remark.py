@@ -22,10 +22,10 @@ class LeftOut(Exception):
 class Remarks:
     """Remarks, in the order in which they came up."""
 
-    found: list[Remark] = field(default_factory=list)
+    items: list[Remark] = field(default_factory=list)
 
     def leave_out(self, kind: str, name: str, why: str) -> None:
-        self.found.append(Remark(f"{kind} {name}", why, left_out=True))
+        self.items.append(Remark(f"{kind} {name}", why, left_out=True))
 
     def say(self, kind: str, name: str, text: str) -> None:
-        self.found.append(Remark(f"{kind} {name}", text, left_out=False))
+        self.items.append(Remark(f"{kind} {name}", text, left_out=False))

@@ -66,7 +66,7 @@ def translate(repository: Repository, folder: Path) -> Translation:
     documents["FeatureService"] = list(_services(repository, views, remarks))
     _say_names(views.values(), remarks)
     _rest(repository, remarks)
-    return Translation(documents, tuple(remarks.found), outermost(roots))
+    return Translation(documents, tuple(remarks.items), outermost(roots))
 
 
 def _store(repository: Repository, remarks: Remarks) -> ResourceDraft:

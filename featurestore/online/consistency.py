@@ -53,6 +53,6 @@ def read_consistency(storage: Storage, view: str, digest: str) -> Consistency | 
         return Consistency.model_validate_json(data)
 
 
-def record_consistency(storage: Storage, view: str, digest: str, found: Consistency) -> None:
+def record_consistency(storage: Storage, view: str, digest: str, consistency: Consistency) -> None:
     """Keep it for those who load no data engine."""
-    storage.replace(paths.consistency(view, digest), found.model_dump_json(by_alias=True).encode())
+    storage.replace(paths.consistency(view, digest), consistency.model_dump_json(by_alias=True).encode())

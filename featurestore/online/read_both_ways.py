@@ -62,9 +62,9 @@ def check(
         return
     try:
         known = read_consistency(storage, view, digest)
-        found = _Check(storage, online, spec, published, now_us).run(known)
-        if found is not None:
-            record_consistency(storage, view, digest, found)
+        consistency = _Check(storage, online, spec, published, now_us).run(known)
+        if consistency is not None:
+            record_consistency(storage, view, digest, consistency)
     except Exception as error:  # noqa: BLE001 - whatever the look met, what was published stands
         why = error.problem if isinstance(error, FeatureStoreError) else type(error).__name__
         log.warning("view %s was published, and not compared: %s", view, why)
@@ -124,7 +124,7 @@ class _Check:
             differences += self._compare(sampled, *stored)
         if not entities:
             return None
-        different = {it.place: it for it in differences}
+        different = {difference.place: difference for difference in differences}
         return Consistency(
             version=self.published.version,
             entities=entities,
@@ -158,7 +158,7 @@ class _Check:
     ) -> list[_Sampled]:
         # The same version samples the same entities, whoever publishes it.
         chance, wanted = np.random.default_rng(self.published.version), self.spec.online.sample_entities
-        half, found = (wanted + 1) // 2, []
+        half, samples = (wanted + 1) // 2, []
         shares = [(came, half), (files, wanted - half)] if len(came) < len(files) else [(files, wanted)]
         for some, share in shares:
             some = [file for file in some if file.rows]
@@ -168,15 +168,15 @@ class _Check:
             file = some[int(chance.choice(len(some), p=weights / weights.sum()))]
             span = min(file.rows, share * _SPAN)
             start = int(chance.integers(0, file.rows - span + 1))
-            found.append(self._sample(table, file, range(start, start + span), share))
+            samples.append(self._sample(table, file, range(start, start + span), share))
         by_path = {file.path: file for file in files}
         again: dict[str, list[int]] = {}
-        for it in known.differences if known else ():
-            again.setdefault(it.file, []).append(it.row)
+        for difference in known.differences if known else ():
+            again.setdefault(difference.file, []).append(difference.row)
         for path, rows in again.items():
             if path in by_path:
-                found.append(self._sample(table, by_path[path], sorted(rows), len(rows)))
-        return found
+                samples.append(self._sample(table, by_path[path], sorted(rows), len(rows)))
+        return samples
 
     def _sample(self, table: Table, file: DataFile, rows: Sequence[int], most: int) -> _Sampled:
         """The entities of these rows of a file, each once."""
@@ -189,28 +189,28 @@ class _Check:
         texts, form = key_texts(keys), Form.of(self.spec)
         where = self.published.view, self.published.digest, form
         try:
-            found = self.online.stored(*where, texts)
-            return None if found is None or found[0] != self.published.version else (found[1], set())
+            stored = self.online.stored(*where, texts)
+            return None if stored is None or stored[0] != self.published.version else (stored[1], set())
         except UnreadableValue:
             pass
         parts, unreadable = [Stored.empty(form)], set()
         for place in range(len(texts)):
             try:
-                found = self.online.stored(*where, texts.slice(place, 1))
+                stored = self.online.stored(*where, texts.slice(place, 1))
             except UnreadableValue:
                 unreadable.add(place)
                 continue
-            if found is None or found[0] != self.published.version:
+            if stored is None or stored[0] != self.published.version:
                 return None
-            parts.append(found[1])
+            parts.append(stored[1])
         return Stored.joined(parts), unreadable
 
     def _compare(self, sampled: _Sampled, stored: Stored, unreadable: set[int]) -> list[OnlineDifference]:
         place = KeyIndex.of(stored.keys).find(key_texts(sampled.keys))
         # A clock that is behind the publisher's reads as of publish time.
         at_us = np.full(len(place), self.now_us, np.int64)
-        there = place >= 0
-        at_us[there] = np.maximum(stored.published_us[place[there]], self.now_us)
+        present = place >= 0
+        at_us[present] = np.maximum(stored.published_us[place[present]], self.now_us)
         asked = outputs(self.spec)
         query = OnlineQuery(self.published.view, self.spec, self.published.digest, tuple(asked))
         online = self._shown(answer(query, stored, place, self.now_us))
@@ -221,10 +221,10 @@ class _Check:
         # Whoever publishes a later version meanwhile has values of that one stored already.
         later = self._offline(sampled.keys.take(suspects), at_us[suspects], None)
         names = [output.name for output in asked]
-        found = []
+        differences = []
         for newer, n in zip(later, suspects, strict=True):
             if n in unreadable:
-                found.append(
+                differences.append(
                     OnlineDifference(
                         file=sampled.places[n][0], row=sampled.places[n][1], outputs=tuple(names)
                     )
@@ -232,10 +232,10 @@ class _Check:
             elif online[n] != newer:
                 pairs = zip(names, online[n], offline[n], strict=True)
                 which = tuple(name for name, left, right in pairs if left != right)
-                found.append(
+                differences.append(
                     OnlineDifference(file=sampled.places[n][0], row=sampled.places[n][1], outputs=which)
                 )
-        return found
+        return differences
 
     def _offline(
         self, keys: pa.Table, at_us: np.ndarray[tuple[int], np.dtype[np.int64]], version: int | None
@@ -251,7 +251,10 @@ class _Check:
             for output in outputs(self.spec)
         ]
         listed = [
-            [f"{value!r} {status}" for value, status in zip(it.to_list(), it.statuses.tolist(), strict=True)]
-            for it in columns
+            [
+                f"{value!r} {status}"
+                for value, status in zip(column.to_list(), column.statuses.tolist(), strict=True)
+            ]
+            for column in columns
         ]
         return [list(each) for each in zip(*listed, strict=True)]

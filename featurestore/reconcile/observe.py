@@ -128,7 +128,9 @@ def observe_view(
         entities = {digest: online_version.entities for digest, online_version in held.items()}
         view = ObservedView(serving, spec, builds, versions, entities)
     checked = {digest: read_consistency(storage, name, digest) for digest in view.published}
-    consistencies = {digest: found for digest, found in checked.items() if found is not None}
+    consistencies = {
+        digest: consistency for digest, consistency in checked.items() if consistency is not None
+    }
     view = replace(
         view, quarantine=quarantine, rebuild=rebuild, isolations=isolations, consistencies=consistencies
     )

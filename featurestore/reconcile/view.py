@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from featurestore.arrivals.rebuild import earlier_histories
@@ -209,22 +210,22 @@ class _ViewPlan:
 
     def _consistent(self) -> tuple[Condition, ...]:
         """Whether entities that were read both ways after they were published were the same; nothing while none were."""
-        found = self.observed.consistencies.get(self.shown)
-        if found is None or not self.online or not self.accepted.resource.spec.online.sample_entities:
+        consistency = self.observed.consistencies.get(self.shown)
+        if consistency is None or not self.online or not self.accepted.resource.spec.online.sample_entities:
             return ()
-        if found.failure is not None:
-            message = f"What was published last could not be compared: {found.failure}."
+        if consistency.failure is not None:
+            message = f"What was published last could not be compared: {consistency.failure}."
             return (unknown("Consistent", Reason.NOT_COMPARED, message),)
-        read = f"{found.entities} {'entity' if found.entities == 1 else 'entities'} read online and offline"
-        if not found.differing:
+        read = f"{consistency.entities} {'entity' if consistency.entities == 1 else 'entities'} read online and offline"
+        if not consistency.differing:
             return (true("Consistent", Reason.UP_TO_DATE, f"{read}: all are the same."),)
         shown = "; ".join(
-            f"{', '.join(it.outputs[:3])}{' and more' if len(it.outputs) > 3 else ''} of the entity of {it.place}"
-            for it in found.differences[:3]
+            f"{_some(difference.outputs)} of the entity of {difference.place}"
+            for difference in consistency.differences[:3]
         )
-        more = f"; and {found.differing - 3} more" if found.differing > 3 else ""
+        more = f"; and {consistency.differing - 3} more" if consistency.differing > 3 else ""
         message = (
-            f"{read}: {found.differing} {'differs' if found.differing == 1 else 'differ'} online. {shown}{more}. "
+            f"{read}: {consistency.differing} {'differs' if consistency.differing == 1 else 'differ'} online. {shown}{more}. "
             f"`featurestore rebuild view {self.name}` publishes all of it anew."
         )
         return (false("Consistent", Reason.DIFFERS, message),)
@@ -392,3 +393,7 @@ class _ViewPlan:
         build = self.observed.builds[self.shown]
         where = "Offline and online hold" if self.online else "Offline holds"
         return true("Ready", Reason.UP_TO_DATE, f"{where} commit {build.source_version}.")
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (" and more" if len(names) > 3 else "")

@@ -198,9 +198,9 @@ class Registry:
             # Each takes two round trips, and a Job waits for those of all views.
             with ThreadPoolExecutor(_AT_ONCE) as pool:
                 every = list(pool.map(read, names))
-        for name, found in zip(names, every, strict=True):
-            if found is not None:
-                yield name, found
+        for name, answer in zip(names, every, strict=True):
+            if answer is not None:
+                yield name, answer
 
     def accepted_digest(self, model: type[Resource], name: str) -> str | None:
         """Digest of the accepted resource; None if there is none.

@@ -95,8 +95,8 @@ class Bucket:
         import obstore
 
         with _plainly():
-            found = obstore.get_ranges(self._store, self._path(path), starts=starts, ends=ends)
-        return [bytes(piece) for piece in found]
+            pieces = obstore.get_ranges(self._store, self._path(path), starts=starts, ends=ends)
+        return [bytes(piece) for piece in pieces]
 
     def read(self, path: str) -> bytes:
         import obstore
@@ -151,8 +151,8 @@ class Bucket:
         start, marks = self._path(f"{folder}/{name[:-1]}"), {}
         with _plainly():
             for page in obstore.list(self._store, self._path(folder), offset=start, chunk_size=1000):
-                marks.update({it["path"].rpartition("/")[2]: _mark(it) for it in page})
-        return {it: mark for it, mark in marks.items() if it >= name}
+                marks.update({entry["path"].rpartition("/")[2]: _mark(entry) for entry in page})
+        return {listed: mark for listed, mark in marks.items() if listed >= name}
 
     def delete_unfinished(self, before_us: int) -> int:
         # An object is there as a whole, or not at all.
@@ -171,8 +171,8 @@ class Bucket:
         return "/".join(part for part in (self._prefix, path) if part)
 
 
-def _mark(found: ObjectMeta) -> str:
-    return f"{found['e_tag']} {found['last_modified'].isoformat()} {found['size']}"
+def _mark(metadata: ObjectMeta) -> str:
+    return f"{metadata['e_tag']} {metadata['last_modified'].isoformat()} {metadata['size']}"
 
 
 def bucket_of(url: str, environ: Mapping[str, str] | None) -> tuple[Bucket, str]:
@@ -185,7 +185,9 @@ def bucket_of(url: str, environ: Mapping[str, str] | None) -> tuple[Bucket, str]
     protocol, _, rest = url.partition("://")
     name, _, path = rest.partition("/")
     known = (
-        {it: text for it, text in os.environ.items() if it.startswith("AWS_")} if environ is None else environ
+        {variable: text for variable, text in os.environ.items() if variable.startswith("AWS_")}
+        if environ is None
+        else environ
     )
     return _bucket(f"{protocol}://{name}", environ is None, frozenset(known.items())), path
 

@@ -356,8 +356,8 @@ class _Kept:
         kept.pop((table.path, version), None)
         if version in commits:
             kept[table.path, version] = cls(table, version, commits[version], checkpoint)
-        while len(kept) > _KEPT:
-            kept.pop(next(iter(kept)), None)
+        for oldest in list(kept)[:-_KEPT]:  # other threads open tables, too
+            kept.pop(oldest, None)
 
     @classmethod
     def find(cls, storage: Storage, path: str, version: int | None) -> Table | None:

@@ -58,11 +58,11 @@ class LocalFolder:
 
     def since(self, folder: str, name: str) -> dict[str, str]:
         marks = {}
-        for it in self.names(folder):
-            if it >= name:
+        for listed in self.names(folder):
+            if listed >= name:
                 with suppress(FileNotFoundError):
-                    status = os.stat(self._path(f"{folder}/{it}"))
-                    marks[it] = f"{status.st_ino} {status.st_mtime_ns} {status.st_size}"
+                    status = os.stat(self._path(f"{folder}/{listed}"))
+                    marks[listed] = f"{status.st_ino} {status.st_mtime_ns} {status.st_size}"
         return marks
 
     def delete(self, path: str) -> None:

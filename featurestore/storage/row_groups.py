@@ -123,13 +123,13 @@ class RowGroups:
 
     def starts(self, column: str) -> list[tuple[Any, int]]:
         """Least values of row groups, each with its rows, of files that are sorted by this column as far as footers say."""
-        found: list[tuple[Any, int]] = []
+        starts: list[tuple[Any, int]] = []
         for _, groups in groupby(self._groups, lambda group: group.path):
             ends = [(*_column_ends(group, column), group.rows) for group in groups]
             known = all(least is not None and greatest is not None for least, greatest, _ in ends)
             if known and all(one[1] <= other[0] for one, other in pairwise(ends)):
-                found += [(least, rows) for least, _, rows in ends]
-        return found
+                starts += [(least, rows) for least, _, rows in ends]
+        return starts
 
     def scan(
         self, columns: Sequence[str], words: Sequence[str], use: Callable[[int, pa.Table], T]

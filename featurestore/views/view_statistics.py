@@ -58,8 +58,8 @@ def profiled_columns(spec: FeatureViewSpec) -> dict[str, str]:
 def statistics_versions(storage: Storage, view: str, digest: str) -> list[int]:
     """Versions of the build's table whose statistics are kept, the oldest first."""
     names = storage.names(paths.view_statistics(view, digest))
-    numbers = (it.removesuffix(".json") for it in names if it.endswith(".json"))
-    return sorted(int(it) for it in numbers if it.isdigit())
+    numbers = (name.removesuffix(".json") for name in names if name.endswith(".json"))
+    return sorted(int(number) for number in numbers if number.isdigit())
 
 
 def read_statistics(

@@ -175,7 +175,7 @@ def statuses(cache: Cache, now_s: float) -> Iterator[Metric]:
         "inconsistent",
         "1 if an entity of the view that was read online and offline differed, 0 if none did.",
         labels,
-        ((key[1:], it.inconsistent) for key, it in views),
+        ((key[1:], summary.inconsistent) for key, summary in views),
     )
     labels = ["namespace", "pipeline"]
     yield _family(

@@ -58,7 +58,7 @@ def steps() -> Steps:
         marked = mark_broken(frame, wanted, rules).collect()
         bad = marked.filter(pl.col(RULE).is_not_null())
         broken = {
-            (file, row): (rules.found[rule].name, reason)
+            (file, row): (rules.known[rule].name, reason)
             for file, row, rule, reason in bad.select(FILE, ROW, RULE, REASON).rows()
         }
         return Outcome(marked.filter(pl.col(RULE).is_null()).drop(RULE, REASON), broken)

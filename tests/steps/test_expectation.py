@@ -38,7 +38,7 @@ def test_an_expectation_says_what_becomes_of_its_rows() -> None:
     frame = pl.LazyFrame({"distance": [0], ROW: [0], FILE: [0]})
     dropped = Expectation.model_validate({**PLAUSIBLE, "otherwise": "Drop"})
     mark_broken(rules.begin(frame), [dropped], rules)
-    assert [rule.otherwise for rule in rules.found] == [Otherwise.DROP]
+    assert [rule.otherwise for rule in rules.known] == [Otherwise.DROP]
 
 
 STEPS = st.lists(

@@ -133,7 +133,7 @@ def ours(rows: list[Row], steps: list[str], expectations: list[dict[str, str]]) 
     frame = apply_transforms(frame, transforms, {"planes": planes()}, rules, 1 << 30)
     frame = mark_broken(frame, [Expectation.model_validate(one) for one in expectations], rules)
     made = frame.collect(engine="streaming").rows(named=True)
-    return [{**row, RULE: None if row[RULE] is None else rules.found[row[RULE]].name} for row in made]
+    return [{**row, RULE: None if row[RULE] is None else rules.known[row[RULE]].name} for row in made]
 
 
 def told(rows: list[Row]) -> tuple[list[Row], list[tuple[Any, ...]]]:

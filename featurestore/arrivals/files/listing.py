@@ -121,9 +121,9 @@ def find_pinned(
         StorageError: storage did not answer.
     """
     if arrival.uri.startswith(tuple(f"{protocol}://" for protocol in _S3)):
-        found = _still_there(arrival.uri, environ)
-        if found is not None:
-            return arrival if found.version == arrival.version else found
+        current = _still_there(arrival.uri, environ)
+        if current is not None:
+            return arrival if current.version == arrival.version else current
     now = find_arrival(arrival.uri, environ, base)
     if now is None or now.version == arrival.version:
         return arrival if now else None
@@ -140,10 +140,14 @@ def _still_there(uri: str, environ: Mapping[str, str] | None) -> Arrival | None:
     bucket, path = bucket_of(uri, environ)
     with answering("the source cannot be read", uri):
         try:
-            found = bucket.head(path)
+            metadata = bucket.head(path)
         except (FileNotFoundError, PermissionError, ValueError):
             return None
-    modified = {"etag": found["e_tag"], "size": found["size"], "LastModified": found["last_modified"]}
+    modified = {
+        "etag": metadata["e_tag"],
+        "size": metadata["size"],
+        "LastModified": metadata["last_modified"],
+    }
     return _arrival(uri, modified)
 
 

@@ -38,23 +38,23 @@ class StreamOfNats:
         Raises:
             StorageError: no server answered, or messages do not stay in the stream when somebody took them.
         """
-        told = self._ask(f"STREAM.INFO.{self._nats.stream}", {})
-        if told is None:
+        info = self._ask(f"STREAM.INFO.{self._nats.stream}", {})
+        if info is None:
             return None
-        if (retention := told["config"].get("retention", "limits")) != "limits":
+        if (retention := info["config"].get("retention", "limits")) != "limits":
             raise StorageError(
                 "messages leave the stream when somebody took them",
                 where=self.where,
                 wanted="a stream with retention limits",
                 got=retention,
             )
-        state = told["state"]
+        state = info["state"]
         end = int(state["last_seq"]) + 1
         if self._nats.subject is not None:
             last = self._ask(f"STREAM.MSG.GET.{self._nats.stream}", {"last_by_subj": self._nats.subject})
             end = 0 if last is None else int(last["message"]["seq"]) + 1
         begin = int(state["first_seq"])
-        made = datetime.fromisoformat(told["created"])
+        made = datetime.fromisoformat(info["created"])
         # An empty stream that has not had a message is not there yet.
         return Look(f"nats://{self._nats.stream}/{_identity(made)}", {0: begin}, {0: 0 if end == 1 else end})
 
@@ -70,16 +70,18 @@ class StreamOfNats:
             "opt_start_time": start.isoformat().replace("+00:00", "Z"),
             **self.reader,
         }
-        found: dict[int, Found] = {}
+        begins: dict[int, Found] = {}
         for partition in partitions:
-            told = self._ask(
+            consumer = self._ask(
                 f"CONSUMER.CREATE.{self._nats.stream}", {"stream_name": self._nats.stream, "config": config}
             )
-            if told is None:
+            if consumer is None:
                 continue
-            self._ask(f"CONSUMER.DELETE.{self._nats.stream}.{told['name']}", {})
-            found[partition] = int(told["delivered"]["stream_seq"]) + 1 if told["num_pending"] else -1
-        return found
+            self._ask(f"CONSUMER.DELETE.{self._nats.stream}.{consumer['name']}", {})
+            begins[partition] = (
+                int(consumer["delivered"]["stream_seq"]) + 1 if consumer["num_pending"] else -1
+            )
+        return begins
 
     @property
     def reader(self) -> dict[str, Any]:
@@ -111,10 +113,10 @@ class StreamOfNats:
                     "NATS has no JetStream", where=self.where, wanted="a server with jetstream"
                 ) from None
 
-        told: dict[str, Any] = json.loads(self.connection.run(asked, self.where).data)
-        error = told.get("error")
+        answer: dict[str, Any] = json.loads(self.connection.run(asked, self.where).data)
+        error = answer.get("error")
         if error is None:
-            return told
+            return answer
         if error.get("err_code") in (NO_STREAM, NO_MESSAGE):
             return None
         raise StorageError("JetStream refused", where=self.where, got=str(error.get("description")))

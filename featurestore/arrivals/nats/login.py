@@ -1,4 +1,4 @@
-"""What a client of NATS is told, so that the servers let it in: from variables of the environment or keys of a Secret."""
+"""What a client of NATS is variables, so that the servers let it in: from variables of the environment or keys of a Secret."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NAMES = (USERNAME, PASSWORD, TOKEN, CREDENTIALS, TLS, AUTHORITIES, CERTIFICATE, 
 class NatsLogin:
     """By the names of the variables, those that are set."""
 
-    told: tuple[tuple[str, str], ...] = field(repr=False)
+    variables: tuple[tuple[str, str], ...] = field(repr=False)
 
     @classmethod
     def of(cls, environ: Mapping[str, str] | None) -> NatsLogin:
@@ -36,31 +36,31 @@ class NatsLogin:
         Raises:
             SpecError: what is said has no meaning.
         """
-        told = dict(self.told)
+        given = dict(self.variables)
         options: dict[str, Any] = {}
         for name, option in ((USERNAME, "user"), (PASSWORD, "password"), (TOKEN, "token")):
-            if name in told:
-                options[option] = told[name]
-        if CREDENTIALS in told:
+            if name in given:
+                options[option] = given[name]
+        if CREDENTIALS in given:
             from nats.aio.client import RawCredentials
 
-            options["user_credentials"] = RawCredentials(told[CREDENTIALS])
-        if (tls := _tls(told, where)) is not None:
+            options["user_credentials"] = RawCredentials(given[CREDENTIALS])
+        if (tls := _tls(given, where)) is not None:
             options["tls"] = tls
         return options
 
 
-def _tls(told: Mapping[str, str], where: str) -> ssl.SSLContext | None:
-    if not any(told.get(name) for name in (TLS, AUTHORITIES, CERTIFICATE)):
+def _tls(login: Mapping[str, str], where: str) -> ssl.SSLContext | None:
+    if not any(login.get(name) for name in (TLS, AUTHORITIES, CERTIFICATE)):
         return None
     try:
-        context = ssl.create_default_context(cadata=told.get(AUTHORITIES))
-        if told.get(CERTIFICATE):
+        context = ssl.create_default_context(cadata=login.get(AUTHORITIES))
+        if login.get(CERTIFICATE):
             # There is no way to give a key but in a file.
             with tempfile.TemporaryDirectory(prefix="featurestore-") as folder:
                 pem = Path(folder, "client.pem")
                 pem.touch(0o600)
-                pem.write_text(f"{told[CERTIFICATE]}\n{told.get(KEY, '')}")
+                pem.write_text(f"{login[CERTIFICATE]}\n{login.get(KEY, '')}")
                 context.load_cert_chain(pem)
     except (ssl.SSLError, ValueError) as error:
         names = f"{AUTHORITIES}, {CERTIFICATE} and {KEY}"

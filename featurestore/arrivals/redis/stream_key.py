@@ -42,19 +42,19 @@ class StreamKey:
             from redis.exceptions import ResponseError
 
             try:
-                told = self._client().xinfo_stream(self._redis.stream)
+                info = self._client().xinfo_stream(self._redis.stream)
             except ResponseError as error:
                 if "no such key" in str(error):
                     return None
                 raise
-        first = number_of(told["first-entry"][0]) if told["first-entry"] else 0
-        last = number_of(told["last-generated-id"])
+        first = number_of(info["first-entry"][0]) if info["first-entry"] else 0
+        last = number_of(info["last-generated-id"])
         counts = {}
-        if (added := told.get("entries-added")) is not None:
-            counts = {0: Position(added - told["length"], added)}
+        if (added := info.get("entries-added")) is not None:
+            counts = {0: Position(added - info["length"], added)}
         end = last + 1 if last else 0
         # Of one that has no message now, all that it ever had is gone.
-        return Look(self.uri, {0: first if told["length"] else end}, {0: end}, counts)
+        return Look(self.uri, {0: first if info["length"] else end}, {0: end}, counts)
 
     @property
     def uri(self) -> str:
@@ -69,7 +69,8 @@ class StreamKey:
     def since(self, look: Look, partitions: Sequence[int], milliseconds: int) -> Mapping[int, Found]:
         """Ids begin with the time."""
         return {
-            it: milliseconds << 64 if look.known[it].end > milliseconds << 64 else -1 for it in partitions
+            partition: milliseconds << 64 if look.known[partition].end > milliseconds << 64 else -1
+            for partition in partitions
         }
 
     def count(self, first: int, end: int, most: int) -> tuple[int, int]:
@@ -86,13 +87,13 @@ class StreamKey:
         """Ids and fields of what is there of these positions, some at a time."""
         while first < end:
             with explained("messages cannot be read", self.where):
-                found = self._client().xrange(
+                entries = self._client().xrange(
                     self._redis.stream, id_of(first), id_of(end - 1), count=_AT_ONCE
                 )
-            if found:
-                yield found
-                first = number_of(found[-1][0]) + 1
-            if len(found) < _AT_ONCE:
+            if entries:
+                yield entries
+                first = number_of(entries[-1][0]) + 1
+            if len(entries) < _AT_ONCE:
                 return
 
     def span(self, position: Position) -> str:
@@ -146,11 +147,11 @@ def id_of(number: int) -> str:
 
 
 @lru_cache(maxsize=256)
-def _kept_client(url: str, told: tuple[tuple[str, str], ...], _pid: int) -> Any:
+def _kept_client(url: str, given: tuple[tuple[str, str], ...], _pid: int) -> Any:
     """A client that all streams of the same server share."""
     from redis import Redis
 
-    login = dict(told)
+    login = dict(given)
     options: dict[str, Any] = {
         "username": login.get(USERNAME),
         "password": login.get(PASSWORD),

@@ -38,7 +38,11 @@ class Look:
 
     @property
     def failures(self) -> list[StorageError]:
-        return [it for it in (*self.begins.values(), *self.ends.values()) if isinstance(it, StorageError)]
+        return [
+            answer
+            for answer in (*self.begins.values(), *self.ends.values())
+            if isinstance(answer, StorageError)
+        ]
 
 
 class StreamClient(Protocol):

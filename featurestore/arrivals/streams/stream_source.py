@@ -56,10 +56,10 @@ class StreamSource:
         known, failures = look.known, look.failures
         failures += self._find_starts(look, known)
         if self._stream.start_at == LATEST and not failures:
-            version = ",".join(f"{partition}:{it.end}" for partition, it in sorted(known.items()))
-            content = ",".join(f"{partition}:{it.end}" for partition, it in sorted(look.counts.items()))
+            version = ",".join(f"{partition}:{position.end}" for partition, position in sorted(known.items()))
+            content = ",".join(f"{partition}:{count.end}" for partition, count in sorted(look.counts.items()))
             yield Arrival(look.uri, version, 0, current_us(), content)
-        for partition, position in sorted(known.items(), key=lambda it: f"{look.uri}/{it[0]}"):
+        for partition, position in sorted(known.items(), key=lambda item: f"{look.uri}/{item[0]}"):
             if position.end:
                 content = str(look.counts[partition]) if partition in look.counts else ""
                 uri = f"{look.uri}/{partition}"
@@ -78,16 +78,16 @@ class StreamSource:
         if look is None or name != look.uri or int(partition) not in look.begins:
             return None
         first, end = look.begins[int(partition)], look.ends[int(partition)]
-        for found in (first, end):
-            if isinstance(found, StorageError):
-                raise found
-        there = Position.of(arrival.version)
+        for offset in (first, end):
+            if isinstance(offset, StorageError):
+                raise offset
+        position = Position.of(arrival.version)
         if arrival.content:
             wanted = messages(arrival)
-            return arrival if self._client.count(*there, wanted)[0] == wanted else None
+            return arrival if self._client.count(*position, wanted)[0] == wanted else None
         assert isinstance(first, int)
         assert isinstance(end, int)
-        return arrival if first <= there.first and there.end <= end else None
+        return arrival if first <= position.first and position.end <= end else None
 
     def is_same(
         self, arrival: Arrival, known: Sequence[KnownArrival], patience_s: float = inf
@@ -112,7 +112,7 @@ class StreamSource:
     def decide(self, arrival: Arrival, known: Sequence[KnownArrival]) -> Entry | None:
         if _is_start(arrival.uri):
             return self._decide_start(arrival, known)
-        there = Position.of(arrival.version)
+        position = Position.of(arrival.version)
         follows = known[-1].place if known else None
         taken = taken_until(known)
         counts = Position.of(arrival.content) if arrival.content else None
@@ -120,22 +120,22 @@ class StreamSource:
             begin = self._begin(arrival.uri)
             if begin is None:
                 return None
-            taken = max(begin, there.first)
+            taken = max(begin, position.first)
             before = self._counted.get(arrival.uri, counts.first if counts else 0)
         else:
             before = _counted_until(known)
-            gone = Position(taken, there.first)
-            if taken < there.first and counts is None:
+            gone = Position(taken, position.first)
+            if taken < position.first and counts is None:
                 return self._unread(arrival, gone, None, follows)
-            if taken < there.first and counts is not None and counts.first != before:
+            if taken < position.first and counts is not None and counts.first != before:
                 return self._unread(arrival, gone, Position(before, counts.first), follows)
-            if there.end < taken:
-                return self._truncated(arrival, Position(there.end, taken), known)
-        if taken >= there.end:
+            if position.end < taken:
+                return self._truncated(arrival, Position(position.end, taken), known)
+        if taken >= position.end:
             return None
         content = str(Position(min(before, counts.end), counts.end)) if counts else ""
         return Entry(
-            replace(arrival, version=str(Position(taken, there.end)), content=content), follows=follows
+            replace(arrival, version=str(Position(taken, position.end)), content=content), follows=follows
         )
 
     def admit(self, entries: Iterable[Entry], now_us: int) -> Iterator[Entry]:
@@ -159,7 +159,11 @@ class StreamSource:
             wait_s = _WATCH_S
             try:
                 ends = self._client.grown()
-                grown = [it for it, end in ends.items() if isinstance(end, int) and end != last.get(it)]
+                grown = [
+                    partition
+                    for partition, end in ends.items()
+                    if isinstance(end, int) and end != last.get(partition)
+                ]
                 last = ends
                 if grown:
                     yield frozenset(grown)
@@ -178,9 +182,9 @@ class StreamSource:
         """Find where a partition begins of which nothing was taken, if that is a matter of time; what failed."""
         if self._stream.start_at in (EARLIEST, LATEST):
             return []
-        asked = tuple(it for it in known if self._begins.get(f"{look.uri}/{it}") is None)
-        found = self._client.since(look, asked, parse_us(self._stream.start_at) // 1000)
-        for partition, begin in found.items():
+        asked = tuple(partition for partition in known if self._begins.get(f"{look.uri}/{partition}") is None)
+        begins = self._client.since(look, asked, parse_us(self._stream.start_at) // 1000)
+        for partition, begin in begins.items():
             if isinstance(begin, int) and begin >= 0:
                 uri = f"{look.uri}/{partition}"
                 if partition in look.counts:
@@ -188,7 +192,7 @@ class StreamSource:
                     passed, _ = self._client.count(*before, look.counts[partition].length)
                     self._counted[uri] = look.counts[partition].first + passed
                 self._begins[uri] = begin
-        return [it for it in found.values() if isinstance(it, StorageError)]
+        return [answer for answer in begins.values() if isinstance(answer, StorageError)]
 
     def _begin(self, uri: str) -> int | None:
         """Where the first batch begins in a partition; None if that is not known yet."""
@@ -211,10 +215,10 @@ class StreamSource:
 
     def _noted(self, arrival: Arrival) -> Arrival:
         """The arrival, with the time when its end was first seen."""
-        seen = self._seen.get(arrival.uri)
-        if seen is None or Position.of(seen.version).end != Position.of(arrival.version).end:
-            self._seen[arrival.uri] = seen = arrival
-        return replace(arrival, modified_us=seen.modified_us)
+        noted = self._seen.get(arrival.uri)
+        if noted is None or Position.of(noted.version).end != Position.of(arrival.version).end:
+            self._seen[arrival.uri] = noted = arrival
+        return replace(arrival, modified_us=noted.modified_us)
 
     def _shortened(self, entry: Entry, length: int) -> Entry:
         """So many messages of it."""
@@ -269,7 +273,7 @@ def fair_shares(lengths: Mapping[str, int], most: int) -> dict[str, int]:
     """
     shares: dict[str, int] = {}
     left = most
-    for place, (uri, length) in enumerate(sorted(lengths.items(), key=lambda it: it[1])):
+    for place, (uri, length) in enumerate(sorted(lengths.items(), key=lambda item: item[1])):
         shares[uri] = min(length, max(1, left // (len(lengths) - place)))
         left -= shares[uri]
     return shares

@@ -57,20 +57,20 @@ class SharedGenerations:
         build = sha256(uri.encode()).hexdigest()[:16]
         path = self._folder / f"{build}-{identity.hex()}.arrow"
         with self._alone(build):
-            found = _mapped(path, identity, generation, form)
-            if found is None:
+            shared = _mapped(path, identity, generation, form)
+            if shared is None:
                 loaded = load()
-                found = loaded
+                shared = loaded
                 with suppress(OSError):  # no room: it stays in the memory of this process
                     _write(path, identity, loaded)
-                    found = _mapped(path, identity, generation, form) or loaded
+                    shared = _mapped(path, identity, generation, form) or loaded
                 del loaded
                 pa.default_memory_pool().release_unused()
             with suppress(OSError):
                 for other in self._folder.glob(f"{build}-*"):
                     if other != path:
                         other.unlink(missing_ok=True)
-        return found
+        return shared
 
     @contextmanager
     def _alone(self, build: str) -> Iterator[None]:

@@ -61,8 +61,8 @@ class DuckDBStore:
             return None
         with TemporaryDirectory(prefix="featurestore-") as name, connected(Path(name)) as engine, reading():
             files = opened(engine, self._storage, folder, newest.files, form, Path(name))
-            found = Layers(files).fetch(keys)
-        return newest.version, Stored.joined(found) if found else Stored.empty(form)
+            fetched = Layers(files).fetch(keys)
+        return newest.version, Stored.joined(fetched) if fetched else Stored.empty(form)
 
     def inspect(self, view: str, digest: str, form: Form) -> Inspection:
         """See :class:`featurestore.online.backends.OnlineStore`."""

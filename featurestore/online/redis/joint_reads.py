@@ -29,10 +29,10 @@ class JointReads:
             self._begin()
         if not self._waiting:
             loop.call_soon(self._begin)
-        found: asyncio.Future[Values] = loop.create_future()
-        self._waiting.append((names, found))
+        answer: asyncio.Future[Values] = loop.create_future()
+        self._waiting.append((names, answer))
         self._keys += len(names)
-        return await found
+        return await answer
 
     def _begin(self) -> None:
         """Ask for what waits."""
@@ -55,17 +55,17 @@ class JointReads:
             _fail(waiting, error)
             return
         except BaseException:
-            for _, found in waiting:
-                found.cancel()
+            for _, answer in waiting:
+                answer.cancel()
             raise
         at = 0
-        for names, found in waiting:
-            if not found.done():  # else whoever asked went away
-                found.set_result(values[at : at + len(names)])
+        for names, answer in waiting:
+            if not answer.done():  # else whoever asked went away
+                answer.set_result(values[at : at + len(names)])
             at += len(names)
 
 
 def _fail(waiting: list[_Asked], error: Exception) -> None:
-    for _, found in waiting:
-        if not found.done():
-            found.set_exception(error)
+    for _, answer in waiting:
+        if not answer.done():
+            answer.set_exception(error)

@@ -44,7 +44,7 @@ class KindTable:
 
     kind: ResourceKind
     header: tuple[str, ...]
-    found: tuple[FoundResource, ...]
+    rows: tuple[FoundResource, ...]
     of_all: int
 
 

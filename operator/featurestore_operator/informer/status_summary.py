@@ -51,8 +51,8 @@ class StatusSummary(NamedTuple):
 
 def _told(conditions: Iterable[Mapping[str, Any]], kind: str, bad: str) -> int | None:
     """1 if the condition has the status that is bad, 0 if it has the other one; None where it is not known."""
-    found = next((it["status"] for it in conditions if it["type"] == kind), None)
-    return None if found not in ("True", "False") else int(found == bad)
+    status = next((condition["status"] for condition in conditions if condition["type"] == kind), None)
+    return None if status not in ("True", "False") else int(status == bad)
 
 
 def _left(rebuild: Mapping[str, Any] | None) -> int | None:

@@ -116,9 +116,9 @@ class FileTrial:
             **dict.fromkeys(unknown, ""),
         }
         read = reader.rows()
-        if not self.whole and MALFORMED_ROW in rules.found:
+        if not self.whole and MALFORMED_ROW in rules.known:
             # Where the file was cut, a value in quotes does not end.
-            cut = (pl.col(RULE) == rules.found.index(MALFORMED_ROW)) & (pl.col(ROW) == read - 1)
+            cut = (pl.col(RULE) == rules.known.index(MALFORMED_ROW)) & (pl.col(ROW) == read - 1)
             kept = frame.filter(~cut.fill_null(False))
             read -= frame.height - kept.height
             frame = kept
@@ -137,4 +137,4 @@ def _broken(frame: pl.DataFrame, rules: RowRules) -> Iterator[BrokenRule]:
         .sort("rows", RULE, descending=[True, False])
     )
     for code, rows, reason in counts.head(MOST_RULES).iter_rows():
-        yield BrokenRule(rule=rules.found[code].name, rows=rows, reason=reason or "")
+        yield BrokenRule(rule=rules.known[code].name, rows=rows, reason=reason or "")

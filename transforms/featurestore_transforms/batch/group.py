@@ -99,7 +99,7 @@ class BatchPlan:
         broken, erased = [_NO_MARKS], [0]
         if self.is_erased is not None:
             shaped = shaped.map_batches(_leaving_out(self.is_erased, erased), streamable=True)
-        if rules.found:
+        if rules.known:
             # A sink of their own would have Polars read and compute all rows twice.
             shaped = shaped.map_batches(_noting(broken), streamable=True)
         good = shaped.filter(is_good()).drop(RULE)
@@ -121,7 +121,7 @@ class BatchPlan:
         )
         files = [describe(self.storage, self.table, path) for path in paths]
         written = tuple(file for file in files if file.rows)
-        return WrittenFiles(written, after, pl.concat(broken), tuple(rules.found), sum(erased))
+        return WrittenFiles(written, after, pl.concat(broken), tuple(rules.known), sum(erased))
 
 
 _NO_MARKS = pl.DataFrame(schema={FILE: pl.Int32, ROW: pl.Int64, RULE: pl.Int16})

@@ -143,21 +143,21 @@ class Emitter:
             "schemaURL": _SCHEMA,
             "run": {"runId": run_id, "facets": facets},
             "job": {"namespace": self._namespace, "name": run.job, "facets": {"jobType": job_type}},
-            "inputs": [it.event(is_output=False) for it in run.inputs],
-            "outputs": [it.event(is_output=True) for it in run.outputs],
+            "inputs": [dataset.event(is_output=False) for dataset in run.inputs],
+            "outputs": [dataset.event(is_output=True) for dataset in run.outputs],
         }
 
 
 def emitter_of(environ: Mapping[str, str]) -> Emitter | None:
     """What sends the events of this process; None if nobody asked for them, or in words that are not known."""
     return _emitter(
-        tuple(sorted((name, it) for name, it in environ.items() if name.startswith("OPENLINEAGE")))
+        tuple(sorted((name, value) for name, value in environ.items() if name.startswith("OPENLINEAGE")))
     )
 
 
 @cache
-def _emitter(said: tuple[tuple[str, str], ...]) -> Emitter | None:
-    environ = dict(said)
+def _emitter(variables: tuple[tuple[str, str], ...]) -> Emitter | None:
+    environ = dict(variables)
     try:
         send = transport(environ)
     except (FeatureStoreError, ValueError, AttributeError) as error:

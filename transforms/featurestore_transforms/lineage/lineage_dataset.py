@@ -62,11 +62,11 @@ class LineageDataset:
         if self.lineage:
             lineage = {name: {"inputFields": list(map(_input, of))} for name, of in self.lineage.items()}
             facets["columnLineage"] = facet("1-2-0/ColumnLineageDatasetFacet", fields=lineage)
-        said: dict[str, Any] = {"namespace": self.namespace, "name": self.name, "facets": facets}
+        event: dict[str, Any] = {"namespace": self.namespace, "name": self.name, "facets": facets}
         if is_output and self.rows is not None:
             statistics = facet("1-0-2/OutputStatisticsOutputDatasetFacet", rowCount=self.rows)
-            said["outputFacets"] = {"outputStatistics": statistics}
-        return said
+            event["outputFacets"] = {"outputStatistics": statistics}
+        return event
 
 
 def _input(of: tuple[LineageDataset, str, str]) -> dict[str, Any]:

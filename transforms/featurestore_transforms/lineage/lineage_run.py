@@ -37,8 +37,8 @@ def described(storage: Storage, request: EngineRequest, result: Any = None) -> L
     if request.told_by is None:
         return None
     module, _, function = request.told_by.partition(":")
-    found: LineageRun | None = getattr(import_module(module), function)(storage, request, result)
-    return found
+    lineage: LineageRun | None = getattr(import_module(module), function)(storage, request, result)
+    return lineage
 
 
 def batch_lineage(storage: Storage, request: Any, result: Any) -> LineageRun:
@@ -50,7 +50,7 @@ def batch_lineage(storage: Storage, request: Any, result: Any) -> LineageRun:
         source = accepted.resource.spec.source
         if source.uri is not None:
             inputs.append(LineageDataset.at(absolute(request.base, source.uri)))
-        streams = [it for it in (source.kafka, source.nats, source.redis) if it is not None]
+        streams = [stream for stream in (source.kafka, source.nats, source.redis) if stream is not None]
         inputs += [LineageDataset.at(stream.place) for stream in streams]
         steps = [step.lookup for step in accepted.resource.spec.transforms if step.lookup is not None]
         inputs += [_dataset(storage, lookup.pipeline) for lookup in steps]
@@ -59,7 +59,9 @@ def batch_lineage(storage: Storage, request: Any, result: Any) -> LineageRun:
         output = replace(
             output,
             version=str(result.dataset_version),
-            columns={it: kind for it, kind in result.dataset_columns.items() if not it.startswith("__")},
+            columns={
+                column: kind for column, kind in result.dataset_columns.items() if not column.startswith("__")
+            },
             rows=result.rows_committed,
         )
     job = f"pipeline.{name}" + (".rebuild" if request.kind == "rebuild" else "")
@@ -87,7 +89,7 @@ def build_lineage(storage: Storage, request: Any, result: Any) -> LineageRun | N
         output = replace(
             output,
             version=f"{result.digest}/{result.version}",
-            columns=keys | {it.name: it.type.value for it in outputs(spec)},
+            columns=keys | {output.name: output.type.value for output in outputs(spec)},
             lineage=_columns(dataset, spec),
             rows=result.rows,
         )
@@ -98,14 +100,14 @@ def _columns(
     dataset: LineageDataset, spec: FeatureViewSpec
 ) -> dict[str, list[tuple[LineageDataset, str, str]]]:
     """Of keys, and of features that are a column or aggregate one; not of expressions."""
-    found = {key.name: [(dataset, key.name, "IDENTITY")] for key in spec.entity.join_keys}
+    columns = {key.name: [(dataset, key.name, "IDENTITY")] for key in spec.entity.join_keys}
     for output in outputs(spec):
         feature = output.feature
         if feature.aggregate is not None and feature.aggregate.column is not None:
-            found[output.name] = [(dataset, feature.aggregate.column, "AGGREGATION")]
+            columns[output.name] = [(dataset, feature.aggregate.column, "AGGREGATION")]
         elif feature.aggregate is None and feature.expression is None:
-            found[output.name] = [(dataset, feature.column or feature.name, "IDENTITY")]
-    return found
+            columns[output.name] = [(dataset, feature.column or feature.name, "IDENTITY")]
+    return columns
 
 
 def training_lineage(storage: Storage, request: Any, result: Any) -> LineageRun:
@@ -131,8 +133,8 @@ def _version(
     manifest: TrainingManifest,
 ) -> LineageRun:
     views = {
-        it.name: replace(_view(storage, it.name), version=f"{it.digest}/{it.version}")
-        for it in manifest.pins.views
+        view.name: replace(_view(storage, view.name), version=f"{view.digest}/{view.version}")
+        for view in manifest.pins.views
     }
     pinned = manifest.pins.labels
     labels = _labels(storage, request.base, pinned.pipeline or None, pinned.uri or None)
@@ -148,7 +150,7 @@ def _version(
     made = replace(
         output,
         version=manifest.digest,
-        columns={it.name: it.type for it in manifest.columns},
+        columns={column.name: column.type for column in manifest.columns},
         lineage=lineage,
         rows=manifest.rows,
     )

@@ -28,15 +28,15 @@ def transport(environ: Mapping[str, str]) -> Send | None:
     """
     if environ.get("OPENLINEAGE_DISABLED", "").strip().lower() == "true":
         return None
-    said = {
+    settings = {
         name.removeprefix(_PREFIX).lower(): value
         for name, value in environ.items()
         if name.startswith(_PREFIX)
     }
-    kind = said.get("type", "").lower()
+    kind = settings.get("type", "").lower()
     if not kind and environ.get("OPENLINEAGE_URL"):
         kind = "http"
-        said = {
+        settings = {
             "url": environ["OPENLINEAGE_URL"],
             "endpoint": environ.get("OPENLINEAGE_ENDPOINT", ""),
             "auth__api_key": environ.get("OPENLINEAGE_API_KEY", ""),
@@ -44,10 +44,10 @@ def transport(environ: Mapping[str, str]) -> Send | None:
     match kind:
         case "" | "noop":
             return None
-        case "http" | "async_http" if said.get("url"):
-            return _http(said)
-        case "file" if said.get("log_file_path"):
-            return _file(said)
+        case "http" | "async_http" if settings.get("url"):
+            return _http(settings)
+        case "file" if settings.get("log_file_path"):
+            return _file(settings)
     raise SpecError(
         "lineage has no place to go to",
         where=f"{_PREFIX}TYPE",
@@ -56,15 +56,15 @@ def transport(environ: Mapping[str, str]) -> Send | None:
     )
 
 
-def _http(said: Mapping[str, str]) -> Send:
-    url = f"{said['url'].rstrip('/')}/{(said.get('endpoint') or 'api/v1/lineage').lstrip('/')}"
+def _http(settings: Mapping[str, str]) -> Send:
+    url = f"{settings['url'].rstrip('/')}/{(settings.get('endpoint') or 'api/v1/lineage').lstrip('/')}"
     if urlsplit(url).scheme not in ("http", "https"):
         raise SpecError("lineage has no place to go to", where="its URL", wanted="http:// or https://")
     headers = {"Content-Type": "application/json"}
-    key = _api_key(said)
+    key = _api_key(settings)
     if key:
         headers["Authorization"] = f"Bearer {key}"
-    timeout_s = float(said.get("timeout") or _TIMEOUT_S)
+    timeout_s = float(settings.get("timeout") or _TIMEOUT_S)
 
     def send(event: dict[str, Any]) -> None:
         request = urllib.request.Request(url, json.dumps(event).encode(), headers, method="POST")
@@ -74,17 +74,19 @@ def _http(said: Mapping[str, str]) -> Send:
     return send
 
 
-def _api_key(said: Mapping[str, str]) -> str:
-    known = {name.removeprefix("auth__"): value for name, value in said.items() if name.startswith("auth__")}
-    if said.get("auth"):
-        known |= {name.lower(): value for name, value in json.loads(said["auth"]).items()}
+def _api_key(settings: Mapping[str, str]) -> str:
+    known = {
+        name.removeprefix("auth__"): value for name, value in settings.items() if name.startswith("auth__")
+    }
+    if settings.get("auth"):
+        known |= {name.lower(): value for name, value in json.loads(settings["auth"]).items()}
     return known.get("apikey") or known.get("api_key") or ""
 
 
-def _file(said: Mapping[str, str]) -> Send:
-    named = said["log_file_path"]
+def _file(settings: Mapping[str, str]) -> Send:
+    named = settings["log_file_path"]
     path = Path(unquote(urlsplit(named).path)) if named.startswith("file://") else Path(named)
-    append = said.get("append", "").lower() == "true"
+    append = settings.get("append", "").lower() == "true"
 
     def send(event: dict[str, Any]) -> None:
         now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S.%f")

@@ -134,11 +134,11 @@ class _Fetch:
             )
 
 
-def _message(found: Any) -> StreamMessage:
-    kind, milliseconds = found.timestamp()
-    headers = tuple((name, value) for name, value in found.headers() or ())
+def _message(message: Any) -> StreamMessage:
+    kind, milliseconds = message.timestamp()
+    headers = tuple((name, value) for name, value in message.headers() or ())
     return StreamMessage(
-        found.offset(), milliseconds * 1000 if kind else None, found.key(), found.value(), headers
+        message.offset(), milliseconds * 1000 if kind else None, message.key(), message.value(), headers
     )
 
 

@@ -90,8 +90,8 @@ class MessageReader:
         except UnreadableArrival:
             raise
         except DECODING as error:
-            found = self.stream.failure or error
-            raise UnreadableArrival("stream:corrupt", str(found) or type(found).__name__) from error
+            failure = self.stream.failure or error
+            raise UnreadableArrival("stream:corrupt", str(failure) or type(failure).__name__) from error
 
     def _frames(self, wanted: Collection[str]) -> Iterator[pl.DataFrame]:
         if self._spool.lost is not None:
@@ -114,15 +114,15 @@ class MessageReader:
             pl.Series(LINE, lines, pl.String()),
         )
         if self._stream.on_tombstone is OnTombstone.IGNORE:
-            there = pl.Series([value is not None for value in messages.values], dtype=pl.Boolean())
-            frame = frame.filter(there)
+            present = pl.Series([value is not None for value in messages.values], dtype=pl.Boolean())
+            frame = frame.filter(present)
         return frame
 
     def _columns(self, messages: Messages, wanted: Collection[str]) -> tuple[list[pl.Series], dict[int, str]]:
         """The columns that do not come of values; and which messages have no such, with the reason."""
         columns, rows = self._stream.columns, len(messages.numbers)
         bad: dict[int, str] = {}
-        found: list[pl.Series] = []
+        columns_read: list[pl.Series] = []
 
         def add_text(column: str, what: str, values: list[bytes | None]) -> None:
             made: list[str | None] = []
@@ -132,7 +132,7 @@ class MessageReader:
                 except UnicodeDecodeError:
                     made.append(None)
                     bad[place] = f"{what} is not UTF-8"
-            found.append(pl.Series(column, made, pl.String()))
+            columns_read.append(pl.Series(column, made, pl.String()))
 
         if columns.of_key in wanted and columns.of_key is not None:
             add_text(columns.of_key, "the key", list(messages.keys))
@@ -140,12 +140,12 @@ class MessageReader:
             if column in wanted:
                 add_text(column, f"header {header!r}", [one.get(header) for one in messages.headers])
         if columns.timestamp in wanted and columns.timestamp is not None:
-            found.append(pl.Series(columns.timestamp, messages.timestamps_us, pl.Int64()).cast(_TIME))
+            columns_read.append(pl.Series(columns.timestamp, messages.timestamps_us, pl.Int64()).cast(_TIME))
         if columns.of_partition in wanted and columns.of_partition is not None:
-            found.append(same(columns.of_partition, self._partition, pl.Int64(), rows))
+            columns_read.append(same(columns.of_partition, self._partition, pl.Int64(), rows))
         if columns.of_offset in wanted and columns.of_offset is not None:
-            found.append(pl.Series(columns.of_offset, messages.numbers, pl.Int64()))
-        return found, bad
+            columns_read.append(pl.Series(columns.of_offset, messages.numbers, pl.Int64()))
+        return columns_read, bad
 
     def _lost(self, number: int, why: str, wanted: Collection[str]) -> pl.DataFrame:
         """A row that stands for those that are not there any more, so that quarantine tells of them."""

@@ -41,7 +41,11 @@ class StreamMessage(NamedTuple):
 
     @property
     def size_bytes(self) -> int:
-        return len(self.key or b"") + len(self.value or b"") + sum(len(it or b"") for _, it in self.headers)
+        return (
+            len(self.key or b"")
+            + len(self.value or b"")
+            + sum(len(value or b"") for _, value in self.headers)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +111,9 @@ class MessageSpool:
 def _write(sink: pa.RecordBatchWriter, messages: Sequence[StreamMessage]) -> None:
     if messages:
         columns = list(zip(*messages, strict=True))
-        columns[4] = tuple([{"name": name, "value": value} for name, value in it] for it in columns[4])
+        columns[4] = tuple(
+            [{"name": name, "value": value} for name, value in headers] for headers in columns[4]
+        )
         arrays = [pa.array(values, field.type) for values, field in zip(columns, _SCHEMA, strict=True)]
         sink.write_batch(pa.record_batch(arrays, schema=_SCHEMA))
 

@@ -75,18 +75,18 @@ def _messages(client: StreamOfNats, stream: str, position: Position) -> Iterator
     async def subscribed(nats: Any) -> Any:
         from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
-        told = client.reader
+        subscription = client.reader
         config = ConsumerConfig(
             deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
             opt_start_seq=position.first,
             ack_policy=AckPolicy.NONE,
-            filter_subject=told.get("filter_subject"),
+            filter_subject=subscription.get("filter_subject"),
             inactive_threshold=60.0,
             mem_storage=True,
             num_replicas=1,
         )
         js = nats.jetstream(timeout=10)
-        return await js.pull_subscribe(told.get("filter_subject") or "", stream=stream, config=config)
+        return await js.pull_subscribe(subscription.get("filter_subject") or "", stream=stream, config=config)
 
     subscription = client.connection.run(subscribed, where)
     try:
@@ -101,15 +101,15 @@ def _messages(client: StreamOfNats, stream: str, position: Position) -> Iterator
             async def waiting(_: Any) -> int:
                 return int((await subscription.consumer_info()).num_pending)
 
-            found = client.connection.run(fetched, where)
-            for message in found:
+            messages = client.connection.run(fetched, where)
+            for message in messages:
                 number, time_us, pending = _told(message.reply)
                 if number < position.end:
                     yield _message(message, number, time_us)
                 at = position.end if not pending else max(at, number + 1)
                 if at >= position.end:
                     break
-            if found:
+            if messages:
                 until_s = time.monotonic() + _PATIENCE_S
             elif not client.connection.run(waiting, where):
                 return

@@ -56,8 +56,8 @@ class RangeFile:
             with suppress(ValueError):
                 return bucket.ranges(path, starts, ends)
         fs, path = filesystem(self._uri, source_environ())
-        found: list[bytes] = fs.cat_ranges([path] * len(starts), starts, ends, on_error="raise")
-        return found
+        pieces: list[bytes] = fs.cat_ranges([path] * len(starts), starts, ends, on_error="raise")
+        return pieces
 
     def read_at(self, at: int, size: int) -> bytes:
         """The bytes from ``at`` on; fewer where the file ends."""

@@ -27,10 +27,10 @@ class RowRule:
 
 @dataclass(slots=True)
 class RowRules:
-    """The rules of one plan; a row's ``__rule`` is an index into ``found``."""
+    """The rules of one plan; a row's ``__rule`` is an index into ``known``."""
 
     explain: bool = False
-    found: list[RowRule] = field(default_factory=list)
+    known: list[RowRule] = field(default_factory=list)
 
     def begin(self, frame: pl.LazyFrame) -> pl.LazyFrame:
         """The frame with no row marked yet."""
@@ -52,9 +52,9 @@ class RowRules:
         return frame.with_columns(**index)
 
     def _code(self, rule: RowRule) -> int:
-        if rule not in self.found:
-            self.found.append(rule)
-        return self.found.index(rule)
+        if rule not in self.known:
+            self.known.append(rule)
+        return self.known.index(rule)
 
 
 def is_good() -> pl.Expr:

@@ -85,7 +85,7 @@ def apply_transforms(
                 keep = compile_condition(step.where, user_columns(frame), where)
                 frame = _computed(frame, {"filter": keep}, rules)
                 # Where no row can be marked, Polars may filter while it reads.
-                frame = frame.filter(keep.value | ~is_good() if rules.found else keep.value)
+                frame = frame.filter(keep.value | ~is_good() if rules.known else keep.value)
                 frame = frame.drop(keep.extra)
             case FillNull():
                 frame = _fill_null(frame, step, where)
