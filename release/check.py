@@ -83,7 +83,7 @@ def check_bills(pushed: dict[str, str], bills: dict[str, Path]) -> None:
             if "==" in line and ";" not in line
         )
         wanted = {"featurestore": images.version(), **pinned}
-        missing = {name: it for name, it in wanted.items() if listed.get(name) != it}
+        missing = wanted.items() - listed
         if missing:
             raise ContainersError(f"the bill of materials of {target} lacks {missing}")
 

@@ -46,9 +46,9 @@ def bills(pushed: Mapping[str, str], into: Path) -> dict[str, Path]:
     return made
 
 
-def packages(bill: Path) -> dict[str, str]:
-    """Version by name of what a bill of materials lists."""
-    return {it["name"]: it.get("version", "") for it in json.loads(bill.read_text())["components"]}
+def packages(bill: Path) -> set[tuple[str, str]]:
+    """Name and version of all that a bill of materials lists; tzdata is a package of Debian's and one of Python's."""
+    return {(it["name"], it.get("version", "")) for it in json.loads(bill.read_text())["components"]}
 
 
 def referrers(name: str) -> list[str]:
