@@ -110,7 +110,8 @@ def _running() -> bool:
     if not PID.exists():
         return False
     command = Path(f"/proc/{PID.read_text()}/cmdline")
-    return command.exists() and command.read_text().split("\0")[-2] in ("hold", "hold-demo")
+    # One that has ended and was not waited for yet has no command line.
+    return command.exists() and command.read_text().endswith(("cluster\0hold\0", "cluster\0hold-demo\0"))
 
 
 def _how() -> str:
