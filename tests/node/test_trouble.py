@@ -12,41 +12,9 @@ from cluster.node import NAME
 from eventually import eventually
 from installed import Installed
 from server import free_port
-from tenant import Tenant, reader
+from tenant import Tenant
 
 from featurestore_operator.jobs.job_manifest import BATCH
-
-JOBS = "app.kubernetes.io/name=featurestore-job"
-# What the dataset holds, by the engine that reads tables.
-COUNT = """
-import os
-from featurestore.storage import paths
-from featurestore.storage.objects import Storage
-from featurestore.storage.delta import Table
-print(sum(file.rows for file in Table.open(Storage(os.environ["FEATURESTORE_URI"]), paths.dataset("flights")).files()))
-"""
-
-
-def rests_with(tenant: Tenant, installed: Installed, *days: int) -> None:
-    """All is well again, and each row of these days is there once."""
-    for kind, name in (("datapipeline", "flights"), ("featureview", "aircraft-delays")):
-        tenant.until(kind, name, "UpToDate", rows=flights.arrived(*days))
-        tenant.until(kind, name, "NothingFails", "Degraded")
-    count = reader("count", installed.job_image, COUNT, ["s3"])
-    assert int(tenant.run(count)) == flights.arrived(*days)
-
-
-def job_pod(tenant: Tenant, phase: str = "Running") -> str:
-    """Name of the pod of a Job, once it is in this phase."""
-    found: list[str] = []
-
-    def there() -> bool:
-        pods = tenant.all("pod", JOBS)
-        found[:] = [it["metadata"]["name"] for it in pods if it["status"].get("phase") == phase]
-        return bool(found)
-
-    eventually(there, 120, tenant.told)
-    return found[0]
 
 
 def evict(tenant: Tenant, pod: str) -> None:
@@ -60,7 +28,7 @@ def test_an_evicted_pod_and_a_drained_node_cost_no_attempt(
 ) -> None:
     flights.begin(tenant, s3)
     flights.put(s3, tenant.namespace, 1)
-    evict(tenant, job_pod(tenant))
+    evict(tenant, tenant.job_pod())
     tenant.until("featureview", "aircraft-delays", "UpToDate")
     [job] = tenant.all("job")
     eventually(lambda: tenant.get("job", job["metadata"]["name"])["status"].get("succeeded") == 1)
@@ -70,13 +38,13 @@ def test_an_evicted_pod_and_a_drained_node_cost_no_attempt(
         flights.put(s3, tenant.namespace, 2)
         words = ["finds no node", "unschedulable"]
         tenant.until("datapipeline", "flights", "Waiting", "Progressing", words)
-        pod = job_pod(tenant, "Pending")
+        pod = tenant.job_pod("Pending")
         evict(tenant, pod)
-        eventually(lambda: job_pod(tenant, "Pending") != pod, 120, tenant.told)
+        eventually(lambda: tenant.job_pod("Pending") != pod, 120, tenant.told)
         tenant.until("datapipeline", "flights", "Waiting", "Progressing", words)
     finally:
         tenant.kubectl("uncordon", NAME)
-    rests_with(tenant, installed, 1, 2)
+    flights.rests_with(tenant, installed, 1, 2)
     assert len(tenant.all("job")) == 2
 
 
@@ -106,7 +74,7 @@ def test_a_job_that_ran_out_of_memory_runs_again_with_more(
     words = ["ran out of memory", "256.0 MiB"]
     tenant.until("datapipeline", "flights", "Retrying", "Degraded", words)
     tenant.until("datapipeline", "flights", "Running", "Progressing", ["OOM kill"])
-    rests_with(tenant, installed, 1)
+    flights.rests_with(tenant, installed, 1)
     # A view whose part of a Job ran out of memory has a Job of its own then, with a memory of its own.
     limits = sorted(
         int(it["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"])
@@ -128,7 +96,7 @@ def test_an_image_that_is_missing_is_named_and_another_one_heals_it(
     words = ["cannot start its container", "ImagePullBackOff", missing]
     tenant.until("datapipeline", "flights", "Waiting", "Progressing", words)
     tenant.apply(flights.pipeline(tenant, job={"template": {"image": installed.job_image}}))
-    rests_with(tenant, installed, 1)
+    flights.rests_with(tenant, installed, 1)
 
 
 def test_storage_that_does_not_answer_is_named_and_work_goes_on_when_it_does(
@@ -147,7 +115,7 @@ def test_storage_that_does_not_answer_is_named_and_work_goes_on_when_it_does(
     tenant.until("featurestore", "default", "OfflineUnavailable", "OfflineReachable", words)
     with storage_server.s3(folder, address, port=port):
         flights.put(s3, tenant.namespace, 2)
-        rests_with(tenant, installed, 1, 2)
+        flights.rests_with(tenant, installed, 1, 2)
 
 
 def test_a_redis_that_is_away_is_named_and_training_data_flows_on(
@@ -168,5 +136,5 @@ def test_a_redis_that_is_away_is_named_and_training_data_flows_on(
     tenant.until("featureview", "aircraft-delays", "UpToDate", "Materialized", rows=rows)
     assert tenant.condition("featureview", "aircraft-delays", "OnlineSynced")["status"] != "True"
     with storage_server.redis(tmp_path, address, password, port):
-        rests_with(tenant, installed, 1, 2)
+        flights.rests_with(tenant, installed, 1, 2)
         tenant.until("featurestore", "default", "Answers", "OnlineReachable")

@@ -6,20 +6,19 @@ left out; the operator is today's, under another name and with another image for
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-import yaml
 from cluster.binaries import MissingError
 from cluster.control_plane import ControlPlane, control_plane
 from cluster.fixtures import CRDS, apply_crds, namespace_of
 from cluster_story import Story, story
 from eventually import eventually
 from examples import exhaustive
+from older_version import write_older_definitions
 from unavailable import unavailable
 
 from featurestore.storage import paths
@@ -28,43 +27,15 @@ from featurestore.storage.objects import Storage
 
 pytestmark = pytest.mark.slow
 
-NEW_FIELDS = {
-    "datapipelines": ("job", "deletionPolicy", "resources.memoryLimit", "source.secretRef"),
-    "featureviews": ("deletionPolicy", "owner", "tags", "monitoring"),
-    "featurestores": ("online.redis.managed", "serving", "owner", "tags"),
-    "featureservices": ("owner", "tags"),
-    "trainingsets": ("owner", "tags"),
-    "erasures": ("description",),
-}
 ROWS = {"k": ["a", "b"], "ts": ["2024-01-01T00:00:00", "2024-01-01T01:00:00"], "v": [1, 2]}
 MORE = {"k": ["a"], "ts": ["2024-01-02T00:00:00"], "v": [3]}
-
-
-def older(definition: dict[str, Any], fields: tuple[str, ...]) -> dict[str, Any]:
-    """The definition without these fields of ``spec``, and without the rules that speak of them."""
-    made = copy.deepcopy(definition)
-    [version] = made["spec"]["versions"]
-    version["additionalPrinterColumns"] = version["additionalPrinterColumns"][:2]
-    for field in fields:
-        *outer, name = field.split(".")
-        node = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
-        for part in outer:
-            node = node["properties"][part]
-        del node["properties"][name]
-        rules = node.pop("x-kubernetes-validations", ())
-        if kept := [rule for rule in rules if f"self.{name}" not in rule["rule"]]:
-            node["x-kubernetes-validations"] = kept
-    return made
 
 
 @pytest.fixture
 def plane(tmp_path: Path) -> Iterator[ControlPlane]:
     """An API server of its own, with the older definitions."""
     folder = tmp_path / "older"
-    folder.mkdir()
-    for plural, fields in NEW_FIELDS.items():
-        definition = yaml.safe_load((CRDS / f"{plural}.yaml").read_text())
-        (folder / f"{plural}.yaml").write_text(yaml.safe_dump(older(definition, fields)))
+    write_older_definitions(folder)
     try:
         with control_plane(tmp_path / "plane") as started, started.controllers():
             apply_crds(started, folder)

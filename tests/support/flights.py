@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 import yaml
 from conditions import Object
-from tenant import Tenant
+from installed import Installed
+from tenant import Tenant, reader
 
 from featurestore.cli.template import PIPELINE, VIEW
 from featurestore.storage.filesystem import filesystem
@@ -17,6 +18,14 @@ BUCKETS = ("features", "raw")
 TAILNUM = "N14228"
 DUCKDB: Object = {"duckdb": {}}
 FEATURES = ("aircraft-delays:last_arr_delay", "aircraft-delays:last_speed_mph")
+# What the dataset holds, by the engine that reads tables.
+COUNT = """
+import os
+from featurestore.storage import paths
+from featurestore.storage.objects import Storage
+from featurestore.storage.delta import Table
+print(sum(file.rows for file in Table.open(Storage(os.environ["FEATURESTORE_URI"]), paths.dataset("flights")).files()))
+"""
 
 
 def store(tenant: Tenant, online: Object) -> Object:
@@ -81,6 +90,15 @@ def put(s3: dict[str, str], folder: str, number: int) -> None:
     day(number).to_parquet(content)
     files, path = filesystem(f"s3://raw/{folder}/2013-01-{number:02}.parquet", s3)
     files.pipe_file(path, content.getvalue())
+
+
+def rests_with(tenant: Tenant, installed: Installed, *days: int) -> None:
+    """All is well again, and each row of these days is there once."""
+    for kind, name in (("datapipeline", "flights"), ("featureview", "aircraft-delays")):
+        tenant.until(kind, name, "UpToDate", rows=arrived(*days))
+        tenant.until(kind, name, "NothingFails", "Degraded")
+    count = reader(f"count-{len(days)}", installed.job_image, COUNT, ["s3"])
+    assert int(tenant.run(count)) == arrived(*days)
 
 
 def _resource(kind: str, name: str, spec: Object) -> Object:

@@ -45,6 +45,18 @@ class Tenant(ReportsConditions):
         found: list[Object] = self._asked(self._path(kind), {"labelSelector": labels})["items"]
         return found
 
+    def job_pod(self, phase: str = "Running") -> str:
+        """Name of the pod of a Job, once it is in this phase."""
+        names: list[str] = []
+
+        def are_there() -> bool:
+            pods = self.all("pod", "app.kubernetes.io/name=featurestore-job")
+            names[:] = [pod["metadata"]["name"] for pod in pods if pod["status"].get("phase") == phase]
+            return bool(names)
+
+        eventually(are_there, 120, self.told)
+        return names[0]
+
     def told(self) -> str:
         found = [it for kind in ("featurestore", "datapipeline", "featureview") for it in self.all(kind)]
         said = [f"{it['metadata']['name']}: {json.dumps(it.get('status'), indent=1)}" for it in found]

@@ -64,6 +64,10 @@ class Node(ControlPlane):
         """Names of the images that the node has; they stay from one node to the next."""
         return self._ctr("images", "list", "--quiet").split()
 
+    def tag_image(self, name: str, other: str) -> None:
+        """Have the node know an image by another name, too."""
+        self._ctr("images", "tag", "--force", name, other)
+
     def forget_images(self, names: Iterable[str]) -> None:
         for name in names:
             self._ctr("images", "remove", name)

@@ -1,0 +1,45 @@
+"""The version before this one. None was ever released: it is made from today's definitions, without some fields of ``spec``."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import yaml
+from cluster.fixtures import CRDS
+
+NEW_FIELDS = {
+    "datapipelines": ("job", "deletionPolicy", "resources.memoryLimit", "source.secretRef"),
+    "featureviews": ("deletionPolicy", "owner", "tags", "monitoring"),
+    "featurestores": ("online.redis.managed", "serving", "owner", "tags"),
+    "featureservices": ("owner", "tags"),
+    "trainingsets": ("owner", "tags"),
+    "erasures": ("description",),
+}
+"""What came since: each may be left out."""
+
+
+def write_older_definitions(folder: Path) -> None:
+    """The kinds as the version before had them, a file each in a new folder."""
+    folder.mkdir()
+    for plural, fields in NEW_FIELDS.items():
+        definition = yaml.safe_load((CRDS / f"{plural}.yaml").read_text())
+        (folder / f"{plural}.yaml").write_text(yaml.safe_dump(older(definition, fields)))
+
+
+def older(definition: dict[str, Any], fields: tuple[str, ...]) -> dict[str, Any]:
+    """The definition without these fields of ``spec``, and without the rules that speak of them."""
+    made = copy.deepcopy(definition)
+    [version] = made["spec"]["versions"]
+    version["additionalPrinterColumns"] = version["additionalPrinterColumns"][:2]
+    for field in fields:
+        *outer, name = field.split(".")
+        node = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
+        for part in outer:
+            node = node["properties"][part]
+        del node["properties"][name]
+        rules = node.pop("x-kubernetes-validations", ())
+        if kept := [rule for rule in rules if f"self.{name}" not in rule["rule"]]:
+            node["x-kubernetes-validations"] = kept
+    return made
