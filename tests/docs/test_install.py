@@ -10,7 +10,7 @@ from cluster.access import KubectlError
 from cluster.control_plane import ControlPlane
 from eventually import eventually
 
-from featurestore.online.redis import server
+from featurestore.online.redis import connection_options
 from featurestore.resources.pod_template import PodTemplate
 from featurestore.storage import credentials
 from featurestore_operator.controllers.deletion import ABANDON
@@ -37,7 +37,13 @@ def explained(plane: ControlPlane, path: str) -> str:
 def test_the_names_of_keys_in_secrets_are_those_that_are_read() -> None:
     rows = re.findall(r"^\| (`[A-Z_`, ]+`) \|", section("Secrets"), re.MULTILINE)
     named = set(re.findall(r"[A-Z_]{2,}", " ".join(rows)))
-    read = {credentials.KEY, credentials.SECRET, credentials.TOKEN, server.USERNAME, server.PASSWORD}
+    read = {
+        credentials.KEY,
+        credentials.SECRET,
+        credentials.TOKEN,
+        connection_options.USERNAME,
+        connection_options.PASSWORD,
+    }
     assert named == read | {"AWS_REGION", "AWS_ENDPOINT_URL"}
     found = credentials.Credentials.of(dict.fromkeys(named, "http://it"), "a test")
     assert (found.endpoint, found.region) == ("http://it", "http://it")
