@@ -31,9 +31,9 @@ DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 MOST_MS = 120_000
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """One browser for all tests."""
+    """One browser for all tests here. While it is there, an event loop runs, and other tests could run none."""
     program = shutil.which("chromium")
     if program is None:
         unavailable(FileNotFoundError("there is no chromium: tests/services installs it"))
