@@ -32,7 +32,7 @@ from featurestore.storage.objects import Storage
 
 pytest_plugins = ["cluster.fixtures"]
 FORKS = (
-    *("entrypoint", "erasure", "house", "operator"),
+    *("cli/", "entrypoint", "erasure", "house", "operator", "runner"),
     *(
         f"end_to_end/test_{it}.py"
         for it in ("credentials", "drills", "everything", "hazards", "kills", "object_storage")

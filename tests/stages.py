@@ -119,10 +119,8 @@ def lanes(everything: bool) -> list[list[Stage]]:
         "transforms/featurestore_transforms",
     )
     return [
-        [
-            Stage("newest", NEWEST, ("-m", "not node and not api_server"), deep, 2),
-            Stage("lowest", LOWEST, ("-m", "not slow and not node and not api_server", *with_lowest), few, 2),
-        ],
+        [Stage("newest", NEWEST, ("-m", "not node and not api_server"), deep, 3)],
+        [Stage("lowest", LOWEST, ("-m", "not slow and not node and not api_server", *with_lowest), few)],
         # One process each, so that there is one node and one API server, which the tests share.
         [Stage("node", NEWEST, ("-m", "node", "tests"), deep)],
         [

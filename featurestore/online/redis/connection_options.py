@@ -27,7 +27,7 @@ def login(environ: Mapping[str, str], username: str = USERNAME, password: str = 
 
 def tls(environ: Mapping[str, str]) -> dict[str, Any]:
     """Options of redis-py for connections with TLS: without a CA, those of the system are trusted."""
-    options = {"ssl_ca_data": environ.get(CA) or None}
+    options: dict[str, Any] = {"ssl_ca_data": environ.get(CA) or None, "ssl_check_hostname": True}
     for option, name in (("ssl_certfile", CERTIFICATE), ("ssl_keyfile", KEY)):
         if pem := environ.get(name):
             options[option] = _file_with(pem)
