@@ -30,7 +30,7 @@ class Versions:
         self._operator = {"newer": operator, "older": f"{operator.rpartition(':')[0]}:older"}
         self.job = {"newer": installed.job_image, "older": f"{installed.job_image.rpartition(':')[0]}:older"}
         self._definitions = {"newer": CRDS, "older": folder / "definitions"}
-        write_older_definitions(self._definitions["older"])
+        write_older_definitions(self._definitions["older"], but=["source.secretRef"])
         for images in (self._operator, self.job):
             installed.node.tag_image(images["newer"], images["older"])
 
