@@ -120,13 +120,13 @@ def lanes(everything: bool) -> list[list[Stage]]:
     )
     return [
         [Stage("newest", NEWEST, ("-m", "not node and not api_server"), deep, 3)],
-        [Stage("lowest", LOWEST, ("-m", "not slow and not node and not api_server", *with_lowest), few)],
-        # One process each, so that there is one node and one API server, which the tests share.
-        [Stage("node", NEWEST, ("-m", "node", "tests"), deep)],
         [
-            Stage("api-server", NEWEST, ("-m", "api_server", "tests"), deep),
+            Stage("lowest", LOWEST, ("-m", "not slow and not node and not api_server", *with_lowest), few),
             Stage("api-lowest", LOWEST, ("-m", "api_server", *paths(KUBERNETES)), few),
         ],
+        # One process each, so that there is one node and one API server, which the tests share.
+        [Stage("node", NEWEST, ("-m", "node", "tests"), deep)],
+        [Stage("api-server", NEWEST, ("-m", "api_server", "tests"), deep)],
     ]
 
 
