@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from featurestore.resources.model import Model
 from featurestore.storage import paths
-from featurestore.storage.objects import Storage, understanding
+from featurestore.storage.json_record import read_record
+from featurestore.storage.objects import Storage
 
 
 class OnlineDifference(Model):
@@ -46,11 +47,9 @@ def read_consistency(storage: Storage, view: str, digest: str) -> Consistency | 
         StorageError: storage did not answer.
     """
     path = paths.consistency(view, digest)
-    data = storage.find(path)
-    if data is None:
-        return None
-    with understanding("whether a view is consistent", storage.uri(path), f"Delete {storage.uri(path)}"):
-        return Consistency.model_validate_json(data)
+    return read_record(
+        storage, path, Consistency, "whether a view is consistent", f"Delete {storage.uri(path)}"
+    )
 
 
 def record_consistency(storage: Storage, view: str, digest: str, consistency: Consistency) -> None:

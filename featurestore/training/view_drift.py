@@ -7,7 +7,8 @@ from pydantic import Field
 from featurestore.resources.model import Model
 from featurestore.resources.monitoring import Monitoring
 from featurestore.storage import paths
-from featurestore.storage.objects import Storage, understanding
+from featurestore.storage.json_record import read_record
+from featurestore.storage.objects import Storage
 from featurestore.training.training_versions import complete_numbers
 
 
@@ -54,11 +55,7 @@ def read_drift(storage: Storage, view: str, digest: str) -> ViewDrift | None:
         StorageError: storage did not answer.
     """
     path = paths.drift(view, digest)
-    data = storage.find(path)
-    if data is None:
-        return None
-    with understanding("what drift was measured", storage.uri(path), f"Delete {storage.uri(path)}"):
-        return ViewDrift.model_validate_json(data)
+    return read_record(storage, path, ViewDrift, "what drift was measured", f"Delete {storage.uri(path)}")
 
 
 def record_drift(storage: Storage, view: str, digest: str, drift: ViewDrift) -> None:

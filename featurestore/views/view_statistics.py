@@ -10,7 +10,8 @@ from featurestore.resources.feature_view import FeatureViewSpec
 from featurestore.resources.model import Model
 from featurestore.resources.outputs import aggregate_input
 from featurestore.storage import paths
-from featurestore.storage.objects import Storage, understanding
+from featurestore.storage.json_record import read_record
+from featurestore.storage.objects import Storage
 
 KEPT = 50
 """Records of the newest commits of a build."""
@@ -76,12 +77,8 @@ def read_statistics(
             return None
         version = known[-1]
     path = paths.statistics_record(view, digest, version)
-    data = storage.find(path)
-    if data is None:
-        return None
     hint = f"Delete {storage.uri(path)}: the next commit of the view has its own"
-    with understanding("the statistics of a view", storage.uri(path), hint):
-        return ViewStatistics.model_validate_json(data)
+    return read_record(storage, path, ViewStatistics, "the statistics of a view", hint)
 
 
 def statistics_at(storage: Storage, view: str, digest: str, commit: int | None) -> ViewStatistics:
