@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import pairwise
@@ -34,7 +35,34 @@ MONTHS = 2
 WITHIN_S = 600.0
 
 
+@dataclass(frozen=True, slots=True)
+class Story:
+    """What came of it. ``store``: where the features are. ``digest``: of the version that the model was trained on.
+
+    ``keys``: those that KServe was asked about, at ``asked_at``, and ``predictions``: what it answered. ``weights``: the file
+    that MLflow kept. ``drifted``: the condition after a month that is another.
+    """
+
+    store: str
+    digest: str
+    weights: Path
+    keys: list[dict[str, str]]
+    asked_at: datetime
+    predictions: list[float]
+    drifted: Condition
+
+
 def main(place: Path = Path("demo-training-store")) -> int:
+    tell(place)
+    return 0
+
+
+def tell(place: Path) -> Story:
+    """Tell the story in this folder, which is made anew.
+
+    Raises:
+        SystemExit: it did not go as it should.
+    """
     place = place.absolute()
     shutil.rmtree(place, ignore_errors=True)
     shutil.copytree(HERE / "training_store", place)
@@ -63,6 +91,7 @@ def main(place: Path = Path("demo-training-store")) -> int:
     known = months[-1].filter(pl.col("arr_delay").is_not_null())["tailnum"].drop_nulls().unique().sort()
     keys = [{"tailnum": tail} for tail in [*known.head(2), "nobody"]]
     with serving(kserve, root, model["weights"], place) as url:
+        asked_at = datetime.now(UTC)
         answered = post(f"{url}/v1/models/delays:predict", {"instances": keys})["predictions"]
     features = featurestore.connect(root).get_features(FEATURES, keys).to_dict()
     for key, predicted, wanted in zip(keys, answered, expected(features, model["weights"]), strict=True):
@@ -81,7 +110,7 @@ def main(place: Path = Path("demo-training-store")) -> int:
     if found is None or found.status.value != "True":
         raise SystemExit(f"the month has drifted, and nobody says so: {found}")
     say(f"\n[bold]{found.type}[/]: {found.message}")
-    return 0
+    return Story(root, model["digest"], Path(model["weights"]), keys, asked_at, answered, found)
 
 
 def flights(now: datetime) -> list[pl.DataFrame]:
