@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -12,20 +13,32 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import yaml
 from eventually import eventually
 from laptop import Laptop, view_of
-from own_environment import own_environment
+from own_environment import ROOT, own_environment, section
 from server import Server, free_port
 from training import NOON, begin, rows, training_set
 
 from featurestore.storage import paths
 
 FEATURES = ["view:v", "view:n_10000d", "view:x"]
+[EXAMPLE] = (
+    yaml.safe_load(text)
+    for text in re.findall(
+        r"^```yaml\n(.*?)^```$",
+        section((ROOT / "docs/training-platforms.md").read_text(), "KServe"),
+        re.MULTILINE | re.DOTALL,
+    )
+)
+[TRANSFORMER] = EXAMPLE["spec"]["transformer"]["containers"]
+"""As the page has it: its arguments run here."""
+MODEL = EXAMPLE["metadata"]["name"]
 KEYS = [{"k": "e3"}, {"k": "nobody"}, {"k": "e1"}]
 
 
 class Servers(NamedTuple):
-    """``v1`` and ``v2``: URLs of transformers of that protocol; that of v2 reads the features of a training set."""
+    """``v1`` and ``v2``: URLs of transformers of that protocol: the page's, and one that reads a training set's features."""
 
     laptop: Laptop
     v1: str
@@ -57,21 +70,24 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     ]
     laptop.apply({**view_of("v"), "spec": {**spec, "features": features}})
     laptop.apply(training_set(features={"names": FEATURES}))
+    service = {"kind": "FeatureService", "metadata": {"name": "delay-model"}, "spec": {"features": FEATURES}}
+    laptop.apply(service)
     laptop.run()
     ports = [free_port() for _ in range(3)]
-    program = [kserve.python, "-m", "featurestore.kserve", *(f"--features={it}" for it in FEATURES)]
-    predictor = f"--predictor_host=127.0.0.1:{ports[0]}"
+    named, predictor = f"--model_name={MODEL}", f"--predictor_host=127.0.0.1:{ports[0]}"
+    program = [kserve.python, "-m", "featurestore.kserve", *TRANSFORMER["args"]]
     commands: list[list[object]] = [
-        [*kserve.command("kserve_predictor.py")],
-        [*program, predictor, "--predictor_protocol=v1", "--fill=x=-1.5"],
-        [*kserve.command("kserve_trained.py"), predictor, "--predictor_protocol=v2"],
+        [*kserve.command("kserve_predictor.py"), named],
+        # KServe's controller adds where the predictor is.
+        [*program, predictor, "--fill=x=-1.5"],
+        [*kserve.command("kserve_trained.py"), named, predictor, "--predictor_protocol=v2"],
     ]
     environ = kserve.environ(FEATURESTORE_URI=laptop.storage.root)
     started = []
     try:
         for command, port in zip(commands, ports, strict=True):
-            command += ["--model_name=echo", f"--http_port={port}", "--enable_grpc=false"]
-            ready = f"http://127.0.0.1:{port}/v2/models/echo/ready"
+            command += [f"--http_port={port}", "--enable_grpc=false"]
+            ready = f"http://127.0.0.1:{port}/v2/models/{MODEL}/ready"
             server = Server(command, folder / f"{port}.log", partial(_is_ready, ready), environ)
             server.launch()
             started.append(server)
@@ -108,7 +124,7 @@ def _is_ready(url: str) -> bool:
 
 def test_v1_predicts_with_the_features_of_now_which_the_join_at_that_time_gives(servers: Servers) -> None:
     body = {"instances": [{**key, "more": 1} for key in KEYS], "parameters": {"a": 1}}
-    answer = _ask(f"{servers.v1}/v1/models/echo:predict", body)
+    answer = _ask(f"{servers.v1}/v1/models/{MODEL}:predict", body)
     assert answer.status == 200, answer
     assert answer.body["predictions"] == servers.expected(fill=-1.5)
     assert answer.body["predictions"][1] == [None, None, -1.5]
@@ -119,7 +135,7 @@ def test_v2_predicts_with_a_tensor_for_each_feature(servers: Servers) -> None:
     def ask(keys: list[dict[str, str]]) -> Answer:
         names = [key["k"] for key in keys]
         tensor = {"name": "k", "shape": [len(names)], "datatype": "BYTES", "data": names}
-        return _ask(f"{servers.v2}/v2/models/echo/infer", {"id": "7", "inputs": [tensor]})
+        return _ask(f"{servers.v2}/v2/models/{MODEL}/infer", {"id": "7", "inputs": [tensor]})
 
     known = [{"k": f"e{n}"} for n in range(7) if None not in servers.expected([{"k": f"e{n}"}])[0]]
     answer = ask(known)
@@ -139,7 +155,7 @@ def test_v2_predicts_with_a_tensor_for_each_feature(servers: Servers) -> None:
 
 
 def test_the_response_says_which_commits_the_features_are_of(servers: Servers) -> None:
-    answer = _ask(f"{servers.v1}/v1/models/echo:predict", {"instances": KEYS})
+    answer = _ask(f"{servers.v1}/v1/models/{MODEL}:predict", {"instances": KEYS})
     build = servers.laptop.build("view")
     held = servers.laptop.store(servers.laptop.now).reader(FEATURES).read(KEYS).commits["view"]
     assert servers.laptop.table(paths.features("view", build))
@@ -147,7 +163,7 @@ def test_the_response_says_which_commits_the_features_are_of(servers: Servers) -
 
 
 def test_what_is_asked_wrongly_is_told_and_json_needs_no_content_type(servers: Servers) -> None:
-    url = f"{servers.v1}/v1/models/echo:predict"
+    url = f"{servers.v1}/v1/models/{MODEL}:predict"
     for body, told in (
         ({"instances": [{"tailnum": "e1"}]}, "'k'"),
         ({"instances": [{"k": "e1"}, {}]}, "instance 1: there is no 'k'"),
@@ -165,20 +181,21 @@ def test_what_is_asked_wrongly_is_told_and_json_needs_no_content_type(servers: S
 def test_a_transformer_whose_store_is_away_is_not_ready_until_it_is_back(servers: Servers) -> None:
     root = Path(servers.laptop.storage.root)
     away = root.with_name("away")
+    probe = servers.v1 + TRANSFORMER["readinessProbe"]["httpGet"]["path"]
     expected = servers.expected(fill=-1.5)
     root.rename(away)
     try:
-        eventually(lambda: _ask(f"{servers.v1}/v1/models/echo").status == 503, 60)
-        assert _ask(f"{servers.v1}/v1/models/echo:predict", {"instances": KEYS}).status == 503
+        eventually(lambda: _ask(probe).status == 503, 60)
+        assert _ask(f"{servers.v1}/v1/models/{MODEL}:predict", {"instances": KEYS}).status == 503
     finally:
         away.rename(root)
-    eventually(lambda: _ask(f"{servers.v1}/v1/models/echo").status == 200, 60)
-    answer = _ask(f"{servers.v1}/v1/models/echo:predict", {"instances": KEYS})
+    eventually(lambda: _ask(probe).status == 200, 60)
+    answer = _ask(f"{servers.v1}/v1/models/{MODEL}:predict", {"instances": KEYS})
     assert answer.body["predictions"] == expected
 
 
 def test_a_commit_that_is_published_is_what_the_next_request_is_answered_of(servers: Servers) -> None:
-    url, key = f"{servers.v1}/v1/models/echo:predict", {"k": "later"}
+    url, key = f"{servers.v1}/v1/models/{MODEL}:predict", {"k": "later"}
     before = _ask(url, {"instances": [key]})
     servers.laptop.drop("later.parquet", ({"k": "later", "ts": NOON + timedelta(days=5), "v": 5, "w": 0.5},))
     servers.laptop.run()

@@ -99,12 +99,12 @@ def environment_python(extra: str) -> Path:
 
 
 def foreign_definitions() -> Path:
-    """Folder of the definitions that the Prometheus Operator and cert-manager install.
+    """Folder of the definitions that the Prometheus Operator, cert-manager and KServe install.
 
     Raises:
         MissingError: they were not fetched.
     """
-    path = CACHE / "definitions-1"
+    path = CACHE / "definitions-2"
     if not path.exists():
         raise MissingError(f"{path} is not there: run tests/services")
     return path
