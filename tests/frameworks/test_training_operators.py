@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import signal
 import subprocess
 import sys
@@ -11,34 +10,23 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 from cluster.binaries import MissingError
 from cluster.control_plane import ControlPlane
 from cluster.training_controllers import environ_of, secrets_of, training_controllers
 from eventually import eventually
 from framework_set import Made
-from own_environment import ROOT, section
+from training_page import EXAMPLES, Object, program
 from unavailable import unavailable
 
-Object = dict[str, Any]
 WITHIN_S = 600.0
-PAGE = section((ROOT / "docs" / "training-platforms.md").read_text(), "Training operators")
-EXAMPLES: dict[str, Object] = {
-    made["kind"]: made
-    for text in re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    for made in yaml.safe_load_all(text)
-}
 PROCESSES = {
     "PyTorchJob": ("training.kubeflow.org/job-name", 3),
     "TFJob": ("training.kubeflow.org/job-name", 3),
     "TrainJob": ("jobset.sigs.k8s.io/jobset-name", 2),
 }
 """Label of the pods of a job, and how many there are."""
-[PROGRAM] = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-STEP, SAVE = "...  # a step of the training", "saved.write_text(json.dumps(rows.state_dict()))"
 
 
 @pytest.fixture(scope="module")
@@ -73,20 +61,11 @@ def ran(environ: Mapping[str, str], folder: Path, kill_after: int | None = None)
 
     ``kill_after``: it is killed when it has kept its place so many times.
     """
-    program = PROGRAM.replace('"delays"', '"set"').replace('part="train", ', "")
-    for name, ours in {
-        '"/checkpoints"': repr(str(folder)),
-        "epochs=3, batch_rows=1024": "epochs=1, batch_rows=32",
-        STEP: "print(json.dumps(batch.column('w').to_pylist()), flush=True)",
-        SAVE: f"{SAVE}\n    kept()",
-    }.items():
-        assert name in program, name
-        program = program.replace(name, ours)
     folder.mkdir(exist_ok=True)
     left = -1 if kill_after is None else kill_after
     head = f"import os\nleft = {left}\ndef kept():\n    global left\n    left -= 1\n    if not left: os.kill(os.getpid(), 9)\n"
     done = subprocess.run(
-        [sys.executable, "-c", head + program],
+        [sys.executable, "-c", head + program(str(folder), "kept()")],
         env=dict(environ),
         cwd=folder,
         capture_output=True,
