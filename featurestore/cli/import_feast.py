@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 
 from featurestore.errors import RequestError
+from featurestore.feast.on_demand_import import MODULE
 from featurestore.feast.remark import Remark
 from featurestore.feast.repository import Repository, read_repository
 from featurestore.feast.resource_draft import ResourceDraft
@@ -27,6 +28,7 @@ _FILES = {
     "FeatureView": "views.yaml",
     "FeatureService": "services.yaml",
 }
+_MODULE_FILE = f"{MODULE}.py"
 
 
 def import_feast(repository: Path, folder: Path, python: str | None, environ: Mapping[str, str]) -> str:
@@ -37,7 +39,7 @@ def import_feast(repository: Path, folder: Path, python: str | None, environ: Ma
         CodeError: Feast is not installed, or the repository cannot be imported.
         RequestError: nothing of it can be imported, or the folder has files that would be overwritten. Nothing is written then.
     """
-    existing = [name for name in (*_FILES.values(), REPORT) if (folder / name).exists()]
+    existing = [name for name in (*_FILES.values(), _MODULE_FILE, REPORT) if (folder / name).exists()]
     if existing:
         raise RequestError(
             "the folder has files that would be overwritten",
@@ -58,6 +60,8 @@ def import_feast(repository: Path, folder: Path, python: str | None, environ: Ma
     for kind, documents in translation.documents.items():
         if documents:
             (folder / _FILES[kind]).write_text(EDITOR_LINE + "---\n".join(map(yaml_text, documents)))
+    if translation.module:
+        (folder / _MODULE_FILE).write_text(translation.module)
     (folder / SCHEMA_FILE).write_text(json_schema_text())
     text = report(read, translation, repository, folder)
     (folder / REPORT).write_text(text)

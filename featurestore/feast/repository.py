@@ -101,11 +101,29 @@ class Projection:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FeastName:
+    """What a function may use and does not have itself. ``definition``: a line that gives it; "" if there is none."""
+
+    name: str
+    definition: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class FeastOnDemandView(Described):
+    """``source``: of its function. ``singleton``: that takes a row, and not columns. ``stored``: it is called when rows are
+    written, and not when they are read.
+    """
+
     mode: str
     request: tuple[FeastField, ...]
     inputs: tuple[Projection, ...]
     fields: tuple[FeastField, ...]
+    source: str
+    names: tuple[FeastName, ...] = ()
+    singleton: bool = False
+    aggregates: bool = False
+    stored: bool = False
+    enabled: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

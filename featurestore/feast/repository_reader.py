@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 
@@ -125,7 +126,44 @@ class FeastReading:
             "request": [field(request_field) for request in requests for request_field in request.schema],
             "inputs": [projection(projected) for projected in view.source_feature_view_projections.values()],
             "fields": [field(feature) for feature in view.features],
+            "source": getattr(view.feature_transformation, "udf_string", "") or view.udf_string or "",
+            "names": self._names(getattr(view.feature_transformation, "udf", None) or view.udf),
+            "singleton": bool(getattr(view, "singleton", False)),
+            "aggregates": bool(getattr(view, "aggregations", None)),
+            "stored": bool(getattr(view, "write_to_online_store", False)),
+            "enabled": getattr(view, "enabled", True),
         }
+
+    def _names(self, function: Any) -> list[dict[str, str]]:
+        """What the module of the function has for it."""
+        outside = getattr(function, "__globals__", {})
+        used, codes = set(), [function.__code__] if outside else []
+        while codes:
+            code = codes.pop()
+            used.update(code.co_names)
+            codes += [constant for constant in code.co_consts if hasattr(constant, "co_names")]
+        return [
+            {"name": name, "definition": self._definition(name, outside[name])}
+            for name in sorted(used)
+            if name in outside and not name.startswith("__")
+        ]
+
+    def _definition(self, name: str, value: Any) -> str:
+        """A line that gives the same anywhere; "" if only the repository has it."""
+        if value is None or type(value) in (bool, int, str) or (type(value) is float and value - value == 0):
+            return f"{name} = {value!r}"
+        module = value if isinstance(value, ModuleType) else sys.modules.get(getattr(value, "__module__", ""))
+        origin = getattr(module, "__file__", None)
+        if module is None or (origin and Path(origin).resolve().is_relative_to(self._folder)):
+            return ""
+        if module is value:
+            renamed = "" if module.__name__ == name else f" as {name}"
+            return f"import {module.__name__}{renamed}"
+        attribute = getattr(value, "__name__", "")
+        if getattr(module, attribute, None) is not value:
+            return ""
+        renamed = "" if attribute == name else f" as {name}"
+        return f"from {module.__name__} import {attribute}{renamed}"
 
 
 def all_of(sources: Any, more: Any) -> list[Any]:

@@ -33,7 +33,9 @@ def import_service(
         if missing := [name for name in wanted if name not in view.features]:
             remark = f"is without {part.view}:{', '.join(missing)}, which is left out"
             remarks.say("FeatureService", service.name, remark)
-        features += _selections(part, view, [view.features[name] for name in wanted if name in view.features])
+        features += _selections(
+            part, view, [view.features[name]["name"] for name in wanted if name in view.features]
+        )
     if not features:
         raise LeftOut("no feature of it is left")
     document = draft(

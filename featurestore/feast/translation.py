@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from featurestore.feast.file_pipeline import FilePipeline, folder_of, outermost
+from featurestore.feast.on_demand_import import OnDemandImport
 from featurestore.feast.online_settings import online_store
 from featurestore.feast.remark import LeftOut, Remark, Remarks
 from featurestore.feast.repository import Described, Repository
@@ -26,12 +27,13 @@ _ELSEWHERE = {
 @dataclass(frozen=True)
 class Translation:
     """``documents``: by kind, in the order in which they are applied. ``roots``: folders outside of the project
-    that sources lie in.
+    that sources lie in. ``module``: the text of a module with functions that features call, "" if there are none.
     """
 
     documents: Mapping[str, list[ResourceDraft]]
     remarks: tuple[Remark, ...]
     roots: tuple[str, ...]
+    module: str
 
 
 def translate(repository: Repository, folder: Path) -> Translation:
@@ -62,11 +64,19 @@ def translate(repository: Repository, folder: Path) -> Translation:
             documents["DataPipeline"].append(document)
             if os.path.isabs(document["spec"]["source"]["uri"]):
                 roots.append(folder_of(pipeline.source))
+    on_demand = OnDemandImport(views, importing.names, remarks)
+    for computed in repository.on_demand:
+        try:
+            if computed.name in views:
+                raise LeftOut("another of this name is imported")
+            views[computed.name] = on_demand.view(computed)
+        except LeftOut as why:
+            remarks.leave_out("OnDemandFeatureView", computed.name, str(why))
     documents["FeatureView"] = [view.document for view in views.values()]
     documents["FeatureService"] = list(_services(repository, views, remarks))
     _say_names(views.values(), remarks)
     _rest(repository, remarks)
-    return Translation(documents, tuple(remarks.items), outermost(roots))
+    return Translation(documents, tuple(remarks.items), outermost(roots), on_demand.module)
 
 
 def _store(repository: Repository, remarks: Remarks) -> ResourceDraft:
@@ -100,7 +110,7 @@ def _pipeline(
     except LeftOut as why:
         remarks.leave_out(source.kind, source.name, str(why))
         for name in reading:
-            remarks.leave_out(views.pop(name).view.kind, name, f"its source {source.name} is left out")
+            remarks.leave_out(views.pop(name).kind, name, f"its source {source.name} is left out")
         return None
     if source.unreadable:
         remarks.say(
@@ -137,10 +147,6 @@ def _say_names(views: Iterable[ImportedView], remarks: Remarks) -> None:
 
 def _rest(repository: Repository, remarks: Remarks) -> None:
     """Say what there is no place for."""
-    for view in repository.on_demand:
-        features = ", ".join(field.name for field in view.fields)
-        why = f"its {view.mode} function computes {features} when asked: write a view with onDemand and expressions"
-        remarks.leave_out("OnDemandFeatureView", view.name, why)
     for other in repository.others:
         remarks.leave_out(other.kind, other.name, _ELSEWHERE.get(other.kind, "there is nothing like it"))
     for entity in repository.entities:

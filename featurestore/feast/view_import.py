@@ -8,7 +8,7 @@ from datetime import timedelta
 from featurestore.feast.feature_types import of_arrow, of_feast, of_feature, of_key, of_value_type
 from featurestore.feast.file_pipeline import NO_ENTITY, NO_ENTITY_VALUE, FilePipeline, FilePipelines
 from featurestore.feast.remark import LeftOut, Remarks
-from featurestore.feast.repository import FeastField, FeastSource, FeastView, Repository
+from featurestore.feast.repository import Described, FeastField, FeastSource, FeastView, Repository
 from featurestore.feast.resource_draft import ResourceDraft, check, check_model, draft
 from featurestore.feast.resource_names import ResourceNames, feature_name
 from featurestore.resources.feature_view import Feature
@@ -17,10 +17,13 @@ from featurestore.resources.value import ColumnType
 
 
 class ImportedView:
-    """A feature view of Feast, and what of it is here. ``features``: by their names in Feast."""
+    """A view of Feast, and what of it is here. ``features``: by their names in Feast, as they stand in the document."""
 
-    def __init__(self, view: FeastView, document: ResourceDraft, features: dict[str, str]) -> None:
+    def __init__(
+        self, view: Described, kind: str, document: ResourceDraft, features: dict[str, ResourceDraft]
+    ) -> None:
         self.view = view
+        self.kind = kind
         self.document = document
         self.features = features
 
@@ -35,7 +38,7 @@ class ViewImport:
     def __init__(self, repository: Repository, remarks: Remarks) -> None:
         self._entities = {entity.name: entity for entity in repository.entities}
         self._sources = {source.id: source for source in repository.sources}
-        self._names = ResourceNames()
+        self.names = ResourceNames()
         self._remarks = remarks
         self.pipelines = FilePipelines()
 
@@ -69,11 +72,11 @@ class ViewImport:
             spec["online"] = {"enabled": "Never"}
         if not view.enabled:
             spec["suspend"] = "Suspended"
-        document = draft("FeatureView", self._names.new(view.name), spec, view, view.kind, self._remarks)
+        document = draft("FeatureView", self.names.new(view.name), spec, view, view.kind, self._remarks)
         check(document)
         pipeline.without_entity |= not view.entities
         self._say_differences(view)
-        return ImportedView(view, document, {name: feature["name"] for name, feature in features.items()})
+        return ImportedView(view, view.kind, document, features)
 
     def _files(self, view: FeastView) -> FeastSource:
         """The files that its rows are in.

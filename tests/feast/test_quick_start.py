@@ -12,6 +12,7 @@ from featurestore import connect
 
 NAMES = ["conv_rate", "acc_rate", "avg_daily_trips"]
 FEATURES = [f"driver_hourly_stats:{name}" for name in NAMES]
+COMPUTED = ["conv_rate_plus_val1", "conv_rate_plus_val2"]
 DRIVERS = [1001, 1002, 1003, 1004, 1005, 9999]
 # It has a row of each driver at that time, for the labels of its own training call.
 FIXED = datetime(2021, 4, 12, 7, tzinfo=UTC)
@@ -27,18 +28,17 @@ def test_the_quick_start_of_feast_gives_the_same_numbers_in_training_and_online(
         "driver_id": [DRIVERS[n % len(DRIVERS)] for n in range(len(times))] + [1001, 1001, 1001, 1001],
         "event_timestamp": [it.isoformat() for it in (*times, *times[:2], *times[3:5])],
     }
+    labels |= {"val_to_add": [*range(len(times) + 4)], "val_to_add_2": [-7] * (len(times) + 4)}
+    computed = [*FEATURES, *(f"transformed_conv_rate:{it}" for it in COMPUTED)]
+    request = {"val_to_add": 10, "val_to_add_2": 20}
     question: dict[str, Any] = {
         "repository": str(repository),
         "init": True,
         "materialize": ["driver_hourly_stats"],
-        "join": [{"features": FEATURES, "labels": rows(labels, ["driver_id", "event_timestamp"])}],
+        "join": [{"features": computed, "labels": rows(labels, list(labels))}],
         "online": [
             {"features": FEATURES, "entities": [{"driver_id": it} for it in DRIVERS]},
-            # Its functions take the other two.
-            {
-                "features": "driver_activity_v2",
-                "entities": [{"driver_id": it, "val_to_add": 1, "val_to_add_2": 2} for it in DRIVERS],
-            },
+            {"features": "driver_activity_v2", "entities": [{"driver_id": it} | request for it in DRIVERS]},
         ],
     }
     [feast] = feast_answers(tmp_path, question)
@@ -48,13 +48,15 @@ def test_the_quick_start_of_feast_gives_the_same_numbers_in_training_and_online(
     featurestore("-C", str(project), "run", "--once", roots=[repository / "data"])
 
     store = connect(project)
-    training = store.get_historical_features(features=FEATURES, entity_df=labels)
-    assert_joined_alike(feast["join"][0], training.to_dict(), NAMES)
+    training = store.get_historical_features(features=computed, entity_df=labels)
+    assert_joined_alike(feast["join"][0], training.to_dict(), [*NAMES, *COMPUTED])
     for asked, answer in zip(question["online"], feast["online"], strict=True):
         inference = store.get_online_features(asked["features"], asked["entities"])
-        values = rows(inference.to_dict(), ["driver_id", *NAMES])
-        assert values == [{name: row[name] for name in ("driver_id", *NAMES)} for row in answer["values"]]
+        read = ["driver_id", *NAMES, *(COMPUTED if isinstance(asked["features"], str) else ())]
+        values = rows(inference.to_dict(), read)
+        assert values == [{name: row[name] for name in read} for row in answer["values"]]
         statuses = rows(inference.statuses(), NAMES)
         assert statuses == [{name: row[name] for name in NAMES} for row in answer["statuses"]]
         assert statuses[0] == dict.fromkeys(NAMES, "PRESENT")
-    assert "OnDemandFeatureView transformed_conv_rate" in report
+    assert "OnDemandFeatureView" not in report
+    assert "expression: conv_rate + val_to_add_2" in (project / "views.yaml").read_text()

@@ -18,6 +18,8 @@ from featurestore.errors import CodeError, NotFound
 from featurestore.feast.repository import read_repository
 
 SHOP = Path(__file__).parents[2] / "fixtures" / "feast"
+LABELS = ("customer_id", "sku", "event_timestamp", "in_basket")
+WEIGHTED = ["weighted:log_amount", "weighted:share"]
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -63,7 +65,9 @@ def shop(folder: Path) -> Path:
     return folder
 
 
-def test_a_repository_gives_the_same_numbers_and_a_report_of_what_is_left_out(tmp_path: Path) -> None:
+def test_a_repository_gives_the_same_numbers_and_a_report_of_what_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     repository, project = shop(tmp_path / "shop"), tmp_path / "project"
     orders = ["amount", "items", "labels", "paid_at"]
     times = [(START + timedelta(hours=n, minutes=n)).isoformat() for n in range(0, 90, 3)]
@@ -73,21 +77,24 @@ def test_a_repository_gives_the_same_numbers_and_a_report_of_what_is_left_out(tm
         "sku": ["ab"[n % 2] for n in range(len(times))],
         "event_timestamp": times,
         "everything": ["all"] * len(times),
+        "in_basket": [n % 4 for n in range(len(times))],
     }
     asked = [
         [f"customer_orders:{name}" for name in orders],
         ["Product Prices:price"],
         ["exchange:usd"],
+        # The last stays Python.
+        ["with_basket:with_basket", "in_lists:half", "in_lists:items_left", *WEIGHTED],
     ]
     question: dict[str, Any] = {
         "repository": str(repository),
         "init": False,
-        "views": ["customer_orders", "Product Prices", "exchange"],
-        "materialize": ["Product Prices"],
-        "join": [
-            {"features": it, "labels": rows(labels, ["customer_id", "sku", "event_timestamp"])}
-            for it in asked
+        "views": [
+            *("customer_orders", "Product Prices", "exchange"),
+            *("with_basket", "in_lists", "weighted"),
         ],
+        "materialize": ["Product Prices"],
+        "join": [{"features": it, "labels": rows(labels, [*LABELS])} for it in asked],
         "online": [
             {
                 "features": ["Product Prices:price"],
@@ -105,6 +112,7 @@ def test_a_repository_gives_the_same_numbers_and_a_report_of_what_is_left_out(tm
     featurestore("-C", str(project), "apply", "-f", str(project), "--no-try", roots=roots)
     featurestore("-C", str(project), "run", "--once", roots=roots)
 
+    monkeypatch.syspath_prepend(project)
     store = connect(project)
     for features, answer in zip(asked, feast["join"], strict=True):
         names = [it.partition(":")[2] for it in features]
@@ -122,7 +130,7 @@ def test_a_repository_gives_the_same_numbers_and_a_report_of_what_is_left_out(tm
         "FeatureView sales: its source is a BigQuerySource",
         "FeatureView wrong:nowhere: its files have no such column",
         "FeatureView of_shelves: its join key height is DOUBLE",
-        "OnDemandFeatureView with_basket: its pandas function",
+        "OnDemandFeatureView with_others: its function with_others uses doubled",
         "FeatureService nothing: no feature of it is left",
     ):
         assert f"- {name}" in left_out
@@ -134,6 +142,7 @@ def test_a_repository_gives_the_same_numbers_and_a_report_of_what_is_left_out(tm
         "FeatureView exchange: has no entity",
         "FileSource gone: could not be read",
         "FeatureService recommender: is without sales",
+        "OnDemandFeatureView weighted: is computed by feast_functions.py",
         "Entity customer: description, owner and tags",
     ):
         assert f"- {name}" in differs

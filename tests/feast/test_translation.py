@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from feast_views import DRIVER, FILE, RATE, VIEW, said, translated
 
 from featurestore.cli.import_feast import yaml_text
 from featurestore.feast.repository import (
@@ -18,54 +19,14 @@ from featurestore.feast.repository import (
     FeastSource,
     FeastView,
     Projection,
-    Repository,
 )
-from featurestore.feast.translation import Translation, translate
 from featurestore.resources.document import load
-
-PROJECT = Path("/srv/project")
-DRIVER = FeastEntity(name="driver", join_key="driver_id", type="UNKNOWN")
-FILE = FeastSource(
-    id=1,
-    kind="FileSource",
-    name="stats",
-    path="/srv/feast/data/stats.parquet",
-    local=True,
-    format="ParquetFormat",
-    timestamp_field="at",
-    columns=(
-        ("driver_id", "int64"),
-        ("at", "timestamp[ns, tz=UTC]"),
-        ("rate", "float"),
-        ("trips", "int64"),
-    ),
-)
-RATE = FeastField(name="rate", type="Float32")
-VIEW = FeastView(
-    name="stats",
-    kind="FeatureView",
-    entities=("driver",),
-    ttl_s=0,
-    online=True,
-    enabled=True,
-    fields=(RATE,),
-    source=1,
-)
-
-
-def translated(*views: FeastView, source: FeastSource = FILE, **more: Any) -> Translation:
-    parts = {"online": {"type": "sqlite"}, "entities": (DRIVER,), "sources": (source,), **more}
-    return translate(Repository(version="0.67.0", views=views, **parts), PROJECT)
 
 
 def spec_of(view: FeastView, source: FeastSource = FILE, **more: Any) -> dict[str, Any]:
     [document] = translated(view, source=source, **more).documents["FeatureView"]
     spec: dict[str, Any] = document["spec"]
     return spec
-
-
-def said(found: Translation, *, left_out: bool) -> dict[str, str]:
-    return {it.of: it.text for it in found.remarks if it.left_out is left_out}
 
 
 def test_types_are_those_of_the_files_where_these_hold_more() -> None:

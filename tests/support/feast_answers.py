@@ -41,6 +41,7 @@ def answers(question: dict[str, Any]) -> dict[str, Any]:
         found = parse_repo(folder)
         views = [it for it in found.feature_views if it.name in question["views"]]
         needed = {name for view in views for name in view.entities}
+        views += [it for it in found.on_demand_feature_views if it.name in question["views"]]
         store.apply([*(it for it in found.entities if it.name in needed), *views])
     sys.path.remove(str(folder))
     start, now = datetime(2000, 1, 1, tzinfo=UTC), datetime.now(UTC)
