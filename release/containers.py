@@ -91,6 +91,13 @@ class Containers:
         ]
         return not _exit_code(inspect)
 
+    def tagged(self, repository: str) -> list[str]:
+        """Names of the images of a repository that are here: ``localhost/name:1``."""
+        name = "{{.Name}}" if self.program == "buildah" else "{{.Repository}}"
+        return self._run(
+            "images", f"--filter=reference={repository}", f"--format={name}:{{{{.Tag}}}}"
+        ).split()
+
     def pull(self, name: str) -> None:
         self._run("pull", "--quiet", name)
 
@@ -123,7 +130,8 @@ class Containers:
 
     def remove(self, names: Iterable[str]) -> None:
         """Forget images by these names; layers that are used elsewhere stay."""
-        self._run("rmi", "--force", *names)
+        if given := list(names):
+            self._run("rmi", "--force", *given)
 
     def _run(self, *command: object) -> str:
         line = [*self._command, *map(str, command)]

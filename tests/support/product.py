@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from cluster.image import BASE, IMAGES, build
+from cluster.image import BASE, IMAGES, build, containers
 from cluster.node import Node
 
 from release.images import DOCKERFILE
@@ -44,11 +44,14 @@ def _there(
         fcntl.flock(lock, fcntl.LOCK_EX)
         known = node.images()
         if tagged not in known:
+            builder = containers()
+            older = builder.tagged(repository)
             image = build(dockerfile, context, tagged, target)
             node.load(image)
             # The node keeps it, and buildah the layers that it was made of.
             image.archive.unlink()
-            node.forget_images(it for it in known if it.startswith(f"{repository}:"))
+            node.forget_images(name for name in known if name.startswith(f"{repository}:"))
+            builder.remove(name for name in older if name != tagged)
     return tagged
 
 
