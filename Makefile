@@ -81,8 +81,8 @@ bench-http: $(VENV)/ready  ## Measure the feature server with one worker and 16 
 	@tests/services
 	@$(BIN)/python -m bench http
 
-bench-training: $(VENV)/ready  ## Measure one worker that reads a training set beside a plain Arrow scan.
-	@$(BIN)/python -m bench training
+bench-training: $(VENV)/ready  ## Measure one worker that reads a training set beside a plain Arrow scan, and the memory that making one takes.
+	@$(BIN)/python -m bench training training_build
 
 # Docker, Podman or Buildah with its options: CONTAINERS=…, else the first that works. BASE, REGISTRY: see docs/releasing.md.
 RELEASE := PYTHONPATH=tests/support $(BIN)/python -m release

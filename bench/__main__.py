@@ -17,7 +17,18 @@ import bench
 from bench.figure import Figure, machine
 
 NAMES = ("startup", "arrival", "pipeline", "memory", "ledger")
-BY_NAME = ("job", "controller", "distant", "tenants", "http", "online", "publish", "events", "training")
+BY_NAME = (
+    "job",
+    "controller",
+    "distant",
+    "tenants",
+    "http",
+    "online",
+    "publish",
+    "events",
+    "training",
+    "training_build",
+)
 """Measured only when asked for: they need a Kubernetes API server, wrk or a Redis, or are of one reader."""
 
 
@@ -27,7 +38,7 @@ def main(names: list[str]) -> int:
         "name",
         nargs="*",
         metavar="NAME",
-        help=f"one of: {', '.join(NAMES + BY_NAME)}; else all but the last nine",
+        help=f"one of: {', '.join(NAMES + BY_NAME)}; else all but the last ten",
     )
     wanted = parser.parse_args(names).name
     if unknown := [name for name in wanted if name not in NAMES + BY_NAME]:

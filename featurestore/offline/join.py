@@ -24,7 +24,7 @@ from featurestore.resources.outputs import CREATED_TIME, EVENT_TIME, Output
 from featurestore.storage import paths
 from featurestore.storage.delta import Table
 from featurestore.storage.objects import Storage
-from featurestore.storage.row_groups import Bounds, RowGroups
+from featurestore.storage.row_groups import AT_ONCE_BYTES, Bounds, RowGroups
 from featurestore.timestamps import duration_us
 from featurestore.views.feature_query import FeatureQuery, FeatureValues
 from featurestore.views.schema import TIMESTAMP, view_schema
@@ -48,11 +48,15 @@ class Times:
 
 
 def point_in_time(
-    storage: Storage, lookup: FeatureQuery, times: Times, version: int | None = None
+    storage: Storage,
+    lookup: FeatureQuery,
+    times: Times,
+    version: int | None = None,
+    at_once_bytes: int = AT_ONCE_BYTES,
 ) -> FeatureValues:
     """Values and statuses of the asked outputs for each entity and time, in the order of the request.
 
-    ``version``: of the view's table, else its newest.
+    ``version``: of the view's table, else its newest. ``at_once_bytes``: so much of it may be decoded at once.
 
     Raises:
         StorageError: storage did not answer, or the version is gone.
@@ -65,7 +69,7 @@ def point_in_time(
     as_of_us = times.as_of_us
     groups = RowGroups(storage, [])
     if table is not None:
-        groups = RowGroups.of(table, _bounds(lookup, codes, labels, as_of_us))
+        groups = RowGroups.of(table, _bounds(lookup, codes, labels, as_of_us), at_once_bytes=at_once_bytes)
     timeline = Timeline.read(groups, lookup.entities.schema, codes, int(labels.time_us.max()), as_of_us)
     return _Answer(lookup, labels, groups, timeline).looked()
 

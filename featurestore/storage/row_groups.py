@@ -28,7 +28,7 @@ from featurestore.timestamps import to_us
 T = TypeVar("T")
 _THREADS = 8
 """Local reads keep two cores busy with fewer; reads from object storage mostly wait."""
-_AT_ONCE_BYTES = 1 << 30
+AT_ONCE_BYTES = 1 << 30
 _UNPACKED = 6
 """How much more decoding a row group takes than its bytes in the file, before compression."""
 _LEAST_BYTES = 12
@@ -65,7 +65,7 @@ class RowGroups:
     """
 
     def __init__(
-        self, storage: Storage, groups: Sequence[_Group], at_once_bytes: int = _AT_ONCE_BYTES
+        self, storage: Storage, groups: Sequence[_Group], at_once_bytes: int = AT_ONCE_BYTES
     ) -> None:
         self._storage, self._groups, self._at_once_bytes = storage, groups, at_once_bytes
 
@@ -75,7 +75,7 @@ class RowGroups:
         table: Table,
         bounds: Mapping[str, Bounds],
         files: Sequence[DataFile] | None = None,
-        at_once_bytes: int = _AT_ONCE_BYTES,
+        at_once_bytes: int = AT_ONCE_BYTES,
     ) -> RowGroups:
         """The row groups that may hold rows within the bounds, by the table's and the files' statistics.
 

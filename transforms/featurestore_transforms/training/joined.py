@@ -21,6 +21,7 @@ from featurestore.training.training_manifest import ColumnRole, PinnedView, Pins
 from featurestore.views.feature_query import FeatureQuery, FeatureValues
 from featurestore.views.schema import arrow_type
 from featurestore.views.value_column import ArrowColumn, event_time_column
+from featurestore_transforms.training.freed_memory import give_back
 
 _INDEX_BYTES, _VALUE_BYTES = 160, 160
 """What a row of a view takes at most while it is matched, and each value of a window with it."""
@@ -73,7 +74,7 @@ class TrainingLayout:
 
 
 class PinnedJoin:
-    """The join as of the commits that are pinned. ``memory_bytes``: decides in how many parts a view is looked at."""
+    """The join as of the commits that are pinned. ``room``: bytes, which decide in how many parts a view is looked at."""
 
     def __init__(
         self,
@@ -82,12 +83,14 @@ class PinnedJoin:
         layout: TrainingLayout,
         pins: Pins,
         view_rows: dict[str, int],
+        room: int,
     ) -> None:
         self._storage, self._spec, self._layout = storage, spec, layout
         self._pins: dict[str, PinnedView] = {view.name: view for view in pins.views}
-        memory = spec.resources.memory // _SHARE
+        self._share = room // _SHARE
         self._parts = [
-            1 + view_rows[read.view.name] * _row_bytes(read) // memory for read in layout.resolution.reads
+            1 + view_rows[read.view.name] * _row_bytes(read) // self._share
+            for read in layout.resolution.reads
         ]
 
     def join(self, labels: pa.Table) -> pa.Table:
@@ -122,14 +125,15 @@ class PinnedJoin:
         version = self._pins[view.name].version
         if parts == 1:
             query = FeatureQuery(view.name, view.spec, view.digest, read.outputs, keys)
-            return point_in_time(self._storage, query, times, version)
+            return point_in_time(self._storage, query, times, version, self._share)
         turn = (key_hashes(keys) % np.uint64(parts)).astype(np.int64)
         order = np.argsort(turn, kind="stable")
         made: list[FeatureValues] = []
         for rows in np.split(order, np.searchsorted(turn[order], np.arange(1, parts))):
             some = FeatureQuery(view.name, view.spec, view.digest, read.outputs, keys.take(pa.array(rows)))
             then = Times(times.us[rows], times.asked[rows])
-            made.append(point_in_time(self._storage, some, then, version))
+            made.append(point_in_time(self._storage, some, then, version, self._share))
+            give_back()
         back = np.empty(len(order), np.int64)
         back[order] = np.arange(len(order))
         return _together(made, back)

@@ -1,7 +1,7 @@
 """A version of a training set is made: pinned, ordered, joined, written, and then older ones are let go.
 
 What is done is found done: a rerun goes on with the version that was begun, under what that pinned, and takes the
-shards that are there. Memory is bounded by ``spec.resources.memory`` and by the size of one shard, whatever the number
+shards that are there. Memory of the process is bounded by ``spec.resources.memory``, if a shard fits, whatever the number
 of rows.
 """
 
@@ -23,7 +23,6 @@ from featurestore.offline.shard_writer import ShardWriter, leaks
 from featurestore.protocol import Progress, TrainingSetRequest
 from featurestore.registry.registry import Accepted, Registry
 from featurestore.resources import FeatureService, TrainingSet
-from featurestore.resources.training_set import TrainingSetSpec
 from featurestore.storage import paths
 from featurestore.storage.delta import Table
 from featurestore.storage.objects import Storage
@@ -44,6 +43,7 @@ from featurestore.training.training_versions import (
     version_numbers,
 )
 from featurestore_transforms.training.erased_labels import erased_rows, erasures_of, key_columns
+from featurestore_transforms.training.freed_memory import from_the_system, give_back, room_for_rows
 from featurestore_transforms.training.joined import PinnedJoin, TrainingLayout
 from featurestore_transforms.training.label_rows import LabelSource
 from featurestore_transforms.training.pin import (
@@ -56,12 +56,12 @@ from featurestore_transforms.training.pin import (
 )
 from featurestore_transforms.training.row_order import OrderedLabels
 
-_SORT_SHARE = 8
+_SORT_SHARE = 4
 _PIECE_SHARE = 16
 """Of the memory, what sorting may take, and what the rows of a piece may: they are there several times while joined."""
 _VALUE_BYTES, _NESTED_BYTES = 16, 256
 _MOST_GROUPS = 16
-_LEAST_SORT = 48 * 2**20
+_LEAST_SORT = 64 * 2**20
 
 
 def run_training_set(
@@ -155,7 +155,7 @@ class _Making:
         storage, name, version = self._storage, self._request.name, self._version
         manifest = read_manifest(storage, name, version.digest)
         if manifest is None:
-            with tempfile.TemporaryDirectory(prefix="featurestore-") as folder:
+            with tempfile.TemporaryDirectory(prefix="featurestore-") as folder, from_the_system():
                 manifest = self._written(Path(folder))
             hit("before-manifest-training")
             path = paths.training_manifest(name, version.digest)
@@ -192,25 +192,24 @@ class _Making:
         )
         schema = layout.schema(source.schema)
         columns = tuple(layout.columns(spec, schema))
-        join = PinnedJoin(self._storage, spec, layout, pins, self._view_rows()).join
-        labels = OrderedLabels(
-            spec, source.schema, folder, max(spec.resources.memory // _SORT_SHARE, _LEAST_SORT)
-        )
+        room = room_for_rows(spec.resources.memory)
+        join = PinnedJoin(self._storage, spec, layout, pins, self._view_rows(), room).join
+        labels = OrderedLabels(spec, source.schema, folder, max(room // _SORT_SHARE, _LEAST_SORT))
         with closing(labels):
             for rows in source.rows():
                 labels.add(rows)
-            pa.default_memory_pool().release_unused()
+            give_back()
             if not has_files(pins.labels, self._request.base):
                 raise Conflict("files of labels were changed while they were read", where=pins.labels.uri)
             writers = [
                 ShardWriter(self._storage, self._folder, part, columns, schema, spec.shards.rows, join)
                 for part in spec.part_names
             ]
-            pieces = labels.pieces(_piece_rows(spec, schema), self._counter(labels.count()))
+            pieces = labels.pieces(_piece_rows(schema, room), self._counter(labels.count()))
             for part, those in groupby(pieces, key=lambda pair: pair[0]):
                 for _, rows in those:
                     writers[part].add(rows)
-                    pa.default_memory_pool().release_unused()
+                    give_back()
                 # Its last shard is not held while the next part is written.
                 writers[part].finish()
         parts = tuple(writer.part() for writer in writers)
@@ -254,10 +253,10 @@ class _Making:
         return advanced
 
 
-def _piece_rows(spec: TrainingSetSpec, schema: pa.Schema) -> int:
+def _piece_rows(schema: pa.Schema, room: int) -> int:
     """How many rows are joined at once: whole row groups, as many as memory has room for."""
     row_bytes = sum(_NESTED_BYTES if pa.types.is_nested(field.type) else _VALUE_BYTES for field in schema)
-    groups = spec.resources.memory // _PIECE_SHARE // row_bytes // ROW_GROUP_ROWS
+    groups = room // _PIECE_SHARE // row_bytes // ROW_GROUP_ROWS
     return ROW_GROUP_ROWS * max(1, min(groups, _MOST_GROUPS))
 
 

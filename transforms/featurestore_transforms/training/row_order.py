@@ -6,6 +6,7 @@ to what identifies a row, so that neither threads nor memory decide anything.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ from featurestore_transforms.training.label_rows import IDENTITY, LabelRows
 
 _TIME, _ORDER, _PART = "__time", "__order", "__part"
 _SPACE = 1 << 64
+_THREAD_BYTES = 32 * 2**20
 
 
 class OrderedLabels:
@@ -33,6 +35,8 @@ class OrderedLabels:
             str(folder / "labels.duckdb"),
             config={
                 "memory_limit": f"{memory_bytes // 2**20}MiB",
+                # Each pins some blocks, whatever the limit.
+                "threads": max(1, min(os.cpu_count() or 1, memory_bytes // _THREAD_BYTES)),
                 "temp_directory": str(folder / "spill"),
                 "preserve_insertion_order": "false",
                 "autoinstall_known_extensions": "false",
