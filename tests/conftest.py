@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import json
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Protocol
 
+import cloud_server
 import hypothesis
 import pytest
 import storage_server
@@ -98,6 +100,36 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def azure_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of an Azurite. The environment points obstore, delta-rs and Polars at it, for the whole session."""
+    try:
+        with (
+            pytest.MonkeyPatch.context() as environment,
+            cloud_server.azure(tmp_path_factory.mktemp("azure"), "features") as settings,
+        ):
+            for name, value in settings.items():
+                environment.setenv(name, value)
+            yield settings["AZURITE_BLOB_STORAGE_URL"]
+    except MissingError as missing:
+        unavailable(missing)
+
+
+@pytest.fixture(scope="session")
+def gcs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a server of Google's Cloud Storage, as ``azure_server``."""
+    try:
+        with (
+            pytest.MonkeyPatch.context() as environment,
+            cloud_server.gcs(tmp_path_factory.mktemp("gcs"), "features") as settings,
+        ):
+            for name, value in settings.items():
+                environment.setenv(name, value)
+            yield str(json.loads(settings["GOOGLE_SERVICE_ACCOUNT_KEY"])["gcs_base_url"])
+    except MissingError as missing:
+        unavailable(missing)
+
+
+@pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of a Redis server that keeps nothing on disk."""
     try:
@@ -146,6 +178,16 @@ def local_root(tmp_path: Path) -> str:
 @pytest.fixture
 def s3_root(s3_server: str) -> str:
     return f"s3://features/{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def azure_root(azure_server: str) -> str:
+    return f"az://features/{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def gcs_root(gcs_server: str) -> str:
+    return f"gs://features/{uuid.uuid4().hex}"
 
 
 @pytest.fixture(params=["local", "s3"])

@@ -17,16 +17,26 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from featurestore.errors import CodeError, SpecError
+from featurestore.storage.cloud_credentials import (
+    ALLOW_HTTP_AZURE,
+    AZURE_ENDPOINT,
+    CLOUD_PREFIXES,
+    azure_provider,
+    is_azure,
+    is_google,
+)
 from featurestore.storage.credentials import ALLOW_HTTP, is_s3, object_store_options, profile_options
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
     from obstore.store import ObjectStore
 
-PROTOCOLS = ("s3", "s3a", "gs", "az", "abfs", "abfss")
+PROTOCOLS = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss")
 # A dead endpoint fails after some 15 seconds at most: whoever asked backs off by itself and shows it.
 _CLIENT = {"connect_timeout": "2s", "read_timeout": "20s", "timeout": "300s"}
 _RETRIES = 2
+_READ = ("AWS_", *CLOUD_PREFIXES)
+_NO_BUCKET = ("NoSuchBucket", "ContainerNotFound", "FilesystemNotFound")
 
 
 class Bucket:
@@ -51,7 +61,7 @@ class Bucket:
         try:
             import obstore  # noqa: F401
         except ImportError as error:
-            hint = "pip install 'featurestore[s3]'"
+            hint = f"pip install 'featurestore[{extra_of(url)}]'"
             raise CodeError("storage needs a package", where=url, got=str(error), hint=hint) from error
 
     @cached_property
@@ -59,14 +69,21 @@ class Bucket:
         from obstore.store import S3Store, from_url
 
         options = dict(self._options)
-        plain = options.pop(ALLOW_HTTP, "") == "true"
+        # Google's is at HTTPS, unless the key itself names another place.
+        plain = is_google(self._url) or _is_plain_azure(self._url, self._environ)
+        # obstore panics over options that are of the client.
+        for name in (ALLOW_HTTP, ALLOW_HTTP_AZURE):
+            plain = options.pop(name, "") == "true" or plain
         everything: dict[str, Any] = {
             "config": options or None,
             "client_options": {**_CLIENT, "allow_http": plain},
             "retry_config": {"max_retries": _RETRIES},
         }
+        if is_azure(self._url) and self._environ is not None:
+            everything |= azure_provider(self._environ)
         if not is_s3(self._url):
-            return from_url(self._url, **everything)
+            with _plainly():
+                return from_url(self._url.replace("gcs://", "gs://"), **everything)
         profile = profile_options(self._url) if self._environ is None else {}
         return S3Store(urlsplit(self._url).netloc, **everything, **profile)
 
@@ -85,6 +102,26 @@ class Bucket:
 
         with _plainly():
             return obstore.head(self._store, self._path(path))
+
+    def find(self, path: str) -> ObjectMeta | None:
+        """As :meth:`head`; None if the object is not there, but its bucket is."""
+        import obstore
+
+        try:
+            return self.head(path)
+        except FileNotFoundError:
+            # An answer to HEAD does not say what is missing: a listing of what is below does.
+            with _plainly():
+                next(iter(obstore.list(self._store, self._path(path))), None)
+            return None
+
+    def walk(self, folder: str) -> Iterator[ObjectMeta]:
+        """All objects below a folder, as storage lists them: in the order of their paths, unless it is Azure's."""
+        import obstore
+
+        with _plainly():
+            for page in obstore.list(self._store, self._path(folder) or None, chunk_size=1000):
+                yield from page
 
     def file(self, path: str, size_bytes: int, buffer_bytes: int) -> io.BufferedReader:
         """The object for reading, of which so many bytes are fetched at a time, or more if more are asked for."""
@@ -171,6 +208,16 @@ class Bucket:
         return "/".join(part for part in (self._prefix, path) if part)
 
 
+def extra_of(url: str) -> str:
+    """The extra of this package that brings what opens it."""
+    return "azure" if is_azure(url) else "gcs" if is_google(url) else "s3"
+
+
+def _is_plain_azure(url: str, environ: Mapping[str, str] | None) -> bool:
+    known = os.environ if environ is None else environ
+    return is_azure(url) and known.get(AZURE_ENDPOINT, "").startswith("http://")
+
+
 def _mark(metadata: ObjectMeta) -> str:
     return f"{metadata['e_tag']} {metadata['last_modified'].isoformat()} {metadata['size']}"
 
@@ -185,7 +232,7 @@ def bucket_of(url: str, environ: Mapping[str, str] | None) -> tuple[Bucket, str]
     protocol, _, rest = url.partition("://")
     name, _, path = rest.partition("/")
     known = (
-        {variable: text for variable, text in os.environ.items() if variable.startswith("AWS_")}
+        {variable: text for variable, text in os.environ.items() if variable.startswith(_READ)}
         if environ is None
         else environ
     )
@@ -243,7 +290,7 @@ def _plainly() -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        if "NoSuchBucket" in str(error):
+        if any(code in str(error) for code in _NO_BUCKET):
             raise OSError(_message(str(error))) from error
         raise FileNotFoundError(_message(str(error))) from error
     except (PermissionDeniedError, UnauthenticatedError) as error:
@@ -259,7 +306,8 @@ def _message(text: str) -> str:
     'Generic S3 error: Error performing GET http://a/b - HTTP error'
     """
     if service := re.search(r"<Code>(\w+)</Code>.*?<Message>(.*?)</Message>", text, re.DOTALL):
-        return f"{service[1]}: {unescape(service[2])}"
+        # What Azure says goes on with the number and the time of the request.
+        return f"{service[1]}: {unescape(service[2]).partition(chr(10))[0]}"
     line = re.sub(r" in [\d.]+(ns|µs|ms|s)\b", "", text.partition("\n\nDebug source")[0])
     if "kind: Connect" in text and (url := re.search(r"https?://[^/\s]+", line)):
         return f"Could not connect to {url[0]}"

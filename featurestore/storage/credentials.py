@@ -1,4 +1,6 @@
-"""Credentials of object storage, under the names of the AWS tools, for each library that opens it.
+"""Credentials of object storage, for each library that opens it: here those of S3, under the names of the AWS tools.
+
+Those of Azure and of Google, under the names of object_store, are in :mod:`featurestore.storage.cloud_credentials`.
 
 These libraries look into the process's environment by themselves. Credentials that are given are taken as a whole
 instead: what they do not name is not filled up from the environment, which has another's.
@@ -12,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from featurestore.errors import StorageError
+from featurestore.storage.cloud_credentials import azure_options, google_options, is_azure, is_google
 
 SOURCE_PREFIX = "FEATURESTORE_SOURCE_"
 """What variables begin with that have credentials of sources, beside those of the store."""
@@ -31,6 +34,15 @@ NO_CREDENTIALS = "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFIL
 
 def is_s3(url: str) -> bool:
     return url.startswith(("s3://", "s3a://"))
+
+
+def in_object_storage(url: str) -> bool:
+    """Whether a Secret can have credentials for it, and obstore opens it.
+
+    >>> [in_object_storage(url) for url in ("s3://raw/a", "az://raw/a", "gs://raw/a", "https://raw/a", "/raw/a")]
+    [True, True, True, False, False]
+    """
+    return is_s3(url) or is_azure(url) or is_google(url)
 
 
 def source_environ(environ: Mapping[str, str] | None = None) -> Mapping[str, str] | None:
@@ -165,11 +177,22 @@ def object_store_options(url: str, environ: Mapping[str, str] | None) -> dict[st
     Raises:
         StorageError: the keys are not named.
     """
-    if not is_s3(url):
-        return None
-    if environ is not None:
-        return Credentials.of(environ, url).for_object_store()
-    return allow_http(_first(os.environ, _ENDPOINTS) or "") or None
+    if environ is None:
+        return (_own_place() or None) if is_s3(url) else None
+    if is_azure(url):
+        return azure_options(environ, url)
+    if is_google(url):
+        return google_options(environ, url)
+    return Credentials.of(environ, url).for_object_store() if is_s3(url) else None
+
+
+def _own_place() -> dict[str, str]:
+    """What delta-rs does not find in the process's environment as the other libraries do."""
+    options = allow_http(_first(os.environ, _ENDPOINTS) or "")
+    if os.environ.get(KEY) and _first(os.environ, _ENDPOINTS) and not _first(os.environ, _REGIONS):
+        # Else it asks the metadata service of AWS, which does not answer elsewhere: seconds for each table.
+        options["aws_region"] = _REGION
+    return options
 
 
 def allow_http(endpoint: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""File systems of sources, as fsspec opens them, and what they and their clients raise, as ours."""
+"""File systems of sources, as fsspec opens them (not Azure's and Google's), and what they and their clients raise, as ours."""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ from functools import cache
 from typing import Any
 
 from featurestore.arrivals.arrival import Arrival
+from featurestore.arrivals.files.cloud_listing import explain_no_objects, find_object, list_objects
 from featurestore.arrivals.files.content import content_digest, local_version
 from featurestore.arrivals.files.glob import Pattern, has_magic
 from featurestore.errors import StorageError
@@ -28,6 +29,7 @@ from featurestore.humanize import count
 from featurestore.resources.data_pipeline import Source
 from featurestore.resources.location import locate
 from featurestore.storage.bucket import bucket_of
+from featurestore.storage.cloud_credentials import is_azure, is_google
 from featurestore.storage.filesystem import answering, filesystem, require_bucket
 from featurestore.timestamps import SECOND_US, to_us
 
@@ -58,6 +60,8 @@ def list_arrivals(
         return local_files(pattern, pattern.folder)
     if pattern.protocol in _S3:
         return _list_s3(pattern, environ)
+    if _is_cloud(pattern.url("")):
+        return list_objects(pattern, environ)
     return _list_any(pattern, environ)
 
 
@@ -96,6 +100,8 @@ def find_arrival(
     """
     if "://" not in uri:
         return _local(locate(uri, base), uri)
+    if _is_cloud(uri):
+        return find_object(uri, environ)
     fs, path = filesystem(uri, environ)
     with answering("the source cannot be read", uri):
         try:
@@ -156,6 +162,8 @@ def explain_empty(source: Source, base: str | None = None, environ: Mapping[str,
     pattern = Pattern.of(source, base)
     if pattern.protocol in _WEB:
         return f"the server answers, and has no file at {source.uri}"
+    if _is_cloud(pattern.url("")):
+        return explain_no_objects(pattern, environ)
     folder, rest = pattern.url(pattern.folder), "/".join(pattern.rest)
     fs, _ = filesystem(folder, environ)
     with answering("the source cannot be listed", folder):
@@ -164,6 +172,10 @@ def explain_empty(source: Source, base: str | None = None, environ: Mapping[str,
         if not fs.isdir(pattern.folder):
             return f"{folder} is not there yet"
     return f"no file in {folder} matches {rest}"
+
+
+def _is_cloud(url: str) -> bool:
+    return is_azure(url) or is_google(url)
 
 
 def local_files(pattern: Pattern, folder: str) -> Iterator[Arrival]:

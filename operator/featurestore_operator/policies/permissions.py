@@ -20,7 +20,7 @@ from featurestore.resources.feature_store_policy import (
     ProjectedTokens,
 )
 from featurestore.resources.pod_template import PodTemplate
-from featurestore.storage.credentials import is_s3
+from featurestore.storage.credentials import in_object_storage
 from featurestore.timestamps import SECOND_US
 from featurestore_operator.kube.api import Api
 from featurestore_operator.kube.api_resources import FEATURE_STORE_POLICY, NAMESPACE
@@ -56,12 +56,12 @@ class Permissions:
     def check_uri(self, uri: str, where: str, *, secret: bool) -> None:
         """Refuse a URI that would be opened with the operator's identity, and that is not allowed.
 
-        ``secret``: whether the namespace has credentials of its own for it; only S3 is opened with those.
+        ``secret``: whether the namespace has credentials of its own for it; only object storage is opened with those.
 
         Raises:
             NotAllowed: with what would allow it.
         """
-        if self.trusted or (secret and is_s3(uri)):
+        if self.trusted or (secret and in_object_storage(uri)):
             return
         prefixes = {
             prefix.replace("{namespace}", self.namespace)
@@ -71,10 +71,10 @@ class Permissions:
         if any(lies_below(uri, prefix) for prefix in prefixes):
             return
         if prefixes:
-            secret_too = "a secretRef, or " if is_s3(uri) else ""
+            secret_too = "a secretRef, or " if in_object_storage(uri) else ""
             wanted = f"{secret_too}a URI that a policy allows ({', '.join(sorted(prefixes))})"
         else:
-            wanted = "a secretRef" if is_s3(uri) else "s3:// with a secretRef"
+            wanted = "a secretRef" if in_object_storage(uri) else "object storage with a secretRef"
         raise NotAllowed(
             f"namespace {self.namespace!r} may not have this opened with the operator's identity",
             where=where,

@@ -44,6 +44,10 @@ def built(name: str) -> Path:
             folder = f"dns-{version('github.com/coredns/coredns', 'dns')}"
         case "gitops":
             folder = f"gitops-{version('sigs.k8s.io/cli-utils', 'gitops')}"
+        case "gcs":
+            folder = f"gcs-{version('github.com/fsouza/fake-gcs-server', 'gcs')}"
+        case "node_modules/.bin/azurite-blob":
+            folder = "azurite-3.35.0"
         case "pause":
             folder = "pause-1"
         case "versitygw":

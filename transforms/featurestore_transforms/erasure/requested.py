@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,11 +12,11 @@ from featurestore.erasure.coverage import cover
 from featurestore.erasure.key_file import read_keys
 from featurestore.errors import NotFound
 from featurestore.protocol import EraseKeysRequest, ErasureRequest, ErasureResult, Progress
-from featurestore.storage.credentials import source_environ
-from featurestore.storage.filesystem import answering, filesystem
+from featurestore.storage.filesystem import answering
 from featurestore.storage.objects import Storage
 from featurestore.timestamps import current_us
 from featurestore_transforms.erasure.erase import run_erasure
+from featurestore_transforms.sources.source_file import open_bytes
 
 
 def erase_keys(
@@ -44,10 +45,11 @@ def _begin(storage: Storage, request: EraseKeysRequest) -> int:
 
 
 def _fetched(uri: str, folder: Path) -> Path:
-    fs, path = filesystem(uri, source_environ())
     file = folder / uri.rpartition("/")[2]
     with answering("the file of keys cannot be read", uri):
-        if not fs.isfile(path):
-            raise NotFound("there is no such file", where="spec.keys.uri", got=uri)
-        fs.get_file(path, str(file))
+        try:
+            with open_bytes(uri) as source, file.open("xb") as copy:
+                shutil.copyfileobj(source, copy)
+        except FileNotFoundError as error:
+            raise NotFound("there is no such file", where="spec.keys.uri", got=uri) from error
     return file

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from featurestore.storage.bucket import bucket_of
-from featurestore.storage.credentials import is_s3, source_environ
+from featurestore.storage.credentials import in_object_storage, source_environ
 from featurestore.storage.filesystem import filesystem
 from featurestore_transforms.sources.source_file import open_bytes
 
@@ -51,7 +51,7 @@ class RangeFile:
         self._starts = starts
 
     def _fetch(self, starts: list[int], ends: list[int]) -> list[bytes]:
-        if is_s3(self._uri):
+        if in_object_storage(self._uri):
             bucket, path = bucket_of(self._uri, source_environ())
             with suppress(ValueError):
                 return bucket.ranges(path, starts, ends)

@@ -18,7 +18,7 @@ from featurestore.arrivals.files.listing import find_pinned
 from featurestore.errors import StorageError
 from featurestore.resources.data_pipeline import Compression
 from featurestore.storage.bucket import bucket_of
-from featurestore.storage.credentials import is_s3, source_environ
+from featurestore.storage.credentials import in_object_storage, is_s3, source_environ
 from featurestore.storage.filesystem import answering, filesystem
 from featurestore_transforms.sources.column_use import ColumnUse
 from featurestore_transforms.sources.foreign import packed
@@ -112,7 +112,7 @@ def open_bytes(uri: str, size_bytes: int | None = None) -> Any:
     """The file, open for reading. ``size_bytes``: if it is known how large it is."""
     if "://" not in uri:
         return open(uri, "rb")
-    if is_s3(uri):
+    if in_object_storage(uri):
         # s3fs would take a second of a processor before the first byte.
         bucket, path = bucket_of(uri, source_environ())
         with suppress(ValueError):
@@ -203,8 +203,16 @@ def sparing_others(arrival: Arrival) -> Iterator[None]:
     except StorageError as error:
         if not isinstance(error.__cause__, PermissionError):
             raise
-        fs, path = filesystem(arrival.uri, source_environ())
-        with answering("the source cannot be listed", arrival.uri):
-            fs.ls(path.rpartition("/")[0] or "/", detail=False, refresh=True)
+        _list_folder(arrival.uri)
         reason = f"this file must not be read: {error.__cause__}"
         raise UnreadableArrival("file:permission", reason) from error
+
+
+def _list_folder(uri: str) -> None:
+    with answering("the source cannot be listed", uri):
+        if in_object_storage(uri) and not is_s3(uri):
+            bucket, path = bucket_of(uri, source_environ())
+            bucket.names(path.rpartition("/")[0])
+        else:
+            fs, path = filesystem(uri, source_environ())
+            fs.ls(path.rpartition("/")[0] or "/", detail=False, refresh=True)

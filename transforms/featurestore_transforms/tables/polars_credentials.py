@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from featurestore.storage.credentials import Credentials, is_s3
+from featurestore.storage.credentials import Credentials, in_object_storage, is_s3, object_store_options
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,11 @@ def access(url: str, environ: Mapping[str, str] | None) -> dict[str, Any]:
     Raises:
         StorageError: the keys are not named.
     """
-    if environ is None or not is_s3(url):
+    if not is_s3(url):
+        # Polars would look for the packages of Azure and Google, and find none: its Rust core knows as much as delta-rs.
+        options = object_store_options(url, environ)
+        return {"storage_options": options, "credential_provider": None} if in_object_storage(url) else {}
+    if environ is None:
         return {}
     credentials = Credentials.of(environ, url)
     # Keys among the options would be used together with a token of the environment, which is another key's.
