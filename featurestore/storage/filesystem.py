@@ -7,10 +7,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from featurestore.errors import CodeError, NotFound, SpecError, StorageError
-from featurestore.storage.credentials import NO_CREDENTIALS, Credentials, is_s3, own_keys
+from featurestore.storage.bucket import bucket_of
+from featurestore.storage.credentials import NO_CREDENTIALS, Credentials, in_object_storage, is_s3, own_keys
 
 # A dead endpoint fails after some 15 seconds at most: whoever asked backs off by itself and shows it.
 _S3_ATTEMPTS = 2
+_AHEAD_BYTES = 1 << 20
 # Not all that the clients let through is an OSError: a dead endpoint, missing credentials, a broken body.
 _CLIENTS = frozenset({"aiohttp", "aiobotocore", "botocore", "obstore"})
 _S3_CONFIG = {
@@ -57,6 +59,15 @@ def _s3_options(url: str, environ: Mapping[str, str] | None) -> dict[str, Any]:
     # An endpoint that is not named is that of AWS, wherever the environment points.
     exact = {**_S3_CONFIG, "ignore_configured_endpoint_urls": True}
     return {**options, "config_kwargs": exact, **Credentials.of(environ, url).for_s3fs()}
+
+
+def open_file(url: str, environ: Mapping[str, str] | None) -> Any:
+    """The file at a URL, or at a path, open for reading. Arguments and errors as of :func:`filesystem`, and FileNotFoundError."""
+    if in_object_storage(url) and not is_s3(url):
+        bucket, path = bucket_of(url, environ)
+        return bucket.file(path, bucket.head(path)["size"], _AHEAD_BYTES)
+    fs, path = filesystem(url, environ)
+    return fs.open(path, "rb")
 
 
 @contextmanager

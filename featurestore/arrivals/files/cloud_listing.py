@@ -26,11 +26,11 @@ def list_objects(pattern: Pattern, environ: Mapping[str, str] | None) -> Iterato
     bucket, folder = bucket_of(url, environ)
     name = pattern.folder.partition("/")[0]
     with answering("the source cannot be listed", url):
-        found: Iterable[ObjectMeta] = bucket.walk(folder)
+        entries: Iterable[ObjectMeta] = bucket.walk(folder)
         if is_azure(url):
             # An account with folders lists them in another order.
-            found = sorted(found, key=lambda entry: entry["path"])
-        for entry in found:
+            entries = sorted(entries, key=lambda entry: entry["path"])
+        for entry in entries:
             path = f"{name}/{entry['path']}"
             if pattern.matches(path) and not _is_folder(bucket, entry):
                 yield _arrival(pattern.uri(path), entry)

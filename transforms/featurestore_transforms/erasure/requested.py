@@ -12,11 +12,11 @@ from featurestore.erasure.coverage import cover
 from featurestore.erasure.key_file import read_keys
 from featurestore.errors import NotFound
 from featurestore.protocol import EraseKeysRequest, ErasureRequest, ErasureResult, Progress
-from featurestore.storage.filesystem import answering
+from featurestore.storage.credentials import source_environ
+from featurestore.storage.filesystem import answering, open_file
 from featurestore.storage.objects import Storage
 from featurestore.timestamps import current_us
 from featurestore_transforms.erasure.erase import run_erasure
-from featurestore_transforms.sources.source_file import open_bytes
 
 
 def erase_keys(
@@ -48,7 +48,7 @@ def _fetched(uri: str, folder: Path) -> Path:
     file = folder / uri.rpartition("/")[2]
     with answering("the file of keys cannot be read", uri):
         try:
-            with open_bytes(uri) as source, file.open("xb") as copy:
+            with open_file(uri, source_environ()) as source, file.open("xb") as copy:
                 shutil.copyfileobj(source, copy)
         except FileNotFoundError as error:
             raise NotFound("there is no such file", where="spec.keys.uri", got=uri) from error

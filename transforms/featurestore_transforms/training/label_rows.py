@@ -20,12 +20,12 @@ from featurestore.expressions.run.program import compile_condition
 from featurestore.resources.location import locate
 from featurestore.resources.training_set import Labels
 from featurestore.storage import paths
+from featurestore.storage.credentials import source_environ
 from featurestore.storage.delta import BATCH, FILE, ROW, SYSTEM_COLUMNS, Table
-from featurestore.storage.filesystem import answering
+from featurestore.storage.filesystem import answering, open_file
 from featurestore.storage.objects import Storage
 from featurestore.training.training_manifest import PinnedLabels
 from featurestore.views.schema import plain_type
-from featurestore_transforms.sources.source_file import open_bytes
 from featurestore_transforms.training.pin import delta_labels
 
 _ROWS = 65_536
@@ -178,7 +178,7 @@ class LabelSource:
     @contextmanager
     def _reading(self, storage: Storage | None, path: str, name: str) -> Iterator[pq.ParquetFile]:
         with answering("a file of labels cannot be read", path):
-            opened: Any = storage.opened(path) if storage is not None else open_bytes(path)
+            opened: Any = storage.opened(path) if storage is not None else open_file(path, source_environ())
             with opened as file:
                 try:
                     yield pq.ParquetFile(file)
