@@ -33,14 +33,6 @@ from featurestore.storage.filesystem import filesystem
 from featurestore.storage.objects import Storage
 
 pytest_plugins = ["cluster.fixtures"]
-FORKS = (
-    *("cli/", "entrypoint", "erasure", "house", "operator", "runner"),
-    *(
-        f"end_to_end/test_{it}.py"
-        for it in ("credentials", "drills", "everything", "hazards", "kills", "object_storage")
-    ),
-)
-"""Rooms and files whose tests fork the product's processes; a test that is marked ``new_process`` does not."""
 # What runs where Feast is installed, which is not here.
 collect_ignore = ["support/feast_answers.py", "support/feast_client.py", "support/platforms"]
 if not os.environ.get("FRAMEWORKS"):
@@ -68,10 +60,8 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None]:
-    """Fork what a test starts, and what is started for it."""
-    mine = item.nodeid.startswith(tuple(f"tests/{it}" for it in FORKS))
-    forks = mine and item.get_closest_marker("new_process") is None
-    with forking() if forks else nullcontext():
+    """Fork the Pythons that a test starts, and those that are started for it, unless it is marked ``new_process``."""
+    with forking() if item.get_closest_marker("new_process") is None else nullcontext():
         yield
 
 

@@ -45,6 +45,11 @@ OURS = (
     *(f"views/test_{it}.py" for it in ("build_parts", "interruption", "piece")),
 )
 """Among them those that are about our own order of steps, or about what others of these tests have met."""
+ROOMS = {
+    "node": ("cluster", "node"),
+    "api_server": ("cluster", "docs", "install", "kubectl", "operator", "server"),
+}
+"""Where the tests of a mark are: to collect the others as well takes seconds of each process."""
 KUBERNETES = tuple(f"operator/test_{it}.py" for it in ("api", "process", "rest", "story"))
 """And those that meet Kubernetes' client."""
 AGAIN = 25
@@ -125,8 +130,8 @@ def lanes(everything: bool) -> list[list[Stage]]:
             Stage("api-lowest", LOWEST, ("-m", "api_server", *paths(KUBERNETES)), few),
         ],
         # One process each, so that there is one node and one API server, which the tests share.
-        [Stage("node", NEWEST, ("-m", "node", "tests"), deep)],
-        [Stage("api-server", NEWEST, ("-m", "api_server", "tests"), deep)],
+        [Stage("node", NEWEST, ("-m", "node", *paths(ROOMS["node"])), deep)],
+        [Stage("api-server", NEWEST, ("-m", "api_server", *paths(ROOMS["api_server"])), deep)],
     ]
 
 

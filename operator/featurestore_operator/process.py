@@ -156,5 +156,7 @@ def run(settings: Settings, build: Build) -> int:
         return error.exit_code
     logger.info("starts as %s, probes and metrics on port %d", settings.identity, process.port)
     process.run(lambda seconds: signal.sigtimedwait(_TO_END, seconds) is not None)
+    # What kopf has not closed by now is closed with the process. Asyncio would call that an error, after the last word.
+    logging.getLogger("asyncio").disabled = True
     logger.info("has ended")
     return 0

@@ -7,7 +7,10 @@ import sys
 
 import pytest
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems forget no peak")
+pytestmark = [
+    pytest.mark.new_process,
+    pytest.mark.skipif(sys.platform != "linux", reason="other systems forget no peak"),
+]
 MIB = 2**20
 
 

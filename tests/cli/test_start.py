@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.new_process
+
 HEAVY = (
     "featurestore.resources",
     "polars",

@@ -43,6 +43,7 @@ def test_object_storage_without_credentials_fails_and_says_which_to_set(
     assert "Set AWS_ACCESS_KEY_ID" in said.err
 
 
+@pytest.mark.new_process
 def test_object_storage_without_its_package_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "store.yaml").write_text(STORE.format(uri="s3://bucket/prefix"))
     code = (

@@ -98,6 +98,7 @@ def test_waiting_that_is_in_vain_says_how_far_the_view_has_come(place: Any) -> N
     assert place.clock.us >= SECOND
 
 
+@pytest.mark.new_process
 def test_connecting_loads_no_frame_library_and_importing_no_engine(place: Any) -> None:
     code = (
         "import sys, featurestore\n"

@@ -59,6 +59,7 @@ def test_a_store_is_used_by_several_threads_at_once(home: Path) -> None:
         assert list(pool.map(read, range(64))) == [[11.0]] * 64
 
 
+@pytest.mark.new_process
 def test_a_process_that_forks_reads_in_the_child_by_a_connection_of_its_own(home: Path) -> None:
     code = f"""
 import os, featurestore

@@ -107,6 +107,18 @@ def test_it_ends_with_the_same_status_and_last_words(tmp_path: Path, how: str) -
     assert forked == was_new
 
 
+def test_programs_that_name_the_product_run_as_an_argument(tmp_path: Path) -> None:
+    program = "import sys, featurestore; print(sys.argv, sys.path, __name__, featurestore.__file__)"
+
+    def run() -> Any:
+        command = [sys.executable, "-c", program, "one", "two words"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    forked, was_new = in_both_ways(run)
+    assert forked == was_new
+
+
 def test_modules_run_by_their_name(tmp_path: Path) -> None:
     def run() -> Any:
         command = [sys.executable, "-m", "featurestore.cli", "--version"]

@@ -134,6 +134,7 @@ def _same_role(one: str, other: str) -> bool:
     return any(one.startswith(room + "/") and other.startswith(room + "/") for room in SAME_ROLE)
 
 
+@pytest.mark.new_process
 def test_the_process_of_the_controller_loads_no_data_engine() -> None:
     names = [
         str(path.relative_to(PACKAGES["featurestore_operator"].parent))[:-3].replace("/", ".")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cluster.fixtures import ROOMS
 
 STAGES = Path(__file__).parents[1] / "stages.py"
 FIRST_TIME = """
@@ -33,6 +34,10 @@ def stages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     monkeypatch.setattr(module, "CACHE", tmp_path / "cache")
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     return module
+
+
+def test_the_stages_of_a_mark_collect_all_rooms_that_have_it(stages: Any) -> None:
+    assert stages.ROOMS == ROOMS
 
 
 def outcome(stages: Any, folder: Path, source: str) -> Any:

@@ -42,6 +42,7 @@ def _store(url: str) -> Any:
     return FeatureStore.model_validate(value).spec
 
 
+@pytest.mark.new_process
 def test_what_is_held_is_told_and_forgotten_without_a_data_engine(view: MakeView, row: MakeRow) -> None:
     things = view()
     things.add(row(("a",), 1, {"x": 1}), row(("b",), 2, {"x": 2}))

@@ -283,6 +283,7 @@ print(publish(storage, online, request, form, 10, int(sys.argv[2])).entities, pa
 
 
 @pytest.mark.parametrize("online_url", ["duckdb", "redis"], indirect=True)
+@pytest.mark.new_process
 def test_what_arrow_holds_at_most_is_bounded_by_the_memory(
     online_url: str | None, view_in: MakeView, run_python: Any
 ) -> None:

@@ -102,6 +102,7 @@ def test_a_password_comes_from_the_environment(
     client.execute_command("ACL", "DELUSER", "reader")
 
 
+@pytest.mark.new_process
 def test_without_the_extra_the_error_says_what_to_install() -> None:
     code = """
 import sys

@@ -149,6 +149,7 @@ sys.stdin.readline()
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux tells of shared pages")
+@pytest.mark.new_process
 def test_two_processes_hold_the_pages_of_a_generation_once(
     view_in: MakeView, row: MakeRow, folder: Path
 ) -> None:

@@ -47,6 +47,7 @@ def test_a_word_that_is_no_option_is_refused() -> None:
         parse(["--workers", "0"], {})
 
 
+@pytest.mark.new_process
 def test_it_loads_no_data_engine() -> None:
     modules = "polars", "pyarrow", "duckdb", "deltalake", "pandas", "numpy"
     check = f"import sys, featurestore_operator.process; print([m for m in {modules} if m in sys.modules])"
@@ -54,12 +55,14 @@ def test_it_loads_no_data_engine() -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.new_process
 def test_importing_it_starts_nothing() -> None:
     check = "import threading, featurestore_operator.process; print(threading.active_count())"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "1"
 
 
+@pytest.mark.new_process
 def test_it_ends_cleanly_before_a_pod_would_be_killed_when_told_to(
     control_plane: ControlPlane, namespace: str, start: Start
 ) -> None:

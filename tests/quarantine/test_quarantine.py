@@ -177,6 +177,7 @@ def test_a_pipeline_that_is_not_there_is_named(pipeline: Make) -> None:
         replay(p.storage, "event", now_us=0)
 
 
+@pytest.mark.new_process
 def test_listing_loads_no_polars(pipeline: Make) -> None:
     p = pipeline(**STRICT)
     p.batch(FILE)

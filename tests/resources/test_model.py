@@ -189,6 +189,7 @@ def test_what_is_no_size_is_refused(text: object) -> None:
         parse_bytes(text)
 
 
+@pytest.mark.new_process
 def test_importing_the_models_loads_no_engine_and_no_sql_parser() -> None:
     engines = ("polars", "pyarrow", "duckdb", "deltalake", "pandas", "numpy", "sqlglot", "fsspec")
     modules = "featurestore.resources.document, featurestore.resources.reference, featurestore.resources.crd"

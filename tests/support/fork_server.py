@@ -202,6 +202,9 @@ def _run() -> None:
     if sys.argv[0] == "-m":
         sys.path.insert(0, os.getcwd())
         runpy._run_module_as_main(sys.argv.pop(1))  # type: ignore[attr-defined]
+    elif sys.argv[0] == "-c":
+        sys.path.insert(0, "")
+        exec(compile(sys.argv.pop(1), "<string>", "exec"), vars(sys.modules["__main__"]))
     else:
         script = Path(sys.argv[0])
         sys.path.insert(0, str(script.resolve().parent))

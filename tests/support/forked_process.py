@@ -236,7 +236,7 @@ def _request(asked: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _is_ours(command: Sequence[str]) -> bool:
-    """Whether it is Python with a module of the product, or with a file."""
+    """Whether it is Python with a module of the product, with a file, or with a program that names the product."""
     match command:
         case [sys.executable, "-m", module, *_]:
             return module.partition(".")[0] in {
@@ -244,6 +244,8 @@ def _is_ours(command: Sequence[str]) -> bool:
                 "featurestore_transforms",
                 "featurestore_operator",
             }
+        case [sys.executable, "-c", program, *_]:
+            return "featurestore" in program
         case [sys.executable, script, *_]:
             return script.endswith(".py")
     return False

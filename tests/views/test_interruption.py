@@ -233,6 +233,7 @@ def test_a_compaction_of_the_build_meanwhile_is_no_harm(lake: Any, view: View) -
     assert result.watermark_us == lake.features(typed)["event_timestamp"].max().timestamp() * 1_000_000
 
 
+@pytest.mark.new_process
 def test_two_builders_at_once_build_once(lake: Any, view: View) -> None:
     typed = view()
     lake.accept(typed)

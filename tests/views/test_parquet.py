@@ -125,6 +125,7 @@ def test_a_file_that_is_gone_is_a_storage_error(storage: Storage) -> None:
         describe(storage, "t", "gone.parquet")
 
 
+@pytest.mark.new_process
 def test_reading_statistics_of_times_does_not_load_pandas(storage: Storage) -> None:
     frame = pl.DataFrame({"at": [datetime(2013, 1, 1, tzinfo=UTC)]})
     table = Table.create(storage, "t", frame.to_arrow().schema)

@@ -123,6 +123,7 @@ def test_a_view_that_was_never_applied_has_no_definition(storage: Storage) -> No
         definition(storage, "delays", "d1")
 
 
+@pytest.mark.new_process
 def test_the_pointer_is_read_without_a_data_engine() -> None:
     code = (
         "import sys, featurestore.views.builds as _;"

@@ -33,6 +33,12 @@ PLURALS = [kind.plural for kind in reversed(KINDS.values())]
 """What names others goes before what is named."""
 ESTABLISHED_S = 120.0
 
+ROOMS = {
+    "node": ("cluster", "node"),
+    "api_server": ("cluster", "docs", "install", "kubectl", "operator", "server"),
+}
+"""Where the tests of a mark are: what runs those collects no other folder of ``tests``."""
+
 
 @pytest.fixture(scope="session")
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
@@ -113,10 +119,18 @@ def cluster_redis(cluster: Node, tmp_path_factory: pytest.TempPathFactory) -> It
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if {"cluster", "no_cluster"} & _fixtures(item):
-            item.add_marker(pytest.mark.node)
+            _mark(item, "node")
         elif "control_plane" in _fixtures(item):
-            item.add_marker(pytest.mark.api_server)
+            _mark(item, "api_server")
     items.sort(key=lambda item: "no_cluster" not in _fixtures(item))
+
+
+def _mark(item: pytest.Item, name: str) -> None:
+    item.add_marker(name)
+    room = item.nodeid.split("/")[1]
+    if room not in (*ROOMS[name], "frameworks"):
+        # It would be left out by the one stage and not be collected by the other.
+        raise pytest.UsageError(f"{item.nodeid} is marked {name}: name {room} in ROOMS, in {__file__}")
 
 
 def _fixtures(item: pytest.Item) -> set[str]:
