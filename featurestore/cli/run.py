@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from contextlib import closing
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -107,9 +108,11 @@ def run(project: Project, *, once: bool, listen: tuple[str, int]) -> None:
     """
     check_engine()
     console = Console(highlight=False, soft_wrap=True)
-    worker, watcher = Worker(project.folder), SourceWatcher(str(project.folder))
-    journal = Journal(project.state)
-    with Screen(console, journal) as screen:
+    with (
+        Screen(console, Journal(project.state)) as screen,
+        closing(Worker(project.folder)) as worker,
+        closing(SourceWatcher(str(project.folder))) as watcher,
+    ):
         if not project.registry.names(DataPipeline):
             if once:
                 raise NotFound(
@@ -140,8 +143,6 @@ def run(project: Project, *, once: bool, listen: tuple[str, int]) -> None:
             raise
         finally:
             receiver.close()
-            watcher.close()
-            worker.close()
 
 
 class _Signals:
