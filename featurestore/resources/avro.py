@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, StringConstraints
 
+from featurestore.resources.message_type import DEEPEST, MessageList, MessageStruct, MessageType, RegistryUrl
 from featurestore.resources.model import Model
 
-_DEEPEST = 16
 _SCALARS = {
     "boolean": "bool",
     "int": "int32",
@@ -34,21 +33,7 @@ _NOT_READ = ("decimal", "time-millis", "time-micros", "timestamp-nanos", "durati
 """Logical types whose values would be other ones as what they are made of."""
 
 
-@dataclass(frozen=True, slots=True)
-class AvroList:
-    items: AvroType
-
-
-@dataclass(frozen=True, slots=True)
-class AvroStruct:
-    fields: Mapping[str, AvroType]
-
-
-AvroType = str | AvroList | AvroStruct
-"""A type of columns by its name, a list, or a struct. Each value may be null."""
-
-
-def avro_columns(schema: str) -> Mapping[str, AvroType]:
+def avro_columns(schema: str) -> Mapping[str, MessageType]:
     """The fields of a record with their types, in its order.
 
     >>> fields = '[{"name": "user", "type": ["null", "string"]}, {"name": "n", "type": "int"}]'
@@ -65,7 +50,7 @@ def avro_columns(schema: str) -> Mapping[str, AvroType]:
     if not isinstance(declared, dict) or declared.get("type") != "record":
         raise ValueError('it is not a record: wanted {"type": "record", …}')
     record = _Names().read(declared, "", "", 0)
-    assert isinstance(record, AvroStruct)
+    assert isinstance(record, MessageStruct)
     return record.fields
 
 
@@ -73,12 +58,12 @@ class _Names:
     """What has a name so far; None while it is being read."""
 
     def __init__(self) -> None:
-        self._known: dict[str, AvroType | None] = {}
+        self._known: dict[str, MessageType | None] = {}
 
-    def read(self, declared: Any, space: str, where: str, depth: int) -> AvroType:
+    def read(self, declared: Any, space: str, where: str, depth: int) -> MessageType:
         """The type that is told in a namespace. Raises ValueError, with ``where`` it is."""
-        if depth > _DEEPEST:
-            raise ValueError(f"{where} is nested deeper than {_DEEPEST} levels")
+        if depth > DEEPEST:
+            raise ValueError(f"{where} is nested deeper than {DEEPEST} levels")
         match declared:
             case list():
                 some = [branch for branch in declared if branch != "null"]
@@ -97,7 +82,7 @@ class _Names:
                 return self._complex(declared, space, where, depth)
         raise ValueError(f"{where} has no type")
 
-    def _complex(self, declared: dict[str, Any], space: str, where: str, depth: int) -> AvroType:
+    def _complex(self, declared: dict[str, Any], space: str, where: str, depth: int) -> MessageType:
         kind, logical = declared.get("type"), declared.get("logicalType")
         if logical in _NOT_READ:
             raise ValueError(f"{where} has the logical type {logical!r}, which is not read")
@@ -105,14 +90,14 @@ class _Names:
             case "record" | "enum" | "fixed":
                 return self._named(declared, space, where, depth)
             case "array":
-                return AvroList(self.read(declared.get("items"), space, f"{where}[]", depth + 1))
+                return MessageList(self.read(declared.get("items"), space, f"{where}[]", depth + 1))
             case str() if kind in _SCALARS:
                 return _LOGICAL.get((kind, str(logical)), _SCALARS[kind])
             case dict() | list():
                 return self.read(kind, space, where, depth + 1)
         raise ValueError(f"{where} has the type {kind!r}, which is not read")
 
-    def _named(self, declared: dict[str, Any], space: str, where: str, depth: int) -> AvroType:
+    def _named(self, declared: dict[str, Any], space: str, where: str, depth: int) -> MessageType:
         name = declared.get("name")
         if not isinstance(name, str) or not name:
             raise ValueError(f"the type of {where or 'the whole'} has no name")
@@ -120,18 +105,18 @@ class _Names:
             space = str(declared.get("namespace") or space)
             name = f"{space}.{name}" if space else name
         self._known[name] = None
-        avro_type: AvroType = "string" if declared["type"] == "enum" else "bytes"
+        avro_type: MessageType = "string" if declared["type"] == "enum" else "bytes"
         if declared["type"] == "record":
-            avro_type = AvroStruct(
+            avro_type = MessageStruct(
                 self._fields(declared.get("fields"), name.rpartition(".")[0], where, depth)
             )
         self._known[name] = avro_type
         return avro_type
 
-    def _fields(self, declared: Any, space: str, where: str, depth: int) -> dict[str, AvroType]:
+    def _fields(self, declared: Any, space: str, where: str, depth: int) -> dict[str, MessageType]:
         if not isinstance(declared, list) or not declared:
             raise ValueError(f"{where or 'the record'} has no fields")
-        fields: dict[str, AvroType] = {}
+        fields: dict[str, MessageType] = {}
         for field in declared:
             name = field.get("name") if isinstance(field, dict) else None
             if not isinstance(name, str) or not name:
@@ -160,10 +145,8 @@ class Avro(Model):
             "resolved to it by Avro's rules.",
         )
     )
-    registry: Annotated[str, StringConstraints(pattern=r"^https?://[^\s?#@]+$", max_length=1024)] | None = (
-        Field(
-            None,
-            description="URL of the registry that has the schemas by which values were written, whose numbers values begin with. "
-            "Without it, values are written by this schema and begin with nothing.",
-        )
+    registry: RegistryUrl | None = Field(
+        None,
+        description="URL of the registry that has the schemas by which values were written, whose numbers values begin with. "
+        "Without it, values are written by this schema and begin with nothing.",
     )

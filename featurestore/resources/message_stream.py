@@ -11,6 +11,7 @@ from pydantic import Field, StringConstraints
 from featurestore.resources.avro import Avro, avro_columns
 from featurestore.resources.metadata import SecretRef
 from featurestore.resources.model import Model
+from featurestore.resources.protobuf import Protobuf, protobuf_columns
 from featurestore.resources.rule import SpecRule, repeated
 from featurestore.resources.value import ColumnName
 
@@ -23,6 +24,7 @@ class MessageFormat(StrEnum):
 
     JSON = "JSON"
     AVRO = "Avro"
+    PROTOBUF = "Protobuf"
 
 
 class OnTombstone(StrEnum):
@@ -87,6 +89,7 @@ class Stream(Model):
 
     format: MessageFormat = Field(description="What the value of a message is.")
     avro: Avro | None = Field(None, description="With format Avro: the schema.")
+    protobuf: Protobuf | None = Field(None, description="With format Protobuf: the schema.")
     start_at: Annotated[
         str, StringConstraints(pattern=rf"^({EARLIEST}|{LATEST}|{_TIME})$", max_length=32)
     ] = Field(
@@ -124,8 +127,17 @@ class Stream(Model):
     @property
     def opened(self) -> tuple[str, ...]:
         """URIs that are opened: of the servers that are asked first, and of the registry of schemas."""
-        registry = self.avro.registry if self.avro is not None else None
-        return (*self.servers_opened, *((registry,) if registry else ()))
+        schemas = [schema for schema in (self.avro, self.protobuf) if schema is not None]
+        return (*self.servers_opened, *(schema.registry for schema in schemas if schema.registry))
+
+    @property
+    def value_columns(self) -> tuple[str, ...]:
+        """Columns of the value, as far as a schema says which there are."""
+        if self.avro is not None:
+            return tuple(avro_columns(self.avro.schema_))
+        if self.protobuf is not None:
+            return tuple(protobuf_columns(self.protobuf.descriptor_set, self.protobuf.message))
+        return ()
 
     rules: ClassVar[tuple[SpecRule, ...]] = (
         SpecRule(
@@ -140,10 +152,16 @@ class Stream(Model):
             field="avro",
         ),
         SpecRule(
+            message="format Protobuf takes protobuf with a schema, and no other format does",
+            holds=lambda stream: (stream.format is MessageFormat.PROTOBUF) == (stream.protobuf is not None),
+            cel="(self.format == 'Protobuf') == has(self.protobuf)",
+            field="protobuf",
+        ),
+        SpecRule(
             message="include gives no column the name of a field of the schema",
             holds=lambda stream: (
-                stream.avro is None
-                or not repeated(map(str.lower, (*avro_columns(stream.avro.schema_), *stream.columns.names)))
+                not stream.value_columns
+                or not repeated(map(str.lower, (*stream.value_columns, *stream.columns.names)))
             ),
             field="include",
         ),

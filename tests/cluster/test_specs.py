@@ -32,6 +32,7 @@ UNSEEN = {
     "hop-longer-than-window": DURATION,
     "hop-too-short": DURATION,
     "kafka-avro-of-a-decimal": "what is in a text is nothing that CEL reads",
+    "kafka-protobuf-of-another-message": "what is in a text is nothing that CEL reads",
     "kafka-column-declared-twice": COST,
     "kafka-column-twice": COST,
     "kafka-start-no-time": "CEL ends with an error of its own at a day that there is not",

@@ -27,7 +27,10 @@ STORE = "kind: FeatureStore\nmetadata: {name: default}\nspec: {offline: {uri: ro
 
 
 def test_the_schema_of_the_page_is_one_that_is_read() -> None:
-    [shown] = re.findall(r"```yaml\n(    kafka:\n.*?)```", PAGE, re.S)
+    shown, of_protobuf = re.findall(r"```yaml\n(    kafka:\n.*?)```", PAGE, re.S)
+    stream = Source.model_validate(yaml.safe_load(of_protobuf)).stream
+    assert stream is not None
+    assert stream.value_columns == ("page", "seconds", "at")
     avro = Source.model_validate(yaml.safe_load(shown)).kafka.avro
     assert dict(avro_columns(avro.schema_)) == {"page": "string", "seconds": "float64", "at": "timestamp"}
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
+from base64 import b64encode
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from event_specs import NAME, START, VIEW
 from events import Events, event
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from kafka_broker import Broker, Topic, broker, send
 from schema_registry import schema_registry
 
@@ -20,6 +22,7 @@ from featurestore.overview.summary import pipeline_summary
 from featurestore.resources import DataPipeline
 from featurestore.storage import paths
 
+EVERY_TYPE = (Path(__file__).parents[2] / "fixtures" / "protobuf" / "every_type.binpb").read_bytes()
 AVRO_TIME = {"type": "long", "logicalType": "timestamp-micros"}
 
 
@@ -176,6 +179,30 @@ def test_messages_in_avro_are_rows_once_the_registry_answers_and_bad_ones_are_re
         events.run()
     told = [(row["n"], row["at"], row["note"], row["o"]) for row in events.rows]
     assert told == [(1, START, "-", 0), (2, START, "-", 3)]
+    assert [record[:3] for record in events.records] == [
+        ("/0", 1, "row:malformed"),
+        ("/0", 2, "row:malformed"),
+    ]
+
+
+def test_messages_in_protobuf_are_rows_and_bad_ones_are_refused_alone_with_their_offsets(
+    tmp_path: Path, topic: Topic
+) -> None:
+    [*_, file] = FileDescriptorSet.FromString(EVERY_TYPE).file
+    with schema_registry() as registry:
+        head = registry.add_protobuf(file.SerializeToString()) + b"\0"
+        protobuf = {
+            "message": "shop.Other",
+            "descriptorSet": b64encode(EVERY_TYPE).decode(),
+            "registry": registry.url,
+        }
+        events = Events(tmp_path / "project", topic).apply(
+            {"format": "Protobuf", "protobuf": protobuf, "include": {"offset": "o"}}
+        )
+        n_is_1, n_is_text = b"\x08\x01", b"\x0a\x01x"
+        topic.send(head + n_is_1, b"what is this", head + n_is_text, head)
+        events.run()
+    assert [(row["n"], row["o"]) for row in events.rows] == [(0, 3), (1, 0)]
     assert [record[:3] for record in events.records] == [
         ("/0", 1, "row:malformed"),
         ("/0", 2, "row:malformed"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 from collections.abc import Iterator
@@ -27,6 +28,13 @@ class Registry:
         self.answers[number] = {"schema": json.dumps(schema), **more}
         return number
 
+    def add_protobuf(self, file: bytes, **more: Any) -> bytes:
+        """What values begin with whose message is declared in this file: the number of its schema, without message indexes."""
+        number = self.add({})
+        text = base64.b64encode(file).decode()
+        self.answers[number] = {"schema": text, "schemaType": "PROTOBUF", **more}
+        return b"\0" + number.to_bytes(4)
+
     def value(self, number: int, row: dict[str, Any]) -> bytes:
         """The row as its writer writes it."""
         return b"\0" + number.to_bytes(4) + encoded(json.loads(self.answers[number]["schema"]), row)
@@ -43,8 +51,10 @@ def schema_registry() -> Iterator[Registry]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             registry.logins.append(self.headers.get("Authorization"))
-            number = self.path.removeprefix("/schemas/ids/")
+            number, _, query = self.path.removeprefix("/schemas/ids/").partition("?")
             answer = registry.answers.get(int(number)) if number.isdigit() else None
+            if answer is not None and answer.get("schemaType") == "PROTOBUF" and query != "format=serialized":
+                answer = {**answer, "schema": "syntax = 'proto3'; // as people read it"}
             self.send_response(503 if registry.is_down else 404 if answer is None else 200)
             self.end_headers()
             self.wfile.write(json.dumps(answer or {"error_code": 40403}).encode())

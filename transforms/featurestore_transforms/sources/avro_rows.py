@@ -11,27 +11,20 @@ import fastavro
 import polars as pl
 
 from featurestore.errors import SpecError
-from featurestore.resources.avro import Avro, AvroList, AvroStruct, AvroType, avro_columns
-from featurestore_transforms.sources.schema_registry import NoSchema, registry_schemas
+from featurestore.resources.avro import Avro, avro_columns
+from featurestore.resources.message_type import MessageList, MessageStruct, MessageType
+from featurestore_transforms.sources.message_dtype import message_dtype
+from featurestore_transforms.sources.schema_registry import (
+    HEAD_BYTES,
+    NoSchema,
+    SchemaFormat,
+    registry_schemas,
+    schema_number,
+)
 from featurestore_transforms.sources.stream import LINE, MALFORMED
 from featurestore_transforms.steps.column_names import ColumnNames
 
-_HEAD_BYTES = 5
-"""Of a value that begins with the number of its schema: a zero, and four bytes.
-
-https://docs.confluent.io/platform/current/schema-registry/fundamentals/serdes-develop/index.html#wire-format
-"""
-_DTYPES: Mapping[str, pl.DataType] = {
-    "bool": pl.Boolean(),
-    "int32": pl.Int32(),
-    "int64": pl.Int64(),
-    "float32": pl.Float32(),
-    "float64": pl.Float64(),
-    "string": pl.String(),
-    "bytes": pl.Binary(),
-    "date": pl.Date(),
-    "timestamp": pl.Datetime("us", "UTC"),
-}
+AVRO = SchemaFormat("AVRO", "", lambda schema: fastavro.parse_schema(json.loads(schema)), refers=False)
 
 
 class AvroRows:
@@ -50,7 +43,7 @@ class AvroRows:
         environ: Mapping[str, str] | None,
     ) -> None:
         columns = avro_columns(avro.schema_)
-        self._convert = _converter(AvroStruct(columns))
+        self._convert = _converter(MessageStruct(columns))
         try:
             self._reader = fastavro.parse_schema(json.loads(avro.schema_))
         except Exception as error:
@@ -59,11 +52,10 @@ class AvroRows:
             ) from error
         self._writers: dict[int, Any] | None = None
         if avro.registry is not None:
-            numbers = {number for some in values for value in some if (number := _number(value)) is not None}
-            self._writers = registry_schemas(avro.registry, numbers, environ)
+            self._writers = registry_schemas(avro.registry, values, environ, AVRO)
         self.names = ColumnNames.of(list(columns))
         self.schema: Mapping[str, pl.DataType] = {
-            name: _dtype(columns[own]) for name, own in self.names.originals.items()
+            name: message_dtype(columns[own]) for name, own in self.names.originals.items()
         }
         self._refused: Mapping[str, str] = {}
 
@@ -103,13 +95,13 @@ class AvroRows:
         """The fields of a value, or why it has none."""
         data, writer = io.BytesIO(record), self._reader
         if self._writers is not None:
-            number = _number(record)
+            number = schema_number(record)
             if number is None:
                 return "not Avro of a registry: it does not begin with the number of a schema"
             writer = self._writers[number]
             if isinstance(writer, NoSchema):
                 return writer.why
-            data.seek(_HEAD_BYTES)
+            data.seek(HEAD_BYTES)
         try:
             row: dict[str, Any] = self._convert(fastavro.schemaless_reader(data, writer, self._reader))
         except RecursionError:
@@ -121,28 +113,13 @@ class AvroRows:
         return row
 
 
-def _number(value: bytes) -> int | None:
-    """Of the schema by which a value of a registry was written."""
-    return int.from_bytes(value[1:_HEAD_BYTES]) if len(value) >= _HEAD_BYTES and value[0] == 0 else None
-
-
-def _dtype(kind: AvroType) -> pl.DataType:
-    match kind:
-        case AvroList(items):
-            return pl.List(_dtype(items))
-        case AvroStruct(fields):
-            return pl.Struct({name: _dtype(field) for name, field in fields.items()})
-        case _:
-            return _DTYPES[kind]
-
-
-def _converter(kind: AvroType) -> Callable[[Any], Any]:
+def _converter(kind: MessageType) -> Callable[[Any], Any]:
     """What makes of a value one that Polars has, and raises ValueError of a whole number that leaves its type."""
     match kind:
-        case AvroList(items):
+        case MessageList(items):
             convert = _converter(items)
             return lambda value: None if value is None else [convert(item) for item in value]
-        case AvroStruct(fields):
+        case MessageStruct(fields):
             converters = {name: _converter(field) for name, field in fields.items()}
             return lambda value: (
                 None

@@ -12,9 +12,9 @@ import polars as pl
 
 from featurestore.arrivals.arrival import Arrival
 from featurestore.arrivals.position import Position
-from featurestore.resources.avro import Avro
+from featurestore.errors import CodeError
 from featurestore.resources.data_pipeline import Source
-from featurestore.resources.message_stream import OnTombstone
+from featurestore.resources.message_stream import OnTombstone, Stream
 from featurestore.storage.credentials import source_environ
 from featurestore.storage.delta import ROW
 from featurestore_transforms.sources.column_use import ColumnUse
@@ -26,6 +26,7 @@ from featurestore_transforms.steps.column_names import ColumnNames
 
 if TYPE_CHECKING:
     from featurestore_transforms.sources.avro_rows import AvroRows
+    from featurestore_transforms.sources.protobuf_rows import ProtobufRows
 
 _TIME = pl.Datetime("us", "UTC")
 
@@ -56,8 +57,7 @@ class MessageReader:
             for name in self._given
         }
         values = (_values(messages) for messages in spool.read())
-        avro = self._stream.avro
-        self._rows = JsonRows(values, barred) if avro is None else _avro_rows(avro, values)
+        self._rows = _rows(self._stream, values, barred)
         own = self._rows.names
         given = {name: name for name in self._given}
         self.names = ColumnNames({**own.originals, **given}, own.unusable, own.repeated)
@@ -162,11 +162,27 @@ def first_positions(arrival: Arrival) -> tuple[Arrival, bool]:
     return replace(arrival, version=str(first)), first == position
 
 
-def _avro_rows(avro: Avro, values: Iterator[list[bytes]]) -> AvroRows:
-    # Its library is loaded where it is needed.
-    from featurestore_transforms.sources.avro_rows import AvroRows
+def _rows(
+    stream: Stream, values: Iterator[list[bytes]], barred: Mapping[str, str]
+) -> JsonRows | AvroRows | ProtobufRows:
+    # Their libraries are loaded where they are needed.
+    try:
+        if stream.avro is not None:
+            from featurestore_transforms.sources.avro_rows import AvroRows
 
-    return AvroRows(avro, values, source_environ())
+            return AvroRows(stream.avro, values, source_environ())
+        if stream.protobuf is not None:
+            from featurestore_transforms.sources.protobuf_rows import ProtobufRows
+
+            return ProtobufRows(stream.protobuf, values, source_environ())
+    except ImportError as error:
+        raise CodeError(
+            f"messages in {stream.format.value} need a package",
+            where=stream.place,
+            got=str(error),
+            hint="pip install 'featurestore[kafka]', or [nats]",
+        ) from error
+    return JsonRows(values, barred)
 
 
 def _values(messages: Messages) -> list[bytes]:

@@ -7,11 +7,9 @@ import json
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
-
-import fastavro
 
 from featurestore.errors import StorageError
 
@@ -29,8 +27,36 @@ class NoSchema:
     why: str
 
 
-def registry_schemas(url: str, numbers: Collection[int], environ: Mapping[str, str] | None) -> dict[int, Any]:
-    """Number to the schema, as fastavro has it, or to :class:`NoSchema`. ``environ``: None for the process's own.
+@dataclass(frozen=True, slots=True)
+class SchemaFormat:
+    """``name``: the registry's; AVRO is what it does not name. ``query``: of the URL. ``parse``: what is kept of its text; it
+    may raise anything. ``refers``: whether a schema that refers to others can be used without them.
+    """
+
+    name: str
+    query: str
+    parse: Callable[[str], Any]
+    refers: bool
+
+
+HEAD_BYTES = 5
+"""Of a value that begins with the number of its schema: a zero, and four bytes.
+
+https://docs.confluent.io/platform/current/schema-registry/fundamentals/serdes-develop/index.html#wire-format
+"""
+
+
+def schema_number(value: bytes) -> int | None:
+    """Of the schema by which a value of a registry was written."""
+    return int.from_bytes(value[1:HEAD_BYTES]) if len(value) >= HEAD_BYTES and value[0] == 0 else None
+
+
+def registry_schemas(
+    url: str, values: Iterable[list[bytes]], environ: Mapping[str, str] | None, schema_format: SchemaFormat
+) -> dict[int, Any]:
+    """Numbers that values begin with to what the format makes of their schemas, or to :class:`NoSchema`.
+
+    ``environ``: None for the process's own.
 
     Raises:
         StorageError: the registry does not answer.
@@ -40,19 +66,20 @@ def registry_schemas(url: str, numbers: Collection[int], environ: Mapping[str, s
     if known.get(USERNAME):
         login = f"{known[USERNAME]}:{known.get(PASSWORD, '')}".encode()
         headers["Authorization"] = f"Basic {base64.b64encode(login).decode()}"
+    numbers = {number for some in values for value in some if (number := schema_number(value)) is not None}
     asked = sorted(numbers)
     schemas: dict[int, Any] = dict.fromkeys(
         asked[_MOST:], NoSchema(f"values begin with more than {_MOST:,} numbers of schemas")
     )
     for number in asked[:_MOST]:
-        schemas[number] = _schema(url, number, headers)
+        schemas[number] = _schema(url, number, headers, schema_format)
     return schemas
 
 
-def _schema(url: str, number: int, headers: dict[str, str]) -> Any:
-    request = urllib.request.Request(f"{url.rstrip('/')}/schemas/ids/{number}", headers=headers)
+def _schema(url: str, number: int, headers: dict[str, str], schema_format: SchemaFormat) -> Any:
+    asked = f"{url.rstrip('/')}/schemas/ids/{number}{schema_format.query}"
     try:
-        with _OPENER.open(request, timeout=_TIMEOUT_S) as answer:
+        with _OPENER.open(urllib.request.Request(asked, headers=headers), timeout=_TIMEOUT_S) as answer:
             document = json.loads(answer.read(_LARGEST_BYTES))
     except urllib.error.HTTPError as error:
         if error.code == 404:
@@ -60,15 +87,13 @@ def _schema(url: str, number: int, headers: dict[str, str]) -> Any:
         raise _unanswered(url, f"HTTP {error.code}") from error
     except (OSError, ValueError) as error:
         raise _unanswered(url, str(error)) from error
-    if (
-        not isinstance(document, dict)
-        or document.get("schemaType", "AVRO") != "AVRO"
-        or document.get("references")
-    ):
-        return NoSchema(f"schema {number} of the registry is not Avro, or refers to other schemas")
+    if not isinstance(document, dict) or document.get("schemaType", "AVRO") != schema_format.name:
+        return NoSchema(f"schema {number} of the registry is not of format {schema_format.name}")
+    if document.get("references") and not schema_format.refers:
+        return NoSchema(f"schema {number} of the registry refers to other schemas")
     try:
-        return fastavro.parse_schema(json.loads(document["schema"]))
-    except Exception as error:  # noqa: BLE001 - whatever fastavro meets in it
+        return schema_format.parse(document["schema"])
+    except Exception as error:  # noqa: BLE001 - whatever is met in it
         return NoSchema(f"schema {number} of the registry cannot be read: {error}")
 
 
