@@ -178,21 +178,12 @@ def object_store_options(url: str, environ: Mapping[str, str] | None) -> dict[st
         StorageError: the keys are not named.
     """
     if environ is None:
-        return (_own_place() or None) if is_s3(url) else None
+        return (allow_http(_first(os.environ, _ENDPOINTS) or "") or None) if is_s3(url) else None
     if is_azure(url):
         return azure_options(environ, url)
     if is_google(url):
         return google_options(environ, url)
     return Credentials.of(environ, url).for_object_store() if is_s3(url) else None
-
-
-def _own_place() -> dict[str, str]:
-    """What delta-rs does not find in the process's environment as the other libraries do."""
-    options = allow_http(_first(os.environ, _ENDPOINTS) or "")
-    if os.environ.get(KEY) and _first(os.environ, _ENDPOINTS) and not _first(os.environ, _REGIONS):
-        # Else it asks the metadata service of AWS, which does not answer elsewhere: seconds for each table.
-        options["aws_region"] = _REGION
-    return options
 
 
 def allow_http(endpoint: str) -> dict[str, str]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
-import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ import pytest
 
 import featurestore
 from featurestore.storage import paths
-from featurestore.storage.filesystem import filesystem
 from featurestore.storage.objects import Storage
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -52,9 +51,9 @@ class Bucket:
     def put(self, name: str, *values: int) -> None:
         """An object appears, or is overwritten: one row an hour of one thing."""
         rows = [{"k": "a", "ts": START + timedelta(hours=n), "v": value} for n, value in enumerate(values)]
-        fs, path = filesystem(f"{self.raw}/{name}")
-        with fs.open(path, "wb") as file:
-            pl.DataFrame(rows).write_parquet(file)
+        file = io.BytesIO()
+        pl.DataFrame(rows).write_parquet(file)
+        Storage(self.raw).replace(name, file.getvalue())
 
     def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -83,14 +82,22 @@ class Bucket:
 
 
 @pytest.fixture
-def bucket(tmp_path: Path, s3_server: str) -> Bucket:
-    made = Bucket(tmp_path, f"s3://features/{uuid.uuid4().hex}")
-    made.done("apply", "-f", ".")
-    return made
+def bucket(tmp_path: Path, s3_root: str) -> Bucket:
+    return applied(tmp_path, s3_root)
+
+
+def applied(folder: Path, root: str) -> Bucket:
+    bucket = Bucket(folder, root)
+    bucket.done("apply", "-f", ".")
+    return bucket
 
 
 @pytest.mark.slow
-def test_objects_become_features_that_are_read_from_the_bucket_alone(bucket: Bucket) -> None:
+@pytest.mark.parametrize("kind", ["s3", "azure", "gcs"])
+def test_objects_become_features_that_are_read_from_the_bucket_alone(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    bucket = applied(tmp_path, request.getfixturevalue(f"{kind}_root"))
     bucket.put("day=1/a.parquet", 1, -5, 3)
     bucket.done("run", "--once")
     assert bucket.read() == {"v": [3], "total_1d": [4]}
