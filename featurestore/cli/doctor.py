@@ -32,7 +32,8 @@ from featurestore.resources.feature_view import OnlineEnabled
 from featurestore.resources.kinds import KINDS, ResourceKind
 from featurestore.resources.status import ConditionStatus
 from featurestore.storage import paths
-from featurestore.storage.credentials import source_environ
+from featurestore.storage.cloud_credentials import is_azure, is_google
+from featurestore.storage.credentials import is_s3, source_environ
 from featurestore.timestamps import SECOND_US, current_us
 from featurestore.views.builds import read_active_build, read_build
 
@@ -40,6 +41,8 @@ _EXTRAS = {
     "transforms": ("polars", "to run pipelines and views on this machine"),
     "redis": ("redis", "for an online store in Redis, and streams of Redis as sources"),
     "s3": ("s3fs", "for storage and sources in S3"),
+    "gcs": ("obstore", "for storage and sources in Google Cloud Storage"),
+    "azure": ("obstore", "for storage and sources in Azure Blob Storage"),
     "kafka": ("confluent_kafka", "for topics of Kafka as sources"),
     "nats": ("nats", "for streams of NATS as sources"),
 }
@@ -197,10 +200,13 @@ def _extra(name: str, project: Project) -> Finding:
     if importlib.util.find_spec(package) is not None:
         return Finding(what, True, "installed")
     sources = [accepted.resource.spec.source for accepted in project.registry.all(DataPipeline).values()]
+    places = [project.storage.root, *(source.uri for source in sources if source.uri)]
     needed = {
         "transforms": True,
         "redis": project.store.spec.online.redis is not None or any(source.redis for source in sources),
-        "s3": not project.storage.is_local,
+        "s3": any(is_s3(place) for place in places),
+        "gcs": any(is_google(place) for place in places),
+        "azure": any(is_azure(place) for place in places),
         "kafka": any(source.kafka for source in sources),
         "nats": any(source.nats for source in sources),
     }[name]

@@ -10,7 +10,7 @@ metadata:
   name: default
 spec:
   offline:
-    uri: store                       # any fsspec URL (s3://bucket/prefix), or a path relative to this file
+    uri: store                       # a URL (s3://bucket/prefix, gs://, az://), or a path relative to this file
   online:
     duckdb: {}                       # or, for several machines: redis: {url: "redis://localhost:6379/0"}
 """

@@ -22,7 +22,9 @@ Uri = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
 
 
 class Offline(Model):
-    uri: Uri = Field(description="Storage root: any fsspec URL, or a path relative to the file it stands in.")
+    uri: Uri = Field(
+        description="Storage root: a URL of s3, gs, az or abfss, or a path relative to the file it stands in."
+    )
     secret_ref: SecretRef | None = Field(None, description="Secret with the credentials of the storage.")
     rules = (
         NO_CREDENTIALS,

@@ -12,7 +12,7 @@ from eventually import eventually
 
 from featurestore.online.redis import connection_options
 from featurestore.resources.pod_template import PodTemplate
-from featurestore.storage import credentials
+from featurestore.storage import cloud_credentials, credentials
 from featurestore_operator.controllers.deletion import ABANDON
 from featurestore_operator.jobs.job_manifest import QUEUE
 from featurestore_operator.jobs.memory import SLACK
@@ -43,6 +43,8 @@ def test_the_names_of_keys_in_secrets_are_those_that_are_read() -> None:
         credentials.TOKEN,
         connection_options.USERNAME,
         connection_options.PASSWORD,
+        *(cloud_credentials.ACCOUNT, cloud_credentials.ACCOUNT_KEY, cloud_credentials.SAS_TOKEN),
+        *(cloud_credentials.AZURE_ENDPOINT, cloud_credentials.EMULATOR, cloud_credentials.SERVICE_ACCOUNT),
     }
     assert named == read | {"AWS_REGION", "AWS_ENDPOINT_URL"}
     found = credentials.Credentials.of(dict.fromkeys(named, "http://it"), "a test")
