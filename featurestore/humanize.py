@@ -51,6 +51,15 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
+def entity_count(number: int) -> str:
+    """How many, in words.
+
+    >>> entity_count(1), entity_count(2000)
+    ('1 entity', '2,000 entities')
+    """
+    return "1 entity" if number == 1 else f"{number:,} entities"
+
+
 def size(size_bytes: int) -> str:
     """How large, in words.
 

@@ -27,15 +27,6 @@ class Inspection(NamedTuple):
     hint: str = ""
 
 
-def entity_count(number: int) -> str:
-    """How many, in words.
-
-    >>> entity_count(1), entity_count(2000)
-    ('1 entity', '2,000 entities')
-    """
-    return "1 entity" if number == 1 else f"{number:,} entities"
-
-
 class OnlineStore(Protocol):
     """Where values for inference are kept, by view and digest of the build.
 

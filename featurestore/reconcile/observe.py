@@ -127,7 +127,12 @@ def observe_view(
         versions = {digest: online_version.version for digest, online_version in held.items()}
         entities = {digest: online_version.entities for digest, online_version in held.items()}
         view = ObservedView(serving, spec, builds, versions, entities)
-    checked = {digest: read_consistency(storage, name, digest) for digest in view.published}
+    compared = accepted.resource.spec.online.sample_entities > 0
+    checked = {
+        digest: read_consistency(storage, name, digest)
+        for digest in sorted(digests)
+        if compared and digest in view.published
+    }
     consistencies = {
         digest: consistency for digest, consistency in checked.items() if consistency is not None
     }

@@ -37,6 +37,8 @@ class LocalFolder:
         try:
             _put(self._path(path), data, os.link)
         except FileExistsError:
+            if not os.path.exists(self._path(path)):
+                raise  # A file stands where its folder would be.
             _sync_folder(self._path(path))  # Whoever created it may have been killed before it did.
             return False
         return True

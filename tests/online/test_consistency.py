@@ -17,6 +17,7 @@ from featurestore.online import read_both_ways
 from featurestore.online.consistency import Consistency, read_consistency
 from featurestore.reconcile.conditions import Condition, read_status
 from featurestore.registry.project import open_project
+from featurestore.storage import paths
 
 Change = Callable[[Laptop], None]
 Begin = Callable[..., Laptop]
@@ -106,6 +107,19 @@ def test_nothing_is_read_if_none_are_wanted(begin_embedded: Begin) -> None:
     laptop = begin_embedded(0)
     assert found(laptop) is None
     assert told(laptop) is None
+
+
+def test_what_was_found_before_is_not_looked_at_once_none_are_wanted(begin_embedded: Begin) -> None:
+    laptop = begin_embedded()
+    laptop.storage.replace(paths.consistency("view", laptop.build("view")), b"{")
+    laptop.apply(view(0))
+    laptop.run()
+    status = read_status(laptop.storage, "views", "view")
+    assert status is not None
+    assert status.condition("Consistent") is None
+    ready = status.condition("Ready")
+    assert ready is not None
+    assert ready.status.value == "True", ready
 
 
 def test_an_older_value_in_redis_is_told_until_it_is_set_right(begin_redis: Begin, redis_url: str) -> None:

@@ -140,6 +140,13 @@ def test_a_root_is_written_as_a_path_or_as_a_url(local_root: str) -> None:
     assert Storage(f"file://{local_root}").uri("a") == f"{local_root}/a"
 
 
+def test_a_file_where_a_folder_would_be_is_an_error_and_not_an_object_that_is_there(local_root: str) -> None:
+    storage = Storage(local_root)
+    storage.replace("a", b"a file")
+    with pytest.raises(StorageError):
+        storage.put_if_absent("a/b.json", b"1")
+
+
 def test_a_killed_writer_leaves_no_part_that_is_listed(local_root: str) -> None:
     storage = Storage(local_root)
     storage.put_if_absent("f/1", b"x")

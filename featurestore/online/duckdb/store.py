@@ -14,7 +14,8 @@ from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 
-from featurestore.online.backends import Inspection, OnlineStore, entity_count
+from featurestore.humanize import entity_count
+from featurestore.online.backends import Inspection, OnlineStore
 from featurestore.online.duckdb.generation_file import connected
 from featurestore.online.duckdb.generations import GenerationIndex, folder_of
 from featurestore.online.duckdb.index import EmbeddedIndex

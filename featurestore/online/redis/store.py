@@ -7,7 +7,8 @@ from itertools import islice
 
 import pyarrow as pa
 
-from featurestore.online.backends import Inspection, OnlineStore, entity_count
+from featurestore.humanize import entity_count
+from featurestore.online.backends import Inspection, OnlineStore
 from featurestore.online.entities import Stored
 from featurestore.online.layout import Form
 from featurestore.online.packed.packing import Packing
