@@ -17,6 +17,7 @@ from featurestore.registry.project import Project
 from featurestore.registry.registry import document
 from featurestore.resources import TrainingSet
 from featurestore.resources.data_pipeline import Resources
+from featurestore.resources.feature_view import StatisticsKept
 from featurestore.resources.kinds import ResourceKind
 from featurestore.resources.metadata import DeletionPolicy
 from featurestore.resources.outputs import outputs
@@ -132,7 +133,9 @@ def _view(project: Project, item: ViewSummary, now_us: int) -> str:
         for output in outputs(spec)
     ]
     sections = [("Features", columns(["FEATURE", "TYPE", "FROM", "DESCRIPTION"], features, _inner_width()))]
-    if item.serving is not None:
+    if spec.statistics is StatisticsKept.NEVER:
+        sections.append(("Statistics", "none are kept, as the spec says `statistics: Never`"))
+    elif item.serving is not None:
         known = read_statistics(project.storage, item.name, item.serving.digest)
         sections += [statistics_section(known, _inner_width())] if known is not None else []
     return _page(facts, [*sections, *_state(item.status, item.ready, now_us)])

@@ -55,6 +55,11 @@ class TrainingData:
         return self._storage.root
 
     @property
+    def storage(self) -> Storage:
+        """The storage that it is in, as it was opened."""
+        return self._storage
+
+    @property
     def uri(self) -> str:
         """Where its parts are."""
         return self._storage.uri(self._folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
 from importlib import import_module
@@ -12,7 +13,10 @@ from featurestore.client.answers import library
 from featurestore.client.connection import Store, connect
 from featurestore.client.trained_features import TrainedFeatures
 from featurestore.client.training_data import TrainingData
-from featurestore.errors import RequestError
+from featurestore.errors import FeatureStoreError, RequestError
+from featurestore.redaction import redact
+from featurestore.timestamps import current_us
+from featurestore.training.trained_models import TrainedModel, record_model
 from featurestore.views.served import ServedViews
 
 if TYPE_CHECKING:
@@ -46,7 +50,8 @@ def log_model(
     """Log a model with what it was trained on; what MLflow's ``log_model`` returns.
 
     The training set is an input of the run that is active; without one, a run is begun and ended. The model's metadata say
-    the store, the features, the keys, and the commits and definitions of the views.
+    the store, the features, the keys, and the commits and definitions of the views. The store keeps which model it was, for
+    the pages of the training set and of its service; where it cannot be written, a warning says so.
 
     ``columns``: what the model takes, in this order, if not all features of the set. ``flavor``: a module of MLflow such as
     ``mlflow.sklearn``, if the type of the model does not tell it. ``arguments``: for its ``log_model``.
@@ -62,7 +67,29 @@ def log_model(
     with nullcontext() if mlflow.active_run() else mlflow.start_run():
         mlflow.log_input(training_set.to_mlflow(), context="training")
         positional = () if model_argument else (model,)
-        return flavor.log_model(*positional, **model_argument, name=name, metadata=metadata, **arguments)
+        info = flavor.log_model(*positional, **model_argument, name=name, metadata=metadata, **arguments)
+    version = info.registered_model_version
+    model_record = TrainedModel(
+        name=arguments.get("registered_model_name") or name,
+        model_version=None if version is None else str(version),
+        uri=info.model_uri,
+        tracking_uri=redact(mlflow.get_tracking_uri()),
+        run=info.run_id,
+        training_set=training_set.name,
+        version=training_set.number,
+        digest=training_set.digest,
+        service=training_set.manifest.definition["features"].get("service"),
+        columns=trained.columns,
+        logged_us=current_us(),
+    )
+    try:
+        record_model(training_set.storage, model_record)
+    except FeatureStoreError as error:
+        warnings.warn(
+            f"{info.model_uri} is logged, but the store does not show it with its training set: {error}",
+            stacklevel=2,
+        )
+    return info
 
 
 def trained_features(model_uri: str) -> TrainedFeatures:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar, cast
 
 from featurestore.arrivals.ledger import Ledger
@@ -18,7 +20,9 @@ from featurestore.overview.overview import Overview
 from featurestore.overview.summary import PipelineSummary, ViewSummary
 from featurestore.quarantine.entries import Quarantined, entries
 from featurestore.registry.project import Project
+from featurestore.resources.feature_view import StatisticsKept
 from featurestore.timestamps import current_us
+from featurestore.training.trained_models import TrainedModel, trained_models
 from featurestore.training.view_drift import ViewDrift, read_drift
 from featurestore.views.served import ServedViews
 from featurestore.views.view_statistics import ViewStatistics, read_statistics
@@ -28,6 +32,7 @@ Result = TypeVar("Result")
 _FRESH_S, _BEARABLE_S = 2.0, 60.0
 """How old an overview may be, and how old while the next one is made."""
 _KEPT = 200
+_AT_ONCE = 16
 COMMITS = 40
 """Batches or commits that are told of a resource."""
 QUARANTINED_ROWS = 20_000
@@ -120,13 +125,14 @@ class Lookout:
         return self._once(key, lambda: sample(self._project.storage, resource, serving.digest))
 
     def statistics(self, view: ViewSummary) -> ViewStatistics | None:
-        """The statistics of the newest commit of the build that the view serves; None if there are none.
+        """The statistics of the newest commit of the build that the view serves; None if there are none, or none are to be kept.
 
         Raises:
             StorageError: storage did not answer.
         """
         serving, build = view.serving, view.build
-        if serving is None or build is None:
+        kept = view.accepted.resource.spec.statistics is StatisticsKept.ALWAYS
+        if serving is None or build is None or not kept:
             return None
         key = "statistics", view.name, serving.digest, build.version
         return self._once(key, lambda: read_statistics(self._project.storage, view.name, serving.digest))
@@ -140,6 +146,18 @@ class Lookout:
         if view.serving is None or view.accepted.resource.spec.monitoring is None:
             return None
         return read_drift(self._project.storage, view.name, view.serving.digest)
+
+    def models(self, training_sets: Sequence[str]) -> list[TrainedModel]:
+        """Models that were trained on these, the newest first.
+
+        Raises:
+            Damaged: a record is not what was written.
+            StorageError: storage did not answer.
+        """
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="models") as threads:
+            of_each = threads.map(partial(trained_models, self._project.storage), training_sets)
+            every = [model for models in of_each for model in models]
+        return sorted(every, key=lambda model: model.logged_us, reverse=True)
 
     def quarantined(self, summary: PipelineSummary | ViewSummary) -> list[Quarantined]:
         """What is open in its quarantine, the newest first, of the newest :data:`QUARANTINED_ROWS` records.

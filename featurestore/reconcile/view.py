@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from featurestore.arrivals.rebuild import earlier_histories
-from featurestore.humanize import count, format_time, sentence
+from featurestore.humanize import count, entity_count, format_time, sentence
 from featurestore.reconcile.conditions import Condition, ConditionType, false, true, unknown
 from featurestore.reconcile.draft import PlanDraft
 from featurestore.reconcile.reasons import Reason
@@ -188,7 +188,7 @@ class _ViewPlan:
             message = f"The training set {name!r} has no complete version to compare with."
             return unknown("Drifted", Reason.NOT_COMPARED, message)
         where = f"version {drift.number} of the training set {name!r}"
-        above = drift.above(monitoring)
+        above, left = drift.above(monitoring), self._not_compared()
         if above:
             shown = "; ".join(
                 f"{metric} of {feature} is {value:.3g}, above {limit:g}"
@@ -198,25 +198,37 @@ class _ViewPlan:
             return true(
                 "Drifted",
                 Reason.DRIFTED,
-                f"{count(drift.rows, 'row')} that came last, by {where}: {shown}{more}.",
+                f"{count(drift.rows, 'row')} that came last, by {where}: {shown}{more}.{left}",
             )
         if not drift.features:
             message = (
                 f"No feature can be compared with {where}: it has none of this view's, or too few values."
             )
             return unknown("Drifted", Reason.NOT_COMPARED, message)
-        message = f"{count(len(drift.features), 'feature')} compared with {where}: none is above a threshold."
+        message = (
+            f"{count(len(drift.features), 'feature')} compared with {where}: none is above a threshold.{left}"
+        )
         return false("Drifted", Reason.WITHIN_THRESHOLDS, message)
+
+    def _not_compared(self) -> str:
+        """A sentence that names aggregated features, whose values are not stored; "" if there are none."""
+        names = [
+            feature.name for feature in self.accepted.resource.spec.features if feature.aggregate is not None
+        ]
+        if not names:
+            return ""
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        return f" Aggregated, and not compared: {', '.join(names[:3])}{more}."
 
     def _consistent(self) -> tuple[Condition, ...]:
         """Whether entities that were read both ways after they were published were the same; nothing while none were."""
         consistency = self.observed.consistencies.get(self.shown)
-        if consistency is None or not self.online or not self.accepted.resource.spec.online.sample_entities:
+        if consistency is None or not self.online:
             return ()
         if consistency.failure is not None:
             message = f"What was published last could not be compared: {consistency.failure}."
             return (unknown("Consistent", Reason.NOT_COMPARED, message),)
-        read = f"{consistency.entities} {'entity' if consistency.entities == 1 else 'entities'} read online and offline"
+        read = f"{entity_count(consistency.entities)} read online and offline"
         if not consistency.differing:
             return (true("Consistent", Reason.UP_TO_DATE, f"{read}: all are the same."),)
         shown = "; ".join(

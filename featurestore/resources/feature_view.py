@@ -170,6 +170,11 @@ class ViewOnline(Model):
     )
 
 
+class StatisticsKept(StrEnum):
+    ALWAYS = "Always"
+    NEVER = "Never"
+
+
 class ViewSource(Model):
     pipeline: Name = Field(description="DataPipeline whose dataset the features come from.")
 
@@ -217,6 +222,11 @@ class ViewSpec(Model):
         min_length=1, max_length=1000, description="What is computed."
     )
     online: ViewOnline = Field(ViewOnline(), description="Whether and how it is served online.")
+    statistics: StatisticsKept = Field(
+        StatisticsKept.ALWAYS,
+        description="Whether statistics of its values are kept with each commit, which takes about half as much of a "
+        "processor as the build. Never: there is nothing that monitoring could compare.",
+    )
     monitoring: Monitoring | None = Field(
         None, description="Whether what came last looks like what a model was trained on."
     )
@@ -266,6 +276,12 @@ class ViewSpec(Model):
             + " || ".join(f"has(self.{to_camel(name)})" for name in _OF_ROWS)
             + ")",
             field="onDemand",
+        ),
+        SpecRule(
+            message="monitoring compares statistics: with `statistics: Never` there are none",
+            holds=lambda spec: spec.monitoring is None or spec.statistics is StatisticsKept.ALWAYS,
+            cel="!has(self.monitoring) || !has(self.statistics) || self.statistics != 'Never'",
+            field="statistics",
         ),
         SpecRule(
             message="features of a view on demand have an expression or python, those of others no python",

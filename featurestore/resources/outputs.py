@@ -79,7 +79,7 @@ def aggregate_input_type(feature: Feature) -> ColumnType:
 def build_digest(spec: FeatureViewSpec, uid: str, rebuild: int = 0) -> str:
     """Names the build of a definition over the dataset ``uid``.
 
-    Only what changes stored rows counts: not ttl, tags, owner, descriptions, ``online`` or ``suspend``.
+    Only what changes stored rows counts: not ttl, tags, owner, descriptions, ``online``, ``statistics`` or ``suspend``.
     ``rebuild``: number of the rebuild that was last asked for; 0 before the first.
     """
     definition = spec.model_dump(

@@ -40,6 +40,7 @@ online/<view>/                                     DuckDB generations
 <folder>/<name>/<what>/<n>.json                    numbered records of any other kind, by its folder in the registry:
 trainingsets/<set>/versions/<n>.json               what version n is made of; never changes
 trainingsets/<set>/results/<n>.json                what version n became, once it is complete
+trainingsets/<set>/models/<us>-<digest>.json       a model that was trained on a version, by the time it was logged; never changes
 trainingsets/<set>/checked.json                    when it was last found that nothing new is there
 trainingsets/<set>/<digest>/manifest.json          what stands in a version, and what it was made of
 trainingsets/<set>/<digest>/<part>/<k>.parquet     its rows, in shards
@@ -291,6 +292,14 @@ def training_results(name: str) -> str:
 
 def training_result(name: str, n: int) -> str:
     return record(TRAINING_SETS, name, "results", n)
+
+
+def trained_models(name: str) -> str:
+    return records(TRAINING_SETS, name, "models")
+
+
+def trained_model(name: str, where: str) -> str:
+    return f"{trained_models(name)}/{where}.json"
 
 
 def training_checked(name: str) -> str:

@@ -11,11 +11,26 @@ from featurestore.storage.json_record import read_record
 from featurestore.storage.objects import Storage
 from featurestore.training.training_versions import complete_numbers
 
+HISTORY = 40
+"""Measurements that are remembered beside the last one."""
+
+
+class PastDrift(Model):
+    """What was measured at commit ``commit`` of the dataset, by version ``number`` of the training set.
+
+    ``greatest``: of each metric the feature with the greatest value, and that value.
+    """
+
+    commit: int
+    number: int
+    greatest: dict[str, tuple[str, float]]
+
 
 class ViewDrift(Model):
     """Of version ``version`` of a build's table, compared with version ``number`` of a training set; None: there was none.
 
     ``features``: name of each that could be compared to its metrics and their values. ``rows``: that came last.
+    ``history``: this measurement and the last :data:`HISTORY` before it that were by the same training set, the oldest first.
     """
 
     version: int
@@ -23,6 +38,21 @@ class ViewDrift(Model):
     number: int | None
     rows: int = 0
     features: dict[str, dict[str, float]] = Field(default_factory=dict)
+    history: tuple[PastDrift, ...] = ()
+
+    def after(self, known: ViewDrift | None, commit: int) -> ViewDrift:
+        """The same with its history. ``known``: what was measured before. ``commit``: that this is about."""
+        same = known is not None and known.training_set == self.training_set
+        before = known.history if known is not None and same else ()
+        if self.number is None or not self.features:
+            return self.model_copy(update={"history": before})
+        greatest: dict[str, tuple[str, float]] = {}
+        for feature, metrics in self.features.items():
+            for metric, value in metrics.items():
+                if metric not in greatest or value > greatest[metric][1]:
+                    greatest[metric] = feature, value
+        now = PastDrift(commit=commit, number=self.number, greatest=greatest)
+        return self.model_copy(update={"history": (*before[-HISTORY:], now)})
 
     def is_of(self, version: int, monitoring: Monitoring, number: int | None) -> bool:
         """Whether it is of this version and reference."""

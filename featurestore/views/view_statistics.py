@@ -108,7 +108,7 @@ def statistics_at(storage: Storage, view: str, digest: str, commit: int | None) 
         where=storage.uri(paths.view_statistics(view, digest)),
         wanted="one of the last commits",
         got=", ".join(map(str, known)) or "none",
-        hint=f"They are kept with each commit, of the last {KEPT}",
+        hint=f"They are kept with each commit, of the last {KEPT}, unless the view says `statistics: Never`",
     )
 
 

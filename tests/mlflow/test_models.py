@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -13,6 +14,8 @@ from own_environment import ROOT, OwnEnvironment, own_environment, section
 from training import NOON, begin, rows, training_set
 
 from featurestore.client.training_data import TrainingData
+from featurestore.storage import paths
+from featurestore.training.trained_models import trained_models
 
 PAGE = (ROOT / "docs" / "training-platforms.md").read_text()
 TRAIN, SCORE = (
@@ -53,7 +56,8 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> Logged:
         'registered_model_name="delays", columns=["n_1d", "v"], metadata={"team": "a"}, pip_requirements=[]'
     )
     code = TRAIN.replace('"delays")', '"set")', 1).replace('registered_model_name="delays"', arguments)
-    told = mlflow.ask("mlflow_train.py", code, environ=environ)
+    models = Path(laptop.storage.root, paths.trained_models("set"))
+    told = mlflow.ask("mlflow_train.py", code, models, environ=environ)
     data = laptop.store(laptop.now).training_set("set")
     return Logged(laptop, data, told, mlflow, environ)
 
@@ -91,6 +95,21 @@ def test_a_model_keeps_store_features_keys_and_commits(logged: Logged) -> None:
     assert (kept["columns"], kept["keys"], kept["labels"]) == (["n_1d", "v"], {"k": "string"}, ["w"])
     [view] = logged.data.manifest.pins.views
     assert [it["commit"] for it in kept["pins"]["views"]] == [view.commit]
+
+
+def test_the_store_knows_which_model_of_which_server_was_trained_on_a_version(logged: Logged) -> None:
+    [model] = trained_models(logged.laptop.storage, "set")
+    assert (model.name, model.model_version, model.uri) == ("delays", "1", logged.told["uri"])
+    assert (model.version, model.digest) == (logged.data.number, logged.told["dataset"]["digest"])
+    assert model.tracking_uri == logged.environ["MLFLOW_TRACKING_URI"]
+    assert (model.run, model.columns, model.service) == (logged.told["run"], ("n_1d", "v"), None)
+
+
+def test_a_model_is_logged_with_a_warning_where_the_store_cannot_be_written(logged: Logged) -> None:
+    [warning] = logged.told["warnings"]
+    assert logged.told["again"] in warning
+    assert "the store does not show it" in warning
+    assert logged.told["again"] != logged.told["uri"]
 
 
 def test_another_process_scores_keys_with_the_features_of_then_and_of_now(logged: Logged) -> None:

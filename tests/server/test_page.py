@@ -24,6 +24,9 @@ PAGES = (
     "/pipelines/flights",
     "/pipelines/bookings",
     "/services/delay-model",
+    "/services/last-delay",
+    "/trainingsets/delays",
+    "/models/delays%20of%20flights",
     "/read?of=delay-model",
     "/views/none-of-this-name",
 )
@@ -166,11 +169,35 @@ def test_a_view_shows_what_it_is_what_it_holds_and_who_uses_it(pages: FeatureSer
         "Mean of arr_delay over 7d",
         "least -30 median 60 greatest 150",
         "Values are those of all 3,406 rows",
-        "Used by 2",
+        "Used by 3",
     ):
         assert part in said
     drawn = [it.get("aria-label") for it in tree(page).iter() if str(it.tag).endswith("}svg")]
     assert "Rows of the last 5 commits: between 295 and 1,186, the newest 295" in drawn
+
+
+def test_a_view_shows_how_drift_went_and_what_is_not_compared(pages: FeatureServer) -> None:
+    page = pages.ask("GET", "/views/aircraft-delays").body
+    said = text(page)
+    assert "Not compared, as they are aggregated: delay_mean ." in said
+    titles = [it.text for it in tree(page).iter() if str(it.tag).endswith("title")]
+    assert "Commit 2, by version 1: 0.6, of last_delay" in titles
+    assert [it for it in tree(page).iter() if it.get("class") == "limit"]
+
+
+@pytest.mark.parametrize("path", ["/trainingsets/delays", "/services/last-delay", PAGES[-3]])
+def test_models_are_shown_where_one_asks_what_they_were_trained_on(pages: FeatureServer, path: str) -> None:
+    page = pages.ask("GET", path).body
+    shown = text(page)
+    assert shown.index("models:/m-2") < shown.index("models:/m-1")
+    assert f"https://mlflow/{SCRIPT}" in shown
+    links = {it.get("href") for it in tree(page).iter(f"{TAG}a")}
+    assert {"/trainingsets/delays", "/services/last-delay"} <= links
+    assert ("/models/delays%20of%20flights" in links) == (path != PAGES[-3])
+
+
+def test_a_service_shows_no_model_of_another_one(pages: FeatureServer) -> None:
+    assert "models:/m-1" not in text(pages.ask("GET", "/services/delay-model").body)
 
 
 def test_a_view_shows_statistics_of_all_its_rows(pages: FeatureServer) -> None:
@@ -194,7 +221,10 @@ def test_the_lineage_leads_from_the_source_to_the_models(pages: FeatureServer) -
     page = tree(pages.ask("GET", "/views/aircraft-delays").body)
     picture = next(it for it in page.iter() if it.get("class") == "lineage")
     links = [it.get("href") for it in picture.iter() if it.get("href")]
-    ways = ["/pipelines/flights", "/views/aircraft-delays", "/views/delay-share", "/services/delay-model"]
+    ways = [
+        *("/pipelines/flights", "/views/aircraft-delays", "/views/delay-share", "/services/delay-model"),
+        *("/services/last-delay", "/trainingsets/delays"),
+    ]
     assert sorted(links) == sorted(ways)
     shown = " ".join(picture.itertext())
     assert "raw/flights/*.parquet" in shown

@@ -23,6 +23,8 @@ ADDRESSES = {
     "on-demand": "/views/delay-share",
     "pipeline": "/pipelines/flights",
     "service": "/services/delay-model",
+    "training-set": "/trainingsets/delays",
+    "model": "/models/delays%20of%20flights",
     "form": "/read?of=delay-model",
     "problem": "/views/none-of-this-name",
 }

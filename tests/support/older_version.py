@@ -12,7 +12,7 @@ from cluster.fixtures import CRDS
 
 NEW_FIELDS = {
     "datapipelines": ("job", "deletionPolicy", "resources.memoryLimit", "source.secretRef"),
-    "featureviews": ("deletionPolicy", "owner", "tags", "monitoring"),
+    "featureviews": ("deletionPolicy", "owner", "tags", "monitoring", "statistics"),
     "featurestores": ("online.redis.managed", "serving", "owner", "tags"),
     "featureservices": ("owner", "tags"),
     "trainingsets": ("owner", "tags"),

@@ -8,6 +8,12 @@ from pathlib import Path
 import polars as pl
 from feature_server import STORE, featurestore
 
+from featurestore.storage.objects import Storage
+from featurestore.training.trained_models import TrainedModel, record_model
+from featurestore.training.training_versions import find_version
+from featurestore.training.view_drift import PastDrift, read_drift, record_drift
+from featurestore.views.builds import read_active_build
+
 SCRIPT = "<script>document.title='owned'</script>"
 QUOTE = "\"'><img src=x onerror=\"document.title='owned'\">"
 CONTROL = "\x1b[2J\x00\u202e"
@@ -57,6 +63,7 @@ spec:
   - {{name: stops, type: "list<string>"}}
   - {{name: seats, type: int64}}
   - {{name: delay_mean, type: float64, aggregate: {{function: Mean, column: arr_delay, windows: [1d, 7d]}}}}
+  monitoring: {{reference: {{trainingSet: delays}}, drift: [{{metric: PSI, above: 0.2}}]}}
 ---
 kind: FeatureView
 metadata: {{name: routes}}
@@ -116,7 +123,19 @@ spec:
   - "aircraft-delays:*"
   - "delay-share:*"
   - {{view: airport-weather, joinKeyMap: {{dest: origin}}, features: [temperature]}}
+---
+kind: FeatureService
+metadata: {{name: last-delay}}
+spec: {{owner: ops-ml, features: ["aircraft-delays:last_delay"]}}
+---
+kind: TrainingSet
+metadata: {{name: delays}}
+spec:
+  description: What models of delays are trained on.
+  features: {{service: last-delay}}
+  labels: {{pipeline: flights, timestampField: at, columns: [arr_delay]}}
 """
+MODEL = "delays of flights"
 START = datetime(2026, 1, 2, tzinfo=UTC)
 
 
@@ -131,7 +150,41 @@ def shown_project(folder: Path) -> Path:
     weather().write_parquet(folder / "raw" / "weather" / "1.parquet")
     featurestore(folder, "apply", "-f", ".")
     featurestore(folder, "run", "--once")
+    storage = Storage(str(folder / "root"))
+    remember_drift(storage)
+    made = find_version(storage, "delays", None)
+    for number in (1, 2):
+        record_model(
+            storage,
+            TrainedModel(
+                name=MODEL,
+                model_version=str(number),
+                uri=f"models:/m-{number}",
+                tracking_uri=f"https://mlflow/{SCRIPT}",
+                run="8f2c",
+                training_set="delays",
+                version=made.number,
+                digest=made.digest,
+                service="last-delay",
+                columns=("last_delay", QUOTE),
+                logged_us=1_767_225_600_000_000 + number,
+            ),
+        )
     return folder
+
+
+def remember_drift(storage: Storage) -> None:
+    """As if the newest values of a view had been compared at more commits."""
+    serving = read_active_build(storage, "aircraft-delays")
+    assert serving is not None
+    drift = read_drift(storage, "aircraft-delays", serving.digest)
+    assert drift is not None
+    past = [
+        PastDrift(commit=commit, number=1, greatest={"PSI": ("last_delay", value)})
+        for commit, value in enumerate((0.02, 0.6, 0.19), start=1)
+    ]
+    drift = drift.model_copy(update={"history": (*past, *drift.history[-1:])})
+    record_drift(storage, "aircraft-delays", serving.digest, drift)
 
 
 def flights(day: int, rows: int) -> pl.DataFrame:

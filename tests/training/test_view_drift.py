@@ -14,7 +14,7 @@ from training import NOON, PIPELINE, rows, training_set
 from featurestore.reconcile.conditions import Condition, read_status
 from featurestore.storage import paths
 from featurestore.training.training_versions import complete_numbers
-from featurestore.training.view_drift import read_drift
+from featurestore.training.view_drift import HISTORY, ViewDrift, read_drift
 from featurestore.views.builds import read_active_build, read_build
 
 PSI: Mapping[str, Any] = {
@@ -91,6 +91,40 @@ def test_what_has_drifted_is_held_until_the_model_is_trained_anew(laptop: Laptop
     assert complete_numbers(laptop.storage, "set") == [1, 2]
     assert is_published(laptop)
     assert condition(laptop, "Ready").status.value == "True"
+
+
+def test_how_far_values_lay_from_the_training_set_is_remembered_commit_by_commit(laptop: Laptop) -> None:
+    laptop.drop("1.parquet", drifted_rows(1))
+    laptop.run()
+    drift = read_drift(laptop.storage, "view", laptop.build("view"))
+    assert drift is not None
+    assert [(past.commit, past.number) for past in drift.history] == [(1, 1), (2, 1)]
+    first, second = (past.greatest["PSI"] for past in drift.history)
+    assert first[0] == second[0] == "v"
+    assert first[1] < 0.25 < second[1] == drift.features["v"]["PSI"]
+    # Of another training set, distances say nothing about these.
+    other = {**training_set(), "metadata": {"name": "other"}}
+    laptop.apply(other, monitored(reference={"trainingSet": "other"}))
+    laptop.run()
+    drift = read_drift(laptop.storage, "view", laptop.build("view"))
+    assert drift is not None
+    assert [(past.commit, past.number) for past in drift.history] == [(2, 1)]
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    drift = None
+    for commit in range(HISTORY + 10):
+        now = ViewDrift(version=commit, training_set="set", number=1, features={"v": {"PSI": 0.1}})
+        drift = now.after(drift, commit)
+    assert drift is not None
+    assert [past.commit for past in drift.history] == [*range(9, HISTORY + 10)]
+
+
+def test_the_condition_names_aggregated_features_as_not_compared(laptop: Laptop) -> None:
+    assert condition(laptop, "Drifted").message.endswith("Aggregated, and not compared: n.")
+    laptop.drop("1.parquet", drifted_rows(1))
+    laptop.run()
+    assert condition(laptop, "Drifted").message.endswith("Aggregated, and not compared: n.")
 
 
 def test_before_there_is_a_training_set_nothing_is_held(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from featurestore.errors import NotFound
 from featurestore.resources import FeatureView
+from featurestore.resources.feature_view import StatisticsKept
 from featurestore.storage import paths
 from featurestore.views.view_statistics import (
     KEPT,
@@ -160,6 +161,22 @@ def test_a_commit_is_found_by_its_number_and_one_that_is_not_kept_is_told(
     assert found == statistics_at(lake.storage, "delays", built.digest, None)
     with pytest.raises(NotFound, match="no statistics are kept"):
         statistics_at(lake.storage, "delays", built.digest, 99)
+
+
+def test_a_view_that_wants_none_keeps_none_and_has_them_again_once_it_wants_them(
+    lake: Any, delays: FeatureView
+) -> None:
+    never = delays.model_copy(
+        update={"spec": delays.spec.model_copy(update={"statistics": StatisticsKept.NEVER})}
+    )
+    lake.accept(never)
+    lake.append(flights([1, 2]))
+    lake.build(never)
+    assert not lake.storage.names(folder(lake, never))
+    lake.accept(delays)
+    lake.append(flights([3], 1))
+    lake.build(delays)
+    assert kept(lake, delays).every.features["delay"].mean == 2
 
 
 def test_a_dataset_without_rows_has_statistics_of_nothing(lake: Any, delays: FeatureView) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from featurestore.humanize import count
 from featurestore.overview.distribution import Distribution
 
 _WIDTH, _HEIGHT, _GAP = 1080.0, 120.0, 3.0
@@ -24,13 +25,14 @@ class ChartBar:
 
 @dataclass(frozen=True, slots=True)
 class BarChart:
-    """``label``: what it shows, in words. ``top``: the greatest value."""
+    """``label``: what it shows, in words. ``top``: the greatest value. ``limit``: height of a line across it."""
 
     width: float
     height: float
     bars: tuple[ChartBar, ...]
     label: str
-    top: int
+    top: float
+    limit: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,24 @@ def rows_chart(points: Sequence[ChartRows], of_what: str) -> BarChart | None:
         f"the newest {points[-1].rows:,}"
     )
     return BarChart(round(step * len(points) - _GAP, 2), _HEIGHT, tuple(bars), label, top)
+
+
+def limit_chart(points: Sequence[tuple[str, float]], limit: float, of_what: str) -> BarChart:
+    """Titles and values from the oldest to the newest, and a line at the limit: what is above it has another color."""
+    top = max(limit, *(value for _, value in points)) * 1.05
+    step = min(_WIDEST, (_WIDTH + _GAP) / len(points))
+    bars = []
+    for place, (title, value) in enumerate(points):
+        tall = max(1.5, round(value / top * _HEIGHT, 2))
+        part = _HEIGHT - tall, tall, "bad" if value > limit else "good"
+        bars.append(ChartBar(round(place * step, 2), round(step - _GAP, 2), (part,), title))
+    above = sum(value > limit for _, value in points)
+    label = (
+        f"{of_what} of the last {count(len(points), 'measurement')}: the newest {points[-1][1]:.3g}, "
+        f"{above} above the threshold of {limit:g}"
+    )
+    width = max(round(step * len(points) - _GAP, 2), _WIDEST)
+    return BarChart(width, _HEIGHT, tuple(bars), label, top, round(_HEIGHT - limit / top * _HEIGHT, 2))
 
 
 def _tall(rows: int, top: int) -> float:

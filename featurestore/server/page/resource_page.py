@@ -16,11 +16,12 @@ from featurestore.overview.commits import ViewCommit
 from featurestore.overview.concern import concerns_of, mark
 from featurestore.overview.distribution import Distribution, Sample
 from featurestore.overview.lookout import Lookout
+from featurestore.overview.overview import OverviewItem
 from featurestore.overview.summary import ListSummary, PipelineSummary, ViewSummary
 from featurestore.redaction import redact
 from featurestore.registry.registry import document
 from featurestore.resources import OnDemandView
-from featurestore.resources.feature_view import Feature
+from featurestore.resources.feature_view import Feature, StatisticsKept
 from featurestore.resources.kinds import ResourceKind
 from featurestore.resources.outputs import Output, outputs
 from featurestore.resources.quantity import format_duration
@@ -28,9 +29,25 @@ from featurestore.server.audit_log import Read
 from featurestore.server.page.bar_chart import BarChart, ChartRows, range_chart, rows_chart
 from featurestore.server.page.entity_form import fields_of
 from featurestore.server.page.lineage_picture import lineage_picture
+from featurestore.server.page.model_page import ModelLine, model_lines
 from featurestore.server.page.rendering import html_reply
-from featurestore.server.page.statistics_lines import HEADER, drift_meters, statistics_lines
-from featurestore.server.page.visible_store import PLACES, SERVICE, VIEW, page, place, see
+from featurestore.server.page.statistics_lines import (
+    HEADER,
+    drift_histories,
+    drift_meters,
+    not_compared,
+    statistics_lines,
+)
+from featurestore.server.page.visible_store import (
+    PLACES,
+    SERVICE,
+    TRAINING_SET,
+    VIEW,
+    VisibleStore,
+    page,
+    place,
+    see,
+)
 from featurestore.server.route import HttpRequest, Reply
 from featurestore.timestamps import SECOND_US, current_us
 
@@ -82,7 +99,10 @@ def _make(kind: ResourceKind, request: HttpRequest) -> Reply:
         "quarantined": [],
         "statistics": None,
         "drift": None,
+        "drift_histories": [],
+        "not_compared": ((), ()),
         "fields": None,
+        "models": [],
         "spec": "",
         "failed": [],
         "more": 0,
@@ -116,6 +136,8 @@ def _make(kind: ResourceKind, request: HttpRequest) -> Reply:
         _list(summary, parts)
         if kind is SERVICE:
             parts.put("features", partial(_service_features, lookout, item.name))
+    if kind in (SERVICE, TRAINING_SET):
+        parts.put("models", partial(_models, lookout, visible, item))
     if kind in (VIEW, SERVICE) and summary is not None:
         parts.put("fields", partial(fields_of, lookout, item.name))
     return html_reply(request, "resource.html", **values)
@@ -204,6 +226,7 @@ def _view(summary: ViewSummary, lookout: Lookout, parts: _Parts, sees: set[tuple
         ("Online", _online(summary, parts.values["in_cluster"]), ""),
         ("In quarantine", str(summary.quarantine), "#quarantine" if summary.quarantine else ""),
         ("Rebuild", summary.rebuild_progress, ""),
+        ("Statistics", "" if spec.statistics is StatisticsKept.ALWAYS else "not kept, as the spec says", ""),
     ]
     parts.values["facts"] = [fact for fact in facts if fact[1]]
     parts.put("sample", lambda: lookout.sample(summary))
@@ -217,6 +240,9 @@ def _view(summary: ViewSummary, lookout: Lookout, parts: _Parts, sees: set[tuple
     parts.values["drift_meters"] = (
         list(drift_meters(measured, spec.monitoring)) if measured and spec.monitoring else []
     )
+    if measured and spec.monitoring:
+        parts.values["drift_histories"] = list(drift_histories(measured, spec.monitoring))
+        parts.values["not_compared"] = not_compared(measured, spec)
     parts.put("commits", lambda: lookout.commits(summary))
     parts.values["chart"] = _commit_chart(parts.values["commits"])
     parts.values["commits"] = parts.values["commits"][:_MOST_BATCHES]
@@ -294,6 +320,15 @@ def _origin(feature: Feature, window_us: int | None) -> str:
         over = age(window_us / SECOND_US)
         return f"{feature.aggregate.function.value} of {feature.aggregate.column} over {over}"
     return feature.column or feature.expression or (feature.python.callable if feature.python else "")
+
+
+def _models(lookout: Lookout, visible: VisibleStore, item: OverviewItem) -> list[ModelLine]:
+    """Models that were trained on the set, or on sets of the service's features."""
+    if item.kind is TRAINING_SET:
+        return model_lines(lookout.models([item.name]), visible)
+    users = visible.overview.users(item.key)
+    models = lookout.models([name for kind, name in users if kind == TRAINING_SET.name])
+    return model_lines([model for model in models if model.service == item.name], visible)
 
 
 def _list(summary: ListSummary, parts: _Parts) -> None:

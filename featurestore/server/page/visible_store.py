@@ -8,14 +8,14 @@ from http import HTTPStatus
 
 from featurestore.overview.overview import Key, Overview, OverviewItem
 from featurestore.overview.summary import ListSummary
-from featurestore.resources import FeatureService, View
+from featurestore.resources import FeatureService, TrainingSet, View
 from featurestore.resources.kinds import KINDS, ResourceKind, kind_of
 from featurestore.server.page.page_token import page_token
 from featurestore.server.page.problem_page import page_problem
 from featurestore.server.problem_details import HttpProblem
 from featurestore.server.route import HttpRequest, Reply, Route
 
-VIEW, SERVICE = kind_of(View), kind_of(FeatureService)
+VIEW, SERVICE, TRAINING_SET = kind_of(View), kind_of(FeatureService), kind_of(TrainingSet)
 PLACES = {kind.folder: kind for kind in KINDS.values() if not kind.only_one}
 """Kinds by the first part of the address of one."""
 

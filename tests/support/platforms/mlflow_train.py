@@ -1,6 +1,7 @@
 """Run where MLflow is: a model is logged with its training set, and what MLflow then knows is printed as JSON.
 
-``python mlflow_train.py CODE``: the code, of the documentation, logs ``model`` and leaves ``data`` and ``info``.
+``python mlflow_train.py CODE FOLDER``: the code, of the documentation, logs ``model`` and leaves ``data`` and ``info``. It is
+run once more while the folder, of the store, cannot be written to.
 """
 
 # mypy: ignore-errors
@@ -8,6 +9,8 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
+from pathlib import Path
 
 import mlflow
 from mlflow.data import get_source
@@ -25,17 +28,35 @@ class Sum(mlflow.pyfunc.PythonModel):
         ]
 
 
-def main(code: str) -> None:
+def again_beside(folder: Path, code: str) -> tuple[str, list[str]]:
+    """URI of the model that the code logs meanwhile, and what was warned of."""
+    kept = folder.rename(folder.with_name("kept"))
+    folder.write_text("in its way")
+    names = {"model": Sum()}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        exec(code, names)
+    folder.unlink()
+    kept.rename(folder)
+    told = [str(it.message) for it in caught if "store" in str(it.message)]
+    return names["info"].model_uri, told
+
+
+def main(code: str, folder: str) -> None:
     names = {"model": Sum()}
     exec(code, names)
     data, info = names["data"], names["info"]
     [run] = mlflow.search_runs(output_format="list")
     [entry] = run.inputs.dataset_inputs
     found = get_source(entry).load()
+    again, told = again_beside(Path(folder), code)
     print(
         json.dumps(
             {
                 "uri": info.model_uri,
+                "run": info.run_id,
+                "again": again,
+                "warnings": told,
                 "status": run.info.status,
                 "context": [tag.value for tag in entry.tags],
                 "dataset": {

@@ -28,7 +28,7 @@ from featurestore.failpoint import hit
 from featurestore.failure import Failure
 from featurestore.protocol import BuildRequest, Progress
 from featurestore.registry.registry import Accepted
-from featurestore.resources.feature_view import FeatureView
+from featurestore.resources.feature_view import FeatureView, StatisticsKept
 from featurestore.resources.outputs import EVENT_TIME
 from featurestore.storage import paths
 from featurestore.storage.delta import DataFile, Table
@@ -83,10 +83,14 @@ def run_build(
     if isinstance(table, BuildPartResult):
         return table
     result = build.record(table)
-    keep_statistics(table, request.view, request.digest, result.source_version, accepted.resource.spec)
-    monitoring = accepted.resource.spec.monitoring
+    spec = accepted.resource.spec
+    if spec.statistics is StatisticsKept.ALWAYS:
+        keep_statistics(table, request.view, request.digest, result.source_version, spec)
+    monitoring = spec.monitoring
     if monitoring is not None:
-        measure_drift(storage, request.view, request.digest, result.version, monitoring)
+        measure_drift(
+            storage, request.view, request.digest, result.version, result.source_version, monitoring
+        )
     return result
 
 

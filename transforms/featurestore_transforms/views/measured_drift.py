@@ -20,9 +20,11 @@ _PIECE_ROWS = 65_536
 
 
 def measure_drift(
-    storage: Storage, view: str, digest: str, version: int, monitoring: Monitoring
+    storage: Storage, view: str, digest: str, version: int, commit: int, monitoring: Monitoring
 ) -> ViewDrift:
     """What was measured of this version of the build's table, which has its statistics. It is kept.
+
+    ``commit``: of the dataset, which that version holds.
 
     Raises:
         StorageError: storage did not answer.
@@ -47,6 +49,7 @@ def measure_drift(
                 "features": {name: measured for name, measured in metrics.items() if measured},
             }
         )
+    drift = drift.after(known, commit)
     record_drift(storage, view, digest, drift)
     return drift
 
