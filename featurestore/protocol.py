@@ -209,6 +209,24 @@ class JobRequest(Model):
     time_limit_s: float | None = None
 
 
+WORKER_PORT = 6567
+"""Where a warm worker is asked to run a batch."""
+WORKER_DONE = b"done"
+"""The last line of a worker's answer, if the batch is in storage; before it stand empty lines, one each second."""
+
+
+class WarmBatch(Model):
+    """What a warm worker is asked to run: a batch that is due, of a pipeline that has workers of this kind.
+
+    It says nothing that would let somebody else have other work done: where data is and what is made of it, the worker finds out.
+    """
+
+    pipeline: Annotated[str, Field(max_length=253)]
+    number: Annotated[int, Field(ge=1)]
+    turn: int = 0
+    time_limit_s: Annotated[float, Field(gt=0)]
+
+
 class Progress(Model):
     """How far a request has come: ``done`` of ``total`` rows or files (``unit``); None while the total is unknown."""
 

@@ -33,6 +33,7 @@ ConditionType = Literal[
     "OfflineReachable",
     "OnlineReachable",
     "Serving",
+    "Workers",
     "Stalled",
 ]
 

@@ -65,3 +65,4 @@ class Reason(StrEnum):
     WAITING_FOR_LOOKUP = "WaitingForLookup"
     WAITING_FOR_TURN = "WaitingForTurn"
     WITHIN_THRESHOLDS = "WithinThresholds"
+    WORKERS_UNAVAILABLE = "WorkersUnavailable"

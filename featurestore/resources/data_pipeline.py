@@ -10,6 +10,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
+from featurestore.digest import digest
+from featurestore.resources.execution import Execution
 from featurestore.resources.kafka import Kafka
 from featurestore.resources.location import NO_CHAIN, NO_CREDENTIALS, SOURCE_PROTOCOL
 from featurestore.resources.message_stream import Stream
@@ -24,7 +26,7 @@ from featurestore.resources.metadata import (
 from featurestore.resources.model import Model
 from featurestore.resources.nats import Nats
 from featurestore.resources.notifications import Notifications
-from featurestore.resources.pod_template import PodTemplate
+from featurestore.resources.pod_template import QUEUE_LABEL, PodTemplate
 from featurestore.resources.quantity import Bytes, Duration, PositiveDuration
 from featurestore.resources.redis_stream import RedisStream
 from featurestore.resources.resource import Resource
@@ -401,6 +403,10 @@ class DataPipelineSpec(Model):
     )
     resources: JobResources = Field(JobResources(), description="Bounds of one run.")
     job: Job = Field(Job(), description="How runs are started in a cluster. Without effect on a laptop.")
+    execution: Execution = Field(
+        Execution.JOB,
+        description="Job: a pod for each batch. Warm: a worker that stays, for latency. On a laptop it is always warm.",
+    )
     deletion_policy: DeletionPolicy = Field(
         DeletionPolicy.RETAIN,
         description="Whether deleting the resource in a cluster deletes its dataset, quarantine and ledger.",
@@ -420,6 +426,13 @@ class DataPipelineSpec(Model):
             if transform.filter is not None:
                 expressions.append(transform.filter.where)
         return (*expressions, *(expectation.that for expectation in self.expectations))
+
+    @property
+    def worker_kind(self) -> str:
+        """Names the workers that can run its batches: those whose pods are what its Jobs' would be."""
+        template = self.job.template.model_dump(mode="json", by_alias=True)
+        secret = self.source.credentials
+        return digest([template, secret.name if secret else None, self.resources.memory])[:10]
 
     @property
     def looked_up(self) -> tuple[str, ...]:
@@ -460,6 +473,13 @@ class DataPipelineSpec(Model):
             holds=lambda spec: spec.trigger.notifications is None or spec.source.uri is not None,
             cel="!has(self.trigger) || !has(self.trigger.notifications) || has(self.source.uri)",
             field="trigger.notifications",
+        ),
+        SpecRule(
+            message="a queue of Kueue admits Jobs: use execution: Job, or take the label from job.template",
+            holds=lambda spec: spec.execution is Execution.JOB or QUEUE_LABEL not in spec.job.template.labels,
+            cel="self.execution == 'Job' || !has(self.job) || !has(self.job.template) || !has(self.job.template.labels)"
+            f" || !('{QUEUE_LABEL}' in self.job.template.labels)",
+            field="execution",
         ),
         bounded_text(lambda spec: spec.expressions, "transforms"),
     )

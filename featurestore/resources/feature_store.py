@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
+from featurestore.resources.execution import Workers
 from featurestore.resources.location import NO_CHAIN, NO_CREDENTIALS
 from featurestore.resources.metadata import Description, Owner, SecretRef, Tags
 from featurestore.resources.model import Model
@@ -107,6 +108,9 @@ class FeatureStoreSpec(Model):
     online: Online = Field(Online(duckdb=DuckDB()), description="Where values for inference live.")
     serving: Serving | None = Field(
         None, description="A feature server that the operator keeps. On a laptop: featurestore serve."
+    )
+    workers: Workers = Field(
+        Workers(), description="Workers of pipelines with execution: Warm. Without effect on a laptop."
     )
     description: Description = Field("", description="What it is for, in its owner's words.")
     owner: Owner = Field("", description="Who is responsible for it.")

@@ -58,6 +58,10 @@ class Toleration(Model):
     )
 
 
+QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+"""Names the queue of Kueue that lets a Job start."""
+
+
 def _ours(label: str) -> bool:
     return label.startswith("featurestore.dev/") or label in OPERATORS_LABELS
 

@@ -105,6 +105,15 @@ class Metrics:
         )
         gauge.set_function(queued)
 
+    def count_backlog(self, backlog: Callable[[], int]) -> None:
+        """Also tell how many batches workers run or are waited for by."""
+        gauge = Gauge(
+            f"{PREFIX}workers_backlog",
+            "Batches that workers run, or that wait for one.",
+            registry=self.registry,
+        )
+        gauge.set_function(backlog)
+
     def forget(self, key: Key) -> None:
         """The resource was deleted: its series end."""
         if key.kind == "DataPipeline":

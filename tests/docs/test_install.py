@@ -11,10 +11,9 @@ from cluster.control_plane import ControlPlane
 from eventually import eventually
 
 from featurestore.online.redis import connection_options
-from featurestore.resources.pod_template import PodTemplate
+from featurestore.resources.pod_template import QUEUE_LABEL, PodTemplate
 from featurestore.storage import cloud_credentials, credentials
 from featurestore_operator.controllers.deletion import ABANDON
-from featurestore_operator.jobs.job_manifest import QUEUE
 from featurestore_operator.jobs.memory import SLACK
 from featurestore_operator.kube.api_resources import PIPELINE_LABEL
 
@@ -67,7 +66,7 @@ def test_kubectl_explains_each_of_them(control_plane: ControlPlane) -> None:
 
 
 @pytest.mark.parametrize(
-    ("title", "named"), [("Jobs", QUEUE), ("Jobs", PIPELINE_LABEL), ("Deleting a resource", ABANDON)]
+    ("title", "named"), [("Jobs", QUEUE_LABEL), ("Jobs", PIPELINE_LABEL), ("Deleting a resource", ABANDON)]
 )
 def test_labels_and_annotations_have_the_names_of_the_code(title: str, named: str) -> None:
     assert named in section(title)

@@ -29,9 +29,11 @@ from featurestore_operator.controllers.status_writer import StatusWriter
 from featurestore_operator.controllers.stores import StoreController
 from featurestore_operator.controllers.subject import ReconcileResult, Subject
 from featurestore_operator.controllers.views import Views
+from featurestore_operator.controllers.warm_workers import WarmWorkers
 from featurestore_operator.informer.cache import Cache
 from featurestore_operator.jobs.launcher import Launcher
 from featurestore_operator.jobs.turns import AGAIN_US, Turns
+from featurestore_operator.jobs.workers import Workers
 from featurestore_operator.kube.api import Api
 from featurestore_operator.kube.api_resources import OURS
 from featurestore_operator.kube.object_key import Key
@@ -56,8 +58,10 @@ class Controller:
         self._stores = Stores(cache, api, policies, settings, clock)
         self._turns = Turns(cache, settings.max_jobs, clock)
         metrics.count_queued(lambda: self._turns.waiting)
+        self._workers = Workers(cache, clock)
+        metrics.count_backlog(lambda: self._workers.backlog)
         launcher = Launcher(
-            cache, api, policies, self._turns, settings.max_jobs_per_namespace, metrics, clock
+            cache, api, policies, self._turns, self._workers, settings.max_jobs_per_namespace, metrics, clock
         )
         receives = settings.notification_port is not None
         self._pipelines = Pipelines(self._stores, policies, launcher, metrics, clock, receives=receives)
@@ -78,8 +82,9 @@ class Controller:
             clock,
             views.ask_online_again,
             Servers(cache, api, policies, everywhere=not settings.namespaces),
+            WarmWorkers(cache, api, policies, self._workers, settings),
         )
-        self._deletion = Deletion(api, self._status_writer)
+        self._deletion = Deletion(api, self._status_writer, self._workers)
         self._failed_looks: dict[Key, FailureStreak] = {}
         self._resting: dict[Key, int] = {}
 
@@ -192,6 +197,7 @@ class Controller:
         """Forget a resource that is gone: it is no longer accepted. Its data stays."""
         if key.kind == "DataPipeline":
             self._pipelines.forget(key.namespace, key.name)
+            self._workers.forget(key.namespace, key.name)
         self._metrics.forget(key)
         self._deletion.forget(key)
         if isinstance(store, OpenStore):

@@ -18,6 +18,7 @@ from featurestore.reconcile.reasons import Reason
 from featurestore.storage import paths
 from featurestore.timestamps import SECOND_US, parse_us
 from featurestore_operator.controllers.status_writer import StatusWriter
+from featurestore_operator.jobs.workers import Workers
 from featurestore_operator.kube.api import Api
 from featurestore_operator.kube.api_resources import (
     JOB,
@@ -42,8 +43,8 @@ PATIENCE_US = 60 * SECOND_US
 
 
 class Deletion:
-    def __init__(self, api: Api, status_writer: StatusWriter) -> None:
-        self._api, self._status_writer = api, status_writer
+    def __init__(self, api: Api, status_writer: StatusWriter, workers: Workers) -> None:
+        self._api, self._status_writer, self._workers = api, status_writer, workers
         self._places: dict[Key, OpenStore] = {}
 
     def guard(self, key: Key, obj: dict[str, Any], store: OpenStore | None) -> None:
@@ -135,6 +136,8 @@ class Deletion:
         The Job of a batch brings views on, and a namespace that is being deleted takes Jobs before their pods.
         """
         pipeline = key.pipeline(obj)
+        if pipeline and (worker := self._workers.end(key.namespace, pipeline)):
+            return worker
         labelled = {PIPELINE_LABEL: pipeline} if pipeline else {key.row.label: key.name}
         for pod in self._api.list(POD, key.namespace, labelled):
             metadata = pod["metadata"]

@@ -126,7 +126,7 @@ class Servers:
                 return f"No pod can be made: {condition.get('message', '')}"
         labels = deployment["spec"]["selector"]["matchLabels"]
         for pod in self._api.list(POD, key.namespace, labels):
-            if why := _hindrance(pod):
+            if why := hindrance(pod):
                 return f"Pod {pod['metadata']['name']}: {why}"
         return ""
 
@@ -159,7 +159,7 @@ def _rolls(deployment: dict[str, Any]) -> bool:
     return not is_observed or counts != {wanted}
 
 
-def _hindrance(pod: dict[str, Any]) -> str:
+def hindrance(pod: dict[str, Any]) -> str:
     """Why a pod does not serve; "" if it does, or is only starting."""
     status = pod.get("status", {})
     for container in status.get("containerStatuses", ()):

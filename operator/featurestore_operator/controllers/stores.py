@@ -21,6 +21,7 @@ from featurestore.resources.kinds import KINDS
 from featurestore.timestamps import SECOND_US
 from featurestore_operator.controllers.servers import Servers
 from featurestore_operator.controllers.status_writer import StatusWriter
+from featurestore_operator.controllers.warm_workers import WarmWorkers
 from featurestore_operator.informer.cache import Cache
 from featurestore_operator.kube.access import own_namespace
 from featurestore_operator.kube.api import Api, Exists
@@ -51,8 +52,9 @@ class StoreController:
         clock: Callable[[], int],
         answers_again: Callable[[str], None],
         feature_servers: Servers,
+        workers: WarmWorkers,
     ) -> None:
-        self._feature_servers, self._kept = feature_servers, KeptObjects(api)
+        self._feature_servers, self._workers, self._kept = feature_servers, workers, KeptObjects(api)
         self._answers_again = answers_again
         self._away: set[Key] = set()
         self._cache, self._api, self._stores = cache, api, stores
@@ -87,6 +89,7 @@ class StoreController:
         store.registry.accept(store.resource)
         self._kept.keep(beside(obj, store, self._settings))
         serving, server = self._feature_servers.look(key, obj, store)
+        workers = self._workers.look(key, obj, store)
         self._wake_removed(key.namespace, store)
         online = self._online(key, store)
         answers = true("OfflineReachable", Reason.ANSWERS, f"{store.storage.root} answers.")
@@ -100,7 +103,7 @@ class StoreController:
             "views": len(self._cache.names("FeatureView", key.namespace)),
             "serving": server,
         }
-        stated = (ready, answers, online, serving) if serving is not None else (ready, answers, online)
+        stated = [ready, answers, online, *(each for each in (serving, workers) if each is not None)]
         self._status_writer.write(obj, stated, facts)
         settled = all(condition.reason == Reason.ANSWERS for condition in stated)
         return self._clock() + (_LOOK_US if settled else _UNSETTLED_US)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -94,7 +94,10 @@ class Views:
             if not reconcile(desired, observed, now_us).steps:
                 return observed
             # Only work that is due is left to others: a view that has all there is does not wait for the next batch.
-            covering = _covering(view, accepted, sources.get(source), batches, store)
+            under_way = list(_under_way_batches(batches))
+            if worker := self._launcher.workers.under_way(namespace, source):
+                under_way.append(worker)
+            covering = _covering(view, accepted, sources.get(source), under_way, store)
             return replace(observed, running={**covering, **applier.running}) if covering else observed
 
         plan = converge(desired, observe, applier, lambda: now_us, _ROUNDS)
@@ -182,29 +185,32 @@ def _under_way(attempts: JobAttempts) -> dict[str, str]:
     return sentences
 
 
+def _under_way_batches(attempts: JobAttempts) -> Iterator[tuple[int, str]]:
+    """Numbers of the batches that Jobs run, and the Jobs."""
+    for attempt in attempts.all:
+        if isinstance(attempt.outcome, Running):
+            yield int(attempt.job["metadata"]["labels"][BATCH]), f"Job {attempt.name}"
+
+
 def _covering(
     view: ObservedView | None,
     accepted: Accepted[FeatureView],
     source: ObservedPipeline | FailureStreak | None,
-    batches: JobAttempts,
+    batches: Iterable[tuple[int, str]],
     store: OpenStore,
 ) -> dict[str, str]:
-    """The running Job of its pipeline that brings the view up to date, as it does with every view that kept up."""
+    """What brings the view up to date among the ``batches`` that run now, as each does with every view that kept up."""
     if view is None or not isinstance(source, ObservedPipeline):
         return {}
     ledger = Ledger(store.storage, accepted.resource.spec.source.pipeline)
     digest = view.wanted(accepted.resource.spec, source.uid)
     build = view.builds.get(digest)
-    for attempt in batches.all:
-        if isinstance(attempt.outcome, Running):
-            number = int(attempt.job["metadata"]["labels"][BATCH])
-            before = ledger.result(number - 1) if number > 1 else None
-            version = build.source_version if build else None
-            if covered(version, number, before.dataset_version if before else None):
-                # How the Job fares its pipeline tells, which is woken by each change of it.
-                return {
-                    f"view/{accepted.resource.metadata.name}": f"Job {attempt.name} also brings it up to date"
-                }
+    for number, who in batches:
+        before = ledger.result(number - 1) if number > 1 else None
+        version = build.source_version if build else None
+        if covered(version, number, before.dataset_version if before else None):
+            # How it fares its pipeline tells, which is woken by each change of it.
+            return {f"view/{accepted.resource.metadata.name}": f"{who} also brings it up to date"}
     return {}
 
 

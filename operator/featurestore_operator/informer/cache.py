@@ -13,6 +13,7 @@ Who works on a key is woken (``wake``) by every change that may matter to it:
     any status that is wiped            itself
     Job, Pod                            the pipeline or view in its labels; a Job that ended or is gone also the
                                         pipeline's views
+    Pod of workers that stay            the FeatureStores of its namespace
 
 Status is what the operator itself writes: were it woken by that, every write would cost another look.
 """
@@ -34,6 +35,7 @@ from featurestore_operator.kube.api_resources import (
     FEATURE_VIEW,
     JOB,
     POD,
+    WORKERS_LABEL,
     ApiResource,
 )
 from featurestore_operator.kube.object_key import Key
@@ -140,6 +142,10 @@ class Cache:
     def pods(self, namespace: str, job: str) -> list[Object]:
         """The Pods of a Job, from the oldest to the newest."""
         return sorted(self._members("Pod", ("pods-of", namespace, job)), key=_age)
+
+    def worker_pods(self, namespace: str, kind: str = "") -> list[Object]:
+        """The pods of workers that stay, of one kind or of all."""
+        return sorted(self._members("Pod", ("workers", namespace, kind)), key=_age)
 
     def all_keys(self) -> list[Key]:
         """Keys of all resources of ours."""
@@ -248,6 +254,10 @@ class Cache:
             yield from self.readers(key)
 
     def _concerned_by_work(self, namespace: str, labels: Mapping[str, str], ended: bool) -> Iterator[Key]:
+        if WORKERS_LABEL in labels:
+            yield from (
+                Key("FeatureStore", namespace, name) for name in self.names("FeatureStore", namespace)
+            )
         for kind in KINDS.values():
             if name := kind.label and labels.get(kind.label):
                 key = Key(kind.name, namespace, name)
@@ -340,6 +350,9 @@ def _groups(resource: ApiResource, item: Object) -> Iterator[Place]:
                 yield (f"jobs-of-{kind.noun}", namespace, worked_for)
     elif job := labels.get(JOB_LABEL):
         yield ("pods-of", namespace, job)
+    elif kind_of_workers := labels.get(WORKERS_LABEL):
+        yield ("workers", namespace, kind_of_workers)
+        yield ("workers", namespace, "")
 
 
 def _named(item: Object) -> tuple[str, str]:

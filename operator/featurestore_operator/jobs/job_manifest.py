@@ -17,7 +17,8 @@ from featurestore.reconcile.steps import BuildView, EngineStep, PromoteRebuild, 
 from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline
 from featurestore.resources.kinds import KINDS
-from featurestore.resources.pod_template import PodTemplate
+from featurestore.resources.metadata import SecretRef
+from featurestore.resources.pod_template import QUEUE_LABEL, PodTemplate
 from featurestore_operator.jobs.memory import MemoryRequest
 from featurestore_operator.jobs.restricted_pod import pod_and_container, secrets_of
 from featurestore_operator.kube.api_resources import MANAGED, PIPELINE_LABEL
@@ -33,7 +34,6 @@ TURN = "featurestore.dev/turn"
 ATTEMPT, KILLED = "featurestore.dev/attempt", "featurestore.dev/oom-kills"
 RETRY = "featurestore.dev/retry"
 """Which request of the resource for another attempt the Job has met."""
-QUEUE = "kueue.x-k8s.io/queue-name"
 PERMANENT = (2, 3, 5)
 """Exit codes after which the same attempt cannot help; see ``featurestore.errors``."""
 CONTAINER = "job"
@@ -83,7 +83,7 @@ def job(
     spec = pipeline.resource.spec
     template = spec.job.template
     labels = {**MANAGED, "app.kubernetes.io/name": "featurestore-job", **_labels(work, pipeline)}
-    queued = QUEUE in template.labels
+    queued = QUEUE_LABEL in template.labels
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -189,13 +189,18 @@ def _request(work: EngineStep, pipeline: Accepted[DataPipeline], place: JobConte
     ).model_dump_json()
 
 
+def source_secret(credentials: SecretRef | None) -> list[dict[str, Any]]:
+    """The Secret with the credentials of a source, if it has one, as variables of a container."""
+    if credentials is None:
+        return []
+    return [{"prefix": "FEATURESTORE_SOURCE_", "secretRef": {"name": credentials.name}}]
+
+
 def _pod(
-    request: str, source_secret: Any, template: PodTemplate, attempt: Attempt, place: JobContext
+    request: str, credentials: SecretRef | None, template: PodTemplate, attempt: Attempt, place: JobContext
 ) -> dict[str, Any]:
     pod, container = pod_and_container(template, CONTAINER, place.image, place.service_account)
-    sources = secrets_of(place.secret, place.online_secret)
-    if source_secret is not None:
-        sources.append({"prefix": "FEATURESTORE_SOURCE_", "secretRef": {"name": source_secret.name}})
+    sources = [*secrets_of(place.secret, place.online_secret), *source_secret(credentials)]
     memory = attempt.memory
     resources = {
         "requests": {"memory": str(memory.request_bytes), **container["resources"]["requests"]},

@@ -9,16 +9,19 @@ from typing import Any
 from featurestore.errors import Conflict, SpecError
 from featurestore.failure import as_failure
 from featurestore.reconcile.job_pipeline import NO_URI
-from featurestore.reconcile.steps import EngineStep
+from featurestore.reconcile.steps import EngineStep, RunBatch
 from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline
+from featurestore.resources.execution import Execution
+from featurestore.resources.pod_template import QUEUE_LABEL
 from featurestore.retry import FailureStreak
 from featurestore_operator.informer.cache import Cache
 from featurestore_operator.jobs.attempts import JobAttempt, JobAttempts, NextAttempt
-from featurestore_operator.jobs.job_manifest import QUEUE, SPEC, Attempt, JobContext, Owner, job
+from featurestore_operator.jobs.job_manifest import SPEC, Attempt, JobContext, Owner, job
 from featurestore_operator.jobs.job_outcome import annotation, job_outcome
 from featurestore_operator.jobs.memory import Learned, memory
 from featurestore_operator.jobs.turns import Queued, Turns
+from featurestore_operator.jobs.workers import Workers
 from featurestore_operator.kube.api import Api, Exists
 from featurestore_operator.kube.api_resources import JOB
 from featurestore_operator.kube.object_key import Key
@@ -38,12 +41,13 @@ class Launcher:
         api: Api,
         policies: Policies,
         turns: Turns,
+        workers: Workers,
         most_each: int,
         metrics: Metrics,
         clock: Callable[[], int],
     ) -> None:
         self._cache, self._api, self._policies = cache, api, policies
-        self._turns, self._most_each = turns, most_each
+        self._turns, self._most_each, self.workers = turns, most_each, workers
         self._metrics, self._clock = metrics, clock
         self._refused: dict[tuple[str, str, str], FailureStreak] = {}
 
@@ -89,7 +93,10 @@ class Launcher:
             source = pipeline.resource.spec.source
             if work.uri_field and source.uri and source.uri != NO_URI:
                 permissions.check_uri(source.uri, work.uri_field, secret=source.secret_ref is not None)
-            if QUEUE in template.labels:
+            sentence = self._warm(work, due, pipeline, place)
+            if sentence is not None:
+                return sentence
+            if QUEUE_LABEL in template.labels:
                 # It gets no pod before Kueue lets it.
                 self._cache.put(JOB, self._created(wanted))
             else:
@@ -106,6 +113,17 @@ class Launcher:
             return refused
         self._refused.pop(what, None)
         return f"Job {wanted['metadata']['name']} is started"
+
+    def _warm(
+        self, work: EngineStep, due: NextAttempt, pipeline: Accepted[DataPipeline], place: JobContext
+    ) -> str | None:
+        """What a worker that stays does of the work; None if it is a Job's: all but the first attempt at a batch is."""
+        spec = pipeline.resource.spec
+        if spec.execution is Execution.JOB or not isinstance(work, RunBatch):
+            return None
+        if work.turn or due.killed or due.number > 1:
+            return None
+        return self.workers.take(place.namespace, work, spec)
 
     def _created(self, wanted: dict[str, Any]) -> dict[str, Any]:
         """The Job, to be known at once: until a late watch told of it, a view would start what this Job goes on with."""

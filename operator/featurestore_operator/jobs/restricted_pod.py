@@ -55,3 +55,11 @@ def pod_and_container(
 def secrets_of(*names: str | None) -> list[dict[str, Any]]:
     """Secrets that are variables as a whole; None is none."""
     return [{"secretRef": {"name": name}} for name in names if name]
+
+
+def operator_pods(namespace: str) -> dict[str, Any]:
+    """Who may connect, in a NetworkPolicy: the pods of the operator in this namespace."""
+    return {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+        "podSelector": {"matchLabels": {"app.kubernetes.io/name": "featurestore-operator"}},
+    }

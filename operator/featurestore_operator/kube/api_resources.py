@@ -64,6 +64,8 @@ NETWORK_POLICY = ApiResource("networking.k8s.io/v1", "NetworkPolicy", "networkpo
 MANAGED = {"app.kubernetes.io/managed-by": "featurestore"}
 PIPELINE_LABEL, VIEW_LABEL = (KINDS[kind].label for kind in ("DataPipeline", "FeatureView"))
 """On Jobs and their pods: whose work they do."""
+WORKERS_LABEL = "featurestore.dev/workers"
+"""On workers that stay and their pods: of which pipelines they run batches."""
 WATCHED: dict[ApiResource, dict[str, str]] = {
     **{resource: {} for resource in OURS.values()},
     JOB: MANAGED,

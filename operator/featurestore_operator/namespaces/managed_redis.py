@@ -11,6 +11,7 @@ from typing import Any
 from featurestore.resources import FeatureStore
 from featurestore.resources.feature_store import ManagedRedis, Online, Redis
 from featurestore.resources.metadata import SecretRef
+from featurestore_operator.jobs.restricted_pod import operator_pods
 from featurestore_operator.kube.api_resources import MANAGED
 
 PORT = 6379
@@ -88,20 +89,13 @@ def objects(
                 "ingress": [
                     {
                         # All pods of the namespace, which may know the password, and the operator.
-                        "from": [{"podSelector": {}}, _operator_pods(operator_namespace)],
+                        "from": [{"podSelector": {}}, operator_pods(operator_namespace)],
                         "ports": [{"port": PORT, "protocol": "TCP"}],
                     }
                 ],
             },
         },
     ]
-
-
-def _operator_pods(namespace: str) -> dict[str, Any]:
-    return {
-        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
-        "podSelector": {"matchLabels": {"app.kubernetes.io/name": "featurestore-operator"}},
-    }
 
 
 def secret(store: str, namespace: str, owner: dict[str, Any], password: str) -> dict[str, Any]:

@@ -7,9 +7,11 @@ For those there is a real node.
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -37,6 +39,7 @@ class _Running:
     log: Path
     termination: Path
     started: str
+    probed: tuple[str, int] | None = None
 
 
 @dataclass
@@ -85,6 +88,10 @@ class HollowNode:
             (running.log.parent / f"{running.log.stem}.end").write_text(f"{exit_code} {reason}")
             running.process.kill()
 
+    def process(self, pod: str) -> subprocess.Popen[bytes]:
+        """The process of a pod that runs."""
+        return next(it.process for it in self._running.values() if it.log.stem == pod)
+
     def resume(self) -> None:
         """Let all run on, and start what waits."""
         self.stuck = self.paused = False
@@ -103,6 +110,8 @@ class HollowNode:
             self._say(api, name, "Pending", {"waiting": waiting})
             return
         environ.pop("TMPDIR", None)
+        address = _address(uid)
+        environ["FEATURESTORE_WORKER_HOST"] = address
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", "featurestore_transforms", *container["args"]],
@@ -114,7 +123,9 @@ class HollowNode:
         if self.paused:
             process.send_signal(signal.SIGSTOP)
         now = _now()
-        self._running[uid] = _Running(process, log, termination, now)
+        port = next((port["containerPort"] for port in container.get("ports", ())), None)
+        probed = (address, port) if port else None
+        self._running[uid] = _Running(process, log, termination, now, probed)
         self.ran.append(name)
         self._say(api, name, "Running", {"running": {"startedAt": now}})
 
@@ -122,6 +133,7 @@ class HollowNode:
         running = self._running[pod["metadata"]["uid"]]
         code = running.process.poll()
         if code is None:
+            self._probe(api, pod, running)
             return
         del self._running[pod["metadata"]["uid"]]
         said = running.termination.read_text() if running.termination.exists() else ""
@@ -141,6 +153,19 @@ class HollowNode:
         }
         phase = "Succeeded" if code == 0 else "Failed"
         self._say(api, pod["metadata"]["name"], phase, {"terminated": terminated})
+
+    def _probe(self, api: CoreV1Api, pod: Object, running: _Running) -> None:
+        """Say that the pod is ready, once its port takes connections."""
+        if running.probed is None:
+            return
+        try:
+            socket.create_connection(running.probed, timeout=1).close()
+        except OSError:
+            return
+        name, status = pod["metadata"]["name"], {"podIP": running.probed[0]}
+        ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+        api.patch_namespaced_pod_status(name, self.namespace, {"status": {**status, **ready}})
+        running.probed = None
 
     def _evict(self, api: CoreV1Api, pod: Object) -> None:
         running = self._running.pop(pod["metadata"]["uid"], None)
@@ -206,6 +231,12 @@ def hollow_node(plane: ControlPlane, namespace: str, **environ: str) -> Iterator
             stop.set()
             thread.join()
             node.close()
+
+
+def _address(uid: str) -> str:
+    """An address of this machine that no other pod has: workers all have the same port."""
+    first, second, third = hashlib.sha256(uid.encode()).digest()[:3]
+    return f"127.{first}.{second}.{max(2, third)}"
 
 
 def _now() -> str:

@@ -51,7 +51,7 @@ def _run(request: JobRequest, results: TextIO) -> int:
         # The engine is loaded here, so that an error in the request is told at once.
         from featurestore_transforms.entrypoint.job import run_job
 
-        result = run_job(Storage(request.request.root), request, say, _Log())
+        result = run_job(Storage(request.request.root), request, say, ProgressLog())
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - panics of engines and exits of callables are failures, too
@@ -71,7 +71,7 @@ def say(line: str) -> None:
     print(f"{now} {line}", file=sys.stderr, flush=True)
 
 
-class _Log:
+class ProgressLog:
     """Progress as lines of the log."""
 
     def __init__(self) -> None:

@@ -41,7 +41,7 @@ def supervised(work: Callable[[], int], time_limit_s: float | None, tell: Callab
     sys.stderr.flush()
     child = os.fork()
     if not child:
-        _end_with(parent)
+        end_with(parent)
         faulthandler.enable(file=trace)
         faulthandler.register(signal.SIGUSR1, file=trace, all_threads=False)
         end_now(work())
@@ -102,7 +102,7 @@ def end_now(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _end_with(parent: int) -> None:
+def end_with(parent: int) -> None:
     """Let the kernel end this process when its parent ends, in whatever way."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

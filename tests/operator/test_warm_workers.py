@@ -1,0 +1,91 @@
+"""Workers that stay, beside an operator and the controllers of Kubernetes, on a node without containers."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+from cluster.control_plane import ControlPlane
+from cluster.fixtures import namespace_of
+from cluster_story import Story, story
+from conditions import Object
+from eventually import eventually
+from operating import samples
+
+from featurestore_operator.kube.api_resources import POD
+
+pytestmark = pytest.mark.slow
+NAME = "app.kubernetes.io/name"
+
+
+@pytest.fixture(scope="module")
+def warm(controllers: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    """A store, a pipeline that wants workers, a view, an operator, and a worker: the first file was taken by a Job."""
+    folder = tmp_path_factory.mktemp("warm")
+    with namespace_of(controllers) as namespace, story(controllers, namespace, folder) as begun:
+        begun.apply(begun.store(), begun.pipeline(execution="Warm"), begun.view())
+        begun.next()
+        begun.start()
+        begun.settle()
+        assert begun.batches() == [1], "no worker was there"
+        wait_until_ready(begun)
+        yield begun
+
+
+def condition(story: Story) -> Object:
+    stated = story.get("featurestore", "default").get("status", {}).get("conditions", ())
+    found: Object = next((it for it in stated if it["type"] == "Workers"), {})
+    return found
+
+
+def workers(story: Story) -> list[str]:
+    """Names of the pods."""
+    pods = story.api.list(POD, story.namespace, {NAME: "featurestore-worker"})
+    return [it["metadata"]["name"] for it in pods if "deletionTimestamp" not in it["metadata"]]
+
+
+def wait_until_ready(story: Story) -> None:
+    eventually(lambda: condition(story).get("status") == "True", 120, story.told)
+
+
+def test_batches_that_come_while_a_worker_is_there_need_no_job(warm: Story) -> None:
+    for _ in range(2):
+        warm.next()
+        warm.settle()
+    assert warm.batches() == [1]
+    assert len(workers(warm)) == 1
+    assert samples(warm.operators[-1].get("/metrics")[1], "workers_backlog") == [0]
+
+
+def test_a_batch_whose_worker_hangs_has_a_job_and_the_store_tells_so(warm: Story) -> None:
+    process = warm.node.process(*workers(warm))
+    process.send_signal(signal.SIGSTOP)
+    warm.next()
+    warm.settle()
+    assert warm.batches() == [1, warm.files]
+    eventually(lambda: condition(warm).get("reason") == "WorkersUnavailable", 60, warm.told)
+    assert "Batches have Jobs meanwhile." in condition(warm)["message"]
+    # As a kubelet does with a container that no longer answers.
+    process.kill()
+    wait_until_ready(warm)
+
+
+def test_a_worker_that_cannot_start_is_told_with_what_kubernetes_says(warm: Story) -> None:
+    missing = [{"secretRef": {"name": "missing"}}]
+    warm.apply(warm.pipeline(execution="Warm", job={"template": {"envFrom": missing}}))
+    warm.next()
+    eventually(lambda: "CreateContainerConfigError" in condition(warm).get("message", ""), 120, warm.told)
+    assert condition(warm)["reason"] == "WorkersUnavailable"
+    warm.apply(warm.pipeline(execution="Warm"))
+    warm.settle()
+
+
+def test_workers_of_which_nothing_is_asked_end_and_leave_nothing(warm: Story) -> None:
+    warm.apply(warm.store(workers={"idleTimeout": "1s"}))
+    eventually(lambda: not workers(warm), 120, warm.told)
+    eventually(lambda: not condition(warm), 60, warm.told)
+    selected = ("-n", warm.namespace, "-l", f"{NAME}=featurestore-worker", "-o", "name")
+    assert warm.plane.kubectl("get", "deployments,networkpolicies", *selected).strip() == ""
+    warm.next()
+    warm.settle()
