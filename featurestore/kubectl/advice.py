@@ -63,6 +63,7 @@ ADVICE: dict[str, str] = {
     '`kubectl annotate --overwrite -n {namespace} {kind} {name} featurestore.dev/retry="$(date)"`.',
     "SecretMissing": "Create the Secret that the message names; it is looked for every 10 s.",
     "ServerUnavailable": "See the message: it says what Kubernetes says of the feature servers' pods. Mend what it names.",
+    "WorkersUnavailable": "See the message: an image, a Secret, a quota, or a network that keeps the operator from port 6567.",
     "SourceUnavailable": "See the message: credentials, network, or the name of the source.",
     "SpecInvalid": "Correct what the message names, and apply it. The last good spec keeps running.",
     "StoreAmbiguous": "Name one FeatureStore `default`, or delete the others.",

@@ -201,7 +201,8 @@ def is_ready(pod: dict[str, object]) -> bool:
     status, metadata = pod.get("status") or {}, pod["metadata"]
     assert isinstance(status, dict)
     assert isinstance(metadata, dict)
-    return "deletionTimestamp" not in metadata and any(
+    is_running = status.get("phase") == "Running" and "deletionTimestamp" not in metadata
+    return is_running and any(
         condition["type"] == "Ready" and condition["status"] == "True"
         for condition in status.get("conditions") or ()
     )
