@@ -69,9 +69,9 @@ bench-job: $(VENV)/ready  ## Measure where the seconds of a small batch's Job go
 bench-online: $(VENV)/ready  ## Measure publishing, and reads for inference beside the bare stores (and Feast, if FEAST_PYTHON names a Python that has it).
 	@PYTHONPATH=tests/support $(BIN)/python -m bench online publish
 
-bench-events: $(VENV)/ready  ## Measure how long after a push its rows are readable online, beside bare durable writes.
+bench-events: $(VENV)/ready  ## Measure how long after a push its rows are readable online, and in a cluster after a file is put, with Jobs and with workers that stay.
 	@tests/services
-	@PYTHONPATH=tests/support $(BIN)/python -m bench events
+	@PYTHONPATH=tests/support $(BIN)/python -m bench events execution
 
 bench-operator: $(VENV)/ready  ## Measure the operator with 5,000 views and 5,000 pipelines before a real API server.
 	@tests/services

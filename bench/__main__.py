@@ -26,6 +26,7 @@ BY_NAME = (
     "online",
     "publish",
     "events",
+    "execution",
     "training",
     "training_build",
 )
@@ -38,7 +39,7 @@ def main(names: list[str]) -> int:
         "name",
         nargs="*",
         metavar="NAME",
-        help=f"one of: {', '.join(NAMES + BY_NAME)}; else all but the last ten",
+        help=f"one of: {', '.join(NAMES + BY_NAME)}; else all but the last eleven",
     )
     wanted = parser.parse_args(names).name
     if unknown := [name for name in wanted if name not in NAMES + BY_NAME]:

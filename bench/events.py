@@ -82,7 +82,7 @@ def _pushed(project: Path, online: str) -> tuple[list[float], float, list[float]
     with _running([*cli, "run"], project) as runner:
         for number in range(PUSHES + 1):
             if number == 1:  # The first one waits for the worker to start.
-                began_s = _cpu_s(runner)
+                began_s = cpu_s(runner)
             rows = [{"user": "ann", "at": datetime.now(UTC), "n": number}]
             begin_s = time.perf_counter()
             store.push("clicks", rows, idempotency_key=str(number))
@@ -92,7 +92,7 @@ def _pushed(project: Path, online: str) -> tuple[list[float], float, list[float]
             if number:
                 taken_s.append(time.perf_counter() - begin_s)
                 written_s.append(durable_s - begin_s)
-        return taken_s, (_cpu_s(runner) - began_s) / PUSHES, written_s
+        return taken_s, (cpu_s(runner) - began_s) / PUSHES, written_s
 
 
 @contextmanager
@@ -113,12 +113,12 @@ def _readable(store: featurestore.Store, number: int) -> bool:
     return bool(read.to_dict()["n"] == [number])
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s(pid: int) -> float:
     """CPU seconds of a process, of those that it started, and of those of them that ended."""
     own = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     ticks = sum(int(field) for field in own[11:15])
-    return ticks / os.sysconf("SC_CLK_TCK") + sum(_cpu_s(int(child)) for child in children)
+    return ticks / os.sysconf("SC_CLK_TCK") + sum(cpu_s(int(child)) for child in children)
 
 
 def _durable_s(folder: Path, url: str | None = None) -> float:

@@ -20,6 +20,8 @@ from featurestore.storage import paths
 from featurestore.storage.objects import Storage
 from featurestore_operator.controllers.deletion import FINALIZER, PATIENCE_US, Deletion
 from featurestore_operator.controllers.status_writer import StatusWriter
+from featurestore_operator.informer.cache import Cache
+from featurestore_operator.jobs.workers import BatchWorkers
 from featurestore_operator.kube import access
 from featurestore_operator.kube.api import Api
 from featurestore_operator.kube.api_resources import DATA_PIPELINE, SECRET
@@ -176,7 +178,11 @@ def test_storage_that_does_not_answer_holds_a_namespace_for_a_minute_and_never_a
     api.delete(DATA_PIPELINE, namespace, "events")
     found, key = api.get(DATA_PIPELINE, namespace, "events"), Key("DataPipeline", namespace, "events")
     asked_us = int(datetime.fromisoformat(found["metadata"]["deletionTimestamp"]).timestamp() * 1_000_000)
-    it = Deletion(api, StatusWriter(api, lambda: asked_us, "test"))
+    it = Deletion(
+        api,
+        StatusWriter(api, lambda: asked_us, "test"),
+        BatchWorkers(Cache(lambda *_: None), lambda: asked_us),
+    )
     assert not it.gives_up(key, found, "no answer", asked_us + 1000 * PATIENCE_US)
     control_plane.kubectl("delete", "namespace", namespace, "--wait=false")
     assert not it.gives_up(key, found, "no answer", asked_us + PATIENCE_US - 1)

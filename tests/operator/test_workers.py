@@ -18,7 +18,7 @@ from featurestore.resources import DataPipeline
 from featurestore.resources.data_pipeline import DataPipelineSpec
 from featurestore.timestamps import SECOND_US
 from featurestore_operator.informer.cache import Cache
-from featurestore_operator.jobs.workers import Workers
+from featurestore_operator.jobs.workers import BatchWorkers
 from featurestore_operator.kube.api_resources import POD, WORKERS_LABEL
 from featurestore_operator.kube.object_key import Key
 
@@ -64,7 +64,7 @@ class Plan:
         self.now_us = 10**15
         self.woken: list[Key] = []
         self.cache = Cache(lambda key, after_s: self.woken.append(key))
-        self.workers = Workers(self.cache, lambda: self.now_us)
+        self.workers = BatchWorkers(self.cache, lambda: self.now_us)
         self.listener = Listener()
         self._versions = 0
 

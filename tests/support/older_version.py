@@ -11,9 +11,9 @@ import yaml
 from cluster.fixtures import CRDS
 
 NEW_FIELDS = {
-    "datapipelines": ("job", "deletionPolicy", "resources.memoryLimit", "source.secretRef"),
+    "datapipelines": ("job", "execution", "deletionPolicy", "resources.memoryLimit", "source.secretRef"),
     "featureviews": ("deletionPolicy", "owner", "tags", "monitoring", "statistics"),
-    "featurestores": ("online.redis.managed", "serving", "owner", "tags"),
+    "featurestores": ("online.redis.managed", "serving", "workers", "owner", "tags"),
     "featureservices": ("owner", "tags"),
     "trainingsets": ("owner", "tags"),
     "erasures": ("description",),

@@ -33,7 +33,7 @@ from featurestore_operator.controllers.warm_workers import WarmWorkers
 from featurestore_operator.informer.cache import Cache
 from featurestore_operator.jobs.launcher import Launcher
 from featurestore_operator.jobs.turns import AGAIN_US, Turns
-from featurestore_operator.jobs.workers import Workers
+from featurestore_operator.jobs.workers import BatchWorkers
 from featurestore_operator.kube.api import Api
 from featurestore_operator.kube.api_resources import OURS
 from featurestore_operator.kube.object_key import Key
@@ -58,7 +58,7 @@ class Controller:
         self._stores = Stores(cache, api, policies, settings, clock)
         self._turns = Turns(cache, settings.max_jobs, clock)
         metrics.count_queued(lambda: self._turns.waiting)
-        self._workers = Workers(cache, clock)
+        self._workers = BatchWorkers(cache, clock)
         metrics.count_backlog(lambda: self._workers.backlog)
         launcher = Launcher(
             cache, api, policies, self._turns, self._workers, settings.max_jobs_per_namespace, metrics, clock

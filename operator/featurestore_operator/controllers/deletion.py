@@ -18,7 +18,7 @@ from featurestore.reconcile.reasons import Reason
 from featurestore.storage import paths
 from featurestore.timestamps import SECOND_US, parse_us
 from featurestore_operator.controllers.status_writer import StatusWriter
-from featurestore_operator.jobs.workers import Workers
+from featurestore_operator.jobs.workers import BatchWorkers
 from featurestore_operator.kube.api import Api
 from featurestore_operator.kube.api_resources import (
     JOB,
@@ -43,7 +43,7 @@ PATIENCE_US = 60 * SECOND_US
 
 
 class Deletion:
-    def __init__(self, api: Api, status_writer: StatusWriter, workers: Workers) -> None:
+    def __init__(self, api: Api, status_writer: StatusWriter, workers: BatchWorkers) -> None:
         self._api, self._status_writer, self._workers = api, status_writer, workers
         self._places: dict[Key, OpenStore] = {}
 

@@ -13,7 +13,7 @@ from featurestore.reconcile.reasons import Reason
 from featurestore_operator.controllers.servers import hindrance
 from featurestore_operator.informer.cache import Cache
 from featurestore_operator.jobs.worker_manifest import worker_objects, workers_name
-from featurestore_operator.jobs.workers import Workers, WorkersWanted, is_ready
+from featurestore_operator.jobs.workers import BatchWorkers, WorkersWanted, is_ready
 from featurestore_operator.kube.access import own_namespace
 from featurestore_operator.kube.api import Api
 from featurestore_operator.kube.api_resources import SECRET, WORKERS_LABEL
@@ -28,7 +28,7 @@ _JOBS = "Batches have Jobs meanwhile."
 
 class WarmWorkers:
     def __init__(
-        self, cache: Cache, api: Api, policies: Policies, workers: Workers, settings: Settings
+        self, cache: Cache, api: Api, policies: Policies, workers: BatchWorkers, settings: Settings
     ) -> None:
         self._cache, self._api, self._policies, self._workers = cache, api, policies, workers
         self._settings, self._kept = settings, KeptObjects(api)
@@ -40,10 +40,12 @@ class WarmWorkers:
             TransientError: the API server did not answer.
         """
         wanted = self._workers.wanted(key.namespace)
-        there = {pod["metadata"]["labels"][WORKERS_LABEL] for pod in self._cache.worker_pods(key.namespace)}
+        with_pods = {
+            pod["metadata"]["labels"][WORKERS_LABEL] for pod in self._cache.worker_pods(key.namespace)
+        }
         idle_us = store.resource.spec.workers.idle_timeout // timedelta(microseconds=1)
         stated = []
-        for kind in sorted(wanted.keys() | there):
+        for kind in sorted(wanted.keys() | with_pods):
             if self._workers.is_idle(key.namespace, kind, idle_us):
                 self._remove(key, obj, kind)
             elif kind in wanted:
@@ -79,9 +81,9 @@ class WarmWorkers:
             if condition["type"] == "ReplicaFailure" and condition["status"] == "True"
         ]
         hindrances = [f"Pod {pod['metadata']['name']}: {why}" for pod in pods if (why := hindrance(pod))]
-        told = next(iter((*refusals, *hindrances)), "")
-        reason = Reason.WORKERS_UNAVAILABLE if told else Reason.STARTING
-        return false("Workers", reason, " ".join(filter(None, ("No worker is ready.", told, _JOBS))))
+        trouble = next(iter((*refusals, *hindrances)), "")
+        reason = Reason.WORKERS_UNAVAILABLE if trouble else Reason.STARTING
+        return false("Workers", reason, " ".join(filter(None, ("No worker is ready.", trouble, _JOBS))))
 
     def _remove(self, key: Key, obj: dict[str, Any], kind: str) -> None:
         name = {"namespace": key.namespace, "name": workers_name(key.name, kind)}

@@ -21,7 +21,7 @@ from featurestore_operator.jobs.job_manifest import SPEC, Attempt, JobContext, O
 from featurestore_operator.jobs.job_outcome import annotation, job_outcome
 from featurestore_operator.jobs.memory import Learned, memory
 from featurestore_operator.jobs.turns import Queued, Turns
-from featurestore_operator.jobs.workers import Workers
+from featurestore_operator.jobs.workers import BatchWorkers
 from featurestore_operator.kube.api import Api, Exists
 from featurestore_operator.kube.api_resources import JOB
 from featurestore_operator.kube.object_key import Key
@@ -41,7 +41,7 @@ class Launcher:
         api: Api,
         policies: Policies,
         turns: Turns,
-        workers: Workers,
+        workers: BatchWorkers,
         most_each: int,
         metrics: Metrics,
         clock: Callable[[], int],

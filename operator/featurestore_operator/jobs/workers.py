@@ -45,7 +45,7 @@ class WorkersWanted:
     waiting: dict[Key, int] = field(default_factory=dict)
 
 
-class Workers:
+class BatchWorkers:
     """``clock``: UTC microseconds now. Safe to use from several threads."""
 
     def __init__(self, cache: Cache, clock: Callable[[], int]) -> None:

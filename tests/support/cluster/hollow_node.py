@@ -88,6 +88,11 @@ class HollowNode:
             (running.log.parent / f"{running.log.stem}.end").write_text(f"{exit_code} {reason}")
             running.process.kill()
 
+    @property
+    def pids(self) -> list[int]:
+        """Of the processes of pods that run."""
+        return [running.process.pid for running in self._running.values()]
+
     def process(self, pod: str) -> subprocess.Popen[bytes]:
         """The process of a pod that runs."""
         return next(it.process for it in self._running.values() if it.log.stem == pod)
