@@ -430,7 +430,8 @@ class DataPipelineSpec(Model):
     @property
     def worker_kind(self) -> str:
         """Names the workers that can run its batches: those whose pods are what its Jobs' would be."""
-        template = self.job.template.model_dump(mode="json", by_alias=True)
+        # Without defaults: a worker of an image with an older version names itself the same.
+        template = self.job.template.model_dump(mode="json", by_alias=True, exclude_defaults=True)
         secret = self.source.credentials
         return digest([template, secret.name if secret else None, self.resources.memory])[:10]
 

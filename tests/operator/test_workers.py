@@ -130,8 +130,8 @@ def test_a_worker_that_does_not_answer_is_not_asked_for_a_while_and_told(plan: P
     assert plan.take("b") is None
     assert "w-1" in plan.workers.unanswered("prod", ["w-1"])
     plan.now_us += 31 * SECOND_US
-    assert plan.take("b") == "Worker w-1 runs batch 1"
     assert plan.workers.unanswered("prod", ["w-1"]) == ""
+    assert plan.take("b") == "Worker w-1 runs batch 1"
 
 
 def test_a_batch_waits_for_two_seconds_for_a_worker_that_is_at_work(plan: Plan) -> None:
