@@ -78,23 +78,14 @@ def concerns_of(
     ):
         message = f"{summary.quarantine} in quarantine."
         by_message[message] = Concern(item, Severity.REFUSED, "Rows or files were refused", message)
-    # In a cluster nobody writes into storage how far things are.
-    shown = [
-        concern
-        for concern in by_message.values()
-        if not (overview.in_cluster and concern.severity is Severity.WAITING)
-    ]
-    return sorted(shown, key=lambda each: each.severity)
+    return sorted(by_message.values(), key=lambda each: each.severity)
 
 
 def mark(overview: Overview, item: OverviewItem, unreadable_online: Collection[str] = ()) -> str:
-    """How a resource stands, in a word that style and text go by: of its worst concern.
-
-    "" where nobody can tell: a cluster's conditions do not stand in storage.
-    """
+    """How a resource stands, in a word that style and text go by: of its worst concern."""
     listed = concerns_of(overview, item, unreadable_online)
     if not listed:
-        return "" if overview.in_cluster else "ready"
+        return "ready"
     return _MARKS[listed[0].severity]
 
 

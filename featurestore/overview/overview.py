@@ -10,7 +10,6 @@ from featurestore.errors import Damaged, NotFound, SpecError
 from featurestore.overview.summary import Summary, summary
 from featurestore.registry.project import Project
 from featurestore.resources.kinds import KINDS, ResourceKind, references
-from featurestore.storage import paths
 
 Key = tuple[str, str]
 """Kind and name of a resource."""
@@ -36,13 +35,9 @@ class OverviewItem:
 
 @dataclass(frozen=True)
 class Overview:
-    """``seen_us``: when it was so. ``items``: in the order of the table of kinds, and by name.
-
-    ``in_cluster``: an operator keeps it, and what it sees of resources stands in the API server and not in storage.
-    """
+    """``seen_us``: when it was so. ``items``: in the order of the table of kinds, and by name."""
 
     seen_us: int
-    in_cluster: bool
     items: Mapping[Key, OverviewItem]
 
     def of(self, kind: ResourceKind) -> list[OverviewItem]:
@@ -94,8 +89,7 @@ def look(project: Project, now_us: int) -> Overview:
         names = threads.map(lambda kind: project.registry.names(kind.model), kinds)
         every = [(kind, name) for kind, listed in zip(kinds, names, strict=True) for name in listed]
         items = threads.map(lambda each: _item(project, *each), every)
-        in_cluster = project.storage.find(paths.OWNER) is not None
-        return Overview(now_us, in_cluster, {item.key: item for item in items if item is not None})
+        return Overview(now_us, {item.key: item for item in items if item is not None})
 
 
 def _item(project: Project, kind: ResourceKind, name: str) -> OverviewItem | None:

@@ -31,7 +31,11 @@ from featurestore.views.rebuilds import ViewRebuild, last_rebuild
 
 R = TypeVar("R", bound=Resource)
 
-NEVER_SEEN = unknown("Ready", Reason.NOT_OBSERVED, "No runner has looked at it yet: `featurestore run` does.")
+NEVER_SEEN = unknown(
+    "Ready",
+    Reason.NOT_OBSERVED,
+    "Nobody has looked at it yet: `featurestore run` does, or the operator of a cluster.",
+)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ registry/owner.json                                which namespace of which clus
 registry/{pipelines,views}/<name>/current.json     which digest is accepted
 registry/{pipelines,views}/<name>/<digest>.json    the resource with that digest; never changes
 registry/{pipelines,views}/<name>/deleting.json    while its data is being deleted
-registry/{pipelines,views}/<name>/status.json      its conditions, as a runner last saw them
+registry/{pipelines,views}/<name>/status.json      its conditions, as a runner or the operator last saw them
 ledger/<pipeline>/ledger.json                      the ledger's uid: the application id of every commit
 ledger/<pipeline>/manifests/<n div 1000>/<n>.json  the intent of batch n; never changes
 ledger/<pipeline>/results/<n div 1000>/<n>.json    what batch n became, for those who load no data engine

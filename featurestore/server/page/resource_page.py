@@ -89,7 +89,6 @@ def _make(kind: ResourceKind, request: HttpRequest) -> Reply:
             (each, place(each), mark(visible.overview, each, visible.unreadable_online))
             for each in sorted(users, key=lambda item: item.key)
         ],
-        "in_cluster": visible.overview.in_cluster,
         "facts": [],
         "features": [],
         "chart": None,
@@ -223,7 +222,7 @@ def _view(summary: ViewSummary, lookout: Lookout, parts: _Parts, sees: set[tuple
             f"{build.source_version:,}, in version {build.version:,} of its table" if build else "none yet",
             "",
         ),
-        ("Online", _online(summary, parts.values["in_cluster"]), ""),
+        ("Online", _online(summary), ""),
         ("In quarantine", str(summary.quarantine), "#quarantine" if summary.quarantine else ""),
         ("Rebuild", summary.rebuild_progress, ""),
         ("Statistics", "" if spec.statistics is StatisticsKept.ALWAYS else "not kept, as the spec says", ""),
@@ -249,11 +248,9 @@ def _view(summary: ViewSummary, lookout: Lookout, parts: _Parts, sees: set[tuple
     _quarantine(summary, lookout, parts)
 
 
-def _online(summary: ViewSummary, in_cluster: bool) -> str:
+def _online(summary: ViewSummary) -> str:
     if summary.accepted.resource.spec.online.enabled == "Never":
         return "not published"
-    if in_cluster:
-        return ""
     return (
         f"commit {summary.online}"
         if summary.online_commit is not None

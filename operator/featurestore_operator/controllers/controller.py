@@ -24,6 +24,7 @@ from featurestore_operator.controllers.lists import look_at_list
 from featurestore_operator.controllers.notification_inbox import NotificationInbox
 from featurestore_operator.controllers.pipelines import Pipelines, columns
 from featurestore_operator.controllers.planned_resources import planned_looks
+from featurestore_operator.controllers.recorded_status import recorder
 from featurestore_operator.controllers.servers import Servers
 from featurestore_operator.controllers.status_writer import StatusWriter
 from featurestore_operator.controllers.stores import StoreController
@@ -166,15 +167,19 @@ class Controller:
                 if look is not None
                 else look_at_list(decision.accepted, store, self._cache)
             )
-        next_us = self._write_status(obj, decision, outcome)
+        next_us = self._write_status(obj, decision, outcome, store)
         if outcome is not None and outcome.rests and not decision.problem:
             self._resting[key] = int(obj["metadata"]["resourceVersion"])
         return next_us
 
     def _write_status(
-        self, obj: dict[str, Any], decision: SpecDecision[Any], outcome: ReconcileResult | None
+        self,
+        obj: dict[str, Any],
+        decision: SpecDecision[Any],
+        outcome: ReconcileResult | None,
+        store: OpenStore,
     ) -> int | None:
-        """Write the status; returns when to look again."""
+        """Write the status, also into storage; returns when to look again."""
         conditions = outcome.conditions if outcome is not None else ()
         if decision.problem:
             conditions = (
@@ -183,7 +188,11 @@ class Controller:
             )
         digest = decision.accepted.digest if decision.accepted is not None else None
         facts = {"acceptedDigest": digest, **(outcome.facts if outcome is not None else {})}
-        self._status_writer.write(obj, conditions, facts, outcome.failing if outcome is not None else None)
+        failing = outcome.failing if outcome is not None else None
+        record = None
+        if outcome is not None and decision.accepted is not None:
+            record = recorder(store.storage, decision.accepted, outcome)
+        self._status_writer.write(obj, conditions, facts, failing, record)
         return outcome.next_us if outcome is not None else None
 
     def _jobs(self, key: Key, obj: dict[str, Any]) -> list[dict[str, Any]]:

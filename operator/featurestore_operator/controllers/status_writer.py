@@ -36,10 +36,12 @@ class StatusWriter:
         conditions: Iterable[Condition],
         facts: dict[str, Any],
         failing: FailureStreak | None = None,
+        record: Callable[[list[dict[str, Any]]], None] | None = None,
     ) -> None:
         """Write the status if it differs from the current one.
 
-        ``facts``: the fields of the status besides its conditions; None leaves one out.
+        ``facts``: the fields of the status besides its conditions; None leaves one out. ``record``: gets the conditions
+        before they are written, so that what it does not do is done when they are to be written again.
 
         Raises:
             Conflict: another writer was first, or the resource is another one by now.
@@ -48,6 +50,8 @@ class StatusWriter:
         after = status(conditions, facts, before, metadata.get("generation", 0), failing, self._clock())
         if after == before:
             return
+        if record is not None:
+            record(after["conditions"])
         named = {name: metadata[name] for name in ("namespace", "name", "uid")}
         try:
             self._api.apply_status(OURS[obj["kind"]], {"metadata": named, "status": after})

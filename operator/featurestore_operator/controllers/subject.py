@@ -53,5 +53,7 @@ class ReconcileResult:
     facts: dict[str, Any]
     failing: FailureStreak | None
     next_us: int | None
+    online_version: int | None = None
+    """Version of a view's table that the online store holds."""
     rests: bool = False
     """There is nothing to do or to wait for but new files: until then, another look would change nothing."""

@@ -109,6 +109,7 @@ class Views:
             _facts(accepted, sources.get(source), view),
             plan.failing.get(f"views/{name}"),
             min((us for us in (plan.wake_us, again_us) if us is not None), default=None),
+            online_version=view.published.get(view.serving.digest) if view and view.serving else None,
         )
 
     def ask_online_again(self, namespace: str) -> None:
