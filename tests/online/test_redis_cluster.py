@@ -7,14 +7,18 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 from cluster.binaries import MissingError
 from eventually import eventually
+from feature_server import make_project, serving_features
 from redis_cluster import SLOTS, Cluster, ClusterNode, cluster
 from unavailable import unavailable
 
+from featurestore.client.connection import connect
 from featurestore.errors import StorageError
 from featurestore.online.layout import Form
 from featurestore.online.redis.build_keys import BuildKeys, slot_of
@@ -300,3 +304,29 @@ def test_awaited_reads_answer_what_the_others_do(things: Any) -> None:
     )
     assert one == two
     assert one[1][1:] == ([1, None, None], 1)
+
+
+def test_the_feature_server_answers_from_a_cluster(cluster_url: str, tmp_path: Path) -> None:
+    project = make_project(tmp_path / "project", count=200, online=f"{{redis: {{url: '{cluster_url}'}}}}")
+    names = ["N1", "N2", "nobody", *(f"E{n}" for n in range(200))]
+    features = ["aircraft-delays", "routes:delay", "delay-share"]
+    entities = {"tailnum": names, "number": [1] * len(names), "minutes": [2.0] * len(names)}
+    expected = connect(project).get_features(features, entities, full_feature_names=True)
+    with (
+        serving_features(project, tmp_path / "log", "--workers", "2") as server,
+        ThreadPoolExecutor(8) as threads,
+    ):
+        answers = list(
+            threads.map(
+                lambda _: server.read(features, entities, statuses=True, full_feature_names=True), range(24)
+            )
+        )
+    given = expected.to_arrow().drop_columns(["tailnum", "number", "minutes"])
+    for answer in answers:
+        assert answer["rows"] == len(names)
+        assert answer["statuses"] == {
+            name: [it.name for it in column] for name, column in expected.statuses().items()
+        }
+        for name in ("aircraft-delays__delay", "aircraft-delays__note", "delay-share__share"):
+            assert answer["features"][name] == given[name].to_pylist()
+    assert answers[0]["features"]["aircraft-delays__delay"][:3] == [2**53 + 1, None, None]

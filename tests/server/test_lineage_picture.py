@@ -14,7 +14,7 @@ def overview(**named: list[str]) -> Overview:
         (view.name, name): OverviewItem(view, name, None, names=tuple((view.name, it) for it in above))
         for name, above in named.items()
     }
-    return Overview(0, False, items)
+    return Overview(0, items)
 
 
 def drawn(of: str, **named: list[str]) -> LineagePicture:
