@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -130,6 +131,27 @@ def test_few_changed_entities_are_a_small_file_beside_the_others(many: Any, row:
         (8, "PRESENT"),
         (1, "PRESENT"),
     ]
+
+
+def test_the_query_of_the_docs_shows_a_generation_with_deltas_as_readers_find_it(
+    many: Any, row: MakeRow
+) -> None:
+    many.add(row(("k7",), 2, {"x": -7}, at=(2, 0, 0)), row(("new",), 2, {"x": 1}, at=(2, 0, 1)))
+    assert bring_up(many, 6) == 2001
+    newest = shelf(many).newest
+    assert newest is not None
+    base, delta = (file.name for file in newest.files)
+    page = (Path(__file__).parents[2] / "docs" / "online-layout.md").read_text()
+    query = page.partition("```sql\n")[2].partition("```")[0]
+    for name, file in (("00000005-<uuid>.duckdb", base), ("00000007-<uuid>.duckdb", delta)):
+        assert name in query
+        folder = many.storage.uri(folder_of(many.name, many.digest))
+        query = query.replace(name, f"{folder}/{file}")
+    with duckdb.connect() as connection:
+        shown = connection.sql(query.replace("aircraft-delays", many.name))
+        values = {row["key"]: row["x"] for row in shown.to_arrow_table().to_pylist()}
+        assert len(shown) == 2001
+    assert values == {**{f"k{n}": n for n in range(2000)}, "k7": -7, "new": 1}
 
 
 def test_a_publication_that_changes_no_entity_writes_no_file(many: Any) -> None:
