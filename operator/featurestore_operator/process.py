@@ -72,8 +72,9 @@ class Process:
 
     def run(self, ended: Callable[[float], bool]) -> None:
         """Work until ``ended``, which waits for so many seconds at most, says that it is time."""
-        self._endpoint.start()
+        # Before anybody can ask whether it is alive.
         self._informer.start()
+        self._endpoint.start()
         if self._webhook is not None:
             # By those that do not lead as well: the API server asks any of them.
             self._webhook.start()
