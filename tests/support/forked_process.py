@@ -236,10 +236,11 @@ def _request(asked: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _is_ours(command: Sequence[str]) -> bool:
-    """Whether it is Python with a module of the product, with a file, or with a program that names the product."""
+    """Whether it is Python with a module of the product or its demo, with a file, or with a program that names the product."""
     match command:
         case [sys.executable, "-m", module, *_]:
             return module.partition(".")[0] in {
+                "demo",
                 "featurestore",
                 "featurestore_transforms",
                 "featurestore_operator",
