@@ -58,7 +58,7 @@ def azure_options(environ: Mapping[str, str], where: str) -> dict[str, str]:
         _require_key(environ[ACCOUNT_KEY], where)
         return {**options, "azure_storage_account_key": environ[ACCOUNT_KEY]}
     if environ.get(SAS_TOKEN):
-        return {**options, "azure_storage_sas_token": environ[SAS_TOKEN]}
+        return {**options, "azure_storage_sas_token": _query(environ[SAS_TOKEN])}
     raise _incomplete(environ, where, f"{ACCOUNT_KEY} or {SAS_TOKEN}")
 
 
@@ -66,8 +66,8 @@ def azure_provider(environ: Mapping[str, str]) -> dict[str, Any]:
     """The argument of obstore by which an identity that the process has is not taken instead: it goes before all others."""
     if _is_true(environ.get(EMULATOR)):
         return {}
-    named = {"access_key": ACCOUNT_KEY} if environ.get(ACCOUNT_KEY) else {"sas_token": SAS_TOKEN}
-    credential = {name: environ[variable] for name, variable in named.items()}
+    key, token = environ.get(ACCOUNT_KEY), environ.get(SAS_TOKEN, "")
+    credential = {"access_key": key} if key else {"sas_token": _query(token)}
     return {"credential_provider": lambda: {**credential, "expires_at": None}}
 
 
@@ -80,6 +80,11 @@ def google_options(environ: Mapping[str, str], where: str) -> dict[str, str]:
     if not environ.get(SERVICE_ACCOUNT):
         raise _incomplete(environ, where, SERVICE_ACCOUNT)
     return {"google_service_account_key": environ[SERVICE_ACCOUNT]}
+
+
+def _query(token: str) -> str:
+    """A signature without the question mark that Azure's portal shows before it."""
+    return token.strip().removeprefix("?")
 
 
 def _require_key(text: str, where: str) -> None:

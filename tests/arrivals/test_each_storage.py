@@ -195,12 +195,17 @@ def test_wrong_credentials_are_an_error_that_does_not_show_them(
     assert messages[:4] == messages[4:]
 
 
+@pytest.mark.parametrize("kind", ["key", "signature"])
 def test_the_credentials_that_are_given_are_taken_and_not_those_of_the_process(
-    azure_server: str, monkeypatch: pytest.MonkeyPatch
+    azure_server: str, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
+    keys = {
+        "key": {"AZURE_STORAGE_ACCOUNT_KEY": cloud_server.ACCOUNT_KEY},
+        "signature": {"AZURE_STORAGE_SAS_TOKEN": cloud_server.sas_token()},
+    }
     given = {
+        **keys[kind],
         "AZURE_STORAGE_ACCOUNT_NAME": cloud_server.ACCOUNT,
-        "AZURE_STORAGE_ACCOUNT_KEY": cloud_server.ACCOUNT_KEY,
         "AZURE_STORAGE_ENDPOINT": f"{azure_server}/{cloud_server.ACCOUNT}",
     }
     strangers = {
@@ -216,7 +221,8 @@ def test_the_credentials_that_are_given_are_taken_and_not_those_of_the_process(
     }
     for name, text in strangers.items():
         monkeypatch.setenv(name, text)
-    storage = Storage(f"az://features/{uuid.uuid4().hex}", given)
+    host = f"features@{cloud_server.ACCOUNT}.dfs.core.windows.net"
+    storage = Storage(f"abfss://{host}/{uuid.uuid4().hex}", given)
     assert storage.put_if_absent("raw/a.csv", b"x")
     (arrival,) = list_arrivals(source(storage, "raw/*.csv"), None, given)
     assert find_arrival(arrival.uri, given) == arrival
