@@ -74,7 +74,7 @@ def version_sections(storage: Storage, name: str) -> list[tuple[str, str]]:
     """
     from featurestore.cli.output import columns
     from featurestore.humanize import format_time, size
-    from featurestore.training.trained_models import trained_models
+    from featurestore.training.trained_models import noted_models
     from featurestore.training.training_versions import complete_numbers, read_manifest, read_result
 
     results = [read_result(storage, name, number) for number in reversed(complete_numbers(storage, name))]
@@ -93,10 +93,12 @@ def version_sections(storage: Storage, name: str) -> list[tuple[str, str]]:
         for result in known
     ]
     sections = [("Versions", columns(["VERSION", "DIGEST", "MADE", "ROWS", "SIZE", "NOTE"], rows))]
+    noted = noted_models(storage, name)
     models = [
         [model.name, model.model_version or "-", model.version, format_time(model.logged_us), model.uri]
-        for model in trained_models(storage, name)
+        for model in noted.models
     ]
+    models += [["cannot be read", "-", "-", "-", path] for path in noted.damaged]
     if models:
         sections.append(("Models", columns(["MODEL", "VERSION", "TRAINED ON", "LOGGED", "URI"], models)))
     manifest = read_manifest(storage, name, known[0].digest)

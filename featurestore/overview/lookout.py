@@ -22,7 +22,7 @@ from featurestore.quarantine.entries import Quarantined, entries
 from featurestore.registry.project import Project
 from featurestore.resources.feature_view import StatisticsKept
 from featurestore.timestamps import current_us
-from featurestore.training.trained_models import TrainedModel, trained_models
+from featurestore.training.trained_models import NotedModels, noted_models
 from featurestore.training.view_drift import ViewDrift, read_drift
 from featurestore.views.served import ServedViews
 from featurestore.views.view_statistics import ViewStatistics, read_statistics
@@ -147,17 +147,17 @@ class Lookout:
             return None
         return read_drift(self._project.storage, view.name, view.serving.digest)
 
-    def models(self, training_sets: Sequence[str]) -> list[TrainedModel]:
-        """Models that were trained on these, the newest first.
+    def models(self, training_sets: Sequence[str]) -> NotedModels:
+        """Models that were trained on these.
 
         Raises:
-            Damaged: a record is not what was written.
             StorageError: storage did not answer.
         """
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="models") as threads:
-            of_each = threads.map(partial(trained_models, self._project.storage), training_sets)
-            every = [model for models in of_each for model in models]
-        return sorted(every, key=lambda model: model.logged_us, reverse=True)
+            every = list(threads.map(partial(noted_models, self._project.storage), training_sets))
+        models = [model for noted in every for model in noted.models]
+        newest_first = sorted(models, key=lambda model: model.logged_us, reverse=True)
+        return NotedModels(newest_first, [path for noted in every for path in noted.damaged])
 
     def quarantined(self, summary: PipelineSummary | ViewSummary) -> list[Quarantined]:
         """What is open in its quarantine, the newest first, of the newest :data:`QUARANTINED_ROWS` records.

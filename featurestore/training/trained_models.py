@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from featurestore.digest import canonical_json, digest
+from featurestore.errors import Damaged
 from featurestore.resources.model import Model
 from featurestore.storage import paths
 from featurestore.storage.json_record import read_record
@@ -34,6 +37,13 @@ class TrainedModel(Model):
     logged_us: int
 
 
+class NotedModels(NamedTuple):
+    """Models, the newest first, and places of records that are not what was written."""
+
+    models: list[TrainedModel]
+    damaged: list[str]
+
+
 def record_model(storage: Storage, model: TrainedModel) -> None:
     """Let readers find the model by its training set.
 
@@ -45,19 +55,21 @@ def record_model(storage: Storage, model: TrainedModel) -> None:
     storage.put_if_absent(paths.trained_model(model.training_set, where), canonical_json(content))
 
 
-def trained_models(storage: Storage, training_set: str) -> list[TrainedModel]:
-    """The models of a training set, the newest first, :data:`SHOWN` of them at most.
+def noted_models(storage: Storage, training_set: str) -> NotedModels:
+    """The models of a training set, :data:`SHOWN` of them at most. A damaged record hides no other.
 
     Raises:
-        Damaged: a record is not what was written.
         StorageError: storage did not answer.
     """
     names = sorted(storage.names(paths.trained_models(training_set)), reverse=True)
-    models = []
+    noted = NotedModels([], [])
     for name in [name for name in names if name.endswith(".json")][:SHOWN]:
         path = paths.trained_model(training_set, name.removesuffix(".json"))
         hint = f"Delete {storage.uri(path)}: nothing but pages reads it"
-        model = read_record(storage, path, TrainedModel, "the record of a model", hint)
-        if model is not None:
-            models.append(model)
-    return models
+        try:
+            model = read_record(storage, path, TrainedModel, "the record of a model", hint)
+        except Damaged:
+            noted.damaged.append(storage.uri(path))
+        else:
+            noted.models.extend([] if model is None else [model])
+    return noted

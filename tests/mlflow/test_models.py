@@ -15,7 +15,7 @@ from training import NOON, begin, rows, training_set
 
 from featurestore.client.training_data import TrainingData
 from featurestore.storage import paths
-from featurestore.training.trained_models import trained_models
+from featurestore.training.trained_models import noted_models
 
 PAGE = (ROOT / "docs" / "training-platforms.md").read_text()
 TRAIN, SCORE = (
@@ -98,7 +98,7 @@ def test_a_model_keeps_store_features_keys_and_commits(logged: Logged) -> None:
 
 
 def test_the_store_knows_which_model_of_which_server_was_trained_on_a_version(logged: Logged) -> None:
-    [model] = trained_models(logged.laptop.storage, "set")
+    [model] = noted_models(logged.laptop.storage, "set").models
     assert (model.name, model.model_version, model.uri) == ("delays", "1", logged.told["uri"])
     assert (model.version, model.digest) == (logged.data.number, logged.told["dataset"]["digest"])
     assert model.tracking_uri == logged.environ["MLFLOW_TRACKING_URI"]

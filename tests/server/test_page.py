@@ -386,7 +386,14 @@ def test_what_is_damaged_is_told_and_hides_nothing_else(shown: Path, tmp_path: P
         file.unlink()
     for file in (project / "root/quarantine/pipelines/flights").glob("*.parquet"):
         file.write_bytes(b"no Parquet at all")
+    newest = max((project / "root/trainingsets/delays/models").iterdir())
+    newest.write_text("{")
     with serving_features(project, tmp_path / "log") as server:
+        for path in ("/trainingsets/delays", "/services/last-delay", "/models/delays%20of%20flights"):
+            said = text(server.ask("GET", path).body)
+            assert "Could not be read: 1 record of models." in said
+            assert "models:/m-1" in said
+            assert "models:/m-2" not in said
         said = text(server.ask("GET", "/").body)
         assert said.index("routes view Cannot be read") < said.index("44 rows in quarantine")
         assert server.ask("GET", "/views/routes").status == 200

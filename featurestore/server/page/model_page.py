@@ -46,15 +46,14 @@ def model_lines(models: Iterable[TrainedModel], visible: VisibleStore) -> list[M
 def _make(request: HttpRequest) -> Reply:
     visible, name = see(request), request.parts["name"]
     sets = [item.name for item in visible.overview.of(TRAINING_SET)]
-    lines = [
-        line for line in model_lines(request.backend.lookout.models(sets), visible) if line.model.name == name
-    ]
+    noted = request.backend.lookout.models(sets)
+    lines = model_lines([model for model in noted.models if model.name == name], visible)
     if not lines:
         qualifier = " that you may see" if visible.is_guarded else ""
         raise HttpProblem(
             HTTPStatus.NOT_FOUND, f"no model {name!r}{qualifier} was logged with a training set of this store"
         )
-    return html_reply(request, "model.html", name=name, models=lines)
+    return html_reply(request, "model.html", name=name, models=lines, damaged=len(noted.damaged))
 
 
 PAGE = page("/models/{name}", "page_model", "One model", _make)

@@ -101,7 +101,7 @@ def _make(kind: ResourceKind, request: HttpRequest) -> Reply:
         "drift_histories": [],
         "not_compared": ((), ()),
         "fields": None,
-        "models": [],
+        "models": ([], 0),
         "spec": "",
         "failed": [],
         "more": 0,
@@ -137,6 +137,7 @@ def _make(kind: ResourceKind, request: HttpRequest) -> Reply:
             parts.put("features", partial(_service_features, lookout, item.name))
     if kind in (SERVICE, TRAINING_SET):
         parts.put("models", partial(_models, lookout, visible, item))
+    values["models"], values["damaged_models"] = values["models"]
     if kind in (VIEW, SERVICE) and summary is not None:
         parts.put("fields", partial(fields_of, lookout, item.name))
     return html_reply(request, "resource.html", **values)
@@ -319,13 +320,15 @@ def _origin(feature: Feature, window_us: int | None) -> str:
     return feature.column or feature.expression or (feature.python.callable if feature.python else "")
 
 
-def _models(lookout: Lookout, visible: VisibleStore, item: OverviewItem) -> list[ModelLine]:
-    """Models that were trained on the set, or on sets of the service's features."""
+def _models(lookout: Lookout, visible: VisibleStore, item: OverviewItem) -> tuple[list[ModelLine], int]:
+    """Models that were trained on the set, or on sets of the service's features; how many records are damaged."""
     if item.kind is TRAINING_SET:
-        return model_lines(lookout.models([item.name]), visible)
+        noted = lookout.models([item.name])
+        return model_lines(noted.models, visible), len(noted.damaged)
     users = visible.overview.users(item.key)
-    models = lookout.models([name for kind, name in users if kind == TRAINING_SET.name])
-    return model_lines([model for model in models if model.service == item.name], visible)
+    noted = lookout.models([name for kind, name in users if kind == TRAINING_SET.name])
+    models = [model for model in noted.models if model.service == item.name]
+    return model_lines(models, visible), len(noted.damaged)
 
 
 def _list(summary: ListSummary, parts: _Parts) -> None:
