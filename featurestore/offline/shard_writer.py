@@ -134,34 +134,23 @@ class OpenShard:
         self._equal = {pair: self._equal[pair] + number for pair, number in agreeing.items()}
 
 
-class ShardWriter:
-    """Writes the shards of one part. ``columns``: of every shard, in their order. ``shard_rows``: of all but the last.
+class PartShards:
+    """The shards of one part: which rows are of which, and which are there. ``shard_rows``: of all but the last."""
 
-    ``join``: rows of labels with their features.
-    """
-
-    def __init__(
-        self,
-        storage: Storage,
-        folder: str,
-        part: str,
-        columns: Sequence[TrainingColumn],
-        schema: pa.Schema,
-        shard_rows: int,
-        join: Callable[[pa.Table], pa.Table],
-    ) -> None:
+    def __init__(self, storage: Storage, folder: str, part: str, shard_rows: int) -> None:
         self._storage, self._folder, self._part = storage, folder, part
-        self._columns, self._schema = columns, schema
-        self._shard_rows, self._join = shard_rows, join
-        self._pairs = label_pairs(schema, columns)
+        self._shard_rows = shard_rows
         self._records: dict[int, ShardRecord] = {}
         self._number, self._at = -1, 0
-        self._open: OpenShard | None = None
 
     @property
     def records(self) -> list[ShardRecord]:
         """Of all shards so far, in their order."""
         return [self._records[number] for number in sorted(self._records)]
+
+    def part(self) -> TrainingPart:
+        """What stands in all of its shards."""
+        return part_of(self._part, self.records)
 
     def add(self, labels: pa.Table) -> None:
         """The next rows of the part. Those of shards that are there are not joined.
@@ -170,17 +159,7 @@ class ShardWriter:
             Damaged: what is in storage is not what this version makes.
             FeatureStoreError: what the join raises.
         """
-        segments = list(self._segments(len(labels)))
-        wanted = [labels.slice(segment.low, segment.rows) for segment in segments if not segment.is_there]
-        joined = self._join(pa.concat_tables(wanted)) if wanted else None
-        taken = 0
-        for segment in segments:
-            if joined is not None and not segment.is_there:
-                self._open = self._open or OpenShard(self._schema, self._columns, self._pairs)
-                self._open.take(joined.slice(taken, segment.rows))
-                taken += segment.rows
-                if segment.is_last:
-                    self._end_shard(segment.number)
+        raise NotImplementedError
 
     def finish(self) -> None:
         """No more rows come.
@@ -190,8 +169,9 @@ class ShardWriter:
         """
         if self._number < 0:
             return
-        if self._number not in self._records:
+        if self._at and self._number not in self._records:
             self._end_shard(self._number)
+        self._await()
         last, wanted = self._records[self._number].shard, self._at or self._shard_rows
         if last.rows != wanted:
             raise Damaged(
@@ -201,6 +181,12 @@ class ShardWriter:
                 got=str(last.rows),
                 hint="Delete it and its record: the next run writes them again",
             )
+
+    def _end_shard(self, number: int) -> None:
+        raise NotImplementedError
+
+    def _await(self) -> None:
+        """All shards have their records."""
 
     def _segments(self, rows: int) -> Iterator[_Segment]:
         """The next rows, shard by shard."""
@@ -222,34 +208,66 @@ class ShardWriter:
         if record is not None:
             self._records[self._number] = record
 
+
+class ShardWriter(PartShards):
+    """Writes the shards of one part. ``columns``: of every shard, in their order.
+
+    ``join``: rows of labels with their features.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        folder: str,
+        part: str,
+        columns: Sequence[TrainingColumn],
+        schema: pa.Schema,
+        shard_rows: int,
+        join: Callable[[pa.Table], pa.Table],
+    ) -> None:
+        super().__init__(storage, folder, part, shard_rows)
+        self._columns, self._schema, self._join = columns, schema, join
+        self._pairs = label_pairs(schema, columns)
+        self._open: OpenShard | None = None
+
+    def add(self, labels: pa.Table) -> None:
+        segments = list(self._segments(len(labels)))
+        wanted = [labels.slice(segment.low, segment.rows) for segment in segments if not segment.is_there]
+        joined = self._join(pa.concat_tables(wanted)) if wanted else None
+        taken = 0
+        for segment in segments:
+            if joined is not None and not segment.is_there:
+                self._open = self._open or OpenShard(self._schema, self._columns, self._pairs)
+                self._open.take(joined.slice(taken, segment.rows))
+                taken += segment.rows
+                if segment.is_last:
+                    self._end_shard(segment.number)
+
     def _end_shard(self, number: int) -> None:
-        """Put the shard and its record where readers and later runs find them.
-
-        Raises:
-            Damaged: another file has its name.
-            StorageError: storage did not answer.
-        """
         assert self._open is not None
-        path = paths.shard(self._part, number)
-        data, record = self._open.end(path)
-        self._put(f"{self._folder}/{path}", data)
-        hit("after-shard-training")
-        written = record.to_bytes()
-        self._storage.put_if_absent(f"{self._folder}/{paths.shard_record(self._part, number)}", written)
-        hit("after-record-training")
-        self._records[number], self._open = record, None
+        self._records[number] = keep_shard(self._storage, self._folder, self._part, number, self._open)
+        self._open = None
 
-    def part(self) -> TrainingPart:
-        """What stands in all of its shards."""
-        return part_of(self._part, self.records)
 
-    def _put(self, path: str, data: bytes) -> None:
-        if not self._storage.put_if_absent(path, data) and self._storage.read(path) != data:
-            raise Damaged(
-                "a shard is not what its version makes",
-                where=self._storage.uri(path),
-                hint="Delete it: the next run writes it again",
-            )
+def keep_shard(storage: Storage, folder: str, part: str, number: int, shard: OpenShard) -> ShardRecord:
+    """The record of a shard that ends here, put where readers and later runs find both.
+
+    Raises:
+        Damaged: another file has its name.
+        StorageError: storage did not answer.
+    """
+    path = paths.shard(part, number)
+    data, record = shard.end(path)
+    if not storage.put_if_absent(f"{folder}/{path}", data) and storage.read(f"{folder}/{path}") != data:
+        raise Damaged(
+            "a shard is not what its version makes",
+            where=storage.uri(f"{folder}/{path}"),
+            hint="Delete it: the next run writes it again",
+        )
+    hit("after-shard-training")
+    storage.put_if_absent(f"{folder}/{paths.shard_record(part, number)}", record.to_bytes())
+    hit("after-record-training")
+    return record
 
 
 def part_of(name: str, records: Sequence[ShardRecord]) -> TrainingPart:

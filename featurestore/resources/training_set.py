@@ -11,6 +11,7 @@ from pydantic import (
     BeforeValidator,
     Field,
     SerializerFunctionWrapHandler,
+    StringConstraints,
     WithJsonSchema,
     model_serializer,
 )
@@ -188,6 +189,26 @@ class Retention(Model):
     versions: int = Field(10, ge=1, le=10_000, description="Versions that are kept; older ones are deleted.")
 
 
+RayAddress = Annotated[
+    str,
+    StringConstraints(
+        max_length=300, pattern=r"^(auto|local|(ray://)?([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5})$"
+    ),
+]
+
+
+class RayEngine(Model):
+    address: RayAddress = Field(
+        description="Of the cluster: ray://host:10001 from outside of it, host:6379 or auto on a node of it; local "
+        "starts one of this machine."
+    )
+    cpus: int = Field(1, ge=1, le=256, description="Processors that one shard asks of the cluster.")
+
+
+class BuildEngine(Model):
+    ray: RayEngine | None = Field(None, description="Shards are made by tasks on a Ray cluster.")
+
+
 class TrainingSetSpec(Model):
     features: TrainingFeatures = Field(description="What is joined to the labels.")
     labels: Labels = Field(description="Rows with the keys, the time and what is to be learned.")
@@ -205,7 +226,10 @@ class TrainingSetSpec(Model):
         description="When there is another version: `OnSpecChange`, `OnNewData` or `{every: 1d}`.",
     )
     retention: Retention = Field(Retention(), description="What becomes of old versions.")
-    resources: JobResources = Field(JobResources(), description="Bounds of one run.")
+    engine: BuildEngine = Field(
+        BuildEngine(), description="What makes shards. Else one process makes them all."
+    )
+    resources: JobResources = Field(JobResources(), description="Bounds of one run, and of a task of Ray.")
     job: Job = Field(Job(), description="How runs are started in a cluster. Without effect on a laptop.")
     deletion_policy: DeletionPolicy = Field(
         DeletionPolicy.RETAIN,

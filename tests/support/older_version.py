@@ -15,7 +15,7 @@ NEW_FIELDS = {
     "featureviews": ("deletionPolicy", "owner", "tags", "monitoring", "statistics"),
     "featurestores": ("online.redis.managed", "serving", "workers", "owner", "tags"),
     "featureservices": ("owner", "tags"),
-    "trainingsets": ("owner", "tags"),
+    "trainingsets": ("owner", "tags", "engine"),
     "erasures": ("description",),
 }
 """What came since: each may be left out."""

@@ -24,7 +24,7 @@ from featurestore.client.training_data import TrainingData
 from featurestore.protocol import TrainingSetRequest
 from featurestore.storage.objects import Storage
 from featurestore.training.training_versions import version_numbers
-from featurestore_transforms.training import make_version as making
+from featurestore_transforms.training import pinned_version
 from featurestore_transforms.training.make_version import run_training_set
 
 HALVES = {"train": 0.5, "validation": 0.25, "test": 0.25}
@@ -115,8 +115,8 @@ def test_the_same_digest_gives_the_same_bytes_with_other_threads_memory_and_piec
         elsewhere = tmp_path / f"with-{threads}-threads"
         shutil.copytree(root, elsewhere)
         shutil.rmtree(elsewhere / "trainingsets")
-        monkeypatch.setattr(making, "_MOST_GROUPS", threads)
-        monkeypatch.setattr(making, "ROW_GROUP_ROWS", 37 * threads)
+        monkeypatch.setattr(pinned_version, "_MOST_GROUPS", threads)
+        monkeypatch.setattr(pinned_version, "ROW_GROUP_ROWS", 37 * threads)
 
         def with_threads(*args: Any, config: dict[str, Any], threads: int = threads) -> Any:
             return connect(*args, config={**config, "threads": threads})

@@ -8,8 +8,8 @@ of rows.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from itertools import groupby
 from pathlib import Path
 
@@ -19,15 +19,14 @@ import pyarrow as pa
 from featurestore.arrivals.erasure import Erasures
 from featurestore.errors import Conflict, Damaged, NotFound, StorageError
 from featurestore.failpoint import hit
-from featurestore.offline.shard_writer import ShardWriter, leaks
+from featurestore.offline.shard_writer import PartShards, ShardWriter, leaks
 from featurestore.protocol import Progress, TrainingSetRequest
 from featurestore.registry.registry import Accepted, Registry
-from featurestore.resources import FeatureService, TrainingSet
+from featurestore.resources import TrainingSet
 from featurestore.storage import paths
-from featurestore.storage.delta import Table
 from featurestore.storage.objects import Storage
 from featurestore.timestamps import current_us
-from featurestore.training.training_manifest import ROW_GROUP_ROWS, TrainingManifest, version_digest
+from featurestore.training.training_manifest import TrainingManifest, version_digest
 from featurestore.training.training_versions import (
     TrainingSetResult,
     TrainingVersion,
@@ -44,23 +43,20 @@ from featurestore.training.training_versions import (
 )
 from featurestore_transforms.training.erased_labels import erased_rows, erasures_of, key_columns
 from featurestore_transforms.training.freed_memory import from_the_system, give_back, room_for_rows
-from featurestore_transforms.training.joined import PinnedJoin, TrainingLayout
 from featurestore_transforms.training.label_rows import LabelSource
 from featurestore_transforms.training.pin import (
-    PinnedViews,
     has_files,
     is_there,
     named_service,
     pin,
-    resolution_of,
 )
+from featurestore_transforms.training.pinned_version import PinnedVersion, piece_rows
+from featurestore_transforms.training.ray_shards import RayCluster, RayShards
 from featurestore_transforms.training.row_order import OrderedLabels
+from featurestore_transforms.training.shard_task import ShardTask
 
 _SORT_SHARE = 4
-_PIECE_SHARE = 16
-"""Of the memory, what sorting may take, and what the rows of a piece may: they are there several times while joined."""
-_VALUE_BYTES, _NESTED_BYTES = 16, 256
-_MOST_GROUPS = 16
+"""Of the room for rows, what sorting may take."""
 _LEAST_SORT = 64 * 2**20
 
 
@@ -142,13 +138,8 @@ class _Making:
     ) -> None:
         self._storage, self._request = storage, request
         self._version, self._progress = version, progress
-        registry, pins = Registry(storage), version.pins
-        resource = registry.get(TrainingSet, request.name, version.spec)
-        service = registry.get(FeatureService, pins.service.name, pins.service.spec) if pins.service else None
-        resolution = resolution_of(resource, service, PinnedViews(storage, pins))
-        self._spec = resource.spec
-        self._layout = TrainingLayout.of(resource.spec, resolution)
-        self._folder = paths.training_data(request.name, version.digest)
+        self._pinned = PinnedVersion(storage, request.name, version)
+        self._folder = self._pinned.folder
 
     def made(self) -> TrainingSetResult:
         """Its result, which is recorded."""
@@ -186,26 +177,24 @@ class _Making:
             raise
 
     def _written(self, folder: Path) -> TrainingManifest:
-        spec, pins, layout = self._spec, self._version.pins, self._layout
+        spec, pins, layout = self._pinned.spec, self._version.pins, self._pinned.layout
         source = LabelSource(
             self._storage, spec.labels, pins.labels, self._request.base, layout.labels, self._erased()
         )
         schema = layout.schema(source.schema)
         columns = tuple(layout.columns(spec, schema))
         room = room_for_rows(spec.resources.memory)
-        join = PinnedJoin(self._storage, spec, layout, pins, self._view_rows(), room).join
+        rows_at_once = piece_rows(schema, room)
         labels = OrderedLabels(spec, source.schema, folder, max(room // _SORT_SHARE, _LEAST_SORT))
-        with closing(labels):
+        shard = ShardTask(self._request.root, self._request.name, self._version, columns, schema)
+        with closing(labels), self._part_shards(shard, room) as shards_of:
             for rows in source.rows():
                 labels.add(rows)
             give_back()
             if not has_files(pins.labels, self._request.base):
                 raise Conflict("files of labels were changed while they were read", where=pins.labels.uri)
-            writers = [
-                ShardWriter(self._storage, self._folder, part, columns, schema, spec.shards.rows, join)
-                for part in spec.part_names
-            ]
-            pieces = labels.pieces(_piece_rows(schema, room), self._counter(labels.count()))
+            writers = [shards_of(part) for part in spec.part_names]
+            pieces = labels.pieces(rows_at_once, self._counter(labels.count()))
             for part, those in groupby(pieces, key=lambda pair: pair[0]):
                 for _, rows in those:
                     writers[part].add(rows)
@@ -230,16 +219,23 @@ class _Making:
     def _erased(self) -> Callable[[pa.Table], pl.Series]:
         """Which rows of labels are of keys that were erased before: files have them still, datasets have not."""
         version = self._version
-        erasures = erasures_of(self._storage, version.pins) if self._spec.labels.uri else []
+        erasures = erasures_of(self._storage, version.pins) if self._pinned.spec.labels.uri else []
         called = key_columns(Registry(self._storage), version.definition, version.pins)
         return lambda rows: erased_rows(rows, erasures, called)
 
-    def _view_rows(self) -> dict[str, int]:
-        counts = {}
-        for view in self._version.pins.views:
-            table = Table.open(self._storage, paths.features(view.name, view.digest), view.version)
-            counts[view.name] = sum(file.rows for file in table.files()) if table is not None else 0
-        return counts
+    @contextmanager
+    def _part_shards(self, shard: ShardTask, room: int) -> Iterator[Callable[[str], PartShards]]:
+        """Who makes the shards of a part: this process, else tasks of Ray."""
+        pinned = self._pinned
+        rows = pinned.spec.shards.rows
+        if pinned.spec.engine.ray is not None:
+            with RayCluster.connected(pinned.spec.engine.ray, pinned.spec.resources.memory) as cluster:
+                yield lambda part: RayShards(self._storage, self._folder, part, rows, shard, cluster)
+        else:
+            join = pinned.join(room)
+            yield lambda part: ShardWriter(
+                self._storage, self._folder, part, shard.columns, shard.schema, rows, join
+            )
 
     def _counter(self, total: int) -> Callable[[int], None]:
         done = 0
@@ -251,13 +247,6 @@ class _Making:
             self._progress(Progress(step=step, done=done, total=total))
 
         return advanced
-
-
-def _piece_rows(schema: pa.Schema, room: int) -> int:
-    """How many rows are joined at once: whole row groups, as many as memory has room for."""
-    row_bytes = sum(_NESTED_BYTES if pa.types.is_nested(field.type) else _VALUE_BYTES for field in schema)
-    groups = room // _PIECE_SHARE // row_bytes // ROW_GROUP_ROWS
-    return ROW_GROUP_ROWS * max(1, min(groups, _MOST_GROUPS))
 
 
 def _let_go(storage: Storage, name: str, keep: int) -> None:
