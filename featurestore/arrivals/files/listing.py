@@ -12,7 +12,7 @@ import errno
 import logging
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
@@ -83,9 +83,19 @@ def look(
         start = len(pattern.url(""))
         wanted = sorted(uri for uri in set(uris) if pattern.matches(uri[start:]))
         head = _head_s3 if pattern.protocol in _S3 else find_arrival
-        with ThreadPoolExecutor(_HEADS) as threads:
-            arrivals = list(threads.map(lambda uri: head(uri, environ), wanted))
+        arrivals = _heads(head, wanted, environ)
     return [arrival for arrival in arrivals if arrival is not None]
+
+
+def _heads(
+    head: Callable[[str, Mapping[str, str] | None], Arrival | None],
+    uris: Sequence[str],
+    environ: Mapping[str, str] | None,
+) -> list[Arrival | None]:
+    if not uris:
+        return []
+    with ThreadPoolExecutor(_HEADS) as threads:
+        return list(threads.map(lambda uri: head(uri, environ), uris))
 
 
 def find_arrival(
@@ -298,11 +308,15 @@ def _list_s3(pattern: Pattern, environ: Mapping[str, str] | None) -> Iterator[Ar
     while True:
         with answering("the source cannot be listed", pattern.url(f"{bucket}/{prefix}")):
             page: dict[str, Any] = fs.call_s3("list_objects_v2", **request)
-        for item in page.get("Contents", ()):
-            path = f"{bucket}/{item['Key']}"
-            if pattern.matches(path):
-                version = item["ETag"].strip('"')
-                yield Arrival(pattern.uri(path), version, item["Size"], _microseconds(item["LastModified"]))
+        items = {f"{bucket}/{item['Key']}": item for item in page.get("Contents", ())}
+        named = {pattern.uri(path): item for path, item in items.items() if pattern.matches(path)}
+        # Some servers list no ETags, and tell them of one object.
+        unversioned = [uri for uri, item in named.items() if not item.get("ETag")]
+        heads = dict(zip(unversioned, _heads(_head_s3, unversioned, environ), strict=True))
+        for uri, item in named.items():
+            arrival = heads[uri] if uri in heads else _object(uri, item, item["Size"])
+            if arrival is not None:
+                yield arrival
         if not page.get("IsTruncated"):
             return
         request["ContinuationToken"] = page["NextContinuationToken"]
@@ -317,7 +331,13 @@ def _head_s3(uri: str, environ: Mapping[str, str] | None) -> Arrival | None:
             item: dict[str, Any] = fs.call_s3("head_object", Bucket=bucket, Key=key)
         except FileNotFoundError:
             return None
-    return Arrival(uri, item["ETag"].strip('"'), item["ContentLength"], _microseconds(item["LastModified"]))
+        return _object(uri, item, item["ContentLength"])
+
+
+def _object(uri: str, item: Mapping[str, Any], size_bytes: int) -> Arrival:
+    if not item.get("ETag"):
+        raise OSError("the server tells no ETag of it: what changes cannot be told from what does not")
+    return Arrival(uri, item["ETag"].strip('"'), size_bytes, _microseconds(item["LastModified"]))
 
 
 def _list_any(pattern: Pattern, environ: Mapping[str, str] | None) -> Iterator[Arrival]:
