@@ -198,7 +198,7 @@ def test_why_says_what_is_wrong_since_when_what_was_tried_and_what_to_do(team: T
     team.fail("flights-3-a", 1, failure)
     team.fail("flights-3-b", 2, failure)
     about = team.api.get(DATA_PIPELINE, team.namespace, "flights")
-    team.api.create(EVENT, event(about, "Warning", "Failed", "batch 3 failed", "Reconcile", NOW_US, "it"))
+    team.api.create(EVENT, event(about, "Warning", "Failed", "batch 3 failed", NOW_US, "it"))
     page = team("why", "flights")
     wrong, tried, told, todo = page.split("\n\n")[1:]
     assert "Ready: False since " in page

@@ -15,7 +15,7 @@ from featurestore_operator.informer.cache import Cache
 from featurestore_operator.informer.relist import Relist
 from featurestore_operator.kube import access, api_resources
 from featurestore_operator.kube.api import Api, Forbidden, Terminating
-from featurestore_operator.kube.event import event
+from featurestore_operator.kube.event import event, tell
 from featurestore_operator.kube.object_key import Key
 
 
@@ -160,16 +160,21 @@ def test_a_server_that_is_away_is_no_absence(
     assert calls.made == [("get", "jobs", 0)]
 
 
-def test_an_event_said_twice_is_there_once(api: Api, namespace: str) -> None:
+def test_an_event_of_what_happens_again_is_counted(api: Api, namespace: str) -> None:
     about = api.create(api_resources.DATA_PIPELINE, pipeline(namespace, "flights"))
-    said = event(
-        about, "Warning", "SourceUnreachable", "no answer", "Observe", 1_767_225_600_000_000, "pod-7"
+    at_us = 1_767_225_600_000_000
+    for number in range(3):
+        moment_us = at_us + number * 60_000_000
+        tell(api, event(about, "Warning", "Failed", f"time {number}", moment_us, "pod-7"))
+    tell(api, event(about, "Normal", "UpToDate", "nothing fails", at_us, "pod-7"))
+    normal, warning = sorted(api.list(api_resources.EVENT, namespace), key=lambda one: str(one["type"]))
+    assert warning["involvedObject"]["uid"] == about["metadata"]["uid"]
+    assert (warning["count"], warning["message"]) == (3, "time 2")
+    assert (warning["firstTimestamp"], warning["lastTimestamp"]) == (
+        "2026-01-01T00:00:00Z",
+        "2026-01-01T00:02:00Z",
     )
-    api.create(api_resources.EVENT, said)
-    with pytest.raises(Conflict):
-        api.create(api_resources.EVENT, said)
-    (found,) = api.list(api_resources.EVENT, namespace)
-    assert found["regarding"]["uid"] == about["metadata"]["uid"]
+    assert normal["count"] == 1
 
 
 def test_a_census_finds_what_no_watch_told(api: Api, namespace: str) -> None:

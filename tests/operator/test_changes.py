@@ -15,7 +15,7 @@ from featurestore.registry.changeset import Before
 from featurestore.registry.registry import Registry
 from featurestore.resources import DataPipeline
 from featurestore.storage.objects import Storage
-from featurestore_operator.kube.api_resources import JOB, POD, SECRET
+from featurestore_operator.kube.api_resources import EVENT, JOB, POD, SECRET
 from featurestore_operator.webhook.admission import review
 
 pytestmark = pytest.mark.slow
@@ -98,6 +98,36 @@ def test_a_service_and_a_view_on_demand_are_ready_and_fresh_as_their_views_are(i
     it.until("featureservice", "model", "ResourceMissing")
     it.delete("featureservice", "model")
     eventually(lambda: not it.is_there("featureservice", "model"))
+
+
+def test_events_tell_what_fails_how_often_and_that_it_no_longer_does(it: Story) -> None:
+    def model(*features: str) -> Object:
+        return {
+            **it.view(),
+            "kind": "FeatureService",
+            "metadata": {"name": "told"},
+            "spec": {"features": features},
+        }
+
+    def events() -> list[tuple[str, str, int]]:
+        every = it.api.list(EVENT, it.namespace)
+        about = [event for event in every if event["involvedObject"]["name"] in ("told", "calm")]
+        return sorted((event["type"], event["reason"], event["count"]) for event in about)
+
+    it.apply(it.pipeline("calm"), model("things:v"))
+    it.until("datapipeline", "calm", "WaitingForFiles")
+    it.drop("1.parquet", {"k": ["a"], "ts": ["2024-01-01T00:00:00"], "v": [1]}, "calm")
+    it.until("datapipeline", "calm", "UpToDate", rows=1)
+    it.until("featureservice", "told", "UpToDate")
+    assert events() == []
+    it.apply(model("things:v", "gone:v"))
+    eventually(lambda: events() == [("Warning", "ResourceMissing", 1)])
+    it.apply(model("things:v"))
+    eventually(lambda: events() == [("Normal", "UpToDate", 1), ("Warning", "ResourceMissing", 1)])
+    it.apply(model("things:v", "gone:v"))
+    eventually(lambda: events() == [("Normal", "UpToDate", 1), ("Warning", "ResourceMissing", 2)])
+    it.delete("featureservice", "told")
+    it.delete("datapipeline", "calm")
 
 
 def test_a_job_that_waits_gives_way_to_a_changed_spec(it: Story) -> None:

@@ -99,6 +99,37 @@ def ready(status: dict[str, Any]) -> tuple[str, str, str]:
     return "", "", ""
 
 
+_CALM = frozenset(
+    {
+        *(Reason.WAITING_FOR_FILES, Reason.COLLECTING, Reason.BATCH_PENDING, Reason.SUSPENDED),
+        *(
+            Reason.WAITING,
+            Reason.WAITING_FOR_LOOKUP,
+            Reason.WAITING_FOR_TURN,
+            Reason.STARTING,
+            Reason.ERASING,
+        ),
+        *(Reason.WAITING_FOR_DATA, Reason.BUILDING, Reason.NOT_BUILT, Reason.PUBLISHING, Reason.PROMOTING),
+    }
+)
+"""Reasons for not being ready that need no attention."""
+
+
+def fault(status: dict[str, Any]) -> tuple[str, str] | None:
+    """Reason and message of what needs attention; None if nothing does: what becomes due and is done is no fault."""
+    by_type = {condition["type"]: condition for condition in status.get("conditions", ())}
+    is_ready, degraded, progressing = (by_type.get(name) for name in ("Ready", "Degraded", "Progressing"))
+    if is_ready and is_ready["lastTransitionTime"] == NEVER:
+        return None  # It was not looked at yet.
+    if is_ready and is_ready["status"] != "True" and is_ready["reason"] not in _CALM:
+        return is_ready["reason"], is_ready["message"]
+    if degraded and degraded["status"] == "True":
+        return degraded["reason"], degraded["message"]
+    if progressing and progressing["reason"] == Reason.CANNOT_START:
+        return progressing["reason"], progressing["message"]
+    return None
+
+
 def _since(old: dict[str, Any] | None, now: Condition, now_us: int) -> str:
     if old is not None and old["status"] == now.status.value and str(old["lastTransitionTime"]) != NEVER:
         return str(old["lastTransitionTime"])

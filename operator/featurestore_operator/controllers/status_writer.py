@@ -1,27 +1,18 @@
-"""Writes the status of a resource, and an Event when it becomes ready or stops being ready."""
+"""Writes the status of a resource, and an Event when something begins to fail and when nothing fails any more."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, Literal
 
 from featurestore.errors import NotFound
 from featurestore.reconcile.conditions import Condition
-from featurestore.reconcile.reasons import Reason
 from featurestore.retry import FailureStreak
-from featurestore_operator.controllers.status_fields import facts_of, ready, status
-from featurestore_operator.kube.api import Api, Exists, Terminating
-from featurestore_operator.kube.api_resources import EVENT, OURS
-from featurestore_operator.kube.event import event
-
-_CALM = frozenset(
-    {
-        *(Reason.WAITING_FOR_FILES, Reason.COLLECTING, Reason.BATCH_PENDING, Reason.SUSPENDED),
-        *(Reason.WAITING_FOR_TURN, Reason.STARTING, Reason.ERASING),
-        *(Reason.WAITING_FOR_DATA, Reason.BUILDING, Reason.NOT_BUILT, Reason.PUBLISHING, Reason.PROMOTING),
-    }
-)
-"""Reasons for not being ready that need no attention."""
+from featurestore_operator.controllers.status_fields import facts_of, fault, ready, status
+from featurestore_operator.kube.api import Api, Terminating
+from featurestore_operator.kube.api_resources import OURS
+from featurestore_operator.kube.event import event, tell
 
 
 class StatusWriter:
@@ -57,10 +48,12 @@ class StatusWriter:
             self._api.apply_status(OURS[obj["kind"]], {"metadata": named, "status": after})
         except NotFound:
             return  # It was deleted meanwhile.
-        was, now = ready(before), ready(after)
-        # What becomes due and is done is no news while what is read is whole.
-        if was[0] != now[0] or (now[0] != "True" and was[1] != now[1]):
-            self._announce(obj, now)
+        was, now = fault(before), fault(after)
+        if now is not None and (was is None or was[0] != now[0]):
+            self._tell(obj, "Warning", *now)
+        elif was is not None and now is None:
+            _, reason, message = ready(after)
+            self._tell(obj, "Normal", reason, message)
 
     def write_unknown(
         self, obj: dict[str, Any], conditions: Sequence[Condition], failing: FailureStreak
@@ -72,16 +65,12 @@ class StatusWriter:
         ]
         self.write(obj, (*conditions, *others), facts_of(kept), failing)
 
-    def _announce(self, obj: dict[str, Any], now: tuple[str, str, str]) -> None:
-        kind: Literal["Normal", "Warning"] = "Normal" if now[0] == "True" or now[1] in _CALM else "Warning"
-        try:
-            self._api.create(
-                EVENT, event(obj, kind, now[1], now[2], "Reconcile", self._clock(), self._reporter)
-            )
-        except Exists:
-            return  # Said already, by an operator that was killed before it knew.
-        except Terminating:
-            return  # An Event would go with the namespace, before anybody read it.
+    def _tell(
+        self, obj: dict[str, Any], kind: Literal["Normal", "Warning"], reason: str, message: str
+    ) -> None:
+        # In a namespace that is being deleted an Event would go with it, before anybody read it.
+        with suppress(Terminating):
+            tell(self._api, event(obj, kind, reason, message, self._clock(), self._reporter))
 
 
 def _ours(kept: dict[str, Any]) -> list[dict[str, Any]]:

@@ -47,7 +47,7 @@ HORIZONTAL_POD_AUTOSCALER = ApiResource(
 )
 POD_DISRUPTION_BUDGET = ApiResource("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
 LEASE = ApiResource("coordination.k8s.io/v1", "Lease", "leases")
-EVENT = ApiResource("events.k8s.io/v1", "Event", "events")
+EVENT = ApiResource("v1", "Event", "events")
 WEBHOOK_CONFIGURATION = ApiResource(
     "admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations"
 )

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 from typing import Any, Literal
 
-from featurestore.timestamps import from_us
+from featurestore.errors import NotFound
+from featurestore.humanize import format_time
+from featurestore_operator.kube.api import Api, Exists
 from featurestore_operator.kube.api_resources import EVENT
 
-MOST_NOTE = 1024
+MOST_MESSAGE = 1024
 Object = dict[str, Any]
 
 
@@ -16,31 +18,29 @@ def event(
     about: Object,
     kind: Literal["Normal", "Warning"],
     reason: str,
-    note: str,
-    action: str,
+    message: str,
     now_us: int,
     reporter: str,
 ) -> Object:
-    """Manifest of an Event about ``about``, to be created.
-
-    Named by what it says and of which version: whoever says it a second time finds it there.
-    """
+    """Manifest of an Event about ``about``, to be created. Its name is the same as often as it happens."""
     metadata = about["metadata"]
-    identity = "\n".join((metadata["uid"], metadata.get("resourceVersion", ""), kind, reason, note))
-    digest = hashlib.sha256(identity.encode()).hexdigest()[:16]
-    moment = from_us(now_us).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    digest = hashlib.sha256("\n".join((metadata["uid"], kind, reason)).encode()).hexdigest()[:16]
+    moment = format_time(now_us)
     return {
         "apiVersion": EVENT.api_version,
         "kind": EVENT.kind,
         "metadata": {"namespace": metadata["namespace"], "name": f"{metadata['name'][:230]}.{digest}"},
-        "eventTime": moment,
         "type": kind,
         "reason": reason,
-        "note": note if len(note) <= MOST_NOTE else f"{note[: MOST_NOTE - 1]}…",
-        "action": action,
-        "reportingController": "featurestore.dev/operator",
+        "message": message if len(message) <= MOST_MESSAGE else f"{message[: MOST_MESSAGE - 1]}…",
+        "count": 1,
+        "firstTimestamp": moment,
+        "lastTimestamp": moment,
+        "action": "Reconcile",
+        "source": {"component": "featurestore-operator"},
+        "reportingComponent": "featurestore.dev/operator",
         "reportingInstance": reporter[:128],
-        "regarding": {
+        "involvedObject": {
             "apiVersion": about["apiVersion"],
             "kind": about["kind"],
             "namespace": metadata["namespace"],
@@ -48,3 +48,23 @@ def event(
             "uid": metadata["uid"],
         },
     }
+
+
+def tell(api: Api, manifest: Object) -> None:
+    """Create the Event; if the API server still has it of an earlier time, count it once more.
+
+    Raises:
+        Terminating: its namespace is being deleted.
+    """
+    namespace, name = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
+    try:
+        api.create(EVENT, manifest)
+        return
+    except Exists:
+        pass
+    try:
+        known = api.get(EVENT, namespace, name)
+        again = {key: manifest[key] for key in ("message", "lastTimestamp", "reportingInstance")}
+        api.patch(EVENT, namespace, name, {**again, "count": known.get("count", 1) + 1})
+    except NotFound:
+        return  # The API server forgot it just now; Events are best effort.
