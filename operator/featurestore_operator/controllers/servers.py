@@ -107,7 +107,7 @@ class Servers:
         ready, wanted = facts["readyReplicas"], deployment["spec"].get("replicas", 1)
         if not ready:
             why = self._why(key, deployment)
-            reason = Reason.SERVER_UNAVAILABLE if why or _is_late(deployment) else Reason.STARTING
+            reason = Reason.SERVER_UNAVAILABLE if why or is_late(deployment) else Reason.STARTING
             return false("Serving", reason, f"No feature server is ready. {why} {by_hand}".rstrip())
         answers = f"{count(ready, 'feature server')} of {wanted} answer at {facts['url']}."
         if serving.auth is ServingAuth.NONE:
@@ -144,7 +144,7 @@ class Servers:
         self._without[key] = metadata.get("generation", 0)
 
 
-def _is_late(deployment: dict[str, Any]) -> bool:
+def is_late(deployment: dict[str, Any]) -> bool:
     """Whether Kubernetes has given up waiting for pods to be ready."""
     conditions = deployment.get("status", {}).get("conditions", ())
     return any(

@@ -10,7 +10,7 @@ from featurestore.failure import as_failure
 from featurestore.humanize import count, sentence
 from featurestore.reconcile.conditions import Condition, false, true
 from featurestore.reconcile.reasons import Reason
-from featurestore_operator.controllers.servers import hindrance
+from featurestore_operator.controllers.servers import hindrance, is_late
 from featurestore_operator.informer.cache import Cache
 from featurestore_operator.jobs.worker_manifest import worker_objects, workers_name
 from featurestore_operator.jobs.workers import BatchWorkers, WorkersWanted, is_ready
@@ -82,7 +82,7 @@ class WarmWorkers:
         ]
         hindrances = [f"Pod {pod['metadata']['name']}: {why}" for pod in pods if (why := hindrance(pod))]
         trouble = next(iter((*refusals, *hindrances)), "")
-        reason = Reason.WORKERS_UNAVAILABLE if trouble else Reason.STARTING
+        reason = Reason.WORKERS_UNAVAILABLE if trouble or is_late(deployment) else Reason.STARTING
         return false("Workers", reason, " ".join(filter(None, ("No worker is ready.", trouble, _JOBS))))
 
     def _remove(self, key: Key, obj: dict[str, Any], kind: str) -> None:

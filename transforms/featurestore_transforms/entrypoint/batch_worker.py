@@ -80,6 +80,8 @@ class _Server(HTTPServer):
     def __init__(self, root: str, kind: str, host: str) -> None:
         self.root, self.kind = root, kind
         self._told_to_end = False
+        if not host and socket.has_dualstack_ipv6():
+            self.address_family, host = socket.AF_INET6, "::"
         super().__init__((host, WORKER_PORT), _Handler)
 
     def run(self) -> None:
