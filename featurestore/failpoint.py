@@ -38,6 +38,8 @@ Step = Literal[
     "after-rebuild-dataset",
     "after-rebuild-schema",
     "after-rebuild",
+    "before-event",
+    "after-event",
     "before-promote",
     "after-promote",
     "after-intent-erasure",

@@ -25,6 +25,7 @@ HEALS = frozenset(
             "Rolling",
             "Erasing",
             "Receiving",
+            "Delivered",
             "WithinThresholds",
         ),
     }
@@ -43,6 +44,7 @@ ADVICE: dict[str, str] = {
     "Drifted": "Look at the features that the message names. If the world has changed, train anew: a new version of the training "
     "set is what values are compared with from then on. Else correct the source. To publish all the same, set "
     "spec.monitoring.onDrift to Alert.",
+    "SinkUnavailable": "See the message: who takes events does not answer, or refuses. They are sent when it does.",
     "Failed": "Correct what the message names (spec, data or code), and apply it: it is tried at once. If it was mended "
     'elsewhere: `kubectl annotate --overwrite -n {namespace} {kind} {name} featurestore.dev/retry="$(date)"`.',
     "GivenUp": "What is read stays as it was. Ask for another rebuild if you still want it.",

@@ -29,6 +29,7 @@ ConditionType = Literal[
     "Rebuilt",
     "Consistent",
     "Drifted",
+    "EventsDelivered",
     "Degraded",
     "OfflineReachable",
     "OnlineReachable",
@@ -69,13 +70,14 @@ class ResourceStatus(Model):
     @property
     def problems(self) -> tuple[Condition, ...]:
         """The conditions that need attention: a step fails, the last batch met drift, quarantine is open, values drifted
-        or differ online."""
+        or differ online, nobody takes its events."""
         wrong = {
             "Degraded": ConditionStatus.TRUE,
             "SchemaAccepted": ConditionStatus.FALSE,
             "QuarantineEmpty": ConditionStatus.FALSE,
             "Consistent": ConditionStatus.FALSE,
             "Drifted": ConditionStatus.TRUE,
+            "EventsDelivered": ConditionStatus.FALSE,
         }
         return tuple(
             condition for condition in self.conditions if wrong.get(condition.type) == condition.status

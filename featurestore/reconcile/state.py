@@ -18,6 +18,7 @@ from featurestore.retry import FailureStreak
 from featurestore.training.view_drift import ViewDrift
 from featurestore.views.build_trials import BuildIsolation
 from featurestore.views.builds import ActiveBuild, BuildResult
+from featurestore.views.commit_teller import EventDelivery
 from featurestore.views.rebuilds import ViewRebuild
 
 
@@ -84,6 +85,7 @@ class ObservedView:
     ``rebuild``: the last request to rebuild it. ``isolations``: digest of a build that crashed to what is attempted next.
     ``drifts``: digest to what was last measured of it. ``reference``: newest version of the training set that it is
     compared with. Both only if the spec asks for it. ``consistencies``: digest to what was found when it was last published.
+    ``delivery``: how telling of its commits fares; None if nobody is told.
     """
 
     serving: ActiveBuild | None = None
@@ -98,6 +100,7 @@ class ObservedView:
     drifts: Mapping[str, ViewDrift] = field(default_factory=dict)
     reference: int | None = None
     consistencies: Mapping[str, Consistency] = field(default_factory=dict)
+    delivery: EventDelivery | None = None
 
     def wanted(self, spec: FeatureViewSpec, uid: str) -> str:
         """Digest of the build that the view is to be read from. ``uid``: of its pipeline's ledger."""

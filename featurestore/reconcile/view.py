@@ -129,7 +129,7 @@ class _ViewPlan:
         quarantine = quarantine_condition(self.name, observed.quarantine)
         rebuilt = () if observed.rebuild is None else (self._rebuilt(observed.rebuild, suspended),)
         drifted = () if self.monitoring is None else (self._drifted(self.monitoring),)
-        also = (*self._consistent(), *rebuilt, *drifted)
+        also = (*self._consistent(), *rebuilt, *drifted, *self._told())
         return (ready, draft.progressing(), materialized, synced, quarantine, *also, degraded)
 
     def _advance(self, digest: str, online: bool) -> None:
@@ -219,6 +219,18 @@ class _ViewPlan:
             return ""
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         return f" Aggregated, and not compared: {', '.join(names[:3])}{more}."
+
+    def _told(self) -> tuple[Condition, ...]:
+        """Whether the sink of events takes those of its commits; nothing if there is none."""
+        delivery = self.observed.delivery
+        if delivery is None:
+            return ()
+        if delivery.failure is None:
+            return (true("EventsDelivered", Reason.DELIVERED, f"{delivery.url} is told of each commit."),)
+        message = (
+            f"{sentence(delivery.failure.failure)} Commits are told when it does; data does not wait for it."
+        )
+        return (false("EventsDelivered", Reason.SINK_UNAVAILABLE, message),)
 
     def _consistent(self) -> tuple[Condition, ...]:
         """Whether entities that were read both ways after they were published were the same; nothing while none were."""

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
+from featurestore.resources.events import CommitEvents
 from featurestore.resources.execution import Workers
 from featurestore.resources.location import NO_CHAIN, NO_CREDENTIALS
 from featurestore.resources.metadata import Description, Owner, SecretRef, Tags
@@ -112,6 +113,7 @@ class FeatureStoreSpec(Model):
     workers: Workers = Field(
         Workers(), description="Workers of pipelines with execution: Warm. Without effect on a laptop."
     )
+    events: CommitEvents | None = Field(None, description="Who is told of commits, as CloudEvents.")
     description: Description = Field("", description="What it is for, in its owner's words.")
     owner: Owner = Field("", description="Who is responsible for it.")
     tags: Tags = Field({}, description="Names and values to find it by.")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -35,6 +37,7 @@ from featurestore.runner.patience import Patience
 from featurestore.storage.credentials import source_environ
 from featurestore.storage.objects import Storage
 from featurestore.views.build_trials import BuildIsolation
+from featurestore.views.commit_teller import CommitTeller, Sink, sink_of
 
 T = TypeVar("T")
 
@@ -54,6 +57,8 @@ class Observer:
         """Pipelines that were deleted with their data and created again, as the last look found."""
         self._patience = Patience()
         self._desired = Desired({})
+        self.teller = CommitTeller()
+        self._sink: Sink | None = None
 
     def desired(self, now_us: int, *, draining: bool = False) -> Desired:
         """The resources as accepted now; those that cannot be read keep no other from being read.
@@ -92,6 +97,10 @@ class Observer:
             if kind == "pipelines":
                 pipelines[name] = failure
         views: dict[str, ObservedView | FailureStreak] = {}
+        if desired.views:
+            self._sink = sink_of(
+                (self._project.registry.store() or self._project.store).spec.events, os.environ
+            )
         for name, view in desired.views.items():
             source = pipelines.get(view.resource.spec.source.pipeline)
             if isinstance(source, ObservedPipeline):
@@ -261,7 +270,14 @@ class Observer:
         def held(view: str, digests: Collection[str]) -> dict[str, OnlineVersion] | FailureStreak:
             return self._try("online", lambda: self._published()(view, digests), now_us)
 
-        return lambda: observe_view(self._storage, accepted, source, held)
+        def look() -> ObservedView:
+            view = observe_view(self._storage, accepted, source, held)
+            if self._sink is None:
+                return view
+            delivery = self.teller.look(self._storage, self._sink, name, tuple(view.builds.values()))
+            return replace(view, delivery=delivery)
+
+        return look
 
     def _published(self) -> OnlineVersions:
         index = self.index()

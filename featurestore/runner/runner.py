@@ -35,6 +35,8 @@ from featurestore.timestamps import SECOND_US
 
 TICK_US = {True: 2_000_000, False: 10_000_000}
 """Longest time between two looks, for a local storage root or not: so soon is an ``apply`` elsewhere noticed."""
+_TELL_S = 5.0
+"""How long a runner that ends waits for events of commits; the next one tells what is missing."""
 
 
 class Runner:
@@ -116,6 +118,7 @@ class Runner:
             if plan.steps:
                 continue
             if draining and self._is_drained(plan):
+                self._observer.teller.flush(_TELL_S)
                 self._raise_undone(plan)
                 return
             hints = self._wait(plan, now_us)
@@ -136,6 +139,7 @@ class Runner:
     def _leave(self) -> None:
         """Record how things stand, for those who look while nobody runs."""
         now_us = self._clock()
+        self._observer.teller.flush(_TELL_S)
         try:
             desired = self._observer.desired(now_us)
             observed = self._observer.observe(desired, self._applier.attempts, now_us, {})

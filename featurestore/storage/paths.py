@@ -26,6 +26,7 @@ quarantine/pipelines/<name>/                       Delta table: what broke which
 quarantine/views/<name>/<digest>/                  Delta table: rows that one definition has no place for
 features/<view>/current.json                       which build serves
 features/<view>/builds/<digest>.json               how far a build has come
+features/<view>/events/<digest>.json               the newest commit of a build that a sink of events was told of
 features/<view>/rebuilds/<n>.json                  the n-th request to rebuild the view; never changes
 features/<view>/trials/<digest>/<n>/<turn>.json    how an attempt at a build that holds version n ended, if one crashed
 features/<view>/trials/<digest>/<n>/plan.json      which rows it is about
@@ -199,6 +200,15 @@ def view_rebuild(view: str, n: int) -> str:
 def view(name: str) -> str:
     """The folder with all that is stored of a view, whichever definition."""
     return f"features/{name}"
+
+
+def told_commits(view: str, digest: str) -> str:
+    return f"features/{view}/events/{digest}.json"
+
+
+def commit_log(view: str, digest: str, version: int) -> str:
+    """What Delta Lake writes of one commit of a build."""
+    return f"{features(view, digest)}/_delta_log/{version:020d}.json"
 
 
 def features(view: str, digest: str) -> str:

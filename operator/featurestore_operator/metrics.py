@@ -186,6 +186,12 @@ def statuses(cache: Cache, now_s: float) -> Iterator[Metric]:
         labels,
         ((key[1:], summary.inconsistent) for key, summary in views),
     )
+    yield _family(
+        "events_undelivered",
+        "1 if the sink of events does not take those of the view's commits, 0 if it does.",
+        labels,
+        ((key[1:], summary.untold) for key, summary in views),
+    )
     labels = ["namespace", "pipeline"]
     yield _family(
         "pending_files",

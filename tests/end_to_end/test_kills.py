@@ -161,7 +161,7 @@ REBUILD = (
     "rebuild-dataset",
     "rebuild-schema",
 )
-ELSEWHERE = ("checkpoint", "part", "crash", "delete", "erasure", "training", "push", *REBUILD)
+ELSEWHERE = ("checkpoint", "part", "crash", "delete", "erasure", "training", "push", "event", *REBUILD)
 """Steps that an undisturbed run of a few files never reaches: tests of these have kills of their own."""
 STEPS = [step for step in get_args(failpoint.Step) if not step.endswith(ELSEWHERE)]
 

@@ -13,7 +13,7 @@ from cluster.fixtures import CRDS
 NEW_FIELDS = {
     "datapipelines": ("job", "execution", "deletionPolicy", "resources.memoryLimit", "source.secretRef"),
     "featureviews": ("deletionPolicy", "owner", "tags", "monitoring", "statistics"),
-    "featurestores": ("online.redis.managed", "serving", "workers", "owner", "tags"),
+    "featurestores": ("online.redis.managed", "serving", "workers", "events", "owner", "tags"),
     "featureservices": ("owner", "tags"),
     "trainingsets": ("owner", "tags", "engine"),
     "erasures": ("description",),

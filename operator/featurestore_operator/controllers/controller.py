@@ -67,7 +67,12 @@ class Controller:
         receives = settings.notification_port is not None
         self._pipelines = Pipelines(self._stores, policies, launcher, metrics, clock, receives=receives)
         self.inbox = NotificationInbox(cache, self._pipelines)
-        views = Views(self._pipelines, launcher, clock)
+        views = Views(
+            self._pipelines,
+            launcher,
+            clock,
+            lambda namespace, name: cache.wake(Key("FeatureView", namespace, name)),
+        )
         self._looks: dict[str, Callable[[Subject[Any]], ReconcileResult]] = {
             **planned_looks(launcher, clock),
             "DataPipeline": self._pipelines.look,

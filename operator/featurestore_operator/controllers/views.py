@@ -23,6 +23,7 @@ from featurestore.retry import FailureStreak
 from featurestore.timestamps import SECOND_US
 from featurestore.views.build_trials import BuildTrials
 from featurestore.views.builds import read_build
+from featurestore.views.commit_teller import CommitTeller
 from featurestore.views.rebuilds import request_rebuild
 from featurestore_operator.controllers.job_applier import JobApplier
 from featurestore_operator.controllers.pipelines import Pipelines
@@ -42,13 +43,23 @@ _LATE_US = 60 * SECOND_US
 
 
 class Views:
-    """Remembers only which online stores are unreachable: a view's state is a few small objects."""
+    """Remembers only which online stores are unreachable: a view's state is a few small objects.
 
-    def __init__(self, pipelines: Pipelines, launcher: Launcher, clock: Callable[[], int]) -> None:
+    ``wake``: has a view, by its namespace and name, looked at again.
+    """
+
+    def __init__(
+        self,
+        pipelines: Pipelines,
+        launcher: Launcher,
+        clock: Callable[[], int],
+        wake: Callable[[str, str], None],
+    ) -> None:
         self._pipelines = pipelines
         self._launcher = launcher
         self._clock = clock
         self._unreachable: dict[str, FailureStreak] = {}
+        self._teller = CommitTeller(wake)
 
     def look(self, subject: Subject[FeatureView]) -> ReconcileResult:
         """Look, and do what is to be done.
@@ -124,7 +135,12 @@ class Views:
     ) -> ObservedView | None:
         if not isinstance(source, ObservedPipeline):
             return None
-        return observe_view(store.storage, accepted, source, self._published(store))
+        view = observe_view(store.storage, accepted, source, self._published(store))
+        if store.sink is None:
+            return view
+        name, builds = accepted.resource.metadata.name, tuple(view.builds.values())
+        delivery = self._teller.look(store.storage, store.sink, name, builds, store.place.namespace)
+        return replace(view, delivery=delivery)
 
     def _published(
         self, store: OpenStore

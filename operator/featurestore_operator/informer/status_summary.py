@@ -23,6 +23,7 @@ class StatusSummary(NamedTuple):
     rebuild_left: int | None = None
     drifted: int | None = None
     inconsistent: int | None = None
+    untold: int | None = None
 
     @classmethod
     def of(cls, item: Mapping[str, Any]) -> StatusSummary:
@@ -46,6 +47,7 @@ class StatusSummary(NamedTuple):
             _left(status.get("rebuild")),
             _told(conditions, "Drifted", "True"),
             _told(conditions, "Consistent", "False"),
+            _told(conditions, "EventsDelivered", "False"),
         )
 
 

@@ -6,6 +6,7 @@ A namespace uses its only FeatureStore, or the one named ``default`` if there ar
 from __future__ import annotations
 
 import base64
+import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from featurestore.resources import FeatureStore
 from featurestore.resources.metadata import SecretRef
 from featurestore.storage.objects import Storage
 from featurestore.timestamps import SECOND_US
+from featurestore.views.commit_teller import SECRET_KEY, Sink, sink_of
 from featurestore_operator.informer.cache import Cache
 from featurestore_operator.jobs.job_manifest import JobContext
 from featurestore_operator.kube.api import Api
@@ -40,7 +42,10 @@ _KEPT_US = 300 * SECOND_US
 
 @dataclass(frozen=True, slots=True)
 class OpenStore:
-    """``resource``: as clients see it, a managed Redis being a URL. ``environ``: has the credentials of storage."""
+    """``resource``: as clients see it, a managed Redis being a URL. ``environ``: has the credentials of storage.
+
+    ``sink``: who is told of commits.
+    """
 
     resource: FeatureStore
     uid: str
@@ -48,12 +53,13 @@ class OpenStore:
     registry: Registry
     index: OnlineIndex
     published: OnlineVersions
+    sink: Sink | None
     environ: Mapping[str, str] | None
     place: JobContext
 
 
-Secrets = tuple[Mapping[str, str] | None, Mapping[str, str] | None]
-"""Credentials of storage and of the online store; None for the process's own."""
+Secrets = tuple[Mapping[str, str] | None, Mapping[str, str] | None, Mapping[str, str]]
+"""Credentials of storage and of the online store, None for the process's own; and of the sink of events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,15 +172,22 @@ class Stores:
         self._policies.of(namespace).check_uri(
             offline.uri, "spec.offline.uri", secret=offline.secret_ref is not None
         )
+        if resource.spec.events is not None:
+            # The operator itself would ask it.
+            self._policies.of(namespace).check_uri(
+                resource.spec.events.sink.url, "spec.events.sink.url", secret=False
+            )
 
     def _namespace(self, namespace: str) -> dict[str, Any]:
         return self._api.get(NAMESPACE, "", namespace)["metadata"]  # type: ignore[no-any-return]
 
     def _secrets(self, namespace: str, resource: FeatureStore) -> Secrets:
+        events = resource.spec.events
         return (
             self.credentials(namespace, resource.spec.offline.secret_ref),
             # Without a Secret none, and never those of the operator's own environment.
             self.credentials(namespace, resource.spec.online.secret_ref) or {},
+            self.credentials(namespace, events.sink.secret_ref if events else None) or {},
         )
 
     def _opened(self, namespace: str, uid: str, resource: FeatureStore, secrets: Secrets) -> OpenStore:
@@ -188,6 +201,7 @@ class Stores:
             registry=Registry(storage),
             index=index,
             published=OnlineVersions(storage, index),
+            sink=sink_of(resource.spec.events, os.environ, secrets[2].get(SECRET_KEY, "")),
             environ=secrets[0],
             place=JobContext(
                 namespace=namespace,

@@ -85,6 +85,7 @@ ENVIRONMENTS = {
     "tensorflow": "tensorflow-2.21",
     "ray": "ray-2.60",
     "openlineage": "openlineage-1.54",
+    "cloudevents": "cloudevents-2.2",
     "charms": "ops-3.9",
 }
 """Platforms that are installed in environments of their own, by the extra that brings them."""
