@@ -273,6 +273,7 @@ class Observer:
         def look() -> ObservedView:
             view = observe_view(self._storage, accepted, source, held)
             if self._sink is None:
+                self.teller.forget(self._storage)
                 return view
             delivery = self.teller.look(self._storage, self._sink, name, tuple(view.builds.values()))
             return replace(view, delivery=delivery)

@@ -116,6 +116,13 @@ class CommitTeller:
             failures = (self._failure(untold) for untold in own if untold is not None)
             return EventDelivery(sink.url, next((each for each in failures if each is not None), None))
 
+    def forget(self, storage: Storage) -> None:
+        """Tell of nothing more in this storage: nobody is to be told."""
+        with self._lock:
+            for key in [key for key in self._untold if key[0] == storage.root]:
+                del self._untold[key]
+            self._lock.notify_all()
+
     def flush(self, timeout_s: float) -> None:
         """Return when all is told but what fails, or after that time."""
         with self._lock:
@@ -150,6 +157,9 @@ class CommitTeller:
             with self._lock:
                 # A sink that is away is asked once for all views.
                 self._failures[untold.sink if type(error) is TransientError else untold.key] = failure
+                # It may be this one event that it refuses: another view's comes first next time.
+                if (latest := self._untold.pop(untold.key, None)) is not None:
+                    self._untold[untold.key] = latest
                 self._lock.notify_all()
             if before is None:
                 log.warning("commits of %s cannot be told: %s", untold.view, str(error))

@@ -11,18 +11,20 @@ from typing import Any
 
 
 class Receiver:
-    """``requests``: what was posted. ``answer``: the status of what comes next."""
+    """``requests``: what was posted. ``answer``: the status of what comes next. ``refuses``: a source."""
 
     def __init__(self) -> None:
         self.requests: list[dict[str, Any]] = []
         self.answer = 202
+        self.refuses = ""
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"])).decode()
                 receiver.requests.append({"headers": dict(self.headers), "body": body})
-                self.send_response(receiver.answer)
+                refused = json.loads(body)["source"] == receiver.refuses
+                self.send_response(400 if refused else receiver.answer)
                 self.send_header("Location", f"{receiver.url}elsewhere")
                 self.end_headers()
 

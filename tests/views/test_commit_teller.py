@@ -52,10 +52,10 @@ def land(laptop: Laptop, name: str) -> BuildResult:
     return serving(laptop)
 
 
-def serving(laptop: Laptop) -> BuildResult:
-    active = read_active_build(laptop.storage, "view")
+def serving(laptop: Laptop, view: str = "view") -> BuildResult:
+    active = read_active_build(laptop.storage, view)
     assert active is not None
-    build = read_build(laptop.storage, "view", active.digest)
+    build = read_build(laptop.storage, view, active.digest)
     assert build is not None
     return build
 
@@ -152,6 +152,25 @@ def test_whoever_is_killed_between_commit_and_telling_tells_it_at_the_next_look(
         WITHIN_S,
     )
     assert receiver.ids[0] == f"{build.digest}:{build.version - 1}"
+
+
+def test_a_commit_that_the_sink_refuses_does_not_hold_up_those_of_other_views(
+    laptop: Laptop, receiver: Receiver
+) -> None:
+    other = view_of("v")
+    other["metadata"]["name"] = "other"
+    laptop.apply(other)
+    receiver.refuses = "view"
+    laptop.drop("a.parquet", rows(3))
+    laptop.run()
+    sink, teller = Sink(receiver.url), CommitTeller()
+    builds = {name: serving(laptop, name) for name in ("view", "other")}
+    for name, build in builds.items():
+        teller.look(laptop.storage, sink, name, (build,))
+    told = paths.told_commits("other", builds["other"].digest)
+    eventually(lambda: laptop.storage.find(told) is not None, WITHIN_S)
+    teller.forget(laptop.storage)
+    assert laptop.storage.find(paths.told_commits("view", builds["view"].digest)) is None
 
 
 def test_who_is_told_says_the_spec_or_else_knative() -> None:

@@ -137,6 +137,7 @@ class Views:
             return None
         view = observe_view(store.storage, accepted, source, self._published(store))
         if store.sink is None:
+            self._teller.forget(store.storage)
             return view
         name, builds = accepted.resource.metadata.name, tuple(view.builds.values())
         delivery = self._teller.look(store.storage, store.sink, name, builds, store.place.namespace)
