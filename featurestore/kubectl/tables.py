@@ -44,7 +44,7 @@ def status_table(resources: Sequence[Object], now_us: int, *, namespaces: bool) 
             name,
             ready.get("status") or "Unknown",
             since(ready.get("lastTransitionTime"), now_us),
-            since(facts.get("watermark") or facts.get("lastCommitTime"), now_us),
+            since(facts.get("watermark"), now_us),
             facts.get("rows"),
             _refused(facts),
             facts.get("pendingFiles"),

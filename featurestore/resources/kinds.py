@@ -175,7 +175,7 @@ KINDS: dict[str, ResourceKind] = {
             folder="pipelines",
             columns=(
                 PrinterColumn(
-                    "Freshness",
+                    "Committed",
                     "date",
                     ".status.lastCommitTime",
                     "How long ago the last batch was committed.",
@@ -274,7 +274,7 @@ KINDS: dict[str, ResourceKind] = {
                 PrinterColumn("Version", "integer", ".status.version", "Number of the newest version."),
                 PrinterColumn("Rows", "integer", ".status.rows", "Rows of the newest version."),
                 PrinterColumn(
-                    "Freshness",
+                    "Made",
                     "date",
                     ".status.versionTime",
                     "How long ago the newest version was complete.",
