@@ -119,7 +119,7 @@ class Printer:
 
 def lanes(everything: bool) -> list[list[Stage]]:
     """What runs at the same time: in each lane the stages in the order in which they run."""
-    sampled = {"EXAMPLES": "0.4"}
+    sampled = {"EXAMPLES": "0.25"}
     deep = {"EXHAUSTIVE": "1", "EXAMPLES": "2"} if everything else sampled
     few = {"EXAMPLES": "0.1"}
     with_lowest = (
