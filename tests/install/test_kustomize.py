@@ -106,6 +106,9 @@ def test_the_pod_cannot_write_to_its_image_and_has_probes(installed: ControlPlan
         ("delete deployments.apps/default-server --namespace=default", True),
         ("patch clusterrolebindings/featurestore-server", True),
         ("bind clusterroles.rbac.authorization.k8s.io/featurestore-server", True),
+        ("list featurestorepolicies.featurestore.dev", True),
+        ("patch featurestorepolicies.featurestore.dev/teams", False),
+        ("create featurestorepolicies.featurestore.dev", False),
         ("patch clusterrolebindings/cluster-admin", False),
         ("bind clusterroles.rbac.authorization.k8s.io/cluster-admin", False),
     ],
@@ -130,11 +133,15 @@ def test_who_may_view_edit_or_administer_a_namespace_may_do_so_with_our_resource
             "write": ("create", "datapipelines.featurestore.dev"),
             "place": ("create", "featurestores.featurestore.dev"),
             "status": ("patch", "featureviews.featurestore.dev", "--subresource=status"),
+            "erase": ("create", "erasures.featurestore.dev"),
+            "allow": ("create", "featurestorepolicies.featurestore.dev"),
+            "allow more": ("patch", "featurestorepolicies.featurestore.dev"),
+            "see the webhook's path": ("get", "validatingwebhookconfigurations"),
         }
         return {name for name, it in questions.items() if may(installed, user, *it, "--namespace=default")}
 
     # A controller of Kubernetes aggregates the roles, in its own time.
-    wait_until(lambda: allowed("admin") == {"read", "write", "place"})
+    wait_until(lambda: allowed("admin") == {"read", "write", "place", "erase"})
     assert allowed("view") == {"read"}
     assert allowed("edit") == {"read", "write"}
     assert allowed("nobody") == set()

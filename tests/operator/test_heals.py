@@ -16,13 +16,17 @@ from server import free_port
 from tenants import Tenants
 
 from featurestore_operator.kube import access
+from featurestore_operator.kube.access import own_namespace
 from featurestore_operator.kube.api import Api
 from featurestore_operator.kube.api_resources import (
     DATA_PIPELINE,
     FEATURE_STORE,
     FEATURE_VIEW,
     JOB,
+    NETWORK_POLICY,
     POD,
+    POD_DISRUPTION_BUDGET,
+    SECRET,
     SERVICE,
     STATEFUL_SET,
 )
@@ -148,6 +152,39 @@ def test_what_others_changed_beside_a_store_is_set_back_and_nothing_is_written_e
     assert service["spec"]["selector"]["app.kubernetes.io/instance"] == "default"
     found = crowd.api.get(STATEFUL_SET, namespace, "default-redis")["spec"]["template"]["spec"]
     assert found["containers"][0]["image"] == "redis:wrong"
+
+
+def test_a_policy_and_a_budget_that_others_changed_beside_a_store_are_set_back(
+    crowd: Crowd, namespace: str
+) -> None:
+    key = store(crowd, namespace, online=MANAGED)
+    crowd.controller.handle(key)
+    kinds = (NETWORK_POLICY, POD_DISRUPTION_BUDGET)
+    before = [crowd.api.get(it, namespace, "default-redis")["spec"] for it in kinds]
+    crowd.api.patch(NETWORK_POLICY, namespace, "default-redis", {"spec": {"ingress": [{}]}})
+    crowd.api.patch(POD_DISRUPTION_BUDGET, namespace, "default-redis", {"spec": {"maxUnavailable": 7}})
+    crowd.controller.handle(key)
+    assert [crowd.api.get(it, namespace, "default-redis")["spec"] for it in kinds] == before
+
+
+def test_a_managed_redis_lets_in_its_namespace_and_the_operator_and_asks_for_a_password(
+    crowd: Crowd, namespace: str
+) -> None:
+    crowd.controller.handle(store(crowd, namespace, online=MANAGED))
+    policy = crowd.api.get(NETWORK_POLICY, namespace, "default-redis")["spec"]
+    operator = {
+        "namespaceSelector": {
+            "matchLabels": {"kubernetes.io/metadata.name": own_namespace(default="default")}
+        },
+        "podSelector": {"matchLabels": {"app.kubernetes.io/name": "featurestore-operator"}},
+    }
+    assert [it["from"] for it in policy["ingress"]] == [[{"podSelector": {}}, operator]]
+    template = crowd.api.get(STATEFUL_SET, namespace, "default-redis")["spec"]["template"]
+    assert policy["podSelector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+    [container] = template["spec"]["containers"]
+    assert container["envFrom"] == [{"secretRef": {"name": "default-redis"}}]
+    assert "requirepass %s" in container["command"][-1]
+    assert crowd.api.get(SECRET, namespace, "default-redis")["data"]["REDIS_PASSWORD"]
 
 
 def test_a_managed_redis_whose_image_was_wrong_starts_with_the_mended_one(
