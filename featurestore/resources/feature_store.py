@@ -14,7 +14,7 @@ from featurestore.resources.metadata import Description, Owner, SecretRef, Tags
 from featurestore.resources.model import Model
 from featurestore.resources.pod_template import Image
 from featurestore.resources.quantity import Bytes
-from featurestore.resources.redis_url import REDIS_PATTERN, URL_RULES
+from featurestore.resources.redis_url import REDIS_PATTERN, URL_RULES, RedisUrl
 from featurestore.resources.resource import Resource
 from featurestore.resources.rule import SpecRule, Transition, exactly_one
 from featurestore.resources.serving import Serving
@@ -43,6 +43,11 @@ class Offline(Model):
 class DuckDB(Model):
     """Embedded: generations of files under the storage root."""
 
+    @property
+    def opened(self) -> tuple[str, ...]:
+        """Nothing but the storage root."""
+        return ()
+
 
 class ManagedRedis(Model):
     """One server without a disk, for small installations: what it loses is published again."""
@@ -63,6 +68,16 @@ class Redis(Model):
     )
     managed: ManagedRedis | None = Field(None, description="The operator runs a server. Not on a laptop.")
     secret_ref: SecretRef | None = Field(None, description="Secret with the credentials of Redis.")
+
+    @property
+    def opened(self) -> tuple[str, ...]:
+        """URLs of the servers that a URL has asked first; none of a managed one.
+
+        >>> Redis(url="redis://cache/3").opened
+        ('redis://cache:6379',)
+        """
+        return () if self.url is None else RedisUrl.parse(self.url).servers
+
     rules = (
         exactly_one("url", "managed"),
         SpecRule(
@@ -96,6 +111,11 @@ class Online(Model):
         'redis'
         """
         return next(name for name in type(self).model_fields if getattr(self, name) is not None)
+
+    @property
+    def opened(self) -> tuple[str, ...]:
+        """URIs that are opened beside the storage root: the operator opens those that a policy allows."""
+        return tuple(getattr(self, self.room).opened)
 
     @property
     def secret_ref(self) -> SecretRef | None:

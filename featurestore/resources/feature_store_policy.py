@@ -52,7 +52,8 @@ class FeatureStorePolicySpec(Model):
         (),
         max_length=64,
         description="What may be opened without a Secret, with the identity of the operator and of Jobs, such as "
-        "s3://features/{namespace}/: stores, sources, http:// and https:// sources, absolute paths.",
+        "s3://features/{namespace}/: stores, sources, http:// and https:// sources, absolute paths, "
+        "redis://cache:6379/ of online stores.",
     )
     service_account_names: Annotated[tuple[ObjectName, ...], Unique()] = Field(
         (), max_length=64, description="ServiceAccounts that the template of a Job or a server may name."

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from featurestore.resources.rule import SpecRule
 
@@ -55,6 +55,22 @@ class RedisUrl:
         service = path.pop(0) if kind == "sentinel" and path else ""
         database = int(path[0]) if path and path[0].isdigit() else 0
         return cls(kind, scheme == "rediss", tuple(nodes), service, database, parts.query)
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """URLs of the servers that are asked first, each with its port. One that hides in a query is that query.
+
+        >>> RedisUrl.parse("rediss+cluster://a,[::1]:7000").servers
+        ('rediss://a:6379', 'rediss://[::1]:7000')
+        >>> RedisUrl.parse("redis://a/0?port=1").servers
+        ('redis://?port=1',)
+        """
+        scheme = "rediss" if self.has_tls else "redis"
+        if self.kind == "server" and {"host", "port"} & parse_qs(self.query).keys():
+            # redis-py takes from there what stands nowhere else.
+            return (f"{scheme}://?{self.query}",)
+        hosts = ((f"[{host}]" if ":" in host else host, port) for host, port in self.nodes)
+        return tuple(f"{scheme}://{host}:{port}" for host, port in hosts)
 
 
 def _rule(scheme: str, pattern: str, message: str) -> SpecRule:

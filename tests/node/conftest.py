@@ -32,7 +32,9 @@ def tenant(installed: Installed) -> Iterator[Tenant]:
     """A namespace of its own, in which only pods of the restricted standard are let in."""
     with namespace_of(installed.node) as name, installed.node.client() as client:
         installed.node.kubectl("label", "namespace", name, RESTRICTED)
-        yield Tenant(installed.node, client, name)
+        tenant = Tenant(installed.node, client, name)
+        yield tenant
+        tenant.forbid()
 
 
 @pytest.fixture(scope="session")

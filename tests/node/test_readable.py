@@ -122,6 +122,7 @@ def test_a_file_is_readable_from_a_redis_with_a_password(
     tenant: Tenant, installed: Installed, s3: dict[str, str], tmp_path: Path
 ) -> None:
     with storage_server.redis(tmp_path, installed.node.address, "tests-only") as url:
+        tenant.allow(f"{url}/")
         online = {"redis": {"url": f"{url}/0", "secretRef": {"name": "redis"}}}
         password = tenant.secret("redis", REDIS_PASSWORD="tests-only")
         took_s = readable(tenant, installed, s3, online, password)

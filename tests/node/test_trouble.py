@@ -125,6 +125,7 @@ def test_a_redis_that_is_away_is_named_and_training_data_flows_on(
     tenant.apply(tenant.secret("redis", REDIS_PASSWORD=password))
     with ExitStack() as server:
         url = server.enter_context(storage_server.redis(tmp_path, address, password, port))
+        tenant.allow(f"{url}/")
         flights.begin(tenant, s3, {"redis": {"url": f"{url}/0", "secretRef": {"name": "redis"}}})
         flights.put(s3, tenant.namespace, 1)
         tenant.until("featureview", "aircraft-delays", "UpToDate")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import http.server
+import json
+import select
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +16,7 @@ from cluster.control_plane import ControlPlane
 from cluster.fixtures import namespace_of
 from hypothesis import given
 from hypothesis import strategies as st
-from tenants import Tenants
+from tenants import Object, Tenants
 
 from featurestore_operator.policies.permissions import lies_below
 
@@ -170,6 +173,107 @@ def test_the_operator_fetches_no_url_and_lists_no_folder_of_its_own_for_a_namesp
     finally:
         server.shutdown()
         server.server_close()
+
+
+def test_no_server_of_a_stream_no_registry_and_no_other_storage_is_asked_without_a_policy(
+    them: Tenants, namespace: str, bucket: Path, listener: socket.socket
+) -> None:
+    here = f"127.0.0.1:{listener.getsockname()[1]}"
+    allowed = ["s3://features/", "kafka://allowed:9092/", "nats://allowed:4222/"]
+    them.allow(f"own-{namespace}", {"names": [namespace]}, uriPrefixes=allowed)
+    them.store(namespace, f"s3://features/{namespace}")
+    them.secret(namespace, "own", KAFKA_SASL_USERNAME="x", NATS_TOKEN="x", REDIS_PASSWORD="x")
+    fields = [{"name": "v", "type": "int"}]
+    schema = json.dumps({"type": "record", "name": "r", "fields": fields})
+    avro = {"format": "Avro", "avro": {"schema": schema, "registry": f"http://{here}"}}
+    own: Object = {"format": "JSON", "secretRef": {"name": "own"}}
+    sources: dict[str, Object] = {
+        "kafka": {"kafka": {"bootstrapServers": f"allowed:9092,{here}", "topic": "t", **own}},
+        "nats": {"nats": {"servers": f"allowed:4222,{here}", "stream": "s", **own}},
+        "redis": {"redis": {"url": f"redis://{here}/0", "stream": "s", **own}},
+        "registry": {"kafka": {"bootstrapServers": "allowed:9092", "topic": "t", **avro}},
+        "azure": {"uri": "az://features/*.parquet", "format": "Parquet"},
+        "google": {"uri": "gs://features/*.parquet", "format": "Parquet"},
+    }
+    for name, source in sources.items():
+        them.pipeline(namespace, "", name=name, source=source)
+        conditions = them.looked_at(namespace, "DataPipeline", name)
+        assert conditions["SourceReachable"]["reason"] == "NotAllowed", (name, conditions)
+    assert nobody_came(listener)
+    assert them.jobs(namespace) == []
+
+
+def test_no_carrier_of_notifications_is_subscribed_to_without_a_policy(
+    them: Tenants, namespace: str, bucket: Path, listener: socket.socket
+) -> None:
+    here = f"127.0.0.1:{listener.getsockname()[1]}"
+    them.allow(f"own-{namespace}", {"names": [namespace]}, uriPrefixes=["s3://features/"])
+    them.store(namespace, f"s3://features/{namespace}")
+    carriers: dict[str, Object] = {
+        "nats": {"servers": here, "subject": "s"},
+        "kafka": {"bootstrapServers": here, "topic": "t"},
+        "redis": {"url": f"redis://{here}", "channel": "c"},
+    }
+    for name, carrier in carriers.items():
+        trigger = {"notifications": {name: carrier}}
+        them.pipeline(namespace, "s3://features/raw/*.parquet", name=name, trigger=trigger)
+        conditions = them.looked_at(namespace, "DataPipeline", name)
+        assert conditions["Notified"]["reason"] == "NotAllowed", (name, conditions)
+    assert nobody_came(listener)
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    """A server of somebody else's, of which only the system knows that somebody connected."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        yield server
+
+
+def nobody_came(listener: socket.socket) -> bool:
+    return not select.select([listener], [], [], 0)[0]
+
+
+def test_the_operator_connects_to_no_redis_that_a_policy_does_not_name(
+    them: Tenants, namespace: str, bucket: Path, listener: socket.socket
+) -> None:
+    port, only = listener.getsockname()[1], {"names": [namespace]}
+    them.secret(namespace, "own", REDIS_PASSWORD="x")
+    prefixes = ["s3://features/", "redis://allowed:6379/", "redis://127.0.0.1:1/"]
+    them.allow(f"own-{namespace}", only, uriPrefixes=prefixes)
+    for url in (
+        f"redis://127.0.0.1:{port}/0",
+        f"rediss://127.0.0.1:{port}",
+        f"redis+sentinel://127.0.0.1:{port}/main",
+        f"redis+cluster://allowed:6379,127.0.0.1:{port}",
+        f"redis://allowed/0?port={port}",
+        f"redis://:6379/0?host=127.0.0.1&port={port}",
+    ):
+        for secret in ({}, {"secretRef": {"name": "own"}}):
+            them.store(
+                namespace,
+                f"s3://features/{namespace}",
+                online={"redis": {"url": url, "secretRef": None, **secret}},
+            )
+            ready = them.looked_at(namespace)["Ready"]
+            assert (ready["status"], ready["reason"]) == ("False", "NotAllowed"), url
+            assert "spec.online.redis" in ready["message"], url
+    assert objects(bucket) == {}
+    assert nobody_came(listener)
+
+
+def test_a_redis_that_a_policy_names_is_asked_and_one_that_the_operator_keeps_needs_none(
+    them: Tenants, namespace: str, other: str, bucket: Path, listener: socket.socket
+) -> None:
+    port, both = listener.getsockname()[1], {"names": [namespace, other]}
+    prefixes = ["s3://features/", f"redis://127.0.0.1:{port}/"]
+    them.allow(f"own-{namespace}", both, uriPrefixes=prefixes)
+    listener.close()
+    url = f"redis://127.0.0.1:{port}/0"
+    for each, online in ((namespace, {"redis": {"url": url}}), (other, {"redis": {"managed": {}}})):
+        them.store(each, f"s3://features/{each}", online=online)
+        assert them.looked_at(each)["OfflineReachable"]["status"] == "True"
+        assert them.looked_at(each)["OnlineReachable"]["reason"] != "NotAllowed"
 
 
 TOKEN = {"name": "t", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}

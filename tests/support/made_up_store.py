@@ -34,6 +34,10 @@ Builds = dict[tuple[str, str], tuple[int, Stored]]
 class Memory(Model):
     """The field of the spec."""
 
+    @property
+    def opened(self) -> tuple[str, ...]:
+        return ()
+
 
 class OnlineWithMemory(Online):
     """``spec.online`` with one field more, as an edit of ``feature_store.py`` would have it."""

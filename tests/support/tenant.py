@@ -37,6 +37,23 @@ class Tenant(ReportsConditions):
     def secret(self, name: str, **keys: str) -> Object:
         return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": keys}
 
+    def allow(self, *prefixes: str) -> None:
+        """What the cluster's administrator says: these URIs may be opened for the namespace without its keys."""
+        spec = {"namespaces": {"names": [self.namespace]}, "uriPrefixes": [*prefixes]}
+        metadata = {"name": self.namespace}
+        self.apply(
+            {
+                "apiVersion": OURS.removeprefix("apis/"),
+                "kind": "FeatureStorePolicy",
+                "metadata": metadata,
+                "spec": spec,
+            }
+        )
+
+    def forbid(self) -> None:
+        """Whatever that was, it may not be opened any more."""
+        self.kubectl("delete", "featurestorepolicy", self.namespace, "--ignore-not-found")
+
     def get(self, kind: str, name: str) -> Object:
         return self._asked(f"{self._path(kind)}/{name}")
 

@@ -15,7 +15,7 @@ from featurestore_operator.controllers.controller import Controller
 from featurestore_operator.informer.cache import Cache
 from featurestore_operator.kube import access
 from featurestore_operator.kube.api import Api
-from featurestore_operator.kube.api_resources import FEATURE_STORE_POLICY, JOB, OURS
+from featurestore_operator.kube.api_resources import FEATURE_STORE_POLICY, JOB, OURS, SECRET
 from featurestore_operator.kube.object_key import Key
 from featurestore_operator.metrics import Metrics
 from featurestore_operator.settings import Settings
@@ -46,12 +46,24 @@ class Tenants:
             self.forbid(name)
         self.api.close()
 
-    def store(self, namespace: str, uri: str, **annotations: str) -> None:
-        """The namespace's FeatureStore, at this place."""
+    def store(
+        self,
+        namespace: str,
+        uri: str,
+        secret: str | None = None,
+        online: Object | None = None,
+        **annotations: str,
+    ) -> None:
+        """The namespace's FeatureStore, at this place. ``secret``: the name of one with the keys."""
         found = manifest.store(namespace)
-        found["spec"] = {"offline": {"uri": uri}}
+        found["spec"] = {"offline": {"uri": uri, **_secret_ref(secret)}, "online": online or {"duckdb": {}}}
         found["metadata"]["annotations"] = annotations
         self._apply(found)
+
+    def secret(self, namespace: str, name: str, **keys: str) -> None:
+        """A Secret of the namespace."""
+        metadata = {"name": name, "namespace": namespace}
+        self.api.create(SECRET, {"metadata": metadata, "stringData": keys})
 
     def pipeline(
         self, namespace: str, uri: str, template: Object | None = None, name: str = "p", **spec: Any
@@ -116,3 +128,7 @@ class Tenants:
         self.now_us += STEP_US
         self.cache.put(OURS[key.kind], self.api.get(OURS[key.kind], key.namespace, key.name))
         self.controller.handle(key)
+
+
+def _secret_ref(name: str | None) -> Object:
+    return {} if name is None else {"secretRef": {"name": name}}

@@ -64,9 +64,12 @@ Secrets = tuple[Mapping[str, str] | None, Mapping[str, str] | None, Mapping[str,
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """``version``: of the object that it was opened from. ``read_us``: when its Secrets were read."""
+    """``version``: of the object that it was opened from; ``written``: what that says. ``read_us``: when its Secrets were
+    read.
+    """
 
     version: str
+    written: FeatureStore
     secrets: Secrets
     store: OpenStore
     read_us: int
@@ -117,11 +120,12 @@ class Stores:
             kept = self._kept.get(namespace)
         try:
             if kept is not None and kept.version == version and self._clock() - kept.read_us < _KEPT_US:
-                self._check(namespace, kept.store.resource)
+                self._check(namespace, kept.written)
                 return kept.store
-            resource = resolved(parse(FeatureStore, feature_store), namespace)
+            written = parse(FeatureStore, feature_store)
             # Before anything is opened: what is not allowed is not even looked at.
-            self._check(namespace, resource)
+            self._check(namespace, written)
+            resource = resolved(written, namespace)
             secrets = self._secrets(namespace, resource)
             if kept is not None and (kept.version, kept.secrets) == (version, secrets):
                 # The same one: whatever was remembered of it holds.
@@ -136,7 +140,7 @@ class Stores:
         except NotFound as error:
             return false("Ready", Reason.SECRET_MISSING, str(error))
         with self._lock:
-            self._kept[namespace] = _Kept(version, secrets, store, self._clock())
+            self._kept[namespace] = _Kept(version, written, secrets, store, self._clock())
         return store
 
     def forget(self, namespace: str) -> None:
@@ -166,17 +170,16 @@ class Stores:
             ) from error
         return {key: base64.b64decode(value).decode() for key, value in (secret.get("data") or {}).items()}
 
-    def _check(self, namespace: str, resource: FeatureStore) -> None:
-        """Raises NotAllowed if the store would be opened with what is the operator's alone."""
-        offline = resource.spec.offline
-        self._policies.of(namespace).check_uri(
-            offline.uri, "spec.offline.uri", secret=offline.secret_ref is not None
-        )
-        if resource.spec.events is not None:
+    def _check(self, namespace: str, written: FeatureStore) -> None:
+        """Raises NotAllowed if the store would be opened with what is the operator's alone, such as its network."""
+        offline, online = written.spec.offline, written.spec.online
+        permissions = self._policies.of(namespace)
+        permissions.check_uri(offline.uri, "spec.offline.uri", secret=offline.secret_ref is not None)
+        for uri in online.opened:
+            permissions.check_uri(uri, f"spec.online.{online.room}", secret=online.secret_ref is not None)
+        if written.spec.events is not None:
             # The operator itself would ask it.
-            self._policies.of(namespace).check_uri(
-                resource.spec.events.sink.url, "spec.events.sink.url", secret=False
-            )
+            permissions.check_uri(written.spec.events.sink.url, "spec.events.sink.url", secret=False)
 
     def _namespace(self, namespace: str) -> dict[str, Any]:
         return self._api.get(NAMESPACE, "", namespace)["metadata"]  # type: ignore[no-any-return]

@@ -74,7 +74,11 @@ class Permissions:
             secret_too = "a secretRef, or " if in_object_storage(uri) else ""
             wanted = f"{secret_too}a URI that a policy allows ({', '.join(sorted(prefixes))})"
         else:
-            wanted = "a secretRef" if in_object_storage(uri) else "object storage with a secretRef"
+            wanted = (
+                "a secretRef"
+                if in_object_storage(uri)
+                else "object storage with a secretRef, or a URI that a policy allows"
+            )
         raise NotAllowed(
             f"namespace {self.namespace!r} may not have this opened with the operator's identity",
             where=where,
