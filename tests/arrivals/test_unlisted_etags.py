@@ -1,4 +1,4 @@
-"""S3 servers that tell an object's ETag, but not in listings."""
+"""S3 servers that list no ETags, or tell none of an object."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import urlsplit
 
-import pytest
+import storage_server
 
 from featurestore.arrivals.files.listing import find_arrival, find_pinned, list_arrivals, look
-from featurestore.errors import StorageError
 from featurestore.resources.data_pipeline import Source
 
 from .conftest import SourceFolder
@@ -23,8 +23,8 @@ LISTED = re.compile(rb"<ETag>.*?</ETag>")
 
 
 @contextmanager
-def without_etags(endpoint: str, *, of_objects: bool = False) -> Iterator[str]:
-    """A server before another one that leaves ETags out of its listings. ``of_objects``: also of its headers."""
+def without_etags(endpoint: str) -> Iterator[str]:
+    """A server before another one that leaves ETags out of its listings."""
     behind = urlsplit(endpoint)
 
     class Passing(BaseHTTPRequestHandler):
@@ -39,7 +39,7 @@ def without_etags(endpoint: str, *, of_objects: bool = False) -> Iterator[str]:
             for name, value in answer.getheaders():
                 if name.lower() == "content-length":
                     self.send_header(name, value if self.command == "HEAD" else str(len(shown)))
-                elif name.lower() != "etag" or not of_objects:
+                else:
                     self.send_header(name, value)
             self.end_headers()
             self.wfile.write(shown)
@@ -80,11 +80,20 @@ def test_an_object_has_one_version_however_it_is_looked_at(s3_root: str) -> None
         assert [arrival.version == told[arrival.uri] for arrival in changed] == [False, True, True]
 
 
-def test_a_server_that_tells_no_etag_at_all_is_refused(s3_root: str) -> None:
-    folder = SourceFolder(f"{s3_root}/raw")
-    folder.put("a.csv")
-    source: Source = folder.source("*.csv")
-    with without_etags(os.environ["AWS_ENDPOINT_URL"], of_objects=True) as endpoint:
-        environ = {**os.environ, "AWS_ENDPOINT_URL": endpoint}
-        with pytest.raises(StorageError, match="the server tells no ETag of it"):
-            list(list_arrivals(source, environ=environ))
+def test_an_object_without_an_etag_has_its_time_and_size_as_version(tmp_path: Path) -> None:
+    (tmp_path / "bucket" / "raw").mkdir(parents=True)
+    # The server tells no ETag of what it did not write itself.
+    path, uri = tmp_path / "bucket" / "raw" / "a.csv", "s3://bucket/raw/a.csv"
+    path.write_bytes(b"x")
+    os.utime(path, ns=(1_700_000_000_123_456_789,) * 2)
+    with storage_server.s3(tmp_path) as environ:
+        source = Source.model_validate({"uri": "s3://bucket/raw/*.csv", "format": "CSV"})
+        (listed,) = list_arrivals(source, environ=environ)
+        assert listed.version == "1700000000000000-1"
+        assert look(source, None, [uri], environ) == [listed]
+        assert find_arrival(uri, environ) == listed
+        assert find_pinned(listed, environ) == listed
+        os.utime(path, ns=(1_700_000_001_000_000_000,) * 2)
+        current = find_pinned(listed, environ)
+        assert current is not None
+        assert current.version == "1700000001000000-1"

@@ -310,11 +310,12 @@ def _list_s3(pattern: Pattern, environ: Mapping[str, str] | None) -> Iterator[Ar
             page: dict[str, Any] = fs.call_s3("list_objects_v2", **request)
         items = {f"{bucket}/{item['Key']}": item for item in page.get("Contents", ())}
         named = {pattern.uri(path): item for path, item in items.items() if pattern.matches(path)}
-        # Some servers list no ETags, and tell them of one object.
+        # Some servers list no ETags, and tell them of one object; others tell none of some objects. Times of listings have
+        # milliseconds then, those of one object have none.
         unversioned = [uri for uri, item in named.items() if not item.get("ETag")]
         heads = dict(zip(unversioned, _heads(_head_s3, unversioned, environ), strict=True))
         for uri, item in named.items():
-            arrival = heads[uri] if uri in heads else _object(uri, item, item["Size"])
+            arrival = heads[uri] if uri in heads else _arrival(uri, {**item, "size": item["Size"]})
             if arrival is not None:
                 yield arrival
         if not page.get("IsTruncated"):
@@ -331,13 +332,7 @@ def _head_s3(uri: str, environ: Mapping[str, str] | None) -> Arrival | None:
             item: dict[str, Any] = fs.call_s3("head_object", Bucket=bucket, Key=key)
         except FileNotFoundError:
             return None
-        return _object(uri, item, item["ContentLength"])
-
-
-def _object(uri: str, item: Mapping[str, Any], size_bytes: int) -> Arrival:
-    if not item.get("ETag"):
-        raise OSError("the server tells no ETag of it: what changes cannot be told from what does not")
-    return Arrival(uri, item["ETag"].strip('"'), size_bytes, _microseconds(item["LastModified"]))
+    return _arrival(uri, {**item, "size": item["ContentLength"]})
 
 
 def _list_any(pattern: Pattern, environ: Mapping[str, str] | None) -> Iterator[Arrival]:
