@@ -113,4 +113,7 @@ def test_the_first_resources_make_features_that_a_pod_reads(
     ours = [one for one in events if one.get("reportingComponent") == "featurestore.dev/operator"]
     # In whatever order they are seen, one may come a moment before the one that it names. All else worries nobody.
     assert {one["reason"] for one in ours if one["type"] == "Warning"} <= {"StoreMissing", "PipelineMissing"}
-    assert {"WaitingForFiles", "UpToDate"} <= {one["reason"] for one in ours}
+    worried, eased = (
+        {one["involvedObject"]["uid"] for one in ours if one["type"] == kind} for kind in ("Warning", "Normal")
+    )
+    assert worried == eased
