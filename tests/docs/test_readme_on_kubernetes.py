@@ -114,6 +114,7 @@ def test_the_first_resources_make_features_that_a_pod_reads(
     # In whatever order they are seen, one may come a moment before the one that it names. All else worries nobody.
     assert {one["reason"] for one in ours if one["type"] == "Warning"} <= {"StoreMissing", "PipelineMissing"}
     worried, eased = (
-        {one["involvedObject"]["uid"] for one in ours if one["type"] == kind} for kind in ("Warning", "Normal")
+        {one["involvedObject"]["uid"] for one in ours if one["type"] == kind}
+        for kind in ("Warning", "Normal")
     )
     assert worried == eased
