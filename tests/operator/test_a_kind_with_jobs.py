@@ -19,7 +19,8 @@ from featurestore.resources.kinds import API_VERSION
 from featurestore.storage.objects import Storage
 from featurestore_operator.kube.api_resources import ApiResource
 
-pytestmark = pytest.mark.slow
+# The program makes a kind known before anything reads which there are: a process that has imported all is too late.
+pytestmark = [pytest.mark.slow, pytest.mark.new_process]
 WITHIN_S = 120.0
 OPERATOR = """
 import sys
