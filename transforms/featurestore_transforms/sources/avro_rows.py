@@ -13,7 +13,6 @@ import polars as pl
 from featurestore.errors import SpecError
 from featurestore.resources.avro import Avro, avro_columns
 from featurestore.resources.message_type import MessageList, MessageStruct, MessageType
-from featurestore_transforms.sources.message_dtype import message_dtype
 from featurestore_transforms.sources.schema_registry import (
     HEAD_BYTES,
     NoSchema,
@@ -21,13 +20,12 @@ from featurestore_transforms.sources.schema_registry import (
     registry_schemas,
     schema_number,
 )
-from featurestore_transforms.sources.stream import LINE, MALFORMED
-from featurestore_transforms.steps.column_names import ColumnNames
+from featurestore_transforms.sources.schema_rows import SchemaRows
 
 AVRO = SchemaFormat("AVRO", "", lambda schema: fastavro.parse_schema(json.loads(schema)), refers=False)
 
 
-class AvroRows:
+class AvroRows(SchemaRows):
     """Which columns there are is known from the schema, whatever the values are. By which other schemas they were written
     is asked before the first of them is read.
 
@@ -53,18 +51,7 @@ class AvroRows:
         self._writers: dict[int, Any] | None = None
         if avro.registry is not None:
             self._writers = registry_schemas(avro.registry, values, environ, AVRO)
-        self.names = ColumnNames.of(list(columns))
-        self.schema: Mapping[str, pl.DataType] = {
-            name: message_dtype(columns[own]) for name, own in self.names.originals.items()
-        }
-        self._refused: Mapping[str, str] = {}
-
-    def types(self, columns: Collection[str]) -> Mapping[str, pl.DataType]:
-        return {name: self.schema[name] for name in columns}
-
-    def refuse(self, columns: Mapping[str, str]) -> None:
-        """Take no value that has one of these fields, for the reasons given."""
-        self._refused = columns
+        super().__init__(columns)
 
     def frame(self, records: list[bytes], wanted: Collection[str]) -> pl.DataFrame:
         """``frame[<wanted columns>, __malformed, __line]`` of these values, one row for each."""
@@ -75,18 +62,7 @@ class AvroRows:
             why = row if isinstance(row, str) else self._why_refused(row)
             rows.append({} if why is not None or isinstance(row, str) else row)
             whys.append(why)
-        lines = [
-            None if why is None else record.decode(errors="replace")
-            for why, record in zip(whys, records, strict=True)
-        ]
-        series = [
-            pl.Series(name, [row.get(own) for row in rows], self.schema[name], strict=True)
-            for name, own in self.names.originals.items()
-            if name in wanted
-        ]
-        return pl.DataFrame(
-            [*series, pl.Series(MALFORMED, whys, pl.String), pl.Series(LINE, lines, pl.String)]
-        )
+        return self._frame(records, whys, lambda own: [row.get(own) for row in rows], wanted)
 
     def _why_refused(self, row: Mapping[str, Any]) -> str | None:
         return next((why for own, why in self._refused.items() if row.get(own) is not None), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Collection, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -16,7 +16,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from featurestore.errors import SpecError
 from featurestore.resources.message_type import MessageList, MessageStruct, MessageType
 from featurestore.resources.protobuf import Protobuf, protobuf_columns
-from featurestore_transforms.sources.message_dtype import message_dtype
+from featurestore.timestamps import EPOCH
 from featurestore_transforms.sources.schema_registry import (
     HEAD_BYTES,
     NoSchema,
@@ -24,12 +24,10 @@ from featurestore_transforms.sources.schema_registry import (
     registry_schemas,
     schema_number,
 )
-from featurestore_transforms.sources.stream import LINE, MALFORMED
-from featurestore_transforms.steps.column_names import ColumnNames
+from featurestore_transforms.sources.schema_rows import SchemaRows
 
 Convert = Callable[[Any], Any]
 """Of a value as the library has it makes one that Polars has. Raises ValueError of one that no column keeps."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EARLIEST_S, _LATEST_S = -62_135_596_800, 253_402_300_799
 """The years 1 to 9999, to which timestamps are bound by their definition."""
 _LONGEST_S = 315_576_000_000
@@ -42,7 +40,7 @@ PROTOBUF = SchemaFormat(
 )
 
 
-class ProtobufRows:
+class ProtobufRows(SchemaRows):
     """Which columns there are is known from the schema, whatever the values are.
 
     Raises:
@@ -69,18 +67,7 @@ class ProtobufRows:
         if protobuf.registry is not None:
             self._writers = registry_schemas(protobuf.registry, values, environ, PROTOBUF)
         self._names_written: dict[tuple[int, bytes], str] = {}
-        self.names = ColumnNames.of(list(columns))
-        self.schema: Mapping[str, pl.DataType] = {
-            name: message_dtype(columns[own]) for name, own in self.names.originals.items()
-        }
-        self._refused: Mapping[str, str] = {}
-
-    def types(self, columns: Collection[str]) -> Mapping[str, pl.DataType]:
-        return {name: self.schema[name] for name in columns}
-
-    def refuse(self, columns: Mapping[str, str]) -> None:
-        """Take no value that has one of these fields, for the reasons given."""
-        self._refused = columns
+        super().__init__(columns)
 
     def frame(self, records: list[bytes], wanted: Collection[str]) -> pl.DataFrame:
         """``frame[<wanted columns>, __malformed, __line]`` of these values, one row for each."""
@@ -94,19 +81,10 @@ class ProtobufRows:
                 whys[place] = f"not Protobuf by its schema: {error}"
         read = {own: self._column(own, messages, whys) for own in self._fields}
         bad = [place for place, why in enumerate(whys) if why is not None]
-        series = []
-        for name, own in self.names.originals.items():
-            if name in wanted:
-                for place in bad:
-                    read[own][place] = None
-                series.append(pl.Series(name, read[own], self.schema[name], strict=True))
-        lines = [
-            None if why is None else record.decode(errors="replace")
-            for record, why in zip(records, whys, strict=True)
-        ]
-        return pl.DataFrame(
-            [*series, pl.Series(MALFORMED, whys, pl.String), pl.Series(LINE, lines, pl.String)]
-        )
+        for values in read.values():
+            for place in bad:
+                values[place] = None
+        return self._frame(records, whys, read.__getitem__, wanted)
 
     def _column(self, own: str, messages: list[Message | None], whys: list[str | None]) -> list[Any]:
         """The field of each message, and why it has none."""
@@ -295,7 +273,7 @@ def _timestamp(message: Any) -> datetime:
         raise ValueError(f"{seconds} s and {nanos} ns are not a timestamp")
     if nanos % 1000:
         raise ValueError(f"a time with {nanos} ns is finer than a microsecond")
-    return _EPOCH + timedelta(seconds=seconds, microseconds=nanos // 1000)
+    return EPOCH + timedelta(seconds=seconds, microseconds=nanos // 1000)
 
 
 def _duration(message: Any) -> int:
