@@ -57,6 +57,22 @@ def secrets_of(*names: str | None) -> list[dict[str, Any]]:
     return [{"secretRef": {"name": name}} for name in names if name]
 
 
+def ingress_policy(
+    metadata: dict[str, Any], selector: dict[str, Any], clients: dict[str, Any], port: int
+) -> dict[str, Any]:
+    """The NetworkPolicy that lets nobody but these clients connect to pods, and to one port only. ``clients``: all if empty."""
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": metadata,
+        "spec": {
+            "podSelector": selector,
+            "policyTypes": ["Ingress"],
+            "ingress": [{**clients, "ports": [{"port": port, "protocol": "TCP"}]}],
+        },
+    }
+
+
 def operator_pods(namespace: str) -> dict[str, Any]:
     """Who may connect, in a NetworkPolicy: the pods of the operator in this namespace."""
     return {

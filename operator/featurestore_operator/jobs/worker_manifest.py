@@ -12,7 +12,12 @@ from featurestore.protocol import WORKER_PORT
 from featurestore.resources.data_pipeline import DataPipelineSpec
 from featurestore_operator.jobs.job_manifest import JobContext, source_secret
 from featurestore_operator.jobs.memory import memory
-from featurestore_operator.jobs.restricted_pod import operator_pods, pod_and_container, secrets_of
+from featurestore_operator.jobs.restricted_pod import (
+    ingress_policy,
+    operator_pods,
+    pod_and_container,
+    secrets_of,
+)
 from featurestore_operator.kube.api_resources import MANAGED, WORKERS_LABEL
 
 CONTAINER = "worker"
@@ -40,21 +45,7 @@ def worker_objects(
     metadata = {"name": name, "namespace": place.namespace, "labels": labels, "ownerReferences": [owner]}
     selector = {"matchLabels": labels}
     return [
-        {
-            "apiVersion": "networking.k8s.io/v1",
-            "kind": "NetworkPolicy",
-            "metadata": metadata,
-            "spec": {
-                "podSelector": selector,
-                "policyTypes": ["Ingress"],
-                "ingress": [
-                    {
-                        "from": [operator_pods(operator_namespace)],
-                        "ports": [{"port": WORKER_PORT, "protocol": "TCP"}],
-                    }
-                ],
-            },
-        },
+        ingress_policy(metadata, selector, {"from": [operator_pods(operator_namespace)]}, WORKER_PORT),
         {
             "apiVersion": "apps/v1",
             "kind": "Deployment",

@@ -11,7 +11,7 @@ from typing import Any
 from featurestore.resources import FeatureStore
 from featurestore.resources.feature_store import ManagedRedis, Online, Redis
 from featurestore.resources.metadata import SecretRef
-from featurestore_operator.jobs.restricted_pod import operator_pods
+from featurestore_operator.jobs.restricted_pod import ingress_policy, operator_pods
 from featurestore_operator.kube.api_resources import MANAGED
 
 PORT = 6379
@@ -79,22 +79,13 @@ def objects(
             "metadata": metadata,
             "spec": {"maxUnavailable": 1, "selector": {"matchLabels": labels}},
         },
-        {
-            "apiVersion": "networking.k8s.io/v1",
-            "kind": "NetworkPolicy",
-            "metadata": metadata,
-            "spec": {
-                "podSelector": {"matchLabels": labels},
-                "policyTypes": ["Ingress"],
-                "ingress": [
-                    {
-                        # All pods of the namespace, which may know the password, and the operator.
-                        "from": [{"podSelector": {}}, operator_pods(operator_namespace)],
-                        "ports": [{"port": PORT, "protocol": "TCP"}],
-                    }
-                ],
-            },
-        },
+        # All pods of the namespace, which may know the password, and the operator.
+        ingress_policy(
+            metadata,
+            {"matchLabels": labels},
+            {"from": [{"podSelector": {}}, operator_pods(operator_namespace)]},
+            PORT,
+        ),
     ]
 
 

@@ -12,7 +12,7 @@ from featurestore.digest import digest
 from featurestore.resources import FeatureStore
 from featurestore.resources.serving import EVERYWHERE, AuditOutput, Serving, ServingAuth, ServingPush
 from featurestore_operator.jobs.job_manifest import JobContext
-from featurestore_operator.jobs.restricted_pod import pod_and_container, secrets_of
+from featurestore_operator.jobs.restricted_pod import ingress_policy, pod_and_container, secrets_of
 from featurestore_operator.kube.api_resources import MANAGED
 
 PORT = 6566
@@ -73,16 +73,7 @@ def server_objects(
             "metadata": metadata,
             "automountServiceAccountToken": False,
         },
-        {
-            "apiVersion": "networking.k8s.io/v1",
-            "kind": "NetworkPolicy",
-            "metadata": metadata,
-            "spec": {
-                "podSelector": selector,
-                "policyTypes": ["Ingress"],
-                "ingress": [{**_clients(serving), "ports": [{"port": PORT, "protocol": "TCP"}]}],
-            },
-        },
+        ingress_policy(metadata, selector, _clients(serving), PORT),
         {
             "apiVersion": "policy/v1",
             "kind": "PodDisruptionBudget",
