@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from featurestore.arrivals.arrival import Arrival
+from featurestore.arrivals.files.content import object_version
 from featurestore.arrivals.files.glob import Pattern
 from featurestore.storage.bucket import Bucket, bucket_of
 from featurestore.storage.cloud_credentials import is_azure
@@ -63,6 +64,5 @@ def _is_folder(bucket: Bucket, entry: ObjectMeta) -> bool:
 
 def _arrival(uri: str, metadata: ObjectMeta) -> Arrival:
     modified_us = to_us(metadata["last_modified"])
-    # Listings and answers to HEAD differ in the quotes.
-    version = (metadata["e_tag"] or "").strip('"') or f"{modified_us}-{metadata['size']}"
-    return Arrival(uri, version, metadata["size"], modified_us)
+    size_bytes = metadata["size"]
+    return Arrival(uri, object_version(metadata["e_tag"], modified_us, size_bytes), size_bytes, modified_us)

@@ -28,6 +28,17 @@ def local_version(status: os.stat_result) -> str:
     return f"{status.st_mtime_ns}-{status.st_size}"
 
 
+def object_version(etag: object, modified_us: int, size_bytes: int) -> str:
+    """Version of an object in storage: its ETag, or what else is told of it where it has none.
+
+    Listings and answers about one object differ in the quotes.
+
+    >>> object_version('"abc"', 0, 0), object_version(None, 1_700_000_000_000_000, 5)
+    ('abc', '1700000000000000-5')
+    """
+    return str(etag or "").strip('"') or f"{modified_us}-{size_bytes}"
+
+
 def content_digest(path: str, version: str, progress: Callable[[], None] = lambda: None) -> str | None:
     """Digest of the bytes of a local file; empty if it cannot be read, None if it is not this version any more.
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from featurestore.arrivals.arrival import Arrival
 from featurestore.arrivals.files.cloud_listing import explain_no_objects, find_object, list_objects
-from featurestore.arrivals.files.content import content_digest, local_version
+from featurestore.arrivals.files.content import content_digest, local_version, object_version
 from featurestore.arrivals.files.glob import Pattern, has_magic
 from featurestore.errors import StorageError
 from featurestore.humanize import count
@@ -312,7 +312,7 @@ def _list_s3(pattern: Pattern, environ: Mapping[str, str] | None) -> Iterator[Ar
         named = {pattern.uri(path): item for path, item in items.items() if pattern.matches(path)}
         # Some servers list no ETags, and tell them of one object; others tell none of some objects. Times of listings have
         # milliseconds then, those of one object have none.
-        unversioned = [uri for uri, item in named.items() if not item.get("ETag")]
+        unversioned = [uri for uri, item in named.items() if not (item.get("ETag") or "").strip('"')]
         heads = dict(zip(unversioned, _heads(_head_s3, unversioned, environ), strict=True))
         for uri, item in named.items():
             arrival = heads[uri] if uri in heads else _arrival(uri, {**item, "size": item["Size"]})
@@ -394,8 +394,7 @@ def _arrival(uri: str, item: Mapping[str, Any]) -> Arrival:
     etag = item.get("etag") or item.get("ETag")
     # A web server may not say how large a file is.
     size_bytes = item["size"] or 0
-    version = str(etag).strip('"') if etag else f"{modified_us}-{size_bytes}"
-    return Arrival(uri, version, size_bytes, modified_us)
+    return Arrival(uri, object_version(etag, modified_us, size_bytes), size_bytes, modified_us)
 
 
 def _microseconds(modified: datetime | float | str) -> int:
