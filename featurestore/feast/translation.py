@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from featurestore.feast.file_pipeline import FilePipeline, folder_of, outermost
@@ -45,13 +46,17 @@ def translate(repository: Repository, folder: Path) -> Translation:
     remarks = Remarks()
     importing = ViewImport(repository, remarks)
     views: dict[str, ImportedView] = {}
-    for view in repository.views:
+
+    def take(kind: str, name: str, make: Callable[[], ImportedView]) -> None:
         try:
-            if view.name in views:
+            if name in views:
                 raise LeftOut("another of this name is imported")
-            views[view.name] = importing.view(view)
+            views[name] = make()
         except LeftOut as why:
-            remarks.leave_out(view.kind, view.name, str(why))
+            remarks.leave_out(kind, name, str(why))
+
+    for view in repository.views:
+        take(view.kind, view.name, partial(importing.view, view))
     pipelines = {pipeline.name: pipeline for pipeline in importing.pipelines}
     documents: dict[str, list[ResourceDraft]] = {
         "FeatureStore": [_store(repository, remarks)],
@@ -66,12 +71,7 @@ def translate(repository: Repository, folder: Path) -> Translation:
                 roots.append(folder_of(pipeline.source))
     on_demand = OnDemandImport(views, importing.names, remarks)
     for computed in repository.on_demand:
-        try:
-            if computed.name in views:
-                raise LeftOut("another of this name is imported")
-            views[computed.name] = on_demand.view(computed)
-        except LeftOut as why:
-            remarks.leave_out("OnDemandFeatureView", computed.name, str(why))
+        take("OnDemandFeatureView", computed.name, partial(on_demand.view, computed))
     documents["FeatureView"] = [view.document for view in views.values()]
     documents["FeatureService"] = list(_services(repository, views, remarks))
     _say_names(views.values(), remarks)
