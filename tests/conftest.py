@@ -14,7 +14,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Generator, Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Protocol
 
@@ -73,50 +73,40 @@ class RunPython(Protocol):
     ) -> subprocess.CompletedProcess[str]: ...
 
 
+@contextmanager
+def environment_of(server: AbstractContextManager[dict[str, str]]) -> Iterator[dict[str, str]]:
+    """What the server says of itself, which is the environment meanwhile. Whoever needs a server that is not built is
+    told so.
+    """
+    try:
+        with pytest.MonkeyPatch.context() as environment, server as settings:
+            for name, value in settings.items():
+                environment.setenv(name, value)
+            yield settings
+    except MissingError as missing:
+        unavailable(missing)
+
+
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of an S3 server. The environment points s3fs, deltalake and polars at it, for the whole session."""
-    try:
-        with (
-            pytest.MonkeyPatch.context() as environment,
-            storage_server.s3(tmp_path_factory.mktemp("s3")) as settings,
-        ):
-            for name, value in settings.items():
-                environment.setenv(name, value)
-            filesystem("s3://features")[0].mkdir("features")
-            yield settings["AWS_ENDPOINT_URL"]
-    except MissingError as missing:
-        unavailable(missing)
+    with environment_of(storage_server.s3(tmp_path_factory.mktemp("s3"))) as settings:
+        filesystem("s3://features")[0].mkdir("features")
+        yield settings["AWS_ENDPOINT_URL"]
 
 
 @pytest.fixture(scope="session")
 def azure_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of an Azurite. The environment points obstore, delta-rs and Polars at it, for the whole session."""
-    try:
-        with (
-            pytest.MonkeyPatch.context() as environment,
-            cloud_server.azure(tmp_path_factory.mktemp("azure"), "features") as settings,
-        ):
-            for name, value in settings.items():
-                environment.setenv(name, value)
-            yield settings["AZURITE_BLOB_STORAGE_URL"]
-    except MissingError as missing:
-        unavailable(missing)
+    with environment_of(cloud_server.azure(tmp_path_factory.mktemp("azure"), "features")) as settings:
+        yield settings["AZURITE_BLOB_STORAGE_URL"]
 
 
 @pytest.fixture(scope="session")
 def gcs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of a server of Google's Cloud Storage, as ``azure_server``."""
-    try:
-        with (
-            pytest.MonkeyPatch.context() as environment,
-            cloud_server.gcs(tmp_path_factory.mktemp("gcs"), "features") as settings,
-        ):
-            for name, value in settings.items():
-                environment.setenv(name, value)
-            yield str(json.loads(settings["GOOGLE_SERVICE_ACCOUNT_KEY"])["gcs_base_url"])
-    except MissingError as missing:
-        unavailable(missing)
+    with environment_of(cloud_server.gcs(tmp_path_factory.mktemp("gcs"), "features")) as settings:
+        yield str(json.loads(settings["GOOGLE_SERVICE_ACCOUNT_KEY"])["gcs_base_url"])
 
 
 @pytest.fixture(scope="session")

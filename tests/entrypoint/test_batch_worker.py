@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from eventually import eventually
 from examples import exhaustive, sample
+from job_request import STEPS
 from server import free_port
 
 from featurestore.errors import TransientError
@@ -27,15 +28,6 @@ from featurestore.storage.delta import Table
 from featurestore_operator.jobs.worker_call import WorkerCall
 
 NAME = "events"
-STEPS = [
-    "after-dataset-commit",
-    "after-result",
-    "after-build-commit",
-    "during-publish",
-    "after-publish",
-    "before-promote",
-    "after-promote",
-]
 KILLS = 120 if exhaustive() else 4
 LONGEST_S = 0.6
 """A batch of one row takes about so long."""

@@ -6,20 +6,11 @@ from typing import Any
 
 import pytest
 from examples import sample
+from job_request import STEPS
 from server import free_port
 
 from featurestore.resources import FeatureStore
 from featurestore.views.builds import read_build
-
-STEPS = [
-    "after-dataset-commit",
-    "after-result",
-    "after-build-commit",
-    "during-publish",
-    "after-publish",
-    "before-promote",
-    "after-promote",
-]
 
 
 def test_one_job_brings_a_file_all_the_way_to_readers(site: Any) -> None:
