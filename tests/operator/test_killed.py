@@ -20,7 +20,12 @@ from eventually import eventually
 from examples import exhaustive, sample
 from operating import Operator
 
+from featurestore.reconcile.conditions import false
+from featurestore.reconcile.reasons import Reason
 from featurestore.resources.kinds import KINDS
+from featurestore.timestamps import current_us
+from featurestore_operator.controllers.status_fields import status
+from featurestore_operator.kube.api_resources import OURS
 
 pytestmark = pytest.mark.slow
 WAVE, WAVES = 4, 2
@@ -71,6 +76,11 @@ def told(plane: ControlPlane, under: Path) -> Iterator[tuple[Story, Proxy]]:
     ):
         it.apply(it.store(), it.pipeline(), it.view())
         it.next()
+        # Each life has an Event to tell: what failed before it began fails no more.
+        failed = false("Ready", Reason.FAILED, "It failed once.")
+        metadata = {"namespace": it.namespace, "name": "things"}
+        began = {"metadata": metadata, "status": status([failed], {}, {}, 1, None, current_us())}
+        it.api.apply_status(OURS["FeatureView"], began)
         yield it, way
 
 
