@@ -119,6 +119,7 @@ class Runner:
                 continue
             if draining and self._is_drained(plan):
                 self._observer.teller.flush(_TELL_S)
+                self._observer.teller.close(_TELL_S)
                 self._raise_undone(plan)
                 return
             hints = self._wait(plan, now_us)
@@ -146,6 +147,8 @@ class Runner:
             self._record(desired, observed, reconcile(desired, observed, now_us), now_us)
         except Exception:  # noqa: BLE001 - what was recorded last stands; the next runner looks again
             return
+        finally:
+            self._observer.teller.close(_TELL_S)
 
     def _wait(self, plan: Plan, now_us: int) -> dict[str, set[str]]:
         looks = [now_us + TICK_US[self._project.storage.is_local]]

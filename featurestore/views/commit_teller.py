@@ -128,6 +128,17 @@ class CommitTeller:
         with self._lock:
             self._lock.wait_for(lambda: all(map(self._failure, self._untold.values())), timeout_s)
 
+    def close(self, timeout_s: float) -> None:
+        """Tell of nothing more, and return once what is being posted is answered, or after that time: whoever looks next
+        tells what is missing.
+        """
+        with self._lock:
+            self._untold.clear()
+            thread = self._thread
+            self._lock.notify_all()
+        if thread is not None:
+            thread.join(timeout_s)
+
     def _failure(self, untold: _Untold) -> FailureStreak | None:
         return self._failures.get(untold.sink) or self._failures.get(untold.key)
 
