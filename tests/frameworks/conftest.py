@@ -27,7 +27,7 @@ def ask(made: Made, tmp_path: Path) -> AskFramework:
     def run(framework: str, script: str) -> Any:
         environ = {"HOME": str(tmp_path), "FEATURESTORE_URI": made.store}
         return own_environment(framework, tmp_path).ask(
-            script, made.store, *example(framework), environ=environ
+            script, made.store, example(framework), environ=environ
         )
 
     return run

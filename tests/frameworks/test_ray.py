@@ -1,4 +1,4 @@
-"""Ray Data reads each row of a training set once, in tasks of its own processes."""
+"""Ray Data and workers of Ray Train read each row of a training set once, in processes of their own."""
 
 from __future__ import annotations
 
@@ -10,3 +10,12 @@ def test_a_dataset_of_ray_has_each_row_once(ask: AskFramework, made: Made) -> No
     assert sorted(found["labels"]) == made.labels
     assert found["blocks"] > 1
     assert found["columns"] == ["k", "ts", "w", "v", "n_1d"]
+
+
+def test_workers_of_ray_train_have_each_row_once_by_the_lines_of_the_page(
+    ask: AskFramework, made: Made
+) -> None:
+    read = ask("ray", "ray_train.py")
+    assert sorted(read) == ["0", "1"]
+    assert sorted(read["0"] + read["1"]) == made.labels
+    assert len(read["0"]) == len(read["1"]) == 350

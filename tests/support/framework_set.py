@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from own_environment import ROOT, section
 
-HEADINGS = {"torch": "PyTorch", "tensorflow": "TensorFlow"}
+HEADINGS = {"torch": "PyTorch", "tensorflow": "TensorFlow", "ray": "Ray"}
 NAMES = {
     '"delays"': '"set"',
     'part="train", ': "",
@@ -31,12 +31,10 @@ class AskFramework(Protocol):
         ...
 
 
-def example(framework: str) -> list[str]:
+def example(framework: str) -> str:
     """The code that the page has for a framework, about this training set."""
-    if framework not in HEADINGS:
-        return []
     page = section((ROOT / "docs" / "training-platforms.md").read_text(), HEADINGS[framework])
     [code] = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     for name, ours in NAMES.items():
         code = code.replace(name, ours)
-    return [code]
+    return str(code)

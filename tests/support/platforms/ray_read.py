@@ -1,6 +1,6 @@
 """Run where Ray is: reads the training set ``set`` by Ray Data, and prints labels as JSON.
 
-``python ray_read.py STORE``
+``python ray_read.py STORE CODE``: the page's code is for workers of Ray Train, and is not run here.
 """
 
 # mypy: ignore-errors
