@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Any, Literal, Protocol, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from featurestore.errors import SpecError, did_you_mean
@@ -42,6 +43,13 @@ _PATTERNS = {
     ARGUMENT_PATTERN: "a text without spaces that does not begin with '-'",
     CLIENT_PATTERN: "the name of a namespace, or *",
 }
+_MEMBERS = {
+    str: "a string",
+    float: "a number",
+    bool: "true or false",
+    list: "a list of strings",
+}
+"""Of unions."""
 _TYPES = {
     "string_type": "a string",
     "int_type": "a whole number",
@@ -52,6 +60,7 @@ _TYPES = {
     "bool_type": "true or false",
     "bool_parsing": "true or false",
     "tuple_type": "a list",
+    "list_type": "a list",
     "dict_type": "a mapping of names to values",
     "model_type": "a mapping of fields to values",
 }
@@ -95,10 +104,10 @@ def _problems(
             yield SpecError(message, where=document.where(at if document.has(at) else path))
     elif kind == "too_short" and details["input"]:
         return  # its items are wrong, each has its own problem
-    elif get_origin(_annotation(model, path)) in _UNIONS:
-        yield SpecError(_WRONG, where=where, wanted="a string, a number, true or false", got=got)
     elif kind == "missing":
         yield SpecError("a field is missing", where=where, wanted=_description(model, path))
+    elif get_origin(_annotation(model, path)) in _UNIONS:
+        yield SpecError(_WRONG, where=where, wanted=_any_of(_annotation(model, path)), got=got)
     elif kind == "extra_forbidden":
         known = _fields(model, path[:-1])
         yield SpecError(f"unknown field {path[-1]!r}", where=where, hint=did_you_mean(str(path[-1]), known))
@@ -115,6 +124,13 @@ def _problems(
     else:
         wanted = _TYPES.get(kind) or _bound(kind, context) or _words(details["msg"])
         yield SpecError(_WRONG, where=where, wanted=wanted, got=got)
+
+
+def _any_of(union: Any) -> str:
+    """What values of a union are."""
+    members = {get_origin(plain(member)) or plain(member) for member in get_args(union)}
+    *words, last = (text for dtype, text in _MEMBERS.items() if dtype in members)
+    return f"{', '.join(words)} or {last}"
 
 
 def _with_hyphens(value: object) -> str:
@@ -175,7 +191,7 @@ def _annotation(model: type[BaseModel], path: Path) -> Any:
     for part in path:
         at = plain(at)
         if isinstance(at, type) and issubclass(at, BaseModel):
-            field = next((field for field in at.model_fields.values() if field.alias == part), None)
+            field = _named(at).get(str(part))
             if field is None:
                 return None
             at = field.annotation
@@ -186,11 +202,14 @@ def _annotation(model: type[BaseModel], path: Path) -> Any:
     return plain(at)
 
 
+def _named(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The fields by the names that documents have for them."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
+
+
 def _fields(model: type[BaseModel], path: Path) -> list[str]:
     at = _annotation(model, path)
-    if isinstance(at, type) and issubclass(at, BaseModel):
-        return [str(field.alias) for field in at.model_fields.values()]
-    return []
+    return list(_named(at)) if isinstance(at, type) and issubclass(at, BaseModel) else []
 
 
 def _choices(model: type[BaseModel], path: Path) -> list[str]:
@@ -205,7 +224,7 @@ def _choices(model: type[BaseModel], path: Path) -> list[str]:
 def _description(model: type[BaseModel], path: Path) -> str:
     at = _annotation(model, path[:-1])
     if isinstance(at, type) and issubclass(at, BaseModel):
-        for field in at.model_fields.values():
-            if field.alias == path[-1] and field.description:
-                return f"{path[-1]} ({field.description.rstrip('.')})"
+        field = _named(at).get(str(path[-1]))
+        if field is not None and field.description:
+            return f"{path[-1]} ({field.description.rstrip('.')})"
     return str(path[-1])

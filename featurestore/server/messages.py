@@ -8,10 +8,14 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from featurestore.errors import RequestError
+from featurestore.resources.node import Path, path_text
+from featurestore.resources.problem import problems_of
 
 Column = list[Any]
 Columns = dict[Annotated[str, Field(min_length=1, max_length=255)], Column]
 _MOST_NAMES = 10_000
+_SHOWN = 5
+"""Mistakes of a body that are told."""
 
 
 class FeaturesRequest(BaseModel):
@@ -20,7 +24,8 @@ class FeaturesRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     features: Annotated[
-        str | list[str], Field(description="view:feature, a view for all its features, or a service")
+        str | Annotated[list[str], Field(fail_fast=True)],
+        Field(description="view:feature, a view for all its features, or a service"),
     ]
     entities: Annotated[
         Columns, Field(description="Each join key with its values, one per entity", max_length=_MOST_NAMES)
@@ -53,7 +58,9 @@ class PushRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    rows: Annotated[list[dict[str, Any]], Field(description="Each row, by the names of its fields")]
+    rows: Annotated[
+        list[dict[str, Any]], Field(fail_fast=True, description="Each row, by the names of its fields")
+    ]
 
 
 class PushAnswer(BaseModel):
@@ -68,7 +75,7 @@ class FeastRequest(BaseModel):
 
     entities: dict[str, Column]
     feature_service: str | None = None
-    features: list[str] = []
+    features: Annotated[list[str], Field(fail_fast=True)] = []
     full_feature_names: bool = False
 
 
@@ -164,7 +171,25 @@ def read_body(model: type[Model], body: bytes) -> Model:
     except orjson.JSONDecodeError as error:
         raise RequestError("the body is not JSON", got=str(error)) from error
     except ValidationError as error:
-        first, *others = error.errors(include_url=False, include_input=False, include_context=False)
-        place = ".".join(str(part) for part in first["loc"])
-        more = f"There are {len(others)} more mistakes" if others else ""
-        raise RequestError("the body has a mistake", where=place, got=first["msg"], hint=more) from error
+        problems = problems_of(error, model, _Body())
+        first, *others = problems[:_SHOWN]
+        if not others:
+            raise RequestError(
+                first.problem, where=first.where, wanted=first.wanted, got=first.got, hint=first.hint
+            ) from error
+        left = len(problems) - _SHOWN
+        texts = [*map(str, problems[:_SHOWN]), *([f"and {left:,} more"] if left > 0 else [])]
+        raise RequestError("; ".join(texts)) from error
+
+
+class _Body:
+    """Where fields of a body stand: see :class:`featurestore.resources.problem.Places`."""
+
+    def where(self, path: Path) -> str:
+        return path_text(path) or "the body"
+
+    def line(self, path: Path) -> int:
+        return 1
+
+    def has(self, path: Path) -> bool:
+        return True
