@@ -25,7 +25,13 @@ from featurestore.storage.cloud_credentials import (
     is_azure,
     is_google,
 )
-from featurestore.storage.credentials import ALLOW_HTTP, is_s3, object_store_options, profile_options
+from featurestore.storage.credentials import (
+    ALLOW_HTTP,
+    allow_http,
+    is_s3,
+    object_store_options,
+    profile_options,
+)
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
@@ -74,6 +80,8 @@ class Bucket:
         # obstore panics over options that are of the client.
         for name in (ALLOW_HTTP, ALLOW_HTTP_AZURE):
             plain = options.pop(name, "") == "true" or plain
+        profile = profile_options(self._url) if self._environ is None and is_s3(self._url) else {}
+        plain = plain or bool(allow_http(profile.get("endpoint", "")))
         everything: dict[str, Any] = {
             "config": options or None,
             "client_options": {**_CLIENT, "allow_http": plain},
@@ -84,7 +92,6 @@ class Bucket:
         if not is_s3(self._url):
             with _plainly():
                 return from_url(self._url.replace("gcs://", "gs://"), **everything)
-        profile = profile_options(self._url) if self._environ is None else {}
         return S3Store(urlsplit(self._url).netloc, **everything, **profile)
 
     @contextmanager

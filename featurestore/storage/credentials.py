@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from featurestore.errors import StorageError
@@ -29,6 +30,8 @@ _FOUND_BY_OBJECT_STORE = (
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 )
+_AWS_FILES = {"AWS_CONFIG_FILE": "~/.aws/config", "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials"}
+"""Variables that name the files of the AWS tools, and where they are else."""
 NO_CREDENTIALS = "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, as for the AWS tools"
 
 
@@ -145,34 +148,92 @@ def profile_options(url: str) -> dict[str, Any]:
     Raises:
         StorageError: there are no credentials.
     """
-    if any(os.environ.get(name) for name in _FOUND_BY_OBJECT_STORE):
+    profile = _profile(url)
+    if profile is None:
         return {}
-    try:
-        from botocore.session import Session
-    except ImportError:
-        return {}
-    session = Session()
-    provider = session.get_credentials()
-    if provider is None:
-        raise StorageError("there are no credentials", where=url, hint=NO_CREDENTIALS)
 
     def credentials() -> dict[str, Any]:
-        keys = provider.get_frozen_credentials()
+        keys = profile.keys.get_frozen_credentials()
         return {
             "access_key_id": keys.access_key,
             "secret_access_key": keys.secret_key,
             "token": keys.token,
-            "expires_at": getattr(provider, "_expiry_time", None),
+            "expires_at": getattr(profile.keys, "_expiry_time", None),
         }
 
+    place = {"endpoint": profile.endpoint} if profile.endpoint else {}
+    return {"credential_provider": credentials, "region": profile.region, **place}
+
+
+def profile_credentials(url: str) -> Credentials | None:
+    """What the AWS tools' own files name now; None if libraries find keys by themselves. It may expire.
+
+    Raises:
+        StorageError: there are no credentials.
+    """
+    profile = _profile(url)
+    if profile is None:
+        return None
+    keys = profile.keys.get_frozen_credentials()
+    return Credentials(keys.access_key, keys.secret_key, keys.token, profile.endpoint, profile.region)
+
+
+@dataclass(frozen=True, slots=True)
+class _Profile:
+    """What the AWS tools' own files name. ``keys``: of botocore, which renews those that expire."""
+
+    keys: Any
+    endpoint: str | None
+    region: str
+
+
+def _profile(url: str) -> _Profile | None:
+    if any(os.environ.get(name) for name in _FOUND_BY_OBJECT_STORE):
+        return None
+    files = [os.path.expanduser(os.environ.get(name) or file) for name, file in _AWS_FILES.items()]
+    written = tuple(os.stat(file).st_mtime_ns if os.path.exists(file) else 0 for file in files)
+    try:
+        return _read_profile(os.environ.get("AWS_PROFILE"), tuple(files), written)
+    except ImportError:
+        return None
+    except LookupError as error:
+        raise StorageError("there are no credentials", where=url, hint=NO_CREDENTIALS) from error
+    except Exception as error:
+        raise StorageError("the AWS tools' files give no credentials", where=url, got=str(error)) from error
+
+
+@lru_cache(maxsize=4)
+def _read_profile(_name: str | None, _files: tuple[str, ...], _written: tuple[int, ...]) -> _Profile:
+    """Read once, until another is named or a file is written.
+
+    Raises:
+        LookupError: nobody names credentials. They are looked for again.
+    """
+    from botocore.session import Session
+
+    session = Session()
+    keys = session.get_credentials()
+    if keys is None:
+        raise LookupError
+    endpoint = _first(os.environ, _ENDPOINTS) or session.get_scoped_config().get("endpoint_url")
     region = _first(os.environ, _REGIONS) or session.get_config_variable("region") or _REGION
-    return {"credential_provider": credentials, "region": region}
+    return _Profile(keys, endpoint, region)
+
+
+def table_options(url: str, environ: Mapping[str, str] | None) -> dict[str, str] | None:
+    """As :func:`object_store_options`, for delta-rs, which does not read the files of the AWS tools.
+
+    Raises:
+        StorageError: the keys are not named.
+    """
+    profile = profile_credentials(url) if environ is None and is_s3(url) else None
+    return object_store_options(url, environ) if profile is None else profile.for_object_store()
 
 
 def object_store_options(url: str, environ: Mapping[str, str] | None) -> dict[str, str] | None:
-    """Options of delta-rs for a table at ``url``; None if it needs none.
+    """Options of object_store for what is at ``url``; None if it needs none.
 
-    ``environ``: has the credentials; None for the process's own environment, which delta-rs reads by itself.
+    ``environ``: has the credentials; None for the process's own environment, which it reads by itself.
 
     Raises:
         StorageError: the keys are not named.

@@ -14,7 +14,7 @@ from typing import Any
 
 from featurestore.errors import Damaged, FeatureStoreError, NotFound, SpecError
 from featurestore.storage.bucket import Bucket
-from featurestore.storage.credentials import object_store_options
+from featurestore.storage.credentials import table_options
 from featurestore.storage.filesystem import answering
 from featurestore.storage.local import LocalFolder
 
@@ -48,7 +48,7 @@ class Storage:
     @property
     def delta_options(self) -> dict[str, str] | None:
         """The options with which delta-rs opens tables with the credentials of this storage."""
-        return object_store_options(self.root, self.environ)
+        return table_options(self.root, self.environ)
 
     @contextmanager
     def opened(self, path: str) -> Iterator[Any]:

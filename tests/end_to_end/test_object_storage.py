@@ -119,3 +119,29 @@ def test_an_overwritten_object_takes_the_place_of_its_rows_and_a_killed_run_is_f
     assert killed.returncode == -9
     bucket.done("run", "--once")
     assert bucket.read() == {"v": [2], "total_1d": [14]}
+
+
+@pytest.mark.slow
+def test_keys_and_a_place_that_only_the_files_of_the_aws_tools_name_open_all_of_a_store(
+    tmp_path: Path, s3_root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, secret = os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"]
+    endpoint = os.environ["AWS_ENDPOINT_URL"]
+    (tmp_path / "credentials").write_text(
+        f"[work]\naws_access_key_id={key}\naws_secret_access_key={secret}\n"
+    )
+    (tmp_path / "config").write_text(f"[profile work]\nregion=us-east-1\nendpoint_url={endpoint}\n")
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_PROFILE", "work")
+    bucket = applied(tmp_path, s3_root)
+    bucket.put("day=1/a.parquet", 1, -5, 3)
+    bucket.done("run", "--once")
+    assert bucket.read() == {"v": [3], "total_1d": [4]}
+
+    (tmp_path / "credentials").write_text(f"[work]\naws_access_key_id={key}\naws_secret_access_key=other\n")
+    refused = bucket.run("run", "--once")
+    assert refused.returncode != 0
+    assert secret not in refused.stdout + refused.stderr

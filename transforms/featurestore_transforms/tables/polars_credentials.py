@@ -6,12 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from featurestore.storage.credentials import Credentials, in_object_storage, is_s3, object_store_options
+from featurestore.storage.credentials import (
+    Credentials,
+    in_object_storage,
+    is_s3,
+    object_store_options,
+    profile_credentials,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class _Keys:
-    """Gives Polars keys that never expire. Two with the same keys are one to it: they are pickled the same."""
+    """Gives Polars keys, for as long as one scan takes. Two with the same keys are one to it: they are pickled the same."""
 
     credentials: Credentials
 
@@ -37,8 +43,8 @@ def access(url: str, environ: Mapping[str, str] | None) -> dict[str, Any]:
         # Polars would look for the packages of Azure and Google, and find none: its Rust core knows as much as delta-rs.
         options = object_store_options(url, environ)
         return {"storage_options": options, "credential_provider": None} if in_object_storage(url) else {}
-    if environ is None:
+    credentials = profile_credentials(url) if environ is None else Credentials.of(environ, url)
+    if credentials is None:
         return {}
-    credentials = Credentials.of(environ, url)
     # Keys among the options would be used together with a token of the environment, which is another key's.
     return {"storage_options": credentials.place(), "credential_provider": _Keys(credentials)}
