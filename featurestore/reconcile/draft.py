@@ -113,6 +113,11 @@ class PlanDraft:
             return false("Ready", reason, message)
         return false("Ready", *self.explain(self.failing, self._failing_key))
 
+    def unstarted(self) -> Condition | None:
+        """``Ready`` is false: Jobs of the only resource that is looked at cannot start. None if there are none."""
+        stuck = " ".join(f"{waiting}." for waiting in self.observed.stuck.values())
+        return self.unready(Reason.CANNOT_START, stuck) if stuck else None
+
     def pending(self, reason: Reason, message: str, since_us: int | None) -> Condition:
         """``Ready`` while something is to be done for what is read already: true, unless it fails or is late.
 

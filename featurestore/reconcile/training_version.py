@@ -296,6 +296,8 @@ def _ready(
     observed: ObservedTrainingSet, materialized: Condition, draft: PlanDraft, *, suspended: bool
 ) -> Condition:
     """True while a version of the accepted definition is there; another one that is being made is told, too."""
+    if (unstarted := draft.unstarted()) is not None:
+        return unstarted
     if materialized.status == "True":
         newest = observed.newest
         if draft.failing is not None:

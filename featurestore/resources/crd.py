@@ -7,6 +7,8 @@ https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resou
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from copy import copy
@@ -22,6 +24,7 @@ from featurestore.resources.annotation import plain
 from featurestore.resources.kinds import API_VERSION, GROUP, VERSIONS, PrinterColumn, ResourceKind, defined
 from featurestore.resources.metadata import NAME_PATTERN
 from featurestore.resources.model import Model
+from featurestore.resources.quantity import SENTENCES
 from featurestore.resources.rule import SpecRule, Transition, Unique
 from featurestore.resources.status import UNSEEN
 
@@ -46,29 +49,9 @@ _LAST = (
 def definition(kind: ResourceKind, versions: Sequence[str] = VERSIONS) -> dict[str, Any]:
     """The CustomResourceDefinition of a kind. ``versions``: as :data:`featurestore.resources.kinds.VERSIONS`."""
     name = kind.name
-    schema = {
-        "type": "object",
-        "description": (kind.model.__doc__ or _summary(kind.model)).strip(),
-        "required": ["spec"],
-        "properties": {
-            "apiVersion": {"type": "string", "description": API_VERSION},
-            "kind": {"type": "string", "description": name},
-            # The API server describes it itself, and refuses whoever tries.
-            "metadata": {"type": "object"},
-            "spec": _field("spec", kind.model.model_fields["spec"], kind.model),
-            **(
-                {"status": {**_object(kind.status), "description": "What was last seen.", "default": UNSEEN}}
-                if kind.status
-                else {}
-            ),
-        },
-        "x-kubernetes-validations": [
-            {
-                "rule": f"self.metadata.name.size() <= 63 && self.metadata.name.matches('{NAME_PATTERN}')",
-                "message": "the name must be of a-z, 0-9 and '-', at most 63 long",
-            }
-        ],
-    }
+    schema = _installed(described_schema(kind))
+    if kind.status:
+        schema["properties"]["status"]["default"] = UNSEEN
     first, last = (_FIRST, _LAST) if kind.status else ((), _LAST[:1])
     columns = [
         {
@@ -111,6 +94,33 @@ def definition(kind: ResourceKind, versions: Sequence[str] = VERSIONS) -> dict[s
     }
 
 
+def described_schema(kind: ResourceKind) -> dict[str, Any]:
+    """The schema of a kind's objects with all that the models say of a field: patterns, and each default."""
+    return {
+        "type": "object",
+        "description": (kind.model.__doc__ or _summary(kind.model)).strip(),
+        "required": ["spec"],
+        "properties": {
+            "apiVersion": {"type": "string", "description": API_VERSION},
+            "kind": {"type": "string", "description": kind.name},
+            # The API server describes it itself, and refuses whoever tries.
+            "metadata": {"type": "object"},
+            "spec": _field("spec", kind.model.model_fields["spec"], kind.model),
+            **(
+                {"status": {**_object(kind.status), "description": "What was last seen."}}
+                if kind.status
+                else {}
+            ),
+        },
+        "x-kubernetes-validations": [
+            {
+                "rule": f"self.metadata.name.size() <= 63 && self.metadata.name.matches('{NAME_PATTERN}')",
+                "message": "the name must be of a-z, 0-9 and '-', at most 63 long",
+            }
+        ],
+    }
+
+
 def files() -> dict[str, str]:
     """File name to text of all CustomResourceDefinitions."""
     return {
@@ -144,31 +154,58 @@ def _field(name: str, field: FieldInfo, model: type[Model]) -> dict[str, Any]:
     property_ = described["properties"][field.alias]
     schema = {"description": field.description or "", **_schema(field.annotation, property_, described)}
     if schema.get("type") == "array":
-        schema["items"] = _without_defaults(schema["items"])
         unique = next((rule for rule in field.metadata if isinstance(rule, Unique)), None)
         schema["x-kubernetes-list-type"] = "atomic" if unique is None else "map" if unique.key else "set"
         if unique is not None and unique.key:
             schema["x-kubernetes-list-map-keys"] = [to_camel(unique.key)]
-    # An empty list or mapping means what an absent one means, and would stand in every object that is shown. A choice
-    # would be kept by the server, and stand beside another one that somebody applies later.
-    if not field.is_required() and field.default not in (None, (), {}) and not _is_choice(field):
+    # An empty list or mapping means what an absent one means, and would stand in every object that is shown.
+    if not field.is_required() and field.default not in (None, (), {}):
         schema["default"] = _default(name, field, model)
     return schema
 
 
-def _without_defaults(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema of an item of a list, to which the server adds nothing: ``kubectl apply`` compares lists as a whole, so
-    that what was added would be a change each time that the same file is applied. Defaults are the operator's, and told.
+def _installed(schema: Mapping[str, Any], *, in_list: bool = False) -> dict[str, Any]:
+    """What the API server gets of a schema: it refuses quantities in words, and descriptions say defaults, which `kubectl
+    explain` does not show.
+
+    To an item of a list it adds nothing: ``kubectl apply`` compares lists as a whole, so that what was added would be a
+    change each time that the same file is applied. Nor does it add one of several choices, which it would keep beside
+    another one that somebody applies later. Such defaults are the operator's.
     """
-    plain = {name: value for name, value in schema.items() if name != "default"}
-    if schema.get("default"):
-        plain["description"] = f"{schema['description']} Else {schema['default']}."
-    if "properties" in plain:
-        plain["properties"] = {name: _without_defaults(field) for name, field in plain["properties"].items()}
-    for name in ("items", "additionalProperties"):
-        if isinstance(plain.get(name), dict):
-            plain[name] = _without_defaults(plain[name])
-    return plain
+    default = schema.get("default")
+    is_choice = (bool(default) and "properties" in schema) or "x-kubernetes-preserve-unknown-fields" in schema
+    kept = not in_list and not is_choice
+    installed = {name: value for name, value in schema.items() if name != "default" or kept}
+    # What an object is by default, the defaults of its fields say.
+    if default not in (None, {}):
+        installed["description"] = f"{schema['description']} Default: {shown_default(default)}."
+    sentences = SENTENCES.get(schema.get("pattern", ""), ())
+    if sentences:
+        del installed["pattern"]
+        installed["x-kubernetes-validations"] = [
+            # What it got could be said by a messageExpression, but for its cost.
+            {"rule": rule, "message": message}
+            for rule, message in sentences
+        ]
+    if "properties" in schema:
+        installed["properties"] = {
+            name: _installed(field, in_list=in_list) for name, field in schema["properties"].items()
+        }
+    for name, is_item in (("items", True), ("additionalProperties", in_list)):
+        if name in schema:
+            installed[name] = _installed(schema[name], in_list=is_item)
+    return installed
+
+
+def shown_default(default: object) -> str:
+    """A default as one would write it: ``10s``, ``false``, and in quotation marks what would not be seen without.
+
+    >>> shown_default("10s"), shown_default(""), shown_default(True), shown_default([1])
+    ('10s', '""', 'true', '[1]')
+    """
+    if isinstance(default, str) and re.fullmatch(r"\w[\w.:/-]*", default):
+        return default
+    return json.dumps(default, ensure_ascii=False)
 
 
 @cache
@@ -183,11 +220,11 @@ def _is_choice(field: FieldInfo) -> bool:
 
 
 def _default(name: str, field: FieldInfo, model: type[Model]) -> Any:
-    """A default as JSON. That of an object is what its own fields' defaults say."""
-    if isinstance(field.default, Model):
+    """A default as JSON. That of an object that chooses nothing is what its own fields' defaults say."""
+    if isinstance(field.default, Model) and not _is_choice(field):
         return {}
     only = model.model_construct(**{name: field.default})
-    return only.model_dump(mode="json", by_alias=True, include={name})[str(field.alias)]
+    return only.model_dump(mode="json", by_alias=True, include={name}, exclude_none=True)[str(field.alias)]
 
 
 def _schema(annotation: Any, described: Mapping[str, Any], root: Mapping[str, Any]) -> dict[str, Any]:

@@ -251,7 +251,7 @@ POLL, HINTED_POLL = timedelta(seconds=10), timedelta(minutes=10)
 
 class ArrivalTrigger(Model):
     poll_interval: PositiveDuration | None = Field(
-        None, description="Time between two listings. Else 10 s; 10 min where notifications are on."
+        None, description="Time between two listings. Default: 10s; 10m where notifications are on."
     )
     max_wait: Duration = Field(
         timedelta(seconds=2), description="A batch closes this long after its first arrival."
@@ -330,14 +330,15 @@ class DatasetDeduplicate(Model):
         min_length=1, max_length=32, description="Columns that identify a row."
     )
     order_by: SortKey | None = Field(
-        None, description="Which of two rows stays: the last in this order; else the later arrival."
+        None, description="Which of two rows stays: the last in this order. Default: the later arrival."
     )
 
 
 class Resources(Model):
     memory: Bytes = Field(2 * 1024**3, description="Memory that one run may use, whatever the batch's size.")
     memory_limit: Bytes | None = Field(
-        None, description="Most memory that a Job gets after one was killed for lack of it. Else 4 × memory."
+        None,
+        description="Most memory that a Job gets after one was killed for lack of it. Default: 4 × memory.",
     )
     rules: ClassVar[tuple[SpecRule, ...]] = (
         SpecRule(

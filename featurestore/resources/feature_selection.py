@@ -38,7 +38,7 @@ class FeatureSelection(Model):
         {}, description="Join key of the view to the column of the entities that has it, if that is another."
     )
     features: Annotated[tuple[ServedName, ...], Unique()] | None = Field(
-        None, min_length=1, max_length=1000, description="Their names. Else all of the view."
+        None, min_length=1, max_length=1000, description="Their names. Default: all of the view."
     )
 
     @property

@@ -53,7 +53,7 @@ class ManagedRedis(Model):
     """One server without a disk, for small installations: what it loses is published again."""
 
     memory: Bytes = Field(512 * 1024**2, description="Memory for values; the pod asks for more than that.")
-    image: Image | None = Field(None, description="Image of the server. Else the operator's choice.")
+    image: Image | None = Field(None, description="Image of the server. Default: the operator's choice.")
 
 
 class Redis(Model):

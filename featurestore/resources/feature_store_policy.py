@@ -46,7 +46,7 @@ class ProjectedTokens(StrEnum):
 
 class FeatureStorePolicySpec(Model):
     namespaces: NamespaceSelector = Field(
-        NamespaceSelector(), description="Which namespaces it is about. Else all."
+        NamespaceSelector(), description="Which namespaces it is about. Default: all."
     )
     uri_prefixes: Annotated[tuple[UriPrefix, ...], Unique()] = Field(
         (),
@@ -72,7 +72,7 @@ class FeatureStorePolicySpec(Model):
         ge=1,
         le=100_000,
         description="How many Jobs a namespace may have at once; of several policies, the greatest number counts. "
-        "Else as the operator is told (--max-jobs-per-namespace).",
+        "Default: as the operator is told (--max-jobs-per-namespace).",
     )
     max_replicas: int | None = Field(
         None,

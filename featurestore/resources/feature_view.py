@@ -59,7 +59,7 @@ class Aggregate(Model):
     )
     hop: PositiveDuration | None = Field(
         None,
-        description="How far the tail of the window moves at once. Else 5m for windows under 12h, 1h under 12d, else 1d.",
+        description="How far the tail of the window moves at once. Default: 5m for windows under 12h, 1h under 12d, else 1d.",
     )
     quantile: float | None = Field(None, ge=0, le=1, description="For ApproxQuantile: which one.")
     rules = (
@@ -120,7 +120,7 @@ class Feature(Model):
     )
     column: ColumnName | None = Field(
         None,
-        description="Column of the dataset that it is. Else, if nothing else gives it, the one of its name.",
+        description="Column of the dataset that it is. Default: if nothing else gives it, the one of its name.",
     )
     expression: Expression | None = Field(
         None,
@@ -211,11 +211,11 @@ class ViewSpec(Model):
     timestamp_field: ColumnName | None = Field(None, description=_TIMESTAMP_FIELD)
     on_demand: OnDemand | None = Field(None, description=_ON_DEMAND)
     created_timestamp_field: ColumnName | None = Field(
-        None, description="Column with the time a row became known. Else the time its batch was planned."
+        None, description="Column with the time a row became known. Default: the time its batch was planned."
     )
     ttl: PositiveDuration | None = Field(
         None,
-        description="Age past which a value must not be used, offline and online. Else values never age.",
+        description="Age past which a value must not be used, offline and online. Default: none, values never age.",
     )
     filter: Expression | None = Field(None, description="Rows of the dataset that count.")
     features: Annotated[tuple[Feature, ...], Unique("name")] = Field(

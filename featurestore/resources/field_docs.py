@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from featurestore.errors import NotFound, did_you_mean
-from featurestore.resources.crd import definition
+from featurestore.resources.crd import described_schema
 from featurestore.resources.kinds import ResourceKind, defined
 
 Schema = Mapping[str, Any]
@@ -36,8 +36,7 @@ class FieldDoc:
 
 def spec_schema(kind: ResourceKind) -> Schema:
     """The schema of a kind's objects, without their status."""
-    [version] = definition(kind)["spec"]["versions"]
-    schema: dict[str, Any] = dict(version["schema"]["openAPIV3Schema"])
+    schema = described_schema(kind)
     schema["properties"] = {name: field for name, field in schema["properties"].items() if name != "status"}
     return schema
 
@@ -96,7 +95,7 @@ def _fields(schema: Schema, at: str) -> Iterator[FieldDoc]:
 
 def _field(path: str, schema: Schema, *, required: bool) -> FieldDoc:
     default = schema.get("default")
-    shown = "" if default in (None, "", {}) else json.dumps(default, ensure_ascii=False)
+    shown = "" if default in (None, {}) else json.dumps(default, ensure_ascii=False)
     rules = tuple(rule["message"] for rule in schema.get("x-kubernetes-validations", ()))
     return FieldDoc(path, _type(schema), required, shown, schema.get("description", ""), rules)
 

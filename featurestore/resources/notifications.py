@@ -22,7 +22,7 @@ class WebhookNotifications(Model):
 
     secret_ref: SecretRef | None = Field(
         None,
-        description="Secret whose key `token` senders must show. Else the Secret `<pipeline>-webhook`. On a laptop the "
+        description="Secret whose key `token` senders must show. Default: the Secret `<pipeline>-webhook`. On a laptop the "
         "token is in FEATURESTORE_WEBHOOK_TOKEN, or in a file.",
     )
 

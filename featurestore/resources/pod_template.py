@@ -48,13 +48,15 @@ class TaintEffect(StrEnum):
 
 class Toleration(Model):
     key: Annotated[str, StringConstraints(max_length=317)] | None = Field(
-        None, description="Key of the taint. Else all."
+        None, description="Key of the taint. Default: all."
     )
-    operator: TolerationOperator | None = Field(None, description="How the value is compared. Else Equal.")
+    operator: TolerationOperator | None = Field(
+        None, description="How the value is compared. Default: Equal."
+    )
     value: LabelValue | None = Field(None, description="Value of the taint.")
-    effect: TaintEffect | None = Field(None, description="Effect of the taint. Else all.")
+    effect: TaintEffect | None = Field(None, description="Effect of the taint. Default: all.")
     toleration_seconds: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = Field(
-        None, description="How long NoExecute is tolerated. Else for ever."
+        None, description="How long NoExecute is tolerated. Default: for ever."
     )
 
 
@@ -80,8 +82,11 @@ class PodTemplate(Model):
     annotations: Annotated[
         dict[LabelName, Annotated[str, StringConstraints(max_length=4096)]], Field(max_length=64)
     ] = Field({}, description="Annotations of the pod.")
-    image: Image | None = Field(None, description="Image with your own code. Else the operator's choice.")
-    image_pull_policy: ImagePullPolicy | None = Field(None, description="When the image is pulled.")
+    image: Image | None = Field(None, description="Image with your own code. Default: the operator's choice.")
+    image_pull_policy: ImagePullPolicy | None = Field(
+        None,
+        description="When the image is pulled. Default: Always with the tag latest or none, else IfNotPresent.",
+    )
     image_pull_secrets: Annotated[tuple[PullSecret, ...], Unique("name")] = Field(
         (), max_length=16, description="Secrets for the image's registry."
     )
@@ -108,7 +113,7 @@ class PodTemplate(Model):
     volume_mounts: Annotated[tuple[VolumeMount, ...], Unique("mount_path")] = Field(
         (), max_length=32, description="Where the volumes are in the container."
     )
-    cpu: Cpu | None = Field(None, description="CPUs that the pod asks for, such as 500m or 2. Else 500m.")
+    cpu: Cpu | None = Field(None, description="CPUs that the pod asks for, such as 500m or 2. Default: 500m.")
     rules = (
         SpecRule(
             message="labels that begin with featurestore.dev/, app.kubernetes.io/name and "

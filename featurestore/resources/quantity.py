@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated
 
@@ -36,6 +37,22 @@ _SIZES = {
 }
 CPU_PATTERN = r"^[1-9][0-9]{0,5}m?$"
 BYTES_PATTERN = r"^[1-9][0-9]{0,14}(k|M|G|T|Ki|Mi|Gi|Ti)?$"
+_A_DURATION = "wanted a duration such as 30s, 5m, 1h30m or 30d"
+_NOT_ZERO = "wanted a duration longer than zero"
+_A_SIZE = "wanted a size such as 500M or 2Gi"
+_CPUS = "wanted a number of CPUs such as 500m or 2"
+SENTENCES: Mapping[str, tuple[tuple[str, str], ...]] = {
+    DURATION_PATTERN: ((f"self.matches('{DURATION_PATTERN}')", _A_DURATION),),
+    POSITIVE_DURATION_PATTERN: (
+        (f"self.matches('{DURATION_PATTERN}')", _A_DURATION),
+        ("!self.matches('^(0+[a-z]+)+$')", _NOT_ZERO),
+    ),
+    BYTES_PATTERN: ((f"type(self) == int ? self > 0 : self.matches('{BYTES_PATTERN}')", _A_SIZE),),
+    CPU_PATTERN: ((f"type(self) == int ? self > 0 : self.matches('{CPU_PATTERN}')", _CPUS),),
+}
+"""Pattern to rules in CEL that say the same, each with what a broken one says: of a pattern the API server would say
+nothing but the pattern.
+"""
 
 
 def parse_duration(value: object) -> timedelta:
@@ -51,7 +68,7 @@ def parse_duration(value: object) -> timedelta:
         return value
     text = str(value)
     if not re.fullmatch(DURATION_PATTERN, text):
-        raise ValueError("wanted a duration such as 30s, 5m, 1h30m or 30d")
+        raise ValueError(_A_DURATION)
     us = sum(int(n) * _UNITS[unit] for n, unit in _DURATION.findall(text))
     if us > duration_us(LONGEST):
         raise ValueError(f"wanted a duration of at most {format_duration(LONGEST)}")
@@ -60,7 +77,7 @@ def parse_duration(value: object) -> timedelta:
 
 def _positive(value: timedelta) -> timedelta:
     if value <= timedelta():
-        raise ValueError("wanted a duration longer than zero")
+        raise ValueError(_NOT_ZERO)
     return value
 
 
@@ -99,7 +116,7 @@ def parse_bytes(value: object) -> int:
         return value
     text = str(value)
     if not re.fullmatch(BYTES_PATTERN, text):
-        raise ValueError("wanted a size such as 500M or 2Gi")
+        raise ValueError(_A_SIZE)
     digits = re.match(r"\d+", text)
     assert digits is not None
     return int(digits.group()) * _SIZES[text[digits.end() :]]
@@ -128,7 +145,7 @@ def parse_cpu(value: object) -> int:
     """
     text = str(value)
     if isinstance(value, bool) or not re.fullmatch(CPU_PATTERN, text):
-        raise ValueError("wanted a number of CPUs such as 500m or 2")
+        raise ValueError(_CPUS)
     return int(text.removesuffix("m")) * (1 if text.endswith("m") else 1000)
 
 

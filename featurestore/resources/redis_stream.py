@@ -31,7 +31,7 @@ class RedisStream(Stream):
     )
     field: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = Field(
         None,
-        description="Field that has the value of a message. Else each field of a message is a column.",
+        description="Field that has the value of a message. Default: each field of a message is a column.",
     )
     include: RedisColumns = Field(
         RedisColumns(),

@@ -75,7 +75,7 @@ class OidcIssuer(Model):
     )
     audience: Argument = Field(description="The audience that tokens must be for.")
     groups: Annotated[tuple[Argument, ...], Unique()] = Field(
-        (), max_length=64, description="Groups that may read. Else all whom the issuer knows."
+        (), max_length=64, description="Groups that may read. Default: all whom the issuer knows."
     )
     groups_claim: Argument = Field("groups", description="The claim that has the groups of a caller.")
 
@@ -94,7 +94,7 @@ class Serving(Model):
     tls_secret_ref: SecretRef | None = Field(
         None,
         description="Secret with tls.crt and tls.key, as cert-manager makes it. Renewed ones are used at once. "
-        "Else it speaks plain HTTP.",
+        "Default: it speaks plain HTTP.",
     )
     client_namespaces: Annotated[tuple[NamespaceOrAll, ...], Unique()] = Field(
         (),

@@ -153,7 +153,7 @@ class Shuffle(Model):
 class Shards(Model):
     rows: int = Field(250_000, ge=100, le=100_000_000, description="Rows of a shard; the last has the rest.")
     shuffle: Shuffle | None = Field(
-        None, description="Rows are in a random order within their part. Else by time."
+        None, description="Rows are in a random order within their part. Default: by time."
     )
 
 
@@ -215,7 +215,7 @@ class TrainingSetSpec(Model):
     feature_names: FeatureNames = Field(
         FeatureNames.SHORT, description="Whether columns are called `feature` or `view__feature`."
     )
-    split: Split | None = Field(None, description="How rows are parted. Else all are in one part, `all`.")
+    split: Split | None = Field(None, description="How rows are parted. Default: all are in one part, `all`.")
     shards: Shards = Field(Shards(), description="How the rows of a part are cut into files.")
     refresh: Annotated[
         Refresh,
@@ -227,7 +227,7 @@ class TrainingSetSpec(Model):
     )
     retention: Retention = Field(Retention(), description="What becomes of old versions.")
     engine: BuildEngine = Field(
-        BuildEngine(), description="What makes shards. Else one process makes them all."
+        BuildEngine(), description="What makes shards. Default: one process makes them all."
     )
     resources: JobResources = Field(JobResources(), description="Bounds of one run, and of a task of Ray.")
     job: Job = Field(Job(), description="How runs are started in a cluster. Without effect on a laptop.")

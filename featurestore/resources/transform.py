@@ -88,7 +88,7 @@ class Deduplicate(Model):
         min_length=1, max_length=32, description="Columns that identify a row within its file."
     )
     order_by: SortKey | None = Field(
-        None, description="Which row stays: the last in this order; else the last in the file."
+        None, description="Which row stays: the last in this order. Default: the last in the file."
     )
 
 

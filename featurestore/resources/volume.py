@@ -61,6 +61,6 @@ class VolumeMount(Model):
         description="Where it is in the container: an absolute path."
     )
     sub_path: Annotated[str, StringConstraints(max_length=1024)] | None = Field(
-        None, description="Path inside the volume. Else its root."
+        None, description="Path inside the volume. Default: its root."
     )
     read_only: bool = Field(False, description="Whether the container may only read it.")

@@ -56,6 +56,31 @@ def test_what_we_show_is_taken(control_plane: ControlPlane, untouched_namespace:
     assert "created (server dry run)" in control_plane.kubectl(*command, stdin=json.dumps(given))
 
 
+def test_what_is_applied_again_is_unchanged_whatever_its_kind(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    """GitOps tools see no drift: the server adds nothing that the same file would take away."""
+    objects = [*SHOWN.values()]
+    for path in sorted(ROOT.glob("fixtures/specs/valid/*.yaml")):
+        objects += filter(None, yaml.safe_load_all(path.read_text()))
+    items = []
+    for number, one in enumerate(objects):
+        version = one.get("apiVersion", f"{GROUP}/{VERSION}")
+        given = {
+            "apiVersion": version,
+            "kind": one["kind"],
+            "metadata": {"name": f"n{number}"},
+            "spec": one["spec"],
+        }
+        items += [given] if one["kind"] in KINDS else []
+    assert {one["kind"] for one in items} == {*KINDS}
+    command = ("apply", f"--namespace={namespace}", "--filename=-")
+    several = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
+    assert control_plane.kubectl(*command, stdin=several).count(" created") == len(items)
+    again = control_plane.kubectl(*command, stdin=several)
+    assert [line for line in again.splitlines() if not line.endswith(" unchanged")] == []
+
+
 @pytest.mark.parametrize("where", ["README.md", "install.md", "demo/", "init/"])
 def test_each_place_that_shows_resources_was_read(where: str) -> None:
     assert {it.split("-")[1] for it in SHOWN if it.startswith(where)} >= {"DataPipeline"}

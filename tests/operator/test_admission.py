@@ -9,6 +9,7 @@ import pytest
 
 from featurestore.registry.changeset import Before, Dataset
 from featurestore.resources import DataPipeline, FeatureService, FeatureStore, FeatureView, OnDemandView
+from featurestore.resources.kinds import KINDS
 from featurestore_operator.webhook.admission import Review, review
 
 API = "featurestore.dev/v1alpha1"
@@ -343,9 +344,61 @@ def test_a_view_and_a_service_of_one_name_are_refused_whichever_comes_second() -
     assert created(VIEW, known).message == f"a service has the name of this view: {said}"
 
 
-def test_what_is_named_and_not_there_is_told_with_the_nearest_name() -> None:
-    view = changed(VIEW, "others", source={"pipeline": "flihgts"})
-    request = {"operation": "CREATE", "object": view, "oldObject": None}
-    answer = review(request, KNOWN, {"DataPipeline": ["flights", "weather"]}.__getitem__)
-    said = "FeatureView 'others' waits: there is no DataPipeline 'flihgts' yet. Did you mean 'flights'?"
-    assert answer == Review(True, "", (said,))
+LABELS = {"pipeline": "flights", "timestampField": "landed", "columns": ["delay"]}
+TRAINING_SET = {
+    **PIPELINE,
+    "kind": "TrainingSet",
+    "metadata": {"name": "set"},
+    "spec": {"features": {"names": ["delays:delay"]}, "labels": LABELS},
+}
+ERASURE = {
+    **PIPELINE,
+    "kind": "Erasure",
+    "metadata": {"name": "request-17"},
+    "spec": {"view": "delays", "keys": {"uri": "s3://legal/gone.csv"}},
+}
+MONITORED = {"reference": {"trainingSet": "dealys"}, "drift": [{"metric": "PSI", "above": 0.2}]}
+NAMES = {
+    "DataPipeline": ["flights", "weather"],
+    "FeatureView": ["delays"],
+    "FeatureService": ["delays"],
+    "TrainingSet": ["delays"],
+}
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "near"),
+    [
+        (changed(VIEW, "others", source={"pipeline": "flihgts"}), "DataPipeline", "flights"),
+        (with_lookup("others", "flihgts"), "DataPipeline", "flights"),
+        (changed(SERVICE, features=["dealys:delay"]), "FeatureView", "delays"),
+        (changed(SERVICE, features=[{"view": "dealys"}]), "FeatureView", "delays"),
+        (changed(ON_DEMAND, onDemand={"inputs": ["dealys:delay"]}), "FeatureView", "delays"),
+        (changed(TRAINING_SET, features={"names": ["dealys:delay"]}), "FeatureView", "delays"),
+        (changed(TRAINING_SET, features={"service": "dealys"}), "FeatureService", "delays"),
+        (changed(TRAINING_SET, labels={**LABELS, "pipeline": "flihgts"}), "DataPipeline", "flights"),
+        (changed(ERASURE, view="dealys"), "FeatureView", "delays"),
+        (changed(VIEW, "others", monitoring=MONITORED), "TrainingSet", "delays"),
+    ],
+)
+def test_whatever_is_named_and_not_there_is_told_with_the_nearest_name(
+    value: dict[str, Any], kind: str, near: str
+) -> None:
+    request = {"operation": "CREATE", "object": value, "oldObject": None}
+    [warning] = review(request, KNOWN, NAMES.__getitem__).warnings
+    assert f"there is no {kind} " in warning
+    assert warning.endswith(f" yet. Did you mean {near!r}?")
+
+
+def test_every_reference_between_kinds_is_one_whose_nearest_name_is_told() -> None:
+    references = {(kind.name, reference.kind) for kind in KINDS.values() for reference in kind.references}
+    assert references == {
+        ("DataPipeline", "DataPipeline"),
+        ("FeatureView", "DataPipeline"),
+        ("FeatureView", "FeatureView"),
+        ("FeatureService", "FeatureView"),
+        ("TrainingSet", "DataPipeline"),
+        ("TrainingSet", "FeatureView"),
+        ("TrainingSet", "FeatureService"),
+        ("Erasure", "FeatureView"),
+    }

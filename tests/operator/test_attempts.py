@@ -146,6 +146,23 @@ def test_failed_work_is_due_after_its_backoff_as_the_next_attempt() -> None:
     assert found.attempts[BATCH.key].count == 3
 
 
+def test_what_failed_before_storage_answered_again_is_due_then_and_what_failed_by_itself_is_not() -> None:
+    away = Failure(type="StorageError", problem="storage did not answer", retryable=True)
+    wrong = Failure(type="SpecError", problem="no column 'v'", retryable=False)
+    for failure, type_, is_due in ((away, NextAttempt, True), (wrong, FailureStreak, False)):
+        last = job(attempt=9, **ended("Failed"))
+        attempt = JobAttempt(
+            last, job_outcome(last, [pod(terminated(75, message=failure.model_dump_json()))], AT_US)
+        )
+        assert isinstance(JobAttempts([attempt]).due(BATCH, AT_US + SECOND_US), FailureStreak)
+        assert isinstance(
+            JobAttempts([attempt], recovered_us=AT_US - 1).due(BATCH, AT_US + SECOND_US), FailureStreak
+        )
+        recovered = JobAttempts([attempt], recovered_us=AT_US + 1)
+        assert isinstance(recovered.due(BATCH, AT_US + SECOND_US), type_)
+        assert (recovered.attempts[BATCH.key].next_us <= AT_US) is is_due
+
+
 def test_only_the_newest_job_of_a_step_counts() -> None:
     old = job(attempt=1, created="2023-11-14T22:00:00Z", **ended("Failed"))
     new = job(attempt=2)

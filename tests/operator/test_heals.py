@@ -20,6 +20,7 @@ from featurestore_operator.kube.access import own_namespace
 from featurestore_operator.kube.api import Api
 from featurestore_operator.kube.api_resources import (
     DATA_PIPELINE,
+    EVENT,
     FEATURE_STORE,
     FEATURE_VIEW,
     JOB,
@@ -32,7 +33,10 @@ from featurestore_operator.kube.api_resources import (
 )
 from featurestore_operator.kube.object_key import Key
 from featurestore_operator.metrics import Metrics
+from featurestore_operator.namespaces.managed_redis import pod_labels
 
+FAILED_US = 1_700_000_000_000_000
+"""When `Crowd.end` has Jobs fail."""
 MANAGED = {"redis": {"managed": {"memory": "64Mi", "image": "redis:wrong"}}}
 
 
@@ -106,6 +110,89 @@ def test_storage_that_answers_again_wakes_whoever_it_did_not_answer(crowd: Crowd
     crowd.woken.clear()
     crowd.controller.handle(keys[0])
     assert keys[1] in crowd.woken
+
+
+def test_a_job_that_failed_is_tried_again_at_once_when_storage_answers_again(
+    crowd: Crowd, namespace: str
+) -> None:
+    crowd.pipelines(namespace, "p")
+    crowd.look(namespace, "p")
+    crowd.end(namespace, "p")
+    key, root, aside = Key("DataPipeline", namespace, "p"), crowd.folder / namespace, crowd.folder / "aside"
+    # No look of these is later than the failure lets it be tried again.
+    crowd.now_us = FAILED_US
+    root.rename(aside)
+    root.touch()
+    crowd.controller.handle(key)
+    root.unlink()
+    aside.rename(root)
+    assert len(crowd.api.list(JOB, namespace)) == 1
+    crowd.now_us += 1
+    crowd.woken.clear()
+    crowd.controller.handle(key)
+    assert key in crowd.woken
+    crowd.controller.handle(key)
+    assert len(crowd.api.list(JOB, namespace)) == 2
+
+
+def test_a_job_that_failed_is_tried_again_at_once_when_redis_answers_again(
+    crowd: Crowd, namespace: str, tmp_path: Path
+) -> None:
+    port = free_port()
+    online = {"redis": {"url": f"redis://127.0.0.1:{port}/0"}}
+    crowd.pipelines(namespace, "p", online=online)
+    crowd.look(namespace, "p")
+    crowd.end(namespace, "p")
+    key, its_store = Key("DataPipeline", namespace, "p"), Key("FeatureStore", namespace, "default")
+    crowd.now_us = FAILED_US
+    crowd.controller.handle(its_store)
+    crowd.controller.handle(key)
+    assert len(crowd.api.list(JOB, namespace)) == 1
+    crowd.cache.put(FEATURE_STORE, crowd.api.get(FEATURE_STORE, namespace, "default"))
+    crowd.now_us += 1
+    with storage_server.redis(tmp_path, port=port):
+        crowd.woken.clear()
+        crowd.controller.handle(its_store)
+        assert key in crowd.woken
+        crowd.controller.handle(key)
+    assert len(crowd.api.list(JOB, namespace)) == 2
+
+
+def test_a_managed_redis_that_cannot_start_says_why_in_the_store_and_by_an_event(
+    control_plane: ControlPlane, crowd: Crowd, namespace: str
+) -> None:
+    control_plane.kubectl("create", "serviceaccount", "default", f"--namespace={namespace}")
+    key = store(crowd, namespace, online=MANAGED)
+    crowd.controller.handle(key)
+    waiting = {"reason": "ImagePullBackOff", "message": "no such image"}
+    status = {
+        "phase": "Pending",
+        "containerStatuses": [
+            {
+                "name": "redis",
+                "image": "redis:wrong",
+                "imageID": "",
+                "ready": False,
+                "restartCount": 0,
+                "state": {"waiting": waiting},
+            }
+        ],
+    }
+    labels = pod_labels("default")
+    metadata = {"name": "default-redis-0", "namespace": namespace, "labels": labels}
+    container = {"name": "redis", "image": "redis:wrong"}
+    crowd.api.create(
+        POD, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": [container]}}
+    )
+    crowd.api.apply_status(POD, {"metadata": {**metadata}, "status": status})
+    crowd.cache.put(FEATURE_STORE, crowd.api.get(FEATURE_STORE, namespace, "default"))
+    crowd.controller.handle(key)
+    words = "Pod default-redis-0: ImagePullBackOff: no such image"
+    ready = crowd.api.get(FEATURE_STORE, namespace, "default")["status"]["conditions"][0]
+    assert (ready["type"], ready["reason"]) == ("Ready", "CannotStart")
+    assert words in ready["message"]
+    events = {event["reason"]: event for event in crowd.api.list(EVENT, namespace)}
+    assert words in events["CannotStart"]["message"]
 
 
 def test_a_redis_that_answers_again_wakes_the_views(crowd: Crowd, namespace: str, tmp_path: Path) -> None:

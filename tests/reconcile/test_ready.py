@@ -7,8 +7,12 @@ from typing import Any
 
 import pytest
 
-from featurestore.reconcile.draft import LATE_US
+from featurestore.reconcile.draft import LATE_US, PlanDraft
+from featurestore.reconcile.state import Observed
 from featurestore.reconcile.steps import BuildView, RunBatch
+from featurestore.reconcile.training_version import MakeVersion, ObservedTrainingSet, plan_training_set
+from featurestore.registry.registry import Accepted
+from featurestore.resources import TrainingSet
 
 STUCK = "Job flights-4-0 cannot start its container: ImagePullBackOff"
 
@@ -87,6 +91,35 @@ def test_a_job_that_cannot_start_is_not_ready_and_says_why(due: Any) -> None:
     build = step(due, BuildView)
     due.waiting[build.key] = due.stuck[build.key] = STUCK
     assert ready(due.plan().views["delays"]) == ("False", "CannotStart")
+
+
+def test_a_training_set_whose_job_cannot_start_is_not_ready_and_says_why() -> None:
+    observed = ObservedTrainingSet(
+        definition="0f",
+        number=1,
+        begun=False,
+        newest=None,
+        versions=0,
+        is_stale=False,
+        checked_us=None,
+        waits="",
+        pipelines=(),
+    )
+    spec = {
+        "features": {"names": ["delays:delay"]},
+        "labels": {"pipeline": "flights", "timestampField": "ts", "columns": ["late"]},
+    }
+    resource = TrainingSet.model_validate({"kind": "TrainingSet", "metadata": {"name": "set"}, "spec": spec})
+    stuck = {MakeVersion("set", 1, "0f").key: STUCK}
+    for there, reason in ({}, "Building"), (stuck, "CannotStart"):
+        draft = PlanDraft(
+            "trainingset/set",
+            Observed({"trainingsets": {"set": observed}}, {}, {}, there, {}, there),
+            0,
+        )
+        plan_training_set("set", Accepted("0f", resource), draft)
+        assert ready(draft.conditions) == ("False", reason)
+        assert bool(there) is any(STUCK in condition.message for condition in draft.conditions)
 
 
 def test_who_waits_for_its_turn_is_ready_and_says_so(due: Any) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from featurestore.resources.crd import definition, files
+from featurestore.resources.crd import definition, described_schema, files, shown_default
 from featurestore.resources.document import load
 from featurestore.resources.kinds import KINDS, ResourceKind
 from featurestore.resources.roles import written
@@ -108,6 +108,23 @@ def test_every_field_is_described() -> None:
                 assert child.get("description", "").strip(), f"{path}.{name}"
 
 
+@pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.short)
+def test_the_description_of_each_field_tells_its_default_in_the_same_words(kind: ResourceKind) -> None:
+    """`kubectl explain` shows descriptions, and no defaults."""
+    described, installed = walk(described_schema(kind)), dict(walk(schema(kind)))
+    defaults = {path: node["default"] for path, node in described if node.get("default") not in (None, {})}
+    assert defaults
+    for path, default in defaults.items():
+        assert installed[path]["description"].endswith(f" Default: {shown_default(default)}."), path
+    for path, node in installed.items():
+        # What is no value, such as what the operator was told, is said in the same words.
+        assert not re.search(r"\b[Ee]lse the|\. Else|[Bb]y default", node.get("description", "")), path
+
+
+def test_the_server_adds_nothing_to_an_item_of_a_list() -> None:
+    assert [path for path, node in fields() if "[]" in path and "default" in node] == []
+
+
 def test_lists_say_how_they_are_merged() -> None:
     for path, node in fields():
         if node.get("type") != "array":
@@ -121,8 +138,9 @@ def test_lists_say_how_they_are_merged() -> None:
                 assert other == "atomic", path
 
 
-def test_a_default_fits_its_schema() -> None:
-    for path, node in fields():
+@pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.short)
+def test_a_default_fits_its_schema(kind: ResourceKind) -> None:
+    for path, node in walk(described_schema(kind)):
         if "default" in node:
             assert fits(node["default"], node), path
 
@@ -141,7 +159,8 @@ def fits(value: Any, node: dict[str, Any]) -> bool:
         case "object":
             known = node.get("properties", {})
             return all(name in known and fits(item, known[name]) for name, item in value.items())
-    return re.search(node["pattern"], value) is not None
+    anything = node.get("x-kubernetes-preserve-unknown-fields", False)
+    return anything or re.search(node["pattern"], value) is not None
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.short)

@@ -39,9 +39,9 @@ class Crowd:
         (folder / "raw").mkdir()
         (folder / "raw" / "a.parquet").write_bytes(b"")
 
-    def pipelines(self, namespace: str, *names: str) -> None:
+    def pipelines(self, namespace: str, *names: str, **store_spec: Any) -> None:
         store = manifest.store(namespace)
-        store["spec"] = {"offline": {"uri": str(self.folder / namespace)}}
+        store["spec"] = {"offline": {"uri": str(self.folder / namespace)}, **store_spec}
         self.cache.put(FEATURE_STORE, self.api.create(FEATURE_STORE, store))
         for name in names:
             found = manifest.pipeline(namespace, name)

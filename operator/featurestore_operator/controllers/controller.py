@@ -33,6 +33,7 @@ from featurestore_operator.controllers.views import Views
 from featurestore_operator.controllers.warm_workers import WarmWorkers
 from featurestore_operator.informer.cache import Cache
 from featurestore_operator.jobs.launcher import Launcher
+from featurestore_operator.jobs.recoveries import Recoveries
 from featurestore_operator.jobs.turns import AGAIN_US, Turns
 from featurestore_operator.jobs.workers import BatchWorkers
 from featurestore_operator.kube.api import Api
@@ -61,13 +62,22 @@ class Controller:
         metrics.count_queued(lambda: self._turns.waiting)
         self._workers = BatchWorkers(cache, clock)
         metrics.count_backlog(lambda: self._workers.backlog)
+        self._recoveries = Recoveries(clock)
         launcher = Launcher(
-            cache, api, policies, self._turns, self._workers, settings.max_jobs_per_namespace, metrics, clock
+            cache,
+            api,
+            policies,
+            self._turns,
+            self._workers,
+            settings.max_jobs_per_namespace,
+            metrics,
+            clock,
+            self._recoveries,
         )
         receives = settings.notification_port is not None
         self._pipelines = Pipelines(self._stores, policies, launcher, metrics, clock, receives=receives)
         self.inbox = NotificationInbox(cache, self._pipelines)
-        views = Views(
+        self._views = Views(
             self._pipelines,
             launcher,
             clock,
@@ -76,7 +86,7 @@ class Controller:
         self._looks: dict[str, Callable[[Subject[Any]], ReconcileResult]] = {
             **planned_looks(launcher, clock),
             "DataPipeline": self._pipelines.look,
-            "FeatureView": views.look,
+            "FeatureView": self._views.look,
             "Erasure": KeyErasures(policies, launcher, clock).look,
         }
         self._store_controller = StoreController(
@@ -86,7 +96,7 @@ class Controller:
             settings,
             self._status_writer,
             clock,
-            views.ask_online_again,
+            self._online_answers_again,
             Servers(cache, api, policies, everywhere=not settings.namespaces),
             WarmWorkers(cache, api, policies, self._workers, settings),
         )
@@ -109,7 +119,7 @@ class Controller:
             next_us = self._look_failed(key, obj, error)
         else:
             if self._failed_looks.pop(key, None) is not None:
-                self._wake_failed(key.namespace)
+                self._storage_answers_again(key)
         finally:
             waits = self._turns.looked(key)
         if waits:
@@ -222,11 +232,17 @@ class Controller:
                 for reader in self._cache.readers(key):
                     self._cache.wake(reader)
 
-    def _wake_failed(self, namespace: str) -> None:
-        """Storage answers again: whoever it did not answer either need not wait for its next attempt."""
-        for key in list(self._failed_looks):
-            if key.namespace == namespace:
-                self._cache.wake(key)
+    def _storage_answers_again(self, key: Key) -> None:
+        """Whoever it did not answer either need not wait for its next attempt, nor do Jobs that failed of it."""
+        self._recoveries.note(key.namespace)
+        self._cache.wake(key)
+        for other in list(self._failed_looks):
+            if other.namespace == key.namespace:
+                self._cache.wake(other)
+
+    def _online_answers_again(self, namespace: str) -> None:
+        self._recoveries.note(namespace)
+        self._views.ask_online_again(namespace)
 
     def _is_gone(self, key: Key) -> bool:
         """Whether the API server confirms that it is gone: an old list must not take a view from its readers."""

@@ -90,7 +90,7 @@ class KeyErasures:
             applier.run(step)
             draft = _drafted(step, applier, now_us)
         self._launcher.settle(namespace, records, {step.key})
-        ready = draft.unready(
+        ready = draft.unstarted() or draft.unready(
             Reason.ERASING, "Its keys are being erased, and stay away from when it has begun."
         )
         return ReconcileResult(

@@ -118,15 +118,15 @@ _CALM = frozenset(
 def fault(status: dict[str, Any]) -> tuple[str, str] | None:
     """Reason and message of what needs attention; None if nothing does: what becomes due and is done is no fault."""
     by_type = {condition["type"]: condition for condition in status.get("conditions", ())}
-    is_ready, degraded, progressing = (by_type.get(name) for name in ("Ready", "Degraded", "Progressing"))
+    is_ready, degraded, workers = (by_type.get(name) for name in ("Ready", "Degraded", "Workers"))
     if is_ready and is_ready["lastTransitionTime"] == NEVER:
         return None  # It was not looked at yet.
     if is_ready and is_ready["status"] != "True" and is_ready["reason"] not in _CALM:
         return is_ready["reason"], is_ready["message"]
     if degraded and degraded["status"] == "True":
         return degraded["reason"], degraded["message"]
-    if progressing and progressing["reason"] == Reason.CANNOT_START:
-        return progressing["reason"], progressing["message"]
+    if workers and workers["reason"] == Reason.WORKERS_UNAVAILABLE:
+        return workers["reason"], workers["message"]
     return None
 
 

@@ -19,17 +19,17 @@ from featurestore.reconcile.reasons import Reason
 from featurestore.resources import FeatureStore
 from featurestore.resources.kinds import KINDS
 from featurestore.timestamps import SECOND_US
-from featurestore_operator.controllers.servers import Servers
+from featurestore_operator.controllers.servers import Servers, hindrance
 from featurestore_operator.controllers.status_writer import StatusWriter
 from featurestore_operator.controllers.warm_workers import WarmWorkers
 from featurestore_operator.informer.cache import Cache
 from featurestore_operator.kube.access import own_namespace
 from featurestore_operator.kube.api import Api, Exists
-from featurestore_operator.kube.api_resources import MANAGED, SECRET
+from featurestore_operator.kube.api_resources import MANAGED, POD, SECRET
 from featurestore_operator.kube.object_key import Key
 from featurestore_operator.kube.parse import parse
 from featurestore_operator.namespaces.kept_objects import KeptObjects, owner
-from featurestore_operator.namespaces.managed_redis import objects, secret
+from featurestore_operator.namespaces.managed_redis import objects, pod_labels, secret
 from featurestore_operator.namespaces.open_store import SECRET_US, OpenStore, Stores
 from featurestore_operator.settings import Settings
 
@@ -91,7 +91,7 @@ class StoreController:
         serving, server = self._feature_servers.look(key, obj, store)
         workers = self._workers.look(key, obj, store)
         self._wake_removed(key.namespace, store)
-        online = self._online(key, store)
+        online = self._online(key, obj, store)
         answers = true("OfflineReachable", Reason.ANSWERS, f"{store.storage.root} answers.")
         ready = online.model_copy(update={"type": "Ready"})
         if online.status == "True":
@@ -133,23 +133,37 @@ class StoreController:
             with suppress(Exists):
                 self._api.create(SECRET, password)
 
-    def _online(self, key: Key, store: OpenStore) -> Condition:
+    def _online(self, key: Key, obj: dict[str, Any], store: OpenStore) -> Condition:
         """Whether the online store answers. If it was away, or is not the same as before, all views are looked at again."""
         try:
             server = store.index.instance_id()
         except StorageError as error:
             self._away.add(key)
-            return false("OnlineReachable", Reason.ONLINE_UNAVAILABLE, sentence(as_failure(error)))
+            why, hindered = sentence(as_failure(error)), self._hindered_redis(key, obj)
+            if hindered:
+                return false("OnlineReachable", Reason.CANNOT_START, f"{why}. {hindered}")
+            return false("OnlineReachable", Reason.ONLINE_UNAVAILABLE, why)
         again = key in self._away
         if again:
             self._away.discard(key)
             self._answers_again(key.namespace)
         if again or self._servers.get(key) != server:
             if again or key in self._servers:
-                for view in self._cache.names("FeatureView", key.namespace):
-                    self._cache.wake(Key("FeatureView", key.namespace, view))
+                # The Job of a batch publishes, too.
+                for kind in ("FeatureView", "DataPipeline"):
+                    for name in self._cache.names(kind, key.namespace):
+                        self._cache.wake(Key(kind, key.namespace, name))
             self._servers[key] = server
         return true("OnlineReachable", Reason.ANSWERS, "The online store answers.")
+
+    def _hindered_redis(self, key: Key, obj: dict[str, Any]) -> str:
+        """What keeps a managed Redis from starting, if Kubernetes says; "" of any other."""
+        if _managed(obj) is None:
+            return ""
+        for pod in self._api.list(POD, key.namespace, pod_labels(key.name)):
+            if why := hindrance(pod):
+                return f"Pod {pod['metadata']['name']}: {why}."
+        return ""
 
     def _wake_removed(self, namespace: str, store: OpenStore) -> None:
         """Accepted resources that are no longer in the cluster: they were deleted while nobody looked."""

@@ -8,7 +8,7 @@ from typing import Any, TypeGuard
 
 from featurestore.reconcile.steps import EngineStep
 from featurestore.resources.kinds import KINDS
-from featurestore.retry import FailureStreak
+from featurestore.retry import Cause, FailureStreak, cause_of
 from featurestore_operator.jobs.job_manifest import RETRY, WORK, work_digest
 from featurestore_operator.jobs.job_outcome import (
     Failed,
@@ -89,10 +89,13 @@ def is_stuck(outcome: JobOutcome) -> TypeGuard[Running]:
 
 
 class JobAttempts:
-    """``records``: of all Jobs of a resource. ``retry``: what its annotation asks for; what failed before is due then."""
+    """``records``: of all Jobs of a resource. ``retry``: what its annotation asks for; what failed before is due then.
+    ``recovered_us``: when storage or the online store answered again; what failed before, for a cause that lies outside of
+    the work, is due then.
+    """
 
-    def __init__(self, records: Iterable[JobAttempt], retry: str = "") -> None:
-        self._retry = retry
+    def __init__(self, records: Iterable[JobAttempt], retry: str = "", recovered_us: int = 0) -> None:
+        self._retry, self._recovered_us = retry, recovered_us
         self.all = sorted(records, key=lambda record: record.order)
 
     @property
@@ -121,7 +124,8 @@ class JobAttempts:
 
     def without(self, left_out: Collection[JobAttempt]) -> JobAttempts:
         """The others."""
-        return JobAttempts((attempt for attempt in self.all if attempt not in left_out), self._retry)
+        left = (attempt for attempt in self.all if attempt not in left_out)
+        return JobAttempts(left, self._retry, self._recovered_us)
 
     def due(self, work: EngineStep, now_us: int) -> NextAttempt | FailureStreak:
         """The next attempt at work that no Job does now; or the failure after which it is not due yet."""
@@ -142,10 +146,11 @@ class JobAttempts:
         return NextAttempt(failed.attempt.count + 1, failed.killed, self._retry)
 
     def _streak(self, job: dict[str, Any], failed: Failed) -> FailureStreak:
-        """The failures in a row; as of old if another attempt was asked for after them."""
-        if self._retry and annotation(job, RETRY) != self._retry:
-            return replace(failed.attempt, last_us=0)
-        return failed.attempt
+        """The failures in a row; as of old if another attempt was asked for after them, or what they met answers again."""
+        attempt = failed.attempt
+        is_asked_for = bool(self._retry) and annotation(job, RETRY) != self._retry
+        is_over = attempt.last_us < self._recovered_us and cause_of(attempt.failure) is Cause.OUTSIDE
+        return replace(attempt, last_us=0) if is_asked_for or is_over else attempt
 
     def settled(self, planned: Iterable[str]) -> list[JobAttempt]:
         """Jobs that are over and no longer needed: all but the last failed one of each planned step."""

@@ -20,6 +20,7 @@ from featurestore_operator.jobs.attempts import JobAttempt, JobAttempts, NextAtt
 from featurestore_operator.jobs.job_manifest import SPEC, Attempt, JobContext, Owner, job
 from featurestore_operator.jobs.job_outcome import annotation, job_outcome
 from featurestore_operator.jobs.memory import Learned, memory
+from featurestore_operator.jobs.recoveries import Recoveries
 from featurestore_operator.jobs.turns import Queued, Turns
 from featurestore_operator.jobs.workers import BatchWorkers
 from featurestore_operator.kube.api import Api, Exists
@@ -45,7 +46,9 @@ class Launcher:
         most_each: int,
         metrics: Metrics,
         clock: Callable[[], int],
+        recoveries: Recoveries,
     ) -> None:
+        self._recoveries = recoveries
         self._cache, self._api, self._policies = cache, api, policies
         self._turns, self._most_each, self.workers = turns, most_each, workers
         self._metrics, self._clock = metrics, clock
@@ -61,7 +64,7 @@ class Launcher:
             )
             for each in jobs
         )
-        return JobAttempts(attempts, retry)
+        return JobAttempts(attempts, retry, self._recoveries.last_us(namespace))
 
     def start(
         self,

@@ -23,6 +23,11 @@ def name_of(store: str) -> str:
     return f"{store}-redis"
 
 
+def pod_labels(store: str) -> dict[str, str]:
+    """Labels of its pod, and of all that stands beside it."""
+    return {**MANAGED, "app.kubernetes.io/name": "featurestore-redis", "app.kubernetes.io/instance": store}
+
+
 def resolved(store: FeatureStore, namespace: str) -> FeatureStore:
     """The store as clients see it: a managed Redis is a URL, and a Secret with its password."""
     redis = store.spec.online.redis
@@ -44,11 +49,7 @@ def objects(
 ) -> list[dict[str, Any]]:
     """What is applied, but for the Secret, which is made once."""
     name = name_of(store)
-    labels = {
-        **MANAGED,
-        "app.kubernetes.io/name": "featurestore-redis",
-        "app.kubernetes.io/instance": store,
-    }
+    labels = pod_labels(store)
     metadata = {"name": name, "namespace": namespace, "labels": labels, "ownerReferences": [owner]}
     return [
         {

@@ -15,7 +15,7 @@ from typing import Any
 from featurestore.errors import SpecError, did_you_mean
 from featurestore.humanize import count
 from featurestore.registry.changeset import Before, ChangeAction, plan
-from featurestore.resources import FeatureStore, Resource
+from featurestore.resources import FeatureStore, FeatureView, Resource
 from featurestore.resources.kinds import KINDS, kind_of
 from featurestore.resources.problem import all_of
 from featurestore.resources.reference import KnownResources, check_each, check_references
@@ -91,9 +91,11 @@ def _follows(resource: Resource, known: Before, names: Names) -> Iterator[str]:
     """What happens if the resource is written."""
     name = f"{resource.kind} {resource.metadata.name!r}"
     for kind, other in known.missing(resource):
-        near = did_you_mean(other, names(kind))
-        hint = f". {near}" if near.startswith("Did") else ""
-        yield f"{name} waits: there is no {kind} {other!r} yet{hint}"
+        yield f"{name} waits: there is no {kind} {other!r} yet{_hint(other, names(kind))}"
+    if isinstance(resource, FeatureView) and (monitoring := resource.spec.monitoring) is not None:
+        other = monitoring.reference.training_set
+        if other not in (known_names := names("TrainingSet")):
+            yield f"{name} is compared with nothing: there is no TrainingSet {other!r} yet{_hint(other, known_names)}"
     serving = resource.spec.serving if isinstance(resource, FeatureStore) else None
     if serving is not None and serving.auth is ServingAuth.NONE:
         yield f"{name} serves whoever reaches it every feature: spec.serving.auth is None"
@@ -113,6 +115,12 @@ def _follows(resource: Resource, known: Before, names: Names) -> Iterator[str]:
         for problem in problems if reader.resource is not resource else ():
             reading = reader.resource
             yield f"{reading.kind} {reading.metadata.name!r} becomes invalid: {problem}"
+
+
+def _hint(name: str, names: Collection[str]) -> str:
+    """The nearest of the names, as the end of a sentence; "" if none is near."""
+    near = did_you_mean(name, names)
+    return f". {near}" if near.startswith("Did") else ""
 
 
 def _without(document: Mapping[str, Any], known: Before) -> Iterator[str]:
