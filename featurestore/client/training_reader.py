@@ -19,6 +19,8 @@ from featurestore.storage.objects import Storage
 from featurestore.training.training_manifest import TrainingManifest, TrainingShard
 
 _STEPS_AHEAD = 256
+_LOADING = 2
+"""Row groups that are loaded at once: one is decoded, by all processors, while the rows of the other are put in order by one."""
 _FORMAT = 1
 
 
@@ -187,10 +189,10 @@ class TrainingReader:
         }
 
     def _batches(self, place: Place) -> Iterator[pa.RecordBatch]:
-        """The batches of this rank and worker; their row groups are read ahead by a thread."""
+        """The batches of this rank and worker; their row groups are read ahead by threads."""
         steps, ahead = self._steps(place), deque[_Step]()
-        loading: dict[tuple[int, int, int], Future[pa.Table]] = {}
-        pool = ThreadPoolExecutor(1, "training-reader")
+        loading: dict[tuple[int, int, int], Future[pa.RecordBatch]] = {}
+        pool = ThreadPoolExecutor(_LOADING, "training-reader")
         try:
             while True:
                 current = _keys(ahead[0]) if ahead else set()
@@ -247,7 +249,7 @@ class TrainingReader:
                     yield _Step(*after, number % self._workers, order, epoch, runs)
             epoch, position = epoch + 1, 0
 
-    def _load(self, order: EpochOrder, number: int) -> pa.Table:
+    def _load(self, order: EpochOrder, number: int) -> pa.RecordBatch:
         """A row group in the order of an epoch."""
         group = self._groups[number]
         with self._storage.opened(group.path) as file:
@@ -259,8 +261,10 @@ class TrainingReader:
         if len(table) != group.rows:
             raise self._damaged(group, f"{len(table)} rows in row group {group.at}")
         within = order.within(number)
-        table = (table if self._columns is None else table.select(self._columns)).combine_chunks()
-        return table if within is None else table.take(pa.array(within))
+        [rows] = (
+            (table if self._columns is None else table.select(self._columns)).combine_chunks().to_batches()
+        )
+        return rows if within is None else rows.take(pa.array(within))
 
     def _damaged(self, group: _RowGroup, got: str) -> Damaged:
         return Damaged(
@@ -285,6 +289,5 @@ def _around(order: EpochOrder, first: int, last: int, rows: int) -> Iterator[Run
         first += count
 
 
-def _joined(tables: list[pa.Table]) -> pa.RecordBatch:
-    table = tables[0] if len(tables) == 1 else pa.concat_tables(tables).combine_chunks()
-    return table.to_batches()[0]
+def _joined(runs: list[pa.RecordBatch]) -> pa.RecordBatch:
+    return runs[0] if len(runs) == 1 else pa.concat_batches(runs)
