@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -26,6 +27,7 @@ from featurestore.storage.objects import Storage
 from featurestore_transforms.training.make_version import run_training_set
 
 ROWS, FILE_ROWS, ENTITIES = 3_000_000, 1_000_000, 100_000
+EVENTS_OF_WIDE = 200_000
 NUMBERS = 4
 LIMIT, PLENTY = "512Mi", "8Gi"
 PROJECT = """
@@ -55,40 +57,57 @@ spec:
 """
 
 
-def measure(rows: int = ROWS, limit: str = LIMIT) -> list[Figure]:
-    """The peak of a process of its own that makes a version of so many rows."""
+def measure(rows: int = ROWS, limit: str = LIMIT, wide: int = 0) -> list[Figure]:
+    """The peak of a process of its own that makes a version of so many rows.
+
+    ``wide``: so many more features, so that the set is large for its labels. It is made once then, to spare the disk.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        prepare(Path(folder), rows)
+        prepare(Path(folder), rows, wide)
+        begun = time.perf_counter()
         peak, size, made = run(Path(folder), limit)
-        _, _, wanted = run(Path(folder), PLENTY)
+        took_s = time.perf_counter() - begun
+        wanted = made if wide else run(Path(folder), PLENTY)[2]
     name = f"a training set of {rows / 1e6:g} M rows and {size / 1e9:.2f} GB with {limit}"
     allowed = parse_bytes(limit)
+    peaked = Figure(
+        "training", f"peak of making {name}", peak / 2**20, "MiB", f"at most {limit}", peak <= allowed
+    )
+    if wide:
+        return [peaked, Figure("training", f"making {name}", took_s, "s")]
     return [
-        Figure(
-            "training", f"peak of making {name}", peak / 2**20, "MiB", f"at most {limit}", peak <= allowed
-        ),
+        peaked,
         Figure("training", f"same bytes as with {PLENTY}", made == wanted, "", "1", made == wanted),
     ]
 
 
-def prepare(folder: Path, rows: int) -> None:
-    """A store in which the set can be made: as many events as labels, of many entities."""
-    raw, random = folder / "raw", np.random.default_rng(0)
-    raw.mkdir()
+def prepare(folder: Path, rows: int, wide: int) -> None:
+    """A store in which the set can be made: as many events as labels, of many entities; of a wide one, fewer events."""
+    random = np.random.default_rng(0)
     keys = pl.Series([f"e{n:06d}" for n in range(ENTITIES)])
-    for number, first in enumerate(range(0, rows, FILE_ROWS)):
-        count = min(FILE_ROWS, rows - first)
-        at = np.datetime64("2024-01-01") + np.arange(first, first + count) * np.timedelta64(1_000_000, "us")
-        pl.DataFrame(
-            {
-                "k": keys.gather(random.integers(0, ENTITIES, count)),
-                "at": pl.Series(at).dt.replace_time_zone("UTC"),
-                **{f"x{n}": random.normal(size=count) for n in range(NUMBERS)},
-                "late": random.random(count) < 0.1,
-            }
-        ).write_parquet(raw / f"{number:05d}.parquet")
+
+    def write(into: Path, rows: int, numbers: int, step_us: int) -> None:
+        into.mkdir()
+        for number, first in enumerate(range(0, rows, FILE_ROWS)):
+            count = min(FILE_ROWS, rows - first)
+            since = np.arange(first, first + count) * np.timedelta64(step_us, "us")
+            pl.DataFrame(
+                {
+                    "k": keys.gather(random.integers(0, ENTITIES, count)),
+                    "at": pl.Series(np.datetime64("2024-01-01") + since).dt.replace_time_zone("UTC"),
+                    **{f"x{n}": random.normal(size=count) for n in range(numbers)},
+                    "late": random.random(count) < 0.1,
+                }
+            ).write_parquet(into / f"{number:05d}.parquet")
+
+    if wide:
+        write(folder / "labels", rows, 0, 1_000_000)
+        write(folder / "raw", EVENTS_OF_WIDE, NUMBERS + wide, 1_000_000 * rows // EVENTS_OF_WIDE)
+    else:
+        write(folder / "raw", rows, NUMBERS, 1_000_000)
+    more = [f"  - {{name: x{n}, type: float64, column: x{n}}}\n" for n in range(NUMBERS, NUMBERS + wide)]
     (folder / "store.yaml").write_text(PROJECT)
-    (folder / "resources.yaml").write_text(RESOURCES)
+    (folder / "resources.yaml").write_text(RESOURCES + "".join(more))
     for command in (["apply", "-f", "resources.yaml"], ["run", "--once"]):
         subprocess.run(
             [sys.executable, "-m", "featurestore.cli", *command],
@@ -102,9 +121,13 @@ def run(folder: Path, limit: str) -> tuple[int, int, str]:
     """Bytes that were held at most, bytes of the version, and a digest of all its files. It is made anew."""
     storage = Storage(str(folder / "root"))
     shutil.rmtree(folder / "root" / "trainingsets", ignore_errors=True)
+    numbers = [f"x{n}" for n in range(NUMBERS)]
+    labels = {"pipeline": "events", "timestampField": "at", "columns": ["late", *numbers]}
+    if (folder / "labels").exists():
+        labels = {"uri": f"{folder}/labels/*.parquet", "timestampField": "at", "columns": ["late"]}
     spec: dict[str, Any] = {
         "features": {"names": ["view:*"]},
-        "labels": {"pipeline": "events", "timestampField": "at", "columns": ["late", *_numbers()]},
+        "labels": labels,
         "split": {"by": "Time", "parts": {"train": 0.8, "test": 0.2}},
         "shards": {"shuffle": {"seed": 7}},
         "resources": {"memory": limit},
@@ -123,10 +146,6 @@ def run(folder: Path, limit: str) -> tuple[int, int, str]:
     for path in files:
         total.update(path.read_bytes())
     return int(done.stdout), sum(path.stat().st_size for path in files), total.hexdigest()
-
-
-def _numbers() -> list[str]:
-    return [f"x{n}" for n in range(NUMBERS)]
 
 
 def _make(folder: Path) -> None:
@@ -153,11 +172,12 @@ def main() -> None:
     parser.add_argument("--make", metavar="FOLDER", type=Path)
     parser.add_argument("--rows", type=int, default=ROWS)
     parser.add_argument("--limit", default=LIMIT)
+    parser.add_argument("--wide", type=int, default=0, metavar="FEATURES")
     wanted = parser.parse_args()
     if wanted.make is not None:
         _make(wanted.make)
         return
-    for figure in measure(wanted.rows, wanted.limit):
+    for figure in measure(wanted.rows, wanted.limit, wanted.wide):
         print(f"{figure.name}: {figure.value:,.4g} {figure.unit}, goal {figure.goal}")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
@@ -39,30 +39,26 @@ def diff(
     elif not changes:
         typer.echo("The two versions are the same.")
     else:
-        rows = [[change.about, change.what, _shown(change.old), _shown(change.new)] for change in changes]
+        rows = [
+            [change.about, change.what, _shown(change.old_text), _shown(change.new_text)]
+            for change in changes
+        ]
         typer.echo(printable(columns(["ABOUT", "WHAT", one.digest, other.digest], rows, screen_width())))
 
 
 def _two(storage: Storage, name: str, asked: list[str]) -> tuple[TrainingManifest, TrainingManifest]:
-    from featurestore.errors import NotFound, RequestError
-    from featurestore.training.training_versions import complete_numbers, find_version, read_manifest
+    from featurestore.errors import RequestError
+    from featurestore.training.training_versions import complete_numbers, find_manifest
 
     if not asked:
         asked = [str(number) for number in complete_numbers(storage, name)[-2:]]
     if len(asked) != 2:
         raise RequestError("a difference is of two versions", got=", ".join(asked) or "none")
-    manifests = []
-    for version in asked:
-        digest = find_version(storage, name, version).digest
-        manifest = read_manifest(storage, name, digest)
-        if manifest is None:
-            raise NotFound(f"version {version} of {name!r} was deleted")
-        manifests.append(manifest)
-    return manifests[0], manifests[1]
+    one, other = asked
+    return find_manifest(storage, name, one)[1], find_manifest(storage, name, other)[1]
 
 
-def _shown(value: Any) -> str:
-    text = "-" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+def _shown(text: str) -> str:
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 

@@ -12,7 +12,7 @@ from featurestore.errors import Damaged, NotFound, did_you_mean
 from featurestore.storage import paths
 from featurestore.storage.objects import Storage
 from featurestore.training.training_manifest import ColumnRole, TrainingManifest, TrainingPart, TrainingShard
-from featurestore.training.training_versions import find_version, read_manifest
+from featurestore.training.training_versions import find_manifest
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,13 +36,7 @@ class TrainingData:
             NotFound: there is none.
             StorageError: storage did not answer.
         """
-        chosen = find_version(storage, name, version)
-        manifest = read_manifest(storage, name, chosen.digest)
-        if manifest is None:
-            raise NotFound(
-                f"version {chosen.number} of the training set {name!r} was deleted",
-                where=storage.uri(paths.training_manifest(name, chosen.digest)),
-            )
+        chosen, manifest = find_manifest(storage, name, version)
         return cls(storage, name, chosen.number, manifest)
 
     @property

@@ -23,6 +23,13 @@ from featurestore.registry.project import Project
 from featurestore.resources.feature_view import StatisticsKept
 from featurestore.timestamps import current_us
 from featurestore.training.trained_models import NotedModels, noted_models
+from featurestore.training.training_manifest import TrainingManifest
+from featurestore.training.training_versions import (
+    TrainingSetResult,
+    complete_numbers,
+    find_manifest,
+    read_result,
+)
 from featurestore.training.view_drift import ViewDrift, read_drift
 from featurestore.views.served import ServedViews
 from featurestore.views.view_statistics import ViewStatistics, read_statistics
@@ -34,7 +41,7 @@ _FRESH_S, _BEARABLE_S = 2.0, 60.0
 _KEPT = 200
 _AT_ONCE = 16
 COMMITS = 40
-"""Batches or commits that are told of a resource."""
+"""Batches, commits or versions that are told of a resource."""
 QUARANTINED_ROWS = 20_000
 """Newest records of a quarantine that are looked through."""
 
@@ -158,6 +165,27 @@ class Lookout:
         models = [model for noted in every for model in noted.models]
         newest_first = sorted(models, key=lambda model: model.logged_us, reverse=True)
         return NotedModels(newest_first, [path for noted in every for path in noted.damaged])
+
+    def versions(self, training_set: str) -> list[TrainingSetResult]:
+        """Its complete versions, the newest first.
+
+        Raises:
+            StorageError: storage did not answer.
+        """
+        storage = self._project.storage
+        numbers = complete_numbers(storage, training_set)[: -COMMITS - 1 : -1]
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="versions") as threads:
+            results = list(threads.map(partial(read_result, storage, training_set), numbers))
+        return [result for result in results if result is not None]
+
+    def version(self, training_set: str, version: str) -> tuple[TrainingSetResult, TrainingManifest]:
+        """One that is named by its number or digest, and what stands in it.
+
+        Raises:
+            NotFound: there is none.
+            StorageError: storage did not answer.
+        """
+        return find_manifest(self._project.storage, training_set, version)
 
     def quarantined(self, summary: PipelineSummary | ViewSummary) -> list[Quarantined]:
         """What is open in its quarantine, the newest first, of the newest :data:`QUARANTINED_ROWS` records.

@@ -202,6 +202,25 @@ def find_version(storage: Storage, name: str, version: int | str | None) -> Trai
 _DIGEST_DIGITS = 16
 
 
+def find_manifest(
+    storage: Storage, name: str, version: int | str | None
+) -> tuple[TrainingSetResult, TrainingManifest]:
+    """A version as :func:`find_version` has it, and what stands in it.
+
+    Raises:
+        NotFound: there is none.
+        StorageError: storage did not answer.
+    """
+    chosen = find_version(storage, name, version)
+    manifest = read_manifest(storage, name, chosen.digest)
+    if manifest is None:
+        raise NotFound(
+            f"version {chosen.number} of the training set {name!r} was deleted",
+            where=storage.uri(paths.training_manifest(name, chosen.digest)),
+        )
+    return chosen, manifest
+
+
 def record_checked(storage: Storage, name: str, now_us: int) -> None:
     """Keep that another version would have been the same again."""
     storage.replace(paths.training_checked(name), canonical_json({"us": now_us}))

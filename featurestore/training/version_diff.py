@@ -21,8 +21,25 @@ class VersionChange:
     old: Any
     new: Any
 
+    @property
+    def old_text(self) -> str:
+        return _text(self.old)
+
+    @property
+    def new_text(self) -> str:
+        return _text(self.new)
+
     def to_dict(self) -> dict[str, Any]:
         return {"about": self.about, "what": self.what, "old": self.old, "new": self.new}
+
+
+def _text(value: Any) -> str:
+    """What people read.
+
+    >>> _text(1234567), _text(None), _text(True)
+    ('1,234,567', '-', 'True')
+    """
+    return "-" if value is None else f"{value:,}" if type(value) is int else str(value)
 
 
 def version_changes(one: TrainingManifest, other: TrainingManifest) -> Iterator[VersionChange]:

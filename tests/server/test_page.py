@@ -26,6 +26,7 @@ PAGES = (
     "/services/delay-model",
     "/services/last-delay",
     "/trainingsets/delays",
+    "/trainingsets/delays/diff?from=1&to=2",
     "/models/delays%20of%20flights",
     "/read?of=delay-model",
     "/views/none-of-this-name",
@@ -185,7 +186,9 @@ def test_a_view_shows_how_drift_went_and_what_is_not_compared(pages: FeatureServ
     assert [it for it in tree(page).iter() if it.get("class") == "limit"]
 
 
-@pytest.mark.parametrize("path", ["/trainingsets/delays", "/services/last-delay", PAGES[-3]])
+@pytest.mark.parametrize(
+    "path", ["/trainingsets/delays", "/services/last-delay", "/models/delays%20of%20flights"]
+)
 def test_models_are_shown_where_one_asks_what_they_were_trained_on(pages: FeatureServer, path: str) -> None:
     page = pages.ask("GET", path).body
     shown = text(page)
@@ -193,7 +196,42 @@ def test_models_are_shown_where_one_asks_what_they_were_trained_on(pages: Featur
     assert f"https://mlflow/{SCRIPT}" in shown
     links = {it.get("href") for it in tree(page).iter(f"{TAG}a")}
     assert {"/trainingsets/delays", "/services/last-delay"} <= links
-    assert ("/models/delays%20of%20flights" in links) == (path != PAGES[-3])
+    assert ("/models/delays%20of%20flights" in links) == (not path.startswith("/models/"))
+
+
+def test_a_training_set_shows_its_versions_and_what_changed_between_two(pages: FeatureServer) -> None:
+    page = pages.ask("GET", "/trainingsets/delays").body
+    shown = text(page)
+    assert "Versions 2" in shown
+    assert "all 3,406" in shown
+    way = "/trainingsets/delays/diff?from=1&to=2"
+    assert way in {it.get("href") for it in tree(page).iter(f"{TAG}a")}
+    changed = text(pages.ask("GET", way).body)
+    assert "spec.labels" in changed
+    assert "'filter': 'arr_delay > 0'" in changed
+    assert "Rows all parts 3,406" in changed
+    assert "Statistics all: minimum of arr_delay -30.0 " in changed
+    assert "The two versions are the same." in text(
+        pages.ask("GET", "/trainingsets/delays/diff?from=1&to=1").body
+    )
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("", 400),
+        ("from=1", 400),
+        ("from=1&to=2&to=3", 400),
+        ("from=1&to=9", 404),
+        ("from=1&to=%3Cscript%3E", 404),
+    ],
+)
+def test_a_difference_of_no_two_versions_is_told_as_that(
+    pages: FeatureServer, query: str, status: int
+) -> None:
+    answer = pages.ask("GET", f"/trainingsets/delays/diff?{query}", headers={"Accept": "text/html"})
+    assert answer.status == status
+    assert_harmless(answer.body)
 
 
 def test_a_service_shows_no_model_of_another_one(pages: FeatureServer) -> None:

@@ -8,11 +8,15 @@ from pathlib import Path
 import polars as pl
 from feature_server import STORE, featurestore
 
+from featurestore.protocol import TrainingSetRequest
+from featurestore.registry.registry import Registry
+from featurestore.resources import TrainingSet
 from featurestore.storage.objects import Storage
 from featurestore.training.trained_models import TrainedModel, record_model
 from featurestore.training.training_versions import find_version
 from featurestore.training.view_drift import PastDrift, read_drift, record_drift
 from featurestore.views.builds import read_active_build
+from featurestore_transforms.training.make_version import run_training_set
 
 SCRIPT = "<script>document.title='owned'</script>"
 QUOTE = "\"'><img src=x onerror=\"document.title='owned'\">"
@@ -170,7 +174,20 @@ def shown_project(folder: Path) -> Path:
                 logged_us=1_767_225_600_000_000 + number,
             ),
         )
+    make_another_version(storage)
     return folder
+
+
+def make_another_version(storage: Storage) -> None:
+    """As if the training set had taken fewer labels for a while."""
+    registry = Registry(storage)
+    accepted = registry.current(TrainingSet, "delays")
+    assert accepted is not None
+    labels = accepted.resource.spec.labels.model_copy(update={"filter": "arr_delay > 0"})
+    spec = accepted.resource.spec.model_copy(update={"labels": labels})
+    registry.accept(accepted.resource.model_copy(update={"spec": spec}))
+    run_training_set(storage, TrainingSetRequest(root=storage.root, name="delays", number=2), lambda _: None)
+    registry.accept(accepted.resource)
 
 
 def remember_drift(storage: Storage) -> None:

@@ -21,7 +21,7 @@ from laptop import Laptop
 from training import NOON, begin, expected, order, rows, training_set
 
 from featurestore.client.training_data import TrainingData
-from featurestore.protocol import TrainingSetRequest
+from featurestore.protocol import Progress, TrainingSetRequest
 from featurestore.storage.objects import Storage
 from featurestore.training.training_versions import version_numbers
 from featurestore_transforms.training import pinned_version
@@ -127,6 +127,20 @@ def test_the_same_digest_gives_the_same_bytes_with_other_threads_memory_and_piec
         result = run_training_set(Storage(str(elsewhere)), request, lambda _: None)
         assert result.digest == first.digest
         assert content(elsewhere, first.digest) == content(root, first.digest)
+
+
+def test_how_many_rows_have_their_features_is_told_piece_by_piece_up_to_all_of_them(
+    laptop: Laptop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    laptop.run()
+    laptop.apply(training_set())
+    monkeypatch.setattr(pinned_version, "ROW_GROUP_ROWS", 200)
+    monkeypatch.setattr(pinned_version, "_MOST_GROUPS", 1)
+    request = TrainingSetRequest(root=laptop.storage.root, base=str(laptop.folder), name="set", number=1)
+    steps: list[Progress] = []
+    run_training_set(laptop.storage, request, steps.append)
+    assert [(it.done, it.total) for it in steps] == [(200, 700), (400, 700), (600, 700), (700, 700)]
+    assert {it.step for it in steps} == {"join features of set"}
 
 
 def test_a_view_that_is_matched_in_turns_gives_the_same_rows(

@@ -6,12 +6,21 @@ An address is a file here and its line in ``PAGES``.
 
 from __future__ import annotations
 
-from featurestore.server.page import entity_form, front_page, model_page, page_assets, resource_page, sign_in
+from featurestore.server.page import (
+    diff_page,
+    entity_form,
+    front_page,
+    model_page,
+    page_assets,
+    resource_page,
+    sign_in,
+)
 from featurestore.server.route import Route
 
 PAGES: tuple[Route, ...] = (
     front_page.PAGE,
     *resource_page.PAGES,
+    diff_page.PAGE,
     model_page.PAGE,
     *entity_form.PAGES,
     *sign_in.PAGES,

@@ -102,6 +102,7 @@ def _make(kind: ResourceKind, request: HttpRequest) -> Reply:
         "not_compared": ((), ()),
         "fields": None,
         "models": ([], 0),
+        "versions": [],
         "spec": "",
         "failed": [],
         "more": 0,
@@ -135,6 +136,8 @@ def _make(kind: ResourceKind, request: HttpRequest) -> Reply:
         _list(summary, parts)
         if kind is SERVICE:
             parts.put("features", partial(_service_features, lookout, item.name))
+    if kind is TRAINING_SET:
+        parts.put("versions", lambda: lookout.versions(item.name))
     if kind in (SERVICE, TRAINING_SET):
         parts.put("models", partial(_models, lookout, visible, item))
     values["models"], values["damaged_models"] = values["models"]

@@ -84,11 +84,12 @@ ENVIRONMENTS = {
     "torch": "torch-2.15",
     "tensorflow": "tensorflow-2.21",
     "ray": "ray-2.60",
+    "python": "python-3.13",
     "openlineage": "openlineage-1.54",
     "cloudevents": "cloudevents-2.2",
     "charms": "ops-3.9",
 }
-"""Platforms that are installed in environments of their own, by the extra that brings them."""
+"""Platforms that are installed in environments of their own, by the extra that brings them; and another Python."""
 
 
 def environment_python(extra: str) -> Path:
