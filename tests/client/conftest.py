@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -162,16 +163,26 @@ def row(event_s: int, place: int, **values: Any) -> dict[str, Any]:
     return {"event_timestamp": event_s * SECOND, "created_timestamp": event_s * SECOND, **system, **values}
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Place:
-    """A store in which the views ``delays`` and ``routes`` serve."""
-    store = {
-        "kind": "FeatureStore",
-        "metadata": {"name": "default"},
-        "spec": {"offline": {"uri": str(tmp_path)}},
-    }
-    Registry(Storage(str(tmp_path))).accept(FeatureStore.model_validate(store))
-    here = Place(tmp_path, Clock())
+def use(root: Path, **more: Any) -> None:
+    """Accept the default store in that folder. ``more``: of its spec."""
+    spec = {"offline": {"uri": str(root)}, **more}
+    store = {"kind": "FeatureStore", "metadata": {"name": "default"}, "spec": spec}
+    Registry(Storage(str(root))).accept(FeatureStore.model_validate(store))
+
+
+def copied(root: Path, to: Path) -> Place:
+    """A storage root names no file by its folder, but the store: a copy of one that was made once is as good."""
+    shutil.copytree(root, to, dirs_exist_ok=True)
+    use(to)
+    return Place(to, Clock())
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A storage root in which the views ``delays`` and ``routes`` serve."""
+    root = tmp_path_factory.mktemp("served")
+    use(root)
+    here = Place(root, Clock())
     here.accept("delays", DELAYS)
     here.accept("routes", ROUTES)
     delays = [
@@ -181,18 +192,74 @@ def place(tmp_path: Path) -> Place:
     ]
     here.serve("delays", delays, 3, 2000 * SECOND)
     here.serve("routes", [row(500, 0, origin="JFK", number=7, delay=0.5)], 3, 500 * SECOND)
-    return here
+    return root
 
 
-@pytest.fixture(params=["duckdb", "redis"])
-def online(request: pytest.FixtureRequest, place: Any) -> Any:
-    """The place with both views published at second 2100, once in each kind of online store."""
-    if request.param == "redis":
-        url = request.getfixturevalue("redis_url")
-        spec = {"offline": {"uri": str(place.root)}, "online": {"redis": {"url": url}}}
-        store = {"kind": "FeatureStore", "metadata": {"name": "default"}, "spec": spec}
-        Registry(place.storage).accept(FeatureStore.model_validate(store))
+@pytest.fixture(scope="session")
+def in_duckdb(served: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Such a root, with both views published at second 2100."""
+    here = copied(served, tmp_path_factory.mktemp("in_duckdb"))
+    publish_both(here)
+    return here.root
+
+
+@pytest.fixture(scope="session")
+def in_redis(
+    served: Path, redis_server: str, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[bytes, bytes]]:
+    """Such a root, with both views published to Redis; and what Redis has of them, which is empty again."""
+    import redis
+
+    here = copied(served, tmp_path_factory.mktemp("in_redis"))
+    use(here.root, online={"redis": {"url": f"{redis_server}/0"}})
+    with redis.Redis.from_url(f"{redis_server}/0") as client:
+        client.flushall()
+        publish_both(here)
+        values = {key: client.dump(key) for key in client.scan_iter()}
+        assert all(client.ttl(key) == -1 for key in values)
+        client.flushall()
+    return here.root, values
+
+
+def publish_both(place: Place) -> None:
     place.clock.us = 2100 * SECOND
     for name in ("delays", "routes"):
         place.publish_always(name)
+
+
+@pytest.fixture
+def place(served: Path, tmp_path: Path) -> Place:
+    """A store in which the views ``delays`` and ``routes`` serve."""
+    return copied(served, tmp_path)
+
+
+@pytest.fixture(params=["duckdb", "redis"])
+def online(request: pytest.FixtureRequest, place: Place) -> Place:
+    """The place with both views published at second 2100, once in each kind of online store."""
+    return request.getfixturevalue(f"online_in_{request.param}")  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def online_in_duckdb(place: Place, in_duckdb: Path) -> Place:
+    copied(in_duckdb, place.root)
+    place.clock.us = 2100 * SECOND
     return place
+
+
+@pytest.fixture
+def online_in_redis(place: Place, in_redis: tuple[Path, dict[bytes, bytes]], redis_url: str) -> Place:
+    root, values = in_redis
+    copied(root, place.root)
+    use(place.root, online={"redis": {"url": redis_url}})
+    restore(redis_url, values)
+    place.clock.us = 2100 * SECOND
+    return place
+
+
+def restore(url: str, values: Mapping[bytes, bytes]) -> None:
+    import redis
+
+    with redis.Redis.from_url(url) as client, client.pipeline() as pipeline:
+        for key, value in values.items():
+            pipeline.restore(key, 0, value)
+        pipeline.execute()

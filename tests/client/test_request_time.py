@@ -22,18 +22,11 @@ def at(second: int) -> datetime:
 
 
 @pytest.fixture
-def store(place: Any) -> Any:
+def store(request: pytest.FixtureRequest, place: Any) -> Any:
     """Both views published at second 2100; N2's newest value then is −7, N1's null."""
-    place.clock.us = 2100 * SECOND
     for name in ("delays", "routes"):
-        spec = place.connect().describe(name)
-        assert spec["online"] == "Never"
-        accepted = place.connect()._views.accepted(name).resource.spec
-        changed = {**accepted.model_dump(mode="json", by_alias=True), "online": {"enabled": "Always"}}
-        place.accept(name, changed)
-        place.publish(name)
-        place.promote(name)
-    return place.connect()
+        assert place.connect().describe(name)["online"] == "Never"
+    return request.getfixturevalue("online_in_duckdb").connect()
 
 
 @pytest.mark.parametrize("make", [dict, pd.DataFrame, pl.DataFrame, pa.table])
