@@ -15,7 +15,6 @@ from featurestore.resources import FeatureService, View
 from featurestore.server.messages import ViewDescription
 from featurestore.views.value_status import Status
 
-SECOND = 1_000_000
 NOW = "1970-01-01T00:35:00Z"
 RATIO = {
     "onDemand": {
@@ -59,13 +58,10 @@ def accept(place: Any, name: str, spec: dict[str, Any]) -> None:
 
 
 @pytest.fixture
-def online(place: Any) -> Any:
+def online(online_in_duckdb: Any) -> Any:
     """Both views published at second 2100, and a view on demand over them."""
-    place.clock.us = 2100 * SECOND
-    for name in ("delays", "routes"):
-        place.publish_always(name)
-    accept(place, "ratios", RATIO)
-    return place
+    accept(online_in_duckdb, "ratios", RATIO)
+    return online_in_duckdb
 
 
 def both(

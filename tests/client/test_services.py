@@ -11,7 +11,6 @@ from featurestore.registry.registry import Registry
 from featurestore.resources import FeatureService
 from featurestore.views.value_status import Status
 
-SECOND = 1_000_000
 ROLES = {
     "features": [
         "delays:delay",
@@ -34,12 +33,9 @@ def serve(place: Any, name: str, spec: dict[str, Any]) -> str:
 
 
 @pytest.fixture
-def online(place: Any) -> Any:
-    place.clock.us = 2100 * SECOND
-    for name in ("delays", "routes"):
-        place.publish_always(name)
-    serve(place, "model", ROLES)
-    return place
+def online(online_in_duckdb: Any) -> Any:
+    serve(online_in_duckdb, "model", ROLES)
+    return online_in_duckdb
 
 
 def test_a_view_in_two_roles_is_read_by_the_keys_of_each(online: Any) -> None:

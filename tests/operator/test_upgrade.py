@@ -31,14 +31,11 @@ ROWS = {"k": ["a", "b"], "ts": ["2024-01-01T00:00:00", "2024-01-01T01:00:00"], "
 MORE = {"k": ["a"], "ts": ["2024-01-02T00:00:00"], "v": [3]}
 
 
-@pytest.fixture
-def plane(tmp_path: Path) -> Iterator[ControlPlane]:
-    """An API server of its own, with the older definitions."""
-    folder = tmp_path / "older"
-    write_older_definitions(folder)
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """An API server of its own."""
     try:
-        with control_plane(tmp_path / "plane") as started, started.controllers():
-            apply_crds(started, folder)
+        with control_plane(tmp_path_factory.mktemp("plane")) as started, started.controllers():
             yield started
     except MissingError as missing:
         unavailable(missing)
@@ -46,6 +43,9 @@ def plane(tmp_path: Path) -> Iterator[ControlPlane]:
 
 @pytest.fixture
 def it(plane: ControlPlane, tmp_path: Path) -> Iterator[Story]:
+    """A story that begins with the older definitions."""
+    write_older_definitions(tmp_path / "older")
+    apply_crds(plane, tmp_path / "older")
     (tmp_path / "it").mkdir()
     with namespace_of(plane) as namespace, story(plane, namespace, tmp_path / "it") as told:
         yield told
