@@ -49,11 +49,20 @@ OURS = (
 """Among them those that are about our own order of steps (kills, rebuilds, who reads what when), or that meet libraries
 as others of these tests do: a text's bits are flipped in the reader of ``csv_rows``, services read as ``inference`` does,
 and what is rejected or followed is built as ``build`` does. So the whole room of quarantine is not among them."""
+STREAMS = (
+    *(f"arrivals/test_{it}.py" for it in ("carriers", "source")),
+    "docs/test_streams.py",
+    *(f"end_to_end/test_{it}.py" for it in ("kafka", "nats", "stream_kills", "streams")),
+)
+"""Tests that need a broker of Kafka: in one process, since one takes two seconds of each minute though nobody asks it."""
 ROOMS = {
     "node": ("cluster", "node"),
-    "api_server": ("cluster", "docs", "install", "kubectl", "operator", "server"),
+    "api_server": ("operator", "cluster", "docs", "install", "kubectl", "server"),
 }
-"""Where the tests of a mark are: to collect the others as well takes seconds of each process."""
+"""Where the tests of a mark are, the longest first: to collect the others as well takes seconds of each process."""
+ANY_TEST = ("--dist", "worksteal")
+WHOLE_FILES = ("--dist", "loadfile", "--no-loadscope-reorder")
+"""How processes share the tests of a stage. A file's tests stay together where they share what takes long to start."""
 KUBERNETES = tuple(f"operator/test_{it}.py" for it in ("api", "process", "rest", "story"))
 """And those that meet Kubernetes' client."""
 AGAIN = 25
@@ -67,7 +76,7 @@ TESTS_FAILED = 1  # Exit code of pytest.
 class Stage:
     """``python``: the environment that runs it. ``environ``: variables that it sets for the tests.
 
-    ``processes``: so many share its tests; those that fail are tried again by one.
+    ``processes``: so many share its tests, in the way of ``shared``; those that fail are tried again by one.
     """
 
     name: str
@@ -75,6 +84,7 @@ class Stage:
     arguments: tuple[str, ...]
     environ: dict[str, str] = field(default_factory=dict)
     processes: int = 1
+    shared: tuple[str, ...] = ANY_TEST
 
     @property
     def cache(self) -> Path:
@@ -127,15 +137,23 @@ def lanes(everything: bool) -> list[list[Stage]]:
         *(f"--ignore={it}" for it in paths(OURS)),
         "transforms/featurestore_transforms",
     )
+    with_newest = ("-m", "not node and not api_server")
+    but_streams = tuple(f"--ignore={it}" for it in paths(STREAMS))
     return [
-        [Stage("newest", NEWEST, ("-m", "not node and not api_server"), deep, 3)],
+        [Stage("newest", NEWEST, (*with_newest, *but_streams), deep, 3)],
         [
             Stage("lowest", LOWEST, ("-m", "not slow and not node and not api_server", *with_lowest), few),
             Stage("api-lowest", LOWEST, ("-m", "api_server", *paths(KUBERNETES)), few),
         ],
-        # One process each, so that there is one node and one API server, which the tests share.
+        # One process, so that there is one node, which the tests share.
         [Stage("node", NEWEST, ("-m", "node", *paths(ROOMS["node"])), deep)],
-        [Stage("api-server", NEWEST, ("-m", "api_server", *paths(ROOMS["api_server"])), deep)],
+        [
+            # They mostly wait, so that two API servers, one of each process, take hardly more of the processors than one.
+            Stage(
+                "api-server", NEWEST, ("-m", "api_server", *paths(ROOMS["api_server"])), deep, 2, WHOLE_FILES
+            ),
+            Stage("streams", NEWEST, (*with_newest, *paths(STREAMS)), deep),
+        ],
     ]
 
 
@@ -146,7 +164,7 @@ def paths(names: Sequence[str]) -> tuple[str, ...]:
 def run(stage: Stage, printer: Printer) -> Outcome:
     """Run one stage, and again what failed of it if that is little."""
     started = time.monotonic()
-    shared = ("-n", str(stage.processes), "--dist", "worksteal") if stage.processes > 1 else ()
+    shared = ("-n", str(stage.processes), *stage.shared) if stage.processes > 1 else ()
     code, counted, cpu_s = run_pytest(stage, ("--cache-clear", *shared, *stage.arguments), printer)
     passed, failed = counted.get("passed", 0), failures(code, counted)
     unsteady: tuple[str, ...] = ()

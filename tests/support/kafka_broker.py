@@ -49,6 +49,7 @@ log.retention.ms=-1
 log.retention.check.interval.ms=300
 log.initial.task.delay.ms=100
 log.cleaner.backoff.ms=100
+metadata.max.idle.interval.ms=0
 """
 
 

@@ -96,6 +96,7 @@ class ControlPlane(Access):
             f"--listen-peer-urls={peer}",
             f"--initial-advertise-peer-urls={peer}",
             f"--initial-cluster=default={peer}",
+            "--unsafe-no-fsync",  # It is never started again, so nothing needs to outlive the machine.
             "--log-level=warn",
             "--logger=zap",
         ]

@@ -1,7 +1,7 @@
 """Fixtures with a real Kubernetes: an API server alone, or a cluster with a node.
 
-Tests that ask for them are marked ``api_server`` and ``node``. One process runs all of a mark (`pytest -m api_server`),
-so that there is one API server for all tests, and since a machine can have one node. A namespace isolates each test.
+Tests that ask for them are marked ``api_server`` and ``node``. Each process has one API server for all of its tests; one
+process runs all of `pytest -m node`, since a machine can have one node. A namespace isolates each test.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ ESTABLISHED_S = 120.0
 
 ROOMS = {
     "node": ("cluster", "node"),
-    "api_server": ("cluster", "docs", "install", "kubectl", "operator", "server"),
+    "api_server": ("operator", "cluster", "docs", "install", "kubectl", "server"),
 }
 """Where the tests of a mark are: what runs those collects no other folder of ``tests``."""
 

@@ -92,6 +92,8 @@ def _what(method: str, path: str, query: Mapping[str, list[str]]) -> str:
     verb = "WATCH" if _watches(query) else method
     _, _, of_namespace = path.partition("/namespaces/")
     _, _, target = of_namespace.partition("/")
+    if of_namespace and not target:
+        target = "namespaces"
     plural, *name_and_part = target.split("/")
     return f"{verb} {'/'.join((plural, *name_and_part[1:])) or path}"
 
