@@ -12,6 +12,7 @@ from pydantic import Field, StringConstraints
 
 from featurestore.digest import digest
 from featurestore.resources.execution import Execution
+from featurestore.resources.job_spec import Job
 from featurestore.resources.kafka import Kafka
 from featurestore.resources.location import NO_CHAIN, NO_CREDENTIALS, SOURCE_PROTOCOL
 from featurestore.resources.message_stream import Stream
@@ -26,7 +27,7 @@ from featurestore.resources.metadata import (
 from featurestore.resources.model import Model
 from featurestore.resources.nats import Nats
 from featurestore.resources.notifications import Notifications
-from featurestore.resources.pod_template import QUEUE_LABEL, PodTemplate
+from featurestore.resources.pod_template import QUEUE_LABEL
 from featurestore.resources.quantity import Bytes, Duration, PositiveDuration
 from featurestore.resources.redis_stream import RedisStream
 from featurestore.resources.resource import Resource
@@ -371,13 +372,6 @@ class JobResources(Resources):
             cel="!has(self.memory) || quantity(string(self.memory)).compareTo(quantity('256Mi')) >= 0",
             field="memory",
         ),
-    )
-
-
-class Job(Model):
-    template: PodTemplate = Field(PodTemplate(), description="What its pods are like.")
-    active_deadline: PositiveDuration = Field(
-        timedelta(hours=1), description="A Job that runs longer is ended and retried."
     )
 
 

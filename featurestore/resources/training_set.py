@@ -16,8 +16,9 @@ from pydantic import (
     model_serializer,
 )
 
-from featurestore.resources.data_pipeline import Job, JobResources, Suspend
+from featurestore.resources.data_pipeline import JobResources, Suspend
 from featurestore.resources.feature_selection import FeatureSelections
+from featurestore.resources.job_spec import Job
 from featurestore.resources.location import NO_CHAIN, NO_CREDENTIALS, SOURCE_PROTOCOL
 from featurestore.resources.metadata import DeletionPolicy, Description, Name, Owner, SecretRef, Tags
 from featurestore.resources.model import Model

@@ -29,7 +29,8 @@ from featurestore.reconcile.steps import EngineStep
 from featurestore.registry.project import Project
 from featurestore.registry.registry import Accepted
 from featurestore.resources import DataPipeline, FeatureStoreSpec, FeatureView
-from featurestore.resources.data_pipeline import Job, Resources, Suspend
+from featurestore.resources.data_pipeline import Resources, Suspend
+from featurestore.resources.job_spec import Job
 from featurestore.resources.kinds import ResourceKind
 from featurestore.retry import FailureStreak
 from featurestore.runner.guard import Limits, laptop_memory

@@ -15,6 +15,7 @@ from featurestore.registry.changeset import Before
 from featurestore.registry.registry import Registry
 from featurestore.resources import DataPipeline
 from featurestore.storage.objects import Storage
+from featurestore_operator.jobs.job_manifest import CONTAINER
 from featurestore_operator.kube.api_resources import EVENT, JOB, POD, SECRET
 from featurestore_operator.webhook.admission import review
 
@@ -135,10 +136,36 @@ def test_a_job_that_waits_gives_way_to_a_changed_spec(it: Story) -> None:
     it.next()
     eventually(lambda: bool(it.condition("datapipeline", "events", "Progressing").get("reason") == "Waiting"))
     name = running(it)
+
+    def pending() -> list[Object]:
+        return [pod for pod in it.api.list(POD, it.namespace) if pod["status"]["phase"] == "Pending"]
+
+    eventually(lambda: len(pending()) == 1)
+    waits = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
+    container = {
+        "name": CONTAINER,
+        "image": "x",
+        "imageID": "",
+        "ready": False,
+        "restartCount": 0,
+        "state": waits,
+    }
+    named = {key: pending()[0]["metadata"][key] for key in ("namespace", "name")}
+    it.api.apply_status(POD, {"metadata": named, "status": {"containerStatuses": [container]}})
+    it.until("datapipeline", "events", "CannotStart", words=["ImagePullBackOff: no such image"])
+
+    def events() -> dict[str, str]:
+        about = [
+            event for event in it.api.list(EVENT, it.namespace) if event["involvedObject"]["name"] == "events"
+        ]
+        return {event["reason"]: event["message"] for event in about}
+
+    eventually(lambda: "no such image" in events().get("CannotStart", ""))
     it.apply(it.pipeline(description="mended"))
     eventually(lambda: running(it) not in ("", name))
     it.node.resume()
     it.settle()
+    eventually(lambda: "BatchPending" in events())
     it.apply(it.pipeline())
 
 

@@ -14,6 +14,7 @@ from crowd import LOOK_US, Crowd
 from tenants import Tenants
 
 from featurestore.reconcile.steps import EngineStep, RunBatch, RunPiece
+from featurestore.resources.job_spec import Priority
 from featurestore_operator.informer.cache import Cache
 from featurestore_operator.jobs.turns import HELD_US, Queued, Turns
 from featurestore_operator.kube import access
@@ -85,12 +86,17 @@ class Line:
         self.turns = Turns(self.cache, MOST, lambda: self.now_us)
 
     def ask(
-        self, namespace: str, name: str, work: EngineStep | None = None, limit: int = MOST
+        self,
+        namespace: str,
+        name: str,
+        work: EngineStep | None = None,
+        limit: int = MOST,
+        priority: Priority = Priority.NORMAL,
     ) -> Queued | None:
         """A look at a pipeline; its Job is created if it is its turn."""
         self.now_us += 1
         key = Key("DataPipeline", namespace, name)
-        with self.turns.turn(key, work or RunBatch(name, 1, "0f"), limit) as queued:
+        with self.turns.turn(key, work or RunBatch(name, 1, "0f"), limit, priority) as queued:
             if queued is None:
                 self.put(manifest.job(namespace, name, name))
         self.turns.looked(key)
@@ -141,6 +147,29 @@ def test_live_data_goes_before_a_rebuild_which_is_not_passed_over_for_ever(line:
     assert line.ask("a", "wm") is not None
     line.end("a", "2")
     assert line.next() == ["wr"]
+
+
+def test_what_has_priority_goes_first_within_its_namespace_and_passes_nobody_over_for_ever(
+    line: Line,
+) -> None:
+    assert line.ask("a", "w-low", priority=Priority.LOW) is not None
+    assert line.ask("a", "w-normal") is not None
+    assert line.ask("a", "w-high", priority=Priority.HIGH) is not None
+    assert line.ask("b", "w-other", priority=Priority.LOW) is not None
+    # That of the namespace with the fewest Jobs, whatever its priority.
+    line.end("a", "1")
+    assert line.next() == ["w-other"]
+    assert line.ask("b", "w-other", priority=Priority.LOW) is None
+    for name, priority in ("w-high", Priority.HIGH), ("w-normal", Priority.NORMAL):
+        line.end("a", "2")
+        assert line.next() == [name]
+        assert line.ask("a", name, priority=priority) is None
+        line.put(manifest.job("a", "2", "2"))
+        line.end("a", name)
+    line.now_us += 2 * Priority.LOW.yields_us
+    assert line.ask("a", "w-late", priority=Priority.HIGH) is not None
+    line.end("a", "2")
+    assert line.next() == ["w-low"]
 
 
 def test_one_that_no_longer_wants_its_turn_holds_up_nobody(line: Line) -> None:

@@ -104,7 +104,11 @@ class Launcher:
                 self._cache.put(JOB, self._created(wanted))
             else:
                 most = permissions.most_jobs or self._most_each
-                with self._turns.turn(Key(owner.kind, place.namespace, owner.name), work, most) as queued:
+                key, priority = (
+                    Key(owner.kind, place.namespace, owner.name),
+                    pipeline.resource.spec.job.priority,
+                )
+                with self._turns.turn(key, work, most, priority) as queued:
                     if queued is not None:
                         return queued
                     self._cache.put(JOB, self._created(wanted))

@@ -1,7 +1,8 @@
 """Whose Job is created next, where more work is due than Jobs may run at once: namespaces take turns.
 
 Of all that wait, the next one is of the namespace with the fewest Jobs; within it, the one that came first. What rebuilds
-or backfills counts as if it had come later, so that live data goes before it and yet it is never passed over for ever.
+or backfills counts as if it had come later, so that live data goes before it and yet it is never passed over for ever; so does
+what has a low priority, and what has a high one as if it had come earlier.
 Whoever waits is woken when a Job ends. What is remembered here is an order, and may be lost: Jobs are counted in the
 cache. Two operators that work at once may each create what is left, and so exceed a bound by as many for a while.
 """
@@ -17,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from featurestore.reconcile.steps import EngineStep
+from featurestore.resources.job_spec import Priority
 from featurestore.timestamps import SECOND_US
 from featurestore_operator.informer.cache import Cache
 from featurestore_operator.jobs.job_outcome import job_outcome
@@ -59,12 +61,14 @@ class Turns:
         cache.when_a_job_ends(self._wake_next)
 
     @contextmanager
-    def turn(self, key: Key, work: EngineStep, limit: int) -> Iterator[Queued | None]:
+    def turn(
+        self, key: Key, work: EngineStep, limit: int, priority: Priority = Priority.NORMAL
+    ) -> Iterator[Queued | None]:
         """None if its Job may be created, within the block; else it waits from now on.
 
         ``limit``: Jobs of its namespace at once.
         """
-        queued = self._ask(key, work, limit)
+        queued = self._ask(key, work, limit, priority.yields_us)
         if queued is not None:
             yield queued
             return
@@ -99,7 +103,7 @@ class Turns:
         with self._lock:
             return sum(map(len, self._waiting.values()))
 
-    def _ask(self, key: Key, work: EngineStep, limit: int) -> Queued | None:
+    def _ask(self, key: Key, work: EngineStep, limit: int, yields_us: int) -> Queued | None:
         namespace, now_us = key.namespace, self._clock()
         with self._lock:
             self._limits[namespace] = limit
@@ -108,7 +112,7 @@ class Turns:
                 (waiting for waiting in line if (waiting.key, waiting.step) == (key, work.key)), None
             )
             if waiter is None:
-                waiter = _Waiter(now_us + work.yields_us, work.key, key)
+                waiter = _Waiter(now_us + work.yields_us + yields_us, work.key, key)
                 insort(line, waiter)
             waiter.asked, waiter.woken_us = True, None
             counts, free = self._counts()
