@@ -1,4 +1,7 @@
-"""Files of one S3 account become features in another; each process has in its environment what a pod has, and no more."""
+"""Files of one S3 account become features in another; each process has in its environment what a pod has, and no more.
+
+Of processes that are forked, what tells how Python and libraries start is in it as well, such as ``HOME``.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ import pytest
 import storage_server
 from cluster.binaries import MissingError
 from examples import sample
+from forked_process import as_imported
 from job_request import batch_job
 from unavailable import unavailable
 
@@ -82,11 +86,15 @@ def _python(*arguments: str, folder: Path = Path("/"), **environ: str) -> subpro
 
 @dataclass
 class Accounts:
-    """Where the store is and where its source is: two S3 servers that do not know each other's keys."""
+    """Where the store is and where its source is: two S3 servers that do not know each other's keys.
+
+    ``kept``: what processes have in their environment of this one's; those that have nothing start slowly.
+    """
 
     store: dict[str, str]
     source: dict[str, str]
     log: Path
+    kept: dict[str, str] = field(default_factory=as_imported)
     redis: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -119,7 +127,8 @@ class Accounts:
     def job(self, number: int, **environ: str) -> subprocess.CompletedProcess[str]:
         """A Job's pod: the store's keys as they are, and what else is said."""
         request = batch_job(ROOT, "events", number)
-        more = {"FEATURESTORE_TERMINATION_LOG": str(self.log), **self.store, **self.redis, **environ}
+        keys = {**self.store, **self.redis, **environ}
+        more = {"FEATURESTORE_TERMINATION_LOG": str(self.log), **self.kept, **keys}
         return _python("-m", "featurestore_transforms", "--job", request.model_dump_json(), **more)
 
     def rows(self, number: int) -> int | None:
@@ -129,7 +138,7 @@ class Accounts:
 
     def read(self) -> Any:
         """What a pod is answered online and offline that has the root and the store's keys."""
-        done = _python("-c", READER, FEATURESTORE_URI=ROOT, **self.store, **self.redis)
+        done = _python("-c", READER, FEATURESTORE_URI=ROOT, **self.kept, **self.store, **self.redis)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
@@ -176,6 +185,7 @@ def online(request: pytest.FixtureRequest, tmp_path: Path, accounts: Accounts) -
 def test_a_pod_needs_the_root_and_the_usual_credentials_and_nothing_else(
     accounts: Accounts, online: dict[str, Any]
 ) -> None:
+    accounts.kept = {}
     accounts.accept({"uri": f"{RAW}/*.parquet", "format": "Parquet"}, online)
     accounts.drop("a.parquet", WRITERS["Parquet"](ROWS))
     accounts.close(accounts.source)
@@ -199,7 +209,7 @@ def test_files_of_every_format_are_read_with_the_keys_of_the_source(accounts: Ac
 def test_on_a_laptop_a_source_may_have_keys_of_its_own_too(accounts: Accounts) -> None:
     accounts.accept({"uri": f"{RAW}/*.parquet", "format": "Parquet"}, {"duckdb": {}})
     accounts.drop("a.parquet", WRITERS["Parquet"](ROWS))
-    keys = {**accounts.store, **prefixed(accounts.source)}
+    keys = {**accounts.kept, **accounts.store, **prefixed(accounts.source)}
     command = ["-m", "featurestore.cli", "run", "--once"]
     done = _python(*command, folder=accounts.log.parent, FEATURESTORE_URI=ROOT, **keys)
     assert done.returncode == 0, done.stdout + done.stderr

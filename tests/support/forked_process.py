@@ -50,6 +50,7 @@ AS_IMPORTED = (
 )
 """Variables that begin so are looked at when Python starts, or while libraries are imported: what is forked has them as
 the server has."""
+
 START_S = 120.0
 _HERE = str(Path(__file__).parent)
 _PDEATHSIG = 1
@@ -196,6 +197,11 @@ def started_by(pid: int) -> list[int]:
         _send(connection, {"started_by": pid}, [])
         pids: list[int] = json.loads(connection.makefile("rb").readline())
         return pids
+
+
+def as_imported() -> dict[str, str]:
+    """Variables of this process that one with an environment of its own must have, too, to be forked."""
+    return {name: text for name, text in os.environ.items() if name.startswith(AS_IMPORTED)}
 
 
 def end_with_parent() -> None:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.control_plane import ControlPlane
-from forked_process import AS_IMPORTED
+from forked_process import as_imported
 from kubernetes.client import ApiException, CoreV1Api
 from urllib3.exceptions import HTTPError
 
@@ -216,7 +216,7 @@ class HollowNode:
 def hollow_node(plane: ControlPlane, namespace: str, **environ: str) -> Iterator[HollowNode]:
     """A hollow node for the pods of a namespace, until the end of the block."""
     stop = threading.Event()
-    kept = {name: os.environ[name] for name in os.environ if name.startswith(("PATH", *AS_IMPORTED))}
+    kept = {"PATH": os.environ["PATH"], **as_imported()}
     with tempfile.TemporaryDirectory(prefix="hollow-node-") as folder, plane.client() as client:
         node = HollowNode(plane, namespace, {**kept, **environ}, Path(folder))
         api = CoreV1Api(client)
