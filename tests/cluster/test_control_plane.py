@@ -80,6 +80,12 @@ def test_short_names_work(control_plane: ControlPlane, namespace: str) -> None:
     assert control_plane.kubectl("get", "fs,dp,fv,fsp", f"--namespace={namespace}", "--output=name") == ""
 
 
+def test_kubectl_explain_tells_defaults(control_plane: ControlPlane) -> None:
+    explained = control_plane.kubectl("explain", "datapipelines.spec.trigger.arrivals")
+    assert "Default: 2s." in explained
+    assert "Default: 10s; 10m where notifications are on." in " ".join(explained.split())
+
+
 def test_users_may_do_what_their_roles_say_and_nothing_else(
     control_plane: ControlPlane, namespace: str
 ) -> None:
