@@ -30,6 +30,9 @@ def why(resource: Object, others: Sequence[Object], cluster: Cluster, now_us: in
         lines.append(ready["message"])
     if facts.get("nextAttemptTime"):
         lines.append(f"Next attempt: {facts['nextAttemptTime']}")
+    workers = condition(resource, "Workers")
+    if workers.get("status") == "True":
+        lines.append(f"Workers that stay: {workers.get('message')}")
     bad = wrong(resource)
     # What fails is told by Ready and by Degraded, in the same words.
     bad = list(

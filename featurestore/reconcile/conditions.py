@@ -124,4 +124,6 @@ def record_status(storage: Storage, kind: str, name: str, status: ResourceStatus
     Raises:
         StorageError: storage did not answer.
     """
-    storage.replace(paths.status(kind, name), status.model_dump_json(by_alias=True).encode())
+    data = status.model_dump_json(by_alias=True).encode()
+    # Half a dozen are written on the way of a row, and the next look makes each of them anew.
+    storage.replace(paths.status(kind, name), data, durable=False)

@@ -159,7 +159,7 @@ class Bucket:
                 return False
         return True
 
-    def replace(self, path: str, data: bytes) -> None:
+    def replace(self, path: str, data: bytes, *, durable: bool) -> None:
         import obstore
 
         with _plainly():

@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _COMMIT = re.compile(r"[0-9]{20}\.json")
 _KEPT = 16
 """So many versions of a storage's tables are kept open."""
+_FEW = 1_000
+"""Of a version with more data files, these are asked for again: each takes a kilobyte."""
 BATCH, FILE, ROW = "__batch", "__file", "__row"
 SYSTEM_COLUMNS = (BATCH, FILE, ROW)
 _CONFIGURATION = {
@@ -65,14 +67,13 @@ class Table:
         storage: Storage,
         path: str,
         delta: DeltaTable,
-        committed: dict[tuple[int, str], int] | None = None,
+        answers: _Answers | None = None,
     ) -> None:
         self.storage = storage
         self.path = path
         self._delta = delta
         self._planned: pa.Schema | None = None
-        # delta-rs reads all commits since the last checkpoint for each answer.
-        self._committed = {} if committed is None else committed
+        self._answers = answers or _Answers()
 
     @classmethod
     def open(cls, storage: Storage, path: str, version: int | None = None) -> Table | None:
@@ -166,21 +167,26 @@ class Table:
 
     def planned(self, schema: pa.Schema) -> Table:
         """The table as if it had this schema: for data files that are written before the commit that brings it."""
-        table = Table(self.storage, self.path, self._delta, self._committed)
+        table = Table(self.storage, self.path, self._delta, self._answers)
         table._planned = schema
         return table
 
     def committed(self, app_id: str) -> int:
         """The greatest batch number that this application committed; 0 if none."""
-        key = (self.version, app_id)
-        if key not in self._committed:
+        known = self._answers.committed
+        if app_id not in known:
             with self._reading():
-                self._committed[key] = self._delta.transaction_version(app_id) or 0
-        return self._committed[key]
+                known[app_id] = self._delta.transaction_version(app_id) or 0
+        return known[app_id]
 
     def files(self) -> list[DataFile]:
         """The data files of this version."""
-        return [_data_file(action) for action in self._actions()]
+        if self._answers.files is not None:
+            return list(self._answers.files)
+        files = [_data_file(action) for action in self._actions()]
+        if len(files) <= _FEW:
+            self._answers.files = tuple(files)
+        return files
 
     def uris(self) -> list[str]:
         """What Polars, pyarrow and DuckDB open to read this version."""
@@ -337,6 +343,17 @@ class Table:
             ) from error
 
 
+@dataclass(slots=True)
+class _Answers:
+    """What was asked of a version before: delta-rs reads all commits since the last checkpoint for each answer.
+
+    ``committed``: application to the number of its last transaction. ``files``: while they are few.
+    """
+
+    committed: dict[str, int] = field(default_factory=dict)
+    files: tuple[DataFile, ...] | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class _Kept:
     """A version that was read, and what its log was then: a table in the place of one that was deleted has another.
@@ -371,7 +388,7 @@ class _Kept:
             return None
         if version is None and len(commits) > 1:
             return None
-        return Table(storage, path, known.table._delta, known.table._committed)
+        return Table(storage, path, known.table._delta, known.table._answers)
 
 
 def _log(storage: Storage, path: str, version: int) -> tuple[dict[int, str], str | None]:

@@ -1,4 +1,4 @@
-"""Objects in a local folder: durable when a write returns, and never seen in part."""
+"""Objects in a local folder: durable when a write returns, unless asked otherwise, and never seen in part."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class LocalFolder:
             return False
         return True
 
-    def replace(self, path: str, data: bytes) -> None:
-        _put(self._path(path), data, os.replace)
+    def replace(self, path: str, data: bytes, *, durable: bool) -> None:
+        _put(self._path(path), data, os.replace, durable=durable)
 
     def upload(self, path: str, file: Path) -> None:
         _put(self._path(path), file, os.replace)
@@ -99,13 +99,13 @@ class LocalFolder:
         return os.path.join(self._root, path)
 
 
-def _put(target: str, data: bytes | Path, put: Callable[[str, str], None]) -> None:
+def _put(target: str, data: bytes | Path, put: Callable[[str, str], None], *, durable: bool = True) -> None:
     """Give the data, or that of a file, this name.
 
     If it is swept meanwhile, with what killed writes had left, it is written again.
     """
     for attempt in range(1, _ATTEMPTS + 1):
-        temporary = _temporary(target, data)
+        temporary = _temporary(target, data, durable)
         try:
             put(temporary, target)
             break
@@ -115,10 +115,11 @@ def _put(target: str, data: bytes | Path, put: Callable[[str, str], None]) -> No
         finally:
             with suppress(FileNotFoundError):
                 os.unlink(temporary)
-    _sync_folder(target)
+    if durable:
+        _sync_folder(target)
 
 
-def _temporary(target: str, data: bytes | Path) -> str:
+def _temporary(target: str, data: bytes | Path, durable: bool) -> str:
     folder = os.path.dirname(target)
     os.makedirs(folder, exist_ok=True)
     temporary = os.path.join(folder, f".tmp-{uuid.uuid4().hex}")
@@ -129,7 +130,8 @@ def _temporary(target: str, data: bytes | Path) -> str:
         else:
             file.write(data)
         file.flush()
-        os.fsync(file.fileno())
+        if durable:
+            os.fsync(file.fileno())
     return temporary
 
 

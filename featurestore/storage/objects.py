@@ -98,14 +98,17 @@ class Storage:
         with answering("storage cannot be written", self.uri(path)):
             return self._objects.create(path, data)
 
-    def replace(self, path: str, data: bytes) -> None:
+    def replace(self, path: str, data: bytes, *, durable: bool = True) -> None:
         """Create or replace the object; readers see the old bytes or the new ones, never a part.
+
+        ``durable``: not where the data is made anew by whoever looks next. If the machine loses its power soon after, the
+        old bytes may be there, or none. It saves waiting for a local disk twice.
 
         Raises:
             StorageError: storage did not answer.
         """
         with answering("storage cannot be written", self.uri(path)):
-            self._objects.replace(path, data)
+            self._objects.replace(path, data, durable=durable)
 
     def upload(self, path: str, file: Path) -> None:
         """:meth:`replace` by the bytes of a local file, some at a time.

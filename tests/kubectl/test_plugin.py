@@ -57,7 +57,12 @@ class Team:
             self.api.create(resource, it)
             for resource, it in zip((FEATURE_STORE, DATA_PIPELINE, FEATURE_VIEW), made, strict=True)
         ][1]
-        self.say(FEATURE_STORE, "default", ("Ready", "True", "Answers", "all answers"))
+        self.say(
+            FEATURE_STORE,
+            "default",
+            ("Ready", "True", "Answers", "all answers"),
+            ("Workers", "True", "Answers", "1 worker of 2 are ready."),
+        )
         self.say(
             DATA_PIPELINE,
             "flights",
@@ -220,6 +225,10 @@ def test_why_of_a_view_names_the_pipeline_that_it_waits_for(team: Team) -> None:
     assert "datapipeline/flights" in page
     assert "no module my_package" in page
     assert f"kubectl featurestore why -n {team.namespace} datapipeline/flights" in page
+
+
+def test_why_of_a_store_tells_of_workers_that_stay(team: Team) -> None:
+    assert "Workers that stay: 1 worker of 2 are ready." in team("why", "store/default")
 
 
 def test_history_shows_batches_jobs_and_events(team: Team) -> None:

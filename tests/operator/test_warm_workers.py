@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Iterator
 
@@ -17,6 +18,16 @@ from featurestore_operator.kube.api_resources import POD
 
 pytestmark = pytest.mark.slow
 NAME = "app.kubernetes.io/name"
+HELD = """
+import time
+from pathlib import Path
+
+def step(frame):
+    Path("begun").touch()
+    while Path("wait").exists():
+        time.sleep(0.01)
+    return frame
+"""
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +69,24 @@ def test_batches_that_come_while_a_worker_is_there_need_no_job(warm: Story) -> N
     assert samples(warm.operators[-1].get("/metrics")[1], "workers_backlog") == [0]
 
 
+def test_a_batch_of_a_worker_whose_operator_is_killed_ends_and_is_there_once_after_the_next_has_begun(
+    warm: Story,
+) -> None:
+    folder, [pod] = warm.node.folder, workers(warm)
+    (folder / "held.py").write_text(HELD)
+    (folder / "wait").touch()
+    warm.apply(warm.pipeline(execution="Warm", transforms=[{"python": {"callable": "held:step"}}]))
+    warm.next()
+    eventually((folder / "begun").exists, 120, warm.told)
+    warm.operators[-1].server.kill()
+    log = folder / f"{pod}.log"
+    eventually(lambda: "who asked for it is gone" in log.read_text(), 60, log.read_text)
+    (folder / "wait").unlink()
+    warm.start()
+    warm.settle()
+    assert log.read_text().count("who asked for it is gone") == 1
+
+
 def test_a_batch_whose_worker_hangs_has_a_job_and_the_store_tells_so(warm: Story) -> None:
     process = warm.node.process(*workers(warm))
     process.send_signal(signal.SIGSTOP)
@@ -69,6 +98,9 @@ def test_a_batch_whose_worker_hangs_has_a_job_and_the_store_tells_so(warm: Story
     # As a kubelet does with a container that no longer answers.
     process.kill()
     wait_until_ready(warm)
+    events = json.loads(warm.plane.kubectl("get", "events", "-n", warm.namespace, "-o", "json"))["items"]
+    about = {it["reason"]: it["type"] for it in events if it["involvedObject"]["kind"] == "FeatureStore"}
+    assert about["WorkersUnavailable"] == "Warning"
 
 
 def test_a_worker_that_cannot_start_is_told_with_what_kubernetes_says(warm: Story) -> None:

@@ -12,6 +12,7 @@ import os
 import sys
 import time
 import traceback
+from functools import lru_cache
 from typing import TextIO
 
 from pydantic import TypeAdapter, ValidationError
@@ -62,7 +63,7 @@ def answer(request: str, answers: TextIO) -> int:
         asked = _parse(request)
         answers.write('{"begun": true}\n')
         forget_peak()
-        result = run(Storage(asked.root), asked, progress)
+        result = run(_storage(asked.root), asked, progress)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - panics of engines and exits of callables are answers, too
@@ -73,6 +74,12 @@ def answer(request: str, answers: TextIO) -> int:
         return known.exit_code
     answers.write(f'{{"result": {result.model_dump_json(by_alias=True)}}}\n')
     return 0
+
+
+@lru_cache(maxsize=1)
+def _storage(root: str) -> Storage:
+    """The same for each request: what one has opened of a table, the next one finds open."""
+    return Storage(root)
 
 
 def _parse(text: str) -> AnyRequest:
