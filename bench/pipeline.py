@@ -1,4 +1,4 @@
-"""How fast a batch is beside the same Polars plan written by hand, from scan to Parquet, for each format of files."""
+"""How fast a batch is beside the same Polars plan written by hand, for each format of files; and one of many small files."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from featurestore_transforms.batch.batch import run_batch
 PAIRS = 5
 FILES = 4
 GOAL = 0.7
+SMALL_FILES, SMALL_ROWS, SMALL_GOAL = 2_000, 10, 200
 DISTANCE = "distance / (air_time / 60.0)"
 
 
@@ -59,7 +60,18 @@ class Spent(NamedTuple):
 
 def measure() -> list[Figure]:
     """Medians of pairs that take turns in one run."""
-    return [figure for one in FORMATS for figure in _compared(one)]
+    return [figure for one in FORMATS for figure in _compared(one)] + [_small_files()]
+
+
+def _small_files() -> Figure:
+    """Files a second of a batch of many small ones."""
+    small = FORMATS[0]._replace(rows=SMALL_ROWS)
+    with tempfile.TemporaryDirectory() as folder:
+        files = write_files(Path(folder), SMALL_FILES, SMALL_ROWS, small)
+        spent = _by_batch(files, Path(folder) / "store", small)
+    rate = len(files) / spent.wall_s
+    name = f"a batch of {len(files):,} small files ({spent.cpu_s / len(files) * 1000:.2f} CPU ms each)"
+    return Figure("pipeline", name, rate, "files/s", f"≥ {SMALL_GOAL}", rate >= SMALL_GOAL)
 
 
 def _compared(one: Format) -> list[Figure]:
@@ -156,7 +168,7 @@ def _by_batch(files: list[Path], root: Path, one: Format) -> Spent:
     )
     spent = _since(start)
     assert isinstance(result, BatchResult)
-    assert result.rows_read == FILES * one.rows
+    assert result.rows_read == len(files) * one.rows
     assert not result.rows_quarantined
     return spent
 
