@@ -15,6 +15,7 @@ from featurestore.client.resolution import ViewRead
 from featurestore.online.reading import Keys
 from featurestore.resources.value import KeyType
 
+_LISTS = list, tuple, np.ndarray
 _LIMITS = {KeyType.INT32: 1 << 31, KeyType.INT64: 1 << 63}
 
 
@@ -38,8 +39,9 @@ def _plain_columns(views: Sequence[ViewRead], entities: Any) -> tuple[int, dict[
     names = {name for view in views for name in view.keys}
     if type(entities) is dict:
         # All columns count, so that one of another length is noticed.
-        if any(not isinstance(values, list | tuple | np.ndarray) for values in entities.values()):
-            return None
+        for values in entities.values():
+            if not isinstance(values, _LISTS):
+                return None
         lengths = set(map(len, entities.values()))
         if len(lengths) != 1 or not names <= entities.keys():
             return None

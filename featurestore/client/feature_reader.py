@@ -30,11 +30,11 @@ _BEARABLE_S = 5.0
 
 @dataclass(frozen=True)
 class _Prepared:
-    """``names``: of the result's columns. ``online``: None while nothing was read. ``seen_s``: when it was looked up
-    which builds serve."""
+    """``columns``: of each of the result's its name, the place of what answers it, and what that calls it. ``online``:
+    None while nothing was read. ``seen_s``: when it was looked up which builds serve."""
 
     resolution: Resolution
-    names: list[str]
+    columns: list[tuple[str, int, str]]
     online: OnlineReader | None
     seen_s: float
 
@@ -123,9 +123,9 @@ class FeatureReader:
 
             answers = with_computed(prepared.resolution, read, lambda: read_frame(entities), length)
         columns, times = {}, {}
-        for name, column in zip(prepared.names, prepared.resolution.columns, strict=True):
-            values = answers[column.place]
-            columns[name] = values.columns[column.output.name]
+        for name, place, output in prepared.columns:
+            values = answers[place]
+            columns[name] = values.columns[output]
             times[name] = values.event_times
         commits, is_stale = {}, False
         for asked, answered in zip(prepared.resolution.reads, read, strict=True):
@@ -186,7 +186,7 @@ class FeatureReader:
             for read in known.resolution.reads
         ]
         online = self._online_store().reader(queries, self._timeout_s, allow_stale=self._allow_stale)
-        self._known = opened = _Prepared(known.resolution, known.names, online, known.seen_s)
+        self._known = opened = _Prepared(known.resolution, known.columns, online, known.seen_s)
         return opened
 
     def _current(self) -> _Prepared:
@@ -209,8 +209,12 @@ class FeatureReader:
         seen_s = self._clock()
         resolution = resolve(self._features, self._views, max_age_s)
         names = resolution.names((), self._full_feature_names)
+        columns = [
+            (name, column.place, column.output.name)
+            for name, column in zip(names, resolution.columns, strict=True)
+        ]
         online = known.online if known is not None and known.resolution == resolution else None
-        self._known = renewed = _Prepared(resolution, names, online, seen_s)
+        self._known = renewed = _Prepared(resolution, columns, online, seen_s)
         return renewed
 
     def _renewed_after(self, failed: _Prepared) -> _Prepared | None:

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from featurestore.arrays import Ints
+from featurestore.arrays import Flags, Ints, Statuses
 from featurestore.online.layout import Form
 from featurestore.resources.feature_view import FeatureViewSpec
 from featurestore.resources.outputs import Output
@@ -50,6 +50,11 @@ class OnlineQuery:
     def kinds(self) -> list[tuple[str, ColumnType]]:
         """Names and types of the outputs."""
         return [(output.name, output.type) for output in self.outputs]
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """Of each output, the column of the view's table that it is read from."""
+        return tuple(output.column for output in self.outputs)
 
     @cached_property
     def ttl_us(self) -> int | None:
@@ -101,7 +106,7 @@ def few_values(query: OnlineQuery, rows: Sequence[FewRow], version: int) -> Onli
     kinds = query.kinds
     codes = [row[0] for row in rows]
     nothing = (None,) * len(kinds)
-    values = list(zip(*[row[2] or nothing for row in rows], strict=True)) or [()] * len(kinds)
+    values = list(zip(*[row[2] or nothing for row in rows])) or [()] * len(kinds)  # noqa: B905 - takes a third longer
     columns: dict[str, ValueColumn] = {
         name: ListColumn(kind, column, _with_nulls(codes, column) if None in column else codes)
         for (name, kind), column in zip(kinds, values, strict=True)
@@ -120,8 +125,10 @@ def array_values(query: OnlineQuery, values: FeatureValues, version: int) -> Onl
     return OnlineValues(columns, event_time_column(values), version)
 
 
-def number_times(time_us: Ints, statuses: np.ndarray[tuple[int], np.dtype[np.uint8]]) -> ValueColumn:
-    """Event times of many entities. ``statuses``: of the entities."""
+def number_times(time_us: Ints, statuses: Statuses, absent: Flags | None) -> ValueColumn:
+    """Event times of many entities. ``statuses``: of the entities; ``absent``: which are not present, None if all are."""
+    if absent is None:
+        return NumberColumn(ColumnType.TIMESTAMP, time_us, statuses, None)
     unknown = statuses == np.uint8(_NOT_FOUND)
     known = np.where(unknown, np.uint8(_NOT_FOUND), np.uint8(_PRESENT))
     return NumberColumn(ColumnType.TIMESTAMP, time_us, known, unknown if unknown.any() else None)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable, Sequence
 from functools import reduce
 from threading import Thread
@@ -22,6 +23,10 @@ from featurestore.storage.objects import Storage
 
 _REMOTE_AGE_S = 1.0
 """How long readers trust what they saw in object storage, where each look takes a round trip."""
+_SETTLED_NS = 100_000_000
+"""How long a folder has to rest until another time of change is sure to follow another change: a clock's tick, and much more."""
+_LOCAL_AGE_S = 1.0
+"""How long a folder's time of change is trusted by itself: where folders are shared, other machines' clocks set it."""
 _LOADED_AT_ONCE = 50_000
 """Entities of a generation that a read loads by itself, which takes some hundredths of a second."""
 
@@ -37,14 +42,17 @@ class NewestGeneration:
         self._loaded: LoadedGeneration | None = None
         self._looked_s = 0.0
         self._own: tuple[str, ...] = ()
+        self._path, self._settled_ns = storage.uri(folder), -1
         self._following = ""
         self._loading: Thread | None = None
         self._failure: StorageError | None = None
 
-    @property
-    def is_at_hand(self) -> bool:
-        """Whether :meth:`get` answers from memory."""
-        return self._loaded is not None and (self._is_loading or self._is_newest(self._clock()))
+    def at_hand(self) -> LoadedGeneration | None:
+        """What :meth:`get` answers, if it is in memory."""
+        loaded = self._loaded
+        if loaded is not None and (self._is_newest(self._clock()) or self._is_loading):
+            return loaded
+        return None
 
     def get(self) -> LoadedGeneration:
         """The newest one, or the one before while the newest is loaded.
@@ -52,10 +60,10 @@ class NewestGeneration:
         Raises:
             StorageError: there is none, or it cannot be loaded.
         """
-        now_s = self._clock()
-        loaded = self._loaded
-        if loaded is not None and (self._is_newest(now_s) or self._is_loading):
-            return loaded
+        at_hand = self.at_hand()
+        if at_hand is not None:
+            return at_hand
+        now_s, loaded = self._clock(), self._loaded
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
@@ -124,12 +132,22 @@ class NewestGeneration:
         names = pointer_path(self._folder, generation.number), f"{self._folder}/{generation.files[-1].name}"
         self._own = tuple(map(self._storage.uri, names))
         self._following = self._storage.uri(pointer_path(self._folder, generation.number + 1))
-        self._looked_s, self._loaded = now_s, loaded
+        self._looked_s, self._settled_ns, self._loaded = now_s, -1, loaded
 
     def _is_newest(self, now_s: float) -> bool:
         if not self._storage.is_local:
             return now_s - self._looked_s < _REMOTE_AGE_S
-        return all(map(os.path.exists, self._own)) and not os.path.exists(self._following)
+        try:
+            changed_ns = os.stat(self._path).st_mtime_ns
+        except OSError:
+            return False
+        if changed_ns == self._settled_ns and now_s - self._looked_s < _LOCAL_AGE_S:
+            return True
+        if os.path.exists(self._following) or not all(map(os.path.exists, self._own)):
+            return False
+        if changed_ns < time.time_ns() - _SETTLED_NS:
+            self._looked_s, self._settled_ns = now_s, changed_ns
+        return True
 
 
 class EmbeddedReader:
@@ -139,15 +157,19 @@ class EmbeddedReader:
         self._views = views
 
     def read(self, keys: Sequence[Keys], now_us: int) -> list[OnlineValues]:
-        return [
-            newest.get().read(query, wanted, now_us)
-            for (query, newest), wanted in zip(self._views, keys, strict=True)
-        ]
+        return self._read([newest.get() for _, newest in self._views], keys, now_us)
 
     async def read_async(self, keys: Sequence[Keys], now_us: int) -> list[OnlineValues]:
-        if all(newest.is_at_hand for _, newest in self._views):
-            return self.read(keys, now_us)
-        return await asyncio.to_thread(self.read, keys, now_us)
+        loaded = [at_hand for _, newest in self._views if (at_hand := newest.at_hand()) is not None]
+        if len(loaded) < len(self._views):
+            return await asyncio.to_thread(self.read, keys, now_us)
+        return self._read(loaded, keys, now_us)
+
+    def _read(self, loaded: list[LoadedGeneration], keys: Sequence[Keys], now_us: int) -> list[OnlineValues]:
+        return [
+            generation.read(query, wanted, now_us)
+            for generation, (query, _), wanted in zip(loaded, self._views, keys, strict=True)
+        ]
 
     async def aclose(self) -> None:
         """Nothing is open."""

@@ -138,7 +138,7 @@ class NewestRow:
             columns[output.name] = NumberColumn(output.type, numbers, codes, missing)
         if rows is not None:
             time_us = _spread(time_us, place, length, 0)
-        return OnlineValues(columns, number_times(time_us, statuses), version)
+        return OnlineValues(columns, number_times(time_us, statuses, absent), version)
 
     def _nulls(self, values: Sequence[bytes], places: Any, start: int) -> np.ndarray[Any, Any] | None:
         """Bits of nulls of each value; those at ``places`` have some."""
