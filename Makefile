@@ -119,7 +119,7 @@ crds: $(VENV)/ready  ## Write from the table of kinds: crds/, the copy that is i
 	@$(BIN)/python -m featurestore.resources.crd crds
 	@$(BIN)/python -m featurestore.resources.crd operator/chart/definitions
 	@$(BIN)/python -m featurestore.resources.field_docs docs/resources.md
-	@$(BIN)/python -m featurestore.resources.roles operator/chart/templates operator/chart/definitions docs
+	@$(BIN)/python -m featurestore.resources.roles operator/chart/templates operator/chart/definitions operator/audit docs
 	@PYTHONPATH=tests/support $(BIN)/python -m installation
 	@PYTHONPATH=tests/support $(BIN)/python -m pipeline_fields
 

@@ -65,7 +65,8 @@ class FeatureStorePolicySpec(Model):
     image_prefixes: Annotated[tuple[ImagePrefix, ...], Unique()] = Field(
         (),
         max_length=64,
-        description="What the image of a Job's or a server's template must begin with. Else, if no policy says so, any image.",
+        description="What the image of a Job, a server or a managed Redis must begin with, if the resource names one. Else, "
+        "if no policy says so, any image.",
     )
     max_jobs: int | None = Field(
         None,

@@ -22,6 +22,10 @@ Argument = Annotated[str, StringConstraints(pattern=ARGUMENT_PATTERN, min_length
 ISSUER_PATTERN = r"^https://[^\s?#]+$"
 
 
+LEAST_SERVER_MEMORY = 128 * 2**20
+"""A server that has answered one request holds 117 MiB at its peak, whatever the store has."""
+
+
 class ServingAuth(StrEnum):
     """How callers say who they are. There is no reading without one unless ``None`` is asked for."""
 
@@ -136,5 +140,11 @@ class Serving(Model):
             ),
             cel="self.push == 'Disabled' || self.auth != 'OIDC'",
             field="push",
+        ),
+        SpecRule(
+            message="memory must be at least 128Mi, which a server of a few entities needs",
+            holds=lambda serving: serving.memory >= LEAST_SERVER_MEMORY,
+            cel="!has(self.memory) || quantity(string(self.memory)).compareTo(quantity('128Mi')) >= 0",
+            field="memory",
         ),
     )

@@ -123,7 +123,8 @@ class LabelLeak(Model):
 class TrainingManifest(Model):
     """``digest``: names the version. ``definition``: of all that the spec says about rows. ``spec``: digest of the resource.
 
-    ``erasures``: those that took rows out of it or of what it was made of; it cannot be made again then.
+    ``erasures``: those that took rows out of it or of what it was made of; it cannot be made again then. ``erased_rows``:
+    number of an erasure, and how many rows it took out of it.
     """
 
     format: int = FORMAT
@@ -139,6 +140,7 @@ class TrainingManifest(Model):
     parts: tuple[TrainingPart, ...]
     leaks: tuple[LabelLeak, ...] = ()
     erasures: tuple[int, ...] = ()
+    erased_rows: tuple[tuple[int, int], ...] = ()
 
     def to_bytes(self) -> bytes:
         """As it is stored."""

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 from kafka_broker import Broker
 from nats_server import NatsServer
@@ -15,6 +16,7 @@ from redis_key import RedisKey
 from featurestore.arrivals.kafka import login
 from featurestore.arrivals.nats import login as nats_login
 from featurestore.arrivals.redis import stream_key
+from featurestore.errors import SpecError
 from featurestore.resources.avro import avro_columns
 from featurestore.resources.data_pipeline import Source
 from featurestore.storage import paths
@@ -72,3 +74,11 @@ def test_each_variable_of_the_page_is_heeded_and_no_other() -> None:
     assert named == {login.PROTOCOL, *login.OPTIONS}
     assert set(re.findall(r"NATS_[A-Z_]+", PAGE)) == set(nats_login.NAMES)
     assert set(re.findall(r"REDIS_[A-Z_]+", PAGE)) == set(stream_key.NAMES)
+
+
+def test_a_secret_with_a_key_that_only_seems_to_be_heeded_is_refused() -> None:
+    others = {"KAFKA_BOOTSTRAP_SERVERS": "kafka:9092", "KAFKA_SASL_USERNAME": "ann"}
+    assert "sasl.username" in login.login(others, "the Secret")
+    for name in ("KAFKA_SSL_CA_LOCATION", "KAFKA_SASL_OAUTHBEARER_CONFIG", "KAFKA_SECURITY_PROVIDERS"):
+        with pytest.raises(SpecError, match=f"no login to Kafka takes.*{name}"):
+            login.login({**others, name: "/etc/passwd"}, "the Secret")

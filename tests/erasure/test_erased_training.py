@@ -7,21 +7,11 @@ from typing import Any
 
 import polars as pl
 import pytest
-from erasing import SECRET, Erasing
+from erasing import FEATURES, SECRET, Erasing, training_set
 
 Make = Callable[..., Any]
-LABELS = {"pipeline": "events", "timestampField": "ts", "columns": ["place"]}
 OF_FILE = {"uri": "labels.parquet", "timestampField": "ts", "columns": ["place"]}
-FEATURES = {"names": ["things:v", "things:total_30d"]}
 RENAMED = {"names": [{"view": "things", "joinKeyMap": {"k": "who"}}]}
-
-
-def training_set(name: str = "set", **spec: Any) -> dict[str, Any]:
-    return {
-        "kind": "TrainingSet",
-        "metadata": {"name": name},
-        "spec": {"features": FEATURES, "labels": LABELS, **spec},
-    }
 
 
 def rows(p: Erasing, name: str = "set") -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, get_args
 
 import pytest
-from erasing import SECRET, Erasing
+from erasing import SECRET, Erasing, training_set
 from examples import sample
 
 from featurestore import failpoint
@@ -26,12 +26,21 @@ def outcome(p: Erasing) -> Any:
     record = command.verify(p.project, 1)
     tables = sorted((table.path.partition("/")[0], table.rows) for table in record.tables if table.rows)
     sources = [(source.uri, source.batch, source.rows) for source in record.sources]
-    return p.seen(), p.traces(), record.keys, tables, sources
+    training = p.store(p.now).training_set("set")
+    rows = sorted((row["k"], row["v"]) for row in training.to_arrow().to_pylist())
+    return p.seen(), p.traces(), record.keys, tables, sources, rows, training.manifest.erasures
+
+
+def trained(p: Erasing) -> Erasing:
+    """With a training set that has rows of the secret, too."""
+    p.history().apply(training_set())
+    p.run()
+    return p
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    p = Erasing(tmp_path_factory.mktemp("undisturbed") / "project").history()
+    p = trained(Erasing(tmp_path_factory.mktemp("undisturbed") / "project"))
     p.erase()
     return outcome(p)
 
@@ -40,7 +49,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def test_an_erasure_that_is_killed_at_any_step_ends_as_an_undisturbed_one(
     store: Make, undisturbed: Any, step: str, times: int
 ) -> None:
-    p = store().history()
+    p = trained(store())
     reached = False
     with p.killed_at(step, times):
         p.erase()

@@ -7,15 +7,19 @@ from collections.abc import Iterator
 import pytest
 from cluster.binaries import MissingError
 from cluster.control_plane import ControlPlane, control_plane
-from installation import DEPLOY
+from installation import AUDIT_POLICY, DEPLOY
 from unavailable import unavailable
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """What ``kubectl apply -k operator/deploy`` makes of a new cluster, with the controllers of Kubernetes."""
+    """What ``kubectl apply -k operator/deploy`` makes of a new cluster, with the controllers of Kubernetes.
+
+    Its API server writes down what our policy of audits says.
+    """
     try:
-        with control_plane(tmp_path_factory.mktemp("installed")) as plane, plane.controllers():
+        folder = tmp_path_factory.mktemp("installed")
+        with control_plane(folder, AUDIT_POLICY.read_text()) as plane, plane.controllers():
             plane.kubectl("apply", "--server-side", f"--kustomize={DEPLOY}")
             yield plane
     except MissingError as missing:

@@ -19,6 +19,7 @@ from featurestore_operator.kube import access
 from featurestore_operator.kube.access import own_namespace
 from featurestore_operator.kube.api import Api
 from featurestore_operator.kube.api_resources import (
+    CONFIG_MAP,
     DATA_PIPELINE,
     EVENT,
     FEATURE_STORE,
@@ -217,9 +218,12 @@ def test_what_others_changed_beside_a_store_is_set_back_and_nothing_is_written_e
     def versions() -> list[str]:
         crowd.controller.handle(key)
         found = [crowd.api.get(it, namespace, "default-redis") for it in (STATEFUL_SET, SERVICE)]
+        found.append(crowd.api.get(CONFIG_MAP, namespace, "featurestore-default"))
         return [it["metadata"]["resourceVersion"] for it in found]
 
     assert versions() == versions()
+    root = {"data": {"FEATURESTORE_URI": "s3://elsewhere/root"}}
+    crowd.api.patch(CONFIG_MAP, namespace, "featurestore-default", root)
     crowd.api.patch(
         SERVICE, namespace, "default-redis", {"spec": {"selector": {"app.kubernetes.io/instance": "x"}}}
     )
@@ -237,6 +241,8 @@ def test_what_others_changed_beside_a_store_is_set_back_and_nothing_is_written_e
     assert versions() == versions()
     service = crowd.api.get(SERVICE, namespace, "default-redis")
     assert service["spec"]["selector"]["app.kubernetes.io/instance"] == "default"
+    data = crowd.api.get(CONFIG_MAP, namespace, "featurestore-default")["data"]
+    assert data["FEATURESTORE_URI"] != "s3://elsewhere/root"
     found = crowd.api.get(STATEFUL_SET, namespace, "default-redis")["spec"]["template"]["spec"]
     assert found["containers"][0]["image"] == "redis:wrong"
 

@@ -100,7 +100,7 @@ def test_a_template_says_where_and_how_the_pod_runs() -> None:
         "env": [{"name": "A", "value": "1"}],
         "volumes": [{"name": "cache", "emptyDir": {}}],
         "volumeMounts": [{"name": "cache", "mountPath": "/cache"}],
-        "cpu": "500m",
+        "cpu": "2",
         "labels": {"team": "flights"},
     }
     manifest = job(BATCH, FIRST, pipeline(job={"template": template}), OWNER, PLACE)
@@ -111,8 +111,14 @@ def test_a_template_says_where_and_how_the_pod_runs() -> None:
     assert {"name": "A", "value": "1"} in it["env"]
     assert {"name": "cache", "mountPath": "/cache"} in it["volumeMounts"]
     assert [volume["name"] for volume in pod["volumes"]] == ["scratch", "cache"]
-    assert it["resources"]["requests"]["cpu"] == "500m"
+    assert it["resources"]["requests"]["cpu"] == "2"
     assert manifest["spec"]["template"]["metadata"]["labels"]["team"] == "flights"
+
+
+def test_a_job_that_says_nothing_of_cpus_asks_for_half_of_one_and_is_not_bounded() -> None:
+    resources = container(job(BATCH, FIRST, pipeline(), OWNER, PLACE))["resources"]
+    assert resources["requests"]["cpu"] == "500m"
+    assert "cpu" not in resources["limits"]
 
 
 def test_a_job_for_a_queue_waits_until_the_queue_lets_it_start() -> None:

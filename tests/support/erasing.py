@@ -34,6 +34,8 @@ PIPELINE: dict[str, Any] = {
         "expectations": [{"name": "positive", "that": "v >= 0"}],
     },
 }
+FEATURES = {"names": ["things:v", "things:total_30d"]}
+LABELS = {"pipeline": "events", "timestampField": "ts", "columns": ["place"]}
 
 
 def view(name: str, entity: str, key: str, *features: str) -> dict[str, Any]:
@@ -52,6 +54,12 @@ def view(name: str, entity: str, key: str, *features: str) -> dict[str, Any]:
             "features": [{"name": "v", "type": "int64", "column": "v"}, total],
         },
     }
+
+
+def training_set(name: str = "set", **spec: Any) -> dict[str, Any]:
+    """Of the view ``things``, for each row of the dataset."""
+    made = {"features": FEATURES, "labels": LABELS, **spec}
+    return {"kind": "TrainingSet", "metadata": {"name": name}, "spec": made}
 
 
 THINGS, PLACES = view("things", "thing", "k"), view("places", "place", "place")

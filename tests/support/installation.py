@@ -15,6 +15,7 @@ from cluster.binaries import built, version
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "operator" / "deploy"
 CHART = ROOT / "operator" / "chart"
+AUDIT_POLICY = ROOT / "operator" / "audit" / "policy.yaml"
 NAMESPACE = "featurestore-system"
 MONITORING = CHART / "monitoring"
 GROUPS = yaml.safe_load((MONITORING / "rules.yaml").read_text())["spec"]["groups"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from featurestore.errors import SpecError
+from featurestore.errors import SpecError, did_you_mean
 
 PROTOCOL, MECHANISM = "KAFKA_SECURITY_PROTOCOL", "KAFKA_SASL_MECHANISM"
 USERNAME, PASSWORD = "KAFKA_SASL_USERNAME", "KAFKA_SASL_PASSWORD"
@@ -24,6 +24,7 @@ OPTIONS = {
     KEY: "ssl.key.pem",
     KEY_PASSWORD: "ssl.key.password",
 }
+_OF_LOGINS = ("KAFKA_SECURITY_", "KAFKA_SASL_", "KAFKA_SSL_")
 _PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 _MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 
@@ -37,8 +38,10 @@ def login(environ: Mapping[str, str] | None, where: str) -> dict[str, str]:
     'SASL_SSL'
 
     Raises:
-        SpecError: a protocol or a mechanism that there is not.
+        SpecError: a protocol or a mechanism that there is not, or a key of a Secret that only seems to be heeded.
     """
+    if environ is not None:
+        _require_heeded(environ, where)
     known = os.environ if environ is None else environ
     options = {option: known[name] for name, option in OPTIONS.items() if known.get(name)}
     protocol = known.get(PROTOCOL) or _protocol(options)
@@ -61,4 +64,18 @@ def _require(name: str, value: str, known: tuple[str, ...], where: str) -> None:
     if value not in known:
         raise SpecError(
             f"{name} has a value that is not known", where=where, wanted=", ".join(known), got=repr(value)
+        )
+
+
+def _require_heeded(environ: Mapping[str, str], where: str) -> None:
+    """Raises SpecError if a key of the Secret is named like those of a login, and is none of them."""
+    heeded = (PROTOCOL, *OPTIONS)
+    unknown = sorted(name for name in environ if name.startswith(_OF_LOGINS) and name not in heeded)
+    if unknown:
+        raise SpecError(
+            "the Secret has a key that no login to Kafka takes",
+            where=where,
+            wanted=", ".join(heeded),
+            got=", ".join(unknown),
+            hint=did_you_mean(unknown[0], heeded),
         )

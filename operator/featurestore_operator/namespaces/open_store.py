@@ -177,6 +177,9 @@ class Stores:
         permissions.check_uri(offline.uri, "spec.offline.uri", secret=offline.secret_ref is not None)
         for uri in online.opened:
             permissions.check_uri(uri, f"spec.online.{online.room}", secret=online.secret_ref is not None)
+        redis = online.redis
+        if redis is not None and redis.managed is not None and redis.managed.image is not None:
+            permissions.check_image(redis.managed.image, "spec.online.redis.managed.image")
         if written.spec.events is not None:
             # The operator itself would ask it.
             permissions.check_uri(written.spec.events.sink.url, "spec.events.sink.url", secret=False)

@@ -33,6 +33,8 @@ _KEPT_US = 10 * SECOND_US
 """How long it takes until a policy that was changed is known: policies are not watched."""
 _ALIASES = {"s3a": "s3", "gcs": "gs"}
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
+_IDENTITIES = ("serviceAccountToken", "podCertificate")
+"""Sources of a projected volume by which a pod is somebody to others."""
 _HINT = "The cluster's administrator allows it by a FeatureStorePolicy: {}"
 
 
@@ -130,15 +132,24 @@ class Permissions:
             )
         for n, volume in enumerate(template.volumes):
             if not tokens and _holds_token(volume.model_dump(mode="json", by_alias=True)):
-                wanted = "sources other than serviceAccountToken and clusterTrustBundle"
+                wanted = f"sources other than {' and '.join(_IDENTITIES)}"
                 raise self._no_token(f"{where}.volumes[{n}].projected", wanted, "a token")
+        if template.image is not None:
+            self.check_image(template.image, f"{where}.image")
+
+    def check_image(self, image: str, where: str) -> None:
+        """Refuse an image that a pod of the namespace may not run.
+
+        Raises:
+            NotAllowed: with what would allow it.
+        """
         images = {prefix for one in self.policies for prefix in one.image_prefixes}
-        if template.image is not None and images and not any(map(template.image.startswith, images)):
+        if images and not any(map(image.startswith, images)) and not self.trusted:
             raise NotAllowed(
                 f"a pod of namespace {self.namespace!r} may not run this image",
-                where=f"{where}.image",
+                where=where,
                 wanted=f"an image that begins with {' or '.join(sorted(images))}",
-                got=repr(template.image),
+                got=repr(image),
                 hint=_HINT.format("imagePrefixes"),
             )
 
@@ -182,10 +193,16 @@ def _segments(uri: str) -> list[str] | None:
 
 
 def _holds_token(volume: Mapping[str, Any]) -> bool:
-    """Whether a volume holds a token that speaks for the pod's ServiceAccount."""
+    """Whether a volume holds a token, or a certificate, that speaks for the pod's ServiceAccount.
+
+    >>> _holds_token({"projected": {"sources": [{"configMap": {}}, {"podCertificate": {}}]}})
+    True
+    """
     projected = volume.get("projected") or {}
     sources = projected.get("sources") if isinstance(projected, Mapping) else None
-    return any("serviceAccountToken" in source for source in sources or () if isinstance(source, Mapping))
+    return any(
+        name in source for source in sources or () if isinstance(source, Mapping) for name in _IDENTITIES
+    )
 
 
 class Policies:

@@ -29,10 +29,11 @@ class ControlPlane(Access):
     """etcd and kube-apiserver. Everything of theirs is in ``folder``, which must be empty.
 
     ``address``: where the API server listens; nodes need one that is not the loopback.
-    ``audit``: what it was asked. ``url``, ``ca``, ``kubeconfig``, ``kubectl`` …: see ``Access``.
+    ``audit``: what it was asked, as far as ``audit_policy`` has it written down. ``url``, ``ca``, ``kubeconfig``,
+    ``kubectl`` …: see ``Access``.
     """
 
-    def __init__(self, folder: Path, address: str = "127.0.0.1") -> None:
+    def __init__(self, folder: Path, address: str = "127.0.0.1", audit_policy: str = POLICY) -> None:
         self._port = free_port()
         super().__init__(folder, f"https://{address}:{self._port}", Authority.create(folder, "cluster"))
         self._trust = ssl.create_default_context(cafile=str(self.ca))
@@ -40,7 +41,7 @@ class ControlPlane(Access):
         self._address = address
         self._front = Authority.create(folder, "front-proxy")
         self.tokens, self._token_check = signing_key(folder)
-        (folder / "audit-policy.yaml").write_text(POLICY)
+        (folder / "audit-policy.yaml").write_text(audit_policy)
         self._etcd_port = free_port()
         self._etcd = self._etcd_server()
         self._api_server = self._kube_apiserver()
@@ -199,10 +200,10 @@ class ControlPlane(Access):
 
 
 @contextmanager
-def control_plane(folder: Path) -> Iterator[ControlPlane]:
+def control_plane(folder: Path, audit_policy: str = POLICY) -> Iterator[ControlPlane]:
     """A control plane that is ready, until the end of the block."""
     folder.mkdir(parents=True, exist_ok=True)
-    plane = ControlPlane(folder)
+    plane = ControlPlane(folder, audit_policy=audit_policy)
     try:
         plane.start()
         yield plane

@@ -55,7 +55,8 @@ def erase_training(storage: Storage, erasure: Erasure) -> Iterator[TableErasure]
             if erasure.number not in manifest.erasures:
                 erasing = _Erasing(storage, manifest, erasure)
                 manifest = erasing.erased()
-            rows = result.rows - manifest.rows
+            # Counted with the manifest: who goes on after a kill finds the rows gone.
+            rows = dict(manifest.erased_rows).get(erasure.number, 0)
             replace_result(storage, result_of(manifest, number, version.definition, result.finished_us))
             files = _sweep(storage, manifest)
             if rows or files:
@@ -82,13 +83,15 @@ class _Erasing:
             left = list(self._left(part))
             parts.append(part_of(part.name, left))
             records += left
+        rows, number = sum(part.rows for part in parts), self._erasure.number
         short = manifest.model_copy(
             update={
                 "parts": tuple(parts),
-                "rows": sum(part.rows for part in parts),
+                "rows": rows,
+                "erased_rows": (*manifest.erased_rows, (number, manifest.rows - rows)),
                 "size_bytes": sum(part.size_bytes for part in parts),
                 "leaks": tuple(leaks(records)),
-                "erasures": (*manifest.erasures, self._erasure.number),
+                "erasures": (*manifest.erasures, number),
             }
         )
         path = paths.training_manifest(manifest.name, manifest.digest)
