@@ -23,6 +23,13 @@ def evict(tenant: Tenant, pod: str) -> None:
     tenant.kubectl("create", f"--raw={path}", "--filename=-", stdin=json.dumps(eviction))
 
 
+def event(tenant: Tenant, reason: str) -> str:
+    """The message of the Event about the pipeline for this reason; "" if there is none."""
+    selector = f"involvedObject.name=flights,reason={reason}"
+    events = tenant.kubectl("get", "events", f"--field-selector={selector}", "--output=json")
+    return next((str(each["message"]) for each in json.loads(events)["items"]), "")
+
+
 def test_an_evicted_pod_and_a_drained_node_cost_no_attempt(
     tenant: Tenant, installed: Installed, s3: dict[str, str]
 ) -> None:
@@ -95,8 +102,11 @@ def test_an_image_that_is_missing_is_named_and_another_one_heals_it(
     flights.put(s3, tenant.namespace, 1)
     words = ["cannot start its container", "ImagePullBackOff", missing]
     tenant.until("datapipeline", "flights", "Waiting", "Progressing", words)
+    tenant.until("datapipeline", "flights", "CannotStart", words=[missing])
+    eventually(lambda: missing in event(tenant, "CannotStart"), 120, tenant.told)
     tenant.apply(flights.pipeline(tenant, job={"template": {"image": installed.job_image}}))
     flights.rests_with(tenant, installed, 1)
+    assert event(tenant, "BatchPending")
 
 
 def test_storage_that_does_not_answer_is_named_and_work_goes_on_when_it_does(
