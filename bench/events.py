@@ -1,4 +1,4 @@
-"""How long after rows are pushed they are readable online, with ``featurestore run`` on: DuckDB and Redis."""
+"""How long after rows are pushed they are readable online, with ``featurestore run`` on: DuckDB, Redis, and before the batch."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ spec:
   - {name: n, type: int64, column: n}
   - {name: total, type: int64, aggregate: {function: Sum, column: n, windows: [1d]}}
 """
+IMMEDIATE = RESOURCES.rpartition("  -")[0] + "  online: {write: Immediate}\n"
 
 
 def measure() -> list[Figure]:
@@ -54,7 +55,9 @@ def measure() -> list[Figure]:
         figures = _figures("DuckDB", folder / "duckdb", "{duckdb: {}}", _durable_s(folder))
         with redis(folder / "redis") as url:
             floor = _durable_s(folder, url)
-            figures += _figures("Redis", folder / "project", f"{{redis: {{url: '{url}'}}}}", floor)
+            online = f"{{redis: {{url: '{url}'}}}}"
+            figures += _figures("Redis", folder / "project", online, floor)
+            figures += _immediate_figures(folder / "immediate", online)
     return figures
 
 
@@ -71,10 +74,20 @@ def _figures(store: str, project: Path, online: str, floor_s: float) -> list[Fig
     ]
 
 
-def _pushed(project: Path, online: str) -> tuple[list[float], float, list[float]]:
+def _immediate_figures(project: Path, online: str) -> list[Figure]:
+    taken_s, _, written_s = _pushed(project, online, IMMEDIATE)
+    question = "push to readable, Immediate"
+    return [
+        Figure(question, "p50", 1000 * percentile(taken_s, 0.5), "ms"),
+        Figure(question, "p99", 1000 * percentile(taken_s, 0.99), "ms"),
+        Figure(question, "p50 until the push is answered", 1000 * percentile(written_s, 0.5), "ms"),
+    ]
+
+
+def _pushed(project: Path, online: str, resources: str = RESOURCES) -> tuple[list[float], float, list[float]]:
     """Seconds until each push is readable, CPU seconds of each, seconds until each is durable."""
     project.mkdir()
-    (project / "store.yaml").write_text(RESOURCES % online)
+    (project / "store.yaml").write_text(resources % online)
     cli = [sys.executable, "-m", "featurestore.cli"]
     subprocess.run([*cli, "apply", "-f", "."], cwd=project, check=True, stdout=subprocess.DEVNULL)
     store = featurestore.connect(project)

@@ -13,7 +13,9 @@ from typing import Literal
 
 Step = Literal[
     "before-push",
+    "after-announce",
     "after-push",
+    "after-immediate",
     "after-manifest",
     "after-intent",
     "before-part",
@@ -27,6 +29,8 @@ Step = Literal[
     "after-build-part",
     "after-build-commit",
     "during-publish",
+    "before-settle",
+    "after-settle",
     "after-publish",
     "before-checkpoint",
     "before-delete",

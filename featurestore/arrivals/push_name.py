@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 
-_NAME = re.compile(r"[0-9a-f]{40}\.arrow")
+PUSH_LENGTH = 40
+"""Characters of the name without its suffix."""
+_NAME = re.compile(rf"[0-9a-f]{{{PUSH_LENGTH}}}\.arrow")
 
 
 def push_name(pipeline: str, key: str) -> str:
@@ -15,7 +17,7 @@ def push_name(pipeline: str, key: str) -> str:
     ('fbda29189622d0e5895a9505e382dc97e65def5c.arrow', False)
     """
     named = hashlib.sha256(b"\0".join((pipeline.encode(), key.encode()))).hexdigest()
-    return f"{named[:40]}.arrow"
+    return f"{named[:PUSH_LENGTH]}.arrow"
 
 
 def is_push_name(name: str) -> bool:

@@ -67,7 +67,7 @@ def change(
         raise
     deleted = left_out(loaded.resources, before) if prune else []
     known = KnownResources(
-        resources=[resource for resource in before.resources if resource not in deleted],
+        resources=[project.store, *(resource for resource in before.resources if resource not in deleted)],
         schemas={name: dataset.columns for name, dataset in before.datasets.items()},
         folders=[project.folder],
         broken=loaded.broken,

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from featurestore.client.answers import Answer
+    from featurestore.client.early_rows import EarlyRows
     from featurestore.client.features import Features
     from featurestore.client.push import Pushed
     from featurestore.client.training_data import TrainingData
@@ -82,6 +83,7 @@ class Store:
         self._views = ServedViews(project.storage)
         self._opened: OnlineStore | None = None
         self._readers: dict[object, FeatureReader] = {}
+        self._early: EarlyRows | None = None
 
     @property
     def project(self) -> Project:
@@ -141,7 +143,8 @@ class Store:
 
         ``rows``: a pandas or Polars frame, an Arrow table, a dict of lists or a list of dicts, with fields of the
         schema that the pipeline gives. ``idempotency_key``: the same rows sent again with the same key are taken once.
-        Without one, each call is a push of its own.
+        Without one, each call is a push of its own. In views with ``write: Immediate`` the rows are read online when this
+        returns; where that is not so, ``online`` of the answer says why, and they are read when their batch is published.
 
         Raises:
             NotFound: there is no such pipeline.
@@ -149,12 +152,16 @@ class Store:
             RequestError: nothing is pushed to this pipeline, or the key was used for other rows.
             StorageError: storage did not answer; push again with the same key.
         """
+        from featurestore.client.early_rows import EarlyRows
         from featurestore.client.frames import read_frame
         from featurestore.client.push import push
 
         is_records = isinstance(rows, Sequence) and all(isinstance(row, Mapping) for row in rows)
         key = str(uuid.uuid4()) if idempotency_key is None else idempotency_key
-        return push(self._project, resource_name(pipeline), rows if is_records else read_frame(rows), key)
+        if self._early is None:
+            self._early = EarlyRows(self._storage, self._online_store, self._clock_us)
+        table = rows if is_records else read_frame(rows)
+        return push(self._project, self._early, resource_name(pipeline), table, key)
 
     def get_historical_features(
         self,

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 
-from featurestore.arrivals.push_name import push_name
+from featurestore.arrivals.push_name import PUSH_LENGTH, push_name
+from featurestore.client.early_rows import EarlyRows
 from featurestore.client.pushed_rows import checked_rows
 from featurestore.errors import NotFound, RequestError, did_you_mean
 from featurestore.failpoint import hit
+from featurestore.online.immediate import PushedFile
 from featurestore.registry.project import STORE_FILE, Project
 from featurestore.resources import DataPipeline
 from featurestore.resources.location import check_source_folder, locate
@@ -30,17 +33,22 @@ MOST_KEY = 255
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """``uri``: of the file that holds the rows. ``is_new``: False if an earlier push with this key wrote it."""
+    """``uri``: of the file that holds the rows. ``is_new``: False if an earlier push with this key wrote it.
+
+    ``online``: of each view with ``write: Immediate``, "" if the rows are read from now on, else why they are read only when
+    their batch is published.
+    """
 
     uri: str
     rows: int
     is_new: bool
+    online: Mapping[str, str] = field(default_factory=dict)
 
 
-def push(project: Project, pipeline: str, rows: Any, key: str) -> Pushed:
+def push(project: Project, early: EarlyRows, pipeline: str, rows: Any, key: str) -> Pushed:
     """Write rows into the source of a pipeline, with the credentials of sources; they are durable when this returns.
 
-    ``rows``: an Arrow table, or a list of dicts.
+    ``early``: has them read before their batch, in views that want that. ``rows``: an Arrow table, or a list of dicts.
 
     Raises:
         NotFound: there is no such pipeline.
@@ -71,12 +79,16 @@ def push(project: Project, pipeline: str, rows: Any, key: str) -> Pushed:
     folder = source.uri.rpartition("/")[0]
     name = push_name(pipeline, key)
     storage = Storage(locate(folder.removeprefix("file://"), str(project.folder)), source_environ())
+    uri = f"{folder}/{name}"
+    announced = early.announce(
+        pipeline, accepted.resource.spec, table, PushedFile(pipeline, uri), name[:PUSH_LENGTH]
+    )
     hit("before-push")
     is_new = storage.put_if_absent(name, data)
     hit("after-push")
     if not is_new:
         _require_same(storage.find(name), table, data, f"push to {pipeline!r}")
-    return Pushed(f"{folder}/{name}", table.num_rows, is_new)
+    return Pushed(uri, table.num_rows, is_new, announced.put())
 
 
 def load_libraries() -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from featurestore.online.entities import Stored
+    from featurestore.online.immediate import ImmediateValues
     from featurestore.online.index import OnlineIndex
     from featurestore.online.layout import Form
     from featurestore.online.publication import Publication
@@ -52,6 +53,15 @@ class OnlineStore(Protocol):
         self, view: str, digest: str, form: Form, to_version: int, memory_bytes: int
     ) -> Publication:
         """A publication that brings the store to this version, with so much memory. It ends any other in progress."""
+        ...
+
+    def immediate(
+        self, view: str, digest: str, form: Form, *, has_created: bool = False, timeout_s: float | None = None
+    ) -> ImmediateValues | None:
+        """What is read of rows before their batch is published; None if this store has only what is published.
+
+        ``has_created``: whether the rows bring a created time of their own. ``timeout_s``: as in :meth:`reader`.
+        """
         ...
 
     def stored(self, view: str, digest: str, form: Form, keys: pa.Array) -> tuple[int, Stored] | None:

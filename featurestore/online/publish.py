@@ -28,7 +28,7 @@ from featurestore.online.merge import NewRows, advance
 from featurestore.online.packed.heap import UnreadableValue
 from featurestore.online.publication import Publication
 from featurestore.online.read_both_ways import check
-from featurestore.online.versions import OnlineVersion
+from featurestore.online.settling import settle
 from featurestore.protocol import Progress, PublishRequest
 from featurestore.registry.registry import Registry
 from featurestore.storage import paths
@@ -88,8 +88,12 @@ def publish(
         table = Table.open(storage, paths.features(view, digest), request.to_version)
         if table is None:
             raise StorageError("the view's table is gone", where=storage.uri(paths.features(view, digest)))
+        rows, immediate = FeatureRows(table, form, memory_bytes), online.immediate(view, digest, form)
         with online.publication(view, digest, form, request.to_version, memory_bytes) as publication:
-            held = _bring_up(publication, FeatureRows(table, form, memory_bytes), now_us)
+            _bring_up(publication, rows, now_us)
+            if immediate is not None:
+                settle(storage, immediate, request.commit, now_us)
+            held = publication.finish()
         hit("after-publish")
     return PublishResult(
         view=view,
@@ -101,20 +105,19 @@ def publish(
     )
 
 
-def _bring_up(publication: Publication, offline: FeatureRows, now_us: int) -> OnlineVersion:
+def _bring_up(publication: Publication, offline: FeatureRows, now_us: int) -> None:
     if publication.bases is not None:
         try:
             for delta in deltas(offline, publication.bases):
                 _put_changed(publication, offline, delta, now_us)
                 _give_back()
-            return publication.finish()
+            return
         except (UnknownChanges, UnreadableValue):
             pass  # what is stored cannot be gone on from; all of it is rebuilt
     publication.begin_anew()
     for stored in offline.stored(KeyRange(), now_us):
         publication.put(stored)
         _give_back()
-    return publication.finish()
 
 
 def _put_changed(publication: Publication, offline: FeatureRows, changed: Delta, now_us: int) -> None:

@@ -159,8 +159,21 @@ class OnlineEnabled(StrEnum):
     NEVER = "Never"
 
 
+class OnlineWrite(StrEnum):
+    """When rows come online: with the batch that takes them, or where they are pushed, before it."""
+
+    BATCH = "Batch"
+    IMMEDIATE = "Immediate"
+
+
 class ViewOnline(Model):
     enabled: OnlineEnabled = Field(OnlineEnabled.ALWAYS, description="Whether the view is published online.")
+    write: OnlineWrite = Field(
+        OnlineWrite.BATCH,
+        description="Batch: rows are read online when their batch is published. Immediate: rows that are pushed are read as "
+        "soon as the push is answered, and the batch follows. It takes a pipeline with source.push, steps that look at one "
+        "row alone, features without aggregates, and Redis.",
+    )
     sample_entities: int = Field(
         20,
         ge=0,
@@ -282,6 +295,21 @@ class ViewSpec(Model):
             holds=lambda spec: spec.monitoring is None or spec.statistics is StatisticsKept.ALWAYS,
             cel="!has(self.monitoring) || !has(self.statistics) || self.statistics != 'Never'",
             field="statistics",
+        ),
+        SpecRule(
+            message="write: Immediate needs a view that is published, of features that are each of one row: an aggregate "
+            "needs all rows of its windows",
+            holds=lambda spec: (
+                spec.online.write is OnlineWrite.BATCH
+                or (
+                    spec.on_demand is None
+                    and spec.online.enabled is OnlineEnabled.ALWAYS
+                    and all(feature.aggregate is None for feature in spec.features)
+                )
+            ),
+            cel="!has(self.online) || self.online.write != 'Immediate' || (!has(self.onDemand)"
+            " && self.online.enabled == 'Always' && self.features.all(f, !has(f.aggregate)))",
+            field="online.write",
         ),
         SpecRule(
             message="features of a view on demand have an expression or python, those of others no python",

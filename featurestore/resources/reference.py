@@ -20,6 +20,7 @@ from featurestore.expressions.value_type import known_types
 from featurestore.resources import (
     DataPipeline,
     FeatureService,
+    FeatureStore,
     FeatureView,
     OnDemandView,
     Resource,
@@ -44,6 +45,7 @@ from featurestore.resources.feature_check import (
     same_name,
 )
 from featurestore.resources.feature_view import FeatureViewSpec
+from featurestore.resources.immediate_check import is_immediate, lack_of_store, lacks_of_pipeline
 from featurestore.resources.kinds import references
 from featurestore.resources.on_demand_check import check_on_demand
 from featurestore.resources.outputs import aggregate_input_type
@@ -229,6 +231,7 @@ class _References:
         if spec.filter is not None:
             yield from _condition(at, ("spec", "filter"), spec.filter, columns, types)
         yield from _misfits(at, spec, {**{column: type_name(kind) for column, kind in types.items()}, **had})
+        yield from self._immediate(at, spec)
         for n, feature in enumerate(spec.features):
             where = ("spec", "features", n)
             if feature.column is not None:
@@ -237,6 +240,27 @@ class _References:
                 yield from check_feature_expression(at, where, feature, columns, types)
             if feature.aggregate is not None:
                 yield from _column(at, (*where, "aggregate", "column"), feature.aggregate.column, columns)
+
+    def _immediate(self, at: Placed, spec: FeatureViewSpec) -> Iterator[SpecError]:
+        """Rows are read before their batch only where the pipeline and the store can do that."""
+        name, where = spec.source.pipeline, at.where("spec", "online", "write")
+        pipeline = self._pipeline(name)
+        if not is_immediate(spec):
+            return
+        if pipeline is not None and ("DataPipeline", name) not in self._known.broken:
+            for path, why in lacks_of_pipeline(pipeline.spec):
+                field = ".".join(map(str, ("spec", *path)))
+                yield SpecError(
+                    "rows of this pipeline cannot be read before their batch",
+                    where=where,
+                    wanted="source.push, and steps that look at one row alone",
+                    got=f"{field} of {name!r}: {why}",
+                    hint="`write: Batch` reads them when their batch is published",
+                )
+        stores = [one for one in self._resources.values() if isinstance(one, FeatureStore)]
+        lack = lack_of_store(stores[-1].spec) if stores else None
+        if lack is not None:
+            yield SpecError(lack, where=where, wanted="online: {redis: …} of the FeatureStore")
 
     def _step(
         self,

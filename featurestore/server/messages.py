@@ -68,6 +68,13 @@ class PushAnswer(BaseModel):
 
     rows: int
     is_new: Annotated[bool, Field(description="False if an earlier push with this key brought them")]
+    online: Annotated[
+        dict[str, str],
+        Field(
+            description="Of each view with `write: Immediate`: empty if the rows are read online from now on, else why they "
+            "are read only when their batch is published"
+        ),
+    ] = {}
 
 
 class FeastRequest(BaseModel):

@@ -91,6 +91,11 @@ class MemoryStore:
     ) -> Publication:
         return MemoryPublication((view, digest), form, to_version, BUILDS.get((view, digest)))
 
+    def immediate(
+        self, view: str, digest: str, form: Form, *, has_created: bool = False, timeout_s: float | None = None
+    ) -> None:
+        """It has what is published."""
+
     def stored(self, view: str, digest: str, form: Form, keys: pa.Array) -> tuple[int, Stored] | None:
         held = BUILDS.get((view, digest))
         if held is None:

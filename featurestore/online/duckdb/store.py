@@ -54,6 +54,11 @@ class DuckDBStore:
         shelf = GenerationIndex.list(self._storage, folder_of(view, digest))
         return DuckDBPublication(shelf, form, to_version, memory_bytes)
 
+    def immediate(
+        self, view: str, digest: str, form: Form, *, has_created: bool = False, timeout_s: float | None = None
+    ) -> None:
+        """See :class:`featurestore.online.backends.OnlineStore`. A generation is written as a whole."""
+
     def stored(self, view: str, digest: str, form: Form, keys: pa.Array) -> tuple[int, Stored] | None:
         """See :class:`featurestore.online.backends.OnlineStore`. Files are looked into, and not loaded."""
         folder = folder_of(view, digest)

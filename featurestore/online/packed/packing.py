@@ -77,6 +77,11 @@ class Packing:
         values = pc.binary_join_element_wise(*pieces, room, nothing)
         return sealed(self._build, names, values)
 
+    @staticmethod
+    def published_us(value: bytes) -> int:
+        """When a value was published, by its head."""
+        return int.from_bytes(value[: HEAD.itemsize], "little", signed=True) >> HEAD_BITS
+
     def unpack(self, keys: pa.Array, names: Sequence[bytes], values: Sequence[bytes]) -> Stored:
         """The entities with these keys, which have these names in the store.
 

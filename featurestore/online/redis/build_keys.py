@@ -4,11 +4,15 @@ fs:<view>:<digest>                what is held: layout, version, entities, what 
 <six characters>:<key>            the packed value of an entity; the characters are a hash of view and digest
 fs-keys:<six characters>          the build whose keys these are: no other publishes under them
 fs-publisher:<view>:<digest>      who publishes now, and up to which versions others have tried
+fs-early:<six characters>:<key>   values of an entity from pushes that no publication has settled (``early_values.py``)
+fs-early-keys:<view>:<digest>     the entities that have such values
+fs-pending:<view>:<digest>        the pushes that no publication has settled, and where their rows stand
 
 In a cluster a build has 64 parts, and each of them has all of these keys in one slot: what is not in one slot cannot be read or
 compared together, and what a master lost is told by its own parts. ``<tag>``: the six characters, and two for the part.
 
 fs:<view>:<digest>:{<tag>}   {<tag>}<key>   fs-keys:{<tag>}   fs-publisher:<view>:<digest>:{<tag>}
+fs-early:{<tag>}<key>   fs-early-keys:<view>:<digest>:{<tag>}   fs-pending:<view>:<digest>:{<tag>}
 """
 
 from __future__ import annotations
@@ -41,6 +45,13 @@ class PartKeys:
     held: bytes
     publisher: bytes
     owner: bytes
+    early_keys: bytes
+    pending: bytes
+
+    @property
+    def early_prefix(self) -> bytes:
+        """What follows is the same as after ``prefix``."""
+        return b"fs-early:" + self.prefix
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +103,10 @@ class BuildKeys:
             return [prefix + key for key in keys]
         return [self.parts[self._part(key)].prefix + key for key in keys]
 
+    def early_names(self, keys: Sequence[bytes]) -> list[bytes]:
+        """The key in Redis of each entity's values from pushes that are not settled."""
+        return [b"fs-early:" + name for name in self.names(keys)]
+
     def grouped(self, keys: Sequence[bytes]) -> Iterator[tuple[PartKeys, Sequence[int]]]:
         """Places of the entities of each part that has some."""
         if len(self.parts) == 1:
@@ -136,4 +151,10 @@ def _hash(build: str) -> bytes:
 
 
 def _named(build: str, start: str) -> Iterable[tuple[str, str]]:
-    return ("fs", build), ("fs-publisher", build), ("fs-keys", start)
+    return (
+        ("fs", build),
+        ("fs-publisher", build),
+        ("fs-keys", start),
+        ("fs-early-keys", build),
+        ("fs-pending", build),
+    )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from featurestore.online.index import OnlineIndex
 from featurestore.online.redis.deployment import RedisDeployment
+from featurestore.online.redis.early_values import EarlyValues
 from featurestore.online.redis.held import read_parts
 from featurestore.online.redis.opening import redis_of
 from featurestore.online.versions import OnlineVersion
@@ -29,7 +30,8 @@ class RedisIndex:
         """See :class:`featurestore.online.index.OnlineIndex`."""
         redis, keys = self._redis, self._redis.keys_of(view, digest)
         # First what readers and publishers go by: neither uses values while they vanish.
-        redis.unlink([name for part in keys.parts for name in (part.held, part.publisher)])
+        redis.unlink([name for part in keys.parts for name in (part.held, part.publisher, part.pending)])
+        EarlyValues(redis, keys).clear()
         owners = [part.owner for part in keys.parts]
         if not set(redis.get_many(owners)) <= {None, keys.build.encode()}:
             return
@@ -39,7 +41,12 @@ class RedisIndex:
         redis.unlink(owners)
 
     def forget_earlier(self, view: str, digest: str) -> None:
-        """See :class:`featurestore.online.index.OnlineIndex`. A value takes the place of the one before: nothing is kept."""
+        """See :class:`featurestore.online.index.OnlineIndex`.
+
+        A value takes the place of the one before. Values of pushes that no batch has taken yet are forgotten, too: of
+        which time they are is not known here, and they are read again when their batch is published.
+        """
+        EarlyValues(self._redis, self._redis.keys_of(view, digest)).clear()
 
     def instance_id(self) -> str:
         """See :class:`featurestore.online.index.OnlineIndex`."""

@@ -9,13 +9,16 @@ import pyarrow as pa
 
 from featurestore.errors import StorageError
 from featurestore.online.answer import answer
+from featurestore.online.layout import CREATED_US, EVENT_US, ROWS
 from featurestore.online.packed.newest_row import NewestRow
 from featurestore.online.packed.packing import Packing
 from featurestore.online.reading import UNKNOWN, Keys, OnlineQuery, OnlineValues, array_values, few_values
 from featurestore.online.redis.deployment import RedisDeployment
+from featurestore.online.redis.early_values import read_early
 from featurestore.online.redis.held import read_held
 from featurestore.online.redis.last_values import LastValues
 from featurestore.online.versions import PACKED_LAYOUT
+from featurestore.resources.feature_view import OnlineWrite
 
 _READ_AT_ONCE = 10_000
 """Keys of one MGET: the server does nothing else meanwhile."""
@@ -67,6 +70,9 @@ class RedisReader:
             more = view.keys.held(asked)
             held += more
             counts.append(len(more))
+            if view.has_early:
+                # First: what is settled between the two is in the published value by then.
+                names += view.keys.early_names(asked)
             names += view.keys.names(asked)
         return counts, held + names
 
@@ -94,16 +100,23 @@ class RedisReader:
     ) -> list[OnlineValues]:
         answers, at, of_held = [], sum(held), 0
         for view, wanted, count in zip(self._views, keys, held, strict=True):
-            end = at + len(wanted) - wanted.count(None)
+            asked = len(wanted) - wanted.count(None)
+            early: Values = values[at : at + asked] if view.has_early else []
+            at += len(early)
+            end = at + asked
             version = min(map(view.version, values[of_held : of_held + count]))
             of_held += count
-            answers.append(view.values(wanted, names[at:end], values[at:end], now_us, version))
+            newest = view.with_early(names[at:end], values[at:end], early, now_us)
+            answers.append(view.values(wanted, names[at:end], newest, now_us, version))
             at = end
         return answers
 
 
 class _View:
-    """One view as it is read. ``_known``: the versions that its keys named last."""
+    """One view as it is read. ``has_early``: values of pushes count that are not published yet.
+
+    ``_known``: the versions that its keys named last.
+    """
 
     def __init__(self, redis: RedisDeployment, query: OnlineQuery) -> None:
         self.keys = redis.keys_of(query.view, query.digest)
@@ -112,6 +125,8 @@ class _View:
         self._newest = None if query.has_windows else NewestRow(query, self._packing)
         self._needed = query.form.needed(query.outputs)
         self._known: dict[bytes, int] = {}
+        self.has_early = query.spec.online.write is OnlineWrite.IMMEDIATE
+        self._order = [[EVENT_US, CREATED_US], *([] for _ in query.form.sections[1:])]
 
     def version(self, data: bytes | None) -> int:
         """Of the view's table, by what one of its keys says.
@@ -136,6 +151,43 @@ class _View:
             self._known.clear()
         self._known[data] = held.version
         return held.version
+
+    def with_early(self, names: list[bytes], values: Values, early: Values, now_us: int) -> Values:
+        """The values, and in the place of each that an earlier row is in, what was pushed since. ``early``: [] for none."""
+        places = [place for place, data in enumerate(early) if data is not None]
+        if not places:
+            return values
+        values = list(values)
+        published = self._orders(
+            [names[place] for place in places], [values[place] for place in places], now_us
+        )
+        for place, order in zip(places, published, strict=True):
+            for value in read_early(early[place] or b""):
+                # A clock that is behind the one that put it reads as of then.
+                at_us = max(now_us, Packing.published_us(value.packed))
+                if value.order[0] <= at_us and (order is None or value.order >= order):
+                    values[place], order = value.packed, value.order
+        return values
+
+    def _orders(self, names: list[bytes], values: Values, now_us: int) -> list[tuple[int, int] | None]:
+        """Event time and created time of the row that each value is read by; None where there is none."""
+        present = [value for value in values if value is not None]
+        chosen = [name for name, value in zip(names, values, strict=True) if value is not None]
+        self._packing.require_sound(chosen, present)
+        stored = self._packing.unpack_sound(pa.array(chosen, pa.binary()), present, self._order)
+        rows = stored.sections[ROWS]
+        known: dict[int, tuple[int, int]] = {}
+        at_us = np.maximum(stored.published_us, now_us)
+        for entity, event_us, created_us in zip(
+            rows.entity.tolist(),
+            rows.integers(EVENT_US).tolist(),
+            rows.integers(CREATED_US).tolist(),
+            strict=True,
+        ):
+            if event_us <= at_us[entity]:
+                known[entity] = event_us, created_us
+        place = iter(range(len(present)))
+        return [None if value is None else known.get(next(place)) for value in values]
 
     def values(
         self, wanted: Keys, names: list[bytes], values: Values, now_us: int, version: int

@@ -15,6 +15,7 @@ from featurestore.online.packed.packing import Packing
 from featurestore.online.reading import OnlineQuery
 from featurestore.online.redis.deployment import RedisDeployment
 from featurestore.online.redis.held import read_parts
+from featurestore.online.redis.immediate import RedisImmediate
 from featurestore.online.redis.index import RedisIndex
 from featurestore.online.redis.last_values import LastValues
 from featurestore.online.redis.online_reader import RedisReader
@@ -49,6 +50,13 @@ class RedisStore:
     ) -> RedisPublication:
         """See :class:`featurestore.online.backends.OnlineStore`."""
         return RedisPublication.begin(self._redis, self._redis.keys_of(view, digest), form, to_version)
+
+    def immediate(
+        self, view: str, digest: str, form: Form, *, has_created: bool = False, timeout_s: float | None = None
+    ) -> RedisImmediate:
+        """See :class:`featurestore.online.backends.OnlineStore`."""
+        redis = self._redis.within(timeout_s)
+        return RedisImmediate(redis, redis.keys_of(view, digest), form, has_created)
 
     def stored(self, view: str, digest: str, form: Form, keys: pa.Array) -> tuple[int, Stored] | None:
         """See :class:`featurestore.online.backends.OnlineStore`."""

@@ -42,7 +42,7 @@ async def _answer(request: HttpRequest) -> Reply:
     request.read = Read(pipelines=[pipeline], rows=len(rows))
     push = partial(backend.store.push, pipeline, rows, idempotency_key=key)
     pushed = await backend.run(push)
-    return json_reply(PushAnswer(rows=pushed.rows, is_new=pushed.is_new))
+    return json_reply(PushAnswer(rows=pushed.rows, is_new=pushed.is_new, online=pushed.online))
 
 
 def _rows(request: HttpRequest) -> pa.Table | list[dict[str, Any]]:

@@ -13,8 +13,9 @@ from typing import Any, Generic, TypeVar
 
 from featurestore.errors import SpecError
 from featurestore.registry.registry import Accepted, Registry, resource_digest
-from featurestore.resources import DataPipeline, Resource
+from featurestore.resources import DataPipeline, FeatureView, Resource
 from featurestore.resources.feature_check import same_name
+from featurestore.resources.immediate_check import is_immediate
 from featurestore.resources.kinds import kind_of
 from featurestore.resources.node import path_text
 from featurestore.resources.problem import all_of
@@ -86,7 +87,10 @@ def _accepted(given: R, registry: Registry, columns: Columns) -> Accepted[R]:
         # Its object is all that there is of it.
         return Accepted(digest, given)
     if not registry.is_accepted(type(given), given.metadata.name, digest):
-        _check(given, registry.named(given), columns)
+        named = registry.named(given)
+        if isinstance(given, FeatureView) and is_immediate(given.spec) and (store := registry.store()):
+            named.append(store)
+        _check(given, named, columns)
         registry.accept(given)
     return Accepted(digest, given)
 

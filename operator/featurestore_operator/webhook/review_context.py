@@ -35,6 +35,9 @@ def review_context(request: Mapping[str, Any], cache: Cache, stores: Stores) -> 
         near.add(key.twin)
     if KINDS[kind].only_one and request["operation"] == "DELETE":
         near |= {Key(kind, namespace, name) for kind in KINDS for name in cache.names(kind, namespace)}
+    if kind == "FeatureView":
+        # What the store can do decides what a view may ask of it.
+        near |= {Key("FeatureStore", namespace, name) for name in cache.names("FeatureStore", namespace)}
     about = () if KINDS[kind].only_one else sorted(key.name for key in near if key.kind == "DataPipeline")
     resources = (_parsed(cache, key) for key in sorted(_closure(cache, near)))
     return Before(
