@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 import pyarrow as pa
 
-from featurestore.online.settling import PendingPushes
+from featurestore.online.pending_pushes import PendingPushes
 
 
 class PushedFile(NamedTuple):

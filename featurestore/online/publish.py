@@ -26,9 +26,9 @@ from featurestore.online.key_range import KeyRange, KeySet
 from featurestore.online.layout import Form
 from featurestore.online.merge import NewRows, advance
 from featurestore.online.packed.heap import UnreadableValue
+from featurestore.online.pending_pushes import settle
 from featurestore.online.publication import Publication
 from featurestore.online.read_both_ways import check
-from featurestore.online.settling import settle
 from featurestore.protocol import Progress, PublishRequest
 from featurestore.registry.registry import Registry
 from featurestore.storage import paths

@@ -13,10 +13,10 @@ from featurestore.online.entity_keys import key_texts
 from featurestore.online.immediate import PushedFile
 from featurestore.online.layout import CREATED_US, EVENT_US, ROWS, Form, section_rows, source_columns
 from featurestore.online.packed.packing import Packing
+from featurestore.online.pending_pushes import PendingPush
 from featurestore.online.redis.build_keys import BuildKeys
 from featurestore.online.redis.deployment import RedisDeployment
 from featurestore.online.redis.early_values import EarlyValues, early_value
-from featurestore.online.settling import PendingPush
 
 _PUT = "put"
 _LATEST = 2**63 - 1
