@@ -161,7 +161,8 @@ REBUILD = (
     "rebuild-dataset",
     "rebuild-schema",
 )
-ELSEWHERE = ("checkpoint", "part", "crash", "delete", "erasure", "training", "push", "event", *REBUILD)
+PUSHED = ("push", "announce", "immediate", "settle")
+ELSEWHERE = ("checkpoint", "part", "crash", "delete", "erasure", "training", "event", *PUSHED, *REBUILD)
 """Steps that an undisturbed run of a few files never reaches: tests of these have kills of their own."""
 STEPS = [step for step in get_args(failpoint.Step) if not step.endswith(ELSEWHERE)]
 
