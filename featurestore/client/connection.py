@@ -158,8 +158,7 @@ class Store:
 
         is_records = isinstance(rows, Sequence) and all(isinstance(row, Mapping) for row in rows)
         key = str(uuid.uuid4()) if idempotency_key is None else idempotency_key
-        if self._early is None:
-            self._early = EarlyRows(self._storage, self._online_store, self._clock_us)
+        self._early = self._early or EarlyRows(self._storage, self._online_store, self._clock_us)
         table = rows if is_records else read_frame(rows)
         return push(self._project, self._early, resource_name(pipeline), table, key)
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from featurestore.arrivals.ledger import Ledger
-from featurestore.errors import FeatureStoreError
+from featurestore.errors import CodeError, FeatureStoreError, SpecError
 from featurestore.failpoint import hit
 from featurestore.online.entity_keys import key_texts
 from featurestore.online.layout import Form
@@ -48,11 +48,12 @@ _SETTLED = "a batch has taken the rows already"
 
 @dataclass(frozen=True)
 class _Build:
-    """A build that is read, or will be. ``values``: None if the store has only what is published."""
+    """A build that is read, or will be. ``values``: None if they cannot be put, for the reason ``lack``."""
 
     view: str
     spec: FeatureViewSpec
     values: ImmediateValues | None
+    lack: str = NEEDS_REDIS
 
 
 class Announced:
@@ -153,7 +154,7 @@ class EarlyRows:
         if why:
             announced.online = dict.fromkeys(announced.online, why)
             return announced
-        announced.online |= {build.view: NEEDS_REDIS for build in known if build.values is None}
+        announced.online |= {build.view: build.lack for build in known if build.values is None}
         builds = [build for build in known if build.values is not None]
         if not builds:
             return announced
@@ -206,19 +207,25 @@ class EarlyRows:
                 specs[served.digest] = served.spec
             for digest, each in specs.items():
                 if is_immediate(each) and each.suspend is Suspend.ACTIVE:
-                    builds.append(_Build(name, each, self._values_of(name, digest, each)))
+                    builds.append(self._build(name, digest, each))
         return builds
 
-    def _values_of(self, view: str, digest: str, spec: FeatureViewSpec) -> ImmediateValues | None:
-        if (view, digest) not in self._values:
-            self._values[view, digest] = self._open_online().immediate(
-                view,
-                digest,
-                Form.of(spec),
-                has_created=spec.created_timestamp_field is not None,
-                timeout_s=_TIMEOUT_S,
-            )
-        return self._values[view, digest]
+    def _build(self, view: str, digest: str, spec: FeatureViewSpec) -> _Build:
+        try:
+            if (view, digest) not in self._values:
+                self._values[view, digest] = self._open_online().immediate(
+                    view,
+                    digest,
+                    Form.of(spec),
+                    has_created=spec.created_timestamp_field is not None,
+                    timeout_s=_TIMEOUT_S,
+                )
+            return _Build(view, spec, self._values[view, digest])
+        except (
+            SpecError,
+            CodeError,
+        ) as error:  # a Redis that cannot be reached from here, or no package for it
+            return _Build(view, spec, None, str(error))
 
 
 def _lack(spec: DataPipelineSpec) -> str:
