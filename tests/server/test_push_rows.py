@@ -94,8 +94,8 @@ def it(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pushing]:
 def test_rows_are_taken_once_for_each_key_as_json_and_as_arrow(it: Pushing) -> None:
     before = it.files()
     first, again = it.push({"rows": rows(1, 2)}), it.push({"rows": rows(1, 2)})
-    assert (first.status, first.json) == (200, {"rows": 2, "is_new": True})
-    assert (again.status, again.json) == (200, {"rows": 2, "is_new": False})
+    assert (first.status, first.json) == (200, {"rows": 2, "is_new": True, "online": {}})
+    assert (again.status, again.json) == (200, {"rows": 2, "is_new": False, "online": {}})
     table = pa.table({"n": [3], "user": ["u3"]})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
