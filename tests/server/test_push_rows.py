@@ -101,7 +101,11 @@ def test_rows_are_taken_once_for_each_key_as_json_and_as_arrow(it: Pushing) -> N
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
     stream = {"Content_Type": "application/vnd.apache.arrow.stream"}
-    assert it.push(sink.getvalue().to_pybytes(), "b", **stream).json == {"rows": 1, "is_new": True}
+    assert it.push(sink.getvalue().to_pybytes(), "b", **stream).json == {
+        "rows": 1,
+        "is_new": True,
+        "online": {},
+    }
     assert it.push(b"no stream", "c", **stream).status == 422
     assert it.push({"rows": rows(9)}, "a").status == 422
     assert it.files() == before + 2
