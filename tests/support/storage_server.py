@@ -18,16 +18,18 @@ def s3(
     account: str = "tests",
     port: int | None = None,
     events_to: str = "",
+    accounts: Path | None = None,
 ) -> Iterator[dict[str, str]]:
     """An S3 server with one account: the environment that points s3fs, deltalake and polars at it.
 
     ``port``: where it was before, with the same folder. ``events_to``: a URL that it posts its events to, or
-    ``nats://HOST:PORT/SUBJECT`` or ``kafka://HOST:PORT/TOPIC``.
+    ``nats://HOST:PORT/SUBJECT`` or ``kafka://HOST:PORT/TOPIC``. ``accounts``: an empty folder for further accounts,
+    each of which has buckets of its own.
 
     Raises:
         MissingError: versitygw was not built.
     """
-    with s3_process(folder, address, account, port, events_to) as (_, environment):
+    with s3_process(folder, address, account, port, events_to, accounts) as (_, environment):
         yield environment
 
 
@@ -38,11 +40,13 @@ def s3_process(
     account: str = "tests",
     port: int | None = None,
     events_to: str = "",
+    accounts: Path | None = None,
 ) -> Iterator[tuple[Server, dict[str, str]]]:
     """As ``s3``, with the server's process: for tests that make it slow."""
     port = port or free_port()
     command = [built("versitygw"), "--port", f"{address}:{port}", "--quiet"]
     command += _events(events_to)
+    command += ["--iam-dir", accounts] if accounts is not None else []
     command += ["posix", folder]
     keys = {"ROOT_ACCESS_KEY": account, "ROOT_SECRET_KEY": f"{account}-only"}
     with serving(command, port, folder.with_suffix(".log"), keys, address) as server:
