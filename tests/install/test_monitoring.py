@@ -16,6 +16,7 @@ from cluster.control_plane import ControlPlane
 from cluster.fixtures import namespace_of
 from cluster.proxy import proxy
 from cluster_story import story
+from event_receiver import event_receiver
 from eventually import eventually
 from installation import (
     ALERTS,
@@ -61,18 +62,20 @@ class Watched:
 
 @pytest.fixture(scope="module")
 def watched(controllers: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
-    """An operator that took a file, compared it with a training set, and lost its first writes to others; its metrics in a
-    Prometheus."""
+    """An operator that took a file, compared it with a training set, told of it, and lost its first writes to others; its
+    metrics in a Prometheus."""
     folder = tmp_path_factory.mktemp("watched")
     (folder / "rules.yaml").write_text(yaml.safe_dump({"groups": GROUPS}))
     with (
+        event_receiver() as receiver,
         namespace_of(controllers) as namespace,
         proxy(controllers, "watched") as way,
         story(controllers, namespace, folder) as it,
     ):
         way.begin(FirstConflicts())
         monitoring = {"reference": {"trainingSet": "set"}, "drift": [{"metric": "PSI", "above": 0.2}]}
-        it.apply(it.store(), it.pipeline(), it.view(monitoring=monitoring), it.training_set())
+        events = {"sink": {"url": receiver.url}}
+        it.apply(it.store(events=events), it.pipeline(), it.view(monitoring=monitoring), it.training_set())
         operator = it.start(by=way)
         try:
             with prometheus(folder / "prometheus", configuration(operator.port)) as served:
@@ -80,6 +83,9 @@ def watched(controllers: ControlPlane, tmp_path_factory: pytest.TempPathFactory)
                 it.drop_many(ROWS)
                 # The last of all: a version of the training set is made of the view, and then it is compared with that.
                 eventually(lambda: served.series("featurestore_operator_drifted == 0"), WITHIN_S, it.told)
+                eventually(
+                    lambda: served.series("featurestore_operator_events_undelivered == 0"), WITHIN_S, it.told
+                )
                 eventually(it.settled, WITHIN_S, it.told)
                 yield Watched(served, namespace)
         except MissingError as missing:
