@@ -194,8 +194,8 @@ class Backlog:
         return entries
 
     def _took(self, manifest: Manifest, now_us: int) -> None:
-        for entry in manifest.entries:
-            del self._backlog[entry.arrival.uri]
+        for uri in {entry.arrival.uri for entry in manifest.entries}:
+            del self._backlog[uri]
         self._head = manifest.number
         if not self._backlog:
             # What a full backlog left out is found at once.

@@ -398,7 +398,7 @@ class Ledger:
     def _still_fits(self, manifest: Manifest) -> bool:
         named: set[object] = set()
         for entry in sorted(manifest.entries, key=lambda entry: entry.arrival.uri):
-            name = entry.replays or entry.arrival.uri
+            name = entry.replays or (entry.arrival.uri, entry.arrival.version)
             if name in named or not _fits(entry, self.known(entry.arrival.uri)):
                 return False
             named.add(name)

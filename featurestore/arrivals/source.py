@@ -56,7 +56,10 @@ class ArrivalSource(Protocol):
         """
 
     def pin(self, entries: Sequence[Entry]) -> Iterable[Entry]:
-        """Those that still are as they were seen, with what tells it later: a batch is made of them now."""
+        """Those that still are as they were seen, with what tells it later: a batch is made of them now.
+
+        What waits as one arrival may be several of its URI, with versions that do not overlap.
+        """
 
     def decide(self, arrival: Arrival, known: Sequence[KnownArrival]) -> Entry | None:
         """What to do with an arrival; None if nothing of it is new.

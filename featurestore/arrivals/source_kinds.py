@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from featurestore.arrivals.delta.delta_source import DeltaSource
 from featurestore.arrivals.files.file_source import FileSource
 from featurestore.arrivals.kafka.kafka_source import KafkaSource
 from featurestore.arrivals.nats.nats_source import NatsSource
@@ -34,6 +35,9 @@ SOURCE_KINDS = (
     ),
     SourceKind(
         lambda source: source.redis is not None, RedisSource, "featurestore_transforms.sources.redis_reader"
+    ),
+    SourceKind(
+        lambda source: source.delta is not None, DeltaSource, "featurestore_transforms.sources.delta_reader"
     ),
     SourceKind(lambda source: True, FileSource, "featurestore_transforms.sources.file_reader"),
 )

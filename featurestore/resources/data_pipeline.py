@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, StringConstraints
 
 from featurestore.digest import digest
+from featurestore.resources.delta_lake import DeltaLake
 from featurestore.resources.execution import Execution
 from featurestore.resources.job_spec import Job
 from featurestore.resources.kafka import Kafka
@@ -102,6 +103,10 @@ class Push(Model):
     )
 
 
+KINDS_OF_SOURCE = ("uri", "kafka", "nats", "redis", "delta")
+"""Fields of a source, one of which is set."""
+
+
 def _of_files(rule: SpecRule) -> SpecRule:
     """The rule, for a source of files only."""
     return replace(
@@ -112,7 +117,7 @@ def _of_files(rule: SpecRule) -> SpecRule:
 
 
 class Source(Model):
-    """Exactly one of uri and the streams (kafka, nats, redis) is set; the other fields go with uri."""
+    """Exactly one of uri, the streams (kafka, nats, redis) and delta is set; the other fields go with uri."""
 
     uri: Annotated[str, StringConstraints(min_length=1, max_length=1024)] | None = Field(
         None, description="Glob of the source files: a path, or a URL of s3, gs, az, abfss, http or https."
@@ -120,6 +125,7 @@ class Source(Model):
     kafka: Kafka | None = Field(None, description="A topic of Kafka, whose messages are rows.")
     nats: Nats | None = Field(None, description="A stream of NATS JetStream, whose messages are rows.")
     redis: RedisStream | None = Field(None, description="A stream of Redis, whose messages are rows.")
+    delta: DeltaLake | None = Field(None, description="A Delta table, whose commits bring rows.")
     format: Format | None = Field(None, description="Format of the files.")
     compression: Compression = Field(Compression.AUTO, description="Compression of CSV and JSON files.")
     csv: CsvOptions = Field(CsvOptions(), description="How CSV files are read.")
@@ -135,52 +141,57 @@ class Source(Model):
 
     @property
     def stream(self) -> Stream | None:
-        """The stream that is set, whose arrivals are ranges of positions; None of files."""
+        """The stream that is set; None of files and tables."""
         return self.kafka or self.nats or self.redis
+
+    @property
+    def _positions(self) -> Stream | DeltaLake | None:
+        """What is set if not uri."""
+        return self.stream or self.delta
 
     @property
     def place(self) -> str:
         """Where arrivals come from, as people read it."""
-        return self.stream.place if self.stream is not None else self.uri or ""
+        return self._positions.place if self._positions is not None else self.uri or ""
 
     @property
     def kind(self) -> str:
         """The field that is set."""
-        return next(name for name in ("kafka", "nats", "redis", "uri") if getattr(self, name) is not None)
+        return next(name for name in KINDS_OF_SOURCE if getattr(self, name) is not None)
 
     @property
     def is_stream(self) -> bool:
         """Whether its arrivals are ranges of positions, so that it may lag behind."""
-        return self.stream is not None
+        return self._positions is not None
 
     @property
     def opened(self) -> tuple[str, ...]:
         """URIs that are opened to look for arrivals: the operator opens those that a policy allows."""
-        return (self.place,) if self.stream is None else self.stream.opened
+        return (self.place,) if self._positions is None else self._positions.opened
 
     def __str__(self) -> str:
-        form = self.format if self.stream is None else self.stream.format
+        form = "Delta" if self.delta else self.format if self.stream is None else self.stream.format
         return f"{self.place} ({form})"
 
     @property
     def credentials(self) -> SecretRef | None:
         """The Secret with the credentials of the source that is set, if it names one."""
-        return self.stream.secret_ref if self.stream is not None else self.secret_ref
+        return self._positions.secret_ref if self._positions is not None else self.secret_ref
 
     @property
     def given(self) -> tuple[str, ...]:
         """Columns that come with an arrival and are not of its content: those of the path, or of a message."""
-        if self.stream is not None:
-            return self.stream.columns.names
+        if self._positions is not None:
+            return self._positions.columns.names
         return tuple(partition.name for partition in self.partitions)
 
     rules = (
-        exactly_one("uri", "kafka", "nats", "redis"),
+        exactly_one(*KINDS_OF_SOURCE),
         _of_files(NO_CREDENTIALS),
         _of_files(NO_CHAIN),
         _of_files(SOURCE_PROTOCOL),
         SpecRule(
-            message="format stands beside uri, and a stream has a format of its own",
+            message="format stands beside uri: a stream has a format of its own, and a table needs none",
             holds=lambda source: (source.uri is None) == (source.format is None),
             cel="has(self.uri) == has(self.format)",
             field="format",

@@ -1,0 +1,296 @@
+"""The commits of a Delta table as arrivals. Of each, the rows that it adds, or what the table's change data feed says.
+
+The URI of an arrival is the table's, its version which commit it is of which table. The commits that one batch takes are
+chosen when it closes: each that does something to rows is an entry of its own, and one that only rewrites files, as
+OPTIMIZE does, goes along with the next. So a commit that cannot be read holds up no other.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from math import inf
+from threading import Event
+
+from featurestore.arrivals.arrival import Arrival
+from featurestore.arrivals.checkpoint import KnownArrival
+from featurestore.arrivals.delta.delta_commit import ChangeKind, DeltaCommit
+from featurestore.arrivals.delta.delta_log import LOG, DeltaLog, LogLook, table_file_uri
+from featurestore.arrivals.delta.table_versions import TableVersions, taken_last
+from featurestore.arrivals.files.glob import Pattern
+from featurestore.arrivals.files.listing import find_arrival
+from featurestore.arrivals.files.object_url import named
+from featurestore.arrivals.files.watch import DEBOUNCE_MS, STEP_MS
+from featurestore.arrivals.manifest import Action, Entry
+from featurestore.errors import NotFound
+from featurestore.resources.data_pipeline import Source
+from featurestore.resources.delta_lake import LATEST, SNAPSHOT
+from featurestore.resources.location import locate
+from featurestore.timestamps import current_us
+
+LOST, REPLACED, RESTORED = "delta:lost", "delta:replaced", "delta:restored"
+"""Rules of versions that cannot be read any more, and of a table that is not the one that was read before."""
+_AT_ONCE = 8
+_ABSENT_FOLDER_S = 1.0
+
+
+class DeltaSource:
+    """See :class:`featurestore.arrivals.source.ArrivalSource`.
+
+    ``base``: what a relative path is relative to; None for the working folder. ``environ``: has the credentials;
+    None for the process's own environment.
+    """
+
+    noun = "commit"
+
+    def __init__(
+        self, source: Source, base: str | None = None, environ: Mapping[str, str] | None = None
+    ) -> None:
+        assert source.delta is not None
+        self._delta, self._environ = source.delta, environ
+        self._uri = table_uri(self._delta.uri)
+        self._log = DeltaLog(locate(self._uri, base), environ)
+        self._seen: Arrival | None = None
+        self._left = False
+
+    def arrivals(self) -> Iterator[Arrival]:
+        look = self._log.look()
+        if look is not None:
+            yield self._noted(look)
+
+    def look(self, uris: Iterable[str]) -> list[Arrival]:
+        return list(self.arrivals()) if self._uri in set(uris) else []
+
+    def find(self, arrival: Arrival) -> Arrival | None:
+        """A commit never changes. Its files may be gone, by VACUUM; those of a snapshot are not looked for."""
+        versions, look = TableVersions.of(arrival.version), self._log.look()
+        if look is None or _is_replaced(versions, look) or versions.first == versions.end:
+            return None
+        first = versions.end - 1 if versions.snapshot else versions.first
+        if first < look.first or versions.end > look.end:
+            return None
+        if versions.snapshot:
+            return arrival
+        try:
+            commits = [self._log.commit(version) for version in range(versions.first, versions.end)]
+        except NotFound:
+            self._log.forget()
+            return None
+        uris = [
+            table_file_uri(self._log.storage, file.path)
+            for commit in commits
+            for file in (*commit.added, *commit.feed)
+        ]
+        with ThreadPoolExecutor(_AT_ONCE) as threads:
+            files = list(threads.map(lambda uri: find_arrival(uri, self._environ), uris))
+        return arrival if all(files) else None
+
+    def is_same(
+        self, arrival: Arrival, known: Sequence[KnownArrival], patience_s: float = inf
+    ) -> bool | None:
+        return False
+
+    def pin(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Each commit by itself, as many as one batch takes. What is left, also after a gap, is looked at at once."""
+        pinned: list[Entry] = []
+        for entry in entries:
+            versions = TableVersions.of(entry.arrival.version)
+            if entry.action is Action.TAKE and not versions.snapshot:
+                commits = self._commits(versions)
+                pinned += self._of_commits(entry, versions.table_id, versions.first, commits)
+                self._left = versions.first + len(commits) < versions.end
+            else:
+                pinned.append(entry)
+                self._left = True
+        return pinned
+
+    def decide(self, arrival: Arrival, known: Sequence[KnownArrival]) -> Entry | None:
+        there = TableVersions.of(arrival.version)
+        taken, follows = taken_last(known), known[-1].place if known else None
+        if taken is None:
+            return self._begun(arrival, there, follows)
+        if _is_replaced(taken, there):
+            reason = (
+                f"the table was deleted and made again: its id is {there.table_id}, and was {taken.table_id or 'not known'}. All "
+                "rows of the new one are read; what was not read of the old one is gone"
+            )
+            marker = TableVersions(there.table_id, 0, 0)
+            return _entry(arrival, marker, follows, Action.REJECT, REPLACED, reason)
+        there = replace(there, table_id=there.table_id or taken.table_id)
+        if taken.end == 0 and taken.first == 0:
+            # A table that was made after the pipeline has nothing that came before it.
+            return self._begun(arrival, there, follows, is_later=True)
+        if there.end < taken.end:
+            reason = (
+                f"versions {there.end} to {taken.end - 1} were read, and are not there any more: the table was restored from a "
+                "copy. New commits of these versions are read as new rows"
+            )
+            marker = TableVersions(there.table_id, there.end, there.end)
+            return _entry(arrival, marker, follows, Action.REJECT, RESTORED, reason)
+        if taken.end < there.first:
+            return _lost(arrival, TableVersions(there.table_id, taken.end, there.first), follows)
+        if taken.end == there.end:
+            return None
+        return _entry(arrival, TableVersions(there.table_id, taken.end, there.end), follows)
+
+    def admit(self, entries: Iterable[Entry], now_us: int) -> Iterator[Entry]:
+        """All of them: a commit is there as a whole."""
+        yield from entries
+
+    def due_us(self) -> int | None:
+        return 0 if self._left else None
+
+    def due(self, now_us: int) -> list[str]:
+        left, self._left = self._left, False
+        return [self._uri] if left else []
+
+    def named(self, urls: Iterable[str]) -> list[str]:
+        protocol, separator, path = self._uri.partition("://")
+        if not separator:
+            return []
+        commits = named(Pattern(protocol, f"{path}/{LOG}", ("*.json",)), urls)
+        return [self._uri] if commits else []
+
+    def watch(self, stop: Event) -> Iterator[frozenset[str]]:
+        """The table, whenever its log grew. Ends at once in object storage, and without ``watchfiles``."""
+        folder = f"{self._log.uri.removeprefix('file://')}/{LOG}"
+        if "://" in folder or importlib.util.find_spec("watchfiles") is None:
+            return
+        import watchfiles
+
+        while not stop.is_set():
+            if not os.path.isdir(folder):
+                stop.wait(_ABSENT_FOLDER_S)
+                continue
+            for changes in watchfiles.watch(
+                folder,
+                watch_filter=lambda change, path: path.endswith(".json"),
+                step=STEP_MS,
+                debounce=DEBOUNCE_MS,
+                stop_event=stop,
+                raise_interrupt=False,
+                recursive=False,
+            ):
+                if changes:
+                    yield frozenset({self._uri})
+                if not os.path.isdir(folder):
+                    break
+
+    def explain_empty(self) -> str:
+        return f"there is no Delta table at {self._delta.uri} yet"
+
+    def _begun(
+        self,
+        arrival: Arrival,
+        there: TableVersions,
+        follows: tuple[int, int] | None,
+        *,
+        is_later: bool = False,
+    ) -> Entry | None:
+        """Where the first batch begins."""
+        start = self._delta.start_at
+        if start == SNAPSHOT:
+            return _entry(arrival, TableVersions(there.table_id, 0, there.end, snapshot=True), follows)
+        if start == LATEST and not is_later:
+            # Where the table ended when it was first seen is written down, in a batch that takes nothing.
+            return _entry(arrival, TableVersions(there.table_id, there.end, there.end), follows, Action.SKIP)
+        first = int(start) if start.isdigit() and not is_later else None
+        if first is None:
+            first = 0 if is_later else there.first
+        if first < there.first:
+            return _lost(arrival, TableVersions(there.table_id, first, there.first), follows)
+        if first >= there.end:
+            return None
+        return _entry(arrival, TableVersions(there.table_id, first, there.end), follows)
+
+    def _commits(self, versions: TableVersions) -> list[DeltaCommit]:
+        """The first of these commits, as many as one batch takes; those that are still there."""
+        commits: list[DeltaCommit] = []
+        end = min(versions.end, versions.first + self._delta.max_commits)
+        size_bytes = 0
+        with ThreadPoolExecutor(_AT_ONCE) as threads:
+            for first in range(versions.first, end, _AT_ONCE):
+                numbers = range(first, min(first + _AT_ONCE, end))
+                for commit in threads.map(self._found, numbers):
+                    if commit is None:
+                        self._log.forget()
+                        return commits
+                    size_bytes += commit.size_bytes
+                    if commits and size_bytes > self._delta.max_bytes:
+                        return commits
+                    commits.append(commit)
+        return commits
+
+    def _found(self, version: int) -> DeltaCommit | None:
+        try:
+            return self._log.commit(version)
+        except NotFound:
+            return None
+
+    def _of_commits(
+        self, entry: Entry, table_id: str, first: int, commits: Sequence[DeltaCommit]
+    ) -> Iterator[Entry]:
+        """An entry for each that does something to rows, and one that takes nothing for those at the end that do not."""
+        for commit in commits:
+            if commit.kind is not ChangeKind.NOTHING:
+                versions = TableVersions(table_id, first, commit.version + 1)
+                yield replace(
+                    entry,
+                    arrival=replace(
+                        entry.arrival,
+                        version=str(versions),
+                        content=versions.position,
+                        size_bytes=commit.size_bytes,
+                    ),
+                )
+                first = commit.version + 1
+        if commits and first <= commits[-1].version:
+            versions = TableVersions(table_id, first, commits[-1].version + 1)
+            arrival = replace(entry.arrival, version=str(versions), content=versions.position)
+            yield replace(entry, arrival=arrival, action=Action.SKIP)
+
+    def _noted(self, look: LogLook) -> Arrival:
+        """All that is there, with the time when its end was first seen."""
+        versions = TableVersions(look.table_id, look.first, look.end)
+        if self._seen is None or self._seen.version != str(versions):
+            self._seen = Arrival(self._uri, str(versions), 0, current_us(), versions.position)
+        return self._seen
+
+
+def table_uri(text: str) -> str:
+    """What a table is known by.
+
+    >>> table_uri("s3://lake/orders/"), table_uri("./orders")
+    ('s3://lake/orders', 'orders')
+    """
+    return text.rstrip("/") if "://" in text else os.path.normpath(text)
+
+
+def _is_replaced(before: TableVersions, now: TableVersions | LogLook) -> bool:
+    """Whether these are of two tables. Of a log that was cleaned up, it may not be known which table it is of."""
+    if not now.table_id:
+        return False
+    return before.table_id != now.table_id if before.table_id else now.first == 0
+
+
+def _entry(
+    arrival: Arrival,
+    versions: TableVersions,
+    follows: tuple[int, int] | None,
+    action: Action = Action.TAKE,
+    rule: str = "",
+    reason: str = "",
+) -> Entry:
+    named = replace(arrival, version=str(versions), content=versions.position)
+    return Entry(named, action, follows=follows, rule=rule, reason=reason)
+
+
+def _lost(arrival: Arrival, versions: TableVersions, follows: tuple[int, int] | None) -> Entry:
+    reason = (
+        f"{versions.words} cannot be read any more: the log was cleaned up before they were, since nothing read them for too "
+        "long, or delta.logRetentionDuration is too short"
+    )
+    return _entry(arrival, versions, follows, Action.REJECT, LOST, reason)
