@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
+from itertools import combinations
 from typing import Annotated, ClassVar
 
 from pydantic import Field, StringConstraints
@@ -51,6 +52,10 @@ class DeltaColumns(Model):
         SpecRule(
             message="change, version and timestamp have a column each",
             holds=lambda columns: not repeated(name.lower() for name in columns.names),
+            cel=" && ".join(
+                f"(!has(self.{one}) || !has(self.{other}) || self.{one}.lowerAscii() != self.{other}.lowerAscii())"
+                for one, other in combinations(("change", "version", "timestamp"), 2)
+            ),
         ),
     )
 

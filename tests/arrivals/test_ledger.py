@@ -119,8 +119,8 @@ def test_rows_are_not_replaced_by_a_list_that_is_too_old(ledger: Ledger, arrival
     take(ledger, ledger.new_entries([arrival("a", "v3")], REPLACE))
 
 
-def test_a_manifest_names_a_file_once(ledger: Ledger, arrival: Make) -> None:
-    twice = [Entry(arrival("a", "v1")), Entry(arrival("a", "v2"))]
+def test_a_manifest_names_a_version_of_a_file_once(ledger: Ledger, arrival: Make) -> None:
+    twice = [Entry(arrival("a", "v1")), Entry(arrival("a", "v1"))]
     assert not ledger.try_append(manifest(ledger, 1, *twice))
     assert ledger.last_batch() == 0
 
