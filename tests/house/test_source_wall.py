@@ -21,7 +21,12 @@ GENERIC = {
     )
 }
 """What any kind of source is read by."""
-KNOW_FILES = ("featurestore/arrivals/files/", "transforms/featurestore_transforms/sources/")
+KNOW_FILES = (
+    "featurestore/arrivals/files/",
+    # A table is files in a folder.
+    "featurestore/arrivals/delta/",
+    "transforms/featurestore_transforms/sources/",
+)
 FIELDS = {"on_overwrite", "compression", "csv"}
 """Fields of ``spec.source`` that say how files are taken."""
 FOLDERS = ("featurestore", "transforms/featurestore_transforms", "operator/featurestore_operator")
