@@ -9,6 +9,7 @@ from typing import Any
 from featurestore.errors import CodeError, NotFound, SpecError, StorageError
 from featurestore.storage.bucket import bucket_of
 from featurestore.storage.credentials import NO_CREDENTIALS, Credentials, in_object_storage, is_s3, own_keys
+from featurestore.storage.redirects import same_server_client
 
 # A dead endpoint fails after some 15 seconds at most: whoever asked backs off by itself and shows it.
 _S3_ATTEMPTS = 2
@@ -36,7 +37,7 @@ def filesystem(url: str, environ: Mapping[str, str] | None = None) -> tuple[Any,
     import fsspec
 
     try:
-        fs, path = fsspec.url_to_fs(url, **(_s3_options(url, environ) if is_s3(url) else {}))
+        fs, path = fsspec.url_to_fs(url, **_options(url, environ))
     except ImportError as error:
         hint = "pip install 'featurestore[s3]'" if is_s3(url) else ""
         raise CodeError("storage needs a package", where=url, got=str(error), hint=hint) from error
@@ -49,6 +50,12 @@ def filesystem(url: str, environ: Mapping[str, str] | None = None) -> tuple[Any,
     if is_s3(url):
         fs.retries = _S3_ATTEMPTS
     return fs, path
+
+
+def _options(url: str, environ: Mapping[str, str] | None) -> dict[str, Any]:
+    if url.startswith(("http://", "https://")):
+        return {"get_client": same_server_client}
+    return _s3_options(url, environ) if is_s3(url) else {}
 
 
 def _s3_options(url: str, environ: Mapping[str, str] | None) -> dict[str, Any]:

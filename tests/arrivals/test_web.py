@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,22 +15,55 @@ from server import free_port
 from featurestore.arrivals.files.listing import find_arrival, list_arrivals
 from featurestore.errors import StorageError
 from featurestore.resources.data_pipeline import Source
+from featurestore.storage.filesystem import open_file
 
 
 class _Quiet(SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None: ...
 
 
+class _Elsewhere(_Quiet):
+    """Sends whoever asks for ``/moved/…`` to that path on this server, and for ``/away/…`` to another server."""
+
+    other = ""
+
+    def do_HEAD(self) -> None:
+        if not self._redirected():
+            super().do_HEAD()
+
+    def do_GET(self) -> None:
+        if not self._redirected():
+            super().do_GET()
+
+    def _redirected(self) -> bool:
+        _, kind, *rest = self.path.split("/")
+        if kind not in ("moved", "away"):
+            return False
+        self.send_response(302)
+        self.send_header("Location", ("" if kind == "moved" else self.other) + "/" + "/".join(rest))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+        return True
+
+
+@contextmanager
+def serving(folder: Path, handler: type[_Quiet] = _Quiet) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
 @pytest.fixture
 def web(tmp_path: Path) -> Iterator[str]:
     """URL of a server that shows the files of ``tmp_path``."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(tmp_path)))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(tmp_path) as url:
+        yield url
 
 
 def source(uri: str) -> Source:
@@ -67,3 +101,16 @@ def test_the_index_of_a_folder_is_its_listing(web: str, tmp_path: Path) -> None:
 def test_a_folder_without_an_index_is_not_an_empty_one(web: str) -> None:
     with pytest.raises(StorageError, match="no index of files"):
         list(list_arrivals(source(f"{web}/gone/*.csv")))
+
+
+def test_a_redirect_is_followed_on_the_same_server_and_to_no_other(web: str, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("a\n1\n")
+    handler = type("Redirecting", (_Elsewhere,), {"other": web})
+    with serving(tmp_path, handler) as url:
+        [moved] = list_arrivals(source(f"{url}/moved/a.csv"))
+        with open_file(moved.uri, None) as file:
+            assert file.read() == b"a\n1\n"
+        with pytest.raises(StorageError, match=r"redirects to http://127\.0\.0\.1:\d+, which is another one"):
+            list(list_arrivals(source(f"{url}/away/a.csv")))
+        with pytest.raises(FileNotFoundError), open_file(f"{url}/away/a.csv", None) as file:
+            file.read()
