@@ -126,7 +126,8 @@ def _outside(loaded: Loaded, project: Project) -> Iterator[SpecError]:
     for one in loaded.declared:
         uri: str | None = None
         if isinstance(one.resource, DataPipeline):
-            uri, where = one.resource.spec.source.place, one.where("spec", "source", "uri")
+            source = one.resource.spec.source
+            uri, where = source.place, one.where("spec", "source", source.kind)
         if isinstance(one.resource, TrainingSet):
             uri, where = one.resource.spec.labels.uri, one.where("spec", "labels", "uri")
         if uri is not None:

@@ -200,7 +200,7 @@ def _extra(name: str, project: Project) -> Finding:
     if importlib.util.find_spec(package) is not None:
         return Finding(what, True, "installed")
     sources = [accepted.resource.spec.source for accepted in project.registry.all(DataPipeline).values()]
-    places = [project.storage.root, *(source.uri for source in sources if source.uri)]
+    places = [project.storage.root, *(source.place for source in sources)]
     needed = {
         "transforms": True,
         "redis": project.store.spec.online.redis is not None or any(source.redis for source in sources),

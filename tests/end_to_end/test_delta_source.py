@@ -15,10 +15,13 @@ from event_specs import NAME, START, VIEW
 from events import Events
 from lake_table import FEED, LakeTable, taken
 
+from featurestore.arrivals.source_kinds import open_source
 from featurestore.cli.doctor import examine
 from featurestore.errors import Conflict, Damaged, RequestError
 from featurestore.quarantine.replay import replay
+from featurestore.resources.data_pipeline import Source
 from featurestore.storage import paths
+from featurestore_transforms.sources.reader import open_head
 
 
 @pytest.fixture
@@ -484,3 +487,12 @@ def test_of_two_processes_that_close_the_same_batch_one_is_first(table: LakeTabl
         long.close(1, events.digest, events.laptop.clock())
     events.run()
     assert events.numbers == [1, 2]
+
+
+def test_a_spec_is_tried_on_what_the_table_is_now(table: LakeTable, tmp_path: Path) -> None:
+    table.append(1, 2)
+    table.table.update(predicate="n = 2", updates={"n": "20"})
+    source = Source.model_validate(table.source())
+    [arrival] = open_source(source).arrivals()
+    reader, _ = open_head(arrival, source, 1 << 30, "", tmp_path)
+    assert sorted(reader.scan().collect()["n"]) == [1, 20]

@@ -82,7 +82,8 @@ def _check_place(resource: Resource) -> None:
             where, uri, like = "spec.offline.uri", spec.offline.uri, "s3://bucket/folder"
             hint += ". A store stays where it is: delete the existing one, and apply it again"
         case DataPipeline(spec=spec):
-            where, uri, like = "spec.source.uri", spec.source.place, "s3://bucket/folder/*.parquet"
+            where, uri = f"spec.source.{spec.source.kind}", spec.source.place
+            like = "s3://bucket/folder/*.parquet" if spec.source.uri else "s3://bucket/folder"
         case KeyErasure(spec=spec):
             where, uri, like = "spec.keys.uri", spec.keys.uri, "s3://bucket/keys.csv"
         case _:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from functools import cached_property
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote
@@ -33,7 +34,7 @@ from featurestore_transforms.sources.column_use import ColumnUse
 from featurestore_transforms.sources.parquet_file import ParquetFile
 from featurestore_transforms.sources.reader import DECODING, ArrivalReader, UnreadableArrival
 from featurestore_transforms.sources.source_file import sparing_others
-from featurestore_transforms.sources.stream import LINE, MALFORMED, MARKS, FrameStream, same
+from featurestore_transforms.sources.stream import LINE, MALFORMED, MARKS, FrameStream, limit, same
 from featurestore_transforms.steps.column_names import ColumnNames, short
 
 CHANGED, UNSUPPORTED = "delta:changed", "delta:unsupported"
@@ -66,6 +67,17 @@ def open_reader(arrival: Arrival, source: Source, memory_bytes: int, base: str) 
     assert source.delta is not None
     log = DeltaLog(locate(arrival.uri, base), source_environ())
     return DeltaReader(arrival, source.delta, log, memory_bytes)
+
+
+def open_head(
+    arrival: Arrival, source: Source, memory_bytes: int, base: str, scratch: Path
+) -> tuple[ArrivalReader, bool]:
+    """See :func:`featurestore_transforms.sources.reader.open_head`. Of all commits that are listed, what the table is now."""
+    listed = TableVersions.of(arrival.version)
+    snapshot = TableVersions(listed.table_id, 0, listed.end, snapshot=True)
+    reader = open_reader(replace(arrival, version=str(snapshot)), source, memory_bytes, base)
+    limit(reader.stream)
+    return reader, False
 
 
 class DeltaReader:
