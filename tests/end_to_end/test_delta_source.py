@@ -21,6 +21,7 @@ from featurestore.errors import Conflict, Damaged, RequestError
 from featurestore.quarantine.replay import replay
 from featurestore.resources.data_pipeline import Source
 from featurestore.storage import paths
+from featurestore.storage.credentials import object_store_options
 from featurestore_transforms.sources.reader import open_head
 
 
@@ -496,3 +497,24 @@ def test_a_spec_is_tried_on_what_the_table_is_now(table: LakeTable, tmp_path: Pa
     [arrival] = open_source(source).arrivals()
     reader, _ = open_head(arrival, source, 1 << 30, "", tmp_path)
     assert sorted(reader.scan().collect()["n"]) == [1, 20]
+
+
+def test_a_table_in_object_storage_is_taken_and_its_log_is_what_notifications_are_of(
+    s3_root: str, tmp_path: Path
+) -> None:
+    uri = f"{s3_root}/lake/events"
+    table = LakeTable(uri, object_store_options(uri, None))
+    table.append(1)
+    events = pipeline(table, tmp_path)
+    events.run()
+    table.append(2)
+    table.append(3)
+    events.run()
+    assert (events.numbers, events.open) == ([1, 2, 3], [])
+    opened = open_source(Source.model_validate(table.source()))
+    urls = [f"{uri}/_delta_log/{1:020}.json", f"{uri}/part-1.parquet", "s3://other/_delta_log/1.json"]
+    assert [opened.named([url]) for url in urls] == [[uri], [], []]
+    [commit] = [
+        entry.arrival for entry in events.ledger.manifest(2).entries if "1-2@" in entry.arrival.version
+    ]
+    assert opened.find(commit) == commit
