@@ -108,33 +108,33 @@ class DeltaSource:
         return pinned
 
     def decide(self, arrival: Arrival, known: Sequence[KnownArrival]) -> Entry | None:
-        there = TableVersions.of(arrival.version)
+        now = TableVersions.of(arrival.version)
         taken, follows = taken_last(known), known[-1].place if known else None
         if taken is None:
-            return self._begun(arrival, there, follows)
-        if _is_replaced(taken, there):
+            return self._begun(arrival, now, follows)
+        if _is_replaced(taken, now):
             reason = (
-                f"the table was deleted and made again: its id is {there.table_id}, and was {taken.table_id or 'not known'}. All "
+                f"the table was deleted and made again: its id is {now.table_id}, and was {taken.table_id or 'not known'}. All "
                 "rows of the new one are read; what was not read of the old one is gone"
             )
-            marker = TableVersions(there.table_id, 0, 0)
+            marker = TableVersions(now.table_id, 0, 0)
             return _entry(arrival, marker, follows, Action.REJECT, REPLACED, reason)
-        there = replace(there, table_id=there.table_id or taken.table_id)
+        now = replace(now, table_id=now.table_id or taken.table_id)
         if taken.end == 0 and taken.first == 0:
             # A table that was made after the pipeline has nothing that came before it.
-            return self._begun(arrival, there, follows, is_later=True)
-        if there.end < taken.end:
+            return self._begun(arrival, now, follows, is_later=True)
+        if now.end < taken.end:
             reason = (
-                f"versions {there.end} to {taken.end - 1} were read, and are not there any more: the table was restored from a "
+                f"versions {now.end} to {taken.end - 1} were read, and are not there any more: the table was restored from a "
                 "copy. New commits of these versions are read as new rows"
             )
-            marker = TableVersions(there.table_id, there.end, there.end)
+            marker = TableVersions(now.table_id, now.end, now.end)
             return _entry(arrival, marker, follows, Action.REJECT, RESTORED, reason)
-        if taken.end < there.first:
-            return _lost(arrival, TableVersions(there.table_id, taken.end, there.first), follows)
-        if taken.end == there.end:
+        if taken.end < now.first:
+            return _lost(arrival, TableVersions(now.table_id, taken.end, now.first), follows)
+        if taken.end == now.end:
             return None
-        return _entry(arrival, TableVersions(there.table_id, taken.end, there.end), follows)
+        return _entry(arrival, TableVersions(now.table_id, taken.end, now.end), follows)
 
     def admit(self, entries: Iterable[Entry], now_us: int) -> Iterator[Entry]:
         """All of them: a commit is there as a whole."""
@@ -185,7 +185,7 @@ class DeltaSource:
     def _begun(
         self,
         arrival: Arrival,
-        there: TableVersions,
+        now: TableVersions,
         follows: tuple[int, int] | None,
         *,
         is_later: bool = False,
@@ -193,18 +193,18 @@ class DeltaSource:
         """Where the first batch begins."""
         start = self._delta.start_at
         if start == SNAPSHOT:
-            return _entry(arrival, TableVersions(there.table_id, 0, there.end, snapshot=True), follows)
+            return _entry(arrival, TableVersions(now.table_id, 0, now.end, snapshot=True), follows)
         if start == LATEST and not is_later:
             # Where the table ended when it was first seen is written down, in a batch that takes nothing.
-            return _entry(arrival, TableVersions(there.table_id, there.end, there.end), follows, Action.SKIP)
+            return _entry(arrival, TableVersions(now.table_id, now.end, now.end), follows, Action.SKIP)
         first = int(start) if start.isdigit() and not is_later else None
         if first is None:
-            first = 0 if is_later else there.first
-        if first < there.first:
-            return _lost(arrival, TableVersions(there.table_id, first, there.first), follows)
-        if first >= there.end:
+            first = 0 if is_later else now.first
+        if first < now.first:
+            return _lost(arrival, TableVersions(now.table_id, first, now.first), follows)
+        if first >= now.end:
             return None
-        return _entry(arrival, TableVersions(there.table_id, first, there.end), follows)
+        return _entry(arrival, TableVersions(now.table_id, first, now.end), follows)
 
     def _commits(self, versions: TableVersions) -> list[DeltaCommit]:
         """The first of these commits, as many as one batch takes; those that are still there."""

@@ -287,13 +287,13 @@ class DeltaReader:
         """
         uri = self._uri(piece)
         with sparing_others(replace(self.arrival, uri=uri)):
-            found = find_arrival(uri, source_environ())
-        if found is not None and found.size_bytes != piece.file.size_bytes:
+            arrival = find_arrival(uri, source_environ())
+        if arrival is not None and arrival.size_bytes != piece.file.size_bytes:
             raise UnreadableArrival(
                 "delta:corrupt",
-                f"{piece.file.path} has {found.size_bytes:,} bytes, and {piece.file.size_bytes:,} in the log",
+                f"{piece.file.path} has {arrival.size_bytes:,} bytes, and {piece.file.size_bytes:,} in the log",
             )
-        return found is not None
+        return arrival is not None
 
     def _require_there(self, piece: _Piece) -> None:
         if not self._is_there(piece):
