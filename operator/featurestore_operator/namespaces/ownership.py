@@ -8,10 +8,11 @@ is in another cluster, is another one, and takes the root over only if its Featu
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 from featurestore.digest import canonical_json
-from featurestore.errors import SpecError
+from featurestore.errors import SpecError, StorageError
 from featurestore.storage import paths
 from featurestore.storage.objects import Storage, understanding
 
@@ -31,15 +32,14 @@ def claim(storage: Storage, namespace: dict[str, Any], feature_store: dict[str, 
         "namespaceUid": namespace["uid"],
         "featureStore": feature_store["metadata"]["name"],
     }
-    data = storage.find(paths.OWNER)
-    if data is None:
+    owner = _owner(storage)
+    if owner is None:
+        _require_outside(storage, namespace["uid"])
         if storage.put_if_absent(paths.OWNER, canonical_json(mine)):
             return
-        data = storage.find(paths.OWNER) or b"{}"
+        owner = _owner(storage) or ("", "")
     uri = storage.uri(paths.OWNER)
-    with understanding("the owner of a storage root", uri, "the owner's FeatureStore is named there"):
-        owner = json.loads(data)
-        theirs, name = str(owner["namespaceUid"]), str(owner["namespace"])
+    theirs, name = owner
     if theirs == namespace["uid"]:
         return
     metadata = feature_store["metadata"]
@@ -54,3 +54,31 @@ def claim(storage: Storage, namespace: dict[str, Any], feature_store: dict[str, 
         hint=f"If that one is gone or gives it up: kubectl -n {namespace['name']} annotate featurestore "
         f"{metadata['name']} {TAKE_OVER}={theirs}",
     )
+
+
+def _owner(storage: Storage) -> tuple[str, str] | None:
+    """Uid and name of the namespace whose root it is; None if it is nobody's."""
+    data = storage.find(paths.OWNER)
+    if data is None:
+        return None
+    uri = storage.uri(paths.OWNER)
+    with understanding("the owner of a storage root", uri, "the owner's FeatureStore is named there"):
+        owner = json.loads(data)
+        return str(owner["namespaceUid"]), str(owner["namespace"])
+
+
+def _require_outside(storage: Storage, uid: str) -> None:
+    """Raises SpecError if the root is inside another namespace's, as far as these credentials may look."""
+    protocol, _, place = storage.root.partition("://")
+    bucket, *folders = place.split("/")
+    for depth in reversed(range(len(folders))):
+        outer = Storage("/".join((f"{protocol}://{bucket}", *folders[:depth])), storage.environ)
+        with suppress(StorageError):
+            owner = _owner(outer)
+            if owner is not None and owner[0] != uid:
+                raise SpecError(
+                    "the storage root is inside one that belongs to another namespace",
+                    where=f"spec.offline.uri: {storage.root}",
+                    wanted="a root of its own for each namespace",
+                    got=f"{outer.root}, that of namespace {owner[1]!r}",
+                )
