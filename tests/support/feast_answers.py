@@ -5,7 +5,8 @@
 ``QUESTIONS``: a list of ``{"repository", "init", "views", "materialize", "join", "online"}``. With ``init``, what ``feast
 init`` calls makes the repository in that folder, and all of it is applied; else the ``views`` are. ``materialize`` names
 those that are read online. ``join`` is a list of ``{"features", "labels"}``, rows with an ISO ``event_timestamp``;
-``online`` of ``{"features", "entities"}``. ``features`` is a list, or the name of a service.
+``online`` of ``{"features", "entities"}``. ``features`` is a list, or the name of a service. An answer to ``init`` has the
+public ``names`` of Feast as well.
 """
 
 import json
@@ -16,8 +17,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import feast
 import pandas as pd
 from feast import FeatureStore
+from feast.cli.cli import cli
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus
 from feast.repo_config import load_repo_config
 from feast.repo_operations import apply_total, init_repo, parse_repo
@@ -49,7 +52,25 @@ def answers(question: dict[str, Any]) -> dict[str, Any]:
     return {
         "join": [join(store, it["features"], it["labels"]) for it in question["join"]],
         "online": [online(store, it["features"], it["entities"]) for it in question["online"]],
+        "names": public_names() if question["init"] else {},
     }
+
+
+def public_names() -> dict[str, list[str]]:
+    return {
+        "Methods of `FeatureStore`": [name for name in dir(FeatureStore) if not name.startswith("_")],
+        "What `feast` exports": list(feast.__all__),
+        "Commands": commands(cli),
+    }
+
+
+def commands(group: Any) -> list[str]:
+    """``feature-views list`` and all others, those of groups in groups too."""
+    listed = []
+    for name, command in group.commands.items():
+        below = commands(command) if hasattr(command, "commands") else [""]
+        listed += [f"{name} {rest}".strip() for rest in below]
+    return listed
 
 
 def requested(store: FeatureStore, features: Any) -> Any:
