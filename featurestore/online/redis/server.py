@@ -76,7 +76,9 @@ class RedisServer(RedisDeployment):
             connection.connect()
         # As the client packs a command, without asking of each name what it is.
         connection.send_packed_command([self._pack(("MGET", *names))])
-        values: list[bytes | None] = connection.read_response()
+        # A connection to a master that Sentinel named stays open after a timeout unless that is asked for, and the next
+        # read would take the late answer of this one for its own.
+        values: list[bytes | None] = connection.read_response(disconnect_on_error=True)
         return values
 
     async def get_many_async(self, names: Sequence[bytes]) -> list[bytes | None]:
