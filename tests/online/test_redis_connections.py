@@ -26,7 +26,10 @@ from featurestore.resources.redis_url import RedisUrl
 MakeView = Callable[..., Any]
 MakeRow = Callable[..., Any]
 READER = "+mget"
-PUBLISHER = "+mget +eval +get +set +hset +hget +hgetall +hkeys +hexists +hsetnx +hdel +hincrby +sadd +srem +smembers +exists +mset +unlink +scan +info"
+PUBLISHER = (
+    "+mget +eval +get +set +hset +hget +hgetall +hkeys +hexists +hsetnx +hdel +hincrby"
+    " +sadd +srem +smembers +exists +mset +unlink +scan +info"
+)
 IN_A_CLUSTER = {"publisher": "+asking +cluster|slots +cluster|nodes", "reader": "+asking +cluster|slots"}
 """What docs/online-layout.md says."""
 
