@@ -16,7 +16,7 @@ from featurestore.errors import SpecError, did_you_mean
 from featurestore.resources.annotation import plain
 from featurestore.resources.environment import VARIABLE_PATTERN
 from featurestore.resources.metadata import NAME_PATTERN, OBJECT_NAME_PATTERN, resource_name
-from featurestore.resources.node import Path
+from featurestore.resources.node import Path, path_text
 from featurestore.resources.pod_template import IMAGE_PATTERN, LABEL_VALUE_PATTERN
 from featurestore.resources.redis_url import REDIS_PATTERN
 from featurestore.resources.serving import ARGUMENT_PATTERN, CLIENT_PATTERN, ISSUER_PATTERN
@@ -74,6 +74,28 @@ class Places(Protocol):
     def line(self, path: Path) -> int: ...
 
     def has(self, path: Path) -> bool: ...
+
+
+class FieldPlaces:
+    """Where the fields of a value stand that has no lines: their paths alone. ``whole``: what the value itself is called."""
+
+    def __init__(self, value: Any, whole: str = "") -> None:
+        self._value, self._whole = value, whole
+
+    def where(self, path: Path) -> str:
+        return path_text(path) or self._whole
+
+    def line(self, path: Path) -> int:
+        return 0
+
+    def has(self, path: Path) -> bool:
+        value = self._value
+        for part in path:
+            try:
+                value = value[part]
+            except (KeyError, IndexError, TypeError):
+                return False
+        return True
 
 
 def all_of(problems: Sequence[SpecError]) -> SpecError:

@@ -8,8 +8,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from featurestore.errors import RequestError
-from featurestore.resources.node import Path, path_text
-from featurestore.resources.problem import problems_of
+from featurestore.resources.problem import FieldPlaces, problems_of
 
 Column = list[Any]
 Columns = dict[Annotated[str, Field(min_length=1, max_length=255)], Column]
@@ -174,11 +173,12 @@ def read_body(model: type[Model], body: bytes) -> Model:
         RequestError: it is not JSON, or not of this form.
     """
     try:
-        return model.model_validate(orjson.loads(body))
+        value = orjson.loads(body)
+        return model.model_validate(value)
     except orjson.JSONDecodeError as error:
         raise RequestError("the body is not JSON", got=str(error)) from error
     except ValidationError as error:
-        problems = problems_of(error, model, _Body())
+        problems = problems_of(error, model, FieldPlaces(value, "the body"))
         first, *others = problems[:_SHOWN]
         if not others:
             raise RequestError(
@@ -187,16 +187,3 @@ def read_body(model: type[Model], body: bytes) -> Model:
         left = len(problems) - _SHOWN
         texts = [*map(str, problems[:_SHOWN]), *([f"and {left:,} more"] if left > 0 else [])]
         raise RequestError("; ".join(texts)) from error
-
-
-class _Body:
-    """Where fields of a body stand: see :class:`featurestore.resources.problem.Places`."""
-
-    def where(self, path: Path) -> str:
-        return path_text(path) or "the body"
-
-    def line(self, path: Path) -> int:
-        return 1
-
-    def has(self, path: Path) -> bool:
-        return True

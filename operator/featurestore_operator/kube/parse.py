@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -11,8 +10,7 @@ from featurestore.errors import SpecError
 from featurestore.resources import DataPipeline, FeatureStore, Resource
 from featurestore.resources.key_erasure import KeyErasure
 from featurestore.resources.location import is_relative
-from featurestore.resources.node import Path, path_text
-from featurestore.resources.problem import all_of, problems_of
+from featurestore.resources.problem import FieldPlaces, all_of, problems_of
 
 R = TypeVar("R", bound=Resource)
 
@@ -34,31 +32,9 @@ def parse(model: type[R], document: dict[str, Any]) -> R:
     try:
         resource = model.model_validate(value, by_alias=True, by_name=False)
     except ValidationError as error:
-        raise all_of(problems_of(error, model, _Fields(value))) from error
+        raise all_of(problems_of(error, model, FieldPlaces(value))) from error
     _check_place(resource)
     return resource
-
-
-class _Fields:
-    """Where the fields of an object stand: their paths alone, since an object has no lines."""
-
-    def __init__(self, value: Mapping[str, Any]) -> None:
-        self._value = value
-
-    def where(self, path: Path) -> str:
-        return path_text(path)
-
-    def line(self, path: Path) -> int:
-        return 0
-
-    def has(self, path: Path) -> bool:
-        value: Any = self._value
-        for part in path:
-            try:
-                value = value[part]
-            except (KeyError, IndexError, TypeError):
-                return False
-        return True
 
 
 def has_place(resource: Resource) -> bool:
