@@ -5,14 +5,14 @@ from __future__ import annotations
 import http.client
 import os
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import storage_server
+from http_server import answering
 
 from featurestore.arrivals.files.listing import find_arrival, find_pinned, list_arrivals, look
 from featurestore.resources.data_pipeline import Source
@@ -49,15 +49,8 @@ def without_etags(endpoint: str) -> Iterator[str]:
 
         def log_message(self, *_: object) -> None: ...
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Passing)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with answering(Passing) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def test_an_object_has_one_version_however_it_is_looked_at(s3_root: str) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 
 import pytest
+from http_server import answering
 from server import free_port
 
 from featurestore.arrivals.files.listing import find_arrival, list_arrivals
@@ -48,15 +48,8 @@ class _Elsewhere(_Quiet):
 
 @contextmanager
 def serving(folder: Path, handler: type[_Quiet] = _Quiet) -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with answering(partial(handler, directory=str(folder))) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture

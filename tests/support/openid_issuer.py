@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
+from http_server import answering
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 
@@ -70,13 +70,6 @@ def openid_issuer() -> Iterator[OpenIdIssuer]:
         def log_message(self, *_: Any) -> None:
             """Tests are quiet."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    issuer = OpenIdIssuer(server.server_port)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with answering(Handler) as port:
+        issuer = OpenIdIssuer(port)
         yield issuer
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -7,11 +7,11 @@ import io
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import fastavro
+from http_server import answering
 
 
 class Registry:
@@ -61,13 +61,6 @@ def schema_registry() -> Iterator[Registry]:
 
         def log_message(self, *_: Any) -> None: ...
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    registry = Registry(server.server_port)
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
+    with answering(Handler) as port:
+        registry = Registry(port)
         yield registry
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
