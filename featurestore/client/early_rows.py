@@ -221,10 +221,8 @@ class EarlyRows:
                     timeout_s=_TIMEOUT_S,
                 )
             return _Build(view, spec, self._values[view, digest])
-        except (
-            SpecError,
-            CodeError,
-        ) as error:  # a Redis that cannot be reached from here, or no package for it
+        except (SpecError, CodeError) as error:
+            # A Redis that cannot be reached from here, or no package for it.
             return _Build(view, spec, None, str(error))
 
 

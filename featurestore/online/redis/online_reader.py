@@ -18,7 +18,7 @@ from featurestore.online.redis.early_values import read_early
 from featurestore.online.redis.held import read_held
 from featurestore.online.redis.last_values import LastValues
 from featurestore.online.versions import PACKED_LAYOUT
-from featurestore.resources.feature_view import OnlineWrite
+from featurestore.resources.immediate_check import is_immediate
 
 _READ_AT_ONCE = 10_000
 """Keys of one MGET: the server does nothing else meanwhile."""
@@ -125,7 +125,7 @@ class _View:
         self._newest = None if query.has_windows else NewestRow(query, self._packing)
         self._needed = query.form.needed(query.outputs)
         self._known: dict[bytes, int] = {}
-        self.has_early = query.spec.online.write is OnlineWrite.IMMEDIATE
+        self.has_early = is_immediate(query.spec)
         self._order = [[EVENT_US, CREATED_US], *([] for _ in query.form.sections[1:])]
 
     def version(self, data: bytes | None) -> int:
