@@ -14,6 +14,7 @@ from featurestore.client.connection import Store, connect
 from featurestore.client.trained_features import TrainedFeatures
 from featurestore.client.training_data import TrainingData
 from featurestore.errors import FeatureStoreError, RequestError
+from featurestore.mlflow.training_set_page import training_set_page
 from featurestore.redaction import redact
 from featurestore.timestamps import current_us
 from featurestore.training.trained_models import TrainedModel, record_model
@@ -49,9 +50,10 @@ def log_model(
 ) -> Any:
     """Log a model with what it was trained on; what MLflow's ``log_model`` returns.
 
-    The training set is an input of the run that is active; without one, a run is begun and ended. The model's metadata say
-    the store, the features, the keys, and the commits and definitions of the views. The store keeps which model it was, for
-    the pages of the training set and of its service; where it cannot be written, a warning says so.
+    The training set is an input of the run that is active; without one, a run is begun and ended. Its page is an artifact
+    of the run, ``training_sets/<name>-<version>.html``, and the run's tags name it. The model's metadata say the store, the
+    features, the keys, and the commits and definitions of the views. The store keeps which model it was, for the pages of
+    the training set and of its service; where it cannot be written, a warning says so.
 
     ``columns``: what the model takes, in this order, if not all features of the set. ``flavor``: a module of MLflow such as
     ``mlflow.sklearn``, if the type of the model does not tell it. ``arguments``: for its ``log_model``.
@@ -66,6 +68,16 @@ def log_model(
     metadata = {**(arguments.pop("metadata", None) or {}), METADATA: trained.to_dict()}
     with nullcontext() if mlflow.active_run() else mlflow.start_run():
         mlflow.log_input(training_set.to_mlflow(), context="training")
+        mlflow.log_text(
+            training_set_page(training_set), f"training_sets/{training_set.name}-{training_set.number}.html"
+        )
+        mlflow.set_tags(
+            {
+                "featurestore.training_set": training_set.name,
+                "featurestore.version": str(training_set.number),
+                "featurestore.digest": training_set.digest,
+            }
+        )
         positional = () if model_argument else (model,)
         info = flavor.log_model(*positional, **model_argument, name=name, metadata=metadata, **arguments)
     version = info.registered_model_version

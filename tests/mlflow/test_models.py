@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from datetime import timedelta
@@ -83,6 +84,18 @@ def test_a_run_tells_which_version_of_a_training_set_it_took_and_finds_it_again(
     assert dataset["profile"]["parts"] == {name: part.rows for name, part in data.parts.items()}
     assert logged.told["rows"] == 700
     assert logged.told["resolved"] == data.digest
+
+
+def test_a_run_has_the_page_of_its_training_set(logged: Logged) -> None:
+    data = logged.data
+    path, page = logged.told["page"]
+    assert path == f"training_sets/set-{data.number}.html"
+    rows = [re.findall(r"<td>(.*?)</td>", line) for line in page.splitlines() if line.startswith("<tr><td>")]
+    assert [row[:2] for row in rows[:2]] == [[it.name, f"{it.rows:,}"] for it in data.parts.values()]
+    assert ["n_1d", "int64", "Feature", "view:n_1d"] in rows
+    [view] = data.manifest.pins.views
+    assert [view.name, str(view.commit), view.digest, view.spec] in rows
+    assert html.unescape(page).count(f"training_set('set', '{data.digest}')") == 1
 
 
 def test_a_model_keeps_store_features_keys_and_commits(logged: Logged) -> None:

@@ -46,7 +46,9 @@ def main(code: str, folder: str) -> None:
     names = {"model": Sum()}
     exec(code, names)
     data, info = names["data"], names["info"]
-    [run] = mlflow.search_runs(output_format="list")
+    trained_on = f"tags.\"featurestore.digest\" = '{data.digest}'"
+    [run] = mlflow.search_runs(filter_string=trained_on, output_format="list")
+    [page] = mlflow.artifacts.list_artifacts(run_id=run.info.run_id, artifact_path="training_sets")
     [entry] = run.inputs.dataset_inputs
     found = get_source(entry).load()
     again, told = again_beside(Path(folder), code)
@@ -67,6 +69,7 @@ def main(code: str, folder: str) -> None:
                     "schema": json.loads(entry.dataset.schema)["mlflow_colspec"],
                     "profile": json.loads(entry.dataset.profile),
                 },
+                "page": [page.path, mlflow.artifacts.load_text(f"runs:/{run.info.run_id}/{page.path}")],
                 "rows": found.to_arrow().num_rows,
                 "resolved": resolve_dataset_source(data).digest,
                 "metadata": info.metadata,
