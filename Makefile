@@ -13,7 +13,7 @@ TESTED := --constraint requirements/dev.txt
 # Tests, demo and benchmarks start hundreds of processes, each twice as fast if none compiles what it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-training test test-all test-frameworks lint bench bench-job bench-online bench-events bench-operator bench-http bench-training images push release release-check cluster cluster-demo cluster-down crds krew expressions changelog docs lock clean help
+.PHONY: demo demo-training test services test-all test-frameworks lint bench bench-job bench-online bench-events bench-operator bench-http bench-training images push release release-check cluster cluster-demo cluster-down crds krew expressions changelog docs lock clean help
 .DEFAULT_GOAL := help
 
 help:  ## Show what there is to make.
@@ -35,17 +35,19 @@ $(LOWEST)/ready: requirements/lowest.txt pyproject.toml $(VENV)/ready
 demo: $(VENV)/ready  ## Run the main job on real flights data, from dropped files to features for training and inference.
 	@$(BIN)/python -m demo
 
-demo-training: $(VENV)/ready  ## Run the story of a model: a training set, MLflow, KServe, and a month that has drifted.
-	@tests/services
+demo-training: services  ## Run the story of a model: a training set, MLflow, KServe, and a month that has drifted.
 	@PYTHONPATH=tests/support $(BIN)/python -m demo.training
 
-test: lint $(LOWEST)/ready  ## Run lint, every test, and those that touch libraries again with the lowest versions of them.
-	@tests/services
+test: $(VENV)/ready  ## Run lint, every test, and those that touch libraries again with the lowest versions of them.
+	@$(MAKE) --jobs lint services $(LOWEST)/ready
 	@$(BIN)/python tests/stages.py
 
-test-all: lint $(LOWEST)/ready  ## Run all of `make test`, and of what is exhaustive all instead of a sample.
-	@tests/services
+test-all: $(VENV)/ready  ## Run all of `make test`, and of what is exhaustive all instead of a sample.
+	@$(MAKE) --jobs lint services $(LOWEST)/ready
 	@$(BIN)/python tests/stages.py --all
+
+services: $(VENV)/ready  ## Install or build the real programs that tests start: Redis, Kubernetes, Kafka …
+	@tests/services
 
 test-frameworks: $(VENV)/ready  ## Run the tests with PyTorch, TensorFlow, Ray and the controllers that run trainings, which are not in `make test` (9 GB).
 	@tests/services frameworks
@@ -62,23 +64,19 @@ lint: $(VENV)/ready  ## Check style, formatting, types, import contracts, and th
 bench: $(VENV)/ready  ## Measure against the floors, as a table and as JSON.
 	@$(BIN)/python -m bench
 
-bench-job: $(VENV)/ready  ## Measure where the seconds of a small batch's Job go, from the start of its process to its end.
-	@tests/services
+bench-job: services  ## Measure where the seconds of a small batch's Job go, from the start of its process to its end.
 	@$(BIN)/python -m bench job
 
 bench-online: $(VENV)/ready  ## Measure publishing, and reads for inference beside the bare stores (and Feast, if FEAST_PYTHON names a Python that has it).
 	@PYTHONPATH=tests/support $(BIN)/python -m bench online publish
 
-bench-events: $(VENV)/ready  ## Measure how long after a push its rows are readable online, and in a cluster after a file is put, with Jobs and with workers that stay.
-	@tests/services
+bench-events: services  ## Measure how long after a push its rows are readable online, and in a cluster after a file is put, with Jobs and with workers that stay.
 	@PYTHONPATH=tests/support $(BIN)/python -m bench events execution
 
-bench-operator: $(VENV)/ready  ## Measure the operator with 5,000 views and 5,000 pipelines before a real API server.
-	@tests/services
+bench-operator: services  ## Measure the operator with 5,000 views and 5,000 pipelines before a real API server.
 	@$(BIN)/python -m bench controller distant tenants
 
-bench-http: $(VENV)/ready  ## Measure the feature server with one worker and 16 connections (needs wrk).
-	@tests/services
+bench-http: services  ## Measure the feature server with one worker and 16 connections (needs wrk).
 	@$(BIN)/python -m bench http
 
 bench-training: $(VENV)/ready  ## Measure one worker that reads a training set beside a plain Arrow scan, and the memory that making one takes.
@@ -101,12 +99,10 @@ release-check: $(VENV)/ready  ## Do so to a registry of this machine's own, read
 	@tests/services release
 	@$(RELEASE) check --base=$(BASE)
 
-cluster: $(VENV)/ready  ## Start a Kubernetes with a node on this machine (Debian, root), and say how to use it.
-	@tests/services
+cluster: services  ## Start a Kubernetes with a node on this machine (Debian, root), and say how to use it.
 	@PYTHONPATH=tests/support $(BIN)/python -m cluster up
 
-cluster-demo: $(VENV)/ready  ## Start one with this checkout installed, put a file to S3, read its features: README's "On Kubernetes", timed.
-	@tests/services
+cluster-demo: services  ## Start one with this checkout installed, put a file to S3, read its features: README's "On Kubernetes", timed.
 	@PYTHONPATH=tests/support $(BIN)/python -m cluster demo
 
 cluster-down:  ## End what `make cluster` started.
