@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 LogFormat = Literal["text", "json"]
 MetricsAccess = Literal["open", "token"]
@@ -21,7 +22,8 @@ class Settings:
     end. ``job_image``: of Jobs whose pipeline names none. ``job_service_account``: theirs, which needs no
     permission. ``max_jobs``: that have not ended, of all namespaces. ``max_jobs_per_namespace``: where no policy says
     how many. ``redis_image``: of managed servers. ``trust_namespaces``: they may use all that the operator may.
-    ``metrics_access``: who may read the metrics.
+    ``metrics_access``: who may read the metrics. ``job_egress``: where Jobs and workers may connect, as the ``egress`` of a
+    NetworkPolicy; () is everywhere.
     """
 
     identity: str
@@ -44,6 +46,7 @@ class Settings:
     redis_image: str = "redis:7.4"
     trust_namespaces: bool = False
     metrics_access: MetricsAccess = "open"
+    job_egress: tuple[dict[str, Any], ...] = ()
     log_format: LogFormat = "text"
     log_level: str = "INFO"
 
@@ -132,6 +135,12 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
         choices=("open", "token"),
         help="who may read /metrics: everybody, or whose token the API server lets get it",
     )
+    option(
+        "--job-egress",
+        preset.job_egress,
+        type=_rules,
+        help="where Jobs and workers may connect: a list in JSON, as the egress of a NetworkPolicy; without it everywhere",
+    )
     option("--log-format", preset.log_format, choices=("text", "json"), help="how lines are written")
     option("--log-level", preset.log_level, choices=("DEBUG", "INFO", "WARNING", "ERROR"), help="least level")
     parsed = vars(parser.parse_args(arguments))
@@ -143,6 +152,21 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError("must be 1 or more")
     return number
+
+
+def _rules(text: str) -> tuple[dict[str, Any], ...]:
+    try:
+        rules = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"is not JSON: {error}") from error
+    if not isinstance(rules, list) or not all(
+        isinstance(rule, dict) and rule.keys() <= _RULE for rule in rules
+    ):
+        raise argparse.ArgumentTypeError('must be a list of {"to": […], "ports": […]}')
+    return tuple(rules)
+
+
+_RULE = {"to", "ports"}
 
 
 def _seconds(text: str) -> float:

@@ -17,7 +17,6 @@ from featurestore.resources.kinds import GROUP, KINDS, VERSION
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
-SHOWN_KINDS = {*KINDS, "NetworkPolicy"}
 Object = dict[str, Any]
 
 
@@ -39,7 +38,7 @@ def shown() -> dict[str, Object]:
     found: dict[str, Object] = {}
     for where, text in texts():
         for one in yaml.safe_load_all(text):
-            if isinstance(one, dict) and one.get("kind") in SHOWN_KINDS:
+            if isinstance(one, dict) and one.get("kind") in KINDS:
                 named = f"{where}-{one['kind']}-{one['metadata']['name']}"
                 found[f"{named}-{len(found)}"] = one
     return found

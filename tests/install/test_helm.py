@@ -124,6 +124,7 @@ def test_helm_finds_nothing_wrong_with_the_chart() -> None:
             "webhook.failurePolicy=Never",
         ),
         *("metrics.access=Anybody", "log.level=LOUD", "extraEnv[0].value=a", "nodeSelector.pool[0]=a"),
+        "networkPolicy.jobsEgress[0].from=a",
     ],
 )
 def test_a_value_that_means_nothing_is_refused(wrong: str) -> None:
@@ -149,6 +150,7 @@ def test_each_value_reaches_what_it_is_about(tmp_path: Path) -> None:
             "metricsFrom": [{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}],
             "webhookFrom": [{"ipBlock": {"cidr": "10.0.0.1/32"}}],
             "notificationsFrom": [{"ipBlock": {"cidr": "10.0.0.2/32"}}],
+            "jobsEgress": [{"to": [{"podSelector": {}}], "ports": [{"port": 53, "protocol": "UDP"}]}],
         },
     }
     (tmp_path / "values.yaml").write_text(yaml.safe_dump(values))
@@ -176,7 +178,9 @@ def test_each_value_reaches_what_it_is_about(tmp_path: Path) -> None:
     (hook,) = found["ValidatingWebhookConfiguration", "", "featurestore-operator"]["webhooks"]
     assert hook["failurePolicy"] == "Fail"
     rules = found["NetworkPolicy", NAMESPACE, "featurestore-operator"]["spec"]["ingress"]
-    assert [it["from"] for it in rules] == list(values["networkPolicy"].values())
+    *clients, egress = values["networkPolicy"].values()
+    assert [it["from"] for it in rules] == clients
+    assert list(settings.job_egress) == egress
     # What the operator does not ask for any more it is not granted either.
     role = found["ClusterRole", "", "featurestore-operator-cluster"]
     assert "tokenreviews" not in str(role)

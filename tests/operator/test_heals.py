@@ -252,12 +252,24 @@ def test_a_policy_and_a_budget_that_others_changed_beside_a_store_are_set_back(
 ) -> None:
     key = store(crowd, namespace, online=MANAGED)
     crowd.controller.handle(key)
-    kinds = (NETWORK_POLICY, POD_DISRUPTION_BUDGET)
-    before = [crowd.api.get(it, namespace, "default-redis")["spec"] for it in kinds]
-    crowd.api.patch(NETWORK_POLICY, namespace, "default-redis", {"spec": {"ingress": [{}]}})
-    crowd.api.patch(POD_DISRUPTION_BUDGET, namespace, "default-redis", {"spec": {"maxUnavailable": 7}})
-    crowd.controller.handle(key)
-    assert [crowd.api.get(it, namespace, "default-redis")["spec"] for it in kinds] == before
+    kinds = (NETWORK_POLICY, POD_DISRUPTION_BUDGET, SERVICE)
+
+    def specs() -> list[object]:
+        return [crowd.api.get(it, namespace, "default-redis")["spec"] for it in kinds]
+
+    before = specs()
+    # The last of each leave all that is wanted, and mean something else.
+    added = {"matchLabels": {"nobody": "has"}}
+    for resource, change in (
+        (NETWORK_POLICY, {"ingress": [{}]}),
+        (NETWORK_POLICY, {"podSelector": added}),
+        (POD_DISRUPTION_BUDGET, {"maxUnavailable": 7}),
+        (SERVICE, {"selector": {"nobody": "has"}}),
+    ):
+        crowd.api.patch(resource, namespace, "default-redis", {"spec": change})
+        assert specs() != before
+        crowd.controller.handle(key)
+        assert specs() == before, change
 
 
 def test_a_managed_redis_lets_in_its_namespace_and_the_operator_and_asks_for_a_password(

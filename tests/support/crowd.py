@@ -19,12 +19,14 @@ LOOK_US = 10_000_000
 
 
 class Crowd:
-    """``most``: Jobs at once. ``namespaces``: those that are served; () is all. ``woken``: keys since it was emptied.
+    """``most``: Jobs at once. ``namespaces``: those that are served; () is all. ``more``: settings of the operator.
 
-    ``now_us``: what the controller takes for the time.
+    ``woken``: keys since it was emptied. ``now_us``: what the controller takes for the time.
     """
 
-    def __init__(self, api: Api, folder: Path, most: int = 20, namespaces: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, api: Api, folder: Path, most: int = 20, namespaces: tuple[str, ...] = (), **more: Any
+    ) -> None:
         self.api, self.folder, self.now_us = api, folder, 1_700_000_000_000_000
         self.woken: list[Key] = []
         self.cache = Cache(lambda key, after_s: self.woken.append(key))
@@ -34,9 +36,10 @@ class Crowd:
             trust_namespaces=True,
             max_jobs=most,
             max_jobs_per_namespace=most,
+            **more,
         )
         self.controller = Controller(self.cache, api, settings, Metrics(), clock=lambda: self.now_us)
-        (folder / "raw").mkdir()
+        (folder / "raw").mkdir(exist_ok=True)
         (folder / "raw" / "a.parquet").write_bytes(b"")
 
     def pipelines(self, namespace: str, *names: str, **store_spec: Any) -> None:

@@ -28,6 +28,7 @@ from featurestore_operator.kube.api import Api, Exists
 from featurestore_operator.kube.api_resources import MANAGED, POD, SECRET
 from featurestore_operator.kube.object_key import Key
 from featurestore_operator.kube.parse import parse
+from featurestore_operator.namespaces.job_network import job_network
 from featurestore_operator.namespaces.kept_objects import KeptObjects, owner
 from featurestore_operator.namespaces.managed_redis import objects, pod_labels, secret
 from featurestore_operator.namespaces.open_store import SECRET_US, OpenStore, Stores
@@ -57,6 +58,7 @@ class StoreController:
         self._feature_servers, self._workers, self._kept = feature_servers, workers, KeptObjects(api)
         self._answers_again = answers_again
         self._away: set[Key] = set()
+        self._unbounded: set[Key] = set()
         self._cache, self._api, self._stores = cache, api, stores
         self._settings, self._status_writer, self._clock = settings, status_writer, clock
         self._servers: dict[Key, str] = {}
@@ -71,6 +73,7 @@ class StoreController:
         if obj is None:
             self._stores.forget(key.namespace)
             self._feature_servers.forget(key)
+            self._unbounded.discard(key)
             return None
         chosen = self._stores.find(key.namespace)
         if isinstance(chosen, Condition):
@@ -88,6 +91,7 @@ class StoreController:
         # First: readers and Jobs go by it, and need nothing that stands beside it.
         store.registry.accept(store.resource)
         self._kept.keep(beside(obj, store, self._settings))
+        misruled = self._bound_jobs(key, obj)
         serving, server = self._feature_servers.look(key, obj, store)
         workers = self._workers.look(key, obj, store)
         self._wake_removed(key.namespace, store)
@@ -98,6 +102,8 @@ class StoreController:
             ready = true("Ready", Reason.ANSWERS, "Storage and online store answer.")
             if serving is not None and serving.status == "False":
                 ready = serving.model_copy(update={"type": "Ready"})
+        if misruled is not None:
+            ready = misruled
         facts = {
             "pipelines": len(self._cache.names("DataPipeline", key.namespace)),
             "views": len(self._cache.names("FeatureView", key.namespace)),
@@ -118,6 +124,24 @@ class StoreController:
         if self._recorded.get(namespace) is not store:
             store.registry.accept(store.resource)
             self._recorded[namespace] = store
+
+    def _bound_jobs(self, key: Key, obj: dict[str, Any]) -> Condition | None:
+        """Keep the NetworkPolicy of Jobs while the settings ask for it; what is wrong with it if the API server refuses it."""
+        rules = self._settings.job_egress
+        policy = job_network(key.name, key.namespace, owner(obj), rules, has_redis=_managed(obj) is not None)
+        if not rules:
+            if (
+                key not in self._unbounded
+            ):  # Looked for once: it may be of an operator that was told otherwise.
+                self._kept.remove([policy], obj["metadata"]["uid"])
+                self._unbounded.add(key)
+            return None
+        try:
+            self._kept.keep([policy])
+        except SpecError as error:
+            message = f"Jobs may connect everywhere, for the operator's --job-egress is wrong: {sentence(as_failure(error))}."
+            return false("Ready", Reason.SPEC_INVALID, message)
+        return None
 
     def _keep_password(self, key: Key, obj: dict[str, Any]) -> None:
         """Make the password of a managed Redis, without which the store cannot be opened."""

@@ -36,6 +36,8 @@ RETRY = "featurestore.dev/retry"
 """Which request of the resource for another attempt the Job has met."""
 PERMANENT = (2, 3, 5)
 """Exit codes after which the same attempt cannot help; see ``featurestore.errors``."""
+JOB_NAME = "featurestore-job"
+"""What the pods of Jobs are, by the label ``app.kubernetes.io/name``."""
 CONTAINER = "job"
 START_S = 60
 """How long a pod may take to find its node and its image, on top of the time for its work."""
@@ -82,7 +84,7 @@ def job(
     """The Job that does this work."""
     spec = pipeline.resource.spec
     template = spec.job.template
-    labels = {**MANAGED, "app.kubernetes.io/name": "featurestore-job", **_labels(work, pipeline)}
+    labels = {**MANAGED, "app.kubernetes.io/name": JOB_NAME, **_labels(work, pipeline)}
     queued = QUEUE_LABEL in template.labels
     return {
         "apiVersion": "batch/v1",

@@ -20,6 +20,8 @@ from featurestore_operator.jobs.restricted_pod import (
 )
 from featurestore_operator.kube.api_resources import MANAGED, WORKERS_LABEL
 
+WORKER_NAME = "featurestore-worker"
+"""What the pods of workers are, by the label ``app.kubernetes.io/name``."""
 CONTAINER = "worker"
 _GRACE_S = 30
 """How long the batch that runs has when a pod is told to end."""
@@ -41,7 +43,7 @@ def worker_objects(
 ) -> list[dict[str, Any]]:
     """What is applied for the workers of pipelines such as this one. ``secret_versions``: pods read Secrets when they start."""
     name, template = workers_name(store, spec.worker_kind), spec.job.template
-    labels = {**MANAGED, "app.kubernetes.io/name": "featurestore-worker", WORKERS_LABEL: spec.worker_kind}
+    labels = {**MANAGED, "app.kubernetes.io/name": WORKER_NAME, WORKERS_LABEL: spec.worker_kind}
     metadata = {"name": name, "namespace": place.namespace, "labels": labels, "ownerReferences": [owner]}
     selector = {"matchLabels": labels}
     return [

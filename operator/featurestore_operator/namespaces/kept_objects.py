@@ -33,6 +33,8 @@ _KEPT = {
     )
 }
 
+_WHOLE = frozenset({"selector", "podSelector", "ingress", "egress"})
+"""Fields in which the server adds nothing, and anything that somebody else adds means something else."""
 Object = dict[str, Any]
 
 
@@ -106,10 +108,14 @@ def holds(existing: Any, wanted: Any) -> bool:
 
     >>> holds({"a": {"b": "2Ki", "c": 1}, "d": [2]}, {"a": {"b": "2048"}}), holds({"a": [1, 2]}, {"a": [1]})
     (True, False)
+    >>> holds({"selector": {"a": "b", "c": "d"}}, {"selector": {"a": "b"}})
+    False
     """
     if isinstance(wanted, dict):
         return isinstance(existing, dict) and all(
-            holds(existing.get(name), value) for name, value in wanted.items() if value not in ({}, [], None)
+            existing.get(name) == value if name in _WHOLE else holds(existing.get(name), value)
+            for name, value in wanted.items()
+            if value not in ({}, [], None)
         )
     if isinstance(wanted, list):
         return (
