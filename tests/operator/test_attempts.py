@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from featurestore.failure import Failure
 from featurestore.reconcile.steps import BuildView, RunBatch
 from featurestore.retry import FailureStreak
 from featurestore.timestamps import SECOND_US
 from featurestore_operator.jobs.attempts import JobAttempt, JobAttempts, NextAttempt
 from featurestore_operator.jobs.job_manifest import work_digest
-from featurestore_operator.jobs.job_outcome import Failed, Running, Succeeded, job_outcome
+from featurestore_operator.jobs.job_outcome import (
+    NO_NODE_US,
+    NO_START_US,
+    Failed,
+    Running,
+    Succeeded,
+    job_outcome,
+)
 
 AT_US = 1_700_000_000 * SECOND_US
 AT = "2023-11-14T22:13:20Z"
@@ -101,6 +110,30 @@ def test_a_waiting_pod_says_what_it_waits_for() -> None:
         assert isinstance(found, Running)
         assert found.waiting
         assert words in found.sentence
+
+
+UNSCHEDULED = {"type": "PodScheduled", "status": "False", "message": "0/3 nodes", "lastTransitionTime": AT}
+CREATING = {"waiting": {"reason": "ContainerCreating"}}
+
+
+@pytest.mark.parametrize(
+    ("waiting", "usual_us", "words"),
+    [
+        (pod(phase="Pending", conditions=[UNSCHEDULED]), NO_NODE_US, "finds no node: 0/3 nodes"),
+        (pod(CREATING, phase="Pending", startTime=AT), NO_START_US, "kubectl describe pod p says why"),
+    ],
+    ids=["node", "sandbox"],
+)
+def test_what_waits_for_a_node_or_a_sandbox_for_longer_than_is_usual_cannot_start(
+    waiting: dict[str, Any], usual_us: int, words: str
+) -> None:
+    def stuck(after_us: int) -> dict[str, str]:
+        outcome = job_outcome(job(), [waiting], AT_US + after_us)
+        return JobAttempts([JobAttempt(job(), outcome)]).stuck
+
+    assert stuck(usual_us) == {}
+    [sentence] = stuck(usual_us + 1).values()
+    assert words in sentence
 
 
 def test_a_job_whose_pod_was_evicted_says_so_until_there_is_another() -> None:
