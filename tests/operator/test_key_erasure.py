@@ -14,7 +14,8 @@ from eventually import eventually
 
 from featurestore.erasure.record import require_record, verify
 from featurestore.storage.objects import Storage
-from featurestore_operator.kube.api_resources import OURS
+from featurestore_operator.jobs.job_manifest import CONTAINER
+from featurestore_operator.kube.api_resources import EVENT, OURS, POD
 
 pytestmark = pytest.mark.slow
 ROWS = {"k": ["secret-a", "b"], "ts": ["2024-01-01T00:00:00", "2024-01-01T01:00:00"], "v": [1, 2]}
@@ -71,3 +72,40 @@ def test_an_erasure_of_nobody_waits_and_one_never_becomes_another(it: Story) -> 
     it.until("erasure", "wrong", "ResourceMissing", words=["no view has features of this entity", "'thing'"])
     with pytest.raises(KubectlError, match="an erasure stays as it is"):
         it.apply(it._of("Erasure", "wrong", {"entity": "thing", "keys": keys}))
+
+
+def test_an_erasure_whose_pod_cannot_start_says_so_with_an_event_and_goes_on_when_it_can(it: Story) -> None:
+    it.apply(it.store(), it.pipeline(), it.view())
+    it.start()
+    it.until("featureview", "things", "WaitingForData")
+    (it.folder / "gone.csv").write_text("k\nsecret-a\n")
+    it.node.stuck = True
+    it.apply(it._of("Erasure", "stuck", {"entity": "thing", "keys": {"uri": f"{it.folder}/gone.csv"}}))
+
+    def pending() -> list[str]:
+        pods = it.api.list(POD, it.namespace)
+        return [pod["metadata"]["name"] for pod in pods if pod["status"]["phase"] == "Pending"]
+
+    eventually(lambda: len(pending()) == 1, 120, it.told)
+    state = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
+    container = {"name": CONTAINER, "image": "x", "imageID": "", "ready": False, "restartCount": 0}
+    named = {"namespace": it.namespace, "name": pending()[0]}
+    it.api.apply_status(
+        POD, {"metadata": named, "status": {"containerStatuses": [{**container, "state": state}]}}
+    )
+    words = "ImagePullBackOff: no such image"
+    it.until("erasure", "stuck", "CannotStart", words=[words], within_s=120)
+
+    def events() -> dict[str, tuple[str, str]]:
+        about = [
+            each for each in it.api.list(EVENT, it.namespace) if each["involvedObject"]["name"] == "stuck"
+        ]
+        return {each["reason"]: (each["type"], each["message"]) for each in about}
+
+    eventually(lambda: "CannotStart" in events(), 60, it.told)
+    kind, message = events()["CannotStart"]
+    assert kind == "Warning"
+    assert words in message
+    it.node.resume()
+    it.until("erasure", "stuck", "UpToDate", within_s=180, keys=1)
+    eventually(lambda: any(each[0] == "Normal" for each in events().values()), 60, it.told)
