@@ -27,6 +27,7 @@ from examples import exhaustive
 from forked_process import forking
 from kafka_broker import Broker, broker
 from nats_server import NatsServer, nats_server
+from postgres_server import PostgresServer, postgres_server
 from unavailable import unavailable
 
 from featurestore.storage.filesystem import filesystem
@@ -134,6 +135,16 @@ def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
     """A server of NATS. Each test has streams of its own on it."""
     try:
         with nats_server(tmp_path_factory.mktemp("nats")) as started:
+            yield started
+    except MissingError as missing:
+        unavailable(missing)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """A server of PostgreSQL. Each test has tables of its own on it."""
+    try:
+        with postgres_server(tmp_path_factory.mktemp("postgres")) as started:
             yield started
     except MissingError as missing:
         unavailable(missing)

@@ -11,6 +11,7 @@ from featurestore.arrivals.kafka.kafka_source import KafkaSource
 from featurestore.arrivals.nats.nats_source import NatsSource
 from featurestore.arrivals.redis.redis_source import RedisSource
 from featurestore.arrivals.source import ArrivalSource
+from featurestore.arrivals.sql.sql_source import SqlSource
 from featurestore.resources.data_pipeline import Source
 
 
@@ -38,6 +39,9 @@ SOURCE_KINDS = (
     ),
     SourceKind(
         lambda source: source.delta is not None, DeltaSource, "featurestore_transforms.sources.delta_reader"
+    ),
+    SourceKind(
+        lambda source: source.sql is not None, SqlSource, "featurestore_transforms.sources.sql_reader"
     ),
     SourceKind(lambda source: True, FileSource, "featurestore_transforms.sources.file_reader"),
 )

@@ -28,11 +28,13 @@ from featurestore.resources.metadata import (
 from featurestore.resources.model import Model
 from featurestore.resources.nats import Nats
 from featurestore.resources.notifications import Notifications
+from featurestore.resources.partition import Partition
 from featurestore.resources.pod_template import QUEUE_LABEL
 from featurestore.resources.quantity import Bytes, Duration, PositiveDuration
 from featurestore.resources.redis_stream import RedisStream
 from featurestore.resources.resource import Resource
 from featurestore.resources.rule import MOST_EXPRESSIONS, SpecRule, Unique, bounded_text, exactly_one
+from featurestore.resources.sql_query import SqlQuery
 from featurestore.resources.text_format import CsvOptions, JsonOptions
 from featurestore.resources.transform import SortKey, Transform
 from featurestore.resources.value import ColumnName, ColumnType, Expression, SourceName
@@ -67,22 +69,6 @@ class Suspend(StrEnum):
     SUSPENDED = "Suspended"
 
 
-class PartitionType(StrEnum):
-    """Types that a value in a path may have."""
-
-    STRING = "string"
-    BOOL = "bool"
-    INT32 = "int32"
-    INT64 = "int64"
-    DATE = "date"
-    TIMESTAMP = "timestamp"
-
-
-class Partition(Model):
-    name: ColumnName = Field(description="Name of the column, and of its folders: `day` of `day=2024-01-01`.")
-    type: PartitionType = Field(description="Type of the column.")
-
-
 FOLDER_OF_ARROW = r"[^*?\[]+/\*\.arrow"
 _FOLDER_OF_ARROW = re.compile(FOLDER_OF_ARROW)
 
@@ -103,7 +89,7 @@ class Push(Model):
     )
 
 
-KINDS_OF_SOURCE = ("uri", "kafka", "nats", "redis", "delta")
+KINDS_OF_SOURCE = ("uri", "kafka", "nats", "redis", "delta", "sql")
 """Fields of a source, one of which is set."""
 
 
@@ -117,7 +103,7 @@ def _of_files(rule: SpecRule) -> SpecRule:
 
 
 class Source(Model):
-    """Exactly one of uri, the streams (kafka, nats, redis) and delta is set; the other fields go with uri."""
+    """Exactly one of uri, the streams (kafka, nats, redis), delta and sql is set; the other fields go with uri."""
 
     uri: Annotated[str, StringConstraints(min_length=1, max_length=1024)] | None = Field(
         None, description="Glob of the source files: a path, or a URL of s3, gs, az, abfss, http or https."
@@ -126,6 +112,9 @@ class Source(Model):
     nats: Nats | None = Field(None, description="A stream of NATS JetStream, whose messages are rows.")
     redis: RedisStream | None = Field(None, description="A stream of Redis, whose messages are rows.")
     delta: DeltaLake | None = Field(None, description="A Delta table, whose commits bring rows.")
+    sql: SqlQuery | None = Field(
+        None, description="A table or query of PostgreSQL, whose new rows are taken."
+    )
     format: Format | None = Field(None, description="Format of the files.")
     compression: Compression = Field(Compression.AUTO, description="Compression of CSV and JSON files.")
     csv: CsvOptions = Field(CsvOptions(), description="How CSV files are read.")
@@ -141,13 +130,13 @@ class Source(Model):
 
     @property
     def stream(self) -> Stream | None:
-        """The stream that is set; None of files and tables."""
+        """The stream that is set; None of files, tables and databases."""
         return self.kafka or self.nats or self.redis
 
     @property
-    def _positions(self) -> Stream | DeltaLake | None:
+    def _positions(self) -> Stream | DeltaLake | SqlQuery | None:
         """What is set if not uri."""
-        return self.stream or self.delta
+        return self.stream or self.delta or self.sql
 
     @property
     def place(self) -> str:
@@ -170,7 +159,9 @@ class Source(Model):
         return (self.place,) if self._positions is None else self._positions.opened
 
     def __str__(self) -> str:
-        form = "Delta" if self.delta else self.format if self.stream is None else self.stream.format
+        if self.delta or self.sql:
+            return f"{self.place} ({'Delta' if self.delta else 'SQL'})"
+        form = self.format if self.stream is None else self.stream.format
         return f"{self.place} ({form})"
 
     @property
@@ -181,8 +172,9 @@ class Source(Model):
     @property
     def given(self) -> tuple[str, ...]:
         """Columns that come with an arrival and are not of its content: those of the path, or of a message."""
-        if self._positions is not None:
-            return self._positions.columns.names
+        included = self.stream or self.delta
+        if included is not None:
+            return included.columns.names
         return tuple(partition.name for partition in self.partitions)
 
     rules = (

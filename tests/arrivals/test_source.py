@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 import pytest
 from kafka_broker import Broker
+from lake_table import LakeTable
 from log_source import LogSource
+from postgres_server import PostgresTable
 
 from featurestore.arrivals.files.file_source import FileSource
 from featurestore.arrivals.ledger import Ledger
@@ -25,11 +28,12 @@ NOW_US = 4_000_000_000_000_000
 
 @dataclass(frozen=True)
 class Place:
-    """``put``: makes or grows what has this name. ``remove``: takes it away."""
+    """``put``: makes or grows what has this name. ``remove``: takes it away. ``several``: whether each name has a URI."""
 
     source: ArrivalSource
     put: Callable[[str], None]
     remove: Callable[[str], None]
+    several: bool = True
 
     def entries(self, ledger: Ledger) -> list[Entry]:
         return list(ledger.new_entries(self.source.arrivals(), self.source.decide))
@@ -77,12 +81,27 @@ def topic(broker: Broker) -> Place:
     return Place(open_source(Source.model_validate(made.source())), put, remove)
 
 
+def commits(table: LakeTable) -> Place:
+    """One table: whatever the name, it grows by a commit."""
+    source = open_source(Source.model_validate(table.source(startAt="Earliest")))
+    return Place(source, lambda name: table.append(1), lambda name: table.delete(), several=False)
+
+
+def rows(table: PostgresTable) -> Place:
+    """One table: whatever the name, it grows by a row."""
+    keys = count(1)
+    source = open_source(Source.model_validate(table.source()))
+    return Place(source, lambda name: table.append(next(keys)), lambda name: table.drop(), several=False)
+
+
 KINDS: dict[str, Callable[[pytest.FixtureRequest], Place]] = {
     "files": lambda request: files(request.getfixturevalue("local_folder"), "Append"),
     "files that replace": lambda request: files(request.getfixturevalue("local_folder"), "Replace"),
     "objects": lambda request: files(_bucket(request), "Append"),
     "topic": lambda request: topic(request.getfixturevalue("kafka_broker")),
     "logs": lambda request: logs(request.getfixturevalue("tmp_path") / "logs"),
+    "delta": lambda request: commits(LakeTable(request.getfixturevalue("tmp_path") / "lake")),
+    "sql": lambda request: rows(request.getfixturevalue("postgres").table()),
 }
 
 
@@ -101,7 +120,7 @@ def test_what_is_there_is_sorted_and_each_uri_stands_once(place: Place) -> None:
         place.put(name)
     uris = [arrival.uri for arrival in place.source.arrivals()]
     assert uris == sorted(set(uris))
-    assert len(uris) == 3
+    assert len(uris) == (3 if place.several else 1)
 
 
 def test_where_nothing_is_it_says_why(place: Place) -> None:
@@ -150,11 +169,11 @@ def test_what_comes_later_of_a_uri_follows_what_was_taken_of_it(place: Place, le
     place.put("a")
     place.put("b")
     first = place.entries(ledger)
-    assert [entry.follows for entry in first] == [None, None]
+    assert [entry.follows for entry in first] == [None] * (2 if place.several else 1)
     assert place.take(ledger, first)
     place.put("b")
     (entry,) = place.entries(ledger)
-    assert entry.follows == (1, 1)
+    assert entry.follows == (1, len(first) - 1)
     assert place.take(ledger, [entry])
     ledger.checkpoint()
     place.put("b")

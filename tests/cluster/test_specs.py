@@ -49,6 +49,7 @@ UNSEEN = {
     "rename-to-one-name": COST,
     "service-feature-form": "an item that is a text or a mapping is one that the schema does not look into",
     "service-features-absent": SEVERAL,
+    "sql-start-wrong": "CEL ends with an error of its own at a day that there is not",
     "store-twice": SEVERAL,
     "window-named-like-feature": COST,
     "window-twice": DURATION + ": 1d and 24h are two texts",

@@ -47,11 +47,7 @@ def batch_lineage(storage: Storage, request: Any, result: Any) -> LineageRun:
     accepted = Registry(storage).current(DataPipeline, name)
     inputs = []
     if accepted is not None:
-        source = accepted.resource.spec.source
-        if source.uri is not None:
-            inputs.append(LineageDataset.at(absolute(request.base, source.uri)))
-        streams = [stream for stream in (source.kafka, source.nats, source.redis) if stream is not None]
-        inputs += [LineageDataset.at(stream.place) for stream in streams]
+        inputs.append(LineageDataset.at(absolute(request.base, accepted.resource.spec.source.place)))
         steps = [step.lookup for step in accepted.resource.spec.transforms if step.lookup is not None]
         inputs += [_dataset(storage, lookup.pipeline) for lookup in steps]
     output = _dataset(storage, name)

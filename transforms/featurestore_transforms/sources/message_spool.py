@@ -6,8 +6,6 @@ neither of what is fetched nor of what is read again.
 
 from __future__ import annotations
 
-import io
-import os
 import tempfile
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,6 +13,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import pyarrow as pa
+
+from featurestore_transforms.sources.reopened_file import ReopenedFile
 
 _PIECE_BYTES = 4 << 20
 _SCHEMA = pa.schema(
@@ -92,7 +92,7 @@ class MessageSpool:
 
     def read(self) -> Iterator[Messages]:
         """The messages in their order, some at a time."""
-        with pa.ipc.open_file(pa.PythonFile(_Reopened(self._file.fileno()), mode="r")) as source:
+        with pa.ipc.open_file(pa.PythonFile(ReopenedFile(self._file.fileno()), mode="r")) as source:
             for place in range(source.num_record_batches):
                 piece = source.get_batch(place)
                 yield Messages(
@@ -116,31 +116,3 @@ def _write(sink: pa.RecordBatchWriter, messages: Sequence[StreamMessage]) -> Non
         )
         arrays = [pa.array(values, field.type) for values, field in zip(columns, _SCHEMA, strict=True)]
         sink.write_batch(pa.record_batch(arrays, schema=_SCHEMA))
-
-
-class _Reopened(io.RawIOBase):
-    """A file that is open, from its start: each reader has a place of its own."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor, self._at = descriptor, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        begin = {os.SEEK_SET: 0, os.SEEK_CUR: self._at}.get(whence)
-        self._at = offset + (os.fstat(self._descriptor).st_size if begin is None else begin)
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def read(self, size: int = -1) -> bytes:
-        if size < 0:
-            size = os.fstat(self._descriptor).st_size - self._at
-        data = os.pread(self._descriptor, size, self._at)
-        self._at += len(data)
-        return data

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 import polars as pl
 
 from featurestore.expressions.run.cast import fit
-from featurestore.resources.data_pipeline import Partition
+from featurestore.resources.partition import Partition
 from featurestore.resources.value import ColumnType
 from featurestore_transforms.sources.reader import UnreadableArrival
 
