@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from collections.abc import Iterator
 
@@ -14,7 +13,7 @@ from conditions import Object
 from eventually import eventually
 from operating import samples
 
-from featurestore_operator.kube.api_resources import POD
+from featurestore_operator.kube.api_resources import EVENT, POD
 
 pytestmark = pytest.mark.slow
 NAME = "app.kubernetes.io/name"
@@ -54,6 +53,12 @@ def workers(story: Story) -> list[str]:
     """Names of the pods."""
     pods = story.api.list(POD, story.namespace, {NAME: "featurestore-worker"})
     return [it["metadata"]["name"] for it in pods if "deletionTimestamp" not in it["metadata"]]
+
+
+def events(story: Story) -> dict[str, Object]:
+    """Those about the store, by their reason."""
+    listed = story.api.list(EVENT, story.namespace)
+    return {it["reason"]: it for it in listed if it["involvedObject"]["kind"] == "FeatureStore"}
 
 
 def wait_until_ready(story: Story) -> None:
@@ -98,9 +103,7 @@ def test_a_batch_whose_worker_hangs_has_a_job_and_the_store_tells_so(warm: Story
     # As a kubelet does with a container that no longer answers.
     process.kill()
     wait_until_ready(warm)
-    events = json.loads(warm.plane.kubectl("get", "events", "-n", warm.namespace, "-o", "json"))["items"]
-    about = {it["reason"]: it["type"] for it in events if it["involvedObject"]["kind"] == "FeatureStore"}
-    assert about["WorkersUnavailable"] == "Warning"
+    assert events(warm)["WorkersUnavailable"]["type"] == "Warning"
 
 
 def test_a_worker_that_cannot_start_is_told_with_what_kubernetes_says(warm: Story) -> None:
@@ -109,6 +112,11 @@ def test_a_worker_that_cannot_start_is_told_with_what_kubernetes_says(warm: Stor
     warm.next()
     eventually(lambda: "CreateContainerConfigError" in condition(warm).get("message", ""), 120, warm.told)
     assert condition(warm)["reason"] == "WorkersUnavailable"
+
+    def message() -> str:
+        return str(events(warm).get("WorkersUnavailable", {}).get("message", ""))
+
+    eventually(lambda: "CreateContainerConfigError" in message(), 60, message)
     warm.apply(warm.pipeline(execution="Warm"))
     warm.settle()
 
