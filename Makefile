@@ -13,7 +13,7 @@ TESTED := --constraint requirements/dev.txt
 # Tests, demo and benchmarks start hundreds of processes, each twice as fast if none compiles what it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-training test services test-all test-frameworks lint bench bench-job bench-online bench-events bench-operator bench-http bench-training images push release release-check cluster cluster-demo cluster-down crds krew expressions changelog docs lock clean help
+.PHONY: demo demo-training test services test-all test-frameworks lint bench bench-job bench-online bench-events bench-operator bench-node bench-http bench-training images push release release-check cluster cluster-demo cluster-down crds krew expressions changelog docs lock clean help
 .DEFAULT_GOAL := help
 
 help:  ## Show what there is to make.
@@ -75,6 +75,9 @@ bench-events: services  ## Measure how long after a push its rows are readable o
 
 bench-operator: services  ## Measure the operator with 5,000 views and 5,000 pipelines before a real API server.
 	@$(BIN)/python -m bench controller distant tenants
+
+bench-node: services  ## Measure what a tenant with much work costs another one where Jobs are pods (Debian, root).
+	@$(BIN)/python -m bench tenants_on_node
 
 bench-http: services  ## Measure the feature server with one worker and 16 connections (needs wrk).
 	@$(BIN)/python -m bench http

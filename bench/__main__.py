@@ -22,6 +22,7 @@ BY_NAME = (
     "controller",
     "distant",
     "tenants",
+    "tenants_on_node",
     "http",
     "online",
     "publish",
@@ -30,7 +31,7 @@ BY_NAME = (
     "training",
     "training_build",
 )
-"""Measured only when asked for: they need a Kubernetes API server, wrk or a Redis, or are of one reader."""
+"""Measured only when asked for: they need a Kubernetes API server or a node, wrk or a Redis, or are of one reader."""
 
 
 def main(names: list[str]) -> int:
@@ -39,7 +40,7 @@ def main(names: list[str]) -> int:
         "name",
         nargs="*",
         metavar="NAME",
-        help=f"one of: {', '.join(NAMES + BY_NAME)}; else all but the last eleven",
+        help=f"one of: {', '.join(NAMES + BY_NAME)}; else all but the last twelve",
     )
     wanted = parser.parse_args(names).name
     if unknown := [name for name in wanted if name not in NAMES + BY_NAME]:

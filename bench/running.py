@@ -25,13 +25,17 @@ DEADLINE_S = 900.0
 
 @dataclass
 class Operator:
-    """A process that runs since ``start`` (monotonic), and what it asked the API server since ``mark``."""
+    """A process that runs since ``start`` (monotonic), and what it asked the API server since ``mark``.
+
+    ``deadline_s``: what is waited for is so within this time after the start.
+    """
 
     plane: Any
     pid: int
     port: int
     start: float
     mark: int
+    deadline_s: float = DEADLINE_S
 
     def code(self, path: str) -> int:
         try:
@@ -69,8 +73,8 @@ class Operator:
     def until(self, holds: Callable[[], bool], every_s: float = 0.05) -> float:
         """Seconds since the start when it holds."""
         while not holds():
-            if time.monotonic() - self.start > DEADLINE_S:
-                raise TimeoutError(f"not so within {DEADLINE_S:g} s")
+            if time.monotonic() - self.start > self.deadline_s:
+                raise TimeoutError(f"not so within {self.deadline_s:g} s")
             time.sleep(every_s)
         return time.monotonic() - self.start
 
