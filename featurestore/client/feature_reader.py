@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from featurestore.client.resolution import Resolution, changed, resolve
 from featurestore.errors import RequestError, StorageError
+from featurestore.online.deadline import Deadline
 from featurestore.resources.feature_view import OnlineEnabled
 from featurestore.views.served import ServedViews
 
@@ -81,16 +83,18 @@ class FeatureReader:
 
     async def read_async(self, entities: Any) -> Answer:
         """:meth:`read` without blocking the loop that runs."""
+        began_s = self._clock()
         prepared = self._prepared()
         length, keys = self._entity_keys(prepared.resolution.reads, entities)
         try:
             values = await _of(prepared).read_async(keys, self._clock_us())
         except StorageError:
-            renewed = self._renewed_after(prepared)
+            renewed = self._renewed_after(prepared, began_s)
             if renewed is None:
                 raise
             prepared = renewed
-            values = await _of(prepared).read_async(keys, self._clock_us())
+            with Deadline(self._left_s(began_s)):
+                values = await _of(prepared).read_async(keys, self._clock_us())
         return self._answered(prepared, values, length, entities)
 
     async def aclose(self) -> None:
@@ -101,16 +105,18 @@ class FeatureReader:
 
     def answer(self, entities: Any) -> tuple[Resolution, Answer]:
         """:meth:`read`, and what the names meant."""
+        began_s = self._clock()
         prepared = self._prepared()
         length, keys = self._entity_keys(prepared.resolution.reads, entities)
         try:
             values = _of(prepared).read(keys, self._clock_us())
         except StorageError:
-            renewed = self._renewed_after(prepared)
+            renewed = self._renewed_after(prepared, began_s)
             if renewed is None:
                 raise
             prepared = renewed
-            values = _of(prepared).read(keys, self._clock_us())
+            with Deadline(self._left_s(began_s)):
+                values = _of(prepared).read(keys, self._clock_us())
         return prepared.resolution, self._answered(prepared, values, length, entities)
 
     def _answered(
@@ -217,11 +223,17 @@ class FeatureReader:
         self._known = renewed = _Prepared(resolution, columns, online, seen_s)
         return renewed
 
-    def _renewed_after(self, failed: _Prepared) -> _Prepared | None:
-        """After a read that failed; None if the same builds still serve.
+    def _left_s(self, began_s: float) -> float:
+        """Of the time that a read may take which began then."""
+        return math.inf if self._timeout_s is None else began_s + self._timeout_s - self._clock()
+
+    def _renewed_after(self, failed: _Prepared, began_s: float) -> _Prepared | None:
+        """After a read that failed; None if the same builds still serve, or its time is over.
 
         A build that was replaced may be deleted while its pointer is still young enough to go by.
         """
+        if self._left_s(began_s) <= 0:
+            return None
         renewed = self._renewed(None, 0.0)
         if not changed(renewed.resolution.reads, failed.resolution.reads):
             self._known = failed

@@ -39,7 +39,7 @@ class OnlineStore(Protocol):
     ) -> OnlineReader:
         """What reads these outputs, again and again.
 
-        ``timeout_s``: how long the store may take to answer. ``allow_stale``: while it does not, what it answered last
+        ``timeout_s``: how long a read may wait for the store in all. ``allow_stale``: while it does not, what it answered last
         is read.
         """
         ...
@@ -60,7 +60,7 @@ class OnlineStore(Protocol):
     ) -> ImmediateValues | None:
         """What is read of rows before their batch is published; None if this store has only what is published.
 
-        ``has_created``: whether the rows bring a created time of their own. ``timeout_s``: as in :meth:`reader`.
+        ``has_created``: whether the rows bring a created time of their own. ``timeout_s``: for each answer.
         """
         ...
 

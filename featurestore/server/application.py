@@ -76,6 +76,7 @@ class _Endpoint:
             path=f"{scope['path']}?{query}" if query else scope["path"],
             query=query,
             parts=scope.get("path_params", {}),
+            until_s=time.monotonic() + self._backend.settings.timeout_s,
         )
         try:
             reply = await self._reply(request, receive)

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from featurestore.client.answers import Answer
 from featurestore.client.connection import Store
 from featurestore.client.feature_reader import FeatureReader
+from featurestore.online.deadline import Deadline
 from featurestore.overview.lookout import Lookout
 from featurestore.server.audit_log import AuditLog, Read
 from featurestore.server.caller import ANYBODY, Authenticator, Caller, bearer_token
@@ -94,7 +95,7 @@ class Backend:
         if rows <= _FEW:
             answer = await reader.read_async(entities)
         else:
-            answer = await self.run(reader.read, entities)
+            answer = await self.run(_read_by, request.until_s, reader, entities)
         self.measurements.count(answer)
         return answer
 
@@ -157,6 +158,12 @@ class Backend:
     def close(self) -> None:
         """Let go of the threads; what they do is not waited for."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _read_by(until_s: float, reader: FeatureReader, entities: dict[str, list[Any]]) -> Answer:
+    """A read whose thread is free again when the request that it is for has been answered."""
+    with Deadline(until_s - time.monotonic()):
+        return reader.read(entities)
 
 
 class _Kept:

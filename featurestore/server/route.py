@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -26,7 +27,8 @@ ARROW_STREAM = "application/vnd.apache.arrow.stream"
 class HttpRequest:
     """One request. ``headers``: names in lower case, as bytes. ``read``: for the audit log, once that is known.
 
-    ``path``: with its query, as it was sent; ``parts``: of the path, what stands at the names in the route's.
+    ``path``: with its query, as it was sent; ``parts``: of the path, what stands at the names in the route's. ``until_s``:
+    the time of ``time.monotonic()`` by which it is answered.
     """
 
     backend: Backend
@@ -37,6 +39,7 @@ class HttpRequest:
     path: str = "/"
     query: str = ""
     parts: Mapping[str, str] = field(default_factory=dict)
+    until_s: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)

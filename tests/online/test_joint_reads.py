@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Any
 
 import pytest
@@ -59,12 +60,12 @@ def test_whoever_goes_away_takes_no_answer_of_another() -> None:
     async def story() -> None:
         may_answer = asyncio.Event()
 
-        async def get(names: Any) -> list[bytes | None]:
+        async def get(names: Any, until_s: float) -> list[bytes | None]:
             await may_answer.wait()
             return [name.upper() for name in names]
 
         reads = JointReads(get, LookupError)
-        gone, stays = (asyncio.create_task(reads.values([name])) for name in (b"a", b"b"))
+        gone, stays = (asyncio.create_task(reads.values([name], math.inf)) for name in (b"a", b"b"))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         gone.cancel()
@@ -72,7 +73,7 @@ def test_whoever_goes_away_takes_no_answer_of_another() -> None:
         assert await stays == [b"B"]
         with pytest.raises(asyncio.CancelledError):
             await gone
-        assert await reads.values([b"c"]) == [b"C"]
+        assert await reads.values([b"c"], math.inf) == [b"C"]
 
     asyncio.run(story())
 
@@ -81,15 +82,17 @@ def test_all_who_asked_are_told_of_a_failure_and_the_next_one_is_answered() -> N
     async def story() -> None:
         failing = True
 
-        async def get(names: Any) -> list[bytes | None]:
+        async def get(names: Any, until_s: float) -> list[bytes | None]:
             if failing:
                 raise OSError("away")
             return list(names)
 
         reads = JointReads(get, LookupError)
-        both = await asyncio.gather(reads.values([b"a"]), reads.values([b"b"]), return_exceptions=True)
+        both = await asyncio.gather(
+            reads.values([b"a"], math.inf), reads.values([b"b"], math.inf), return_exceptions=True
+        )
         assert [str(each) for each in both] == ["away", "away"]
         failing = False
-        assert await reads.values([b"c"]) == [b"c"]
+        assert await reads.values([b"c"], math.inf) == [b"c"]
 
     asyncio.run(story())

@@ -2,12 +2,13 @@
 
 Which master has which slot is learned from any node, and again when one says that a slot moved or does not answer. While a slot
 is moved, its keys are at two masters: scripts wait until it is done, and reads go key by key (``ASK``). What is asked for
-again after a failure is asked for within the time that one answer may take, so that callers are told in time.
+again after a failure is asked for within the time that one answer may take, or by the deadline, so that callers are told in time.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import threading
 import time
@@ -17,9 +18,11 @@ from contextlib import suppress
 from typing import Any
 
 from featurestore.errors import StorageError
+from featurestore.online.deadline import Deadline, left_s, until_s
 from featurestore.online.redis.build_keys import SLOTS, BuildKeys, slot_of
 from featurestore.online.redis.connection_options import package, retry_once
 from featurestore.online.redis.deployment import SCANNED_AT_ONCE, TIMEOUT_S, RedisDeployment, ScriptCall
+from featurestore.online.redis.timed_connection import timed
 
 Node = tuple[str, int]
 Command = Sequence[bytes | str | int]
@@ -127,7 +130,7 @@ class RedisCluster(RedisDeployment):
         """
         if self._pid != os.getpid():
             self._begin()
-        deadline = time.monotonic() + self.timeout_s
+        deadline = min(time.monotonic() + self.timeout_s, until_s())
         replies: list[Any] = [None] * len(requests)
         asked: dict[int, Node] = {}
         left = list(range(len(requests)))
@@ -233,17 +236,16 @@ class RedisCluster(RedisDeployment):
         pool = self._pools.get(node)
         if pool is None:
             # Two threads may make it at once: then one is used, and the other forgotten.
-            pool = self._pools.setdefault(node, _Connections(self._open(node, self.timeout_s)))
+            pool = self._pools.setdefault(node, _Connections(self._open(node)))
         return pool
 
-    def _open(self, node: Node, timeout_s: float) -> Any:
+    def _open(self, node: Node) -> Any:
         """A client of one node."""
         scheme = "rediss" if self.address.has_tls else "redis"
         host = f"[{node[0]}]" if ":" in node[0] else node[0]
         query = f"?{self.address.query}" if self.address.query else ""
-        waits = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
-        options = {**self.connection_options(), **waits, "retry": retry_once("redis")}
-        return self._redis.Redis.from_url(f"{scheme}://{host}:{node[1]}/0{query}", **options)
+        options = {**self.connection_options(), "retry": retry_once("redis")}
+        return timed(self._redis.Redis.from_url(f"{scheme}://{host}:{node[1]}/0{query}", **options))
 
     def _relearn(self, learned: int, deadline: float, lost: Exception) -> None:
         """Ask who has which slots, unless another thread has since; what is known holds if nobody answers."""
@@ -254,29 +256,36 @@ class RedisCluster(RedisDeployment):
                 raise lost from None
 
     def _learn(self, learned: int) -> None:
-        with self._lock:
-            if self._learned != learned:
-                return
-            failure: Exception = self._errors.ConnectionError("no node of the cluster answers")
-            # Those named by the URL come last: they may have left.
-            for node in dict.fromkeys((*set(self._owners), *self.address.nodes)):
-                client = self._open(node, min(_LEARN_S, self.timeout_s))
-                connection = client.connection_pool.make_connection()
-                try:
+        wait_s = left_s()
+        if not self._lock.acquire(timeout=-1 if wait_s == math.inf else max(wait_s, 0)):
+            raise self._errors.TimeoutError("another thread still asks who has which slots")
+        try:
+            if self._learned == learned:
+                self._owners = self._asked_owners()
+                self._learned, self._is_doubtful = self._learned + 1, False
+        finally:
+            self._lock.release()
+
+    def _asked_owners(self) -> list[Node]:
+        """The master of each slot, as the first node says that answers and knows them all."""
+        failure: Exception = self._errors.ConnectionError("no node of the cluster answers")
+        # Those named by the URL come last: they may have left.
+        for node in dict.fromkeys((*set(self._owners), *self.address.nodes)):
+            connection = self._open(node).connection_pool.make_connection()
+            try:
+                # One that hangs leaves time for the others, and for the read.
+                with Deadline(min(_LEARN_S, self.timeout_s / 3, left_s() / 3)):
                     connection.send_command("CLUSTER", "SLOTS")
                     owners = _owners(connection.read_response(), node[0])
-                except (self._errors.RedisError, OSError) as error:
-                    failure = error
-                    continue
-                finally:
-                    connection.disconnect()
-                if owners is None:
-                    failure = self._errors.ConnectionError("some slots of the cluster have no master")
-                    continue
-                self._owners = owners
-                self._learned, self._is_doubtful = self._learned + 1, False
-                return
-            raise failure
+            except (self._errors.RedisError, OSError) as error:
+                failure = error
+                continue
+            finally:
+                connection.disconnect()
+            if owners is not None:
+                return owners
+            failure = self._errors.ConnectionError("some slots of the cluster have no master")
+        raise failure
 
 
 class _Connections:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
@@ -30,8 +29,8 @@ class ScriptCall(NamedTuple):
 class RedisDeployment(ABC):
     """``url``: for messages, without credentials. ``environ``: has them; None for the process's own.
 
-    Connections are made as they are needed, and in each process by itself. ``timeout_s``: for each answer. Everything
-    raises StorageError if no answer comes. Safe to use from several threads.
+    Connections are made as they are needed, and in each process by itself. ``timeout_s``: how long nothing may come. Everything
+    raises StorageError if no answer comes, or none by the deadline of who asks. Safe to use from several threads.
     """
 
     def __init__(
@@ -43,7 +42,7 @@ class RedisDeployment(ABC):
         self.address = RedisUrl.parse(url)
 
     def within(self, timeout_s: float | None) -> Self:
-        """The same, with connections of its own that wait so long for each answer."""
+        """The same, with connections of its own that wait so long."""
         return self if timeout_s is None else type(self)(self._url, self._environ, timeout_s)
 
     @abstractmethod
@@ -95,14 +94,34 @@ class RedisDeployment(ABC):
             **(tls(self.environ) if self.address.has_tls else {}),
         }
 
-    @contextmanager
-    def explained(self) -> Iterator[None]:
-        """What redis-py raises becomes a StorageError."""
-        from redis.exceptions import RedisError
+    def explained(self) -> _Explained:
+        """``with redis.explained():`` what redis-py raises in it becomes a StorageError."""
+        return _Explained(self.url)
 
-        try:
-            yield
-        except (RedisError, OSError) as error:
+
+class _Explained:
+    # A generator would take as long as all else that is done for one entity besides waiting.
+    __slots__ = ("_url",)
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            return
+        from redis.exceptions import OutOfMemoryError, RedisError
+
+        if isinstance(error, OutOfMemoryError):
             raise StorageError(
-                "the online store did not answer", where=self.url, got=str(error) or type(error).__name__
+                "the memory of the Redis server is full",
+                where=self._url,
+                got=str(error),
+                hint="What it holds is read as before. Give it more (`maxmemory`): publishing goes on by itself then",
+            ) from error
+        if isinstance(error, RedisError | OSError):
+            raise StorageError(
+                "the online store did not answer", where=self._url, got=str(error) or type(error).__name__
             ) from error

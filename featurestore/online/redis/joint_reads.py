@@ -6,31 +6,33 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 Values = list[bytes | None]
-_Asked = tuple[Sequence[bytes], asyncio.Future[Values]]
+_Asked = tuple[Sequence[bytes], float, asyncio.Future[Values]]
 _MOST = 1000
 """Keys of a read that is joined with others, and of all that are joined: the server does nothing else meanwhile."""
 
 
 class JointReads:
-    """Of one event loop. ``get``: the values of keys, in their order; raises ``refused`` if one may not be read."""
+    """Of one event loop. ``get``: the values of keys, in their order, by a time; raises ``refused`` if one may not be read."""
 
-    def __init__(self, get: Callable[[Sequence[bytes]], Awaitable[Values]], refused: type[Exception]) -> None:
+    def __init__(
+        self, get: Callable[[Sequence[bytes], float], Awaitable[Values]], refused: type[Exception]
+    ) -> None:
         self._get, self._refused = get, refused
         self._waiting: list[_Asked] = []
         self._keys = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def values(self, names: Sequence[bytes]) -> Values:
-        """The values of these keys. Raises what ``get`` raises."""
+    async def values(self, names: Sequence[bytes], until_s: float) -> Values:
+        """The values of these keys. ``until_s``: of those that are joined the latest counts. Raises what ``get`` raises."""
         if len(names) > _MOST:
-            return await self._get(names)
+            return await self._get(names, until_s)
         loop = asyncio.get_running_loop()
         if self._keys + len(names) > _MOST:
             self._begin()
         if not self._waiting:
             loop.call_soon(self._begin)
         answer: asyncio.Future[Values] = loop.create_future()
-        self._waiting.append((names, answer))
+        self._waiting.append((names, until_s, answer))
         self._keys += len(names)
         return await answer
 
@@ -44,7 +46,8 @@ class JointReads:
 
     async def _answer(self, waiting: list[_Asked]) -> None:
         try:
-            values = await self._get([name for names, _ in waiting for name in names])
+            all_names = [name for names, _, _ in waiting for name in names]
+            values = await self._get(all_names, max(until_s for _, until_s, _ in waiting))
         except self._refused as error:
             if len(waiting) == 1:
                 _fail(waiting, error)
@@ -55,17 +58,17 @@ class JointReads:
             _fail(waiting, error)
             return
         except BaseException:
-            for _, answer in waiting:
+            for _, _, answer in waiting:
                 answer.cancel()
             raise
         at = 0
-        for names, answer in waiting:
+        for names, _, answer in waiting:
             if not answer.done():  # else whoever asked went away
                 answer.set_result(values[at : at + len(names)])
             at += len(names)
 
 
 def _fail(waiting: list[_Asked], error: Exception) -> None:
-    for _, answer in waiting:
+    for _, _, answer in waiting:
         if not answer.done():
             answer.set_exception(error)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
 
 from featurestore.errors import StorageError
 from featurestore.online.answer import answer
+from featurestore.online.deadline import Deadline
 from featurestore.online.layout import CREATED_US, EVENT_US, ROWS
 from featurestore.online.packed.newest_row import NewestRow
 from featurestore.online.packed.packing import Packing
@@ -29,36 +31,46 @@ Values = list[bytes | None]
 
 
 class RedisReader:
-    """See :class:`featurestore.online.reading.OnlineReader`."""
+    """See :class:`featurestore.online.reading.OnlineReader`.
+
+    ``timeout_s``: for a whole read; None for what the deployment waits, once for each ``MGET``.
+    """
 
     def __init__(
-        self, redis: RedisDeployment, queries: Sequence[OnlineQuery], last: LastValues | None = None
+        self,
+        redis: RedisDeployment,
+        queries: Sequence[OnlineQuery],
+        timeout_s: float | None = None,
+        last: LastValues | None = None,
     ) -> None:
-        self._redis, self._last = redis, last
+        self._redis, self._timeout_s, self._last = redis, timeout_s, last
         self._views = [_View(redis, query) for query in queries]
 
     def read(self, keys: Sequence[Keys], now_us: int) -> list[OnlineValues]:
         held, names = self._names(keys)
-        values: Values = []
+        requests = _requests(names, sum(held))
         try:
-            for first in range(0, len(names), _READ_AT_ONCE):
-                values += self._redis.get_many(names[first : first + _READ_AT_ONCE])
+            with self._deadline(requests):
+                answers = [self._redis.get_many(request) for request in requests]
         except StorageError as failure:
             return self._stale_answers(keys, held, names, now_us, failure)
-        return self._answers(keys, held, names, values, now_us)
+        return self._answers(keys, held, names, _joined(answers, sum(held)), now_us)
 
     async def read_async(self, keys: Sequence[Keys], now_us: int) -> list[OnlineValues]:
         held, names = self._names(keys)
-        values: Values = []
+        requests = _requests(names, sum(held))
         try:
-            for first in range(0, len(names), _READ_AT_ONCE):
-                values += await self._redis.get_many_async(names[first : first + _READ_AT_ONCE])
+            with self._deadline(requests):
+                answers = [await self._redis.get_many_async(request) for request in requests]
         except StorageError as failure:
             return self._stale_answers(keys, held, names, now_us, failure)
-        return self._answers(keys, held, names, values, now_us)
+        return self._answers(keys, held, names, _joined(answers, sum(held)), now_us)
 
     async def aclose(self) -> None:
         await self._redis.aclose()
+
+    def _deadline(self, requests: Sequence[object]) -> Deadline:
+        return Deadline(self._redis.timeout_s * len(requests) if self._timeout_s is None else self._timeout_s)
 
     def _names(self, keys: Sequence[Keys]) -> tuple[list[int], list[bytes]]:
         """Keys in Redis: those that say what is held, of each view so many, and then those of the entities."""
@@ -110,6 +122,33 @@ class RedisReader:
             answers.append(view.values(wanted, names[at:end], newest, now_us, version))
             at = end
         return answers
+
+
+def _requests(names: list[bytes], held: int) -> list[list[bytes]]:
+    """What is asked for at once. Each begins with the keys that say what is held, ``held`` of them.
+
+    A server that is emptied between two of them would otherwise have no entity of the second, and nobody would be told.
+    """
+    if len(names) <= _READ_AT_ONCE:
+        return [names]
+    number = -(-(len(names) - held) // _READ_AT_ONCE)
+    # Of one size: none is so small that an awaited one is joined with reads that have another deadline.
+    ends = [held + (len(names) - held) * place // number for place in range(number + 1)]
+    return [names[:held] + names[first:end] for first, end in pairwise(ends)]
+
+
+def _joined(answers: list[Values], held: int) -> Values:
+    """One answer to all requests: of what each says is held the oldest."""
+    if len(answers) == 1:
+        return answers[0]
+    oldest = [min(each, key=_version) for each in zip(*(values[:held] for values in answers), strict=True)]
+    return oldest + [value for values in answers for value in values[held:]]
+
+
+def _version(data: bytes | None) -> int:
+    """Below all others if it is not held."""
+    held = read_held(data)
+    return -1 if held is None else held.version
 
 
 class _View:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from featurestore.online.deadline import until_s
 from featurestore.online.redis.build_keys import BuildKeys
 from featurestore.online.redis.connection_options import (
     SENTINEL_PASSWORD,
@@ -19,6 +22,7 @@ from featurestore.online.redis.connection_options import (
 )
 from featurestore.online.redis.deployment import SCANNED_AT_ONCE, TIMEOUT_S, RedisDeployment, ScriptCall
 from featurestore.online.redis.joint_reads import JointReads
+from featurestore.online.redis.timed_connection import timed
 
 _SENTINEL_S = 1.0
 """How long one Sentinel may take: there are others."""
@@ -76,9 +80,7 @@ class RedisServer(RedisDeployment):
             connection.connect()
         # As the client packs a command, without asking of each name what it is.
         connection.send_packed_command([self._pack(("MGET", *names))])
-        # A connection to a master that Sentinel named stays open after a timeout unless that is asked for, and the next
-        # read would take the late answer of this one for its own.
-        values: list[bytes | None] = connection.read_response(disconnect_on_error=True)
+        values: list[bytes | None] = connection.read_response()
         return values
 
     async def get_many_async(self, names: Sequence[bytes]) -> list[bytes | None]:
@@ -86,10 +88,18 @@ class RedisServer(RedisDeployment):
         opened = self._async_clients.get(loop)
         if opened is None:
             client = self._open("redis.asyncio")
-            reads = JointReads(client.mget, package("redis.exceptions").ResponseError)
+
+            async def get(names: Sequence[bytes], until_s: float) -> list[bytes | None]:
+                # The client's own timeouts are for connecting, sending and reading, each by itself.
+                left_s = until_s - time.monotonic()
+                async with asyncio.timeout(None if left_s == math.inf else left_s):
+                    values: list[bytes | None] = await client.mget(names)
+                    return values
+
+            reads = JointReads(get, package("redis.exceptions").ResponseError)
             opened = self._async_clients[loop] = client, reads
         with self.explained():
-            return await opened[1].values(names)
+            return await opened[1].values(names, until_s())
 
     async def aclose(self) -> None:
         opened = self._async_clients.pop(asyncio.get_running_loop(), None)
@@ -129,9 +139,12 @@ class RedisServer(RedisDeployment):
         """A client of one of the packages of redis-py."""
         options = {**self.connection_options(), "retry": retry_once(name)}
         address = self.address
+        is_sync = name == "redis"
         if address.kind == "server":
-            return package(name).Redis.from_url(self._url, **options)
-        wait_s = min(_SENTINEL_S, self.timeout_s)
+            client = package(name).Redis.from_url(self._url, **options)
+            return timed(client) if is_sync else client
+        # Those that hang leave time for the others, and for the read.
+        wait_s = min(_SENTINEL_S, self.timeout_s / (len(address.nodes) + 1))
         secure = {"ssl": True, **tls(self.environ)} if address.has_tls else {}
         asking = {
             **login(self.environ, SENTINEL_USERNAME, SENTINEL_PASSWORD),
@@ -141,4 +154,8 @@ class RedisServer(RedisDeployment):
             **secure,
         }
         sentinel = package(f"{name}.sentinel").Sentinel(address.nodes, sentinel_kwargs=asking)
-        return sentinel.master_for(address.service, db=address.database, **options, **secure)
+        client = sentinel.master_for(address.service, db=address.database, **options, **secure)
+        if is_sync:
+            for each in (client, *sentinel.sentinels):
+                timed(each)
+        return client

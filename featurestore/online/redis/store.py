@@ -38,7 +38,8 @@ class RedisStore:
         self, queries: Sequence[OnlineQuery], timeout_s: float | None = None, *, allow_stale: bool = False
     ) -> RedisReader:
         """See :class:`featurestore.online.backends.OnlineStore`."""
-        return RedisReader(self._redis.within(timeout_s), queries, LastValues() if allow_stale else None)
+        last = LastValues() if allow_stale else None
+        return RedisReader(self._redis.within(timeout_s), queries, timeout_s, last)
 
     @property
     def index(self) -> RedisIndex:
