@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import os
+import weakref
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier, Event
 from typing import Any
 
 import duckdb
@@ -13,7 +18,9 @@ import pyarrow as pa
 import pytest
 
 from featurestore.errors import StorageError
+from featurestore.online.duckdb import online_reader
 from featurestore.online.duckdb.generations import KEPT, GenerationIndex
+from featurestore.online.duckdb.online_reader import NewestGeneration
 from featurestore.online.duckdb.store import DuckDBPublication, DuckDBStore
 from featurestore.online.entities import Section, Stored
 from featurestore.online.layout import Form
@@ -147,14 +154,118 @@ def test_a_reader_goes_on_with_what_it_has_while_storage_does_not_answer(
     put(storage, spec, 1)
     assert read(store, spec) == 1
     away = Storage("s3://there-is-no-such-bucket/x")
-    store._storage = away
+    [newest] = store._newest.values()
+    newest._storage = away
     clock.s += 2
     assert read(store, spec) == 1
     with pytest.raises(StorageError):
         read(DuckDBStore(away, clock), spec)
-    store._storage = storage
+    newest._storage = storage
     put(storage, spec, 2)
     clock.s += 2
+    assert read(store, spec) == 2
+
+
+def test_one_read_loads_a_generation_for_all_that_wait(
+    local_root: str, spec: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, loads, start = Storage(local_root), [], Barrier(8)
+    store, load = DuckDBStore(storage), online_reader.load
+
+    def counted(*what: Any) -> Any:
+        loads.append(what)
+        return load(*what)
+
+    def read_at_once(_: int) -> Any:
+        start.wait(600)
+        return read(store, spec)
+
+    monkeypatch.setattr(online_reader, "load", counted)
+    with ThreadPoolExecutor(8) as threads:
+        for version in (1, 2):
+            put(storage, spec, version)
+            assert list(threads.map(read_at_once, range(8))) == [version] * 8
+            assert len(loads) == version
+
+
+def test_while_object_storage_is_slow_one_read_waits_and_the_others_go_on(
+    s3_root: str, spec: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, clock, looks, answers = Storage(s3_root), Clock(), Event(), Event()
+    store, listed = DuckDBStore(storage, clock), GenerationIndex.list
+
+    def slow(*where: Any) -> GenerationIndex:
+        looks.set()
+        assert answers.wait(600)
+        return listed(*where)
+
+    put(storage, spec, 1)
+    assert read(store, spec) == 1
+    put(storage, spec, 2)
+    clock.s += 2
+    monkeypatch.setattr(GenerationIndex, "list", slow)
+    with ThreadPoolExecutor(1) as thread:
+        waits = thread.submit(read, store, spec)
+        assert looks.wait(600)
+        assert read(store, spec) == 1
+        answers.set()
+        assert waits.result(600) == 2
+    assert read(store, spec) == 2
+
+
+def test_a_view_that_is_read_by_several_keys_is_read_from_one_generation(
+    local_root: str, spec: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from featurestore.resources.outputs import outputs
+
+    storage, get = Storage(local_root), NewestGeneration.get
+    put(storage, spec, 1)
+
+    def overtaken(newest: Any) -> Any:
+        loaded = get(newest)
+        put(storage, spec, loaded.generation.version + 1)
+        return loaded
+
+    monkeypatch.setattr(NewestGeneration, "get", overtaken)
+    query = OnlineQuery("things", spec, "d", outputs(spec))
+    one, other = DuckDBStore(storage).reader([query, query]).read([[b"a"], [b"a", b"b"]], 10**9)
+    assert (one.columns["x"].to_list(), other.columns["x"].to_list()) == ([1], [1, None])
+    assert one.version == other.version == 1
+
+
+def test_a_build_that_another_took_the_place_of_is_let_go(local_root: str, spec: Any) -> None:
+    from featurestore.resources.outputs import outputs
+
+    storage = Storage(local_root)
+    store = DuckDBStore(storage)
+    put(storage, spec, 1)
+    assert read(store, spec) == 1
+    [newest] = store._newest.values()
+    loaded = weakref.ref(newest.get())
+    del newest
+    store.reader([OnlineQuery("others", spec, "e", outputs(spec))])
+    assert loaded() is not None
+    store.reader([OnlineQuery("things", spec, "e", outputs(spec))])
+    gc.collect()
+    assert loaded() is None
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_process_that_was_forked_while_a_generation_was_loaded_reads(local_root: str, spec: Any) -> None:
+    storage = Storage(local_root)
+    store = DuckDBStore(storage)
+    put(storage, spec, 1)
+    assert read(store, spec) == 1
+    put(storage, spec, 2)
+    [newest] = store._newest.values()
+    with newest._turn:
+        child = os.fork()
+        if not child:
+            try:
+                os._exit(0 if read(store, spec) == 2 else 1)
+            finally:
+                os._exit(2)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert read(store, spec) == 2
 
 

@@ -9,8 +9,9 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import reduce
-from threading import Thread
+from threading import Lock, Thread
 
 from featurestore.errors import NotFound, StorageError
 from featurestore.online.duckdb.generations import KEPT, Generation, GenerationIndex, pointer_path
@@ -31,27 +32,42 @@ _LOADED_AT_ONCE = 50_000
 """Entities of a generation that a read loads by itself, which takes some hundredths of a second."""
 
 
+@dataclass(slots=True)
+class _InMemory:
+    """A generation that was loaded, and by what it is seen that it is the newest.
+
+    ``own``: its pointer and its last file: what is old is removed, so a store that was lost, or moved on by many, is noticed
+    by them. ``following``: the pointer after it. ``looked_s``: when the folder was looked at, ``settled_ns``: its time of
+    change then, −1 if another change might have the same.
+    """
+
+    loaded: LoadedGeneration
+    own: tuple[str, ...]
+    following: str
+    looked_s: float
+    settled_ns: int = -1
+
+
 class NewestGeneration:
     """The newest generation of one build, in memory. ``clock``: seconds since any fixed moment.
 
-    A large one is loaded beside the one before, which answers until then: no read waits for it.
+    One thread loads it, for all that wait. A large one is loaded beside the one before, which answers until then: no
+    read waits for it.
     """
 
     def __init__(self, storage: Storage, folder: str, form: Form, clock: Callable[[], float]) -> None:
         self._storage, self._folder, self._form, self._clock = storage, folder, form, clock
-        self._loaded: LoadedGeneration | None = None
-        self._looked_s = 0.0
-        self._own: tuple[str, ...] = ()
-        self._path, self._settled_ns = storage.uri(folder), -1
-        self._following = ""
+        self._path = storage.uri(folder)
+        self._held: _InMemory | None = None
         self._loading: Thread | None = None
         self._failure: StorageError | None = None
+        self._pid, self._turn = os.getpid(), Lock()
 
     def at_hand(self) -> LoadedGeneration | None:
         """What :meth:`get` answers, if it is in memory."""
-        loaded = self._loaded
-        if loaded is not None and (self._is_newest(self._clock()) or self._is_loading):
-            return loaded
+        held = self._held
+        if held is not None and (self._is_newest(held, self._clock()) or self._is_loading):
+            return held.loaded
         return None
 
     def get(self) -> LoadedGeneration:
@@ -63,10 +79,25 @@ class NewestGeneration:
         at_hand = self.at_hand()
         if at_hand is not None:
             return at_hand
-        now_s, loaded = self._clock(), self._loaded
+        if self._pid != os.getpid():  # Whoever had the turn when this process was forked is not in it.
+            self._pid, self._turn = os.getpid(), Lock()
+        held = self._held
+        if held is None or self._storage.is_local:
+            self._turn.acquire()
+        elif not self._turn.acquire(blocking=False):
+            # A look at object storage takes a round trip, or the time in which it does not answer: one read waits for that.
+            return held.loaded
+        try:
+            return self.at_hand() or self._look()
+        finally:
+            self._turn.release()
+
+    def _look(self) -> LoadedGeneration:
+        now_s, held = self._clock(), self._held
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
+        loaded = None if held is None else held.loaded
         for _ in range(KEPT):
             try:
                 newest = GenerationIndex.list(self._storage, self._folder).newest
@@ -87,7 +118,15 @@ class NewestGeneration:
                 continue  # so many newer ones came meanwhile that it is gone
             self._keep(loaded, now_s)
             return loaded
-        self._loaded = None
+        else:
+            if held is not None:
+                return held.loaded  # it is whole, and as new as what this process can load
+            raise StorageError(
+                "newer generations come faster than one is loaded",
+                where=self._storage.uri(self._folder),
+                hint="Read again",
+            )
+        self._held = None
         raise StorageError(
             "the online store does not hold this view",
             where=self._storage.uri(self._folder),
@@ -128,25 +167,23 @@ class NewestGeneration:
 
     def _keep(self, loaded: LoadedGeneration, now_s: float) -> None:
         generation = loaded.generation
-        # What is old is removed, so a store that was lost, or moved on by many, is noticed by what was its own.
         names = pointer_path(self._folder, generation.number), f"{self._folder}/{generation.files[-1].name}"
-        self._own = tuple(map(self._storage.uri, names))
-        self._following = self._storage.uri(pointer_path(self._folder, generation.number + 1))
-        self._looked_s, self._settled_ns, self._loaded = now_s, -1, loaded
+        following = self._storage.uri(pointer_path(self._folder, generation.number + 1))
+        self._held = _InMemory(loaded, tuple(map(self._storage.uri, names)), following, now_s)
 
-    def _is_newest(self, now_s: float) -> bool:
+    def _is_newest(self, held: _InMemory, now_s: float) -> bool:
         if not self._storage.is_local:
-            return now_s - self._looked_s < _REMOTE_AGE_S
+            return now_s - held.looked_s < _REMOTE_AGE_S
         try:
             changed_ns = os.stat(self._path).st_mtime_ns
         except OSError:
             return False
-        if changed_ns == self._settled_ns and now_s - self._looked_s < _LOCAL_AGE_S:
+        if changed_ns == held.settled_ns and now_s - held.looked_s < _LOCAL_AGE_S:
             return True
-        if os.path.exists(self._following) or not all(map(os.path.exists, self._own)):
+        if os.path.exists(held.following) or not all(map(os.path.exists, held.own)):
             return False
         if changed_ns < time.time_ns() - _SETTLED_NS:
-            self._looked_s, self._settled_ns = now_s, changed_ns
+            held.looked_s, held.settled_ns = now_s, changed_ns
         return True
 
 
@@ -154,21 +191,23 @@ class EmbeddedReader:
     """See :class:`featurestore.online.reading.OnlineReader`."""
 
     def __init__(self, views: Sequence[tuple[OnlineQuery, NewestGeneration]]) -> None:
-        self._views = views
+        # A view that is read by several keys is read from one generation.
+        self._newest = list(dict.fromkeys(newest for _, newest in views))
+        self._queries = [(query, self._newest.index(newest)) for query, newest in views]
 
     def read(self, keys: Sequence[Keys], now_us: int) -> list[OnlineValues]:
-        return self._read([newest.get() for _, newest in self._views], keys, now_us)
+        return self._read([newest.get() for newest in self._newest], keys, now_us)
 
     async def read_async(self, keys: Sequence[Keys], now_us: int) -> list[OnlineValues]:
-        loaded = [at_hand for _, newest in self._views if (at_hand := newest.at_hand()) is not None]
-        if len(loaded) < len(self._views):
+        loaded = [at_hand for newest in self._newest if (at_hand := newest.at_hand()) is not None]
+        if len(loaded) < len(self._newest):
             return await asyncio.to_thread(self.read, keys, now_us)
         return self._read(loaded, keys, now_us)
 
     def _read(self, loaded: list[LoadedGeneration], keys: Sequence[Keys], now_us: int) -> list[OnlineValues]:
         return [
-            generation.read(query, wanted, now_us)
-            for generation, (query, _), wanted in zip(loaded, self._views, keys, strict=True)
+            loaded[place].read(query, wanted, now_us)
+            for (query, place), wanted in zip(self._queries, keys, strict=True)
         ]
 
     async def aclose(self) -> None:

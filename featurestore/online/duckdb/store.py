@@ -89,9 +89,14 @@ class DuckDBStore:
 
     def _newest_of(self, query: OnlineQuery) -> NewestGeneration:
         key = query.view, query.digest
-        return self._newest.setdefault(
+        newest = self._newest.setdefault(
             key, NewestGeneration(self._storage, folder_of(*key), query.form, self._clock)
         )
+        for other in list(self._newest):
+            # Of a build that another one replaced nothing stays in memory once its last reader is gone.
+            if other[0] == query.view and other != key:
+                self._newest.pop(other, None)
+        return newest
 
 
 def open_store(storage: Storage, store: FeatureStoreSpec) -> OnlineStore:
