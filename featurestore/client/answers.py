@@ -22,8 +22,9 @@ class Answer:
     """The features of each entity, in the order of the request. Columns are named as the features are asked for.
 
     ``columns``: name to values and statuses. ``times``: name to the event time of each value. ``commits``: view to the
-    version of its table that the online store held whole when it answered; values may be of a later one. Offline it is
-    empty. ``is_stale``: the online store did not answer, and these are the values that it answered last.
+    version of its table that the online store held whole when it answered; values may be of a later one. Offline: the
+    version that was read; a view of which nothing had to be read is not among them. ``is_stale``: the online store did not
+    answer, and these are the values that it answered last.
     """
 
     columns: Mapping[str, ValueColumn]

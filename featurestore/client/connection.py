@@ -443,7 +443,7 @@ class Store:
         from featurestore.client.on_demand import ViewValues, with_computed
         from featurestore.client.times import microseconds, timestamp_us
         from featurestore.offline.join import Times, point_in_time
-        from featurestore.views.value_column import ArrowColumn, event_time_column
+        from featurestore.views.value_column import arrow_columns, event_time_column
 
         if timestamp_column not in table.column_names:
             raise RequestError(
@@ -456,23 +456,21 @@ class Store:
         times_us, is_asked = microseconds(table.column(timestamp_column), timestamp_column)
         times = Times(times_us, is_asked, None if as_of is None else timestamp_us(as_of, "as_of"))
         view_values: list[ViewValues] = []
+        commits: dict[str, int] = {}
         for read in resolution.reads:
             view, keys = read.view, key_table(read, table)
             query = FeatureQuery(view.name, view.spec, view.digest, read.outputs, keys)
-            values = point_in_time(self._storage, query, times)
-            columns = {
-                output.name: ArrowColumn(
-                    output.type, values.columns[output.name], values.statuses[output.name]
-                )
-                for output in read.outputs
-            }
-            view_values.append(ViewValues(columns, event_time_column(values)))
+            # A view in two roles is read at one version, whatever is committed meanwhile.
+            values = point_in_time(self._storage, query, times, commits.get(view.name))
+            if values.version is not None:
+                commits[view.name] = values.version
+            view_values.append(ViewValues(arrow_columns(read.outputs, values), event_time_column(values)))
         answers = with_computed(resolution, view_values, lambda: table, table.num_rows)
         named = list(zip(names, resolution.columns, strict=True))
         return Answer(
             {name: answers[column.place].columns[column.output.name] for name, column in named},
             {name: answers[column.place].event_times for name, column in named},
-            {},
+            commits,
             table.num_rows,
         )
 

@@ -133,9 +133,13 @@ class FeatureReader:
             values = answers[place]
             columns[name] = values.columns[output]
             times[name] = values.event_times
-        commits, is_stale = {}, False
+        commits: dict[str, int] = {}
+        is_stale = False
         for asked, answered in zip(prepared.resolution.reads, read, strict=True):
-            commits[asked.view.name] = answered.version
+            name = asked.view.name
+            # Of a view in several roles all is of the least of them, or later.
+            if name not in commits or answered.version < commits[name]:
+                commits[name] = answered.version
             is_stale = is_stale or answered.is_stale
         return self._answer(columns, times, commits, length, is_stale)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -12,6 +12,7 @@ from featurestore.errors import RequestError
 from featurestore.views.value_status import Status
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import pandas as pd
 
 EVENT_TIME_SUFFIX = "__ts"
@@ -98,6 +99,15 @@ class Features:
     def statuses(self) -> dict[str, list[Status]]:
         """The status of each value, by feature column."""
         return self.answer.statuses()
+
+    def event_times(self) -> dict[str, npt.NDArray[Any]]:
+        """The event time of each value, by feature column, as ``datetime64[us]``: NaT where the entity has no row."""
+        return self.answer.event_times()
+
+    @property
+    def commits(self) -> Mapping[str, int]:
+        """View to the version of its table that the values came from: see :class:`featurestore.client.answers.Answer`."""
+        return self.answer.commits
 
     def __len__(self) -> int:
         return len(self.answer)

@@ -71,7 +71,7 @@ def point_in_time(
     if table is not None:
         groups = RowGroups.of(table, _bounds(lookup, codes, labels, as_of_us), at_once_bytes=at_once_bytes)
     timeline = Timeline.read(groups, lookup.entities.schema, codes, int(labels.time_us.max()), as_of_us)
-    return _Answer(lookup, labels, groups, timeline).looked()
+    return _Answer(lookup, labels, groups, timeline).looked(None if table is None else table.version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ class _Answer:
         self._row = np.where(self._known, row, 0)
         self._schema = view_schema(lookup.spec)
 
-    def looked(self) -> FeatureValues:
+    def looked(self, version: int | None = None) -> FeatureValues:
         stored = [output for output in self._lookup.outputs if output.window_us is None]
         windows = [output for output in self._lookup.outputs if output.window_us is not None]
         features = {**self._newest(stored), **self._windows(windows)}
@@ -125,6 +125,7 @@ class _Answer:
             {output.name: features[output.name][0] for output in self._lookup.outputs},
             {output.name: features[output.name][1] for output in self._lookup.outputs},
             self._event_times(),
+            version,
         )
 
     def _event_times(self) -> pa.Array:

@@ -17,10 +17,10 @@ from featurestore.resources.value import ColumnType
 from featurestore.timestamps import duration_us
 from featurestore.views.feature_query import FeatureValues
 from featurestore.views.value_column import (
-    ArrowColumn,
     ListColumn,
     NumberColumn,
     ValueColumn,
+    arrow_columns,
     event_time_column,
 )
 from featurestore.views.value_status import Status
@@ -118,11 +118,7 @@ def few_values(query: OnlineQuery, rows: Sequence[FewRow], version: int) -> Onli
 
 def array_values(query: OnlineQuery, values: FeatureValues, version: int) -> OnlineValues:
     """Columns of Arrow as such."""
-    columns = {
-        output.name: ArrowColumn(output.type, values.columns[output.name], values.statuses[output.name])
-        for output in query.outputs
-    }
-    return OnlineValues(columns, event_time_column(values), version)
+    return OnlineValues(arrow_columns(query.outputs, values), event_time_column(values), version)
 
 
 def number_times(time_us: Ints, statuses: Statuses, absent: Flags | None) -> ValueColumn:

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
-from functools import partial
+from functools import cache, partial
 from http import HTTPStatus
 
 import orjson
@@ -182,10 +182,14 @@ async def _unknown(backend: Backend, request: Request, error: Exception) -> Resp
 
 def _described(routes: Iterable[Route]) -> Route:
     """The route of the OpenAPI document."""
-    document = orjson.dumps(openapi(routes))
+
+    @cache
+    def document() -> bytes:
+        # Once it is asked for: it takes longer to make than all else that an application begins with.
+        return orjson.dumps(openapi(routes))
 
     async def answer(call: HttpRequest) -> Reply:
-        return Reply(document)
+        return Reply(document())
 
     return Route("GET", "/openapi.json", "openapi", "This document", answer, gives={JSON: None}, is_open=True)
 

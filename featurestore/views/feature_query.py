@@ -37,8 +37,10 @@ class FeatureValues:
     ``columns``: output name to its values, of the declared type. ``statuses``: output name to
     :class:`featurestore.views.value_status.Status` as uint8. A value is null unless its status is ``PRESENT``.
     ``event_times``: of the entity's newest row that counts, ``timestamp[us, UTC]``; null where there is none.
+    ``version``: of the view's table that was read; None if it was not, or if it is online that says so.
     """
 
     columns: Mapping[str, pa.Array]
     statuses: Mapping[str, npt.NDArray[np.uint8]]
     event_times: pa.Array
+    version: int | None = None

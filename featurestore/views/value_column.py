@@ -12,7 +12,7 @@ A value whose status is not ``PRESENT`` is null, in every form:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, Protocol
@@ -22,6 +22,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from featurestore.arrays import Flags, Statuses
+from featurestore.resources.outputs import Output
 from featurestore.resources.value import ColumnType
 from featurestore.timestamps import EPOCH
 from featurestore.views.feature_query import FeatureValues
@@ -163,6 +164,14 @@ class ArrowColumn:
 
     def to_arrow(self) -> pa.Array:
         return self.values
+
+
+def arrow_columns(outputs: Iterable[Output], values: FeatureValues) -> dict[str, ValueColumn]:
+    """The values of a view's outputs, by name."""
+    return {
+        output.name: ArrowColumn(output.type, values.columns[output.name], values.statuses[output.name])
+        for output in outputs
+    }
 
 
 def event_time_column(values: FeatureValues) -> ValueColumn:

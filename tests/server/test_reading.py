@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,26 @@ def test_a_feature_on_demand_takes_values_of_the_request_from_the_entities(serve
     )
     assert problem.status == 422
     assert "a column 'minutes' of type float64" in problem.body.decode()
+
+
+def test_each_answer_names_the_commit_that_its_values_came_from(server: FeatureServer, project: Path) -> None:
+    entities = {"tailnum": ["N1"], "number": [1]}
+    store = connect(project)
+    wanted = (
+        store.reader(["aircraft-delays:delay", "routes:delay"], full_feature_names=True)
+        .read(entities)
+        .commits
+    )
+    assert wanted.keys() == {"aircraft-delays", "routes"}
+    assert min(wanted.values()) > 0
+    asked = {"features": ["aircraft-delays:delay", "routes:delay", "delay-share"], "full_feature_names": True}
+    asked |= {"entities": {**entities, "minutes": [1.0]}}
+    assert server.ask("POST", "/v1/features", asked).json["commits"] == wanted
+    stream = server.ask("POST", "/v1/features", asked, {"Accept": "application/vnd.apache.arrow.stream"}).body
+    assert json.loads(pa.ipc.open_stream(stream).schema.metadata[b"commits"]) == wanted
+    for time in ({}, {"event_timestamp": [EVENT]}):
+        result = store.get_features(asked["features"], {**asked["entities"], **time}, full_feature_names=True)
+        assert result.commits == wanted
 
 
 def test_statuses_and_times_are_sent_only_if_asked_for(server: FeatureServer) -> None:

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from featurestore.client.answers import Answer
 from featurestore.client.features import EVENT_TIME_SUFFIX
+from featurestore.errors import RequestError
 from featurestore.server.columnar import json_column, json_statuses, json_times
 from featurestore.server.messages import FeaturesAnswer, FeaturesRequest, read_body
 from featurestore.server.route import ARROW_STREAM, JSON, HttpRequest, Reply, Route, json_reply
@@ -36,14 +37,25 @@ async def _answer(request: HttpRequest) -> Reply:
 
 
 def _stream(asked: FeaturesRequest, read: Answer) -> bytes:
-    """The columns, each followed by ``<feature>__status`` and ``<feature>__ts`` if they were asked for."""
+    """The columns, each followed by ``<feature>__status`` and ``<feature>__ts`` if they were asked for.
+
+    Raises:
+        RequestError: one of these would have the name of another feature.
+    """
     columns: dict[str, pa.Array] = {}
     for name, column in read.columns.items():
-        columns[name] = column.to_arrow()
+        more = {name: column.to_arrow()}
         if asked.statuses:
-            columns[name + STATUS_SUFFIX] = pa.array(json_statuses(column), pa.string())
+            more[name + STATUS_SUFFIX] = pa.array(json_statuses(column), pa.string())
         if asked.event_timestamps:
-            columns[name + EVENT_TIME_SUFFIX] = read.times[name].to_arrow()
+            more[name + EVENT_TIME_SUFFIX] = read.times[name].to_arrow()
+        if twice := more.keys() & columns.keys():
+            raise RequestError(
+                f"two columns would have the name {min(twice)!r}",
+                where="features",
+                hint="Ask for one of the features in another request, or for JSON, which has statuses and times apart",
+            )
+        columns |= more
     table = pa.table(columns).replace_schema_metadata({"commits": orjson.dumps(read.commits)})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
