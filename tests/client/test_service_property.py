@@ -1,4 +1,7 @@
-"""For random histories: through a service with a view in two roles and a view on demand, online at t is the join at t."""
+"""For random histories: through a service with a view in two roles and a view on demand, online at t is the join at t.
+
+In both online stores, and in every way in which they are read.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,16 @@ import itertools
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
-from examples import examples
+from examples import examples, exhaustive, sample
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from online_client import WAYS, OnlineClient
 
 from featurestore.registry.registry import Registry
 from featurestore.resources import FeatureService, FeatureStore, View
+from featurestore.resources.value import ColumnType
 from featurestore.storage.objects import Storage
 from featurestore.timestamps import from_us
 
@@ -67,14 +73,27 @@ asked = st.lists(
     min_size=1,
     max_size=6,
 )
+KINDS = {
+    **{f"{role}__{name}": ColumnType.INT64 for role in ("delays", "spare") for name in ("delay", "sum_1h")},
+    **{f"{role}__ratio": ColumnType.FLOAT64 for role in ("computed", "turned")},
+    **{f"{role}__gap": ColumnType.INT64 for role in ("computed", "turned")},
+}
+TIMES_AND_STORES = [(later_s, online) for later_s in (0, 1, 1800, 5000) for online in ("duckdb", "redis")]
 _roots = itertools.count()
+_ways = itertools.cycle(WAYS)
 
 
-def made(place: Any, root: Path, history: list[tuple[str, int, int | None]], published_s: int) -> Any:
+def made(
+    place: Any,
+    root: Path,
+    history: list[tuple[str, int, int | None]],
+    published_s: int,
+    online: dict[str, Any],
+) -> Any:
     """A store in which all events up to ``published_s`` are published then."""
     here = type(place)(root, type(place.clock)())
     registry = Registry(Storage(str(root)))
-    spec = {"offline": {"uri": str(root)}}
+    spec = {"offline": {"uri": str(root)}, "online": online}
     registry.accept(
         FeatureStore.model_validate({"kind": "FeatureStore", "metadata": {"name": "s"}, "spec": spec})
     )
@@ -103,13 +122,20 @@ def made(place: Any, root: Path, history: list[tuple[str, int, int | None]], pub
     return here
 
 
-@pytest.mark.parametrize("later_s", [0, 1, 1800, 5000])
+@pytest.mark.parametrize(("later_s", "online"), sample(TIMES_AND_STORES, 4))
 @settings(max_examples=examples(6), deadline=None, suppress_health_check=list(HealthCheck))
 @given(history=events, entities=asked)
 def test_online_through_a_service_is_the_join_at_that_time(
-    place: Any, tmp_path: Path, later_s: int, history: list[Any], entities: list[Any]
+    place: Any,
+    tmp_path: Path,
+    redis_server: str,
+    later_s: int,
+    online: str,
+    history: list[Any],
+    entities: list[Any],
 ) -> None:
-    here = made(place, tmp_path / f"root-{next(_roots)}", history, 9000)
+    spec: dict[str, Any] = {"duckdb": {}} if online == "duckdb" else {"redis": {"url": f"{redis_server}/0"}}
+    here = made(place, tmp_path / f"root-{next(_roots)}", history, 9000, spec)
     here.clock.us = (9000 + later_s) * SECOND
     columns = dict(zip(("tailnum", "spare", "minutes"), map(list, zip(*entities, strict=True)), strict=True))
     moment = from_us(here.clock.us).isoformat()
@@ -122,7 +148,18 @@ def test_online_through_a_service_is_the_join_at_that_time(
     answer = now.to_dict()
     assert {name: then.to_dict()[name] for name in answer} == answer
     assert now.statuses() == then.statuses()
-    assert store.reader("model", full_feature_names=True).read(columns).statuses() == now.statuses()
+    statuses = {name: list(map(str, column)) for name, column in now.statuses().items()}
+    client = OnlineClient(str(here.root), full_feature_names=True)
+    client.now_us = here.clock.us
+    types = [pa.string(), pa.string(), pa.float64()]
+    rows = pa.table({name: pa.array(columns[name], kind) for name, kind in zip(columns, types, strict=True)})
+    for way in WAYS if exhaustive() else [next(_ways)]:
+        values, commits = client.read(way, ["model"], KINDS, rows)
+        assert commits == now.commits == {"delays": 1}
+        for name in KINDS:
+            assert values[name] == list(
+                zip(answer[name], statuses[name], answer[f"{name}__ts"], strict=True)
+            ), (way, name)
     # And what is computed is computed of what stands beside it.
     for role, own, spare in (("computed", "delays", "spare"), ("turned", "spare", "delays")):
         for row, minutes in enumerate(columns["minutes"]):

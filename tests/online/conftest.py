@@ -1,26 +1,33 @@
-"""Views whose rows come and go as tests like, in both online stores, beside the join that says what is right."""
+"""Views whose rows come and go as tests like, in both online stores, beside the join that says what is right.
+
+What is read online is read in all ways that programs have (:mod:`online_client`), which never differ.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import cycle, product
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from cluster.binaries import MissingError
+from examples import exhaustive
+from online_client import WAYS, OnlineClient, Read
 from redis_cluster import Cluster, cluster
 from unavailable import unavailable
 
 from featurestore.arrivals.ledger import Ledger
+from featurestore.errors import StorageError
 from featurestore.offline.join import Times, point_in_time
 from featurestore.online.backends import OnlineStore, open_online
 from featurestore.online.entity_keys import key_texts
 from featurestore.online.publish import run_publish
-from featurestore.online.reading import OnlineQuery, OnlineValues
+from featurestore.online.reading import Keys, OnlineQuery, OnlineReader, OnlineValues
 from featurestore.protocol import PublishRequest
 from featurestore.registry.registry import Registry
 from featurestore.resources import FeatureStore, FeatureView
@@ -29,7 +36,7 @@ from featurestore.resources.outputs import build_digest, outputs
 from featurestore.storage import paths
 from featurestore.storage.delta import Table
 from featurestore.storage.objects import Storage
-from featurestore.views.builds import PublishResult
+from featurestore.views.builds import ActiveBuild, PublishResult, promote
 from featurestore.views.feature_query import FeatureQuery, FeatureValues
 from featurestore.views.schema import arrow_type, view_schema
 from featurestore.views.value_column import ArrowColumn, event_time_column
@@ -38,6 +45,8 @@ from featurestore_transforms.tables.data_files import describe
 
 Answer = dict[str, list[tuple[Any, str]]]
 X = {"name": "x", "type": "int64", "column": "x"}
+FEW, MANY, ENOUGH = 1, 30, 100
+"""An entity is asked for so often: readers answer few in another way than many. So many entities are many by themselves."""
 
 
 @dataclass(frozen=True)
@@ -53,16 +62,23 @@ class Row:
 
 @dataclass
 class View:
-    """A view with its table and its store. Times are in microseconds."""
+    """A view with its table and its store. Times are in microseconds.
 
+    ``in_every_way``: whether each read is tried in every way; else each in the next one.
+    """
+
+    in_every_way: ClassVar[bool] = exhaustive()
     name: str
     spec: FeatureViewSpec
     digest: str
+    spec_digest: str
     storage: Storage
     store: FeatureStore
     commits: int = 0
     files: dict[str, list[Row]] = field(default_factory=dict)
     _online: OnlineStore | None = None
+    _client: OnlineClient | None = None
+    _ways: Iterator[tuple[str, int]] = field(default_factory=lambda: cycle(product(WAYS, (FEW, MANY))))
 
     @property
     def online(self) -> OnlineStore:
@@ -82,6 +98,18 @@ class View:
     def add(self, *rows: Row) -> int:
         """Commit the rows as one more data file; the table's version after it."""
         return self._commit({self._next(): list(rows)}, [])
+
+    def add_table(self, columns: Mapping[str, Any]) -> int:
+        """Commit so many rows as one more data file that they are given as columns; they are not among ``rows``."""
+        count = len(next(iter(columns.values())))
+        own = {"created_timestamp": 0, "__batch": self.commits + 1, "__file": 0}
+        system = {name: np.full(count, value) for name, value in own.items()}
+        data = {**system, "__row": np.arange(count), **columns}
+        schema = view_schema(self.spec)
+        table = pa.table({field.name: pa.array(data[field.name], field.type) for field in schema}, schema)
+        name = self._next()
+        pq.write_table(table, self.storage.uri(f"{self.path}/{name}"))
+        return self._commit({}, [], [name])
 
     def remove(self, gone: Callable[[Row], bool]) -> int:
         """Commit all data files that have such rows anew, without them."""
@@ -120,11 +148,60 @@ class View:
         return OnlineQuery(self.name, self.spec, self.digest, tuple(asked))
 
     def read(self, keys: Sequence[tuple[Any, ...]], now: int, names: Sequence[str] | None = None) -> Answer:
-        """Output name to the value and status of each entity, online: one by one, and as one of many."""
-        reader, texts = self.online.reader([self.query(names)]), key_texts(self.keys(keys)).to_pylist()
-        few, many = [self.shown_online(*reader.read([texts * n], now), len(keys)) for n in (1, 30)]
-        assert repr(few) == repr(many)
-        return few
+        """Output name to the value and status of each entity, online: one by one, and as one of many.
+
+        What is asked so of the store itself is asked in the ways of programs, too.
+        """
+        texts = key_texts(self.keys(keys)).to_pylist()
+        try:
+            reader = self.online.reader([self.query(names)])
+            few, *many = [
+                self._read(reader, texts * n, len(keys), now)
+                for n in ((FEW, MANY) if len(keys) < ENOUGH else (FEW,))
+            ]
+        except StorageError:
+            self._refuse_in_other_ways(keys, now, names)
+            raise
+        assert {repr(few)} >= set(map(repr, many))
+        shown, commits = few
+        times = [time for time, _ in shown["event time"]]
+        columns = {name: column for name, column in shown.items() if name != "event time"}
+        wanted = {
+            name: [(*value, time) for value, time in zip(column, times, strict=True)]
+            for name, column in columns.items()
+        }
+        for way, often in self._next_ways():
+            often = often if len(keys) < ENOUGH else FEW
+            answered = self._read_in(way, list(keys) * often, now, names)
+            assert answered.commits == commits
+            for name, column in wanted.items():
+                assert repr(answered.values[name]) == repr(column * often), (way, often, name)
+            assert answered.values.keys() == wanted.keys()
+        return shown
+
+    def _read(self, reader: OnlineReader, texts: Keys, rows: int, now: int) -> tuple[Answer, dict[str, int]]:
+        [values] = reader.read([texts], now)
+        return self.shown_online(values, rows), {self.name: values.version}
+
+    def _next_ways(self) -> Sequence[tuple[str, int]]:
+        return list(product(WAYS, (FEW, MANY))) if self.in_every_way else [next(self._ways)]
+
+    def _read_in(
+        self, way: str, keys: Sequence[tuple[Any, ...]], now: int, names: Sequence[str] | None
+    ) -> Read:
+        if self._client is None:
+            promote(self.storage, self.name, ActiveBuild(self.digest, self.spec_digest))
+            self._client = OnlineClient(self.storage.root)
+        self._client.now_us = now
+        kinds = dict(self.query(names).kinds)
+        return self._client.read(way, [f"{self.name}:{name}" for name in kinds], kinds, self.keys(keys))
+
+    def _refuse_in_other_ways(
+        self, keys: Sequence[tuple[Any, ...]], now: int, names: Sequence[str] | None
+    ) -> None:
+        for way, _ in self._next_ways():
+            with pytest.raises(StorageError):
+                self._read_in(way, keys, now, names)
 
     def join(self, keys: Sequence[tuple[Any, ...]], times: Sequence[int]) -> list[Answer]:
         """The same from the offline store, for each of the times."""
@@ -159,7 +236,9 @@ class View:
     def _next(self) -> str:
         return f"{self.commits + 1}.parquet"
 
-    def _commit(self, add: Mapping[str, list[Row]], remove: Sequence[str]) -> int:
+    def _commit(
+        self, add: Mapping[str, list[Row]], remove: Sequence[str], written: Sequence[str] = ()
+    ) -> int:
         self.commits += 1
         schema = view_schema(self.spec)
         table = Table.create(self.storage, self.path, schema)
@@ -167,7 +246,7 @@ class View:
             content = pa.Table.from_pylist([self._record(row) for row in rows], schema=schema)
             pq.write_table(content, self.storage.uri(f"{self.path}/{name}"))
         gone = [file for file in table.files() if file.path in remove]
-        added = [describe(self.storage, self.path, name) for name in add]
+        added = [describe(self.storage, self.path, name) for name in (*add, *written)]
         after = table.commit(app_id=self.digest, number=self.commits, add=added, remove=gone, metadata={})
         for name in remove:
             del self.files[name]
@@ -227,9 +306,9 @@ def view_in(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., View]:
         )
         registry = Registry(storage)
         registry.accept(store)
-        registry.accept(resource)
+        spec_digest = registry.accept(resource)
         digest = build_digest(resource.spec, Ledger(storage, "p").uid())
-        return View(name, resource.spec, digest, storage, store)
+        return View(name, resource.spec, digest, spec_digest, storage, store)
 
     return make
 
@@ -261,6 +340,12 @@ def online_url(request: pytest.FixtureRequest) -> str | None:
 def view(online_url: str | None, view_in: Callable[..., View]) -> MakeView:
     """``view(features, keys=…, ttl=…)``: a view without rows, once in each kind of online store."""
     return lambda *args, **kwargs: view_in(online_url, *args, **kwargs)
+
+
+@pytest.fixture
+def in_every_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each read of the test is tried in every way: of a Redis Cluster, where everything is."""
+    monkeypatch.setattr(View, "in_every_way", exhaustive() or "[cluster" not in request.node.name)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""What both online stores promise of the newest values."""
+"""What both online stores promise of the newest values, in every way in which they are read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
+from online_client import OnlineClient
 
+from featurestore.errors import RequestError
+from featurestore.views.builds import ActiveBuild, promote
+
+pytestmark = pytest.mark.usefixtures("in_every_way")
 MakeView = Callable[..., Any]
 MakeRow = Callable[..., Any]
 SECOND = 1_000_000
@@ -217,3 +222,24 @@ def test_several_views_are_read_at_once(
     reader = one.online.reader([one.query(), two.query(), one.query()])
     values = [values.columns["x"].to_list() for values in reader.read(keys, 1)]
     assert values == [[1, None], [None, 2, None], []]
+
+
+def test_a_feature_that_is_named_as_the_status_or_the_time_of_another_is_not_taken_for_it(
+    view_in: MakeView, row: MakeRow
+) -> None:
+    things = view_in(
+        None, [{"name": name, "type": "int64", "column": name} for name in ("x", "x__status", "x__ts")]
+    )
+    things.add(row(("a",), 10, {"x": 1, "x__status": 2, "x__ts": 3}))
+    things.publish(10)
+    promote(things.storage, things.name, ActiveBuild(things.digest, things.spec_digest))
+    client, kinds, asked = (
+        OnlineClient(things.storage.root),
+        dict(things.query().kinds),
+        things.keys([("a",)]),
+    )
+    values, _ = client.read("json", ["things"], kinds, asked)
+    assert [column[0][:2] for column in values.values()] == [(n, "PRESENT") for n in (1, 2, 3)]
+    for way in ("arrow", "get_features"):
+        with pytest.raises(RequestError, match="two columns would have the name 'x__"):
+            client.read(way, ["things"], kinds, asked)

@@ -193,18 +193,18 @@ def test_rows_that_went_leave_no_byte_in_the_files_that_stay(many: Any, row: Mak
 def test_a_reader_goes_on_with_the_generation_before_while_a_large_one_is_loaded(
     many: Any, row: MakeRow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from threading import Event
+    from threading import Event, Semaphore
 
     from featurestore.online.duckdb import online_reader
     from featurestore.online.duckdb.online_reader import NewestGeneration
 
     assert many.read([("k7",)], 9)["x"] == [(7, "PRESENT")]
-    loaded, may_load, keep = Event(), Event(), NewestGeneration._keep
+    loaded, may_load, keep = Semaphore(0), Event(), NewestGeneration._keep
 
     def later(self: Any, *what: Any) -> None:
         assert may_load.wait(600)
         keep(self, *what)
-        loaded.set()
+        loaded.release()
 
     monkeypatch.setattr(online_reader, "_LOADED_AT_ONCE", 10)
     monkeypatch.setattr(NewestGeneration, "_keep", later)
@@ -212,7 +212,8 @@ def test_a_reader_goes_on_with_the_generation_before_while_a_large_one_is_loaded
     bring_up(many, 6)
     assert many.read([("k7",)], 9)["x"] == [(7, "PRESENT")]
     may_load.set()
-    assert loaded.wait(600)
+    for _ in (many.online, "that of its client"):
+        assert loaded.acquire(timeout=600)
     assert many.read([("k7",)], 9)["x"] == [(-7, "PRESENT")]
 
 
