@@ -108,6 +108,7 @@ class View:
         schema = view_schema(self.spec)
         table = pa.table({field.name: pa.array(data[field.name], field.type) for field in schema}, schema)
         name = self._next()
+        Table.create(self.storage, self.path, schema)
         pq.write_table(table, self.storage.uri(f"{self.path}/{name}"))
         return self._commit({}, [], [name])
 
