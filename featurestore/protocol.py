@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from featurestore.arrivals.result import BatchResult, PartResult, PieceResult, RebuildResult
+from featurestore.resources.metadata import Name
 from featurestore.resources.model import Model
 from featurestore.training.training_versions import TrainingSetResult
 from featurestore.views.builds import BuildPartResult, BuildResult, PublishResult
@@ -221,7 +222,7 @@ class WarmBatch(Model):
     It says nothing that would let somebody else have other work done: where data is and what is made of it, the worker finds out.
     """
 
-    pipeline: Annotated[str, Field(max_length=253)]
+    pipeline: Name
     number: Annotated[int, Field(ge=1)]
     turn: int = 0
     time_limit_s: Annotated[float, Field(gt=0)]

@@ -18,6 +18,7 @@ LABELS = {
 }
 """On Jobs that are not the pipeline's own: whose they are, by kind."""
 JOB_LABEL = "batch.kubernetes.io/job-name"
+WORKER_SELECTOR = "app.kubernetes.io/name=featurestore-worker"
 
 
 class KubectlFailed(Exception):
@@ -27,7 +28,7 @@ class KubectlFailed(Exception):
 class Cluster:
     """``options``: of kubectl, such as ``["--context", "prod", "-n", "models"]``.
 
-    ``refusals``: of what the user may not list, in kubectl's words.
+    ``refusals``: of what the user may not list, and of logs that cannot be read, in kubectl's words.
     """
 
     def __init__(self, options: Sequence[str]) -> None:
@@ -62,6 +63,20 @@ class Cluster:
     def pods(self, resource: Object) -> list[Object]:
         """Pods of the Jobs of a resource; [] where the user may not see pods."""
         return self._of("pods", resource)
+
+    def worker_pods(self, resource: Object) -> list[Object]:
+        """Workers that stay, in the namespace of a resource; [] where the user may not see pods."""
+        return self._permitted(resource, "pods", f"--selector={WORKER_SELECTOR}")
+
+    def log(self, pod: Object, *, previous: bool = False) -> str:
+        """What a pod has logged, each line after its time. ``previous``: before its container was started again.
+
+        Raises:
+            KubectlFailed: there is none, or the user may not read it.
+        """
+        metadata = pod["metadata"]
+        options = ["--timestamps", *(["--previous"] if previous else [])]
+        return self._kubectl("logs", metadata["name"], f"--namespace={metadata['namespace']}", *options)
 
     def events(self, resource: Object) -> list[Object]:
         """Events about a resource, the newest first; [] where the user may not see Events."""

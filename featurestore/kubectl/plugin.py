@@ -11,6 +11,7 @@ from typing import Any
 from featurestore.cli.output import OutputFormat, dump
 from featurestore.kubectl.cluster import Cluster, KubectlFailed
 from featurestore.kubectl.condition_list import condition
+from featurestore.kubectl.log_sections import logs_text
 from featurestore.kubectl.tables import history_text, quarantine_text, status_table
 from featurestore.kubectl.why import why
 from featurestore.printable import printable
@@ -61,6 +62,8 @@ def _text(asked: argparse.Namespace, resources: list[Object], cluster: Cluster, 
         )
     if asked.command == "history":
         return "\n\n".join(history_text(resource, cluster, now_us) for resource in chosen)
+    if asked.command == "logs":
+        return "\n\n".join(logs_text(resource, cluster, asked.batch) for resource in chosen)
     if asked.command == "quarantine":
         chosen = [resource for resource in chosen if resource["kind"] in ("DataPipeline", "FeatureView")]
         return quarantine_text(chosen, now_us, named=bool(asked.name))
@@ -158,5 +161,9 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("-o", "--output", choices=["json"], help="for scripts")
     command("quarantine", "What was refused: how much is open, and by which rules.", needs_name=False)
     command("history", "The last batches, Jobs and Events.", needs_name=True)
+    logs = command(
+        "logs", "What was logged about a batch: by Jobs, and by workers that stay.", needs_name=True
+    )
+    logs.add_argument("--batch", type=int, metavar="NUMBER", help="of a pipeline, instead of the newest work")
     command("why", "On a page: what is wrong, since when, what was tried, what to do.", needs_name=True)
     return parser

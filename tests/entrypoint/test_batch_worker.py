@@ -22,6 +22,7 @@ from job_request import STEPS
 from server import free_port
 
 from featurestore.errors import TransientError
+from featurestore.kubectl.log_sections import worker_sections
 from featurestore.protocol import WORKER_PORT, WarmBatch
 from featurestore.resources import DataPipeline
 from featurestore.storage.delta import Table
@@ -153,7 +154,6 @@ def test_whoever_reaches_it_can_have_done_what_is_due_and_nothing_else(
     later = site.arrive("2", {"a": 2})
     assert not worker.run(later), "batch 1 comes first"
     assert not worker.run(number, pipeline="others")
-    assert not worker.run(number, pipeline="../events")
     site.pipeline(execution="Warm", resources={"memory": "1Gi"})
     assert not worker.run(number), "its pods have other memory now"
     site.pipeline()
@@ -164,6 +164,8 @@ def test_whoever_reaches_it_can_have_done_what_is_due_and_nothing_else(
         ("POST", b"x" * 100_000),
         ("GET", b""),
         ("POST", b'{"root": "/etc"}'),
+        ("POST", b'{"pipeline": "../events", "number": 1, "timeLimitS": 60}'),
+        ("POST", b'{"pipeline": "events\\nforged", "number": 1, "timeLimitS": 60}'),
     ):
         connection = http.client.HTTPConnection(worker.address, WORKER_PORT, timeout=60)
         connection.request(method, "/", body)
@@ -183,6 +185,22 @@ def test_a_batch_that_crashes_harms_no_other(site: Any, start: Callable[..., Wor
     (site.folder / "crash").unlink()
     assert worker.run(number)
     assert site.rows() == 1
+
+
+def test_its_log_has_what_was_logged_about_each_batch(site: Any, start: Callable[..., Worker]) -> None:
+    worker = start()
+    assert worker.run(site.arrive("1", {"a": 1}))
+    site.pipeline(execution="Warm", transforms=[{"python": {"callable": "absent:step"}}])
+    assert not worker.run(site.arrive("2", {"a": 2}))
+    # As kubectl gives it.
+    log = "".join(f"2026-01-01T00:00:00.123456789Z {line}\n" for line in worker.log.read_text().splitlines())
+    first, second = worker_sections(NAME, "worker-1", log)
+    assert (first.work, second.work) == ("batch/events/1", "batch/events/2")
+    assert ": done after " in first.lines[-1]
+    assert "failed: " in str(second)
+    assert "absent" in str(second)
+    assert "failed: " not in str(first)
+    assert [*worker_sections("others", "worker-1", log)] == []
 
 
 def test_who_comes_while_a_batch_runs_is_turned_away_at_once(

@@ -157,7 +157,7 @@ def team(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) 
         team = Team(control_plane, namespace, tmp_path_factory.mktemp("plugin"))
         # What the roles of our installation and of Kubernetes let those see who may view a namespace.
         team.role("features", ",".join(kind.plural for kind in KINDS.values()))
-        team.role("jobs", "jobs,pods,events")
+        team.role("jobs", "jobs,pods,pods/log,events")
         team.bind("features", "ann")
         team.bind("jobs", "ann")
         yield team
@@ -235,6 +235,30 @@ def test_history_shows_batches_jobs_and_events(team: Team) -> None:
     found = team("history", "flights")
     (batch,) = [line.split() for line in found.splitlines() if line.split()[:2] == ["2", "3"]]
     assert batch[3:] == ["4", "40", "7", "2"]
+
+
+def test_logs_are_asked_for_of_each_attempt_at_a_batch_and_of_workers(team: Team) -> None:
+    failure = {"type": "CodeError", "problem": "no module my_package", "retryable": False}
+    team.fail("flights-3-c", 3, failure)
+    worker = manifest.pod(team.namespace, "worker-1", "")
+    worker["metadata"]["labels"] = {"app.kubernetes.io/name": "featurestore-worker"}
+    worker["spec"]["nodeName"] = "gone"
+    team.api.create(POD, worker)
+    text = team("logs", "flights", "--batch=3")
+    assert "── batch/flights/3, attempt 3, pod flights-3-c\nIt has logged nothing." in text
+    assert "! not shown: the log of worker worker-1: " in text
+    assert team("logs", "flights").count("attempt 3") == 1, "the newest work"
+    assert "a log goes with its pod" in team("logs", "flights", "--batch=4")
+
+
+def test_whoever_may_not_read_logs_is_told_so(team: Team) -> None:
+    team.role("no-logs", "jobs,pods")
+    for role in ("features", "no-logs"):
+        team.bind(role, "dan")
+    team.fail("flights-3-d", 4, {"type": "CodeError", "problem": "as before", "retryable": False})
+    code, text = team.ask("logs", "flights", "-n", team.namespace, user="dan")
+    assert code == 75, text
+    assert "forbidden" in text.lower()
 
 
 def test_a_name_that_is_not_there_is_told_with_the_nearest_one(team: Team) -> None:

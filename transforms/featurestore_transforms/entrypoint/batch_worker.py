@@ -138,7 +138,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _run(self, batch: WarmBatch) -> bool:
         """Whether the batch is in storage."""
-        began_s = time.monotonic()
+        began_s, about = time.monotonic(), f"{batch.pipeline}: batch {batch.number}"
+        say(f"{about}: begins")
         scratch = tempfile.mkdtemp(prefix="featurestore-batch-")
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNHEARD_MS)
@@ -155,7 +156,7 @@ class _Handler(BaseHTTPRequestHandler):
             # What a process that was killed leaves would fill the pod.
             shutil.rmtree(scratch, ignore_errors=True)
         how = signal_name(-code) if code < 0 else f"exit code {code}" if code else "done"
-        say(f"{batch.pipeline}: batch {batch.number}: {how} after {time.monotonic() - began_s:.2f} s")
+        say(f"{about}: {how} after {time.monotonic() - began_s:.2f} s")
         return code == 0
 
     def _attend(self, child: int, batch: WarmBatch, began_s: float) -> int:
