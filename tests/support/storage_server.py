@@ -96,6 +96,15 @@ def redis(
     Raises:
         MissingError: redis-server is not installed.
     """
+    with redis_process(folder, address, password, port) as (_, url):
+        yield url
+
+
+@contextmanager
+def redis_process(
+    folder: Path, address: str = "127.0.0.1", password: str = "", port: int | None = None
+) -> Iterator[tuple[Server, str]]:
+    """As ``redis``, with the server's process: for tests that kill it."""
     port = port or free_port()
     command = [
         installed("redis-server"),
@@ -109,5 +118,5 @@ def redis(
         folder,
     ]
     command += ["--protected-mode", "no", "--requirepass", password]
-    with serving(command, port, folder.with_suffix(".log"), address=address):
-        yield f"redis://{address}:{port}"
+    with serving(command, port, folder.with_suffix(".log"), address=address) as server:
+        yield server, f"redis://{address}:{port}"
