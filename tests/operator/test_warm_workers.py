@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 
+import polars as pl
 import pytest
 from cluster.control_plane import ControlPlane
 from cluster.fixtures import namespace_of
@@ -13,6 +14,10 @@ from conditions import Object
 from eventually import eventually
 from operating import samples
 
+from featurestore.storage import paths
+from featurestore.storage.delta import Table
+from featurestore.storage.objects import Storage
+from featurestore_operator.jobs.workers import is_ready
 from featurestore_operator.kube.api_resources import EVENT, POD
 
 pytestmark = pytest.mark.slow
@@ -65,6 +70,34 @@ def wait_until_ready(story: Story) -> None:
     eventually(lambda: condition(story).get("status") == "True", 120, story.told)
 
 
+def ready(story: Story) -> list[str]:
+    """Names of the pods that can be asked."""
+    pods = story.api.list(POD, story.namespace, {NAME: "featurestore-worker"})
+    return sorted(it["metadata"]["name"] for it in pods if is_ready(it))
+
+
+def at_work(story: Story) -> list[str]:
+    """Names of the pods that run a batch."""
+    logs = {pod: (story.node.folder / f"{pod}.log").read_text() for pod in ready(story)}
+    return [pod for pod, log in logs.items() if log.count(": begins\n") > log.count(" after ")]
+
+
+def arrive_at_both(story: Story, number: int) -> None:
+    """The next file of ``events``, and one of ``others`` with one row."""
+    story.next()
+    row = {"k": ["a"], "ts": ["2024-01-01T00:00:00"], "v": [number]}
+    story.drop(f"{number}.parquet", row, "others")
+
+
+def values(story: Story, pipeline: str) -> list[int]:
+    """Of all rows of a dataset."""
+    table = Table.open(Storage(story.root), paths.dataset(pipeline))
+    if table is None or not table.uris():
+        return []
+    found: list[int] = pl.read_parquet(table.uris())["v"].sort().to_list()
+    return found
+
+
 def test_batches_that_come_while_a_worker_is_there_need_no_job(warm: Story) -> None:
     for _ in range(2):
         warm.next()
@@ -104,6 +137,39 @@ def test_a_batch_whose_worker_hangs_has_a_job_and_the_store_tells_so(warm: Story
     process.kill()
     wait_until_ready(warm)
     assert events(warm)["WorkersUnavailable"]["type"] == "Warning"
+
+
+def test_of_two_operators_and_two_workers_one_of_each_is_killed_and_each_row_is_there_once(
+    warm: Story,
+) -> None:
+    """Without leader election both operators ask for every batch: one of them a worker, the other in the end a Job."""
+    folder, first = warm.node.folder, warm.operators[-1]
+    (folder / "held.py").write_text(HELD)
+    held = {"execution": "Warm", "transforms": [{"python": {"callable": "held:step"}}]}
+    (folder / "wait").touch()
+    warm.apply(*(warm.pipeline(name, **held) for name in ("events", "others")))
+    # As many workers as there are batches at once are wanted. While the second one starts, its batch has a Job.
+    arrive_at_both(warm, 1)
+    eventually(lambda: len(ready(warm)) == 2, 240, warm.told)
+    (folder / "wait").unlink()
+    warm.settle(180)
+    eventually(lambda: values(warm, "others") == [1], 180, warm.told)
+
+    (folder / "wait").touch()
+    warm.start(user="second")
+    arrive_at_both(warm, 2)
+    eventually(lambda: at_work(warm), 180, warm.told)
+    [worker, *_] = at_work(warm)
+    first.server.kill()
+    warm.node.process(worker).kill()
+    (folder / "wait").unlink()
+    warm.settle(180)
+    eventually(lambda: len(values(warm, "others")) >= 2, 180, warm.told)
+    assert values(warm, "others") == [1, 2]
+    assert values(warm, "events") == [*range(1, warm.files + 1)]
+    started = [pod for pod in warm.node.ran if "-worker-" in pod]
+    assert len(started) <= 8, f"the operators do not agree how many are wanted: {started}"
+    warm.delete("datapipeline", "others")
 
 
 def test_a_worker_that_cannot_start_is_told_with_what_kubernetes_says(warm: Story) -> None:

@@ -16,7 +16,7 @@ from featurestore_operator.jobs.worker_manifest import worker_objects, workers_n
 from featurestore_operator.jobs.workers import BatchWorkers, WorkersWanted, is_ready
 from featurestore_operator.kube.access import own_namespace
 from featurestore_operator.kube.api import Api
-from featurestore_operator.kube.api_resources import SECRET, WORKERS_LABEL
+from featurestore_operator.kube.api_resources import DEPLOYMENT, SECRET, WORKERS_LABEL
 from featurestore_operator.kube.object_key import Key
 from featurestore_operator.namespaces.kept_objects import KeptObjects, owner
 from featurestore_operator.namespaces.open_store import OpenStore
@@ -56,8 +56,9 @@ class WarmWorkers:
     def _keep(
         self, key: Key, obj: dict[str, Any], store: OpenStore, kind: str, wanted: WorkersWanted
     ) -> Condition:
-        spec, replicas = wanted.spec, min(wanted.at_once, store.resource.spec.workers.max_workers)
+        spec, name = wanted.spec, workers_name(key.name, kind)
         try:
+            replicas = min(self._most(key.namespace, name, wanted), store.resource.spec.workers.max_workers)
             self._policies.of(key.namespace).check_template(spec.job.template, "spec.job.template")
             versions = [self._version(key.namespace, secret) for secret in _secrets(store, wanted)]
             namespace = self._settings.lease_namespace or own_namespace(default="default")
@@ -67,6 +68,12 @@ class WarmWorkers:
             reason = Reason.NOT_ALLOWED if isinstance(error, NotAllowed) else Reason.SPEC_INVALID
             return false("Workers", reason, f"{sentence(as_failure(error))}. {_JOBS}")
         return self._standing(key.namespace, kind, replicas, deployment)
+
+    def _most(self, namespace: str, name: str, wanted: WorkersWanted) -> int:
+        """Workers that are wanted at once; no fewer than there are: another operator, or the one before this, saw more."""
+        metadata = {"namespace": namespace, "name": name}
+        existing = self._kept.find(DEPLOYMENT, {"metadata": metadata})
+        return max(wanted.at_once, existing["spec"].get("replicas", 0) if existing is not None else 0)
 
     def _standing(self, namespace: str, kind: str, replicas: int, deployment: dict[str, Any]) -> Condition:
         pods = self._cache.worker_pods(namespace, kind)
