@@ -13,7 +13,7 @@ TESTED := --constraint requirements/dev.txt
 # Tests, demo and benchmarks start hundreds of processes, each twice as fast if none compiles what it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-training test services test-all test-frameworks lint bench bench-job bench-online bench-events bench-operator bench-node bench-http bench-training images push release release-check cluster cluster-demo cluster-down crds krew expressions changelog docs lock clean help
+.PHONY: demo demo-training test services test-all test-frameworks lint bench bench-job bench-online bench-events bench-operator bench-node bench-http bench-training soak images push release release-check cluster cluster-demo cluster-down crds krew expressions changelog docs lock clean help
 .DEFAULT_GOAL := help
 
 help:  ## Show what there is to make.
@@ -84,6 +84,10 @@ bench-http: services  ## Measure the feature server with one worker and 16 conne
 
 bench-training: $(VENV)/ready  ## Measure one worker that reads a training set beside a plain Arrow scan, and the memory that making one takes.
 	@$(BIN)/python -m bench training training_build
+
+MINUTES ?= 30
+soak: services  ## Let a laptop and a cluster take files and messages for half an hour while parts of them fail: make soak [MINUTES=30].
+	@PYTHONPATH=tests/support $(BIN)/python -m bench.soak --minutes=$(MINUTES)
 
 # Docker, Podman or Buildah with its options: CONTAINERS=…, else the first that works. BASE, REGISTRY: see docs/releasing.md.
 RELEASE := PYTHONPATH=tests/support $(BIN)/python -m release
