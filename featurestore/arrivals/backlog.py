@@ -12,8 +12,8 @@ from featurestore.arrivals.source import ArrivalSource
 from featurestore.errors import Conflict, FeatureStoreError, foreseen
 from featurestore.failpoint import hit
 from featurestore.failure import as_failure
-from featurestore.resources.data_pipeline import Trigger
 from featurestore.resources.model import shared
+from featurestore.resources.trigger import Trigger
 from featurestore.retry import FailureStreak
 from featurestore.timestamps import duration_us
 

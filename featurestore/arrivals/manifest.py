@@ -11,7 +11,7 @@ from typing import Any
 
 from featurestore.arrivals.arrival import Arrival
 from featurestore.digest import canonical_json, digest
-from featurestore.resources.data_pipeline import ArrivalTrigger
+from featurestore.resources.trigger import ArrivalTrigger
 from featurestore.timestamps import duration_us
 
 # Entries that one look at a backlog holds in memory; what is left over is found again by the next look.

@@ -18,7 +18,7 @@ from featurestore.failpoint import hit
 from featurestore.humanize import count, format_time
 from featurestore.registry.registry import Accepted, Registry
 from featurestore.resources import DataPipeline, FeatureView
-from featurestore.resources.data_pipeline import ArrivalTrigger
+from featurestore.resources.trigger import ArrivalTrigger
 from featurestore.storage.credentials import source_environ
 from featurestore.storage.objects import Storage
 

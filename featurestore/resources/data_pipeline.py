@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
 
@@ -27,16 +26,16 @@ from featurestore.resources.metadata import (
 )
 from featurestore.resources.model import Model
 from featurestore.resources.nats import Nats
-from featurestore.resources.notifications import Notifications
 from featurestore.resources.partition import Partition
 from featurestore.resources.pod_template import QUEUE_LABEL
-from featurestore.resources.quantity import Bytes, Duration, PositiveDuration
+from featurestore.resources.quantity import Bytes
 from featurestore.resources.redis_stream import RedisStream
 from featurestore.resources.resource import Resource
 from featurestore.resources.rule import MOST_EXPRESSIONS, SpecRule, Unique, bounded_text, exactly_one
 from featurestore.resources.sql_query import SqlQuery
 from featurestore.resources.text_format import CsvOptions, JsonOptions
 from featurestore.resources.transform import SortKey, Transform
+from featurestore.resources.trigger import Trigger
 from featurestore.resources.value import ColumnName, ColumnType, Expression, SourceName
 
 
@@ -89,6 +88,8 @@ class Push(Model):
     )
 
 
+_WEB_GLOB = r"^https?://.*[*?\[]"
+_INDEX = r"^https?://[^@?#\s]+$"
 KINDS_OF_SOURCE = ("uri", "kafka", "nats", "redis", "delta", "sql")
 """Fields of a source, one of which is set."""
 
@@ -107,6 +108,11 @@ class Source(Model):
 
     uri: Annotated[str, StringConstraints(min_length=1, max_length=1024)] | None = Field(
         None, description="Glob of the source files: a path, or a URL of s3, gs, az, abfss, http or https."
+    )
+    index: Annotated[str, StringConstraints(max_length=1024, pattern=_INDEX)] | None = Field(
+        None,
+        description="URL of a document on a web server that lists its files: on each line a URL, which may be relative to the "
+        "document, or an object of JSON with url. Those that uri names are taken.",
     )
     kafka: Kafka | None = Field(None, description="A topic of Kafka, whose messages are rows.")
     nats: Nats | None = Field(None, description="A stream of NATS JetStream, whose messages are rows.")
@@ -156,7 +162,9 @@ class Source(Model):
     @property
     def opened(self) -> tuple[str, ...]:
         """URIs that are opened to look for arrivals: the operator opens those that a policy allows."""
-        return (self.place,) if self._positions is None else self._positions.opened
+        if self._positions is not None:
+            return self._positions.opened
+        return (self.place,) if self.index is None else (self.place, self.index)
 
     def __str__(self) -> str:
         if self.delta or self.sql:
@@ -223,6 +231,15 @@ class Source(Model):
             field="push",
         ),
         SpecRule(
+            message="index lists files of a web server: uri is a glob of http or https, such as https://example.org/data/**/*.csv",
+            holds=lambda source: (
+                source.index is None
+                or (source.uri is not None and re.match(_WEB_GLOB, source.uri) is not None)
+            ),
+            cel=f"!has(self.index) || (has(self.uri) && self.uri.matches(r'{_WEB_GLOB}'))",
+            field="index",
+        ),
+        SpecRule(
             message="options of CSV need the format CSV",
             holds=lambda source: source.format is Format.CSV or source.csv == CsvOptions(),
             cel="(has(self.format) && self.format == 'CSV') || !has(self.csv) || (self.csv.delimiter == ','"
@@ -247,38 +264,6 @@ class Source(Model):
             field="compression",
         ),
     )
-
-
-POLL, HINTED_POLL = timedelta(seconds=10), timedelta(minutes=10)
-"""Time between two listings of a source that gives no notifications, and of one that does."""
-
-
-class ArrivalTrigger(Model):
-    poll_interval: PositiveDuration | None = Field(
-        None, description="Time between two listings. Default: 10s; 10m where notifications are on."
-    )
-    max_wait: Duration = Field(
-        timedelta(seconds=2), description="A batch closes this long after its first arrival."
-    )
-    max_files: int = Field(500, ge=1, le=100_000, description="A batch closes at this many files.")
-    max_bytes: Bytes = Field(2 * 1024**3, description="A batch closes at this many bytes.")
-
-
-class Trigger(Model):
-    arrivals: ArrivalTrigger = Field(ArrivalTrigger(), description="Run when files arrive.")
-    notifications: Notifications | None = Field(
-        None, description="Events that tell of new files before a listing finds them."
-    )
-
-    @property
-    def poll_interval(self) -> timedelta:
-        """Time between two listings.
-
-        >>> hinted = Trigger.model_validate({"notifications": {"webhook": {}}})
-        >>> str(Trigger().poll_interval), str(hinted.poll_interval)
-        ('0:00:10', '0:10:00')
-        """
-        return self.arrivals.poll_interval or (POLL if self.notifications is None else HINTED_POLL)
 
 
 class SourceColumn(Model):

@@ -1,4 +1,4 @@
-"""Where a web server may send those who ask it for a file: to the same server, and nowhere else.
+"""What a web server may answer: a redirect to itself and to nowhere else, and the version of a file that is being read.
 
 A policy allows what a URL begins with. Whoever may write on a server that is allowed could otherwise have the operator, or
 a Job, ask any other for them.
@@ -6,16 +6,34 @@ a Job, ask any other for them.
 
 from __future__ import annotations
 
+import re
+from email.utils import parsedate_to_datetime
 from typing import Any
+
+DIGEST = "digest-"
+"""How a version begins that is a digest of bytes: no single answer of the server tells it."""
+_PARTIAL = 206
+_TOTAL = re.compile(r"bytes [0-9*-]+/([0-9]+)")
+
+
+def only_version(version: str, *, ranges: bool = False) -> dict[str, Any]:
+    """What fsspec is to give each request for a file of this version: an answer of another one ends with an OSError.
+
+    So does, with ``ranges``, an answer with all of a file where a part was asked for. Bytes come as they are: a server that
+    packs them may count others, and give them another ETag. ``version``: empty if any will do.
+    """
+    wanted = {"version": version, "ranges": ranges}
+    return {"headers": {"Accept-Encoding": "identity"}, "trace_request_ctx": wanted}
 
 
 async def same_server_client(**options: Any) -> Any:
     """A client for fsspec that follows redirects to the same protocol, host and port; others end with an OSError."""
     import aiohttp
 
-    redirects = aiohttp.TraceConfig()
-    redirects.on_request_redirect.append(_require_same_server)
-    return aiohttp.ClientSession(trace_configs=[redirects], **options)
+    answers = aiohttp.TraceConfig()
+    answers.on_request_redirect.append(_require_same_server)
+    answers.on_request_end.append(_require_version)
+    return aiohttp.ClientSession(trace_configs=[answers], **options)
 
 
 async def _require_same_server(_session: Any, _context: Any, params: Any) -> None:
@@ -28,3 +46,40 @@ async def _require_same_server(_session: Any, _context: Any, params: Any) -> Non
         raise OSError(
             f"the server redirects to {place}, which is another one: if that is right, name the URL there"
         )
+
+
+async def _require_version(_session: Any, context: Any, params: Any) -> None:
+    wanted, response = context.trace_request_ctx, params.response
+    if wanted is None or not response.ok:
+        return
+    if wanted["version"] and not is_answer_of(wanted["version"], response.headers):
+        response.close()
+        raise OSError(f"the server answers with another version of the file than {wanted['version']}")
+    if wanted["ranges"] and response.status != _PARTIAL:
+        response.close()
+        raise OSError("reading a file of this size by position is not supported by the server")
+
+
+def is_answer_of(version: str, headers: Any) -> bool:
+    """Whether an answer, all of a file or a range of it, may be of this version.
+
+    >>> is_answer_of("abc", {"ETag": '"abc"'}), is_answer_of("abc", {"ETag": '"abd"'})
+    (True, False)
+    >>> is_answer_of("1000000-7", {"Last-Modified": "Thu, 01 Jan 1970 00:00:01 GMT", "Content-Range": "bytes 0-1/8"})
+    False
+    """
+    if version.startswith(DIGEST):
+        return True
+    etag = headers.get("ETag")
+    if etag:
+        return bool(etag.strip('"') == version)
+    modified, _, size = version.rpartition("-")
+    if headers.get("Last-Modified") and modified.isdecimal():
+        try:
+            time_s = parsedate_to_datetime(headers["Last-Modified"]).timestamp()
+        except ValueError:
+            return False
+        total = _TOTAL.match(headers.get("Content-Range", ""))
+        length = total[1] if total else size if "Content-Range" in headers else headers.get("Content-Length")
+        return int(modified) == round(time_s * 1_000_000) and length in (None, size)
+    return False

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from featurestore.arrivals.arrival import Arrival
 from featurestore.arrivals.manifest import Action, Entry, Manifest, OpenBatch, oldest, should_close, split
-from featurestore.resources.data_pipeline import ArrivalTrigger
+from featurestore.resources.trigger import ArrivalTrigger
 
 TRIGGER = ArrivalTrigger(max_wait=timedelta(seconds=2), max_files=3, max_bytes=100)
 

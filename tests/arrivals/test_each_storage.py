@@ -10,6 +10,7 @@ from pathlib import Path
 import cloud_server
 import pytest
 
+from featurestore.arrivals.arrival import Arrival
 from featurestore.arrivals.files.listing import explain_empty, find_arrival, find_pinned, list_arrivals, look
 from featurestore.errors import StorageError
 from featurestore.resources.data_pipeline import Source
@@ -119,7 +120,7 @@ def test_ranges_of_a_large_file_are_read_without_the_rest(files: Storage, tmp_pa
         assert file.read(100_000) == (block * 12)[7_000_003:7_100_003]
         file.seek(-5, os.SEEK_END)
         assert file.read() == block[-5:]
-    with RangeFile(uri, len(block) * 12) as ranges:
+    with RangeFile(Arrival(uri, "", len(block) * 12, 0)) as ranges:
         ranges.fetch([(10, 20), (9_000_000, 9_000_300)])
         assert ranges.read_at(9_000_000, 300) == (block * 12)[9_000_000:9_000_300]
         assert ranges.read_at(12, 3) == block[12:15]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -14,6 +15,7 @@ from kafka_broker import Broker
 from lake_table import LakeTable
 from log_source import LogSource
 from postgres_server import PostgresTable
+from web_folder import web_folder
 
 from featurestore.arrivals.files.file_source import FileSource
 from featurestore.arrivals.ledger import Ledger
@@ -52,6 +54,20 @@ def files(folder: Any, on_overwrite: str) -> Place:
 
     spec = {"uri": f"{folder.url}/*.csv", "format": "CSV", "onOverwrite": on_overwrite}
     return Place(FileSource(Source.model_validate(spec)), put, lambda name: folder.remove(f"{name}.csv"))
+
+
+def web(request: pytest.FixtureRequest) -> Place:
+    """Files that a document lists: more than are there."""
+    stack = ExitStack()
+    request.addfinalizer(stack.close)
+    folder = stack.enter_context(web_folder())
+    folder.write_index(*(f"raw/{name}.csv" for name in "cabx"))
+
+    def put(name: str) -> None:
+        folder.put(f"raw/{name}.csv", folder.files.get(f"raw/{name}.csv", b"a\n") + b"1\n")
+
+    spec = Source.model_validate(folder.source(onOverwrite="Append"))
+    return Place(FileSource(spec), put, lambda name: folder.files.pop(f"raw/{name}.csv"))
 
 
 def logs(folder: Path) -> Place:
@@ -98,6 +114,7 @@ KINDS: dict[str, Callable[[pytest.FixtureRequest], Place]] = {
     "files": lambda request: files(request.getfixturevalue("local_folder"), "Append"),
     "files that replace": lambda request: files(request.getfixturevalue("local_folder"), "Replace"),
     "objects": lambda request: files(_bucket(request), "Append"),
+    "web": web,
     "topic": lambda request: topic(request.getfixturevalue("kafka_broker")),
     "logs": lambda request: logs(request.getfixturevalue("tmp_path") / "logs"),
     "delta": lambda request: commits(LakeTable(request.getfixturevalue("tmp_path") / "lake")),

@@ -17,6 +17,7 @@ from featurestore.arrivals.files.object_url import named
 from featurestore.arrivals.files.overwrites import decide
 from featurestore.arrivals.files.settling import StableFiles, ends_whole
 from featurestore.arrivals.files.watch import watch
+from featurestore.arrivals.files.web_index import WebIndex
 from featurestore.arrivals.manifest import Entry
 from featurestore.arrivals.push_name import is_push_name
 from featurestore.errors import StorageError
@@ -37,7 +38,7 @@ class FileSource:
     """
 
     noun = "file"
-    __slots__ = ("_base", "_environ", "_reading", "_source", "_stable")
+    __slots__ = ("_base", "_environ", "_index", "_reading", "_source", "_stable")
 
     def __init__(
         self, source: Source, base: str | None = None, environ: Mapping[str, str] | None = None
@@ -46,10 +47,11 @@ class FileSource:
         self._source = source.model_copy(update={"csv": shared(source.csv), "json_": shared(source.json_)})
         self._base, self._environ = base, environ
         self._reading: Reading | None = None
+        self._index = None if source.index is None else WebIndex(source.index)
         self._stable = StableFiles(partial(ends_whole, self._source, base=base), self._is_pushed)
 
     def arrivals(self) -> Iterator[Arrival]:
-        return list_arrivals(self._source, self._base, self._environ)
+        return list_arrivals(self._source, self._base, self._environ, self._index)
 
     def look(self, uris: Iterable[str]) -> list[Arrival]:
         return look(self._source, self._base, uris, self._environ)

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from functools import cache
 from typing import Any
 
@@ -24,6 +23,8 @@ from featurestore.arrivals.arrival import Arrival
 from featurestore.arrivals.files.cloud_listing import explain_no_objects, find_object, list_objects
 from featurestore.arrivals.files.content import content_digest, local_version, object_version
 from featurestore.arrivals.files.glob import Pattern, has_magic
+from featurestore.arrivals.files.web_file import find_web_file
+from featurestore.arrivals.files.web_index import WebIndex, is_unresolved
 from featurestore.errors import StorageError
 from featurestore.humanize import count
 from featurestore.resources.data_pipeline import Source
@@ -31,11 +32,11 @@ from featurestore.resources.location import locate
 from featurestore.storage.bucket import bucket_of
 from featurestore.storage.cloud_credentials import is_azure, is_google
 from featurestore.storage.filesystem import answering, filesystem, require_bucket
+from featurestore.storage.web import WEB
 from featurestore.timestamps import SECOND_US, to_us
 
 logger = logging.getLogger(__name__)
-_MODIFIED = ("LastModified", "last_modified", "Last-Modified", "mtime", "created")
-_WEB = ("http", "https")
+_MODIFIED = ("LastModified", "last_modified", "mtime", "created")
 _S3 = ("s3", "s3a")
 _HEADS = 8
 """Objects that are looked at at the same time."""
@@ -43,13 +44,16 @@ _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 def list_arrivals(
-    source: Source, base: str | None = None, environ: Mapping[str, str] | None = None
+    source: Source,
+    base: str | None = None,
+    environ: Mapping[str, str] | None = None,
+    index: WebIndex | None = None,
 ) -> Iterator[Arrival]:
     """The files that a source names, sorted by URI.
 
     A path that is not absolute begins at ``base``, else at the working folder. A folder that is absent holds
     nothing: :func:`explain_empty` tells it apart from one without files. ``environ``: has the credentials; None for
-    the process's own environment.
+    the process's own environment. ``index``: what lists the files of a web server, if the source names it.
 
     Raises:
         SpecError: the source's glob has no meaning.
@@ -62,7 +66,7 @@ def list_arrivals(
         return _list_s3(pattern, environ)
     if _is_cloud(pattern.url("")):
         return list_objects(pattern, environ)
-    return _list_any(pattern, environ)
+    return _list_web(pattern, index) if pattern.url("") in WEB else _list_any(pattern, environ)
 
 
 def look(
@@ -113,13 +117,13 @@ def find_arrival(
     if _is_cloud(uri):
         return find_object(uri, environ)
     fs, path = filesystem(uri, environ)
+    if uri.startswith(WEB):
+        return find_web_file(fs, uri)
     with answering("the source cannot be read", uri):
         try:
             item = fs.info(path)
         except FileNotFoundError as error:
             require_bucket(error)
-            if uri.startswith(tuple(f"{protocol}://" for protocol in _WEB)):
-                _require_answer(error)
             return None
     if item["type"] != "file":
         return None
@@ -170,7 +174,9 @@ def _still_there(uri: str, environ: Mapping[str, str] | None) -> Arrival | None:
 def explain_empty(source: Source, base: str | None = None, environ: Mapping[str, str] | None = None) -> str:
     """Why a listing that succeeded may have been empty, for people. Arguments as of :func:`list_arrivals`."""
     pattern = Pattern.of(source, base)
-    if pattern.protocol in _WEB:
+    if pattern.url("") in WEB:
+        if source.index is not None:
+            return f"{source.index} lists no file of {source.uri} that the server has"
         return f"the server answers, and has no file at {source.uri}"
     if _is_cloud(pattern.url("")):
         return explain_no_objects(pattern, environ)
@@ -337,28 +343,55 @@ def _head_s3(uri: str, environ: Mapping[str, str] | None) -> Arrival | None:
 
 def _list_any(pattern: Pattern, environ: Mapping[str, str] | None) -> Iterator[Arrival]:
     fs, folder = filesystem(pattern.url(pattern.folder), environ)
-    if pattern.protocol in _WEB and not has_magic(pattern.rest[0]):
-        # A server that shows no index still has the one file that is named.
-        arrival = find_arrival(pattern.url(f"{pattern.folder}/{pattern.rest[0]}"), environ)
-        yield from () if arrival is None else (arrival,)
-        return
-    with answering("the source cannot be listed", pattern.url(pattern.folder)):
-        missed = _Missed()
-        items = _files_below(fs, folder, missed, is_web=pattern.protocol in _WEB)
+    missed = _Missed()
+    items = _files_below(fs, folder, missed)
     start = len(folder.rstrip("/")) + 1
     for path in sorted(items):
-        named, item = f"{pattern.folder}/{path[start:]}", items[path]
+        named = f"{pattern.folder}/{path[start:]}"
         if pattern.matches(named):
-            if pattern.protocol in _WEB:
-                # An index has neither sizes nor versions.
-                arrival = find_arrival(pattern.uri(named), environ)
-                yield from () if arrival is None else (arrival,)
-            else:
-                yield _arrival(pattern.uri(named), item)
+            yield _arrival(pattern.uri(named), items[path])
     missed.require_none()
 
 
-def _files_below(fs: Any, folder: str, missed: _Missed, *, is_web: bool) -> dict[str, Mapping[str, Any]]:
+def _list_web(pattern: Pattern, index: WebIndex | None) -> Iterator[Arrival]:
+    """What a URL names, or of a glob what the document or else the server's own index of the folder lists.
+
+    Neither has sizes nor versions: the server is asked for those of each file.
+    """
+    missed = _Missed()
+    fs, folder = filesystem(pattern.url(pattern.folder))
+    if not any(map(has_magic, pattern.rest)):
+        # A server that shows no index still has the one file that is named.
+        listed = [pattern.url("/".join((pattern.folder, *pattern.rest)))]
+    elif index is not None:
+        listed, wrong = index.read()
+        with missed.noting():
+            if wrong:
+                raise StorageError("the index has lines that list no file", where=index.url, got=wrong)
+    else:
+        listed = sorted(_files_below(fs, folder, missed, is_web=True))
+    start = len(pattern.url(""))
+    named = [url for url in listed if pattern.matches(url[start:]) and not is_unresolved(url[start:])]
+
+    def find(url: str) -> Arrival | StorageError | None:
+        try:
+            return find_web_file(fs, url)
+        except StorageError as error:
+            return error
+
+    with ThreadPoolExecutor(_HEADS) as threads:
+        for answer in threads.map(find, named):
+            if isinstance(answer, StorageError):
+                with missed.noting():
+                    raise answer
+            elif answer is not None:
+                yield answer
+    missed.require_none()
+
+
+def _files_below(
+    fs: Any, folder: str, missed: _Missed, *, is_web: bool = False
+) -> dict[str, Mapping[str, Any]]:
     """Path to what is known of each file. Not ``fs.find``, which reads a folder that does not answer as an empty one."""
     files: dict[str, Mapping[str, Any]] = {}
     folders, visited = [folder], {folder.rstrip("/")}
@@ -382,22 +415,12 @@ def _files_below(fs: Any, folder: str, missed: _Missed, *, is_web: bool) -> dict
     return files
 
 
-def _require_answer(error: FileNotFoundError) -> None:
-    """Raises what hides behind "not found": fsspec says so of a web server that does not answer, too."""
-    cause = error.__cause__
-    if cause is not None and getattr(cause, "status", None) not in (404, 410):
-        raise cause
-
-
 def _arrival(uri: str, item: Mapping[str, Any]) -> Arrival:
     modified_us = _microseconds(next((item[key] for key in _MODIFIED if key in item), 0))
     etag = item.get("etag") or item.get("ETag")
-    # A web server may not say how large a file is.
-    size_bytes = item["size"] or 0
+    size_bytes = item["size"]
     return Arrival(uri, object_version(etag, modified_us, size_bytes), size_bytes, modified_us)
 
 
-def _microseconds(modified: datetime | float | str) -> int:
-    if isinstance(modified, str):
-        modified = parsedate_to_datetime(modified)
+def _microseconds(modified: datetime | float) -> int:
     return to_us(modified) if isinstance(modified, datetime) else round(modified * SECOND_US)

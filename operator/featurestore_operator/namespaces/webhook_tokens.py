@@ -15,7 +15,8 @@ from featurestore_operator.namespaces.open_store import SECRET_US, Stores
 def token_secret(pipeline: str, spec: DataPipelineSpec) -> str | None:
     """The Secret with the token of a pipeline's notifications; None if none are posted to it.
 
-    >>> from featurestore.resources.data_pipeline import Source, Trigger
+    >>> from featurestore.resources.data_pipeline import Source
+    >>> from featurestore.resources.trigger import Trigger
     >>> from featurestore.resources.notifications import Notifications, WebhookNotifications
     >>> source = Source(uri="s3://raw/*.csv", format="CSV")
     >>> hinted = Trigger(notifications=Notifications(webhook=WebhookNotifications()))

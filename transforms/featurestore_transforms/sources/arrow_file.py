@@ -30,7 +30,7 @@ class ArrowFile(ColumnarFile):
     def __init__(self, arrival: Arrival, memory_bytes: int) -> None:
         self.arrival = arrival
         self._room_bytes = memory_bytes // _ROOM
-        with open_bytes(arrival.uri) as file:
+        with open_bytes(arrival.uri, arrival.size_bytes, arrival.version) as file:
             start = file.read(len(_FILE_MARK))
             file.seek(max(0, arrival.size_bytes - len(_FILE_MARK)))
             end = file.read()
@@ -53,7 +53,7 @@ class ArrowFile(ColumnarFile):
 
     def _frames(self, columns: Collection[str]) -> Iterator[pl.DataFrame]:
         first = 0
-        with open_bytes(self.arrival.uri) as file:
+        with open_bytes(self.arrival.uri, self.arrival.size_bytes, self.arrival.version) as file:
             for batch in _batches(self._open(file, columns)):
                 for start in range(0, batch.num_rows, _PIECE_ROWS):
                     piece = batch.slice(start, _PIECE_ROWS)

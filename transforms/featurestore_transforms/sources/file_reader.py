@@ -81,7 +81,7 @@ def _text_head(
     if packed is None and here.size_bytes <= _MOST_TEXT_BYTES:
         return open_reader(arrival, source, memory_bytes, base), True
     require_pinned(here)
-    with explaining(here), open_stream(here.uri, packed) as stream:
+    with explaining(here), open_stream(here, packed) as stream:
         data = stream.read(_MOST_TEXT_BYTES + 1)
     if len(data) <= _MOST_TEXT_BYTES:
         return open_reader(arrival, source, memory_bytes, base), True

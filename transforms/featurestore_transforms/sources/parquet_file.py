@@ -47,7 +47,7 @@ class ParquetFile(ColumnarFile):
     def __init__(self, arrival: Arrival, memory_bytes: int) -> None:
         self.arrival = arrival
         self._memory_bytes = memory_bytes
-        with RangeFile(arrival.uri, arrival.size_bytes) as file:
+        with RangeFile(arrival) as file:
             start, end = (
                 file.read_at(0, len(_MARK)),
                 file.read_at(max(0, arrival.size_bytes - len(_MARK)), len(_MARK)),
@@ -79,7 +79,7 @@ class ParquetFile(ColumnarFile):
     def _frames(self, columns: Collection[str]) -> Iterator[pl.DataFrame]:
         wanted = [self.names.originals[name] for name in self._types.taken if name in columns]
         first, unfolded = 0, 0
-        with RangeFile(self.arrival.uri, self.arrival.size_bytes) as file:
+        with RangeFile(self.arrival) as file:
             for group, row_group in enumerate(self._groups):
                 rows = row_group.rows
                 size = self._measured(file, group, wanted)

@@ -6,23 +6,26 @@ import os
 from bisect import bisect_right
 from collections.abc import Sequence
 from contextlib import suppress
+from io import BytesIO
 from typing import Any
 
 import pyarrow as pa
 
+from featurestore.arrivals.arrival import Arrival
 from featurestore.storage.bucket import bucket_of
 from featurestore.storage.credentials import in_object_storage, source_environ
 from featurestore.storage.filesystem import filesystem
+from featurestore.storage.web import WEB, read_ranges
 from featurestore_transforms.sources.source_file import open_bytes
 
 
 class RangeFile:
     """As Arrow's ``PythonFile`` wants it. What was fetched ahead is kept until the next ranges are."""
 
-    def __init__(self, uri: str, size_bytes: int) -> None:
-        self._uri = uri
-        self._size_bytes = size_bytes
-        self._file = open_bytes(uri, size_bytes)
+    def __init__(self, arrival: Arrival) -> None:
+        self._uri, self._version = arrival.uri, arrival.version
+        self._size_bytes = arrival.size_bytes
+        self._file = open_bytes(arrival.uri, arrival.size_bytes, arrival.version)
         self._starts: list[int] = []
         self._ranges: list[bytes] = []
         self._at = 0
@@ -38,7 +41,7 @@ class RangeFile:
 
     def fetch(self, ranges: Sequence[tuple[int, int]]) -> None:
         """Read these ranges, ``(start, end)``, ahead; overlapping and neighboring ones in one request."""
-        if self.is_local:
+        if self.is_local or isinstance(self._file, BytesIO):
             return
         merged: list[tuple[int, int]] = []
         for start, end in sorted(ranges):
@@ -55,6 +58,8 @@ class RangeFile:
             bucket, path = bucket_of(self._uri, source_environ())
             with suppress(ValueError):
                 return bucket.ranges(path, starts, ends)
+        if self._uri.startswith(WEB):
+            return read_ranges(self._uri, self._version, starts, ends)
         fs, path = filesystem(self._uri, source_environ())
         pieces: list[bytes] = fs.cat_ranges([path] * len(starts), starts, ends, on_error="raise")
         return pieces

@@ -20,6 +20,7 @@ from featurestore.resources.data_pipeline import Compression
 from featurestore.storage.bucket import bucket_of
 from featurestore.storage.credentials import in_object_storage, is_s3, source_environ
 from featurestore.storage.filesystem import answering, filesystem
+from featurestore.storage.web import WEB, open_web
 from featurestore_transforms.sources.column_use import ColumnUse
 from featurestore_transforms.sources.foreign import packed
 from featurestore_transforms.sources.reader import DECODING, UnreadableArrival
@@ -108,8 +109,11 @@ def codec(uri: str, declared: Compression) -> str | None:
             return _CODECS.get(uri.rsplit(".", 1)[-1].lower())
 
 
-def open_bytes(uri: str, size_bytes: int | None = None) -> Any:
-    """The file, open for reading. ``size_bytes``: if it is known how large it is."""
+def open_bytes(uri: str, size_bytes: int | None = None, version: str = "") -> Any:
+    """The file, open for reading. ``size_bytes``: if it is known how large it is; by the web, reading is in order else.
+
+    ``version``: by the web, another one that the server has meanwhile is an OSError.
+    """
     if "://" not in uri:
         return open(uri, "rb")
     if in_object_storage(uri):
@@ -118,13 +122,15 @@ def open_bytes(uri: str, size_bytes: int | None = None) -> Any:
         with suppress(ValueError):
             size = bucket.head(path)["size"] if size_bytes is None else size_bytes
             return bucket.file(path, size, _AHEAD_BYTES)
+    if uri.startswith(WEB):
+        return open_web(uri, version, size_bytes)
     fs, path = filesystem(uri, source_environ())
     return fs.open(path, "rb")
 
 
-def open_stream(uri: str, codec: str | None) -> pa.NativeFile:
+def open_stream(arrival: Arrival, codec: str | None) -> pa.NativeFile:
     """The file's bytes, unpacked, as a stream."""
-    raw = pa.PythonFile(open_bytes(uri), mode="r")
+    raw = pa.PythonFile(open_bytes(arrival.uri, version=arrival.version), mode="r")
     return pa.CompressedInputStream(raw, codec) if codec else raw
 
 

@@ -82,7 +82,7 @@ class TextStream:
     def _unmarked(self, size: int) -> Iterator[bytes]:
         """The text as UTF-8. What does not belong to its encoding is not UTF-8 either then, and is found as such."""
         first = True
-        with open_stream(self._arrival.uri, self._codec) as stream:
+        with open_stream(self._arrival, self._codec) as stream:
             decoder = self._decoder()
             while True:
                 data = chunk = stream.read(size)
