@@ -212,9 +212,8 @@ class Store:
         """A prepared read of these features, for inference: names, types and connections are resolved once.
 
         ``features``, ``full_feature_names``: as in :meth:`get_features`. ``timeout``: seconds that a read may wait
-        for the online store in all; without it 5, and for each 10,000 entities. ``allow_stale``: if Redis has not answered by
-        then, entities that this reader has read before are answered with the values of then, if these are not too old by
-        now; the answer says ``is_stale``.
+        for Redis in all (5 for each 10,000 entities). ``allow_stale``: if it has not answered by then, entities that
+        were read before are answered with those values, if they are not too old by now; the answer says ``is_stale``.
 
         Raises:
             NotFound: a view or feature is unknown.
