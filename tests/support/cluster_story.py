@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -116,8 +116,12 @@ class Story(ReportsConditions):
         by: Proxy | None = None,
         wait: bool = True,
         program: Sequence[str] = ("-m", "featurestore_operator"),
+        environment: Mapping[str, str] | None = None,
     ) -> Operator:
-        """An operator that serves the namespace. ``by``: its way to the API server. ``program``: what Python runs."""
+        """An operator that serves the namespace. ``by``: its way to the API server. ``program``: what Python runs.
+
+        ``environment``: what it has besides this process's own.
+        """
         kubeconfig = self.plane.kubeconfig_of(user, ["system:masters"], by.url if by is not None else None)
         port = free_port()
         command = [
@@ -126,7 +130,7 @@ class Story(ReportsConditions):
             *(f"--namespace={self.namespace}", "--no-leader-elect", "--trust-namespaces", *options),
         ]
         log = self.folder / f"{user}-{len(self.operators)}.log"
-        server = Server(command, log, lambda: operator.get("/readyz")[0] == 200)
+        server = Server(command, log, lambda: operator.get("/readyz")[0] == 200, environment)
         operator = Operator(server, port, user, self.namespace)
         server.launch()
         self.stack.callback(server.stop)
