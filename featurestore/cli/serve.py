@@ -37,6 +37,10 @@ def serve(
     drain_s: Annotated[
         float, typer.Option("--drain", help="Seconds after SIGTERM in which requests are still taken.")
     ] = ServerSettings.drain_s,
+    keepalive_requests: Annotated[
+        int,
+        typer.Option(help="Requests of a connection, on average, until an answer ends it.", min=1),
+    ] = ServerSettings.keepalive_requests,
     auth: Annotated[Authentication, typer.Option(help="How callers say who they are.")] = ServerSettings.auth,
     token_file: Annotated[
         Optional[Path],  # noqa: UP045

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from functools import cache, partial
@@ -85,7 +86,7 @@ class _Endpoint:
                 (b"content-type", reply.media_type.encode()),
                 (b"content-length", b"%d" % len(reply.body)),
             ]
-            if self._backend.readiness.draining:
+            if self._backend.readiness.draining or self._is_last():
                 headers.append((b"connection", b"close"))
             headers += reply.headers
             await send({"type": "http.response.start", "status": reply.status, "headers": headers})
@@ -96,6 +97,10 @@ class _Endpoint:
         finally:
             self._backend.in_flight -= 1
             measurements.ended(self._route.name, status, time.perf_counter() - began)
+
+    def _is_last(self) -> bool:
+        """Whether the connection ends with this answer: clients that keep theirs never meet a server that is new."""
+        return random.random() * self._backend.settings.keepalive_requests < 1
 
     def _audit(self, request: HttpRequest, status: int) -> None:
         """Write who read what before it is sent: nothing leaves that cannot be written down."""

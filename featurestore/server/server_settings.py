@@ -16,7 +16,8 @@ class ServerSettings:
 
     ``folder``: the project, None for what ``FEATURESTORE_URI`` names. ``port``: 0 for any that is free.
     ``timeout_s``: from a request's first byte to its answer. ``drain_s``: how long after SIGTERM new requests
-    are still answered, so that load balancers see ``/readyz`` fail first. ``audit_log``: a file, or ``-`` for standard
+    are still answered, so that load balancers see ``/readyz`` fail first. ``keepalive_requests``: how many requests a
+    connection has on average, until an answer ends it. ``audit_log``: a file, or ``-`` for standard
     output. ``service_account``, ``api_server``: None for those of the pod. ``oidc_groups``: who may read, empty for all.
     ``push``: whether rows are taken.
     """
@@ -31,6 +32,7 @@ class ServerSettings:
     max_requests: int = 1_000
     timeout_s: float = 10.0
     drain_s: float = 0.0
+    keepalive_requests: int = 1_000
     access_log: bool = False
     audit_log: Path | None = None
     auth: Authentication = Authentication.NONE

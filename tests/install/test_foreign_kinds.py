@@ -18,6 +18,11 @@ from installation import kustomized, of_kind, templated
 from own_environment import ROOT, section
 from unavailable import unavailable
 
+from featurestore.resources import FeatureStore
+from featurestore.resources.serving import Serving
+from featurestore_operator.jobs.job_manifest import JobContext
+from featurestore_operator.namespaces.managed_server import server_objects
+
 KINDS = ("ServiceMonitor", "PrometheusRule", "Certificate", "Issuer")
 STRICTLY = ("apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-")
 
@@ -56,6 +61,21 @@ def test_what_is_installed_for_others_is_as_their_definitions_have_it(
         for it in made:
             it["metadata"]["namespace"] = namespace
             assert "dry run" in defined.kubectl(*STRICTLY, stdin=json.dumps(it)), source
+
+
+def test_the_page_s_service_monitor_is_as_the_prometheus_operator_defines_it_and_finds_servers(
+    defined: ControlPlane, namespace: str
+) -> None:
+    page = section((ROOT / "docs/serving.md").read_text(), "In a cluster")
+    [text] = re.findall(r"^```yaml\n(apiVersion: monitoring\..*?)^```$", page, re.MULTILINE | re.DOTALL)
+    monitor: dict[str, Any] = yaml.safe_load(text)
+    monitor["metadata"]["namespace"] = namespace
+    assert "dry run" in defined.kubectl(*STRICTLY, stdin=json.dumps(monitor))
+    store = {"metadata": {"name": "default"}, "spec": {"offline": {"uri": "s3://features"}}}
+    place = JobContext(namespace, "s3://features", "jobs:1", "jobs")
+    service, *_ = server_objects(FeatureStore.model_validate(store), Serving(), {"uid": "u"}, place, [])
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    assert monitor["spec"]["endpoints"][0]["port"] == service["spec"]["ports"][0]["name"]
 
 
 def test_the_page_s_inference_service_is_as_kserve_defines_it(defined: ControlPlane, namespace: str) -> None:

@@ -113,6 +113,13 @@ class Served:
         told = {"metadata": named, "status": {**counts, **observed, **more}}
         self.crowd.api.apply_status(DEPLOYMENT, told)
 
+    def scales(self, metrics: list[dict[str, Any]]) -> None:
+        """What the autoscaler says of what it could measure."""
+        named = {"namespace": self.namespace, "name": NAME}
+        active = {"type": "ScalingActive", "status": "False", "reason": "FailedGetPodsMetric"}
+        status = {"desiredReplicas": 2, "currentMetrics": metrics, "conditions": [active]}
+        self.crowd.api.apply_status(HORIZONTAL_POD_AUTOSCALER, {"metadata": named, "status": status})
+
     def askers(self) -> list[str]:
         """ServiceAccounts of the namespace that may ask whose a token is."""
         found = self.crowd.api.get(CLUSTER_ROLE_BINDING, "", "featurestore-server").get("subjects") or []
@@ -277,6 +284,29 @@ def test_what_keeps_pods_from_being_made_is_told(served: Served) -> None:
     status, reason, message = served.condition()
     assert (status, reason) == ("False", "ServerUnavailable")
     assert "exceeded quota" in message
+
+
+def test_what_the_number_of_servers_should_follow_and_nothing_measures_is_told(served: Served) -> None:
+    served.apply(replicas={"requestsPerSecond": 500})
+    served.reports(2, ready=2, updated=2)
+    assert "number" not in served.condition()[2], "no autoscaler has looked yet"
+    cpu = {"name": "cpu", "current": {"averageUtilization": 3, "averageValue": "15m"}}
+    measured = {"type": "Resource", "resource": cpu}
+    # As an autoscaler writes it that finds no metric of that name.
+    served.scales([measured, {"type": ""}])
+    message = served.condition()[2]
+    assert "Their number does not follow requests a second: nothing measures it" in message
+    served.scales([{"type": ""}, {"type": ""}])
+    assert "follow their CPU and requests a second" in served.condition()[2]
+    rate = {
+        "metric": {"name": "feature_requests_per_second"},
+        "current": {"averageValue": "12"},
+    }
+    served.scales([measured, {"type": "Pods", "pods": rate}])
+    assert "number" not in served.condition()[2]
+    served.scales([{"type": ""}, {"type": ""}])
+    served.change({"replicas": {"min": 2, "max": 2}})
+    assert "number" not in served.condition()[2], "it is always the same"
 
 
 def test_an_object_that_the_api_server_refuses_is_told_and_the_store_is_looked_at_all_the_same(

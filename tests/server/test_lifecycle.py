@@ -9,6 +9,7 @@ import re
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,23 @@ def test_a_server_that_is_ended_answers_all_that_it_was_asked(project: Path, tmp
             each.more()
             assert each.failed == []
             assert set(map(tuple, each.said)) == {(1, 2)}
+
+
+def test_answers_end_connections_now_and_then_so_that_clients_meet_servers_that_are_new(
+    project: Path, tmp_path: Path
+) -> None:
+    with (
+        serving_features(project, tmp_path / "log", "--keepalive-requests", "10") as server,
+        closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)) as connection,
+    ):
+        ended = 0
+        for _ in range(200):
+            # It opens another connection by itself.
+            connection.request("POST", "/v1/features", BODY)
+            answer = connection.getresponse()
+            assert json.loads(answer.read())["features"]["delay"] == [1, 2]
+            ended += answer.getheader("connection") == "close"
+    assert 2 <= ended <= 80, "about 20"
 
 
 def test_a_worker_that_is_killed_is_replaced_and_the_others_answer(project: Path, tmp_path: Path) -> None:

@@ -30,6 +30,8 @@ _BY_HAND = (
     "Servers can find out who reads only once an administrator lets them: kubectl create clusterrolebinding "
     "featurestore-server-{namespace} --clusterrole=system:auth-delegator --serviceaccount={namespace}:{account}"
 )
+_LOADS = {"Resource": "their CPU", "Pods": "requests a second"}
+"""What makes servers more, by the type of a metric of the autoscaler."""
 
 
 class Servers:
@@ -91,7 +93,8 @@ class Servers:
             deployment = self._api.patch(DEPLOYMENT, key.namespace, name_of(key.name), floor)
         by_hand = _BY_HAND.format(namespace=key.namespace, account=account) if not bound else ""
         facts["readyReplicas"] = deployment.get("status", {}).get("readyReplicas", 0)
-        return self._standing(key, deployment, facts, serving, by_hand)
+        not_followed = unmeasured(by_kind["HorizontalPodAutoscaler"])
+        return self._standing(key, deployment, facts, serving, not_followed, by_hand)
 
     def _version(self, namespace: str, secret: str | None) -> str:
         if secret is None:
@@ -102,7 +105,13 @@ class Servers:
             return ""
 
     def _standing(
-        self, key: Key, deployment: dict[str, Any], facts: dict[str, Any], serving: Serving, by_hand: str
+        self,
+        key: Key,
+        deployment: dict[str, Any],
+        facts: dict[str, Any],
+        serving: Serving,
+        not_followed: str,
+        by_hand: str,
     ) -> Condition:
         ready, wanted = facts["readyReplicas"], deployment["spec"].get("replicas", 1)
         if not ready:
@@ -112,6 +121,8 @@ class Servers:
         answers = f"{count(ready, 'feature server')} of {wanted} answer at {facts['url']}."
         if serving.auth is ServingAuth.NONE:
             answers += " Whoever reaches them reads every feature (auth: None)."
+        if not_followed:
+            answers += f" {not_followed}"
         if _rolls(deployment):
             new = deployment.get("status", {}).get("updatedReplicas", 0)
             rolling = f"{answers} Of those that the spec asks for now, {new} of {wanted} are there."
@@ -142,6 +153,21 @@ class Servers:
             # The Service at last: while it is there, the others are looked for.
             self._kept.remove(reversed(wanted), metadata["uid"])
         self._without[key] = metadata.get("generation", 0)
+
+
+def unmeasured(autoscaler: dict[str, Any]) -> str:
+    """What the number of servers should follow and does not, since nothing in the cluster measures it; "" if all is measured,
+    or if no autoscaler has looked yet."""
+    spec, status = autoscaler["spec"], autoscaler.get("status", {})
+    if spec["minReplicas"] == spec["maxReplicas"] or not status.get("conditions"):
+        return ""
+    # What cannot be had stands there without its type.
+    measured = {metric.get("type") for metric in status.get("currentMetrics") or ()}
+    missing = [_LOADS[metric["type"]] for metric in spec["metrics"] if metric["type"] not in measured]
+    if not missing:
+        return ""
+    name = autoscaler["metadata"]["name"]
+    return f"Their number does not follow {' and '.join(missing)}: nothing measures it (kubectl describe hpa {name})."
 
 
 def is_late(deployment: dict[str, Any]) -> bool:
