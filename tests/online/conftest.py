@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from cluster.binaries import MissingError
-from examples import exhaustive
+from examples import examples, exhaustive
 from online_client import WAYS, OnlineClient, Read
 from redis_cluster import Cluster, cluster
 from unavailable import unavailable
@@ -345,8 +345,9 @@ def view(online_url: str | None, view_in: Callable[..., View]) -> MakeView:
 
 @pytest.fixture
 def in_every_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each read of the test is tried in every way: of a Redis Cluster, where everything is."""
-    monkeypatch.setattr(View, "in_every_way", exhaustive() or "[cluster" not in request.node.name)
+    """Each read of the test is tried in every way; of a Redis Cluster, and with the lowest libraries, if everything is."""
+    is_first = "[cluster" not in request.node.name and examples(100) > 10
+    monkeypatch.setattr(View, "in_every_way", exhaustive() or is_first)
 
 
 @pytest.fixture(scope="session")
