@@ -33,6 +33,7 @@ LIBRARIES = (
     *(f"arrivals/test_{it}.py" for it in ("listing", "web")),
     "entrypoint/test_job.py::test_one_job_brings_a_file_all_the_way_to_readers",
     *("batch", "client", "expressions", "offline", "online"),
+    "end_to_end/test_sql_values.py",
     *("resources", "server/test_reading.py", "steps", "storage", "views", "windows"),
     *(f"cli/test_{it}.py" for it in ("complete", "init", "output", "start", "terminal", "trouble")),
 )

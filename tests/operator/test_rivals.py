@@ -245,10 +245,13 @@ def source_tries(me: Rival, other: Rival, here: str) -> Iterator[Try]:
         "kafka": {"kafka": {"bootstrapServers": here, "topic": "t", **read}},
         "nats": {"nats": {"servers": here, "stream": "s", **read}},
         "redis": {"redis": {"url": f"{other.redis_url}/0", "stream": "s", **read}},
+        "sql": {
+            "sql": {"uri": f"postgresql://{here}/s", "table": "t", "watermark": "at", "key": "id", **OWN}
+        },
         "registry": {"kafka": {"bootstrapServers": here, "topic": "t", "format": "Avro", "avro": avro}},
     }
     for name, source in not_allowed.items():
-        kind = next((it for it in ("kafka", "nats", "redis") if it in source), "uri")
+        kind = next((it for it in ("kafka", "nats", "redis", "sql") if it in source), "uri")
         yield source_try(me, name, source, "NotAllowed", f"spec.source.{kind}")
     file = {"uri": "file:///etc/*", "format": "CSV", **OWN}
     yield source_try(me, "file", file, "SpecInvalid", "spec.source.uri", "file:///etc/*")

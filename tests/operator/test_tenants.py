@@ -182,15 +182,21 @@ def test_no_server_of_a_stream_no_registry_and_no_other_storage_is_asked_without
     allowed = ["s3://features/", "kafka://allowed:9092/", "nats://allowed:4222/"]
     them.allow(f"own-{namespace}", {"names": [namespace]}, uriPrefixes=allowed)
     them.store(namespace, f"s3://features/{namespace}")
-    them.secret(namespace, "own", KAFKA_SASL_USERNAME="x", NATS_TOKEN="x", REDIS_PASSWORD="x")
+    them.secret(
+        namespace, "own", KAFKA_SASL_USERNAME="x", NATS_TOKEN="x", REDIS_PASSWORD="x", POSTGRES_USERNAME="x"
+    )
     fields = [{"name": "v", "type": "int"}]
     schema = json.dumps({"type": "record", "name": "r", "fields": fields})
     avro = {"format": "Avro", "avro": {"schema": schema, "registry": f"http://{here}"}}
-    own: Object = {"format": "JSON", "secretRef": {"name": "own"}}
+    login: Object = {"secretRef": {"name": "own"}}
+    own: Object = {"format": "JSON", **login}
     sources: dict[str, Object] = {
         "kafka": {"kafka": {"bootstrapServers": f"allowed:9092,{here}", "topic": "t", **own}},
         "nats": {"nats": {"servers": f"allowed:4222,{here}", "stream": "s", **own}},
         "redis": {"redis": {"url": f"redis://{here}/0", "stream": "s", **own}},
+        "sql": {
+            "sql": {"uri": f"postgresql://{here}/shop", "table": "t", "watermark": "at", "key": "id", **login}
+        },
         "registry": {"kafka": {"bootstrapServers": "allowed:9092", "topic": "t", **avro}},
         "azure": {"uri": "az://features/*.parquet", "format": "Parquet"},
         "google": {"uri": "gs://features/*.parquet", "format": "Parquet"},
