@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -69,7 +69,7 @@ class Manifest:
     @property
     def digest(self) -> str:
         """Names the Job that runs it."""
-        return digest(asdict(self))
+        return digest(self._to_dict())
 
     @property
     def size_bytes(self) -> int:
@@ -77,7 +77,12 @@ class Manifest:
         return sum(entry.arrival.size_bytes for entry in self.entries)
 
     def to_json(self) -> bytes:
-        return canonical_json(asdict(self))
+        return canonical_json(self._to_dict())
+
+    def _to_dict(self) -> dict[str, Any]:
+        """As ``asdict`` gives it, which takes a tenth of a second for 2,000 entries: three times in a batch."""
+        entries = [{**_fields(entry), "arrival": _fields(entry.arrival)} for entry in self.entries]
+        return {**_fields(self), "entries": entries}
 
     @classmethod
     def from_json(cls, data: bytes) -> Manifest:
@@ -96,6 +101,10 @@ class Manifest:
         )
         lookups = tuple((name, version) for name, version in value.pop("lookups"))
         return cls(entries=entries, lookups=lookups, **value)
+
+
+def _fields(value: Entry | Arrival | Manifest) -> dict[str, Any]:
+    return {name: getattr(value, name) for name in value.__slots__}
 
 
 @dataclass(frozen=True, slots=True)

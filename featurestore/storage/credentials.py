@@ -57,9 +57,10 @@ def source_environ(environ: Mapping[str, str] | None = None) -> Mapping[str, str
     {'AWS_REGION': 'us-east-2'}
     """
     known = os.environ if environ is None else environ
+    # Names alone: it is asked for each file, and to read the values of an environment costs more than to open a small file.
     own = {
-        name.removeprefix(SOURCE_PREFIX): text
-        for name, text in known.items()
+        name.removeprefix(SOURCE_PREFIX): known[name]
+        for name in list(known)
         if name.startswith(SOURCE_PREFIX)
     }
     return own or None

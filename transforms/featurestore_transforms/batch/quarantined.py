@@ -57,9 +57,10 @@ class Quarantine:
         codes = [code for code, rule in enumerate(rules) if rule.otherwise is Otherwise.QUARANTINE]
         names = pl.Series([rule.name for rule in rules], dtype=pl.String)
         wanted = done.broken.filter(pl.col(RULE).is_in(codes))
+        by_file = wanted.partition_by(FILE, include_key=False, as_dict=True) if wanted.height else {}
         for member in members:
-            marked = wanted.filter(pl.col(FILE) == member.index).drop(FILE)
-            if marked.height:
+            marked = by_file.get((member.index,))
+            if marked is not None:
                 for part in _explained(plan, member, marked, done.types):
                     part = self._kept(member.index, part)
                     if not part.height:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from featurestore.errors import SpecError
@@ -35,6 +35,7 @@ class ColumnUse:
     partitions: frozenset[str]
     steps: tuple[Transform, ...] = ()
     judged: frozenset[str] = frozenset()
+    _unused: dict[str, bool] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def of(cls, spec: DataPipelineSpec) -> ColumnUse:
@@ -54,7 +55,12 @@ class ColumnUse:
         )
 
     def unused(self, name: str) -> bool:
-        """Whether a step leaves the column out before any names it."""
+        """Whether a step leaves the column out before any names it. Remembered: it is asked for each column of each file."""
+        if name not in self._unused:
+            self._unused[name] = self._is_unused(name)
+        return self._unused[name]
+
+    def _is_unused(self, name: str) -> bool:
         for transform in self.steps:
             match step := transform.step:
                 case Drop() if name in step.columns:

@@ -10,6 +10,7 @@ from typing import Any
 
 _DEPTH = 32
 _TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = range(1, 13)
+_NUMBERS = (_I16, _I32, _I64)
 
 
 def read_struct(data: bytes, at: int = 0, depth: int = 0) -> tuple[dict[int, Any], int]:
@@ -35,22 +36,31 @@ def read_struct(data: bytes, at: int = 0, depth: int = 0) -> tuple[dict[int, Any
         else:
             field, at = _number(data, at)
         kind = head & 15
-        if kind in (_TRUE, _FALSE):
+        if kind in _NUMBERS:
+            # Most fields are numbers, and most of these have one byte: a footer has hundreds, and a small file little else.
+            byte = data[at]
+            if byte < 128:
+                fields[field], at = (byte >> 1) ^ -(byte & 1), at + 1
+            else:
+                fields[field], at = _number(data, at)
+        elif kind in (_TRUE, _FALSE):
             fields[field] = kind == _TRUE
         else:
             fields[field], at = _value(data, at, kind, depth)
 
 
 def _value(data: bytes, at: int, kind: int, depth: int) -> tuple[Any, int]:
-    if kind in (_I16, _I32, _I64):
-        return _number(data, at)
-    if kind in (_TRUE, _FALSE, _BYTE):  # inside of lists truth values take a byte
-        return data[at], at + 1
-    if kind == _DOUBLE:
-        return _bytes(data, at, 8)
     if kind == _BINARY:
-        size, at = _varint(data, at)
+        size = data[at]
+        if size < 128:
+            at += 1
+        else:
+            size, at = _varint(data, at)
         return _bytes(data, at, size)
+    if kind == _STRUCT:
+        return read_struct(data, at, depth + 1)
+    if kind in _NUMBERS:
+        return _number(data, at)
     if kind in (_LIST, _SET):
         head, at = data[at], at + 1
         size = head >> 4
@@ -61,8 +71,10 @@ def _value(data: bytes, at: int, kind: int, depth: int) -> tuple[Any, int]:
             value, at = _value(data, at, head & 15, depth + 1)
             values.append(value)
         return values, at
-    if kind == _STRUCT:
-        return read_struct(data, at, depth + 1)
+    if kind in (_TRUE, _FALSE, _BYTE):  # inside of lists truth values take a byte
+        return data[at], at + 1
+    if kind == _DOUBLE:
+        return _bytes(data, at, 8)
     raise ValueError(f"no value is of kind {kind}")
 
 

@@ -63,7 +63,12 @@ class ParquetFile(ColumnarFile):
                 raise UnreadableArrival("file:truncated", "the Parquet file does not end with PAR1")
             _, self._groups = read_row_groups(file.read_at, arrival.size_bytes, memory_bytes // _ROOM)
             self._footer = pq.read_metadata(file.arrow())
-            schema = self._open(file, "s").schema_arrow
+            columns = self._footer.schema
+            has_int96 = any(
+                columns.column(leaf).physical_type == "INT96" for leaf in range(self._footer.num_columns)
+            )
+            # Only a file that is opened has times of 96 bits in seconds; otherwise the footer says the same for less.
+            schema = self._open(file, "s").schema_arrow if has_int96 else columns.to_arrow_schema()
         # A group without fields, as some write `{}`, has no values and says nothing about a type.
         schema = pa.schema([field for field in schema if _leaf_count(field.type)])
         self.names = ColumnNames.of(schema.names)
@@ -71,7 +76,7 @@ class ParquetFile(ColumnarFile):
         self._int96 = [
             name
             for name, leaves in self._leaves.items()
-            if any(self._footer.schema.column(leaf).physical_type == "INT96" for leaf in leaves)
+            if has_int96 and any(columns.column(leaf).physical_type == "INT96" for leaf in leaves)
         ]
         plain, refused = _plain_times(schema, _intervals(self._footer, self._leaves))
         self._take(ColumnTypes.of(plain, self.names.originals, refused))

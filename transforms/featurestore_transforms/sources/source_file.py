@@ -82,7 +82,7 @@ def require_pinned(arrival: Arrival) -> None:
         StorageError: storage did not answer.
     """
     with sparing_others(arrival):
-        now = find_pinned(arrival, source_environ())
+        now = find_pinned(arrival, source_environ() if "://" in arrival.uri else None)
     if now is None:
         raise UnreadableArrival("file:gone", "the file was deleted before it was read")
     if now.version != arrival.version:
