@@ -6,8 +6,9 @@ import time
 from collections.abc import Iterable, Iterator
 
 from featurestore.arrivals.arrival import Arrival
+from featurestore.arrivals.lag import offsets
 from featurestore.arrivals.ledger import Ledger
-from featurestore.arrivals.manifest import BACKLOG, Action, Entry, Manifest, OpenBatch, oldest, split
+from featurestore.arrivals.manifest import BACKLOG, Action, Entry, Manifest, OpenBatch, Waiting, first, split
 from featurestore.arrivals.source import ArrivalSource
 from featurestore.errors import Conflict, FeatureStoreError, foreseen
 from featurestore.failpoint import hit
@@ -95,6 +96,25 @@ class Backlog:
     def waiting(self) -> int:
         """Number of arrivals that wait."""
         return len(self._backlog)
+
+    @property
+    def extent(self) -> Waiting | None:
+        """All that waits; None if nothing does."""
+        if not self._backlog:
+            return None
+        arrivals = [entry.arrival for entry in self._backlog.values()]
+        number, noun, batches = len(arrivals), self.source.noun, len(self._batches)
+        if (most := self.source.most_messages) is not None:
+            number, noun = offsets(self.arrivals), "message"
+            batches = max(batches, -(-number // most))
+        return Waiting(
+            number,
+            noun,
+            sum(arrival.size_bytes for arrival in arrivals),
+            batches,
+            min(arrival.modified_us for arrival in arrivals),
+            not self._left_out,
+        )
 
     @property
     def arrivals(self) -> list[Arrival]:
@@ -206,7 +226,7 @@ class Backlog:
         source = self.source
         listing = _Listing(source.arrivals())
         new = self._ledger.new_entries(listing, source.decide)
-        admitted = oldest(self._changed(source.admit(new, now_us)))
+        admitted = first(self._changed(source.admit(new, now_us)), self._trigger.order)
         self._ledger.retimed.save()
         if listing.error is not None and not listing.is_any:
             raise listing.error

@@ -11,7 +11,7 @@ from typing import Any
 
 from featurestore.arrivals.arrival import Arrival
 from featurestore.digest import canonical_json, digest
-from featurestore.resources.trigger import ArrivalTrigger
+from featurestore.resources.trigger import ArrivalOrder, ArrivalTrigger
 from featurestore.timestamps import duration_us
 
 # Entries that one look at a backlog holds in memory; what is left over is found again by the next look.
@@ -119,6 +119,22 @@ class OpenBatch:
         return sum(entry.arrival.size_bytes for entry in self.entries)
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """All that waits at a source: ``number`` of what is called ``noun``, for so many ``batches`` or more.
+
+    ``size_bytes``: 0 where nobody says how large it is. ``oldest_us``: when the oldest of it came, or was changed.
+    ``is_all``: whether there is no more than what is counted.
+    """
+
+    number: int
+    noun: str
+    size_bytes: int
+    batches: int
+    oldest_us: int
+    is_all: bool
+
+
 def should_close(batch: OpenBatch, trigger: ArrivalTrigger, now_us: int) -> bool:
     """True if the batch is full by files or bytes, or its first arrival has waited long enough.
 
@@ -133,27 +149,33 @@ def should_close(batch: OpenBatch, trigger: ArrivalTrigger, now_us: int) -> bool
     )
 
 
-def oldest(entries: Iterable[Entry], limit: int = BACKLOG) -> list[Entry]:
-    """The first entries by modified time, then URI: the order in which a backlog is taken."""
-    return heapq.nsmallest(limit, entries, key=_age)
+def first(entries: Iterable[Entry], order: ArrivalOrder, limit: int = BACKLOG) -> list[Entry]:
+    """The entries of a backlog that are taken first: by modified time, then URI, or the other way round."""
+    choose = heapq.nlargest if order is ArrivalOrder.NEWEST_FIRST else heapq.nsmallest
+    return choose(limit, entries, key=_age)
 
 
 def split(entries: Iterable[Entry], trigger: ArrivalTrigger) -> Iterator[tuple[Entry, ...]]:
-    """Batches in the order of modified time, then URI, none above the trigger's files and bytes.
+    """Batches in the trigger's order, none above its files and bytes; within one, the oldest stands first in any case.
 
     A file that is larger than ``maxBytes`` is a batch by itself. All but the last batch are closed: nothing
     more would fit. Ask :func:`should_close` about the last.
     """
     batch: list[Entry] = []
     size_bytes = 0
-    for entry in sorted(entries, key=_age):
+    newest_first = trigger.order is ArrivalOrder.NEWEST_FIRST
+
+    def closed() -> tuple[Entry, ...]:
+        return tuple(reversed(batch) if newest_first else batch)
+
+    for entry in sorted(entries, key=_age, reverse=newest_first):
         size_bytes += entry.arrival.size_bytes
         if batch and (len(batch) >= trigger.max_files or size_bytes > trigger.max_bytes):
-            yield tuple(batch)
+            yield closed()
             batch, size_bytes = [], entry.arrival.size_bytes
         batch.append(entry)
     if batch:
-        yield tuple(batch)
+        yield closed()
 
 
 def _age(entry: Entry) -> tuple[int, str, str]:

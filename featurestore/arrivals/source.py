@@ -30,10 +30,14 @@ Decide = Callable[[Arrival, Sequence[KnownArrival]], Entry | None]
 class ArrivalSource(Protocol):
     """One pipeline's source. All methods raise StorageError if it does not answer, and SpecError if it has no meaning.
 
-    ``noun``: what one arrival is called, such as ``file``.
+    ``noun``: what one arrival is called, such as ``file``. ``most_messages``: what one batch takes of arrivals that are taken
+    in part; None where they are taken whole.
     """
 
     noun: str
+
+    @property
+    def most_messages(self) -> int | None: ...
 
     def arrivals(self) -> Iterator[Arrival]:
         """What is there, taken or not, sorted by URI. The truth, whatever hints say or miss.

@@ -98,6 +98,7 @@ def _table(kind: ResourceKind, items: Sequence[Summary], now_us: int) -> tuple[l
     streams = any(
         isinstance(item, PipelineSummary) and item.accepted.resource.spec.source.is_stream for item in items
     )
+    behind = any(isinstance(item, PipelineSummary) and item.behind_since_us is not None for item in items)
     for item in items:
         if isinstance(item, PipelineSummary):
             header = [
@@ -112,6 +113,7 @@ def _table(kind: ResourceKind, items: Sequence[Summary], now_us: int) -> tuple[l
                 "ROWS REFUSED",
                 "ERRORS",
                 *(["LAG"] if streams else []),
+                *(["BEHIND FOR"] if behind else []),
                 *(["REBUILD"] if rebuilds else []),
             ]
             last = item.last
@@ -121,6 +123,7 @@ def _table(kind: ResourceKind, items: Sequence[Summary], now_us: int) -> tuple[l
                 + ([last.dataset_version, last.rows_committed] if last else [None] * 2)
                 + [age(ran_s), item.quarantine.files, item.quarantine.rows, item.errors]
                 + ([item.lag] if streams else [])
+                + ([_behind_for(item, now_us)] if behind else [])
                 + ([_rebuild(item)] if rebuilds else [])
             )
         elif isinstance(item, ListSummary) and kind.model is not View:
@@ -186,6 +189,12 @@ def _stores(project: Project, name: str | None, form: OutputFormat | None) -> st
     redis = store.spec.online.redis
     online = store.spec.online.room if redis is None else redis.url or "managed redis"
     return columns(["NAME", "OFFLINE", "ONLINE"], [[store.metadata.name, project.storage.root, online]])
+
+
+def _behind_for(item: PipelineSummary, now_us: int) -> str | None:
+    """How long more has waited than one batch takes."""
+    since_us = item.behind_since_us
+    return None if since_us is None else age((now_us - since_us) / SECOND_US)
 
 
 def _rebuild(item: PipelineSummary) -> str | None:

@@ -61,6 +61,12 @@ class PipelineSummary:
         return _ready(self.status, self.accepted.digest)
 
     @property
+    def behind_since_us(self) -> int | None:
+        """Since when more has waited than one batch takes; None if it does not, as far as a runner saw."""
+        backlogged = self.status.condition("Backlogged") if self.status else None
+        return backlogged.since_us if backlogged is not None else None
+
+    @property
     def errors(self) -> str:
         """What fails now, and whether the last batch refused anything for its schema."""
         return ", ".join(_wrong(self.status)) or "none"

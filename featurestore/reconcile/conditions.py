@@ -25,6 +25,7 @@ ConditionType = Literal[
     "Materialized",
     "OnlineSynced",
     "QuarantineEmpty",
+    "Backlogged",
     "Notified",
     "Rebuilt",
     "Consistent",

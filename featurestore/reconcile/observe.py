@@ -44,6 +44,7 @@ def observe_pipeline(ledger: Ledger, result: BatchResult | None, backlog: Backlo
         checkpoint_is_due=backlog is not None and ledger.checkpoint_is_due(),
         open=backlog.open if backlog else None,
         full=backlog.full if backlog else False,
+        waiting=backlog.extent if backlog else None,
         source=backlog.failure if backlog else None,
         files_refused=result.files_refused if result else {},
         took_nothing=result is not None and result.took_nothing,

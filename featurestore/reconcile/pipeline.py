@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from featurestore.arrivals.manifest import OpenBatch, should_close
 from featurestore.arrivals.result import is_drift
-from featurestore.humanize import count, sentence
+from featurestore.humanize import count, format_time, sentence, size
 from featurestore.reconcile.conditions import Condition, ConditionType, false, true, unknown
 from featurestore.reconcile.draft import PlanDraft
 from featurestore.reconcile.reasons import Reason
@@ -57,7 +58,22 @@ class _PipelinePlan:
             message = nothing_taken(self.name, observed.done, observed.files_refused, observed.rows_refused)
             ready, degraded = with_nothing_taken(ready, degraded, message)
         quarantine = quarantine_condition(self.name, observed.quarantine)
-        return (ready, self.draft.progressing(), reachable, self._schema(), quarantine, degraded)
+        usual = (ready, self.draft.progressing(), reachable, self._schema(), quarantine, degraded)
+        return (*usual, *self._backlogged())
+
+    def _backlogged(self) -> Iterator[Condition]:
+        """What waits, if it is more than the next batch takes: nothing of a pipeline that keeps up."""
+        waiting = self.observed.waiting
+        if waiting is None or waiting.batches < 2:
+            return
+        what = f"{'' if waiting.is_all else 'More than '}{count(waiting.number, waiting.noun)}"
+        of_bytes = f" ({size(waiting.size_bytes)})" if waiting.size_bytes else ""
+        yield true(
+            "Backlogged",
+            Reason.MORE_THAN_ONE_BATCH,
+            f"{what}{of_bytes} wait, {waiting.batches:,} batches or more; "
+            f"the oldest is of {format_time(waiting.oldest_us)}.",
+        )
 
     def _suspended(self) -> Condition:
         message = "Suspended: no file is taken and no batch is run. What is committed can be read."

@@ -29,6 +29,7 @@ class Reason(StrEnum):
     IN_QUARANTINE = "InQuarantine"
     ISOLATING = "Isolating"
     LISTED = "Listed"
+    MORE_THAN_ONE_BATCH = "MoreThanOneBatch"
     NOTHING_FAILS = "NothingFails"
     NOTHING_TAKEN = "NothingTaken"
     NOT_ALLOWED = "NotAllowed"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from featurestore.arrivals.isolation import Isolation
-from featurestore.arrivals.manifest import OpenBatch
+from featurestore.arrivals.manifest import OpenBatch, Waiting
 from featurestore.arrivals.rebuild import RebuildProgress
 from featurestore.online.consistency import Consistency
 from featurestore.quarantine.tally import OpenQuarantine
@@ -49,7 +49,7 @@ class ObservedPipeline:
     ``uid``: of its dataset, which is another one after each rebuild.
     ``head``: greatest manifest; ``done``: greatest batch with a result;
     ``dataset_version``: what that batch committed, None before the first. ``checkpoint_is_due``: of the
-    ledger. ``open``: what the next batch would take; ``full``: nothing more fits into it.
+    ledger. ``open``: what the next batch would take; ``full``: nothing more fits into it. ``waiting``: all that waits.
     ``source``: why the source cannot be listed. ``files_refused``, ``rows_refused``: what batch ``done`` refused,
     rule to number. ``took_nothing``: whether that batch took no row, and refused some. ``quarantine``: what is open.
     ``done_us``: when it was committed. ``pending_us``: since when batch ``done + 1`` is to be run; None if none is.
@@ -63,6 +63,7 @@ class ObservedPipeline:
     checkpoint_is_due: bool = False
     open: OpenBatch | None = None
     full: bool = False
+    waiting: Waiting | None = None
     source: FailureStreak | None = None
     files_refused: Mapping[str, int] = field(default_factory=dict)
     took_nothing: bool = False

@@ -35,7 +35,7 @@ from featurestore.resources.rule import MOST_EXPRESSIONS, SpecRule, Unique, boun
 from featurestore.resources.sql_query import SqlQuery
 from featurestore.resources.text_format import CsvOptions, JsonOptions
 from featurestore.resources.transform import SortKey, Transform
-from featurestore.resources.trigger import Trigger
+from featurestore.resources.trigger import ArrivalOrder, Trigger
 from featurestore.resources.value import ColumnName, ColumnType, Expression, SourceName
 
 
@@ -431,6 +431,20 @@ class DataPipelineSpec(Model):
             ),
             cel="!has(self.deduplicate) || self.source.onOverwrite != 'Replace'",
             field="deduplicate",
+        ),
+        SpecRule(
+            message="order: NewestFirst is of files, and deduplicate needs orderBy then: the later arrival may be the older file",
+            holds=lambda spec: (
+                spec.trigger.arrivals.order is ArrivalOrder.OLDEST_FIRST
+                or (
+                    spec.source.uri is not None
+                    and (spec.deduplicate is None or spec.deduplicate.order_by is not None)
+                )
+            ),
+            cel="!has(self.trigger) || !has(self.trigger.arrivals) || !has(self.trigger.arrivals.order) || "
+            "self.trigger.arrivals.order != 'NewestFirst' || (has(self.source.uri) && "
+            "(!has(self.deduplicate) || has(self.deduplicate.orderBy)))",
+            field="trigger.arrivals.order",
         ),
         SpecRule(
             message="a column comes from the path (source.partitions) or a message (include), "

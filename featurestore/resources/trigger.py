@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from enum import StrEnum
 
 from pydantic import Field
 
@@ -14,6 +15,13 @@ POLL, HINTED_POLL = timedelta(seconds=10), timedelta(minutes=10)
 """Time between two listings of a source that gives no notifications, and of one that does."""
 
 
+class ArrivalOrder(StrEnum):
+    """Which of the files that wait a batch takes, if they are more than fit into it."""
+
+    OLDEST_FIRST = "OldestFirst"
+    NEWEST_FIRST = "NewestFirst"
+
+
 class ArrivalTrigger(Model):
     poll_interval: PositiveDuration | None = Field(
         None, description="Time between two listings. Default: 10s; 10m where notifications are on."
@@ -23,6 +31,11 @@ class ArrivalTrigger(Model):
     )
     max_files: int = Field(500, ge=1, le=100_000, description="A batch closes at this many files.")
     max_bytes: Bytes = Field(2 * 1024**3, description="A batch closes at this many bytes.")
+    order: ArrivalOrder = Field(
+        ArrivalOrder.OLDEST_FIRST,
+        description="Which files a batch takes if more wait than fit into it. NewestFirst: what comes now does not wait behind "
+        "a backfill, which has the room that is left.",
+    )
 
 
 class Trigger(Model):

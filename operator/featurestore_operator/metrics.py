@@ -68,6 +68,11 @@ class Metrics:
             ["namespace", "kind", "name", "outcome"],
             registry=self.registry,
         )
+        self._dropped = Counter(
+            f"{PREFIX}hints_dropped",
+            "Notifications that were not kept because as many waited: a listing finds what they told of.",
+            registry=self.registry,
+        )
         self._committed: dict[tuple[str, str], tuple[int, ...]] = {}
         self.registry.register(_Committed(self._committed))
 
@@ -86,6 +91,10 @@ class Metrics:
     def job_ended(self, key: Key, outcome: str) -> None:
         """A Job of the resource ended: ``succeeded``, ``failed``, ``out-of-memory`` …"""
         self._jobs.labels(key.namespace, key.kind, key.name, outcome).inc()
+
+    def hints_dropped(self, number: int) -> None:
+        """So many notifications were not kept."""
+        self._dropped.inc(number)
 
     def begin(self, key: Key) -> None:
         """A pipeline is there. Its counters are, from 0: else Prometheus would see no increase by its first batch."""
@@ -211,6 +220,12 @@ def statuses(cache: Cache, now_s: float) -> Iterator[Metric]:
         labels,
         # Nothing pending is an age of 0: else an alert on the age would never end.
         ((key[1:], _age_s(summary.oldest_pending_s, now_s) or 0.0) for key, summary in pipelines),
+    )
+    yield _family(
+        "backlogged",
+        "1 if more waits for the pipeline than one batch takes, 0 if not.",
+        labels,
+        ((key[1:], summary.backlogged) for key, summary in pipelines),
     )
     yield _family(
         "batch",

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from featurestore.arrivals.arrival import Arrival
-from featurestore.arrivals.manifest import Action, Entry, Manifest, OpenBatch, oldest, should_close, split
-from featurestore.resources.trigger import ArrivalTrigger
+from featurestore.arrivals.manifest import Action, Entry, Manifest, OpenBatch, first, should_close, split
+from featurestore.resources.trigger import ArrivalOrder, ArrivalTrigger
 
 TRIGGER = ArrivalTrigger(max_wait=timedelta(seconds=2), max_files=3, max_bytes=100)
+NEWEST_FIRST = TRIGGER.model_copy(update={"order": ArrivalOrder.NEWEST_FIRST})
 
 entries = st.lists(
     st.builds(
@@ -65,6 +66,11 @@ def test_a_backlog_is_split_by_modified_time_then_uri() -> None:
     assert uris(list(split(waiting, TRIGGER))) == [["z", "b", "c"], ["a"]]
 
 
+def test_where_the_newest_is_first_a_batch_has_the_newest_and_of_these_the_oldest_stands_first() -> None:
+    waiting = [entry(uri, modified_us=at) for at, uri in enumerate("abcde")]
+    assert uris(list(split(waiting, NEWEST_FIRST))) == [["c", "d", "e"], ["a", "b"]]
+
+
 def test_a_file_above_max_bytes_is_a_batch_alone() -> None:
     waiting = [entry("a"), entry("b", 5000), entry("c")]
     assert uris(list(split(waiting, TRIGGER))) == [["a"], ["b"], ["c"]]
@@ -85,18 +91,20 @@ def test_a_split_loses_and_doubles_nothing_and_keeps_every_bound(waiting: list[E
         assert len(batch) == 1 or sum(one.arrival.size_bytes for one in batch) <= TRIGGER.max_bytes
 
 
-@given(entries)
-def test_all_but_the_last_batch_are_full(waiting: list[Entry]) -> None:
-    batches = list(split(waiting, TRIGGER))
+@given(entries, st.sampled_from([TRIGGER, NEWEST_FIRST]))
+def test_all_but_the_last_batch_are_full(waiting: list[Entry], trigger: ArrivalTrigger) -> None:
+    batches = list(split(waiting, trigger))
     for batch, following in pairwise(batches):
-        more = sum(one.arrival.size_bytes for one in (*batch, following[0]))
+        next_one = following[0] if trigger is TRIGGER else following[-1]
+        more = sum(one.arrival.size_bytes for one in (*batch, next_one))
         assert len(batch) == TRIGGER.max_files or more > TRIGGER.max_bytes
 
 
 @given(entries, st.integers(0, 25))
-def test_the_oldest_of_a_backlog_come_first(waiting: list[Entry], limit: int) -> None:
+def test_of_a_backlog_the_oldest_or_the_newest_come_first(waiting: list[Entry], limit: int) -> None:
     ordered = sorted(waiting, key=lambda one: (one.arrival.modified_us, one.arrival.uri))
-    assert oldest(iter(waiting), limit) == ordered[:limit]
+    assert first(iter(waiting), ArrivalOrder.OLDEST_FIRST, limit) == ordered[:limit]
+    assert first(iter(waiting), ArrivalOrder.NEWEST_FIRST, limit) == ordered[::-1][:limit]
 
 
 def test_a_manifest_is_read_as_it_was_written(arrival: Callable[..., Arrival]) -> None:

@@ -31,6 +31,7 @@ from installation import (
     templated,
 )
 from prometheus import Prometheus, prometheus
+from storage_server import redis as redis_server
 from unavailable import unavailable
 
 SELECTOR = re.compile(r"featurestore_operator_\w+(?:\{[^}]*\})?")
@@ -62,12 +63,13 @@ class Watched:
 
 @pytest.fixture(scope="module")
 def watched(controllers: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
-    """An operator that took a file, compared it with a training set, told of it, and lost its first writes to others; its
-    metrics in a Prometheus."""
+    """An operator that took a file, compared it with a training set, told of it, and lost its first writes to others, and
+    has a stream; its metrics in a Prometheus."""
     folder = tmp_path_factory.mktemp("watched")
     (folder / "rules.yaml").write_text(yaml.safe_dump({"groups": GROUPS}))
     with (
         event_receiver() as receiver,
+        redis_server(folder) as redis_url,
         namespace_of(controllers) as namespace,
         proxy(controllers, "watched") as way,
         story(controllers, namespace, folder) as it,
@@ -75,7 +77,9 @@ def watched(controllers: ControlPlane, tmp_path_factory: pytest.TempPathFactory)
         way.begin(FirstConflicts())
         monitoring = {"reference": {"trainingSet": "set"}, "drift": [{"metric": "PSI", "above": 0.2}]}
         events = {"sink": {"url": receiver.url}}
+        stream = {"redis": {"url": redis_url, "stream": "clicks", "format": "JSON"}}
         it.apply(it.store(events=events), it.pipeline(), it.view(monitoring=monitoring), it.training_set())
+        it.apply(it.pipeline("clicks", source=stream))
         operator = it.start(by=way)
         try:
             with prometheus(folder / "prometheus", configuration(operator.port)) as served:
@@ -126,9 +130,10 @@ def test_each_panel_shows_something_and_names_it(watched: Watched) -> None:
 @pytest.mark.slow
 def test_prometheus_sees_an_increase_by_the_first_batch_of_a_pipeline(watched: Watched) -> None:
     for counter, value in (("batches", 1), ("rows", ROWS)):
-        [found] = watched.prometheus.ask("query", query=f"featurestore_operator_{counter}_total")["result"]
+        asked = f'featurestore_operator_{counter}_total{{pipeline="events"}}'
+        [found] = watched.prometheus.ask("query", query=asked)["result"]
         assert found["value"][1] == str(value)
-        assert watched.prometheus.series(f"increase(featurestore_operator_{counter}_total[5m]) > 0")
+        assert watched.prometheus.series(f"increase({asked}[5m]) > 0")
 
 
 @pytest.mark.slow

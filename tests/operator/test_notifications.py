@@ -18,12 +18,14 @@ from eventually import eventually
 from nats_server import NatsServer
 from storage_server import buckets
 
+from featurestore.arrivals.backlog import MOST_HINTS
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.notifications.receiver import PATH, Receiver
 from featurestore.storage.filesystem import filesystem
 from featurestore.storage.objects import Storage
 from featurestore_operator.controllers.controller import Controller
 from featurestore_operator.informer.cache import Cache
+from featurestore_operator.informer.status_summary import StatusSummary
 from featurestore_operator.kube import access
 from featurestore_operator.kube.api import Api
 from featurestore_operator.kube.api_resources import DATA_PIPELINE, FEATURE_STORE, SECRET
@@ -45,7 +47,8 @@ class Notified:
         self.woken: list[Key] = []
         self.cache = Cache(lambda key, after_s: self.woken.append(key))
         settings = Settings(identity="it", trust_namespaces=True, notification_port=0)
-        self.controller = Controller(self.cache, api, settings, Metrics(), clock=lambda: self.now_us)
+        self.metrics = Metrics()
+        self.controller = Controller(self.cache, api, settings, self.metrics, clock=lambda: self.now_us)
         self.receiver = Receiver("127.0.0.1", 0, self.controller.inbox)
         self.receiver.start()
         self.secret("source", environ)
@@ -121,6 +124,26 @@ def test_an_object_that_is_told_of_is_taken_long_before_the_next_listing(it: Not
     assert it.woken == [Key("DataPipeline", it.namespace, "p")]
     it.look()
     assert it.taken() == ["s3://raw/p/a.csv"]
+
+
+def test_more_notifications_than_are_kept_are_counted_and_all_that_came_is_found_and_told_as_a_backlog(
+    it: Notified,
+) -> None:
+    it.api.patch(DATA_PIPELINE, it.namespace, "p", {"spec": {"trigger": {"arrivals": {"maxFiles": 1}}}})
+    it.hear()
+    it.look()
+    fs, _ = filesystem("s3://raw", it.environ)
+    for name in ("a", "b", "c"):
+        fs.call_s3("put_object", Bucket="raw", Key=f"p/{name}.csv", Body=b"a\n1\n")
+    it.controller.inbox.take(f"{it.namespace}/p", [f"s3://raw/p/{number}.csv" for number in range(10_000)])
+    dropped = it.metrics.registry.get_sample_value("featurestore_operator_hints_dropped_total")
+    assert dropped == 10_000 - MOST_HINTS - 1
+    it.look()
+    status = it.api.get(DATA_PIPELINE, it.namespace, "p")["status"]
+    assert status["pendingFiles"] == 3
+    told = [each["message"] for each in status["conditions"] if each["type"] == "Backlogged"]
+    assert [message.partition(";")[0] for message in told] == ["2 files (8 B) wait, 2 batches or more"]
+    assert StatusSummary.of({"status": status}).backlogged == 1
 
 
 def test_only_the_token_of_the_pipeline_opens_it_and_what_it_names_is_of_its_source(it: Notified) -> None:

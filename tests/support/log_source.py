@@ -50,6 +50,7 @@ class LogSource:
     """See :class:`featurestore.arrivals.source.ArrivalSource`."""
 
     noun = "range"
+    most_messages = None
 
     def __init__(self, source: Source, base: str | None, environ: Mapping[str, str] | None) -> None:
         self._pattern = source.uri or ""

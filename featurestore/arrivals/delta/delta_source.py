@@ -45,6 +45,7 @@ class DeltaSource:
     """
 
     noun = "commit"
+    most_messages = None
 
     def __init__(
         self, source: Source, base: str | None = None, environ: Mapping[str, str] | None = None

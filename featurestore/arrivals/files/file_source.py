@@ -38,6 +38,7 @@ class FileSource:
     """
 
     noun = "file"
+    most_messages = None
     __slots__ = ("_base", "_environ", "_index", "_reading", "_source", "_stable")
 
     def __init__(

@@ -45,6 +45,10 @@ class StreamSource:
         self._seen: dict[str, Arrival] = {}
         self._cut: set[str] = set()
 
+    @property
+    def most_messages(self) -> int:
+        return self._stream.max_messages
+
     def arrivals(self) -> Iterator[Arrival]:
         """Each partition from the first position that is there to the last; one that never had any is left out.
 

@@ -132,7 +132,7 @@ class Pipelines:
             return False  # It is suspended, and lists its source when it goes on.
         uris = known.backlog.backlog.source.named(urls)
         if uris:
-            self._hints.add((namespace, name), uris)
+            self._metrics.hints_dropped(self._hints.add((namespace, name), uris))
         return bool(uris)
 
     def observed(self, namespace: str, name: str, store: OpenStore) -> ObservedPipeline:
@@ -462,8 +462,8 @@ def _facts(
         for number in range(observed.done + 1, observed.head + 1)
         for entry in known.ledger.manifest(number).entries
     ]
-    waiting = [entry.arrival for entry in observed.open.entries] if observed.open else []
-    oldest_us = min((arrival.modified_us for arrival in (*intended, *waiting)), default=None)
+    waiting = [observed.waiting.oldest_us] if observed.waiting else []
+    oldest_us = min((*(arrival.modified_us for arrival in intended), *waiting), default=None)
     facts: dict[str, Any] = {
         "pendingFiles": len(intended) + (backlog.waiting if backlog else 0),
         "oldestPendingTime": time_of(oldest_us),

@@ -17,6 +17,7 @@ class StatusSummary(NamedTuple):
     pending_files: int | None = None
     lag: int | None = None
     oldest_pending_s: float | None = None
+    backlogged: int | None = None
     batch: int | None = None
     quarantined_files: int | None = None
     quarantined_rows: int | None = None
@@ -41,6 +42,7 @@ class StatusSummary(NamedTuple):
             status.get("pendingFiles"),
             status.get("lag"),
             _seconds(status.get("oldestPendingTime")),
+            None if "pendingFiles" not in status else _told(conditions, "Backlogged", "True") or 0,
             status.get("batch"),
             status.get("quarantinedFiles"),
             status.get("quarantinedRows"),
