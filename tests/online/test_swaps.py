@@ -104,7 +104,7 @@ def reading_on(swaps: Swaps, is_whole: bool, server: FeatureServer) -> Iterator[
         ]
         for process in processes:
             closing.callback(process.close)
-        readers = {SwapWatch(*how): HttpReader(server.port) for _ in range(3)}
+        readers = {watch: HttpReader(server.port, watch) for watch in (SwapWatch(*how) for _ in range(3))}
         for reader in readers.values():
             closing.callback(reader.close)
         closing.enter_context(watching({watch: each.read for watch, each in readers.items()}, swaps.count))

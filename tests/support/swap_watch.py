@@ -90,6 +90,11 @@ class SwapWatch:
         self.reads += 1
         self.newest = max(self.newest, commit)
 
+    def begin_anew(self) -> None:
+        """Another worker answers from now on, which may be a moment behind."""
+        self.newest = 0
+        self._seen.clear()
+
     def run(
         self,
         read: Callable[[Sequence[int]], tuple[Mapping[str, Sequence[Any]], int]],
@@ -116,18 +121,22 @@ def key(entity: int) -> str:
 
 
 class HttpReader:
-    """A connection that is kept, so that one worker answers: with JSON and with Arrow in turn."""
+    """A connection that is kept, so that one worker answers, until a server ends it: with JSON and with Arrow in turn."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, watch: SwapWatch) -> None:
+        self._watch, self._is_ended = watch, False
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
         self._accepted = cycle(("application/json", "application/vnd.apache.arrow.stream"))
 
     def read(self, entities: Sequence[int]) -> tuple[Mapping[str, Sequence[Any]], int]:
         body = json.dumps({"features": [VIEW], "entities": {"k": list(map(key, entities))}})
         accepted = next(self._accepted)
+        if self._is_ended:
+            self._watch.begin_anew()
         self._connection.request("POST", "/v1/features", body, {"Accept": accepted})
         answer = self._connection.getresponse()
         content = answer.read()
+        self._is_ended = answer.getheader("connection") == "close"
         if answer.status != 200:
             raise OSError(f"{answer.status}: {content!r}")
         if accepted == "application/json":
