@@ -19,7 +19,7 @@ from featurestore.views.builds import ActiveBuild, promote
 
 MakeView = Callable[..., Any]
 MakeRow = Callable[..., Any]
-VIEWS = 200 if exhaustive() else 40
+VIEWS = 200 if exhaustive() else 20
 ENTITIES = 1_000_000 if exhaustive() else 25_000
 CHANGED = 1000
 FEATURES = [
