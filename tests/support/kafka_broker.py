@@ -27,8 +27,8 @@ _SETTINGS = """
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},SASL_SSL://127.0.0.1:{login},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port},SASL_SSL://localhost:{login}
+listeners=PLAINTEXT://{host}:{port},SASL_SSL://127.0.0.1:{login},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://{host}:{port},SASL_SSL://localhost:{login}
 controller.listener.names=CONTROLLER
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT
 inter.broker.listener.name=PLAINTEXT
@@ -54,17 +54,18 @@ metadata.max.idle.interval.ms=0
 
 
 class Broker:
-    """``address``: without login. ``login_address``: with TLS and the password, for ``ann``."""
+    """``address``: without login. ``login_address``: with TLS and the password, for ``ann``, on this machine alone."""
 
     password = "only-for-tests"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, host: str = "127.0.0.1") -> None:
         self._folder = folder
         port, self._controller, login = free_port(), free_port(), free_port()
-        self.address, self.login_address = f"127.0.0.1:{port}", f"localhost:{login}"
+        self.address, self.login_address = f"{host}:{port}", f"localhost:{login}"
         self.authority = certificate(folder)
         settings = _SETTINGS.format(
             module=_LOGIN_MODULE,
+            host=host,
             port=port,
             controller=self._controller,
             login=login,
@@ -76,7 +77,7 @@ class Broker:
         self.server = Server(
             [*self._java, "kafka.Kafka", folder / "server.properties"],
             folder / "broker.log",
-            lambda: accepts(port) and self._answers(),
+            lambda: accepts(port, host) and self._answers(),
         )
 
     def format(self) -> None:
@@ -211,13 +212,13 @@ def send(
 
 
 @contextmanager
-def broker(folder: Path) -> Iterator[Broker]:
-    """A broker, until the end of the block.
+def broker(folder: Path, host: str = "127.0.0.1") -> Iterator[Broker]:
+    """A broker, until the end of the block. ``host``: the address that it listens at.
 
     Raises:
         MissingError: Kafka was not fetched, or Java is not installed.
     """
-    found = Broker(folder)
+    found = Broker(folder, host)
     found.format()
     found.server.start()
     try:

@@ -16,7 +16,7 @@ from nats.aio.client import Client
 from server import Server, accepts, free_port
 
 _SETTINGS = """
-listen: "127.0.0.1:{port}"
+listen: "{host}:{port}"
 jetstream {{ store_dir: "{folder}/jetstream", max_mem: 64M, max_file: 1G }}
 {more}
 """
@@ -25,13 +25,16 @@ jetstream {{ store_dir: "{folder}/jetstream", max_mem: 64M, max_file: 1G }}
 class NatsServer:
     """``address``: as ``host:port``. ``login``: user and password of tests, and the authority of its certificate."""
 
-    def __init__(self, folder: Path, more: str = "") -> None:
+    def __init__(self, folder: Path, more: str = "", host: str = "127.0.0.1") -> None:
         port = free_port()
-        self.address = f"127.0.0.1:{port}"
+        self.address = f"{host}:{port}"
         self.login: dict[str, str] = {}
-        (folder / "nats.conf").write_text(_SETTINGS.format(port=port, folder=folder, more=more))
+        settings = _SETTINGS.format(host=host, port=port, folder=folder, more=more)
+        (folder / "nats.conf").write_text(settings)
         self.server = Server(
-            [built("nats-server"), "-c", folder / "nats.conf"], folder / "nats.log", lambda: accepts(port)
+            [built("nats-server"), "-c", folder / "nats.conf"],
+            folder / "nats.log",
+            lambda: accepts(port, host),
         )
 
     def stream(self, **config: Any) -> NatsStream:
@@ -125,13 +128,13 @@ class NatsStream:
 
 
 @contextmanager
-def nats_server(folder: Path, more: str = "") -> Iterator[NatsServer]:
-    """A server, until the end of the block. ``more``: of its settings.
+def nats_server(folder: Path, more: str = "", host: str = "127.0.0.1") -> Iterator[NatsServer]:
+    """A server, until the end of the block. ``more``: of its settings. ``host``: the address that it listens at.
 
     Raises:
         MissingError: it was not built.
     """
-    found = NatsServer(folder, more)
+    found = NatsServer(folder, more, host)
     found.server.start()
     try:
         yield found
