@@ -153,18 +153,11 @@ class View:
 
         What is asked so of the store itself is asked in the ways of programs, too.
         """
-        texts = key_texts(self.keys(keys)).to_pylist()
         try:
-            reader = self.online.reader([self.query(names)])
-            few, *many = [
-                self._read(reader, texts * n, len(keys), now)
-                for n in ((FEW, MANY) if len(keys) < ENOUGH else (FEW,))
-            ]
+            shown, commits = self._of_the_store(keys, now, names)
         except StorageError:
             self._refuse_in_other_ways(keys, now, names)
             raise
-        assert {repr(few)} >= set(map(repr, many))
-        shown, commits = few
         times = [time for time, _ in shown["event time"]]
         columns = {name: column for name, column in shown.items() if name != "event time"}
         wanted = {
@@ -179,6 +172,22 @@ class View:
                 assert repr(answered.values[name]) == repr(column * often), (way, often, name)
             assert answered.values.keys() == wanted.keys()
         return shown
+
+    def read_of_the_store(self, keys: Sequence[tuple[Any, ...]], now: int) -> Answer:
+        """The same of the store itself alone, which programs need not know."""
+        return self._of_the_store(keys, now, None)[0]
+
+    def _of_the_store(
+        self, keys: Sequence[tuple[Any, ...]], now: int, names: Sequence[str] | None
+    ) -> tuple[Answer, dict[str, int]]:
+        texts = key_texts(self.keys(keys)).to_pylist()
+        reader = self.online.reader([self.query(names)])
+        few, *many = [
+            self._read(reader, texts * n, len(keys), now)
+            for n in ((FEW, MANY) if len(keys) < ENOUGH else (FEW,))
+        ]
+        assert {repr(few)} >= set(map(repr, many))
+        return few
 
     def _read(self, reader: OnlineReader, texts: Keys, rows: int, now: int) -> tuple[Answer, dict[str, int]]:
         [values] = reader.read([texts], now)

@@ -61,7 +61,7 @@ def test_a_store_of_an_unknown_room_holds_what_the_join_says(
     held = index.version("things", things.digest)
     assert held is not None
     assert (held.version, held.entities) == (things.version, 2)
-    assert things.read(keys, 7) == things.join(keys, [7])[0]
+    assert things.read_of_the_store(keys, 7) == things.join(keys, [7])[0]
     late = online.publication("things", things.digest, Form.of(things.spec), things.version, 1 << 30)
     index.delete("things", things.digest)
     with pytest.raises(Conflict):
