@@ -20,6 +20,7 @@ HEALS = frozenset(
         *(
             "BackingOff",
             "Due",
+            "MoreThanOneBatch",
             "NoBatchYet",
             "Starting",
             "Rolling",
