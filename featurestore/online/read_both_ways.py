@@ -36,7 +36,7 @@ from featurestore.storage.objects import Storage
 from featurestore.storage.row_groups import RowGroups
 from featurestore.views.builds import PublishResult
 from featurestore.views.feature_query import FeatureQuery, FeatureValues
-from featurestore.views.value_column import ArrowColumn
+from featurestore.views.value_column import arrow_columns
 
 _TOLD = 10
 """So many differences are kept."""
@@ -246,15 +246,11 @@ class _Check:
 
     def _shown(self, values: FeatureValues) -> list[list[str]]:
         """Of each entity its values with their statuses, as text: not a number equals itself, and minus zero is not zero."""
-        columns = [
-            ArrowColumn(output.type, values.columns[output.name], values.statuses[output.name])
-            for output in outputs(self.spec)
-        ]
         listed = [
             [
                 f"{value!r} {status}"
                 for value, status in zip(column.to_list(), column.statuses.tolist(), strict=True)
             ]
-            for column in columns
+            for column in arrow_columns(outputs(self.spec), values).values()
         ]
         return [list(each) for each in zip(*listed, strict=True)]

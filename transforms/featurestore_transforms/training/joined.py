@@ -20,7 +20,7 @@ from featurestore.storage.objects import Storage
 from featurestore.training.training_manifest import ColumnRole, PinnedView, Pins, TrainingColumn
 from featurestore.views.feature_query import FeatureQuery, FeatureValues
 from featurestore.views.schema import arrow_type
-from featurestore.views.value_column import ArrowColumn, event_time_column
+from featurestore.views.value_column import arrow_columns, event_time_column
 from featurestore_transforms.training.freed_memory import give_back
 
 _INDEX_BYTES, _VALUE_BYTES = 160, 160
@@ -106,13 +106,7 @@ class PinnedJoin:
         view_values: list[ViewValues] = []
         for read, parts in zip(resolution.reads, self._parts, strict=True):
             values = self._values(read, parts, key_table(read, labels), times)
-            columns = {
-                output.name: ArrowColumn(
-                    output.type, values.columns[output.name], values.statuses[output.name]
-                )
-                for output in read.outputs
-            }
-            view_values.append(ViewValues(columns, event_time_column(values)))
+            view_values.append(ViewValues(arrow_columns(read.outputs, values), event_time_column(values)))
         answers = with_computed(resolution, view_values, lambda: labels, len(labels))
         columns = dict(zip(labels.column_names, labels.columns, strict=True))
         for name, column in zip(self._layout.names, resolution.columns, strict=True):
