@@ -10,6 +10,8 @@ import re
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from featurestore.timestamps import to_us
+
 DIGEST = "digest-"
 """How a version begins that is a digest of bytes: no single answer of the server tells it."""
 _PARTIAL = 206
@@ -60,6 +62,18 @@ async def _require_version(_session: Any, context: Any, params: Any) -> None:
         raise OSError("reading a file of this size by position is not supported by the server")
 
 
+def modified_us(header: str | None) -> int:
+    """Microseconds since 1970 of a time of change; 0 if it is not told, or has no meaning.
+
+    >>> modified_us("Thu, 01 Jan 1970 00:00:01 GMT"), modified_us("yesterday"), modified_us(None)
+    (1000000, 0, 0)
+    """
+    try:
+        return to_us(parsedate_to_datetime(header)) if header else 0
+    except ValueError:
+        return 0
+
+
 def is_answer_of(version: str, headers: Any) -> bool:
     """Whether an answer, all of a file or a range of it, may be of this version.
 
@@ -74,12 +88,9 @@ def is_answer_of(version: str, headers: Any) -> bool:
     if etag:
         return bool(etag.strip('"') == version)
     modified, _, size = version.rpartition("-")
-    if headers.get("Last-Modified") and modified.isdecimal():
-        try:
-            time_s = parsedate_to_datetime(headers["Last-Modified"]).timestamp()
-        except ValueError:
-            return False
+    time_us = modified_us(headers.get("Last-Modified"))
+    if time_us and modified.isdecimal():
         total = _TOTAL.match(headers.get("Content-Range", ""))
         length = total[1] if total else size if "Content-Range" in headers else headers.get("Content-Length")
-        return int(modified) == round(time_s * 1_000_000) and length in (None, size)
+        return int(modified) == time_us and length in (None, size)
     return False
