@@ -111,12 +111,7 @@ def version_sections(storage: Storage, name: str) -> list[tuple[str, str]]:
         for part in manifest.parts
     ]
     sections.append(("Parts", columns(["PART", "ROWS", "SHARDS", "SIZE", "WITHOUT FEATURES"], parts)))
-    classes = [
-        [part.name, column, value, f"{count:,}"]
-        for part in manifest.parts
-        for column, profile in part.statistics.items()
-        for value, count in (profile.values or {}).items()
-    ]
+    classes = [[part, label, value, f"{rows:,}"] for part, label, value, rows in manifest.classes()]
     if classes:
         sections.append(("Classes", columns(["PART", "LABEL", "VALUE", "ROWS"], classes)))
     if manifest.leaks:

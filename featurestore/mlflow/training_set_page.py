@@ -48,12 +48,7 @@ def training_set_page(data: TrainingData) -> str:
         _section(
             "Classes",
             ("part", "label", "value", "rows"),
-            [
-                (part.name, name, value, f"{rows:,}")
-                for part in manifest.parts
-                for name, statistics in part.statistics.items()
-                for value, rows in (statistics.values or {}).items()
-            ],
+            [(part, label, value, f"{rows:,}") for part, label, value, rows in manifest.classes()],
         ),
         _section(
             "Equal to a label",

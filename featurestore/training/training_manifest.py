@@ -5,6 +5,7 @@ Nothing in it is of the time, the place or the process that made it: the same di
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Any
 
@@ -145,6 +146,13 @@ class TrainingManifest(Model):
     def to_bytes(self) -> bytes:
         """As it is stored."""
         return canonical_json(self.model_dump(mode="json", by_alias=True))
+
+    def classes(self) -> Iterator[tuple[str, str, str, int]]:
+        """How often each value of a label occurs that has few: part, label, value and rows."""
+        for part in self.parts:
+            for label, statistics in part.statistics.items():
+                for value, rows in (statistics.values or {}).items():
+                    yield part.name, label, value, rows
 
     def part(self, name: str) -> TrainingPart | None:
         """The part of this name, if there is one."""
