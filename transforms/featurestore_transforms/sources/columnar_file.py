@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 
 import polars as pl
 
 from featurestore_transforms.sources.arrow_values import ColumnTypes
 from featurestore_transforms.sources.source_file import SourceFile
-from featurestore_transforms.sources.stream import MARKS, FrameStream
+from featurestore_transforms.sources.stream import MARKS, FrameReader, FrameStream
 
 
-class ColumnarFile(SourceFile):
+class ColumnarFile(FrameReader, SourceFile):
     """The types of all rows are known once the file is open; rows are numbered as they are read."""
 
     _types: ColumnTypes
@@ -24,15 +24,6 @@ class ColumnarFile(SourceFile):
         """Stream columns of these types, but for those that no table can store."""
         self._types = types
         self.refused = types.refused
-        self.schema: Mapping[str, pl.DataType] = types.polars
+        self.schema = types.polars
         taken = {name: dtype for name, dtype in self.schema.items() if name not in self.refused}
         self.stream = FrameStream({**taken, **MARKS}, self._frames)
-
-    def types(self, columns: Collection[str]) -> Mapping[str, pl.DataType]:
-        return {name: self.schema[name] for name in columns}
-
-    def scan(self) -> pl.LazyFrame:
-        return self.stream.scan()
-
-    def rows(self) -> int:
-        return self.stream.rows

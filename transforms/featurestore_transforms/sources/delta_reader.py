@@ -34,7 +34,15 @@ from featurestore_transforms.sources.column_use import ColumnUse
 from featurestore_transforms.sources.parquet_file import ParquetFile
 from featurestore_transforms.sources.reader import DECODING, ArrivalReader, UnreadableArrival
 from featurestore_transforms.sources.source_file import sparing_others
-from featurestore_transforms.sources.stream import LINE, MALFORMED, MARKS, FrameStream, limit, same
+from featurestore_transforms.sources.stream import (
+    LINE,
+    MALFORMED,
+    MARKS,
+    FrameReader,
+    FrameStream,
+    limit,
+    same,
+)
 from featurestore_transforms.steps.column_names import ColumnNames, short
 
 CHANGED, UNSUPPORTED = "delta:changed", "delta:unsupported"
@@ -80,7 +88,7 @@ def open_head(
     return reader, False
 
 
-class DeltaReader:
+class DeltaReader(FrameReader):
     """See :class:`featurestore_transforms.sources.reader.ArrivalReader`."""
 
     whole = True
@@ -109,22 +117,13 @@ class DeltaReader:
         self.names = ColumnNames({**names.originals, **given}, names.unusable, names.repeated)
         types = ColumnTypes.of(own, names.originals, {})
         self.refused: Mapping[str, str] = types.refused
-        self.schema: Mapping[str, pl.DataType] = {**types.polars, **self._given}
+        self.schema = {**types.polars, **self._given}
         taken = {name: dtype for name, dtype in self.schema.items() if name not in self.refused}
         self._lost: list[str] = []
         self._files = [(piece, file) for piece in self._pieces() if (file := self._file(piece)) is not None]
         if self._lost and not self._files:
             raise UnreadableArrival(LOST, self._gone)
         self.stream = FrameStream({**taken, **MARKS}, self._frames)
-
-    def types(self, columns: Collection[str]) -> Mapping[str, pl.DataType]:
-        return {name: self.schema[name] for name in columns}
-
-    def scan(self) -> pl.LazyFrame:
-        return self.stream.scan()
-
-    def rows(self) -> int:
-        return self.stream.rows
 
     def refuse(self, columns: Mapping[str, str]) -> None:
         """Every row of a table has every column."""

@@ -21,7 +21,15 @@ from featurestore_transforms.sources.column_use import ColumnUse
 from featurestore_transforms.sources.json_rows import JsonRows
 from featurestore_transforms.sources.message_spool import Messages, MessageSpool
 from featurestore_transforms.sources.reader import DECODING, UnreadableArrival
-from featurestore_transforms.sources.stream import LINE, MALFORMED, MARKS, MOST_ROWS, FrameStream, same
+from featurestore_transforms.sources.stream import (
+    LINE,
+    MALFORMED,
+    MARKS,
+    MOST_ROWS,
+    FrameReader,
+    FrameStream,
+    same,
+)
 from featurestore_transforms.steps.column_names import ColumnNames
 
 if TYPE_CHECKING:
@@ -31,7 +39,7 @@ if TYPE_CHECKING:
 _TIME = pl.Datetime("us", "UTC")
 
 
-class MessageReader:
+class MessageReader(FrameReader):
     """See :class:`featurestore_transforms.sources.reader.ArrivalReader`."""
 
     whole = False
@@ -61,18 +69,12 @@ class MessageReader:
         own = self._rows.names
         given = {name: name for name in self._given}
         self.names = ColumnNames({**own.originals, **given}, own.unusable, own.repeated)
-        self.schema: Mapping[str, pl.DataType] = {**self._rows.schema, **self._given}
+        self.schema = {**self._rows.schema, **self._given}
         self.stream = FrameStream({**self.schema, **MARKS}, self._frames)
 
     def types(self, columns: Collection[str]) -> Mapping[str, pl.DataType]:
         own = self._rows.types([name for name in columns if name not in self._given])
         return {name: self._given[name] if name in self._given else own[name] for name in columns}
-
-    def scan(self) -> pl.LazyFrame:
-        return self.stream.scan()
-
-    def rows(self) -> int:
-        return self.stream.rows
 
     def refuse(self, columns: Mapping[str, str]) -> None:
         self._rows.refuse(columns)

@@ -38,7 +38,7 @@ from featurestore_transforms.sources.column_use import ColumnUse
 from featurestore_transforms.sources.reader import DECODING, ArrivalReader, UnreadableArrival
 from featurestore_transforms.sources.reopened_file import ReopenedFile
 from featurestore_transforms.sources.sql_types import INTEGERS, selected, typed
-from featurestore_transforms.sources.stream import MALFORMED, MARKS, MOST_ROWS, FrameStream
+from featurestore_transforms.sources.stream import MALFORMED, MARKS, MOST_ROWS, FrameReader, FrameStream
 from featurestore_transforms.steps.column_names import ColumnNames, short
 
 GONE, QUERY, KEY = "sql:gone", "sql:query", "sql:key"
@@ -72,7 +72,7 @@ def open_head(
     return reader, reader.fetched < MOST_ROWS
 
 
-class SqlReader:
+class SqlReader(FrameReader):
     """See :class:`featurestore_transforms.sources.reader.ArrivalReader`.
 
     ``newest``: fetch only so many rows, the newest; None for all. ``fetched``: how many there are.
@@ -102,18 +102,9 @@ class SqlReader:
         self.names = ColumnNames.of(schema.names)
         self._types = ColumnTypes.of(schema, self.names.originals, {})
         self.refused: Mapping[str, str] = self._types.refused
-        self.schema: Mapping[str, pl.DataType] = self._types.polars
+        self.schema = self._types.polars
         taken = {name: dtype for name, dtype in self.schema.items() if name not in self.refused}
         self.stream = FrameStream({**taken, **MARKS}, self._frames)
-
-    def types(self, columns: Collection[str]) -> Mapping[str, pl.DataType]:
-        return {name: self.schema[name] for name in columns}
-
-    def scan(self) -> pl.LazyFrame:
-        return self.stream.scan()
-
-    def rows(self) -> int:
-        return self.stream.rows
 
     def refuse(self, columns: Mapping[str, str]) -> None:
         """Every row has every column."""

@@ -34,6 +34,22 @@ class FrameStream:
         return scan_streams([(0, self)], self.schema).drop(FILE)
 
 
+class FrameReader:
+    """What readers have in common whose rows come as a stream of frames, and whose types are known before."""
+
+    schema: Mapping[str, pl.DataType]
+    stream: FrameStream
+
+    def types(self, columns: Collection[str]) -> Mapping[str, pl.DataType]:
+        return {name: self.schema[name] for name in columns}
+
+    def scan(self) -> pl.LazyFrame:
+        return self.stream.scan()
+
+    def rows(self) -> int:
+        return self.stream.rows
+
+
 def scan_streams(streams: Sequence[tuple[int, FrameStream]], judged: Collection[str]) -> pl.LazyFrame:
     """The rows of streams of the same schema, one after the other: ``frame[<columns>, __file: int32]``.
 
