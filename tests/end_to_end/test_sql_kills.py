@@ -13,7 +13,6 @@ from examples import exhaustive, sample
 from postgres_server import PostgresServer, PostgresTable
 
 from featurestore.quarantine.replay import replay
-from featurestore.storage import paths
 
 
 @pytest.fixture(scope="module")
@@ -46,18 +45,14 @@ def pipeline(table: PostgresTable, folder: Path) -> Events[Any]:
 
 def outcome(events: Events[Any]) -> list[Any]:
     """All that is kept of rows, but for names of files and times of the run."""
-    tables = [paths.dataset(NAME), paths.quarantine("pipelines", NAME)]
-    kept = [
-        sorted(
-            sorted((name, str(value)) for name, value in row.items() if name != "quarantined_at")
-            for row in events.laptop.table(table)
-        )
-        for table in tables
-    ]
     manifests = (events.ledger.manifest(n + 1) for n in range(events.ledger.last_batch()))
     versions = [[entry.arrival.version for entry in manifest.entries] for manifest in manifests]
     at = {"level": ["info", "warning"], "event_timestamp": [START + timedelta(hours=1)] * 2}
-    return [*kept, versions, events.laptop.store(START).get_features("levels:n", at).to_dict()]
+    return [
+        *events.laptop.kept_rows(NAME),
+        versions,
+        events.laptop.store(START).get_features("levels:n", at).to_dict(),
+    ]
 
 
 def test_undisturbed_each_row_is_taken_once_and_all_else_is_told(clean: list[Any]) -> None:

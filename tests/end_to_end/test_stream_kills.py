@@ -15,7 +15,6 @@ from stream_kinds import STREAMS
 
 from featurestore.arrivals.manifest import Action
 from featurestore.quarantine.replay import replay
-from featurestore.storage import paths
 
 BOUNDED = {"maxMessages": 2}
 _CLEAN: dict[str, tuple[Any, list[Any]]] = {}
@@ -42,16 +41,12 @@ def clean(kind: str, request: pytest.FixtureRequest, folder: Path) -> tuple[Any,
 
 def outcome(events: Events[Any]) -> list[Any]:
     """All that is kept of messages, but for names of files and times of the run."""
-    tables = [paths.dataset(NAME), paths.quarantine("pipelines", NAME)]
-    kept = [
-        sorted(
-            sorted((name, str(value)) for name, value in row.items() if name != "quarantined_at")
-            for row in events.laptop.table(table)
-        )
-        for table in tables
-    ]
     at = {"level": ["info"], "event_timestamp": [START + timedelta(hours=1)]}
-    return [*kept, events.positions, events.laptop.store(START).get_features("levels:n", at).to_dict()]
+    return [
+        *events.laptop.kept_rows(NAME),
+        events.positions,
+        events.laptop.store(START).get_features("levels:n", at).to_dict(),
+    ]
 
 
 KILLS = [

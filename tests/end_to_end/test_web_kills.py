@@ -14,8 +14,6 @@ from events import Events
 from examples import exhaustive, sample
 from web_folder import ALL, WebFolder, web_folder
 
-from featurestore.storage import paths
-
 COLUMNS = [
     {"name": "at", "type": "timestamp"},
     {"name": "level", "type": "string"},
@@ -56,20 +54,16 @@ def story(web: WebFolder, folder: Path, *kill: tuple[str, int]) -> list[Any]:
     with disturbed():
         events.run()
     events.run()
-    tables = [paths.dataset(NAME), paths.quarantine("pipelines", NAME)]
-    kept = [
-        sorted(
-            sorted((name, str(value)) for name, value in row.items() if name != "quarantined_at")
-            for row in events.laptop.table(table)
-        )
-        for table in tables
-    ]
     manifests = (events.ledger.manifest(n + 1) for n in range(events.ledger.last_batch()))
     taken = [
         sorted((entry.arrival.uri[-5:], str(entry.action)) for entry in each.entries) for each in manifests
     ]
     at = {"level": ["info", "warning"], "event_timestamp": [START + timedelta(hours=1)] * 2}
-    return [*kept, taken, events.laptop.store(START).get_features("levels:n", at).to_dict()]
+    return [
+        *events.laptop.kept_rows(NAME),
+        taken,
+        events.laptop.store(START).get_features("levels:n", at).to_dict(),
+    ]
 
 
 @pytest.fixture(scope="module")

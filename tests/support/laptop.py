@@ -29,6 +29,7 @@ from featurestore.resources.kinds import KINDS
 from featurestore.resources.outputs import build_digest
 from featurestore.runner.guard import NO_LIMITS, Limits
 from featurestore.runner.runner import Runner
+from featurestore.storage import paths
 from featurestore.storage.delta import Table
 from featurestore.storage.objects import Storage
 from featurestore_transforms.entrypoint import engine
@@ -181,6 +182,16 @@ class Laptop:
         if table is None or not table.uris():
             return []
         return pl.read_parquet(table.uris(), glob=False, missing_columns="insert").to_dicts()
+
+    def kept_rows(self, pipeline: str) -> list[list[list[tuple[str, str]]]]:
+        """Those of a pipeline's dataset and of its quarantine as sorted texts, but for the time when they were refused."""
+        return [
+            sorted(
+                sorted((name, str(value)) for name, value in row.items() if name != "quarantined_at")
+                for row in self.table(table)
+            )
+            for table in (paths.dataset(pipeline), paths.quarantine("pipelines", pipeline))
+        ]
 
     def build(self, view: str) -> str:
         """Digest of the build that the view is to be read from."""
