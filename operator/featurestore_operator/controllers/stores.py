@@ -130,9 +130,8 @@ class StoreController:
         rules = self._settings.job_egress
         policy = job_network(key.name, key.namespace, owner(obj), rules, has_redis=_managed(obj) is not None)
         if not rules:
-            if (
-                key not in self._unbounded
-            ):  # Looked for once: it may be of an operator that was told otherwise.
+            # Looked for once: it may be of an operator that was told otherwise.
+            if key not in self._unbounded:
                 self._kept.remove([policy], obj["metadata"]["uid"])
                 self._unbounded.add(key)
             return None
