@@ -100,7 +100,8 @@ def test_the_first_resources_make_features_that_a_pod_reads(
     at.run(make)
     fs, _ = filesystem("s3://raw", s3)
     fs.put(str(at.folder / "2013-01-01.parquet"), "raw/flights/2013-01-01.parquet")
-    it.until("featureview", "aircraft-delays", "UpToDate", within_s=120)
+    for kind, name in (("featureview", "aircraft-delays"), ("datapipeline", "flights")):
+        it.until(kind, name, "UpToDate", within_s=120)
     shown = at.run(get)
     of_views, of_pipelines = shown.split("\n\n")
     assert of_views.split("\n")[0].split() == ["NAME", *get.partition("#")[2].split()]

@@ -411,9 +411,9 @@ def test_the_longest_and_deepest_that_passes_runs_soon(text: str) -> None:
     import time
 
     rows = pl.DataFrame({"n": [1], "x": [0.5], "s": ["a"], "yes": [True]})
-    began = time.monotonic()
+    began = time.process_time()
     run(text, rows)
-    assert time.monotonic() - began < 20
+    assert time.process_time() - began < 20
 
 
 def test_a_text_that_would_grow_beyond_its_bound_is_never_made() -> None:

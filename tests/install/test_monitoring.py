@@ -129,7 +129,7 @@ def configuration(port: int) -> dict[str, Any]:
 def test_each_panel_shows_something_and_names_it(watched: Watched) -> None:
     for panel in PANELS:
         for target in panel["targets"]:
-            eventually(lambda query=target["expr"]: watched.shown(query), 10)
+            eventually(lambda query=target["expr"]: watched.shown(query), WITHIN_S)
             shown = watched.shown(target["expr"])
             for label in re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]):
                 assert all(it.get(label) for it in shown), panel["title"]
@@ -180,11 +180,11 @@ def test_prometheus_evaluates_each_alert_and_none_is_raised_where_all_is_well(wa
     def rules() -> list[dict[str, Any]]:
         return [it for group in watched.prometheus.ask("rules")["groups"] for it in group["rules"]]
 
-    eventually(lambda: all(it["health"] != "unknown" for it in rules()), 10)
+    eventually(lambda: all(it["health"] != "unknown" for it in rules()), WITHIN_S)
     assert {it["name"]: (it["health"], it.get("lastError", "")) for it in rules()} == {
         alert["alert"]: ("ok", "") for alert in ALERTS
     }
-    eventually(lambda: all(it["state"] == "inactive" for it in rules()), 10)
+    eventually(lambda: all(it["state"] == "inactive" for it in rules()), WITHIN_S)
 
 
 @pytest.mark.parametrize("by", ["kustomize", "helm"])

@@ -106,7 +106,7 @@ def test_an_image_that_is_missing_is_named_and_another_one_heals_it(
     eventually(lambda: missing in event(tenant, "CannotStart"), 120, tenant.told)
     tenant.apply(flights.pipeline(tenant, job={"template": {"image": installed.job_image}}))
     flights.rests_with(tenant, installed, 1)
-    assert event(tenant, "BatchPending")
+    eventually(lambda: event(tenant, "BatchPending"), 120, tenant.told)
 
 
 def test_storage_that_does_not_answer_is_named_and_work_goes_on_when_it_does(

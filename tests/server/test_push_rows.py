@@ -174,4 +174,4 @@ def test_what_is_pushed_is_read_from_the_same_server_while_run_runs(it: Pushing,
         print(f"pushed and read online after {time.monotonic() - began_s:.2f} s")
     finally:
         runner.terminate()
-        runner.wait(60)
+        runner.wait(300)

@@ -77,9 +77,9 @@ def test_a_filter_reaches_the_file_where_no_row_can_be_marked(file: pl.LazyFrame
 
 def test_a_plan_grows_by_its_expectations_and_not_with_their_powers(file: pl.LazyFrame) -> None:
     many = [{"name": f"rule-{n}", "that": f"a % 64 <> {n}"} for n in range(64)]
-    began = time.perf_counter()
+    began = time.process_time()
     marked = plan(file, [], *many).collect(engine="streaming")
-    assert time.perf_counter() - began < 20
+    assert time.process_time() - began < 20
     assert marked[RULE].to_list() == [n % 64 for n in range(1000)]
 
 
@@ -109,6 +109,6 @@ def test_a_plan_over_a_thousand_columns_is_made_in_moments() -> None:
     wide = pl.DataFrame({f"c{n}": [n] for n in range(1000)}).lazy()
     wide = wide.with_columns(pl.lit(0, pl.Int32).alias(FILE), pl.lit(0, pl.Int64).alias(ROW))
     steps = [{"derive": {"columns": {f"d{n}": f"c{n} + 1"}}} for n in range(40)]
-    began = time.perf_counter()
+    began = time.process_time()
     plan(wide, steps).collect_schema()
-    assert time.perf_counter() - began < 20
+    assert time.process_time() - began < 20
