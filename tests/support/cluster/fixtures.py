@@ -51,9 +51,11 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
         unavailable(missing)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def controllers(control_plane: ControlPlane) -> Iterator[ControlPlane]:
-    """The API server with the controllers of Kubernetes and the scheduler, for the tests of one module."""
+    """The API server with the controllers of Kubernetes and the scheduler. Files that ask for them come after the others:
+    there they are started once, and here nobody acts.
+    """
     with control_plane.controllers():
         yield control_plane
 
@@ -122,7 +124,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             _mark(item, "node")
         elif "control_plane" in _fixtures(item):
             _mark(item, "api_server")
-    items.sort(key=lambda item: "no_cluster" not in _fixtures(item))
+    with_controllers = {item.path for item in items if "controllers" in _fixtures(item)}
+    items.sort(key=lambda item: ("no_cluster" not in _fixtures(item), item.path in with_controllers))
 
 
 def _mark(item: pytest.Item, name: str) -> None:
