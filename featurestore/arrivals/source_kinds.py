@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from featurestore.arrivals.delta.delta_source import DeltaSource
 from featurestore.arrivals.files.file_source import FileSource
+from featurestore.arrivals.iceberg.iceberg_source import IcebergSource
 from featurestore.arrivals.kafka.kafka_source import KafkaSource
 from featurestore.arrivals.nats.nats_source import NatsSource
 from featurestore.arrivals.redis.redis_source import RedisSource
@@ -42,6 +43,11 @@ SOURCE_KINDS = (
     ),
     SourceKind(
         lambda source: source.sql is not None, SqlSource, "featurestore_transforms.sources.sql_reader"
+    ),
+    SourceKind(
+        lambda source: source.iceberg is not None,
+        IcebergSource,
+        "featurestore_transforms.sources.iceberg_reader",
     ),
     SourceKind(lambda source: True, FileSource, "featurestore_transforms.sources.file_reader"),
 )

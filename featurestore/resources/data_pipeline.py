@@ -12,6 +12,7 @@ from pydantic import Field, StringConstraints
 from featurestore.digest import digest
 from featurestore.resources.delta_lake import DeltaLake
 from featurestore.resources.execution import Execution
+from featurestore.resources.iceberg import Iceberg
 from featurestore.resources.job_spec import Job
 from featurestore.resources.kafka import Kafka
 from featurestore.resources.location import NO_CHAIN, NO_CREDENTIALS, SOURCE_PROTOCOL
@@ -90,7 +91,7 @@ class Push(Model):
 
 _WEB_GLOB = r"^https?://.*[*?\[]"
 _INDEX = r"^https?://[^@?#\s]+$"
-KINDS_OF_SOURCE = ("uri", "kafka", "nats", "redis", "delta", "sql")
+KINDS_OF_SOURCE = ("uri", "kafka", "nats", "redis", "delta", "iceberg", "sql")
 """Fields of a source, one of which is set."""
 
 
@@ -104,7 +105,7 @@ def _of_files(rule: SpecRule) -> SpecRule:
 
 
 class Source(Model):
-    """Exactly one of uri, the streams (kafka, nats, redis), delta and sql is set; the other fields go with uri."""
+    """Exactly one of uri, the streams (kafka, nats, redis), the tables (delta, iceberg) and sql is set; others go with uri."""
 
     uri: Annotated[str, StringConstraints(min_length=1, max_length=1024)] | None = Field(
         None, description="Glob of the source files: a path, or a URL of s3, gs, az, abfss, http or https."
@@ -118,6 +119,7 @@ class Source(Model):
     nats: Nats | None = Field(None, description="A stream of NATS JetStream, whose messages are rows.")
     redis: RedisStream | None = Field(None, description="A stream of Redis, whose messages are rows.")
     delta: DeltaLake | None = Field(None, description="A Delta table, whose commits bring rows.")
+    iceberg: Iceberg | None = Field(None, description="An Iceberg table, whose snapshots bring rows.")
     sql: SqlQuery | None = Field(
         None, description="A table or query of PostgreSQL, whose new rows are taken."
     )
@@ -140,9 +142,9 @@ class Source(Model):
         return self.kafka or self.nats or self.redis
 
     @property
-    def _positions(self) -> Stream | DeltaLake | SqlQuery | None:
+    def _positions(self) -> Stream | DeltaLake | Iceberg | SqlQuery | None:
         """What is set if not uri."""
-        return self.stream or self.delta or self.sql
+        return self.stream or self.delta or self.iceberg or self.sql
 
     @property
     def place(self) -> str:
@@ -167,9 +169,8 @@ class Source(Model):
         return (self.place,) if self.index is None else (self.place, self.index)
 
     def __str__(self) -> str:
-        if self.delta or self.sql:
-            return f"{self.place} ({'Delta' if self.delta else 'SQL'})"
-        form = self.format if self.stream is None else self.stream.format
+        table = "Delta" if self.delta else "Iceberg" if self.iceberg else "SQL" if self.sql else None
+        form = table or (self.format if self.stream is None else self.stream.format)
         return f"{self.place} ({form})"
 
     @property

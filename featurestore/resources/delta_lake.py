@@ -17,7 +17,7 @@ from featurestore.resources.rule import SpecRule, repeated
 from featurestore.resources.value import ColumnName
 
 SNAPSHOT, EARLIEST, LATEST = "Snapshot", "Earliest", "Latest"
-_TABLE = r"^(/|(file|s3|s3a|gs|gcs|az|abfs|abfss)://|[^:/]+(/|$))[^#?*\\\[%]*$"
+TABLE_FOLDER = r"^(/|(file|s3|s3a|gs|gcs|az|abfs|abfss)://|[^:/]+(/|$))[^#?*\\\[%]*$"
 """A path, or a URL of a protocol that has tables; without what delta-rs would take for another place."""
 
 
@@ -110,9 +110,9 @@ class DeltaLake(Model):
             message="a Delta table is a folder: a path, or a URL of s3, gs, az or abfss, without *, [, ?, #, % and \\",
             # Chains and credentials have messages of their own.
             holds=lambda delta: (
-                "::" in delta.uri or "@" in delta.uri or re.match(_TABLE, delta.uri) is not None
+                "::" in delta.uri or "@" in delta.uri or re.match(TABLE_FOLDER, delta.uri) is not None
             ),
-            cel=f"self.uri.contains('::') || self.uri.contains('@') || self.uri.matches(r'{_TABLE}')",
+            cel=f"self.uri.contains('::') || self.uri.contains('@') || self.uri.matches(r'{TABLE_FOLDER}')",
             field="uri",
         ),
     )

@@ -105,6 +105,15 @@ def locate(uri: str, base: str | None) -> str:
     return uri if "://" in uri or uri.startswith("/") else os.path.normpath(os.path.join(base or "", uri))
 
 
+def table_uri(text: str) -> str:
+    """What a table is known by.
+
+    >>> table_uri("s3://lake/orders/"), table_uri("./orders")
+    ('s3://lake/orders', 'orders')
+    """
+    return text.rstrip("/") if "://" in text else os.path.normpath(text)
+
+
 def is_relative(text: str) -> bool:
     """Whether the URI names another place for each process: by its folder, or by its user's home.
 

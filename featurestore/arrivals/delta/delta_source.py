@@ -7,8 +7,6 @@ OPTIMIZE does, goes along with the next. So a commit that cannot be read holds u
 
 from __future__ import annotations
 
-import importlib.util
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -23,18 +21,17 @@ from featurestore.arrivals.delta.table_versions import TableVersions, taken_last
 from featurestore.arrivals.files.glob import Pattern
 from featurestore.arrivals.files.listing import find_arrival
 from featurestore.arrivals.files.object_url import named
-from featurestore.arrivals.files.watch import DEBOUNCE_MS, STEP_MS
+from featurestore.arrivals.files.watch import watch_folder
 from featurestore.arrivals.manifest import Action, Entry
 from featurestore.errors import NotFound
 from featurestore.resources.data_pipeline import Source
 from featurestore.resources.delta_lake import LATEST, SNAPSHOT
-from featurestore.resources.location import locate
+from featurestore.resources.location import locate, table_uri
 from featurestore.timestamps import current_us
 
 LOST, REPLACED, RESTORED = "delta:lost", "delta:replaced", "delta:restored"
 """Rules of versions that cannot be read any more, and of a table that is not the one that was read before."""
 _AT_ONCE = 8
-_ABSENT_FOLDER_S = 1.0
 
 
 class DeltaSource:
@@ -157,28 +154,7 @@ class DeltaSource:
 
     def watch(self, stop: Event) -> Iterator[frozenset[str]]:
         """The table, whenever its log grew. Ends at once in object storage, and without ``watchfiles``."""
-        folder = f"{self._log.uri.removeprefix('file://')}/{LOG}"
-        if "://" in folder or importlib.util.find_spec("watchfiles") is None:
-            return
-        import watchfiles
-
-        while not stop.is_set():
-            if not os.path.isdir(folder):
-                stop.wait(_ABSENT_FOLDER_S)
-                continue
-            for changes in watchfiles.watch(
-                folder,
-                watch_filter=lambda change, path: path.endswith(".json"),
-                step=STEP_MS,
-                debounce=DEBOUNCE_MS,
-                stop_event=stop,
-                raise_interrupt=False,
-                recursive=False,
-            ):
-                if changes:
-                    yield frozenset({self._uri})
-                if not os.path.isdir(folder):
-                    break
+        yield from watch_folder(f"{self._log.uri}/{LOG}", (".json",), self._uri, stop)
 
     def explain_empty(self) -> str:
         return f"there is no Delta table at {self._delta.uri} yet"
@@ -259,15 +235,6 @@ class DeltaSource:
         if self._seen is None or self._seen.version != str(versions):
             self._seen = Arrival(self._uri, str(versions), 0, current_us(), versions.position)
         return self._seen
-
-
-def table_uri(text: str) -> str:
-    """What a table is known by.
-
-    >>> table_uri("s3://lake/orders/"), table_uri("./orders")
-    ('s3://lake/orders', 'orders')
-    """
-    return text.rstrip("/") if "://" in text else os.path.normpath(text)
 
 
 def _is_replaced(before: TableVersions, now: TableVersions | LogLook) -> bool:

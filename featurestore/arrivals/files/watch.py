@@ -58,6 +58,32 @@ def watch(source: Source, base: str | None, stop: Event) -> Iterator[frozenset[s
             return
 
 
+def watch_folder(folder: str, suffixes: tuple[str, ...], uri: str, stop: Event) -> Iterator[frozenset[str]]:
+    """The URI of a table, whenever a file with such an end was written in this folder of it; as :func:`watch` otherwise."""
+    folder = folder.removeprefix("file://")
+    if "://" in folder or importlib.util.find_spec("watchfiles") is None:
+        return
+    import watchfiles
+
+    while not stop.is_set():
+        if not os.path.isdir(folder):
+            stop.wait(_ABSENT_FOLDER_S)
+            continue
+        for changes in watchfiles.watch(
+            folder,
+            watch_filter=lambda change, path: path.endswith(suffixes),
+            step=STEP_MS,
+            debounce=DEBOUNCE_MS,
+            stop_event=stop,
+            raise_interrupt=False,
+            recursive=False,
+        ):
+            if changes:
+                yield frozenset({uri})
+            if not os.path.isdir(folder):
+                break
+
+
 def _files(pattern: Pattern, paths: set[str]) -> Iterator[str]:
     for path in paths:
         if os.path.isdir(path):

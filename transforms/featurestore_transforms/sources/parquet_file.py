@@ -42,7 +42,7 @@ _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 16, "FLOAT": 4, "DOUBL
 
 
 class ParquetFile(ColumnarFile):
-    """Rows and types come from the footer."""
+    """Rows and types come from the footer. ``arrow_schema``: as it has them, with ids of fields as ``PARQUET:field_id``."""
 
     def __init__(self, arrival: Arrival, memory_bytes: int) -> None:
         self.arrival = arrival
@@ -71,6 +71,7 @@ class ParquetFile(ColumnarFile):
             schema = self._open(file, "s").schema_arrow if has_int96 else columns.to_arrow_schema()
         # A group without fields, as some write `{}`, has no values and says nothing about a type.
         schema = pa.schema([field for field in schema if _leaf_count(field.type)])
+        self.arrow_schema = schema
         self.names = ColumnNames.of(schema.names)
         self._leaves = _leaves(self._footer, self._groups, schema)
         self._int96 = [
