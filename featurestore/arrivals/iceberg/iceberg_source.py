@@ -157,7 +157,7 @@ class IcebergSource:
             entry = _entry(arrival, whole, follows)
             return replace(entry, arrival=replace(entry.arrival, size_bytes=history[-1].total_bytes))
         if is_later or start == EARLIEST:
-            if is_later and history[0].parent_id is not None:
+            if is_later and history[0].number > 1:
                 lost = TableSnapshots(now.table_id, 0, history[0].number, history[0].parent_id)
                 return _lost(arrival, lost, follows)
             return _entry(arrival, replace(now, first=history[0].number), follows)
@@ -182,16 +182,13 @@ class IcebergSource:
         """What comes after the snapshot that was taken last."""
         table_id, history = metadata.table_id, metadata.history
         place = next((n for n, snapshot in enumerate(history) if snapshot.id == taken.last_id), None)
-        if place is None and history and history[0].parent_id == taken.last_id:
-            place = -1
-        if (
-            place is None
-            and history
-            and taken.end <= history[0].number
-            and taken.last_id not in metadata.snapshots
-        ):
-            lost = TableSnapshots(table_id, taken.end, history[0].number, history[0].parent_id)
-            return _lost(arrival, lost, follows)
+        if place is None and history and taken.last_id not in metadata.snapshots:
+            # Where snapshots expire, some writers also forget the parent of the oldest one that is kept.
+            if history[0].parent_id == taken.last_id or taken.end == history[0].number:
+                place = -1
+            elif taken.end < history[0].number:
+                lost = TableSnapshots(table_id, taken.end, history[0].number, history[0].parent_id)
+                return _lost(arrival, lost, follows)
         if place is None:
             return self._rolled_back(arrival, taken, metadata, follows)
         # Whoever took a snapshot took what came before it: a table may be rolled back, and forward again.
