@@ -6,7 +6,7 @@ LOWEST := .venv-lowest
 UV := $(BIN)/uv
 COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate
 # The extras for platforms are not among them: no one set of versions fits all.
-EXTRAS := --extra transforms --extra operator --extra redis --extra server --extra s3 --extra kafka --extra nats --extra sql
+EXTRAS := --extra transforms --extra operator --extra redis --extra server --extra s3 --extra kafka --extra nats --extra iceberg --extra sql
 # Images run the versions that the tests ran with.
 TESTED := --constraint requirements/dev.txt
 
@@ -139,7 +139,7 @@ lock: $(VENV)/ready  ## Pin the newest and the lowest versions of all dependenci
 	@$(COMPILE) $(EXTRAS) --group dev --group demo --group newest --upgrade pyproject.toml -o requirements/dev.txt
 	@$(COMPILE) $(EXTRAS) --group dev --group demo --resolution lowest-direct pyproject.toml -o requirements/lowest.txt
 	@$(COMPILE) $(TESTED) --group operator-image -o requirements/operator.txt
-	@$(COMPILE) $(TESTED) --extra transforms --extra redis --extra s3 --extra server --extra kafka --extra nats --extra sql pyproject.toml -o requirements/job.txt
+	@$(COMPILE) $(TESTED) --extra transforms --extra redis --extra s3 --extra server --extra kafka --extra nats --extra iceberg --extra sql pyproject.toml -o requirements/job.txt
 	@$(COMPILE) --upgrade --extra kserve --extra transforms --extra redis --extra s3 pyproject.toml -o requirements/kserve.txt
 	@$(COMPILE) $(TESTED) --group build -o requirements/build.txt
 	@echo 'uv>=0.5' | $(COMPILE) --upgrade - -o requirements/uv.txt
