@@ -45,6 +45,7 @@ _EXTRAS = {
     "azure": ("obstore", "for storage and sources in Azure Blob Storage"),
     "kafka": ("confluent_kafka", "for topics of Kafka as sources"),
     "nats": ("nats", "for streams of NATS as sources"),
+    "iceberg": ("fastavro", "for Iceberg tables as sources"),
     "sql": ("psycopg", "for tables of PostgreSQL as sources"),
 }
 _ENOUGH_ARRIVALS = 1000
@@ -210,6 +211,7 @@ def _extra(name: str, project: Project) -> Finding:
         "azure": any(is_azure(place) for place in places),
         "kafka": any(source.kafka for source in sources),
         "nats": any(source.nats for source in sources),
+        "iceberg": any(source.iceberg for source in sources),
         "sql": any(source.sql for source in sources),
     }[name]
     hint = f"pip install 'featurestore[{name}]'"

@@ -181,7 +181,7 @@ class Source(Model):
     @property
     def given(self) -> tuple[str, ...]:
         """Columns that come with an arrival and are not of its content: those of the path, or of a message."""
-        included = self.stream or self.delta
+        included = self.stream or self.delta or self.iceberg
         if included is not None:
             return included.columns.names
         return tuple(partition.name for partition in self.partitions)

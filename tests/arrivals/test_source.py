@@ -11,6 +11,7 @@ from threading import Event
 from typing import Any
 
 import pytest
+from ice_table import IceTable
 from kafka_broker import Broker
 from lake_table import LakeTable
 from log_source import LogSource
@@ -103,6 +104,12 @@ def commits(table: LakeTable) -> Place:
     return Place(source, lambda name: table.append(1), lambda name: table.delete(), several=False)
 
 
+def snapshots(table: IceTable) -> Place:
+    """One table: whatever the name, it grows by a snapshot."""
+    source = open_source(Source.model_validate(table.source(startAt="Earliest")))
+    return Place(source, lambda name: table.append(1), lambda name: table.drop(), several=False)
+
+
 def rows(table: PostgresTable) -> Place:
     """One table: whatever the name, it grows by a row."""
     keys = count(1)
@@ -118,6 +125,7 @@ KINDS: dict[str, Callable[[pytest.FixtureRequest], Place]] = {
     "topic": lambda request: topic(request.getfixturevalue("kafka_broker")),
     "logs": lambda request: logs(request.getfixturevalue("tmp_path") / "logs"),
     "delta": lambda request: commits(LakeTable(request.getfixturevalue("tmp_path") / "lake")),
+    "iceberg": lambda request: snapshots(IceTable(request.getfixturevalue("tmp_path") / "lake" / "events")),
     "sql": lambda request: rows(request.getfixturevalue("postgres").table()),
 }
 

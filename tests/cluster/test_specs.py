@@ -31,6 +31,7 @@ UNSEEN = {
     "fill-with-list": "a value of any type is one that the schema does not look into",
     "hop-longer-than-window": DURATION,
     "hop-too-short": DURATION,
+    "iceberg-column-declared": COST,
     "kafka-avro-of-a-decimal": "what is in a text is nothing that CEL reads",
     "kafka-protobuf-of-another-message": "what is in a text is nothing that CEL reads",
     "kafka-column-declared-twice": COST,

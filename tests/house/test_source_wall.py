@@ -25,6 +25,7 @@ KNOW_FILES = (
     "featurestore/arrivals/files/",
     # A table is files in a folder.
     "featurestore/arrivals/delta/",
+    "featurestore/arrivals/iceberg/",
     "transforms/featurestore_transforms/sources/",
 )
 FIELDS = {"on_overwrite", "compression", "csv"}

@@ -198,6 +198,11 @@ def test_no_server_of_a_stream_no_registry_and_no_other_storage_is_asked_without
             "sql": {"uri": f"postgresql://{here}/shop", "table": "t", "watermark": "at", "key": "id", **login}
         },
         "registry": {"kafka": {"bootstrapServers": "allowed:9092", "topic": "t", **avro}},
+        "delta": {"delta": {"uri": "s3://lake/orders"}},
+        "iceberg": {"iceberg": {"uri": "s3://lake/trips"}},
+        # Credentials of the namespace open object storage, and no folder of the operator's machine.
+        "iceberg-of-a-folder": {"iceberg": {"uri": "/lake/trips", **login}},
+        "iceberg-of-google": {"iceberg": {"uri": "gs://features/trips"}},
         "azure": {"uri": "az://features/*.parquet", "format": "Parquet"},
         "google": {"uri": "gs://features/*.parquet", "format": "Parquet"},
     }

@@ -39,6 +39,7 @@ class IcebergSource:
     """
 
     noun = "snapshot"
+    most_messages = None
 
     def __init__(
         self, source: Source, base: str | None = None, environ: Mapping[str, str] | None = None
@@ -231,7 +232,11 @@ class IcebergSource:
         """The snapshots of this range; none if the table was changed so that they are not of its history."""
         if self._metadata is None or self._metadata.table_id != snapshots.table_id:
             return []
-        own = [it for it in self._metadata.history if snapshots.first <= it.number < snapshots.end]
+        own = [
+            snapshot
+            for snapshot in self._metadata.history
+            if snapshots.first <= snapshot.number < snapshots.end
+        ]
         return own if own and own[-1].id == snapshots.last_id else []
 
     def _first_of(self, own: Sequence[Snapshot]) -> list[Snapshot]:

@@ -26,7 +26,7 @@ from featurestore_transforms.steps.column_names import ColumnNames, short
 TIME = pl.Datetime("us", "UTC")
 
 
-class Piece(Protocol):
+class TablePiece(Protocol):
     """A file of rows. ``uri``: where it is; ``path``: as people read it."""
 
     @property
@@ -39,7 +39,7 @@ class Piece(Protocol):
     def size_bytes(self) -> int: ...
 
 
-P = TypeVar("P", bound=Piece)
+P = TypeVar("P", bound=TablePiece)
 
 
 class TableReader(FrameReader, Generic[P]):
