@@ -14,7 +14,6 @@ from examples import exhaustive, sample
 from ice_table import IceTable, taken
 
 from featurestore.quarantine.replay import replay
-from featurestore.storage import paths
 
 ICEBERG = {"startAt": "Earliest", "maxSnapshots": 3}
 
@@ -50,16 +49,12 @@ def pipeline(table: IceTable, folder: Path) -> Events[Any]:
 
 def outcome(events: Events[Any]) -> list[Any]:
     """All that is kept of rows, but for names of files and times of the run."""
-    tables = [paths.dataset(NAME), paths.quarantine("pipelines", NAME)]
-    kept = [
-        sorted(
-            sorted((name, str(value)) for name, value in row.items() if name != "quarantined_at")
-            for row in events.laptop.table(table)
-        )
-        for table in tables
-    ]
     at = {"level": ["info", "warning"], "event_timestamp": [START + timedelta(hours=1)] * 2}
-    return [*kept, taken(events), events.laptop.store(START).get_features("levels:n", at).to_dict()]
+    return [
+        *events.laptop.kept_rows(NAME),
+        taken(events),
+        events.laptop.store(START).get_features("levels:n", at).to_dict(),
+    ]
 
 
 def test_undisturbed_each_row_is_taken_once_and_all_else_is_told(clean: list[Any]) -> None:

@@ -65,12 +65,12 @@ def test_the_first_batch_begins_where_the_spec_says(table: IceTable, tmp_path: P
         events.run()
     assert [events.numbers for events in begun.values()] == [[1, 2, 3, 4], [1, 2, 3, 4], [4], [2, 3, 4]]
     with pytest.raises(SpecError, match="no such snapshot"):
-        decided(pipeline(table, tmp_path / "none", startAt="77"))
+        decided(table, startAt="77")
 
 
-def decided(events: Events[Any]) -> list[Any]:
+def decided(table: IceTable, **iceberg: Any) -> list[Any]:
     """What a source says of what is there, to somebody who knows nothing of it."""
-    source = open_source(Source.model_validate(events.topic.source(startAt="77")))
+    source = open_source(Source.model_validate(table.source(**iceberg)))
     return [source.decide(arrival, []) for arrival in source.arrivals()]
 
 
@@ -83,7 +83,7 @@ def test_of_an_empty_table_that_was_seen_all_that_comes_is_later(table: IceTable
     table.append(1)
     for events in begun.values():
         events.run()
-        assert events.numbers == [1]
+        assert (events.numbers, events.open) == ([1], [])
 
 
 def test_files_that_are_rewritten_bring_no_row_again(table: IceTable, tmp_path: Path) -> None:
@@ -145,6 +145,36 @@ def test_snapshots_that_expired_unread_are_told_and_the_others_taken(table: IceT
     assert reasons(events)[0].startswith("snapshots 2 to 3 cannot be read any more")
     with pytest.raises(RequestError, match=r"snapshot 0 of batch 2 .* is gone"):
         replay(events.laptop.storage, NAME, now_us=events.laptop.clock())
+
+
+def test_snapshots_that_came_and_expired_between_two_looks_are_told(table: IceTable, tmp_path: Path) -> None:
+    table.table.name()
+    table.hint()
+    events = pipeline(table, tmp_path, startAt="Latest")
+    events.run()
+    for made_again in (False, True):
+        if made_again:
+            table.drop()
+        for n in (1, 2, 3):
+            table.append(n)
+        table.expire(1, 2)
+        events.run()
+        events.run()
+    assert events.numbers == [3, 3]
+    assert [rule for _, rule, _ in events.open] == ["iceberg:lost", "iceberg:replaced", "iceberg:lost"]
+
+
+def test_snapshots_from_before_a_format_with_numbers_are_not_left_out_without_a_word(
+    table: IceTable, tmp_path: Path
+) -> None:
+    table.append(1)
+    table.append(2)
+    table.change_metadata(lambda it: it["snapshots"][0].pop("sequence-number"))
+    with pytest.raises(SpecError, match=f"are from before its format had numbers.*{table.id(2)}"):
+        decided(table, startAt="Earliest")
+    events = pipeline(table, tmp_path, startAt="Snapshot")
+    events.run()
+    assert events.numbers == [1, 2]
 
 
 def test_what_was_read_may_expire(table: IceTable, tmp_path: Path) -> None:
@@ -412,6 +442,20 @@ def test_a_table_is_tried_on_what_it_is_now(table: IceTable, tmp_path: Path) -> 
     reader, is_all = open_head(arrival, source, 1 << 28, "/", tmp_path)
     assert not is_all
     assert reader.scan().collect().get_column("n").to_list() == [2]
+
+
+def test_a_table_in_object_storage_is_taken(s3_root: str, tmp_path: Path) -> None:
+    table = IceTable(tmp_path / "lake" / "events", uri=f"{s3_root}/lake/events", environ=os.environ)
+    table.append(1)
+    events = pipeline(table, tmp_path)
+    events.run()
+    table.append(2)
+    table.append(3)
+    events.run()
+    assert (events.numbers, events.open) == ([1, 2, 3], [])
+    opened = open_source(Source.model_validate(table.source()))
+    [snapshot] = [it.arrival for it in events.ledger.manifest(2).entries if it.arrival.version < "3"]
+    assert opened.find(snapshot) == snapshot
 
 
 def test_notifications_of_its_metadata_are_hints_of_the_table() -> None:

@@ -26,6 +26,7 @@ KNOW_FILES = (
     # A table is files in a folder.
     "featurestore/arrivals/delta/",
     "featurestore/arrivals/iceberg/",
+    "featurestore/arrivals/tables/",
     "transforms/featurestore_transforms/sources/",
 )
 FIELDS = {"on_overwrite", "compression", "csv"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +10,6 @@ from cluster.control_plane import ControlPlane
 from cluster_story import Story, story
 from eventually import eventually
 from postgres_server import PostgresServer
-
-from featurestore_operator.kube.api_resources import SECRET
 
 pytestmark = pytest.mark.slow
 
@@ -27,14 +24,12 @@ def test_rows_of_a_table_become_features_and_what_is_wrong_with_it_is_a_conditio
     it: Story, postgres: PostgresServer
 ) -> None:
     table = postgres.table(k="text", ts="timestamptz", v="bigint")
-    login = {
-        "POSTGRES_USERNAME": "ann",
-        "POSTGRES_PASSWORD": postgres.password,
-        "POSTGRES_TLS_CA": postgres.authority,
-    }
-    data = {key: base64.b64encode(value.encode()).decode() for key, value in login.items()}
-    metadata = {"namespace": it.namespace, "name": "reader"}
-    it.api.create(SECRET, {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data})
+    it.secret(
+        "reader",
+        POSTGRES_USERNAME="ann",
+        POSTGRES_PASSWORD=postgres.password,
+        POSTGRES_TLS_CA=postgres.authority,
+    )
     uri = postgres.uri.replace("127.0.0.1", "localhost")
     source = table.source(uri=uri, secretRef={"name": "reader"})
     mistaken = table.source(uri=uri, secretRef={"name": "reader"}, watermark="sen")

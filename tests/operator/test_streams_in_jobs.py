@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +13,6 @@ from kafka_broker import Broker
 from nats_server import NatsServer
 from redis_key import RedisKey
 
-from featurestore_operator.kube.api_resources import SECRET
-
 pytestmark = pytest.mark.slow
 
 
@@ -23,12 +20,6 @@ pytestmark = pytest.mark.slow
 def it(controllers: ControlPlane, namespace: str, tmp_path: Path) -> Iterator[Story]:
     with story(controllers, namespace, tmp_path) as told:
         yield told
-
-
-def secret(it: Story, name: str, **values: str) -> None:
-    data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
-    metadata = {"namespace": it.namespace, "name": name}
-    it.api.create(SECRET, {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data})
 
 
 def row(key: str, value: int) -> dict[str, object]:
@@ -42,15 +33,14 @@ def test_messages_of_each_kind_of_stream_become_rows_with_logins_from_secrets(
     topic, stream = kafka_broker.topic(2), nats.stream()
     with storage_server.redis(tmp_path, password="only-for-tests") as url:
         key = RedisKey(url, password="only-for-tests")
-        secret(
-            it,
+        it.secret(
             "kafka",
             KAFKA_SASL_MECHANISM="PLAIN",
             KAFKA_SASL_USERNAME="ann",
             KAFKA_SASL_PASSWORD=kafka_broker.password,
             KAFKA_SSL_CA=kafka_broker.authority,
         )
-        secret(it, "redis", REDIS_PASSWORD="only-for-tests")
+        it.secret("redis", REDIS_PASSWORD="only-for-tests")
         login = {"bootstrapServers": kafka_broker.login_address, "secretRef": {"name": "kafka"}}
         sources = {
             "events": topic.source(**login),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import sys
 import time
@@ -73,6 +74,12 @@ class Story(ReportsConditions):
         """As ``kubectl apply``."""
         items = {"apiVersion": "v1", "kind": "List", "items": list(manifests)}
         self.plane.kubectl("apply", "-n", self.namespace, "-f", "-", stdin=json.dumps(items))
+
+    def secret(self, name: str, **values: str) -> None:
+        """A Secret with these values."""
+        data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
+        metadata = {"namespace": self.namespace, "name": name}
+        self.api.create(SECRET, {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data})
 
     def store(self, name: str = "default", **spec: Any) -> Object:
         return self._of("FeatureStore", name, {"offline": {"uri": self.root}, **spec})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,34 @@ from pyiceberg.table import Table
 
 SCHEMA = pa.schema([("at", pa.timestamp("us", "UTC")), ("level", pa.string()), ("n", pa.int64())])
 _NAME = ("lake", "events")
+_LOGIN = {
+    "s3.endpoint": "AWS_ENDPOINT_URL",
+    "s3.region": "AWS_REGION",
+    "s3.access-key-id": "AWS_ACCESS_KEY_ID",
+    "s3.secret-access-key": "AWS_SECRET_ACCESS_KEY",
+}
 
 
 class IceTable:
-    """``uri``: of a table that is there once something was written. ``schema``: its columns at first."""
+    """A table that is there once something was written.
 
-    def __init__(self, folder: Path, schema: pa.Schema = SCHEMA, **more: Any) -> None:
-        self.uri, self._schema, self._more = str(folder), schema, more
+    ``folder``: where the catalog is, and the table, unless ``uri`` says another place, which opens with ``environ``.
+    ``schema``: its columns at first.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        schema: pa.Schema = SCHEMA,
+        uri: str = "",
+        environ: Mapping[str, str] | None = None,
+        **more: Any,
+    ) -> None:
+        self.uri, self._schema, self._more = uri or str(folder), schema, more
         folder.parent.mkdir(parents=True, exist_ok=True)
-        self._catalog = SqlCatalog("lake", uri=f"sqlite:///{folder.parent}/catalog.db")
+        keys = environ or {}
+        login = {name: keys[variable] for name, variable in _LOGIN.items() if variable in keys}
+        self._catalog = SqlCatalog("lake", uri=f"sqlite:///{folder.parent}/catalog.db", **login)
         self._catalog.create_namespace_if_not_exists(_NAME[0])
 
     @property
@@ -92,7 +112,9 @@ class IceTable:
 
     def hint(self) -> None:
         """Say which metadata file is the newest."""
-        Path(self.uri, "metadata", "version-hint.text").write_text(self.metadata.name)
+        file = self.table.io.new_output(f"{self.uri}/metadata/version-hint.text")
+        with file.create(overwrite=True) as stream:
+            stream.write(self.metadata.name.encode())
 
     def files(self, number: int) -> list[Path]:
         """Those that a snapshot added."""

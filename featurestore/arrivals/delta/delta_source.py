@@ -7,60 +7,44 @@ OPTIMIZE does, goes along with the next. So a commit that cannot be read holds u
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from math import inf
-from threading import Event
 
 from featurestore.arrivals.arrival import Arrival
 from featurestore.arrivals.checkpoint import KnownArrival
 from featurestore.arrivals.delta.delta_commit import ChangeKind, DeltaCommit
 from featurestore.arrivals.delta.delta_log import LOG, DeltaLog, LogLook, table_file_uri
 from featurestore.arrivals.delta.table_versions import TableVersions, taken_last
-from featurestore.arrivals.files.glob import Pattern
 from featurestore.arrivals.files.listing import find_arrival
-from featurestore.arrivals.files.object_url import named
-from featurestore.arrivals.files.watch import watch_folder
 from featurestore.arrivals.manifest import Action, Entry
+from featurestore.arrivals.tables.table_source import TableSource, entry_of, of_commits
 from featurestore.errors import NotFound
 from featurestore.resources.data_pipeline import Source
 from featurestore.resources.delta_lake import LATEST, SNAPSHOT
-from featurestore.resources.location import locate, table_uri
-from featurestore.timestamps import current_us
 
 LOST, REPLACED, RESTORED = "delta:lost", "delta:replaced", "delta:restored"
 """Rules of versions that cannot be read any more, and of a table that is not the one that was read before."""
 _AT_ONCE = 8
 
 
-class DeltaSource:
-    """See :class:`featurestore.arrivals.source.ArrivalSource`.
-
-    ``base``: what a relative path is relative to; None for the working folder. ``environ``: has the credentials;
-    None for the process's own environment.
-    """
+class DeltaSource(TableSource):
+    """See :class:`featurestore.arrivals.source.ArrivalSource`. ``environ``: has the credentials; None for the process's own."""
 
     noun = "commit"
-    most_messages = None
 
     def __init__(
         self, source: Source, base: str | None = None, environ: Mapping[str, str] | None = None
     ) -> None:
         assert source.delta is not None
+        super().__init__(source.delta.uri, base, LOG, (".json",))
         self._delta, self._environ = source.delta, environ
-        self._uri = table_uri(self._delta.uri)
-        self._log = DeltaLog(locate(self._uri, base), environ)
-        self._seen: Arrival | None = None
-        self._left = False
+        self._log = DeltaLog(self._place, environ)
 
     def arrivals(self) -> Iterator[Arrival]:
         look = self._log.look()
         if look is not None:
-            yield self._noted(look)
-
-    def look(self, uris: Iterable[str]) -> list[Arrival]:
-        return list(self.arrivals()) if self._uri in set(uris) else []
+            yield self._noted(TableVersions(look.table_id, look.first, look.end))
 
     def find(self, arrival: Arrival) -> Arrival | None:
         """A commit never changes. Its files may be gone, by VACUUM; those of a snapshot are not looked for."""
@@ -85,11 +69,6 @@ class DeltaSource:
         with ThreadPoolExecutor(_AT_ONCE) as threads:
             files = list(threads.map(lambda uri: find_arrival(uri, self._environ), uris))
         return arrival if all(files) else None
-
-    def is_same(
-        self, arrival: Arrival, known: Sequence[KnownArrival], patience_s: float = inf
-    ) -> bool | None:
-        return False
 
     def pin(self, entries: Sequence[Entry]) -> list[Entry]:
         """Each commit by itself, as many as one batch takes. What is left, also after a gap, is looked at at once."""
@@ -116,7 +95,7 @@ class DeltaSource:
                 "rows of the new one are read; what was not read of the old one is gone"
             )
             marker = TableVersions(now.table_id, 0, 0)
-            return _entry(arrival, marker, follows, Action.REJECT, REPLACED, reason)
+            return entry_of(arrival, marker, follows, Action.REJECT, REPLACED, reason)
         now = replace(now, table_id=now.table_id or taken.table_id)
         if taken.end == 0 and taken.first == 0:
             # A table that was made after the pipeline has nothing that came before it.
@@ -127,34 +106,12 @@ class DeltaSource:
                 "copy. New commits of these versions are read as new rows"
             )
             marker = TableVersions(now.table_id, now.end, now.end)
-            return _entry(arrival, marker, follows, Action.REJECT, RESTORED, reason)
+            return entry_of(arrival, marker, follows, Action.REJECT, RESTORED, reason)
         if taken.end < now.first:
             return _lost(arrival, TableVersions(now.table_id, taken.end, now.first), follows)
         if taken.end == now.end:
             return None
-        return _entry(arrival, TableVersions(now.table_id, taken.end, now.end), follows)
-
-    def admit(self, entries: Iterable[Entry], now_us: int) -> Iterator[Entry]:
-        """All of them: a commit is there as a whole."""
-        yield from entries
-
-    def due_us(self) -> int | None:
-        return 0 if self._left else None
-
-    def due(self, now_us: int) -> list[str]:
-        left, self._left = self._left, False
-        return [self._uri] if left else []
-
-    def named(self, urls: Iterable[str]) -> list[str]:
-        protocol, separator, path = self._uri.partition("://")
-        if not separator:
-            return []
-        commits = named(Pattern(protocol, f"{path}/{LOG}", ("*.json",)), urls)
-        return [self._uri] if commits else []
-
-    def watch(self, stop: Event) -> Iterator[frozenset[str]]:
-        """The table, whenever its log grew. Ends at once in object storage, and without ``watchfiles``."""
-        yield from watch_folder(f"{self._log.uri}/{LOG}", (".json",), self._uri, stop)
+        return entry_of(arrival, TableVersions(now.table_id, taken.end, now.end), follows)
 
     def explain_empty(self) -> str:
         return f"there is no Delta table at {self._delta.uri} yet"
@@ -170,10 +127,10 @@ class DeltaSource:
         """Where the first batch begins."""
         start = self._delta.start_at
         if start == SNAPSHOT:
-            return _entry(arrival, TableVersions(now.table_id, 0, now.end, snapshot=True), follows)
+            return entry_of(arrival, TableVersions(now.table_id, 0, now.end, snapshot=True), follows)
         if start == LATEST and not is_later:
             # Where the table ended when it was first seen is written down, in a batch that takes nothing.
-            return _entry(arrival, TableVersions(now.table_id, now.end, now.end), follows, Action.SKIP)
+            return entry_of(arrival, TableVersions(now.table_id, now.end, now.end), follows, Action.SKIP)
         first = int(start) if start.isdigit() and not is_later else None
         if first is None:
             first = 0 if is_later else now.first
@@ -181,7 +138,7 @@ class DeltaSource:
             return _lost(arrival, TableVersions(now.table_id, first, now.first), follows)
         if first >= now.end:
             return None
-        return _entry(arrival, TableVersions(now.table_id, first, now.end), follows)
+        return entry_of(arrival, TableVersions(now.table_id, first, now.end), follows)
 
     def _commits(self, versions: TableVersions) -> list[DeltaCommit]:
         """The first of these commits, as many as one batch takes; those that are still there."""
@@ -214,27 +171,11 @@ class DeltaSource:
         for commit in commits:
             if commit.kind is not ChangeKind.NOTHING:
                 versions = TableVersions(table_id, first, commit.version + 1)
-                yield replace(
-                    entry,
-                    arrival=replace(
-                        entry.arrival,
-                        version=str(versions),
-                        content=versions.position,
-                        size_bytes=commit.size_bytes,
-                    ),
-                )
+                yield replace(entry, arrival=of_commits(entry.arrival, versions, commit.size_bytes))
                 first = commit.version + 1
         if commits and first <= commits[-1].version:
             versions = TableVersions(table_id, first, commits[-1].version + 1)
-            arrival = replace(entry.arrival, version=str(versions), content=versions.position)
-            yield replace(entry, arrival=arrival, action=Action.SKIP)
-
-    def _noted(self, look: LogLook) -> Arrival:
-        """All that is there, with the time when its end was first seen."""
-        versions = TableVersions(look.table_id, look.first, look.end)
-        if self._seen is None or self._seen.version != str(versions):
-            self._seen = Arrival(self._uri, str(versions), 0, current_us(), versions.position)
-        return self._seen
+            yield replace(entry, arrival=of_commits(entry.arrival, versions), action=Action.SKIP)
 
 
 def _is_replaced(before: TableVersions, now: TableVersions | LogLook) -> bool:
@@ -244,21 +185,9 @@ def _is_replaced(before: TableVersions, now: TableVersions | LogLook) -> bool:
     return before.table_id != now.table_id if before.table_id else now.first == 0
 
 
-def _entry(
-    arrival: Arrival,
-    versions: TableVersions,
-    follows: tuple[int, int] | None,
-    action: Action = Action.TAKE,
-    rule: str = "",
-    reason: str = "",
-) -> Entry:
-    named = replace(arrival, version=str(versions), content=versions.position)
-    return Entry(named, action, follows=follows, rule=rule, reason=reason)
-
-
 def _lost(arrival: Arrival, versions: TableVersions, follows: tuple[int, int] | None) -> Entry:
     reason = (
         f"{versions.words} cannot be read any more: the log was cleaned up before they were, since nothing read them for too "
         "long, or delta.logRetentionDuration is too short"
     )
-    return _entry(arrival, versions, follows, Action.REJECT, LOST, reason)
+    return entry_of(arrival, versions, follows, Action.REJECT, LOST, reason)

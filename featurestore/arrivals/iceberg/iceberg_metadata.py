@@ -76,6 +76,17 @@ class TableMetadata:
     schema_id: int
     specs: Mapping[int, Mapping[str, Any]]
 
+    @property
+    def has_forgotten(self) -> bool:
+        """Whether snapshots came before the oldest of the history, and are not kept any more.
+
+        One without a parent may also be the first of another branch, or have replaced all that was in the table.
+        """
+        oldest = self.history[0]
+        if oldest.parent_id is not None:
+            return oldest.parent_id not in self.snapshots
+        return oldest.number > 1 and all(it.number >= oldest.number for it in self.snapshots.values())
+
     def ancestors(self, snapshot_id: int | None) -> list[Snapshot]:
         """The snapshot and those before it, as far as they are kept, from the newest on."""
         ancestors: list[Snapshot] = []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -85,21 +86,38 @@ class IcebergReader(TableReader[_DataFile]):
         self._snapshots = TableSnapshots.of(arrival.version)
         self._metadata = self._opened()
         self._snapshot = self._found()
-        schema_id = self._metadata.schema_id
-        if self._snapshot is not None and self._snapshot.schema_id is not None:
-            schema_id = self._snapshot.schema_id
-        self._fields: Mapping[int, Mapping[str, Any]] = {
-            int(field["id"]): field for field in self._metadata.schemas[schema_id]["fields"]
-        }
-        self._own = arrow_schema(self._metadata.schemas[schema_id])
         include = iceberg.include
         given: dict[str, pl.DataType] = {
             **({include.snapshot: pl.Int64()} if include.snapshot else {}),
             **({include.timestamp: TIME} if include.timestamp else {}),
         }
-        super().__init__(arrival, memory_bytes, "iceberg", self._own, given, self._snapshots.words)
         self._columns: dict[str, Mapping[str, str]] = {}
-        self._open(self._pieces())
+        with self._understanding():
+            schema = self._schema()
+            self._fields: Mapping[int, Mapping[str, Any]] = {
+                int(field["id"]): field for field in schema["fields"]
+            }
+            self._own = arrow_schema(schema)
+            super().__init__(arrival, memory_bytes, "iceberg", self._own, given, self._snapshots.words)
+            self._open(self._pieces())
+
+    @contextmanager
+    def _understanding(self) -> Iterator[None]:
+        """What is raised over metadata that is not as it should be becomes UnreadableArrival."""
+        try:
+            yield
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            got = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            raise UnreadableArrival(
+                CORRUPT, f"the metadata of {self._snapshots.words} cannot be read: {got}"
+            ) from error
+
+    def _schema(self) -> Mapping[str, Any]:
+        """The columns that the table had with the snapshot."""
+        snapshot, schemas = self._snapshot, self._metadata.schemas
+        if snapshot is None or snapshot.schema_id is None:
+            return schemas[self._metadata.schema_id]
+        return schemas[snapshot.schema_id]
 
     def _opened(self) -> TableMetadata:
         metadata = self._table.look()
@@ -237,7 +255,8 @@ class IcebergReader(TableReader[_DataFile]):
             source = plan_names.get(field.name)
             if source is None or not is_same_column(own, field):
                 raise UnreadableArrival(
-                    UNSUPPORTED, f"{piece.path}: parts of column {short(own.name)} were renamed or made again"
+                    UNSUPPORTED,
+                    f"{piece.path}: parts of column {short(own.name)} were renamed, added or dropped",
                 )
             if name not in self.refused and not is_widened(file.schema[source], self.schema[name]):
                 raise UnreadableArrival(

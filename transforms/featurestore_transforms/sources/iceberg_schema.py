@@ -68,6 +68,13 @@ def is_widened(dtype: pl.DataType, to: pl.DataType) -> bool:
     """
     if isinstance(dtype, pl.Decimal) and isinstance(to, pl.Decimal):
         return dtype.scale == to.scale and (dtype.precision or 0) <= (to.precision or 0)
+    if isinstance(dtype, pl.List) and isinstance(to, pl.List):
+        return is_widened(dtype.inner, to.inner)
+    if isinstance(dtype, pl.Struct) and isinstance(to, pl.Struct):
+        return len(dtype.fields) == len(to.fields) and all(
+            part.name == another.name and is_widened(part.dtype, another.dtype)
+            for part, another in zip(dtype.fields, to.fields, strict=True)
+        )
     return (dtype, to) in ((to, dtype), (pl.Int32(), pl.Int64()), (pl.Float32(), pl.Float64()))
 
 
