@@ -17,8 +17,19 @@ from featurestore.resources.rule import SpecRule, repeated
 from featurestore.resources.value import ColumnName
 
 SNAPSHOT, EARLIEST, LATEST = "Snapshot", "Earliest", "Latest"
-TABLE_FOLDER = r"^(/|(file|s3|s3a|gs|gcs|az|abfs|abfss)://|[^:/]+(/|$))[^#?*\\\[%]*$"
+_TABLE = r"^(/|(file|s3|s3a|gs|gcs|az|abfs|abfss)://|[^:/]+(/|$))[^#?*\\\[%]*$"
 """A path, or a URL of a protocol that has tables; without what delta-rs would take for another place."""
+
+
+def is_folder(table: str) -> SpecRule:
+    """That ``uri`` is the folder of such a table."""
+    return SpecRule(
+        message=f"{table} is a folder: a path, or a URL of s3, gs, az or abfss, without *, [, ?, #, % and \\",
+        # Chains and credentials have messages of their own.
+        holds=lambda spec: "::" in spec.uri or "@" in spec.uri or re.match(_TABLE, spec.uri) is not None,
+        cel=f"self.uri.contains('::') || self.uri.contains('@') || self.uri.matches(r'{_TABLE}')",
+        field="uri",
+    )
 
 
 class OnChange(StrEnum):
@@ -106,13 +117,5 @@ class DeltaLake(Model):
     rules: ClassVar[tuple[SpecRule, ...]] = (
         NO_CREDENTIALS,
         NO_CHAIN,
-        SpecRule(
-            message="a Delta table is a folder: a path, or a URL of s3, gs, az or abfss, without *, [, ?, #, % and \\",
-            # Chains and credentials have messages of their own.
-            holds=lambda delta: (
-                "::" in delta.uri or "@" in delta.uri or re.match(TABLE_FOLDER, delta.uri) is not None
-            ),
-            cel=f"self.uri.contains('::') || self.uri.contains('@') || self.uri.matches(r'{TABLE_FOLDER}')",
-            field="uri",
-        ),
+        is_folder("a Delta table"),
     )

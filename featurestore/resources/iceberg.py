@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
-from featurestore.resources.delta_lake import EARLIEST, LATEST, SNAPSHOT, TABLE_FOLDER, OnChange
+from featurestore.resources.delta_lake import EARLIEST, LATEST, SNAPSHOT, OnChange, is_folder
 from featurestore.resources.location import NO_CHAIN, NO_CREDENTIALS
 from featurestore.resources.metadata import SecretRef
 from featurestore.resources.model import Model
@@ -89,13 +88,5 @@ class Iceberg(Model):
     rules: ClassVar[tuple[SpecRule, ...]] = (
         NO_CREDENTIALS,
         NO_CHAIN,
-        SpecRule(
-            message="an Iceberg table is a folder: a path, or a URL of s3, gs, az or abfss, without *, [, ?, #, % and \\",
-            # Chains and credentials have messages of their own.
-            holds=lambda table: (
-                "::" in table.uri or "@" in table.uri or re.match(TABLE_FOLDER, table.uri) is not None
-            ),
-            cel=f"self.uri.contains('::') || self.uri.contains('@') || self.uri.matches(r'{TABLE_FOLDER}')",
-            field="uri",
-        ),
+        is_folder("an Iceberg table"),
     )
