@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
+from featurestore_transforms.casting.delta_types import whole
 from featurestore_transforms.sources.arrow_types import is_list
 from featurestore_transforms.sources.reader import UnreadableArrival
 
@@ -69,10 +70,10 @@ def is_widened(dtype: pl.DataType, to: pl.DataType) -> bool:
     if isinstance(dtype, pl.Decimal) and isinstance(to, pl.Decimal):
         return dtype.scale == to.scale and (dtype.precision or 0) <= (to.precision or 0)
     if isinstance(dtype, pl.List) and isinstance(to, pl.List):
-        return is_widened(dtype.inner, to.inner)
+        return is_widened(whole(dtype.inner), whole(to.inner))
     if isinstance(dtype, pl.Struct) and isinstance(to, pl.Struct):
         return len(dtype.fields) == len(to.fields) and all(
-            part.name == another.name and is_widened(part.dtype, another.dtype)
+            part.name == another.name and is_widened(whole(part.dtype), whole(another.dtype))
             for part, another in zip(dtype.fields, to.fields, strict=True)
         )
     return (dtype, to) in ((to, dtype), (pl.Int32(), pl.Int64()), (pl.Float32(), pl.Float64()))
