@@ -85,7 +85,7 @@ class TableMetadata:
         oldest = self.history[0]
         if oldest.parent_id is not None:
             return oldest.parent_id not in self.snapshots
-        return oldest.number > 1 and all(it.number >= oldest.number for it in self.snapshots.values())
+        return 1 < oldest.number <= min(snapshot.number for snapshot in self.snapshots.values())
 
     def ancestors(self, snapshot_id: int | None) -> list[Snapshot]:
         """The snapshot and those before it, as far as they are kept, from the newest on."""
