@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _COMMIT = re.compile(r"[0-9]{20}\.json")
 _KEPT = 16
 """So many versions of a storage's tables are kept open."""
+_NEWEST = 2
+"""Of one table: the newest, and the one before, which its readers have got to. Each holds the whole log of its table."""
 _FEW = 1_000
 """Of a version with more data files, these are asked for again: each takes a kilobyte."""
 BATCH, FILE, ROW = "__batch", "__file", "__row"
@@ -185,6 +187,8 @@ class Table:
             return list(self._answers.files)
         files = [_data_file(action) for action in self._actions()]
         if len(files) <= _FEW:
+            known = _Kept.files(self.storage, self.path)
+            files = [known[file.path] if known.get(file.path) == file else file for file in files]
             self._answers.files = tuple(files)
         return files
 
@@ -373,8 +377,17 @@ class _Kept:
         kept.pop((table.path, version), None)
         if version in commits:
             kept[table.path, version] = cls(table, version, commits[version], checkpoint)
-        for oldest in list(kept)[:-_KEPT]:  # other threads open tables, too
+        # Other threads open tables, too.
+        earlier = sorted(of for at, of in list(kept) if at == table.path)[:-_NEWEST]
+        of_one = [(table.path, of) for of in earlier if of != version]
+        for oldest in [*of_one, *list(kept)[:-_KEPT]]:
             kept.pop(oldest, None)
+
+    @classmethod
+    def files(cls, storage: Storage, path: str) -> dict[str, DataFile]:
+        """The data files that were asked for of versions of this table: what these have in common is held once."""
+        kept: list[_Kept] = [known for (at, _), known in list(storage.kept.items()) if at == path]
+        return {file.path: file for known in kept for file in known.table._answers.files or ()}
 
     @classmethod
     def find(cls, storage: Storage, path: str, version: int | None) -> Table | None:
@@ -385,6 +398,7 @@ class _Kept:
             return None
         commits, checkpoint = _log(storage, path, known.version)
         if (commits.get(known.version), checkpoint) != (known.commit, known.checkpoint):
+            storage.kept.pop((path, known.version), None)
             return None
         if version is None and len(commits) > 1:
             return None

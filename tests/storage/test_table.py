@@ -228,6 +228,20 @@ def test_a_table_in_the_place_of_one_that_was_deleted_is_not_taken_for_it(
         assert (found.identity, names(found)) == (later.identity, ["2.parquet"])
 
 
+def test_what_is_kept_of_a_table_does_not_grow_with_its_versions(
+    storage: Storage, table: Table, write: Write
+) -> None:
+    for number in range(1, 7):
+        table = table.commit(app_id="app", number=number, add=[write(storage, number)], metadata={})
+        assert len(table.changes(table.version - 1).added) == 1
+        assert len(table.changes(0).added) == number
+    assert set(storage.kept) == {("t", 0), ("t", 5), ("t", 6)}
+    before = Table.open(storage, "t", 5)
+    assert before is not None
+    held = {id(file) for version in (before, table) for file in version.files()}
+    assert len(held) == 6
+
+
 def test_adding_columns_again_does_nothing(table: Table) -> None:
     wider = pa.schema([*SCHEMA, ("y", pa.string())])
     once = table.add_columns(wider)
