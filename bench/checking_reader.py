@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
 
 import polars as pl
 
@@ -24,12 +25,24 @@ ROOT = "features"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+class Values(Protocol):
+    """What a read gave."""
+
+    def to_dict(self) -> Mapping[str, Sequence[Any]]: ...
+
+
+class Readable(Protocol):
+    """What features are read from: a :class:`featurestore.Store`, or a feature server."""
+
+    def get_features(self, features: list[str], entities: list[dict[str, str]], /) -> Values: ...
+
+
 @dataclass
 class CheckingReader:
-    """Reads all values of both sides, over and over, and holds them to what was sent."""
+    """Reads all values of all stores, over and over, and holds them to what was sent."""
 
     sent: dict[str, SentRows]
-    stores: dict[str, featurestore.Store]
+    stores: Mapping[str, Readable]
     newest: dict[tuple[str, str, str], int] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
     reads: int = 0
@@ -95,9 +108,7 @@ def differences(side: str, source: str, sent: SentRows) -> Iterator[str]:
         yield f"{len(rows):,} rows in the dataset, wanted {len(wanted):,}: {lost:,} lost, {doubled:,} doubled"
 
 
-def differences_at_the_end(
-    store: featurestore.Store, side: str, source: str, sent: SentRows
-) -> Iterator[str]:
+def differences_at_the_end(store: Readable, side: str, source: str, sent: SentRows) -> Iterator[str]:
     """What is read at the end and differs from what was sent, of files as well."""
     begin_us = current_us()
     columns = store.get_features(

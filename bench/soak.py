@@ -1,11 +1,13 @@
 """Does it hold for half an hour? A laptop and a cluster take the same files and messages, while parts of them fail.
 
-Real are: S3, Kafka, Redis, the API server with its controllers, the operator, `featurestore run`. Pods are processes of this
-machine. The laptop runs batches in the runner's worker, the cluster in a worker that stays (``execution: Warm``).
+Real are: S3, Kafka, Redis, the API server with its controllers, the operator, `featurestore run`, `featurestore serve`. Pods
+are processes of this machine. The laptop runs batches in the runner's worker, the cluster in a worker that stays
+(``execution: Warm``).
 
 Files are put to S3, which tells of them by Kafka; messages are sent to a topic. Of both there is a view with windows, published
-to Redis. A reader reads all values all the time and holds each to what was sent. Meanwhile S3 answers 503, the broker is
-killed, the workers are killed. At the end all that was sent must be read, in the tables once, and no process may have grown.
+to Redis. A reader reads all values all the time, the laptop's over HTTP as well, and holds each to what was sent. Meanwhile the
+workers are killed, S3 answers 503, the broker is killed. At the end all that was sent must be read, in the tables once, and no
+process may grow once it has warmed up (:func:`bench.resident_memory.growth` says how that is judged).
 
     python -m bench.soak --minutes 30
 """
@@ -22,7 +24,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -37,36 +39,37 @@ from bench.checking_reader import (
     differences_at_the_end,
     differences_of_the_join,
 )
+from bench.http_store import HttpStore
 from bench.object_proxy import ObjectProxy, object_proxy
 from bench.resident_memory import ResidentMemory, child
 from bench.row_sender import RAW, RowSender
 from bench.sent_rows import HOP_S, SOURCES, WINDOW_S
+from bench.verdict import SoakVerdict, summary
+from featurestore.arrivals.ledger import Ledger
+from featurestore.errors import StorageError
+from featurestore.storage.objects import Storage
 
 EVERY_S = 2.0
 """So often an arrival is sent: little, so that the machine can do other things as well."""
-MOST_GROWTH = 1.0
-"""MiB a minute that the resident memory of a process may grow."""
 DRAINED_S = 300.0
 """So long after the last arrival all must be read, on a machine that has much else to do."""
 SAMPLE_S, TOLD_S = 5.0, 60.0
 SIDES = ("laptop", "cluster")
-PROCESSES = ("runner", "worker", "operator", "warm worker", "reader")
+OVER_HTTP = "server"
+READ = (*SIDES, OVER_HTTP)
+"""What is read from: each side's online store, and the laptop's feature server."""
+PROCESSES = {
+    "runner": ("laptop",),
+    "worker": ("laptop",),
+    OVER_HTTP: ("laptop",),
+    "operator": ("cluster",),
+    "warm worker": ("cluster",),
+    "reader": SIDES,
+}
+"""Whose memory is watched, and the sides whose batches it has to do with."""
 HINTS = "s3-events"
-
-
-@dataclass
-class Verdict:
-    """What a soak came to. ``faults``: all that must not be, in words."""
-
-    faults: list[str] = field(default_factory=list)
-    rows: int = 0
-    reads: int = 0
-    values: int = 0
-    failed_reads: int = 0
-    listings: dict[str, int] = field(default_factory=dict)
-    drained_s: float | None = None
-    growth: dict[str, float | None] = field(default_factory=dict)
-    peak_mib: dict[str, float] = field(default_factory=dict)
+LAST_LINES = 15
+"""So much of a log is shown where not all was read."""
 
 
 @dataclass
@@ -79,14 +82,20 @@ class Soak:
     told: Callable[[str], None]
     pids: dict[str, Callable[[], int | None]] = field(default_factory=dict)
     proxies: dict[str, ObjectProxy] = field(default_factory=dict)
+    logs: list[Path] = field(default_factory=list)
     happens: set[str] = field(default_factory=set)
     _ended: list[Future[None]] = field(default_factory=list)
+    _ledgers: dict[str, dict[str, Ledger]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._outages = self.stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="outages"))
 
-    def run(self, arrivals: int, every_s: float, outage_s: float) -> Verdict:
-        """Send so many arrivals; at a fifth of them S3 refuses for ``outage_s``, later the broker and the workers are killed."""
+    def run(self, arrivals: int, every_s: float, outage_s: float) -> SoakVerdict:
+        """Send so many arrivals; at a fifth the workers are killed, later S3 refuses for ``outage_s``, last the broker is killed.
+
+        The workers first: those that take their place live long enough for their memory to be judged.
+        """
+        from feature_server import serving_features
         from kafka_broker import broker
         from server import free_port
         from storage_server import redis, s3
@@ -115,10 +124,17 @@ class Soak:
         sender.send(0)
         self._laptop(kafka.address, f"{url}/0")
         self._cluster(kafka.address, f"{url}/1", environs["cluster"])
-        reader = CheckingReader(
-            sender.sent, {side: featurestore.connect(f"s3://{ROOT}/{side}") for side in SIDES}
-        )
+        project, log = self.folder / "project", self.folder / "server.log"
+        server = self.stack.enter_context(serving_features(project, log))
+        self.pids[OVER_HTTP] = lambda: server.process.pid
         self.pids["reader"] = os.getpid
+        self.logs.append(log)
+        stores = {side: featurestore.connect(f"s3://{ROOT}/{side}") for side in SIDES}
+        self._ledgers = {
+            side: {source: Ledger(Storage(f"s3://{ROOT}/{side}", direct), source) for source in SOURCES}
+            for side in SIDES
+        }
+        reader = CheckingReader(sender.sent, {**stores, OVER_HTTP: HttpStore(server)})
         memory, stop = ResidentMemory(), threading.Event()
         threads = [
             threading.Thread(target=reader.run, args=(stop,), name="reader", daemon=True),
@@ -129,9 +145,9 @@ class Soak:
         for thread in threads:
             thread.start()
         happens = {
-            arrivals // 5: ("S3 answers 503", self._refuse, self._accept),
-            2 * arrivals // 5: ("broker killed", kafka.server.kill, kafka.server.start),
-            3 * arrivals // 5: ("workers killed", self._kill_workers, lambda: None),
+            arrivals // 5: ("workers killed", self._kill_workers, lambda: None),
+            2 * arrivals // 5: ("S3 answers 503", self._refuse, self._accept),
+            3 * arrivals // 5: ("broker killed", kafka.server.kill, kafka.server.start),
         }
         for number in range(1, arrivals + 1):
             begin_s = time.monotonic()
@@ -142,17 +158,14 @@ class Soak:
         for ended in self._ended:
             ended.result()
         sender.flush()
-        verdict = self._drain(reader, sender)
+        verdict = self._drain(reader, sender, stores)
         stop.set()
         for thread in threads:
             thread.join()
         verdict.growth = {name: memory.growth(name) for name in PROCESSES}
         verdict.peak_mib = {name: memory.peak_mib(name) for name in PROCESSES}
-        verdict.faults += [
-            f"{name} grew by {growth} MiB a minute, wanted at most {MOST_GROWTH:g}"
-            for name, growth in verdict.growth.items()
-            if growth is not None and growth > MOST_GROWTH
-        ]
+        verdict.batches = {side: self._batches(side) for side in SIDES}
+        verdict.faults += [fault for name in PROCESSES if (fault := memory.fault(name))]
         return verdict
 
     def _laptop(self, brokers: str, redis_url: str) -> None:
@@ -169,7 +182,9 @@ class Soak:
         (project / "store.yaml").write_text("\n---\n".join(json.dumps(resource) for resource in resources))
         cli = [sys.executable, "-m", "featurestore.cli"]
         subprocess.run([*cli, "apply", "-f", "."], cwd=project, check=True, stdout=subprocess.DEVNULL)
-        runner = self.stack.enter_context(_running([*cli, "run"], project, self.folder / "runner.log"))
+        log = self.folder / "runner.log"
+        runner = self.stack.enter_context(_running([*cli, "run"], project, log))
+        self.logs.append(log)
         self.pids["runner"] = lambda: runner
         self.pids["worker"] = lambda: child(runner)
 
@@ -194,6 +209,7 @@ class Soak:
         )
         operator = cluster.start()
         eventually(cluster.settled, 300, cluster.told)
+        self.logs.append(operator.server.log)
         self.pids["operator"] = lambda: operator.server.pid
         self.pids["warm worker"] = lambda: next(iter(cluster.node.pids), None)
         self._pods = cluster.node
@@ -236,8 +252,9 @@ class Soak:
             _line(
                 "minute",
                 "arrivals",
-                *(f"lag {side}" for side in SIDES),
+                *(f"lag {side}" for side in READ),
                 *(f"listings {side}" for side in SIDES),
+                *(f"batches {side}" for side in SIDES),
                 "values read",
                 "wrong",
                 "reads failed",
@@ -246,15 +263,19 @@ class Soak:
                 "",
             )
         )
-        self.told(_line(*("---" for _ in range(15))))
+        self.told(_line(*("---" for _ in range(13 + len(PROCESSES)))))
+        batches = dict.fromkeys(SIDES, 0)
         while not stop.wait(SAMPLE_S):
             now_s = time.monotonic() - began_s
-            memory.sample(now_s, {name: pid() for name, pid in self.pids.items()})
+            with suppress(StorageError):
+                batches = {side: self._batches(side) for side in SIDES}
+            done = {name: sum(batches[side] for side in sides) for name, sides in PROCESSES.items()}
+            memory.sample(now_s, {name: pid() for name, pid in self.pids.items()}, done)
             happened |= self.happens
             if now_s >= (minute + 1) * TOLD_S:
                 minute += 1
                 lags = (
-                    " / ".join(f"{reader.lag_s(side, source):.0f}" for source in SOURCES) for side in SIDES
+                    " / ".join(f"{reader.lag_s(side, source):.0f}" for source in SOURCES) for side in READ
                 )
                 sizes = (memory.latest_mib(name) for name in PROCESSES)
                 self.told(
@@ -263,6 +284,7 @@ class Soak:
                         sender.arrivals,
                         *(f"{lag} s" for lag in lags),
                         *(self.proxies[side].listings for side in SIDES),
+                        *batches.values(),
                         f"{reader.values:,}",
                         len(reader.faults),
                         reader.failed,
@@ -273,30 +295,50 @@ class Soak:
                 )
                 happened = set(self.happens)
 
-    def _drain(self, reader: CheckingReader, sender: RowSender) -> Verdict:
+    def _batches(self, side: str) -> int:
+        """How many have been committed, of all its pipelines."""
+        return sum(ledger.committed_batch() for ledger in self._ledgers[side].values())
+
+    def _last_words(self, reader: CheckingReader) -> Iterator[str]:
+        """How far each pipeline is, and what was logged last."""
+        for side, ledgers in self._ledgers.items():
+            for source, ledger in ledgers.items():
+                yield (
+                    f"{side}, {source}: a row waits for {reader.lag_s(side, source):.0f} s; "
+                    f"{ledger.committed_batch()} of {ledger.last_batch()} batches are committed"
+                )
+        for log in self.logs:
+            yield f"{log.name}:"
+            yield from log.read_text(errors="replace").splitlines()[-LAST_LINES:]
+
+    def _drain(
+        self, reader: CheckingReader, sender: RowSender, stores: Mapping[str, featurestore.Store]
+    ) -> SoakVerdict:
         """Wait until all is read, and compare tables and joins with what was sent."""
         began_s = time.monotonic()
-        while (lag_s := max(reader.lag_s(side, source) for side in SIDES for source in SOURCES)) > 0:
+        while (lag_s := max(reader.lag_s(side, source) for side in READ for source in SOURCES)) > 0:
             if time.monotonic() - began_s > DRAINED_S:
                 break
             time.sleep(0.5)
-        verdict = Verdict(list(reader.faults), sender.rows, reader.reads, reader.values, reader.failed)
+        verdict = SoakVerdict(list(reader.faults), sender.rows, reader.reads, reader.values, reader.failed)
         verdict.listings = {side: proxy.listings for side, proxy in self.proxies.items()}
         if lag_s > 0:
             verdict.faults.append(f"{DRAINED_S:g} s after the last arrival a row waits for {lag_s:.0f} s")
+            verdict.last_words += self._last_words(reader)
             return verdict
         verdict.drained_s = time.monotonic() - began_s
-        for side in SIDES:
-            for source, sent in sender.sent.items():
+        for source, sent in sender.sent.items():
+            for side, store in reader.stores.items():
+                verdict.faults += differences_at_the_end(store, side, source, sent)
+            for side, store in stores.items():
                 verdict.faults += [f"{side}, {source}: {fault}" for fault in differences(side, source, sent)]
-                verdict.faults += differences_at_the_end(reader.stores[side], side, source, sent)
-                verdict.faults += differences_of_the_join(reader.stores[side], side, source, sent)
+                verdict.faults += differences_of_the_join(store, side, source, sent)
         return verdict
 
 
 def soak(
     plane: Any, folder: Path, arrivals: int, every_s: float, outage_s: float, told: Callable[[str], None]
-) -> Verdict:
+) -> SoakVerdict:
     """What so many arrivals came to. ``plane``: an API server with the controllers of Kubernetes, which knows our kinds."""
     with ExitStack() as stack:
         return Soak(stack, plane, folder, told).run(arrivals, every_s, outage_s)
@@ -320,30 +362,6 @@ def main(arguments: list[str]) -> int:
     for text in summary(verdict):
         _print(text)
     return int(bool(verdict.faults))
-
-
-def summary(verdict: Verdict) -> list[str]:
-    """In lines."""
-    drained = (
-        "not all was read"
-        if verdict.drained_s is None
-        else f"all was read {verdict.drained_s:.0f} s after the last arrival"
-    )
-    listings = ", ".join(f"{side} {number}" for side, number in verdict.listings.items())
-    growths = (
-        f"{name} {verdict.peak_mib[name]:.0f} MiB at most, "
-        + ("watched too short to say whether it grows" if growth is None else f"{growth:+.2f} MiB a minute")
-        for name, growth in verdict.growth.items()
-    )
-    return [
-        "",
-        f"{verdict.rows:,} rows sent to each side; {drained}",
-        f"{verdict.values:,} values in {verdict.reads:,} reads; {verdict.failed_reads:,} reads failed",
-        f"listings of the source: {listings}",
-        *growths,
-        *(f"WRONG: {fault}" for fault in verdict.faults[:20]),
-        f"{len(verdict.faults)} faults" if verdict.faults else "no fault",
-    ]
 
 
 def _pipelines(brokers: str, secret: dict[str, Any]) -> dict[str, dict[str, Any]]:

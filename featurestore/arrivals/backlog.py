@@ -128,7 +128,12 @@ class Backlog:
 
     def look(self, now_us: int, hinted: Iterable[str] = ()) -> None:
         """Bring the backlog up to date, at the cost of a listing only if one is due."""
-        head = self._ledger.last_batch()
+        try:
+            head = self._ledger.last_batch()
+        except FeatureStoreError:
+            # What was hinted at is not looked at, and nobody says it again.
+            self.refresh()
+            raise
         if head != self._head:
             # Another process wrote a manifest: what it took is not ours any more.
             self._set({}, now_us)

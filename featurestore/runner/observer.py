@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from featurestore.arrivals.backlog import Backlog
 from featurestore.arrivals.isolation import Isolation
 from featurestore.arrivals.ledger import Ledger
+from featurestore.arrivals.notifications.pending_hints import PendingHints
 from featurestore.arrivals.source_kinds import open_source
 from featurestore.errors import FeatureStoreError, foreseen
 from featurestore.failure import as_failure
@@ -57,6 +58,7 @@ class Observer:
         self.begun_anew: set[str] = set()
         """Pipelines that were deleted with their data and created again, as the last look found."""
         self._patience = Patience()
+        self._hints = PendingHints[str]()
         self._desired = Desired({})
         self.teller = CommitTeller()
         self._sink: Sink | None = None
@@ -76,21 +78,17 @@ class Observer:
         self._desired = Desired(resources, draining, unreadable)
         return self._desired
 
-    def observe(
-        self,
-        desired: Desired,
-        attempts: Mapping[str, FailureStreak],
-        now_us: int,
-        hinted: Mapping[str, Iterable[str]],
-    ) -> Observed:
-        """What is there. What cannot be observed stands there with its failure.
+    def hint(self, hinted: Mapping[str, Iterable[str]]) -> None:
+        """Have the next look at each pipeline's source look at these files, which may be new, whenever that look is made."""
+        for name, uris in hinted.items():
+            self._hints.add(name, uris)
 
-        ``hinted``: pipeline to files that may be new.
-        """
+    def observe(self, desired: Desired, attempts: Mapping[str, FailureStreak], now_us: int) -> Observed:
+        """What is there. What cannot be observed stands there with its failure."""
         self._forget(desired)
         pipelines: dict[str, ObservedPipeline | FailureStreak] = {}
         for name, accepted in desired.pipelines.items():
-            look = self._pipeline(name, accepted, now_us, hinted.get(name, ()))
+            look = self._pipeline(name, accepted, now_us)
             pipelines[name] = self._try(f"pipeline/{name}", look, now_us)
         # One that cannot be read is not one that is not there.
         for key, failure in desired.unreadable.items():
@@ -209,6 +207,7 @@ class Observer:
     def _drop(self, pipeline: str) -> None:
         self._ledgers.pop(pipeline, None)
         self._backlogs.pop(pipeline, None)
+        self._hints.take(pipeline)
 
     def _try(self, key: str, look: Callable[[], T], now_us: int) -> T | FailureStreak:
         before = self._failed.get(key)
@@ -242,7 +241,7 @@ class Observer:
         }
 
     def _pipeline(
-        self, name: str, accepted: Accepted[DataPipeline], now_us: int, hinted: Iterable[str]
+        self, name: str, accepted: Accepted[DataPipeline], now_us: int
     ) -> Callable[[], ObservedPipeline]:
         def look() -> ObservedPipeline:
             if not self.ledger(name).is_current():
@@ -259,11 +258,15 @@ class Observer:
             ledger = self.ledger(name)
             active = spec.suspend is Suspend.ACTIVE
             if active:
-                begin = partial(backlog.look, now_us, hinted)
+                begin = partial(self._look_at_source, name, backlog, now_us)
                 self._patience.wait(f"{name}/{accepted.digest}", begin, "the source")
             return observe_pipeline(ledger, ledger.last_result(), backlog if active else None)
 
         return look
+
+    def _look_at_source(self, name: str, backlog: Backlog, now_us: int) -> None:
+        # Hints are taken by the look that looks at them: one that is not made, or is still under way, would lose them.
+        backlog.look(now_us, self._hints.take(name))
 
     def _view(
         self, name: str, accepted: Accepted[FeatureView], source: ObservedPipeline, now_us: int

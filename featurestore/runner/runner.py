@@ -78,8 +78,9 @@ class Runner:
         Raises:
             FeatureStoreError: with ``draining``, the first thing that could not be done.
         """
-        hints: dict[str, set[str]] = {}
         while not self._stopping:
+            # Also while there always is something to be done.
+            self._observer.hint(self._watcher.heard())
             now_us = self._clock()
             try:
                 desired = self._observer.desired(now_us, draining=draining)
@@ -99,7 +100,7 @@ class Runner:
                             if spec.trigger.notifications and spec.trigger.notifications.webhook
                         ]
                     )
-                observed = self._observer.observe(desired, self._applier.attempts, now_us, hints)
+                observed = self._observer.observe(desired, self._applier.attempts, now_us)
                 self._forget(desired)
                 plan = reconcile(desired, observed, now_us)
                 self._record(desired, observed, plan, now_us)
@@ -109,12 +110,11 @@ class Runner:
                 known = foreseen(error)
                 if draining:
                     raise known from error
-                hints = self._wait_unreachable(known, now_us)
+                self._wait_unreachable(known, now_us)
                 continue
             for step in plan.steps:
                 if not self._stopping:
                     apply(step, self._applier)
-            hints = {}
             if plan.steps:
                 continue
             if draining and self._is_drained(plan):
@@ -122,7 +122,7 @@ class Runner:
                 self._observer.teller.close(_TELL_S)
                 self._raise_undone(plan)
                 return
-            hints = self._wait(plan, now_us)
+            self._wait(plan, now_us)
         self._leave()
 
     def _forget(self, desired: Desired) -> None:
@@ -143,23 +143,23 @@ class Runner:
         self._observer.teller.flush(_TELL_S)
         try:
             desired = self._observer.desired(now_us)
-            observed = self._observer.observe(desired, self._applier.attempts, now_us, {})
+            observed = self._observer.observe(desired, self._applier.attempts, now_us)
             self._record(desired, observed, reconcile(desired, observed, now_us), now_us)
         except Exception:  # noqa: BLE001 - what was recorded last stands; the next runner looks again
             return
         finally:
             self._observer.teller.close(_TELL_S)
 
-    def _wait(self, plan: Plan, now_us: int) -> dict[str, set[str]]:
+    def _wait(self, plan: Plan, now_us: int) -> None:
         looks = [now_us + TICK_US[self._project.storage.is_local]]
         looks += [us for us in (plan.wake_us, self._observer.next_us) if us is not None]
-        return self._watcher.wait((min(looks) - self._clock()) / SECOND_US)
+        self._observer.hint(self._watcher.wait((min(looks) - self._clock()) / SECOND_US))
 
-    def _wait_unreachable(self, error: FeatureStoreError, now_us: int) -> dict[str, set[str]]:
+    def _wait_unreachable(self, error: FeatureStoreError, now_us: int) -> None:
         """The storage root itself does not answer: nothing can be known or done, so try again later."""
         self._unreachable = FailureStreak.after(self._unreachable, now_us, as_failure(error))
         self._listener.happened(failure_event("storage cannot be observed", "runner", "", self._unreachable))
-        return self._watcher.wait((self._unreachable.next_us - now_us) / SECOND_US)
+        self._observer.hint(self._watcher.wait((self._unreachable.next_us - now_us) / SECOND_US))
 
     def _record(self, desired: Desired, observed: Observed, plan: Plan, now_us: int) -> None:
         """Write the conditions that changed to where other processes read them."""

@@ -59,6 +59,10 @@ class SourceWatcher:
             self._pending = False
             return self._hints.take_all()
 
+    def heard(self) -> dict[str, set[str]]:
+        """URIs by pipeline that may have something new, without a wait. A ring is left for :meth:`wait`."""
+        return self._hints.take_all()
+
     def close(self) -> None:
         """Stop watching, and wait until nothing watches: a process that ends beneath a watch is aborted by it."""
         self.attend({})

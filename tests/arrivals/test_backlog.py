@@ -13,8 +13,9 @@ import pytest
 from featurestore.arrivals.backlog import Backlog
 from featurestore.arrivals.ledger import Ledger
 from featurestore.arrivals.source_kinds import open_source
-from featurestore.errors import Conflict
+from featurestore.errors import Conflict, StorageError
 from featurestore.resources import DataPipelineSpec
+from featurestore.storage import paths
 from featurestore.storage.objects import Storage
 
 SECOND_US = 1_000_000
@@ -67,6 +68,22 @@ def test_files_wait_in_one_open_batch_from_when_the_first_was_seen(backlog: Any,
     assert names(box) == ["b.csv", "a.csv"]
     assert box.open.opened_us == NOW_US
     assert not box.full
+
+
+def test_what_is_hinted_at_while_the_ledger_cannot_be_read_is_found_by_the_next_look(
+    backlog: Any, drop: Any, ledger: Ledger, tmp_path: Path
+) -> None:
+    box = backlog()
+    box.look(NOW_US)
+    path = drop("a.csv")
+    manifests = tmp_path / "store" / paths.ledger("flights") / "manifests"
+    manifests.parent.mkdir(parents=True, exist_ok=True)
+    manifests.write_text("no folder")
+    with pytest.raises(StorageError):
+        box.look(NOW_US + SECOND_US, [path])
+    manifests.unlink()
+    box.look(NOW_US + 2 * SECOND_US)
+    assert names(box) == ["a.csv"]
 
 
 def test_what_a_manifest_took_waits_no_more(backlog: Any, drop: Any) -> None:

@@ -11,7 +11,8 @@ import pytest
 from cluster.control_plane import ControlPlane
 from examples import exhaustive
 
-from bench.soak import soak, summary
+from bench.soak import soak
+from bench.verdict import summary
 
 ARRIVALS = 40
 

@@ -108,6 +108,9 @@ class _NoWaiting:
 
     def ring(self) -> None: ...
 
+    def heard(self) -> dict[str, set[str]]:
+        return {}
+
     def wait(self, seconds: float) -> dict[str, set[str]]:
         self._clock.now_us += int(max(seconds, 0.001) * 1_000_000)
         return {}
