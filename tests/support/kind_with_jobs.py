@@ -36,8 +36,10 @@ def touched() -> set[str]:
 
 def copy_with_kind(folder: Path) -> list[Path]:
     """What stands on ``sys.path`` for a product that has the kind: the copy's folders."""
+    # With what is compiled, which counts as long as a file is as old: else compiling takes ten seconds of a processor.
+    # What is being written has a further ending.
     for package in PACKAGES:
-        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("*.pyc.*"))
     for place, code in blocks().items():
         path = folder / place
         path.write_text(_changed(path.read_text(), code, _PLACES[place]) if path.exists() else code)

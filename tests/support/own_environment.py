@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -63,23 +67,8 @@ def own_environment(extra: str, folder: Path) -> OwnEnvironment:
         python = environment_python(extra)
     except MissingError as missing:
         unavailable(missing)
-    build, wheel = folder / "build", folder / "wheel"
+    wheel = folder / "wheel"
     uv = Path(sys.executable).with_name("uv")
-    _done(
-        [
-            sys.executable,
-            "-m",
-            "pip",
-            "wheel",
-            "--quiet",
-            "--no-deps",
-            "--no-build-isolation",
-            "-w",
-            build,
-            ROOT,
-        ]
-    )
-    [built] = build.glob("*.whl")
     _done(
         [
             uv,
@@ -92,10 +81,21 @@ def own_environment(extra: str, folder: Path) -> OwnEnvironment:
             python,
             "--target",
             wheel,
-            built,
+            _wheel(),
         ]
     )
     return OwnEnvironment(python, wheel)
+
+
+@cache
+def _wheel() -> Path:
+    """The wheel of this checkout, built once for all environments."""
+    build = Path(tempfile.mkdtemp(prefix="featurestore-wheel-"))
+    atexit.register(shutil.rmtree, build, ignore_errors=True)
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    _done([*pip, "-w", build, ROOT])
+    [built] = build.glob("*.whl")
+    return built
 
 
 def section(page: str, title: str) -> str:
