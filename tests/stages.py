@@ -42,8 +42,11 @@ same way (typer, pydantic), a few of its tests do."""
 OURS = (
     *(f"batch/test_{it}.py" for it in ("kill", "parts", "rebuild", "rebuild_killed")),
     "batch/test_text_file.py",
-    "client/test_service_property.py",
-    *(f"online/test_{it}.py" for it in ("consistency", "offline_equals_online", "publish_parts", "shared")),
+    *(f"client/test_{it}.py" for it in ("immediate", "service_property")),
+    *(
+        f"online/test_{it}.py"
+        for it in ("consistency", "offline_equals_online", "publish_parts", "shared", "swaps")
+    ),
     "resources/test_a_kind_with_jobs.py",
     *(f"views/test_{it}.py" for it in ("build_parts", "following", "interruption", "piece", "rejected")),
 )

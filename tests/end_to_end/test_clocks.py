@@ -16,6 +16,7 @@ import pytest
 from accepted import accept
 from cluster.binaries import MissingError
 from eventually import eventually
+from examples import exhaustive
 from shifted_clock import shifted_clock
 from unavailable import unavailable
 
@@ -23,7 +24,7 @@ import featurestore
 from featurestore.storage.delta import Table
 from featurestore.storage.objects import Storage
 
-FILES = 8
+FILES = 8 if exhaustive() else 3
 NOW = datetime.now(UTC)
 RESOURCES = """
 kind: FeatureStore

@@ -28,7 +28,7 @@ from featurestore.arrivals.ledger import Ledger
 from featurestore.storage.delta import Table
 from featurestore.storage.objects import Storage
 
-KILLS, FILES = (200, 60) if exhaustive() else (10, 30)
+KILLS, FILES = (200, 60) if exhaustive() else (6, 20)
 MOST_FILES = 500
 """On a slow machine 200 kills take minutes, and all that arrived meanwhile has to be drained."""
 ROWS = 50
