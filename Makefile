@@ -44,6 +44,7 @@ test: $(VENV)/ready  ## Run lint, every test, and those that touch libraries aga
 
 test-all: $(VENV)/ready  ## Run all of `make test`, and of what is exhaustive all instead of a sample.
 	@$(MAKE) --jobs lint services $(LOWEST)/ready
+	@tests/services scaling
 	@$(BIN)/python tests/stages.py --all
 
 services: $(VENV)/ready  ## Install or build the real programs that tests start: Redis, Kubernetes, Kafka …

@@ -59,6 +59,8 @@ STREAMS = (
     *(f"end_to_end/test_{it}.py" for it in ("kafka", "nats", "stream_kills", "streams")),
 )
 """Tests that need a broker of Kafka: in one process, since one takes two seconds of each minute though nobody asks it."""
+SCALING = ("node/test_scaling.py",)
+"""Tests that need what `tests/services scaling` builds, and minutes in which autoscalers look: in `make test-all` only."""
 ROOMS = {
     "node": ("cluster", "node"),
     "api_server": ("operator", "cluster", "docs", "install", "kubectl", "server"),
@@ -143,6 +145,7 @@ def lanes(everything: bool) -> list[list[Stage]]:
     )
     with_newest = ("-m", "not node and not api_server")
     but_streams = tuple(f"--ignore={it}" for it in paths(STREAMS))
+    but_scaling = () if everything else tuple(f"--ignore={it}" for it in paths(SCALING))
     return [
         [Stage("newest", NEWEST, (*with_newest, *but_streams), deep, 3)],
         [
@@ -150,7 +153,7 @@ def lanes(everything: bool) -> list[list[Stage]]:
             Stage("api-lowest", LOWEST, ("-m", "api_server", *paths(KUBERNETES)), few),
         ],
         # One process, so that there is one node, which the tests share.
-        [Stage("node", NEWEST, ("-m", "node", *paths(ROOMS["node"])), deep)],
+        [Stage("node", NEWEST, ("-m", "node", *but_scaling, *paths(ROOMS["node"])), deep)],
         [
             # They mostly wait, so that two API servers, one of each process, take hardly more of the processors than one.
             Stage(

@@ -41,7 +41,7 @@ def test_the_stages_of_a_mark_collect_all_rooms_that_have_it(stages: Any) -> Non
 
 
 def test_files_that_a_stage_names_are_there(stages: Any) -> None:
-    named = (*stages.STREAMS, *stages.LIBRARIES, *stages.OURS, *stages.KUBERNETES)
+    named = (*stages.STREAMS, *stages.LIBRARIES, *stages.OURS, *stages.SCALING, *stages.KUBERNETES)
     files = {it.partition("::")[0] for it in named}
     assert {it for it in files if not (STAGES.parent / it).exists()} == set()
 

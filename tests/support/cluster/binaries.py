@@ -18,6 +18,9 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "feat
 RELEASE = "release"
 """Argument of `tests/services` that brings what only releases need."""
 OF_RELEASES = ("oras", "registry", "syft", "operator-verify", "bin/twine")
+SCALING = "scaling"
+"""Argument that brings what only `make test-all` needs."""
+OF_SCALING = ("metrics-server", "scaling")
 
 
 class MissingError(Exception):
@@ -68,12 +71,14 @@ def built(name: str) -> Path:
             folder = "syft-v1.57.1"
         case "operator-verify":
             folder = "operator-verify-v0.31.0"
+        case "metrics-server" | "scaling":
+            folder = f"scaling-{version('sigs.k8s.io/metrics-server', 'scaling')}"
         case _:
             folder = f"kubernetes-{version('k8s.io/kubernetes')}"
     path = CACHE / folder / name
     if not path.exists():
-        of_releases = f" {RELEASE}" if name in OF_RELEASES else ""
-        raise MissingError(f"{path} is not there: run tests/services{of_releases}")
+        argument = f" {RELEASE}" if name in OF_RELEASES else f" {SCALING}" if name in OF_SCALING else ""
+        raise MissingError(f"{path} is not there: run tests/services{argument}")
     return path
 
 

@@ -180,6 +180,9 @@ class ControlPlane(Access):
             f"--cluster-signing-cert-file={own.certificate}",
             f"--cluster-signing-key-file={own.key}",
             f"--service-cluster-ip-range={SERVICES}",
+            # Autoscalers look and act in seconds instead of minutes.
+            "--horizontal-pod-autoscaler-sync-period=3s",
+            "--horizontal-pod-autoscaler-downscale-stabilization=20s",
         ]
         return Server(command, self.folder / "kube-controller-manager.log", lambda: accepts(port))
 
