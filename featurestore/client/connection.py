@@ -81,7 +81,7 @@ class Store:
         self._storage = project.storage
         self._clock_us, self._sleep = clock_us, sleep
         self._views = ServedViews(project.storage)
-        self._opened: OnlineStore | None = None
+        self._opened: dict[str, OnlineStore] = {}
         self._readers: dict[object, FeatureReader] = {}
         self._early: EarlyRows | None = None
 
@@ -474,11 +474,14 @@ class Store:
         )
 
     def _online_store(self) -> OnlineStore:
-        if self._opened is None:
+        root = self._storage.root
+        opened = self._opened.get(root)
+        if opened is None:
             from featurestore.online.backends import open_online
 
-            self._opened = open_online(self._storage, self._project.store.spec)
-        return self._opened
+            # All threads take one of those that they open at once: readers of another would keep what they read in memory, too.
+            opened = self._opened.setdefault(root, open_online(self._storage, self._project.store.spec))
+        return opened
 
     def _newest_commit(self, pipeline: str) -> int:
         from featurestore.storage.delta import Table

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -96,6 +98,25 @@ def test_waiting_that_is_in_vain_says_how_far_the_view_has_come(place: Any) -> N
     ):
         place.connect().wait_fresh("delays", 9, timeout=1)
     assert place.clock.us >= SECOND
+
+
+def test_threads_that_read_first_at_once_share_one_online_store(place: Any) -> None:
+    """What a second one had in memory would be there twice, and as old as its last reader left it."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            for _ in range(50):
+                store, start = place.connect(), Barrier(8)
+
+                def open_at_once(_: int, store: Any = store, start: Barrier = start) -> Any:
+                    start.wait()
+                    return store._online_store()
+
+                opened = list(pool.map(open_at_once, range(8)))
+                assert len(set(map(id, opened))) == 1
+    finally:
+        sys.setswitchinterval(interval)
 
 
 @pytest.mark.new_process

@@ -172,7 +172,8 @@ def test_a_push_that_is_sent_again_after_its_batch_puts_nothing(pushing: Pushing
 def test_without_redis_a_push_is_durable_and_says_when_it_is_read(pushing: Pushing) -> None:
     spec = pushing.laptop.project.store.spec
     store = pushing.another()
-    store._opened = open_online(pushing.laptop.storage, spec.model_copy(update={"online": NOWHERE}))
+    storage = pushing.laptop.storage
+    store._opened[storage.root] = open_online(storage, spec.model_copy(update={"online": NOWHERE}))
     pushed = store.push("clicks", [click("a", 7)])
     assert pushed.is_new
     assert "did not answer" in pushed.online["users"]
