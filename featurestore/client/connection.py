@@ -475,13 +475,12 @@ class Store:
 
     def _online_store(self) -> OnlineStore:
         root = self._storage.root
-        opened = self._opened.get(root)
-        if opened is None:
+        if root not in self._opened:
             from featurestore.online.backends import open_online
 
             # All threads take one of those that they open at once: readers of another would keep what they read in memory, too.
-            opened = self._opened.setdefault(root, open_online(self._storage, self._project.store.spec))
-        return opened
+            self._opened.setdefault(root, open_online(self._storage, self._project.store.spec))
+        return self._opened[root]
 
     def _newest_commit(self, pipeline: str) -> int:
         from featurestore.storage.delta import Table
