@@ -37,11 +37,17 @@ def do_the_steps_by_hand(shell: Shell) -> None:
     shell.run(init)
     assert "aircraft-delays" in shell.run(apply)
     runner = shell.start(run.partition("#")[0])
+    views = ""
+
+    def is_ready() -> bool:
+        nonlocal views
+        views = shell.run(get)
+        return "True" in views
+
     try:
         shell.run(copy)
         # Each look loads the program, so that looking all the time would slow down what is waited for.
-        eventually(lambda: "True" in shell.run(get), 300, lambda: shell.run(get), each_s=1.0)
-        views = shell.run(get)
+        eventually(is_ready, 300, lambda: views, each_s=3.0)
         assert views.split("\n")[0].split() == re.findall(r"[A-Z]{4,}", get.partition("#")[2])
         assert "11.0" in shell.run(python)
     finally:
