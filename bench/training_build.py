@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -18,7 +22,7 @@ import numpy as np
 import polars as pl
 
 from bench.figure import Figure
-from featurestore.protocol import TrainingSetRequest
+from featurestore.protocol import Progress, TrainingSetRequest
 from featurestore.registry.registry import Registry
 from featurestore.resources import TrainingSet
 from featurestore.resources.quantity import parse_bytes
@@ -30,6 +34,7 @@ ROWS, FILE_ROWS, ENTITIES = 3_000_000, 1_000_000, 100_000
 EVENTS_OF_WIDE = 200_000
 NUMBERS = 4
 LIMIT, PLENTY = "512Mi", "8Gi"
+TOLD_EACH_S = 30
 PROJECT = """
 kind: FeatureStore
 metadata: {name: default}
@@ -57,28 +62,47 @@ spec:
 """
 
 
+@dataclass(frozen=True)
+class Build:
+    """A version that was made. ``held_bytes``: by its process alone, at most; ``resident_bytes``: with pages of files."""
+
+    rows: int
+    size_bytes: int
+    sha256: str
+    took_s: float
+    cpu_s: float
+    held_bytes: int
+    resident_bytes: int
+
+
 def measure(rows: int = ROWS, limit: str = LIMIT, wide: int = 0) -> list[Figure]:
-    """The peak of a process of its own that makes a version of so many rows.
+    """The peak of a process of its own that makes a version of so many rows, and what it took.
 
     ``wide``: so many more features, so that the set is large for its labels. It is made once then, to spare the disk.
     """
     with tempfile.TemporaryDirectory() as folder:
         prepare(Path(folder), rows, wide)
-        begun = time.perf_counter()
-        peak, size, made = run(Path(folder), limit)
-        took_s = time.perf_counter() - begun
-        wanted = made if wide else run(Path(folder), PLENTY)[2]
-    name = f"a training set of {rows / 1e6:g} M rows and {size / 1e9:.2f} GB with {limit}"
-    allowed = parse_bytes(limit)
-    peaked = Figure(
-        "training", f"peak of making {name}", peak / 2**20, "MiB", f"at most {limit}", peak <= allowed
-    )
-    if wide:
-        return [peaked, Figure("training", f"making {name}", took_s, "s")]
-    return [
-        peaked,
-        Figure("training", f"same bytes as with {PLENTY}", made == wanted, "", "1", made == wanted),
+        build = run(Path(folder), limit)
+        wanted = build if wide else run(Path(folder), PLENTY)
+    name = f"a training set of {build.rows / 1e6:g} M rows and {build.size_bytes / 1e9:.2f} GB with {limit}"
+    allowed, goal = parse_bytes(limit), f"at most {limit}"
+    figures = [
+        Figure(
+            "training",
+            f"peak of making {name}",
+            build.held_bytes / 2**20,
+            "MiB",
+            goal,
+            build.held_bytes <= allowed,
+        ),
+        Figure("training", "peak with pages of mapped files", build.resident_bytes / 2**20, "MiB"),
+        Figure("training", "the clock", build.took_s, "s"),
+        Figure("training", "processors", build.cpu_s, "s"),
     ]
+    if not wide:
+        is_same = build.sha256 == wanted.sha256
+        figures.append(Figure("training", f"same bytes as with {PLENTY}", is_same, "", "1", is_same))
+    return figures
 
 
 def prepare(folder: Path, rows: int, wide: int) -> None:
@@ -117,8 +141,8 @@ def prepare(folder: Path, rows: int, wide: int) -> None:
         )
 
 
-def run(folder: Path, limit: str) -> tuple[int, int, str]:
-    """Bytes that were held at most, bytes of the version, and a digest of all its files. It is made anew."""
+def run(folder: Path, limit: str) -> Build:
+    """A version that is made anew. ``sha256``: of all its shards."""
     storage = Storage(str(folder / "root"))
     shutil.rmtree(folder / "root" / "trainingsets", ignore_errors=True)
     numbers = [f"x{n}" for n in range(NUMBERS)]
@@ -139,13 +163,12 @@ def run(folder: Path, limit: str) -> tuple[int, int, str]:
         stdout=subprocess.PIPE,
         text=True,
     )
-    files = sorted(
-        path for path in (folder / "root" / "trainingsets").rglob("*") if path.suffix == ".parquet"
-    )
-    total = hashlib.sha256()
-    for path in files:
+    made = json.loads(done.stdout)
+    total, size_bytes = hashlib.sha256(), 0
+    for path in sorted((folder / "root" / "trainingsets").rglob("*.parquet")):
         total.update(path.read_bytes())
-    return int(done.stdout), sum(path.stat().st_size for path in files), total.hexdigest()
+        size_bytes += path.stat().st_size
+    return Build(size_bytes=size_bytes, sha256=total.hexdigest(), **made)
 
 
 def _make(folder: Path) -> None:
@@ -158,13 +181,49 @@ def _make(folder: Path) -> None:
 
     thread = Thread(target=watch)
     thread.start()
+    begun = time.perf_counter()
     try:
         request = TrainingSetRequest(root=str(folder / "root"), name="set", number=1)
-        run_training_set(Storage(request.root), request, lambda progress: None)
+        result = run_training_set(Storage(request.root), request, _progress_teller())
     finally:
         over.set()
         thread.join()
-    print(peak)
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    print(
+        json.dumps(
+            {
+                "rows": result.rows,
+                "took_s": time.perf_counter() - begun,
+                "cpu_s": used.ru_utime + used.ru_stime,
+                "held_bytes": peak,
+                "resident_bytes": _most_resident_bytes(),
+            }
+        )
+    )
+
+
+def _most_resident_bytes() -> int:
+    """Of this process, at any time: what getrusage says counts the process that started it as well."""
+    [line] = [
+        line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:")
+    ]
+    return int(line.split()[1]) * 1024
+
+
+def _progress_teller() -> Callable[[Progress], None]:
+    """Says now and then how far it is."""
+    begun, last_s = time.perf_counter(), 0.0
+
+    def tell(progress: Progress) -> None:
+        nonlocal last_s
+        now_s = time.perf_counter() - begun
+        if now_s - last_s >= TOLD_EACH_S or progress.done == progress.total:
+            last_s = now_s
+            print(
+                f"{now_s:,.0f} s: {progress.step}: {progress.done:,} of {progress.total:,}", file=sys.stderr
+            )
+
+    return tell
 
 
 def main() -> None:
@@ -178,7 +237,8 @@ def main() -> None:
         _make(wanted.make)
         return
     for figure in measure(wanted.rows, wanted.limit, wanted.wide):
-        print(f"{figure.name}: {figure.value:,.4g} {figure.unit}, goal {figure.goal}")
+        judged = "" if figure.met is None else f", goal {figure.goal}: {'met' if figure.met else 'NOT MET'}"
+        print(f"{figure.name}: {figure.value:,.6g} {figure.unit}{judged}")
 
 
 if __name__ == "__main__":

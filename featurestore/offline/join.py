@@ -19,12 +19,14 @@ import pyarrow as pa
 from featurestore.aggregates.aggregates import AggregateFunction
 from featurestore.arrays import Codes, Flags, Ints, Statuses
 from featurestore.offline.entity_codes import EntityCodes
-from featurestore.offline.timeline import Timeline
+from featurestore.offline.held_rows import HeldRows
+from featurestore.offline.timeline import TIES, Timeline
+from featurestore.resources.feature_view import FeatureViewSpec
 from featurestore.resources.outputs import CREATED_TIME, EVENT_TIME, Output
 from featurestore.storage import paths
 from featurestore.storage.delta import Table
 from featurestore.storage.objects import Storage
-from featurestore.storage.row_groups import AT_ONCE_BYTES, Bounds, RowGroups
+from featurestore.storage.row_groups import AT_ONCE_BYTES, Bounds, RowGroups, RowsByPosition
 from featurestore.timestamps import duration_us
 from featurestore.views.feature_query import FeatureQuery, FeatureValues
 from featurestore.views.schema import TIMESTAMP, view_schema
@@ -74,6 +76,27 @@ def point_in_time(
     return _Answer(lookup, labels, groups, timeline).looked(None if table is None else table.version)
 
 
+def joined_schema(spec: FeatureViewSpec, outputs: Sequence[Output]) -> pa.Schema:
+    """What the join reads of a view's rows: keys, event time, what breaks ties, and the columns of these outputs."""
+    schema = view_schema(spec)
+    keys = [key.name for key in spec.entity.join_keys]
+    names = [*keys, EVENT_TIME, *TIES.names, *(output.column for output in outputs)]
+    return pa.schema([schema.field(name) for name in dict.fromkeys(names)])
+
+
+def joined_with(rows: HeldRows, lookup: FeatureQuery, times: Times) -> FeatureValues:
+    """As :func:`point_in_time`, of rows that are in memory.
+
+    ``rows``: at least all of the asked entities up to the latest time, of :func:`joined_schema`.
+    """
+    codes = EntityCodes.of_asked(lookup.entities, times.asked)
+    labels = _Labels.sorted(codes.of_rows, times.us)
+    timeline = Timeline.empty()
+    if len(labels.place):
+        timeline = Timeline.read(rows, lookup.entities.schema, codes, int(labels.time_us.max()))
+    return _Answer(lookup, labels, rows, timeline).looked()
+
+
 @dataclass(frozen=True, slots=True)
 class _Labels:
     """The labels that can match, sorted by entity and time, so that neighbors find their rows nearby.
@@ -109,7 +132,9 @@ def _bounds(
 class _Answer:
     """Matches labels with rows, and makes the columns of the answer."""
 
-    def __init__(self, lookup: FeatureQuery, labels: _Labels, groups: RowGroups, index: Timeline) -> None:
+    def __init__(
+        self, lookup: FeatureQuery, labels: _Labels, groups: RowsByPosition, index: Timeline
+    ) -> None:
         self._lookup, self._labels, self._groups, self._index = lookup, labels, groups, index
         low, high = entity_spans(index.entity, labels.entity)
         row = first_not_before(index.time_us, low, high, labels.time_us + 1) - 1

@@ -152,6 +152,15 @@ class PartShards:
         """What stands in all of its shards."""
         return part_of(self._part, self.records)
 
+    def missing(self, labels: pa.Table) -> pa.Table:
+        """Of the next rows of the part those whose shards are not there. Who adds them counts for itself."""
+        wanted = [
+            labels.slice(segment.low, segment.rows)
+            for segment in self._segments(len(labels))
+            if not segment.is_there
+        ]
+        return pa.concat_tables([labels.slice(0, 0), *wanted])
+
     def add(self, labels: pa.Table) -> None:
         """The next rows of the part. Those of shards that are there are not joined.
 

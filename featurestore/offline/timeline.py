@@ -16,10 +16,11 @@ from featurestore.arrays import Codes, Flags, Ints
 from featurestore.offline.entity_codes import EntityCodes
 from featurestore.resources.outputs import CREATED_TIME, EVENT_TIME
 from featurestore.storage.delta import BATCH, FILE, ROW
-from featurestore.storage.row_groups import RowGroups
+from featurestore.storage.row_groups import RowsByPosition
 from featurestore.views.schema import SYSTEM_FIELDS, TIMESTAMP
 
-_TIES = pa.schema([pa.field(CREATED_TIME, TIMESTAMP), *SYSTEM_FIELDS])
+TIES = pa.schema([pa.field(CREATED_TIME, TIMESTAMP), *SYSTEM_FIELDS])
+"""What decides between rows of one entity and time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Timeline:
     @classmethod
     def read(
         cls,
-        groups: RowGroups,
+        groups: RowsByPosition,
         keys: pa.Schema,
         codes: EntityCodes,
         latest_us: int | None = None,
@@ -71,7 +72,7 @@ class Timeline:
         )
         return index.in_order(groups)
 
-    def in_order(self, groups: RowGroups) -> Timeline:
+    def in_order(self, groups: RowsByPosition) -> Timeline:
         """The same rows in the order of events. ``groups``: what they are positions of."""
         order = _entity_time_order(self.entity, self.time_us)
         index = Timeline(self.entity[order], self.time_us[order], self.position[order])
@@ -80,12 +81,12 @@ class Timeline:
             index._break_ties(groups, equal)
         return index
 
-    def _break_ties(self, groups: RowGroups, equal: Flags) -> None:
+    def _break_ties(self, groups: RowsByPosition, equal: Flags) -> None:
         """Put rows of the same entity and time in order: by created time, then by the row's identity."""
         tied = np.flatnonzero(np.append(equal, False) | np.insert(equal, 0, False))
         run = np.cumsum(~np.insert(equal, 0, False))[tied]
         by_position = np.argsort(self.position[tied])
-        fetched = groups.fetch(_TIES, self.position[tied[by_position]])
+        fetched = groups.fetch(TIES, self.position[tied[by_position]])
         columns = [column.to_numpy() for column in (fetched.column(name) for name in (ROW, FILE, BATCH))]
         columns.append(_microseconds(fetched.column(CREATED_TIME)))
         order = np.lexsort((*columns, run[by_position]))

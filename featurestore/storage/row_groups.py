@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby, pairwise
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -56,6 +56,16 @@ class _Group:
     number: int
     start: int
     rows: int
+
+
+class RowsByPosition(Protocol):
+    """Rows that are read by column, all of them or those at some positions: see :class:`RowGroups`."""
+
+    def scan(
+        self, columns: Sequence[str], words: Sequence[str], use: Callable[[int, pa.Table], T]
+    ) -> Iterator[T]: ...
+
+    def fetch(self, schema: pa.Schema, positions: Ints) -> pa.Table: ...
 
 
 class RowGroups:

@@ -20,6 +20,7 @@ import storage_server
 from cluster.binaries import MissingError
 from examples import exhaustive, sample
 from laptop import Laptop
+from small_disk import disk, fill
 from unavailable import unavailable
 
 import featurestore
@@ -96,28 +97,6 @@ class Place:
         assert found == list(range(self.files))
         answer = featurestore.connect(self.folder).get_features(["things:v"], {"k": ["a"]}).to_dict()
         assert answer["v"] == [self.files - 1]
-
-
-@contextmanager
-def disk(folder: Path, size: str) -> Iterator[Path]:
-    """A file system of this size at ``folder``; without the right to mount one, the test is reported as not run."""
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
-    try:
-        subprocess.run(mount, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError) as refused:
-        unavailable(refused)
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def fill(ballast: Path, left: int) -> None:
-    """Take all of a disk but ``left`` bytes."""
-    room = os.statvfs(ballast.parent)
-    with ballast.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, room.f_bavail * room.f_frsize - left)
 
 
 @pytest.mark.slow

@@ -13,13 +13,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from featurestore.offline.join import Times, point_in_time
+from featurestore.offline.held_rows import HeldRows
+from featurestore.offline.join import Times, joined_schema, joined_with, point_in_time
 from featurestore.resources.feature_view import FeatureViewSpec
 from featurestore.resources.outputs import Output, outputs
 from featurestore.storage import paths
 from featurestore.storage.delta import Table
 from featurestore.storage.objects import Storage
-from featurestore.views.feature_query import FeatureQuery
+from featurestore.storage.row_groups import RowGroups
+from featurestore.views.feature_query import FeatureQuery, FeatureValues
 from featurestore.views.schema import arrow_type, view_schema
 from featurestore.views.value_status import Status
 from featurestore_transforms.tables.data_files import describe
@@ -99,6 +101,8 @@ class Case:
         )
         lookup = FeatureQuery("v", self.spec, "d", outputs(self.spec), entities)
         looked = point_in_time(self.storage, lookup, times, version)
+        if as_of is None and version is None:
+            self._check_held(lookup, times, looked)
         for output in outputs(self.spec):
             assert looked.columns[output.name].type == arrow_type(output.type)
         return {
@@ -111,6 +115,19 @@ class Case:
             )
             for name in looked.columns
         }
+
+    def _check_held(self, lookup: FeatureQuery, times: Times, looked: FeatureValues) -> None:
+        """Rows that are in memory give the same."""
+        schema = joined_schema(lookup.spec, lookup.outputs)
+        table = Table.open(self.storage, paths.features("v", "d"))
+        groups = RowGroups.of(table, {}) if table is not None else RowGroups(self.storage, [])
+        rows = groups.fetch(schema, np.arange(groups.rows))
+        held = joined_with(HeldRows(rows), lookup, times)
+        assert held.event_times == looked.event_times
+        for name, values in looked.columns.items():
+            # As texts, in which what is no number is itself.
+            assert str(held.columns[name].to_pylist()) == str(values.to_pylist())
+            assert held.statuses[name].tolist() == looked.statuses[name].tolist()
 
     def wanted(
         self, labels: Sequence[tuple[tuple[Any, ...], int | None]], as_of: int | None = None

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from featurestore.client.entity_rows import key_table
 from featurestore.client.on_demand import ViewValues, with_computed
 from featurestore.client.resolution import Resolution, ViewRead
 from featurestore.client.times import microseconds
-from featurestore.hashing import key_hashes
 from featurestore.offline.join import Times, point_in_time
 from featurestore.resources.training_set import FeatureNames, TrainingSetSpec
+from featurestore.storage import paths
+from featurestore.storage.delta import Table
 from featurestore.storage.objects import Storage
 from featurestore.training.training_manifest import ColumnRole, PinnedView, Pins, TrainingColumn
 from featurestore.views.feature_query import FeatureQuery, FeatureValues
 from featurestore.views.schema import arrow_type
 from featurestore.views.value_column import arrow_columns, event_time_column
 from featurestore_transforms.training.freed_memory import give_back
+from featurestore_transforms.training.matched_view import MatchedView
+from featurestore_transforms.training.row_order import NUMBER
 
 _INDEX_BYTES, _VALUE_BYTES = 160, 160
 """What a row of a view takes at most while it is matched, and each value of a window with it."""
+_HELD_BYTES, _NESTED_BYTES = 32, 512
+"""What each other value of a row takes that is in memory with it, and each list."""
 _SHARE = 4
 
 
@@ -74,7 +80,11 @@ class TrainingLayout:
 
 
 class PinnedJoin:
-    """The join as of the commits that are pinned. ``room``: bytes, which decide in how many parts a view is looked at."""
+    """The join as of the commits that are pinned.
+
+    ``view_rows``: of each view. ``room``: bytes that rows may take. ``folder``: has room for the values of views that do not fit
+    into it, and for their rows. ``rows_at_once``: of labels.
+    """
 
     def __init__(
         self,
@@ -84,17 +94,61 @@ class PinnedJoin:
         pins: Pins,
         view_rows: dict[str, int],
         room: int,
+        folder: Path,
+        rows_at_once: int,
     ) -> None:
         self._storage, self._spec, self._layout = storage, spec, layout
         self._pins: dict[str, PinnedView] = {view.name: view for view in pins.views}
         self._share = room // _SHARE
+        self._folder, self._rows_at_once = folder, rows_at_once
         self._parts = [
-            1 + view_rows[read.view.name] * _row_bytes(read) // self._share
+            1 + view_rows[read.view.name] * _held_bytes(read) // self._share
+            if view_rows[read.view.name] * _matched_bytes(read) > self._share
+            else 1
             for read in layout.resolution.reads
         ]
+        self._matched: dict[int, MatchedView] = {}
+
+    def match(self, pieces: Iterable[pa.Table], advanced: Callable[[str, int, int], None]) -> None:
+        """Find the values of views that do not fit, for all labels that will be joined, in any pieces.
+
+        Nothing is asked of ``pieces`` if all views fit. ``advanced`` hears of which view how many labels of how many are done.
+
+        Raises:
+            RequestError: a key is of another type.
+            StorageError: storage did not answer, or this machine's disk is full.
+        """
+        reads = self._layout.resolution.reads
+        large = [place for place, parts in enumerate(self._parts) if parts > 1]
+        if not large:
+            return
+        pieces = iter(pieces)
+        first = next(pieces, None)
+        if first is None:
+            return
+        time = first.schema.field(self._spec.labels.timestamp_field)
+        for place in large:
+            view = reads[place].view
+            self._matched[place] = MatchedView(
+                reads[place],
+                Table.open(
+                    self._storage, paths.features(view.name, view.digest), self._pins[view.name].version
+                ),
+                time,
+                self._folder / f"view-{place}",
+                self._parts[place],
+                self._rows_at_once,
+                self._share // len(large),
+            )
+        for labels in chain([first], pieces):
+            for matched in self._matched.values():
+                matched.add(labels)
+            give_back()
+        for place, matched in self._matched.items():
+            matched.match(partial(advanced, reads[place].view.name))
 
     def join(self, labels: pa.Table) -> pa.Table:
-        """The rows with their features.
+        """The rows with their features. ``labels``: with their numbers, which are not among the columns of the answer.
 
         Raises:
             RequestError: a key or a value of a request is of another type.
@@ -102,10 +156,15 @@ class PinnedJoin:
             StorageError: storage did not answer.
         """
         resolution, time = self._layout.resolution, self._spec.labels.timestamp_field
+        numbers = labels.column(NUMBER).to_numpy()
+        labels = labels.drop_columns([NUMBER])
         times = Times(*microseconds(labels.column(time), time))
         view_values: list[ViewValues] = []
-        for read, parts in zip(resolution.reads, self._parts, strict=True):
-            values = self._values(read, parts, key_table(read, labels), times)
+        for place, read in enumerate(resolution.reads):
+            if place in self._matched:
+                values = self._matched[place].values(numbers)
+            else:
+                values = self._looked_up(read, key_table(read, labels), times)
             view_values.append(ViewValues(arrow_columns(read.outputs, values), event_time_column(values)))
         answers = with_computed(resolution, view_values, lambda: labels, len(labels))
         columns = dict(zip(labels.column_names, labels.columns, strict=True))
@@ -113,38 +172,18 @@ class PinnedJoin:
             columns[name] = answers[column.place].columns[column.output.name].to_arrow()
         return pa.table(columns)
 
-    def _values(self, read: ViewRead, parts: int, keys: pa.Table, times: Times) -> FeatureValues:
-        """The view's values; of entities in turns, so that never more of its rows are matched than fit."""
+    def _looked_up(self, read: ViewRead, keys: pa.Table, times: Times) -> FeatureValues:
         view = read.view
-        version = self._pins[view.name].version
-        if parts == 1:
-            query = FeatureQuery(view.name, view.spec, view.digest, read.outputs, keys)
-            return point_in_time(self._storage, query, times, version, self._share)
-        turn = (key_hashes(keys) % np.uint64(parts)).astype(np.int64)
-        order = np.argsort(turn, kind="stable")
-        made: list[FeatureValues] = []
-        for rows in np.split(order, np.searchsorted(turn[order], np.arange(1, parts))):
-            some = FeatureQuery(view.name, view.spec, view.digest, read.outputs, keys.take(pa.array(rows)))
-            then = Times(times.us[rows], times.asked[rows])
-            made.append(point_in_time(self._storage, some, then, version, self._share))
-            give_back()
-        back = np.empty(len(order), np.int64)
-        back[order] = np.arange(len(order))
-        return _together(made, back)
+        query = FeatureQuery(view.name, view.spec, view.digest, read.outputs, keys)
+        return point_in_time(self._storage, query, times, self._pins[view.name].version, self._share)
 
 
-def _row_bytes(read: ViewRead) -> int:
+def _matched_bytes(read: ViewRead) -> int:
     windows = sum(output.window_us is not None for output in read.outputs)
     return _INDEX_BYTES + _VALUE_BYTES * windows
 
 
-def _together(made: Sequence[FeatureValues], place: npt.NDArray[np.int64]) -> FeatureValues:
-    take = pa.array(place)
-    return FeatureValues(
-        {
-            name: pa.concat_arrays([part.columns[name] for part in made]).take(take)
-            for name in made[0].columns
-        },
-        {name: np.concatenate([part.statuses[name] for part in made])[place] for name in made[0].statuses},
-        pa.concat_arrays([part.event_times for part in made]).take(take),
-    )
+def _held_bytes(read: ViewRead) -> int:
+    columns = {output.column: arrow_type(output.type) for output in read.outputs if output.window_us is None}
+    nested = sum(pa.types.is_nested(kind) for kind in columns.values())
+    return _matched_bytes(read) + _HELD_BYTES * (len(columns) - nested) + _NESTED_BYTES * nested

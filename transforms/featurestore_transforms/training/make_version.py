@@ -43,6 +43,7 @@ from featurestore.training.training_versions import (
 )
 from featurestore_transforms.training.erased_labels import erased_rows, erasures_of, key_columns
 from featurestore_transforms.training.freed_memory import from_the_system, give_back, room_for_rows
+from featurestore_transforms.training.joined import PinnedJoin
 from featurestore_transforms.training.label_rows import LabelSource
 from featurestore_transforms.training.pin import (
     has_files,
@@ -187,12 +188,18 @@ class _Making:
         rows_at_once = piece_rows(schema, room)
         labels = OrderedLabels(spec, source.schema, folder, max(room // _SORT_SHARE, _LEAST_SORT))
         shard = ShardTask(self._request.root, self._request.name, self._version, columns, schema)
-        with closing(labels), self._part_shards(shard, room) as shards_of:
+        join = None
+        if spec.engine.ray is None:
+            join = self._pinned.join(room, folder, rows_at_once)
+        with closing(labels), self._part_shards(shard, join) as shards_of:
             for rows in source.rows():
                 labels.add(rows)
             give_back()
             if not has_files(pins.labels, self._request.base):
                 raise Conflict("files of labels were changed while they were read", where=pins.labels.uri)
+            if join is not None:
+                join.match(self._missing(labels, rows_at_once), self._match_counter())
+                give_back()
             writers = [shards_of(part) for part in spec.part_names]
             pieces = labels.pieces(rows_at_once, self._counter(labels.count()))
             for part, those in groupby(pieces, key=lambda pair: pair[0]):
@@ -224,18 +231,37 @@ class _Making:
         return lambda rows: erased_rows(rows, erasures, called)
 
     @contextmanager
-    def _part_shards(self, shard: ShardTask, room: int) -> Iterator[Callable[[str], PartShards]]:
-        """Who makes the shards of a part: this process, else tasks of Ray."""
+    def _part_shards(
+        self, shard: ShardTask, join: PinnedJoin | None
+    ) -> Iterator[Callable[[str], PartShards]]:
+        """Who makes the shards of a part: this process by ``join``, else tasks of Ray."""
         pinned = self._pinned
         rows = pinned.spec.shards.rows
         if pinned.spec.engine.ray is not None:
             with RayCluster.connected(pinned.spec.engine.ray, pinned.spec.resources.memory) as cluster:
                 yield lambda part: RayShards(self._storage, self._folder, part, rows, shard, cluster)
         else:
-            join = pinned.join(room)
+            assert join is not None
+            joined = join.join
             yield lambda part: ShardWriter(
-                self._storage, self._folder, part, shard.columns, shard.schema, rows, join
+                self._storage, self._folder, part, shard.columns, shard.schema, rows, joined
             )
+
+    def _missing(self, labels: OrderedLabels, rows_at_once: int) -> Iterator[pa.Table]:
+        """Labels in order, without those of shards that are there."""
+        spec = self._pinned.spec
+        pieces = labels.pieces(rows_at_once, lambda rows: None)
+        for part, those in groupby(pieces, key=lambda pair: pair[0]):
+            shards = PartShards(self._storage, self._folder, spec.part_names[part], spec.shards.rows)
+            for _, rows in those:
+                yield shards.missing(rows)
+
+    def _match_counter(self) -> Callable[[str, int, int], None]:
+        def advanced(view: str, done: int, total: int) -> None:
+            step = f"match labels of {self._request.name} with {view}"
+            self._progress(Progress(step=step, done=done, total=total))
+
+        return advanced
 
     def _counter(self, total: int) -> Callable[[int], None]:
         done = 0

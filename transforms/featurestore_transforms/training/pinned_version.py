@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -36,9 +36,12 @@ class PinnedVersion:
         self.layout = TrainingLayout.of(resource.spec, resolution)
         self.folder = paths.training_data(name, version.digest)
 
-    def join(self, room: int) -> Callable[[pa.Table], pa.Table]:
-        """Gives rows of labels their features. ``room``: bytes that rows may take."""
-        return PinnedJoin(self._storage, self.spec, self.layout, self._pins, self._view_rows(), room).join
+    def join(self, room: int, folder: Path, rows_at_once: int) -> PinnedJoin:
+        """What gives rows of labels their features: see there."""
+        view_rows = self._view_rows()
+        return PinnedJoin(
+            self._storage, self.spec, self.layout, self._pins, view_rows, room, folder, rows_at_once
+        )
 
     def _view_rows(self) -> dict[str, int]:
         counts = {}

@@ -7,7 +7,7 @@ to what identifies a row, so that neither threads nor memory decide anything.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from featurestore.resources.training_set import Split, SplitBy, TrainingSetSpec
 from featurestore.storage.delta import BATCH, FILE, ROW
 from featurestore_transforms.training.label_rows import IDENTITY, LabelRows
 
+NUMBER = "__number"
+"""Column of labels in order: their place in it, from 0 on, through all parts."""
 _TIME, _ORDER, _PART = "__time", "__order", "__part"
 _SPACE = 1 << 64
 _THREAD_BYTES = 32 * 2**20
@@ -119,7 +121,7 @@ class OrderedLabels:
     def pieces(self, rows: int, advanced: Callable[[int], None]) -> Iterator[tuple[int, pa.Table]]:
         """Number of a part and ``rows`` of its rows, fewer at its end; all of the first part before the second.
 
-        ``advanced`` hears of rows that were given.
+        ``table[<the labels' columns>, __number]``, the same each time. ``advanced`` hears of rows that were given.
 
         Raises:
             StorageError: the disk is full.
@@ -129,14 +131,17 @@ class OrderedLabels:
         names = ", ".join(f"c{n}" for n in range(len(self._schema)))
         order = _ORDER if self._spec.shards.shuffle is not None else _TIME
         with _on_disk():
-            part = self._part()
+            part, first = self._part(), 0
             for number in range(len(self._shares)):
                 ordered = self._database.sql(
                     f"SELECT {names} FROM labels WHERE {part} = {number} ORDER BY {order}, {BATCH}, {FILE}, {ROW}"
                 )
-                for table in _cut(pa.RecordBatchReader.from_stream(ordered), rows):
-                    yield number, table.rename_columns(self._schema.names).cast(self._schema)
-                    advanced(len(table))
+                for table in cut(pa.RecordBatchReader.from_stream(ordered), rows):
+                    piece = table.rename_columns(self._schema.names).cast(self._schema)
+                    numbers = pa.array(np.arange(first, first + len(piece)))
+                    yield number, piece.append_column(NUMBER, numbers)
+                    first += len(piece)
+                    advanced(len(piece))
 
 
 def split_hashes(split: Split, table: pa.Table) -> Hashes:
@@ -144,11 +149,11 @@ def split_hashes(split: Split, table: pa.Table) -> Hashes:
     return key_hashes(table.select(list(split.keys)))
 
 
-def _cut(reader: pa.RecordBatchReader, rows: int) -> Iterator[pa.Table]:
-    """Tables of so many rows, whatever the batches are."""
+def cut(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.Table]:
+    """Tables of so many rows, fewer at the end, whatever the batches are."""
     waiting: list[pa.RecordBatch] = []
     held = 0
-    for batch in reader:
+    for batch in batches:
         while len(batch):
             part = batch.slice(0, rows - held)
             batch = batch.slice(len(part))

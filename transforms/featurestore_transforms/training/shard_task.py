@@ -5,9 +5,11 @@ Making it twice, or by two at once, gives the same file: it is put if absent, an
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -32,9 +34,10 @@ class ShardTask:
     schema: pa.Schema
 
     def make(self, part: str, number: int, *labels: pa.Table) -> ShardRecord | Failure:
-        """The record of a shard that is there now, or why it could not be made. ``labels``: all of its rows, in order.
+        """The record of a shard that is there now, or why it could not be made.
 
-        What a failure is told by crosses processes, which an exception does not do unharmed.
+        ``labels``: all of its rows, in order, with their numbers. What a failure is told by
+        crosses processes, which an exception does not do unharmed.
         """
         try:
             require_code(self.version.pins.code)
@@ -47,11 +50,15 @@ class ShardTask:
         storage = Storage(self.root)
         pinned = PinnedVersion(storage, self.name, self.version)
         room = room_for_rows(pinned.spec.resources.memory)
-        join, rows = pinned.join(room), piece_rows(self.schema, room)
+        rows = piece_rows(self.schema, room)
+        pieces = [labels.slice(first, rows) for first in range(0, len(labels), rows)]
         shard = OpenShard.of(self.schema, self.columns)
-        for first in range(0, len(labels), rows):
-            shard.take(join(labels.slice(first, rows)))
-            give_back()
+        with tempfile.TemporaryDirectory(prefix="featurestore-") as folder:
+            join = pinned.join(room, Path(folder), rows)
+            join.match(pieces, lambda view, done, total: None)
+            for piece in pieces:
+                shard.take(join.join(piece))
+                give_back()
         return keep_shard(storage, pinned.folder, part, number, shard)
 
 
