@@ -55,8 +55,8 @@ def test_a_part_has_its_rows_in_the_order_they_were_added_however_few_wait_in_me
             spool.add(np.array([part for part, _ in rows], np.int64), table)
         spool.flush()
         for part in range(5):
-            wanted = [row for rows in added for number, row in rows if number == part]
-            assert str(spool.rows(part).to_pylist()) == str(wanted)
+            wanted = [row for rows in added for where, row in rows if where == part]
+            assert spool.rows(part).to_pylist() == wanted
             assert sum(len(batch) for batch in spool.batches(part)) == len(wanted)
 
 
