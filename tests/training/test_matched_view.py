@@ -110,7 +110,7 @@ def test_a_disk_that_is_full_is_told_and_nothing_is_left_on_it(
     with disk(tmp_path / "disk", "16m") as small:
         monkeypatch.setattr(tempfile, "tempdir", str(small))
         refused: list[str] = []
-        for left in sample([4, 16, 24, 32, 48, 64, 80, 96, 112, 128, 256], 4):
+        for left in (4, *sample([16, 24, 32, 48, 64, 80, 96, 112, 128, 256], 2)):
             fill(small / "ballast", left * KIB)
             try:
                 make(root)
