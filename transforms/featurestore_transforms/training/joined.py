@@ -185,5 +185,5 @@ def _matched_bytes(read: ViewRead) -> int:
 
 def _held_bytes(read: ViewRead) -> int:
     columns = {output.column: arrow_type(output.type) for output in read.outputs if output.window_us is None}
-    nested = sum(pa.types.is_nested(kind) for kind in columns.values())
+    nested: int = sum(pa.types.is_nested(kind) for kind in columns.values())
     return _matched_bytes(read) + _HELD_BYTES * (len(columns) - nested) + _NESTED_BYTES * nested
