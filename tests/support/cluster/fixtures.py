@@ -51,11 +51,9 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
         unavailable(missing)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def controllers(control_plane: ControlPlane) -> Iterator[ControlPlane]:
-    """The API server with the controllers of Kubernetes and the scheduler. Files that ask for them come after the others:
-    there they are started once, and here nobody acts.
-    """
+    """The API server with the controllers of Kubernetes and the scheduler, for the tests of one module."""
     with control_plane.controllers():
         yield control_plane
 
@@ -124,8 +122,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             _mark(item, "node")
         elif "control_plane" in _fixtures(item):
             _mark(item, "api_server")
-    with_controllers = {item.path for item in items if "controllers" in _fixtures(item)}
-    items.sort(key=lambda item: ("no_cluster" not in _fixtures(item), item.path in with_controllers))
+    items.sort(key=lambda item: "no_cluster" not in _fixtures(item))
 
 
 def _mark(item: pytest.Item, name: str) -> None:
