@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from installation import NAMESPACE
@@ -23,10 +24,11 @@ ROLES = (
 
 @pytest.fixture
 def of_all(request: pytest.FixtureRequest, installed: Installed) -> Installed:
-    """The operator after all tests of this folder."""
+    """The operator after all tests of this folder, but for files that the run leaves out by name."""
     here = request.path.parent
     ran = {item.path.name for item in request.session.items if item.path.parent == here}
-    left_out = {it.name for it in here.glob("test_*.py")} - ran
+    ignored = {Path(it).name for it in request.config.getoption("ignore")}
+    left_out = {it.name for it in here.glob("test_*.py")} - ran - ignored
     assert not left_out, f"this is about what all tests of tests/node cause; not run: {sorted(left_out)}"
     return installed
 

@@ -192,7 +192,7 @@ def test_a_version_that_is_published_between_the_requests_of_a_read_is_not_told_
 def test_what_does_not_fit_into_memory_is_told_and_what_serves_stays_until_it_does(
     things: Any, client: Any, row: MakeRow
 ) -> None:
-    keys = [f"k{n}" for n in range(6_000)]
+    keys = [f"k{n}" for n in range(12_000)]
 
     def rows(value: int) -> list[Any]:
         return [row((key,), value, {"x": value}, at=(things.commits + 1, 0, n)) for n, key in enumerate(keys)]

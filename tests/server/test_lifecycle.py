@@ -89,7 +89,8 @@ def load(*ports: int) -> Load:
 def test_a_server_that_is_ended_answers_all_that_it_was_asked(project: Path, tmp_path: Path) -> None:
     with (
         serving_features(project, tmp_path / "1", "--drain", "600") as one,
-        serving_features(project, tmp_path / "2") as other,
+        # An answer that ends its connection would send a client back to the one that has ended.
+        serving_features(project, tmp_path / "2", "--keepalive-requests", "1000000000") as other,
         load(one.port, other.port) as first,
         load(one.port, other.port) as second,
     ):

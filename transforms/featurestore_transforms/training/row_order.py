@@ -29,22 +29,27 @@ _THREAD_BYTES = 32 * 2**20
 
 
 class OrderedLabels:
-    """``schema``: of the labels' columns. ``folder``: has room for them. ``left_out``: rows that have no place in a set."""
+    """``schema``: of the labels' columns. ``folder``: has room for them. ``left_out``: rows that have no place in a set.
+
+    Raises:
+        StorageError: the disk is full.
+    """
 
     def __init__(self, spec: TrainingSetSpec, schema: pa.Schema, folder: Path, memory_bytes: int) -> None:
         self._spec, self._schema = spec, schema
-        self._database = duckdb.connect(
-            str(folder / "labels.duckdb"),
-            config={
-                "memory_limit": f"{memory_bytes // 2**20}MiB",
-                # Each pins some blocks, whatever the limit.
-                "threads": max(1, min(os.cpu_count() or 1, memory_bytes // _THREAD_BYTES)),
-                "temp_directory": str(folder / "spill"),
-                "preserve_insertion_order": "false",
-                "autoinstall_known_extensions": "false",
-                "autoload_known_extensions": "false",
-            },
-        )
+        with _on_disk():
+            self._database = duckdb.connect(
+                str(folder / "labels.duckdb"),
+                config={
+                    "memory_limit": f"{memory_bytes // 2**20}MiB",
+                    # Each pins some blocks, whatever the limit.
+                    "threads": max(1, min(os.cpu_count() or 1, memory_bytes // _THREAD_BYTES)),
+                    "temp_directory": str(folder / "spill"),
+                    "preserve_insertion_order": "false",
+                    "autoinstall_known_extensions": "false",
+                    "autoload_known_extensions": "false",
+                },
+            )
         self._database.execute("SET TimeZone = 'UTC'")
         self._created = False
         self._shares = [1.0] if spec.split is None else [share for _, share in spec.split.parts.shares()]
