@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from event_specs import NAME, START, STEPS, VIEW
-from events import Events
+from events import Events, taken
 from examples import exhaustive, sample
-from lake_table import FEED, LakeTable, taken
+from lake_table import FEED, LakeTable
 
 from featurestore.quarantine.replay import replay
 

@@ -12,8 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from event_specs import NAME, START, VIEW
-from events import Events
-from lake_table import FEED, LakeTable, taken
+from events import Events, taken
+from lake_table import FEED, LakeTable
 
 from featurestore.arrivals.source_kinds import open_source
 from featurestore.cli.doctor import examine

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from event_specs import NAME, START, VIEW
-from events import Events
-from ice_table import IceTable, taken
+from events import Events, taken
+from ice_table import IceTable
 
 from featurestore.arrivals.source_kinds import open_source
 from featurestore.errors import Damaged, RequestError, SpecError, StorageError

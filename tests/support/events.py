@@ -96,3 +96,16 @@ class Events(Generic[W]):
 
 def event(n: int, level: str = "info") -> dict[str, Any]:
     return {"at": f"2024-01-01T00:00:{n % 60:02d}Z", "level": level, "n": n}
+
+
+def taken(events: Events[Any]) -> list[list[str]]:
+    """Of each batch, the versions of a table that it took, without ids, and what was not taken of them."""
+    manifests = (events.ledger.manifest(n + 1) for n in range(events.ledger.last_batch()))
+    return [
+        [
+            entry.arrival.version.partition("@")[0]
+            + ("" if entry.action == "Take" else f" {entry.rule or entry.action}")
+            for entry in manifest.entries
+        ]
+        for manifest in manifests
+    ]

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from events import Events
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
@@ -145,16 +144,3 @@ def _written(table: Table, transaction: Any, rows: pa.Table) -> list[DataFile]:
     from pyiceberg.io.pyarrow import _dataframe_to_data_files
 
     return list(_dataframe_to_data_files(transaction.table_metadata, rows, table.io))
-
-
-def taken(events: Events[Any]) -> list[list[str]]:
-    """Of each batch, the snapshots that it took, without ids, and what was not taken of them."""
-    manifests = (events.ledger.manifest(n + 1) for n in range(events.ledger.last_batch()))
-    return [
-        [
-            entry.arrival.version.partition("@")[0]
-            + ("" if entry.action == "Take" else f" {entry.rule or entry.action}")
-            for entry in manifest.entries
-        ]
-        for manifest in manifests
-    ]

@@ -12,7 +12,6 @@ from typing import Any
 
 import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
-from events import Events
 
 SCHEMA = pa.schema([("at", pa.timestamp("us", "UTC")), ("level", pa.string()), ("n", pa.int64())])
 FEED = {"delta.enableChangeDataFeed": "true"}
@@ -78,16 +77,3 @@ class LakeTable:
     def source(self, **more: Any) -> dict[str, Any]:
         """``spec.source`` of a pipeline that reads it."""
         return {"delta": {"uri": self.uri, **more}}
-
-
-def taken(events: Events[Any]) -> list[list[str]]:
-    """Of each batch, the versions that it took, without the id of the table, and what was not taken of them."""
-    manifests = (events.ledger.manifest(n + 1) for n in range(events.ledger.last_batch()))
-    return [
-        [
-            entry.arrival.version.partition("@")[0]
-            + ("" if entry.action == "Take" else f" {entry.rule or entry.action}")
-            for entry in manifest.entries
-        ]
-        for manifest in manifests
-    ]
