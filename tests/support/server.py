@@ -7,6 +7,7 @@ import random
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -40,6 +41,8 @@ class Server:
         self._ready = ready
         self._environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
+        # It may be ended by a thread, while another sees that and starts it again.
+        self._changing = threading.Lock()
 
     @property
     def pid(self) -> int:
@@ -48,8 +51,8 @@ class Server:
 
     def launch(self) -> None:
         """Start it and do not wait."""
-        assert self._process is None, f"{self.command[0]} runs already"
-        with self.log.open("ab") as output:
+        with self._changing, self.log.open("ab") as output:
+            assert self._process is None, f"{self.command[0]} runs already"
             self._process = subprocess.Popen(
                 self.command,
                 stdin=subprocess.DEVNULL,
@@ -83,15 +86,16 @@ class Server:
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         """End it, politely unless told otherwise; nothing if it does not run."""
-        if self._process is None:
-            return
-        self._process.send_signal(number)
-        try:
-            self._process.wait(60)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process = None
+        with self._changing:
+            if self._process is None:
+                return
+            self._process.send_signal(number)
+            try:
+                self._process.wait(60)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
 
     def signal(self, number: int) -> None:
         """Such as SIGSTOP, which lets it hang, and SIGCONT."""
