@@ -28,6 +28,9 @@ from featurestore.timestamps import SECOND_US, current_us
 ENTITIES = 100_000
 ASKED = (1, 100, 1000)
 ROUNDS = 9
+ENTITIES_WITH_EVENTS, EVENTS = 10_000, 50
+WINDOWED = {"Count": "int64", "Sum": "float64", "Mean": "float64", "Max": "float64", "Last": "float64"}
+"""Aggregates, each over two windows, and their types."""
 FEAST = "FEAST_PYTHON"
 """Names the Python of an environment that has ``feast[redis]``; without it Feast is not measured."""
 Times = tuple[float, float]
@@ -50,6 +53,8 @@ def measure() -> list[Figure]:
                 *_memory(f"{url}/0"),
                 *_feast(f"{port}"),
                 *_embedded(embedded),
+                *_windows("Redis", folder / "redis-windows", {"redis": {"url": f"{url}/2"}}),
+                *_windows("embedded", folder / "embedded-windows", {"duckdb": {}}),
             ]
 
 
@@ -117,6 +122,39 @@ def _embedded(store: Store) -> Iterator[Figure]:
         yield from _beside(question, "get_features", by_call, by_floor, None)
 
 
+def _windows(name: str, root: Path, online: dict[str, Any]) -> Iterator[Figure]:
+    """Outputs over windows, which are computed by each read."""
+    rng, count = np.random.default_rng(1), ENTITIES_WITH_EVENTS * EVENTS
+    ago_s = pl.Series(rng.integers(1, 2 * 86_400, count))
+    values = rng.random(count)
+    frame = pl.DataFrame(
+        {
+            "k": [f"N{n:06d}" for n in np.repeat(np.arange(ENTITIES_WITH_EVENTS), EVENTS).tolist()],
+            **{
+                f"__in_{function}": values if kind == "float64" else True
+                for function, kind in WINDOWED.items()
+            },
+        }
+    ).with_columns(event_timestamp=pl.lit(current_us() - ago_s * SECOND_US).cast(pl.Datetime("us", "UTC")))
+    features = [
+        {
+            "name": function,
+            "type": kind,
+            "aggregate": {"function": function, "column": "x", "windows": ["1h", "1d"]},
+        }
+        for function, kind in WINDOWED.items()
+    ]
+    ViewTable(root, online, [frame], features).publish()
+    reader = Store(open_project(root, {}, root)).reader("view")
+    for asked in (1, 100):
+        rows, calls = _requests(asked, ENTITIES_WITH_EVENTS)
+        [ours] = _by_turns([lambda keys=rows: reader.read({"k": keys()}).to_dicts()], calls)
+        question = f"{name}, {asked:,} of {ENTITIES_WITH_EVENTS:,} entities, 10 outputs over windows"
+        goal, met = ("≤ 1,000 µs", ours[0] <= 1000) if asked == 1 else ("", None)
+        yield Figure(question, "reader.read", ours[0], "µs", goal, met)
+        yield Figure(question, "reader.read: CPU", ours[1], "µs")
+
+
 def _memory(url: str) -> Iterator[Figure]:
     import redis
 
@@ -151,10 +189,10 @@ def _beside(question: str, name: str, ours: Times, floor: Times, most: float | N
     yield Figure(question, f"{name}: CPU", ours[1], "µs")
 
 
-def _requests(count: int) -> tuple[Callable[[], list[str]], int]:
+def _requests(count: int, entities: int = ENTITIES) -> tuple[Callable[[], list[str]], int]:
     """Keys of one read after the other, and how many reads are measured at a time."""
     rng = np.random.default_rng(2)
-    many = [[f"N{n:06d}" for n in rng.integers(0, ENTITIES, count)] for _ in range(50)]
+    many = [[f"N{n:06d}" for n in rng.integers(0, entities, count)] for _ in range(50)]
     at = iter(range(1 << 62))
     return (lambda: many[next(at) % len(many)]), max(20, 2000 // count)
 

@@ -33,9 +33,12 @@ class ViewTable:
         root: Path,
         online: dict[str, Any],
         frames: Iterable[pl.DataFrame],
-        features: Sequence[str] = FEATURES,
+        features: Sequence[str | dict[str, Any]] = FEATURES,
     ) -> None:
-        """``frames``: ``k``, ``event_timestamp`` and the features; each becomes a data file."""
+        """``frames``: ``k``, ``event_timestamp`` and the features; each becomes a data file.
+
+        ``features``: names of float64, or as a spec has them.
+        """
         self.storage = Storage(str(root))
         self.accept_store(online)
         view = _resource(
@@ -46,7 +49,10 @@ class ViewTable:
                 "source": {"pipeline": "p"},
                 "timestampField": "at",
                 "ttl": "30d",
-                "features": [{"name": name, "type": "float64", "column": name} for name in features],
+                "features": [
+                    {"name": it, "type": "float64", "column": it} if isinstance(it, str) else it
+                    for it in features
+                ],
             },
         )
         spec_digest = Registry(self.storage).accept(view)

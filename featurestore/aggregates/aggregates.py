@@ -28,6 +28,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from featurestore.aggregates import scalars
+from featurestore.aggregates.scalars import ScalarAggregate
 from featurestore.deferred import Deferred
 
 if TYPE_CHECKING:
@@ -340,25 +342,35 @@ class AggregateDefinition(NamedTuple):
 
     ``gives``: types that a feature of it may have, as a spec writes them; None for all but lists. ``keeps``: type of
     what the view's table keeps of each value for it: all that it needs, and no more; None for the feature's own.
-    ``counts``: it needs to know only whether there is a value.
+    ``counts``: it needs to know only whether there is a value. ``scalar``: how it is computed for one entity; None for by
+    arrays.
     """
 
     compute: WindowAggregate
     gives: tuple[str, ...] | None = None
     keeps: str | None = None
     counts: bool = False
+    scalar: ScalarAggregate | None = None
 
 
 AGGREGATES = {
-    AggregateFunction.SUM: AggregateDefinition(Sum(), ("int64", "float64")),
-    AggregateFunction.COUNT: AggregateDefinition(Count(), ("int64",), "bool", counts=True),
-    AggregateFunction.MEAN: AggregateDefinition(Mean(), ("float64",), "float64"),
-    AggregateFunction.MIN: AggregateDefinition(Extreme(least=True)),
-    AggregateFunction.MAX: AggregateDefinition(Extreme(least=False)),
-    AggregateFunction.VARIANCE: AggregateDefinition(Variance(root=False), ("float64",), "float64"),
-    AggregateFunction.STDDEV: AggregateDefinition(Variance(root=True), ("float64",), "float64"),
-    AggregateFunction.FIRST: AggregateDefinition(End(first=True)),
-    AggregateFunction.LAST: AggregateDefinition(End(first=False)),
+    AggregateFunction.SUM: AggregateDefinition(Sum(), ("int64", "float64"), scalar=scalars.ScalarSum()),
+    AggregateFunction.COUNT: AggregateDefinition(
+        Count(), ("int64",), "bool", counts=True, scalar=scalars.ScalarCount()
+    ),
+    AggregateFunction.MEAN: AggregateDefinition(Mean(), ("float64",), "float64", scalar=scalars.ScalarMean()),
+    AggregateFunction.MIN: AggregateDefinition(Extreme(least=True), scalar=scalars.ScalarExtreme(least=True)),
+    AggregateFunction.MAX: AggregateDefinition(
+        Extreme(least=False), scalar=scalars.ScalarExtreme(least=False)
+    ),
+    AggregateFunction.VARIANCE: AggregateDefinition(
+        Variance(root=False), ("float64",), "float64", scalar=scalars.ScalarVariance(root=False)
+    ),
+    AggregateFunction.STDDEV: AggregateDefinition(
+        Variance(root=True), ("float64",), "float64", scalar=scalars.ScalarVariance(root=True)
+    ),
+    AggregateFunction.FIRST: AggregateDefinition(End(first=True), scalar=scalars.ScalarFirst()),
+    AggregateFunction.LAST: AggregateDefinition(End(first=False), scalar=scalars.ScalarLast()),
     AggregateFunction.APPROX_DISTINCT: AggregateDefinition(ApproxDistinct(), ("int64",), "string"),
     AggregateFunction.APPROX_QUANTILE: AggregateDefinition(ApproxQuantile(), ("float64",), "float64"),
 }

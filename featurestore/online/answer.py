@@ -15,8 +15,7 @@ from featurestore.views.feature_query import FeatureValues
 from featurestore.views.schema import TIMESTAMP
 from featurestore.views.value_status import Status, with_nulls
 from featurestore.windows.intervals import entity_spans, first_not_before
-from featurestore.windows.tile import Events, build_tiles, merge_tiles
-from featurestore.windows.window import evaluate
+from featurestore.windows.tile import Events
 
 Answered = tuple[pa.Array, Statuses]
 
@@ -76,19 +75,13 @@ class _Reading:
 
     def window(self, output: Output) -> Answered:
         """Value of a window; of an entity that had no event yet, nothing is known."""
-        assert output.hop_us is not None
         section = self._form.tile_section(output)
         form = self._form.tiles[section - TILES]
         events = _events(self._stored.sections[EVENTS], output)
-        # Hops that became whole since publish time are in the events only.
-        since = form.cut_us(self._stored.published_us)[events.entity]
-        fresh = np.flatnonzero(events.time_us >= since)
-        newer = Events(events.entity[fresh], events.time_us[fresh], events.values.take(pa.array(fresh)))
-        parts = [self._stored.sections[section].tiles()]
-        if len(newer):
-            parts.append(build_tiles(form.function, newer, form.hop_us))
-        tiles = merge_tiles(parts)
-        values = evaluate(output, tiles, events, self._entity, self._at_us)
+        tiles = self._stored.sections[section].tiles()
+        values = form.window_values(
+            output, tiles, events, self._stored.published_us, self._entity, self._at_us
+        )
         statuses = self._windowed
         values = values.take(pa.array(self._place, mask=statuses == Status.NOT_FOUND))
         return values, with_nulls(values, statuses)

@@ -18,10 +18,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 
 from featurestore.aggregates.aggregates import AggregateFunction
-from featurestore.arrays import Ints
+from featurestore.arrays import Codes, Ints
 from featurestore.resources.feature_view import FeatureViewSpec
 from featurestore.resources.outputs import (
     CREATED_TIME,
@@ -32,7 +33,8 @@ from featurestore.resources.outputs import (
     outputs,
 )
 from featurestore.views.schema import SYSTEM_FIELDS, arrow_type, view_schema
-from featurestore.windows.tile import floor_to_hop, state_schema
+from featurestore.windows.tile import Events, Tiles, build_tiles, floor_to_hop, merge_tiles, state_schema
+from featurestore.windows.window import evaluate
 
 ROWS, EVENTS, TILES = 0, 1, 2
 """Places of the sections; those of tiles go on from the last."""
@@ -63,6 +65,18 @@ class TileForm:
     def tail_us(self, published_us: Ints) -> Ints:
         """No window that ends at publish time or later reaches a hop that starts before this."""
         return floor_to_hop(published_us - self.window_us, self.hop_us)
+
+    def window_values(
+        self, output: Output, tiles: Tiles, events: Events, published_us: Ints, at_entity: Codes, at_us: Ints
+    ) -> pa.Array:
+        """Values of a window for entities and times, of what is kept. ``published_us``: of each entity that is kept."""
+        # Hops that became whole since publish time are in the events only.
+        since = self.cut_us(published_us)[events.entity]
+        fresh = np.flatnonzero(events.time_us >= since)
+        if len(fresh):
+            newer = Events(events.entity[fresh], events.time_us[fresh], events.values.take(pa.array(fresh)))
+            tiles = merge_tiles([tiles, build_tiles(self.function, newer, self.hop_us)])
+        return evaluate(output, tiles, events, at_entity, at_us)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 
 from featurestore.arrays import Flags, Ints, Statuses
+from featurestore.online.entity_windows import EntityWindows, KeptEntity
 from featurestore.online.layout import Form
 from featurestore.resources.feature_view import FeatureViewSpec
 from featurestore.resources.outputs import Output
@@ -28,7 +29,10 @@ from featurestore.views.value_status import Status
 Keys = Sequence[bytes | None]
 """Of each requested entity what :func:`featurestore.online.entity_keys.key_texts` gives: None where a key is null."""
 FewRow = tuple[int, int | None, Sequence[object] | None]
-"""Status of an entity, event time of its newest row, and values of the asked outputs if the status is PRESENT."""
+"""Status of an entity, event time of its newest row, and values of the asked outputs, None if none has one.
+
+The status is that of outputs that are read; those over windows have a value wherever the entity has a row.
+"""
 _PRESENT, _NULL_VALUE, _NOT_FOUND = int(Status.PRESENT), int(Status.NULL_VALUE), int(Status.NOT_FOUND)
 UNKNOWN: FewRow = (_NOT_FOUND, None, None)
 
@@ -61,9 +65,32 @@ class OnlineQuery:
         return None if self.spec.ttl is None else duration_us(self.spec.ttl)
 
     @cached_property
+    def are_windows(self) -> tuple[bool, ...]:
+        """Of each output, whether it is computed when it is read."""
+        return tuple(output.window_us is not None for output in self.outputs)
+
+    @cached_property
     def has_windows(self) -> bool:
-        """Whether an output is computed when it is read."""
-        return any(output.window_us is not None for output in self.outputs)
+        """Whether one is."""
+        return any(self.are_windows)
+
+    @cached_property
+    def plain(self) -> OnlineQuery:
+        """The outputs that are read, without those that are computed."""
+        return replace(self, outputs=tuple(output for output in self.outputs if output.window_us is None))
+
+    @cached_property
+    def _entity_windows(self) -> EntityWindows:
+        return EntityWindows(self.form, [output for output in self.outputs if output.window_us is not None])
+
+    def with_windows(self, newest: FewRow, kept: KeptEntity, now_us: int) -> FewRow:
+        """All outputs of an entity. ``newest``: the ``plain`` ones."""
+        status, time_us, values = newest
+        if time_us is None:
+            return newest
+        plain, windows = iter(values or ()), iter(self._entity_windows.values(kept, now_us))
+        row = [next(windows) if is_window else next(plain, None) for is_window in self.are_windows]
+        return status, time_us, row
 
 
 @dataclass(slots=True)
@@ -105,14 +132,16 @@ def few_values(query: OnlineQuery, rows: Sequence[FewRow], version: int) -> Onli
     """Rows of few entities as columns."""
     kinds = query.kinds
     codes = [row[0] for row in rows]
-    nothing = (None,) * len(kinds)
-    values = list(zip(*[row[2] or nothing for row in rows])) or [()] * len(kinds)  # noqa: B905 - takes a third longer
-    columns: dict[str, ValueColumn] = {
-        name: ListColumn(kind, column, _with_nulls(codes, column) if None in column else codes)
-        for (name, kind), column in zip(kinds, values, strict=True)
-    }
     times = [row[1] for row in rows]
     known = [_NOT_FOUND if time is None else _PRESENT for time in times]
+    nothing = (None,) * len(kinds)
+    values = list(zip(*[row[2] or nothing for row in rows])) or [()] * len(kinds)  # noqa: B905 - takes a third longer
+    columns: dict[str, ValueColumn] = {}
+    for (name, kind), is_window, column in zip(kinds, query.are_windows, values, strict=True):
+        statuses = known if is_window else codes
+        columns[name] = ListColumn(
+            kind, column, _with_nulls(statuses, column) if None in column else statuses
+        )
     return OnlineValues(columns, ListColumn(ColumnType.TIMESTAMP, times, known), version)
 
 

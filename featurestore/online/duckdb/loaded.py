@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import copy
 from typing import Any, NamedTuple
 
@@ -52,6 +53,24 @@ class _Column(NamedTuple):
     values: pa.Array
 
 
+class _LoadedEntity:
+    """See :class:`featurestore.online.entity_windows.KeptEntity`."""
+
+    def __init__(self, generation: LoadedGeneration, place: int) -> None:
+        self._generation, self._place = generation, place
+        self._spans: dict[int, tuple[int, int]] = {}
+
+    @property
+    def published_us(self) -> int:
+        return self._generation.published_us(self._place)
+
+    def column(self, section: int, name: str) -> Sequence[Any]:
+        span = self._spans.get(section)
+        if span is None:
+            span = self._spans[section] = self._generation.span(section, self._place)
+        return self._generation.rows(section, name, *span)
+
+
 class LoadedGeneration:
     """Never changes, so that any number of threads read it, and processes that are forked after it was loaded."""
 
@@ -64,7 +83,7 @@ class LoadedGeneration:
         self._starts, self._time_us = starts, rows.integers(EVENT_US)
         self._published_us = np.ascontiguousarray(stored.published_us)
         self._one = memoryview(starts), memoryview(self._time_us), memoryview(self._published_us)  # type: ignore[arg-type]
-        self._columns: dict[str, _Column] = {}
+        self._columns: dict[tuple[int, str], _Column] = {}
         self._asked: dict[tuple[str, ...], list[_Column]] = {}
 
     @property
@@ -82,19 +101,60 @@ class LoadedGeneration:
         """What the view answers."""
         version = self.generation.version
         if query.has_windows:
+            if len(keys) <= _FEW:
+                return few_values(query, self._few_windows(query, keys, now_us), version)
             return self._windows(query, keys, now_us)
+        columns = self._columns_of(query)
+        if len(keys) <= _FEW:
+            ttl_us = query.ttl_us
+            places = map(self._place, keys)
+            return few_values(query, [self._few(columns, place, now_us, ttl_us) for place in places], version)
+        return self._many(query, columns, keys, now_us)
+
+    def _columns_of(self, query: OnlineQuery) -> list[_Column]:
         columns = self._asked.get(query.columns)
         if columns is None:
             if len(self._asked) == _ASKED:
                 self._asked.clear()
-            columns = self._asked[query.columns] = [self._column(name) for name in query.columns]
-        if len(keys) <= _FEW:
-            ttl_us = query.ttl_us
-            return few_values(query, [self._few(columns, key, now_us, ttl_us) for key in keys], version)
-        return self._many(query, columns, keys, now_us)
+            columns = self._asked[query.columns] = [self._column(ROWS, name) for name in query.columns]
+        return columns
 
-    def _few(self, columns: list[_Column], key: bytes | None, now_us: int, ttl_us: int | None) -> FewRow:
-        place = -1 if key is None else self._keys.find(key)
+    def _place(self, key: bytes | None) -> int:
+        return -1 if key is None else self._keys.find(key)
+
+    def _few_windows(self, query: OnlineQuery, keys: Keys, now_us: int) -> list[FewRow]:
+        columns = self._columns_of(query.plain)
+        return [
+            query.with_windows(
+                self._few(columns, place, now_us, query.ttl_us), _LoadedEntity(self, place), now_us
+            )
+            for place in map(self._place, keys)
+        ]
+
+    def published_us(self, place: int) -> int:
+        """When an entity was last published."""
+        return int(self._one[2][place])
+
+    def span(self, section: int, place: int) -> tuple[int, int]:
+        """The rows ``[low, high)`` that an entity has in a section."""
+        ends = np.array(
+            [place, place + 1], np.int32
+        )  # of the entities' type, or all of them would be converted
+        low, high = self.stored.sections[section].entity.searchsorted(ends).tolist()
+        return low, high
+
+    def rows(self, section: int, name: str, low: int, high: int) -> Sequence[Any]:
+        """A column of some rows of a section: Python's objects, times as numbers."""
+        column = self._column(section, name)
+        one, is_null = column.one, column.is_null
+        if is_null is not None:
+            return [None if is_null[row] else one[row] for row in range(low, high)]
+        if column.numbers is None:
+            return [one[row] for row in range(low, high)]
+        numbers: list[Any] = one[low:high].tolist()
+        return numbers
+
+    def _few(self, columns: list[_Column], place: int, now_us: int, ttl_us: int | None) -> FewRow:
         if place < 0:
             return UNKNOWN
         starts, times, published = self._one
@@ -166,10 +226,11 @@ class LoadedGeneration:
         place[[n for n, key in enumerate(keys) if key is not None]] = self._keys.find_many(asked)
         return place
 
-    def _column(self, name: str) -> _Column:
-        known = self._columns.get(name)
+    def _column(self, section: int, name: str) -> _Column:
+        known = self._columns.get((section, name))
         if known is None:
-            known = self._columns[name] = _column(self.stored.sections[ROWS].rows.column(name))
+            values = self.stored.sections[section].rows.column(name)
+            known = self._columns[section, name] = _column(values)
         return known
 
 

@@ -39,7 +39,12 @@ class Heap:
         self._bytes = b"".join(values)
         sizes = np.fromiter(map(len, values), np.int64, len(values))
         self._end = np.cumsum(sizes)
-        self._at = self._end - sizes
+        self._start = self._at = self._end - sizes
+
+    @property
+    def taken(self) -> Ints:
+        """How many bytes of each entity were read."""
+        return self._at - self._start
 
     def records(self, dtype: np.dtype[Any], counts: Ints) -> npt.NDArray[Any]:
         """Take this many records of each entity.

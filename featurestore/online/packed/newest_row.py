@@ -70,14 +70,9 @@ class NewestRow:
             if self._ttl_us is not None and at_us - time_us > self._ttl_us:
                 return OUTSIDE, time_us, None
             return PRESENT, time_us, [one[place] for place in self._places_in_one]
-        (head,) = _HEAD.unpack_from(value)
+        head, records, end = self._records(value)
         at_us = max(head >> HEAD_BITS, now_us)
-        count, start, size = 1, _HEAD.size, self._record.size
-        if head & COUNTED:
-            (count,) = _COUNT.unpack_from(value, start)
-            start += self._counts_size
-        records = [self._record.unpack_from(value, start + n * size) for n in range(count)]
-        for place in reversed(range(count)):
+        for place in reversed(range(len(records))):
             time_us = records[place][0]
             if time_us <= at_us:
                 break
@@ -85,13 +80,30 @@ class NewestRow:
             return UNKNOWN
         if self._ttl_us is not None and at_us - time_us > self._ttl_us:
             return OUTSIDE, time_us, None
-        end, null = start + count * size, bytes(self._nulls_size)
+        null = bytes(self._nulls_size)
         if head & HAS_NULLS:
             low = end + place * self._nulls_size
             null = value[low : low + self._nulls_size]
-            end += count * self._nulls_size
-        heap = self._from_heap(value, end, records, place) if self._heap else {}
+            end += len(records) * self._nulls_size
+        heap = self._from_heap(value, end, records, place)[0] if self._heap else {}
         return PRESENT, time_us, self._values(records[place], null, heap)
+
+    def end(self, value: bytes) -> int:
+        """Where the rows of one value end."""
+        head, records, end = self._records(value)
+        if head & HAS_NULLS:
+            end += len(records) * self._nulls_size
+        return self._from_heap(value, end, records, 0)[1] if records else end
+
+    def _records(self, value: bytes) -> tuple[int, list[tuple[Any, ...]], int]:
+        """The head, the records of all rows, and where those end."""
+        (head,) = _HEAD.unpack_from(value)
+        count, start, size = 1, _HEAD.size, self._record.size
+        if head & COUNTED:
+            (count,) = _COUNT.unpack_from(value, start)
+            start += self._counts_size
+        records = [self._record.unpack_from(value, start + n * size) for n in range(count)]
+        return head, records, start + count * size
 
     def many(
         self, values: Sequence[bytes], rows: Sequence[int] | None, length: int, now_us: int, version: int
@@ -160,8 +172,10 @@ class NewestRow:
                 values.append(bool(record[column]) if is_bool else record[column])
         return values
 
-    def _from_heap(self, value: bytes, at: int, records: list[tuple[Any, ...]], place: int) -> dict[int, Any]:
-        """Values of a row by their place in the record: the heap is walked through from its beginning.
+    def _from_heap(
+        self, value: bytes, at: int, records: list[tuple[Any, ...]], place: int
+    ) -> tuple[dict[int, Any], int]:
+        """Values of a row by their place in the record, and the heap's end: it is walked through from its beginning.
 
         ``at``: where the marks of identities begin.
         """
@@ -177,7 +191,7 @@ class NewestRow:
                 data = value[low : low + lengths[place]]
                 values[column] = data.decode() if pa.types.is_string(kind) else data
                 at += sum(lengths)
-        return values
+        return values, at
 
 
 def _prefixes(values: Sequence[bytes], dtype: np.dtype[Any]) -> np.ndarray[Any, np.dtype[Any]]:

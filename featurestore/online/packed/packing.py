@@ -47,7 +47,7 @@ class Packing:
         self._build = build
         self.counts = np.dtype(("<u4", (len(form.sections),)))
         self.rows = _RowsPacking(form.sections[ROWS])
-        self._others = [_SectionPacking(schema) for schema in form.sections[ROWS + 1 :]]
+        self.others = [SectionPacking(schema) for schema in form.sections[ROWS + 1 :]]
 
     def pack(self, stored: Stored, names: Sequence[bytes]) -> pa.Array:
         """``large_binary`` per entity. ``names``: its keys in the store."""
@@ -68,7 +68,7 @@ class Packing:
         if len(rows.entity):
             streams = self.rows.streams(rows.rows, nulls, has_nulls[rows.entity])
             pieces += [stream.pieces(ends[ROWS]) for stream in streams]
-        for place, packing in enumerate(self._others, ROWS + 1):
+        for place, packing in enumerate(self.others, ROWS + 1):
             section = stored.sections[place]
             if len(section.entity):
                 pieces += [stream.pieces(ends[place]) for stream in packing.streams(section.rows)]
@@ -103,7 +103,7 @@ class Packing:
         counts[counted] = heap.records(np.dtype([("each", self.counts)]), counted.astype(np.int64))["each"]
         names = self.rows.schema.names if columns is None else columns[ROWS]
         sections = [self.rows.section(heap, counts[:, ROWS], (head & HAS_NULLS) != 0, names)]
-        for place, packing in enumerate(self._others, ROWS + 1):
+        for place, packing in enumerate(self.others, ROWS + 1):
             names = packing.schema.names if columns is None else columns[place]
             sections.append(packing.section(heap, counts[:, place], names))
         heap.pass_over(np.full(len(values), SEAL.itemsize, np.int64))
@@ -196,7 +196,7 @@ class _RowsPacking:
         return Section(entity, pa.RecordBatch.from_arrays([arrays[name] for name in wanted], schema=schema))
 
 
-class _SectionPacking:
+class SectionPacking:
     def __init__(self, schema: pa.Schema) -> None:
         self.schema = schema
         self.nullable = [field.name for field in schema if field.nullable]
@@ -204,7 +204,7 @@ class _SectionPacking:
         if self.nullable:
             layout.append((NULLS, np.dtype((np.uint8, (-(-len(self.nullable) // 8),)))))
         self.record = np.dtype(layout)
-        self._has_heap = any(fields.has_heap(field.type) for field in schema)
+        self.has_heap = any(fields.has_heap(field.type) for field in schema)
 
     def streams(self, rows: pa.RecordBatch) -> list[ByteStream]:
         records = np.zeros(rows.num_rows, self.record)
@@ -219,7 +219,7 @@ class _SectionPacking:
     def section(self, heap: Heap, counts: Ints, wanted: Sequence[str]) -> Section:
         """``counts``: how many records each entity has. Rows have the wanted columns, or there are none."""
         schema = pa.schema([self.schema.field(name) for name in wanted])
-        if not (wanted or self._has_heap):
+        if not (wanted or self.has_heap):
             heap.pass_over(counts * self.record.itemsize)
             return Section.empty(schema)
         records, ends = heap.records(self.record, counts), running_sums(counts)

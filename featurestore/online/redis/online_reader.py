@@ -13,8 +13,17 @@ from featurestore.online.answer import answer
 from featurestore.online.deadline import Deadline
 from featurestore.online.layout import CREATED_US, EVENT_US, ROWS
 from featurestore.online.packed.newest_row import NewestRow
+from featurestore.online.packed.packed_entity import PackedEntity
 from featurestore.online.packed.packing import Packing
-from featurestore.online.reading import UNKNOWN, Keys, OnlineQuery, OnlineValues, array_values, few_values
+from featurestore.online.reading import (
+    UNKNOWN,
+    FewRow,
+    Keys,
+    OnlineQuery,
+    OnlineValues,
+    array_values,
+    few_values,
+)
 from featurestore.online.redis.deployment import RedisDeployment
 from featurestore.online.redis.early_values import read_early
 from featurestore.online.redis.held import read_held
@@ -161,7 +170,7 @@ class _View:
         self.keys = redis.keys_of(query.view, query.digest)
         self._url, self._query = redis.url, query
         self._packing = Packing(query.form, self.keys.checksum)
-        self._newest = None if query.has_windows else NewestRow(query, self._packing)
+        self._newest = NewestRow(query.plain, self._packing)
         self._needed = query.form.needed(query.outputs)
         self._known: dict[bytes, int] = {}
         self.has_early = is_immediate(query.spec)
@@ -236,16 +245,15 @@ class _View:
         if len(present) < len(values):
             names = [name for name, value in zip(names, values, strict=True) if value is not None]
         self._packing.require_sound(names, present)
-        newest = self._newest
-        if newest is not None and len(wanted) <= _FEW:
-            read = newest.few
+        query, newest = self._query, self._newest
+        if len(wanted) <= _FEW:
+            read = self._with_windows if query.has_windows else newest.few
             rows = iter([UNKNOWN if value is None else read(value, now_us) for value in values])
             if len(values) == len(wanted):
-                return few_values(self._query, list(rows), version)
-            few = [UNKNOWN if key is None else next(rows) for key in wanted]
-            return few_values(self._query, few, version)
+                return few_values(query, list(rows), version)
+            return few_values(query, [UNKNOWN if key is None else next(rows) for key in wanted], version)
         places = None if len(present) == len(wanted) else self._places(wanted, values)
-        if newest is not None and newest.is_flat:
+        if newest.is_flat and not query.has_windows:
             many = newest.many(present, places, len(wanted), now_us, version)
             if many is not None:
                 return many
@@ -254,8 +262,11 @@ class _View:
         # Answers do not look at keys.
         keys = pa.array(names, pa.binary())
         stored = self._packing.unpack_sound(keys, present, self._needed)
-        answered = answer(self._query, stored, place, now_us)
-        return array_values(self._query, answered, version)
+        return array_values(query, answer(query, stored, place, now_us), version)
+
+    def _with_windows(self, value: bytes, now_us: int) -> FewRow:
+        newest = self._newest.few(value, now_us)
+        return self._query.with_windows(newest, PackedEntity(self._packing, self._newest, value), now_us)
 
     def _places(self, wanted: Keys, values: Values) -> list[int]:
         """Of which of the wanted keys there is a value."""

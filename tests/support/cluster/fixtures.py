@@ -120,7 +120,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if {"cluster", "no_cluster"} & _fixtures(item):
             _mark(item, "node")
-        elif "control_plane" in _fixtures(item):
+        elif {"control_plane", "installed"} & _fixtures(item):
             _mark(item, "api_server")
     items.sort(key=lambda item: "no_cluster" not in _fixtures(item))
 
