@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from cluster.binaries import MissingError
+from eventually import eventually
 from examples import examples, exhaustive
 from online_client import WAYS, OnlineClient, Read
 from redis_cluster import Cluster, cluster
@@ -172,6 +173,14 @@ class View:
                 assert repr(answered.values[name]) == repr(column * often), (way, often, name)
             assert answered.values.keys() == wanted.keys()
         return shown
+
+    def await_newest(self, key: tuple[Any, ...], now: int) -> None:
+        """Wait until reads are of what was published last: while a large generation is loaded, the one before is read."""
+        eventually(lambda: self._of_the_store([key], now, None)[1] == {self.name: self.version})
+        for way in WAYS:
+            eventually(
+                lambda way=way: self._read_in(way, [key], now, None).commits == {self.name: self.version}
+            )
 
     def read_of_the_store(self, keys: Sequence[tuple[Any, ...]], now: int) -> Answer:
         """The same of the store itself alone, which programs need not know."""

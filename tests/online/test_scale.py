@@ -100,6 +100,7 @@ def test_of_very_many_entities_each_has_its_own_values_before_and_after_some_cha
         things.add_table(columns(entities, turn))
         turn_of[entities] = turn
         assert things.publish(1000).entities == ENTITIES
+        things.await_newest(("entity-0",), 1000)
         for size in (3, 500, 12_000):
             asked = np.concatenate([random.choice(ENTITIES, size), changed[:3], [ENTITIES, ENTITIES + 1]])
             answers = things.read([(f"entity-{n}",) for n in asked.tolist()], 1000)
