@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable
+import gzip
+from collections.abc import Callable
 from http import HTTPStatus
-from socketserver import ThreadingMixIn
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
-from wsgiref.types import StartResponse, WSGIEnvironment
 
-from prometheus_client import CollectorRegistry, make_wsgi_app
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from featurestore_operator.http_server import HttpServer
 
 Check = Callable[[], str | None]
 """What is wrong, or None."""
 Guard = Callable[[str], HTTPStatus]
 """OK if a request with this ``Authorization`` may have the answer, else why not."""
+_GZIP_LEVEL = 3
+"""Names and labels come again and again: higher levels take longer for little."""
 
 
 class Endpoint:
@@ -31,46 +37,34 @@ class Endpoint:
         registry: CollectorRegistry,
         guard: Guard | None = None,
     ) -> None:
-        self._guard = guard
-        self._checks = {"/healthz": healthy, "/readyz": ready}
-        self._metrics = make_wsgi_app(registry)
-        self._server = make_server("", port, self._answer, _Server, _Quiet)
-        self.port: int = self._server.server_port
-        self._thread = threading.Thread(target=self._server.serve_forever, name="endpoint", daemon=True)
+        self._registry, self._guard = registry, guard
+        # None of them is a coroutine, so that each has a thread: metrics of many resources take a while.
+        routes = [
+            Route("/healthz", lambda _: _checked(healthy)),
+            Route("/readyz", lambda _: _checked(ready)),
+            Route("/metrics", self._metrics),
+        ]
+        self._server = HttpServer("endpoint", Starlette(routes=routes), port)
+        self.port = self._server.port
 
     def start(self) -> None:
-        self._thread.start()
+        self._server.start()
 
     def stop(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.stop()
 
-    def _answer(self, environment: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
-        path = environment["PATH_INFO"]
-        if path == "/metrics":
-            status = self._guard(environment.get("HTTP_AUTHORIZATION", "")) if self._guard else HTTPStatus.OK
+    def _metrics(self, request: Request) -> Response:
+        if self._guard is not None:
+            status = self._guard(request.headers.get("Authorization", ""))
             if status is not HTTPStatus.OK:
-                start(f"{status.value} {status.phrase}", [("Content-Type", "text/plain")])
-                return [status.description.encode()]
-            metrics: Iterable[bytes] = self._metrics(environment, start)
-            return metrics
-        check = self._checks.get(path)
-        wrong = "not found" if check is None else check()
-        code = (
-            HTTPStatus.NOT_FOUND
-            if check is None
-            else HTTPStatus.SERVICE_UNAVAILABLE
-            if wrong
-            else HTTPStatus.OK
-        )
-        start(f"{code.value} {code.phrase}", [("Content-Type", "text/plain")])
-        return [(wrong or "ok").encode()]
+                return PlainTextResponse(status.description, status)
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        headers, body = {"Content-Type": content_type}, encode(self._registry)
+        if "gzip" in request.headers.get("Accept-Encoding", ""):
+            headers["Content-Encoding"], body = "gzip", gzip.compress(body, _GZIP_LEVEL)
+        return Response(body, headers=headers)
 
 
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-
-
-class _Quiet(WSGIRequestHandler):
-    def log_message(self, format: str, *_: object) -> None:  # noqa: A002
-        """Log nothing: probes are routine."""
+def _checked(check: Check) -> Response:
+    wrong = check()
+    return PlainTextResponse(wrong or "ok", HTTPStatus.SERVICE_UNAVAILABLE if wrong else HTTPStatus.OK)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 import logging
@@ -10,12 +11,18 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
 from featurestore.errors import FeatureStoreError
+from featurestore_operator.http_server import HttpServer
 from featurestore_operator.webhook.admission import Review
 
 if TYPE_CHECKING:
@@ -27,7 +34,7 @@ RENEW_S = 3600.0
 RETRY_S = 10.0
 _LARGEST = 8 * 1024**2
 """No object of the API server is half as large."""
-_CALL_S = 10.0
+_BODY_S = 10.0
 _LOOK_AGAIN_S = 5.0
 """How often another path makes it ask which one is right."""
 
@@ -49,11 +56,12 @@ class Webhook:
         self._served: ServingCertificate | None = None
         self._renewing = threading.Lock()
         self._renewed_s = float("-inf")
-        self._server = _Server(port, answer, self._is_asked)
-        self.port: int = self._server.server_port
+        self._answer = answer
+        routes = [Route("/{path:path}", self._review, methods=["POST"])]
+        self._server = HttpServer("webhook-serve", Starlette(routes=routes), port, self._tls)
+        self.port = self._server.port
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="webhook", daemon=True)
-        self._serving = threading.Thread(target=self._server.serve_forever, name="webhook-serve", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
@@ -61,9 +69,7 @@ class Webhook:
     def stop(self) -> None:
         self._stopping.set()
         self._thread.join()
-        if self._serving.is_alive():
-            self._server.shutdown()
-        self._server.server_close()
+        self._server.stop()
 
     def _run(self) -> None:
         while True:
@@ -103,59 +109,30 @@ class Webhook:
             file = Path(folder) / "tls.pem"
             file.touch(mode=0o600)
             file.write_bytes(serving.certificate + serving.key)
-            # New connections get it; those that are open keep theirs.
             self._tls.load_cert_chain(file)
-        if self._served is None:
-            self._server.socket = self._tls.wrap_socket(
-                self._server.socket, server_side=True, do_handshake_on_connect=False
-            )
-            self._serving.start()
+        is_first = self._served is None
         self._served = serving
+        if is_first:
+            self._server.start()
 
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def __init__(self, port: int, answer: Answer, is_asked: Callable[[str], bool]) -> None:
-        self.answer, self.is_asked = answer, is_asked
-        super().__init__(("", port), _Handler)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    """One connection. The handshake is made here, by the first read, so that a slow one keeps nobody waiting."""
-
-    server: _Server
-    protocol_version = "HTTP/1.1"
-    timeout = _CALL_S
-
-    def do_POST(self) -> None:
-        length = int(self.headers.get("Content-Length") or 0)
-        if not 0 < length <= _LARGEST or not self.server.is_asked(self.path.partition("?")[0]):
-            self.close_connection = True
-            self._send(HTTPStatus.NOT_FOUND, b"")
-            return
+    async def _review(self, request: Request) -> Response:
+        length = int(request.headers.get("Content-Length", "0"))
+        if not 0 < length <= _LARGEST or not await run_in_threadpool(self._is_asked, request.url.path):
+            return Response(status_code=HTTPStatus.NOT_FOUND, headers={"Connection": "close"})
         try:
-            request = json.loads(self.rfile.read(length))["request"]
-            uid = request["uid"]
+            async with asyncio.timeout(_BODY_S):
+                review = json.loads(await request.body())["request"]
+            uid = review["uid"]
+        except TimeoutError:
+            return Response(status_code=HTTPStatus.REQUEST_TIMEOUT, headers={"Connection": "close"})
         except (ValueError, KeyError, TypeError):
-            self._send(HTTPStatus.BAD_REQUEST, b"")
-            return
-        self._send(HTTPStatus.OK, json.dumps(self._answer(request).to_dict(uid)).encode())
+            return Response(status_code=HTTPStatus.BAD_REQUEST)
+        return JSONResponse((await run_in_threadpool(self._answered, review)).to_dict(uid))
 
-    def _answer(self, request: Mapping[str, Any]) -> Review:
+    def _answered(self, review: Mapping[str, Any]) -> Review:
         try:
-            return self.server.answer(request)
+            return self._answer(review)
         except Exception:
             # A defect of ours must not keep people from their objects; conditions say what is wrong with them.
             logger.exception("a review failed because of a bug")
             return Review(True, warnings=("It was not checked: see the operator's log",))
-
-    def _send(self, status: HTTPStatus, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *_: object) -> None:  # noqa: A002
-        """Log nothing: reviews are routine."""
