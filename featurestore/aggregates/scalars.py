@@ -134,7 +134,7 @@ def _number(tiles: Sequence[State], values: Sequence[Any]) -> int:
 
 
 def _added(terms: Sequence[float], total: float = 0.0) -> float:
-    """The terms added one by one in their order: ``sum`` adds floats in another way."""
+    """The terms added one by one in their order: from Python 3.12 on ``sum`` adds floats in another way."""
     for term in terms:
         total += term
     return total

@@ -137,9 +137,8 @@ class LoadedGeneration:
 
     def span(self, section: int, place: int) -> tuple[int, int]:
         """The rows ``[low, high)`` that an entity has in a section."""
-        ends = np.array(
-            [place, place + 1], np.int32
-        )  # of the entities' type, or all of them would be converted
+        # Of the entities' own type, or all of them would be converted.
+        ends = np.array([place, place + 1], np.int32)
         low, high = self.stored.sections[section].entity.searchsorted(ends).tolist()
         return low, high
 
