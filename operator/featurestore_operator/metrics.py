@@ -141,7 +141,8 @@ class _Committed(Collector):
         self._committed = committed
 
     def collect(self) -> Iterator[Metric]:
-        amounts = list(self._committed.items())
+        # A copy is made at once. While a list of pairs is made, garbage may be collected, and another thread have its turn.
+        amounts = list(self._committed.copy().items())
         for place, (name, text) in enumerate(_OF_PIPELINE):
             family = CounterMetricFamily(f"{PREFIX}{name}", text, labels=["namespace", "pipeline"])
             for where, amount in amounts:
