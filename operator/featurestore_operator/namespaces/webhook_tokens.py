@@ -47,7 +47,8 @@ class WebhookTokens:
         if now_us - read_us < SECRET_US:
             return token
         token = self._read(namespace, secret)
-        for key in [key for key, (then_us, _) in list(self._kept.items()) if now_us - then_us >= SECRET_US]:
+        kept = self._kept.copy()
+        for key in [key for key, (then_us, _) in kept.items() if now_us - then_us >= SECRET_US]:
             self._kept.pop(key, None)
         self._kept[namespace, secret] = (now_us, token)
         return token
