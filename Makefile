@@ -71,8 +71,8 @@ bench-job: services  ## Measure where the seconds of a small batch's Job go, fro
 bench-online: $(VENV)/ready  ## Measure publishing, and reads for inference beside the bare stores (and Feast, if FEAST_PYTHON names a Python that has it).
 	@PYTHONPATH=tests/support $(BIN)/python -m bench online publish
 
-bench-events: services  ## Measure how long after a push its rows are readable online, and in a cluster after a file is put, with Jobs and with workers that stay.
-	@PYTHONPATH=tests/support $(BIN)/python -m bench events execution
+bench-events: services  ## Measure how long until a push, 5,000 messages a second, and in a cluster a file are readable online.
+	@PYTHONPATH=tests/support $(BIN)/python -m bench events messages execution
 
 bench-operator: services  ## Measure the operator with 5,000 views and 5,000 pipelines before a real API server.
 	@$(BIN)/python -m bench controller distant tenants

@@ -28,6 +28,7 @@ BY_NAME = (
     "publish",
     "events",
     "execution",
+    "messages",
     "training",
     "training_build",
 )
@@ -40,7 +41,7 @@ def main(names: list[str]) -> int:
         "name",
         nargs="*",
         metavar="NAME",
-        help=f"one of: {', '.join(NAMES + BY_NAME)}; else all but the last twelve",
+        help=f"one of: {', '.join(NAMES + BY_NAME)}; else all but the last thirteen",
     )
     wanted = parser.parse_args(names).name
     if unknown := [name for name in wanted if name not in NAMES + BY_NAME]:

@@ -92,7 +92,7 @@ def _pushed(project: Path, online: str, resources: str = RESOURCES) -> tuple[lis
     subprocess.run([*cli, "apply", "-f", "."], cwd=project, check=True, stdout=subprocess.DEVNULL)
     store = featurestore.connect(project)
     taken_s, written_s, began_s = [], [], 0.0
-    with _running([*cli, "run"], project) as runner:
+    with running([*cli, "run"], project) as runner:
         for number in range(PUSHES + 1):
             if number == 1:  # The first one waits for the worker to start.
                 began_s = cpu_s(runner)
@@ -109,7 +109,7 @@ def _pushed(project: Path, online: str, resources: str = RESOURCES) -> tuple[lis
 
 
 @contextmanager
-def _running(command: list[str], project: Path) -> Iterator[int]:
+def running(command: list[str], project: Path) -> Iterator[int]:
     runner = subprocess.Popen(command, cwd=project, stdout=subprocess.DEVNULL)
     try:
         yield runner.pid
