@@ -20,13 +20,17 @@ from pathlib import Path
 from cluster.node import node
 from cluster.image import PAUSE
 POD = '''
+# The controller of service accounts makes it, too, sooner or later.
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: default}
+---
 apiVersion: v1
 kind: Pod
 metadata: {name: it}
 spec: {containers: [{name: it, image: "%s", imagePullPolicy: Never}]}
 ''' % PAUSE
 with node(Path(sys.argv[1])) as cluster:
-    cluster.kubectl("create", "serviceaccount", "default")
     cluster.kubectl("apply", "--filename=-", stdin=POD)
     cluster.kubectl("wait", "--for=condition=Ready", "pod/it", "--timeout=600s")
     print("ready", flush=True)
