@@ -18,6 +18,7 @@ import featurestore
 from bench.figure import Figure, percentile
 
 PUSHES = 60
+CLI = (sys.executable, "-m", "featurestore.cli")
 RESOURCES = """
 kind: FeatureStore
 metadata: {name: default}
@@ -86,13 +87,9 @@ def _immediate_figures(project: Path, online: str) -> list[Figure]:
 
 def _pushed(project: Path, online: str, resources: str = RESOURCES) -> tuple[list[float], float, list[float]]:
     """Seconds until each push is readable, CPU seconds of each, seconds until each is durable."""
-    project.mkdir()
-    (project / "store.yaml").write_text(resources % online)
-    cli = [sys.executable, "-m", "featurestore.cli"]
-    subprocess.run([*cli, "apply", "-f", "."], cwd=project, check=True, stdout=subprocess.DEVNULL)
-    store = featurestore.connect(project)
+    store = begun(project, resources % online)
     taken_s, written_s, began_s = [], [], 0.0
-    with running([*cli, "run"], project) as runner:
+    with running(project) as runner:
         for number in range(PUSHES + 1):
             if number == 1:  # The first one waits for the worker to start.
                 began_s = cpu_s(runner)
@@ -108,9 +105,18 @@ def _pushed(project: Path, online: str, resources: str = RESOURCES) -> tuple[lis
         return taken_s, (cpu_s(runner) - began_s) / PUSHES, written_s
 
 
+def begun(project: Path, resources: str) -> featurestore.Store:
+    """A new project in which these are applied."""
+    project.mkdir()
+    (project / "store.yaml").write_text(resources)
+    subprocess.run([*CLI, "apply", "-f", "."], cwd=project, check=True, stdout=subprocess.DEVNULL)
+    return featurestore.connect(project)
+
+
 @contextmanager
-def running(command: list[str], project: Path) -> Iterator[int]:
-    runner = subprocess.Popen(command, cwd=project, stdout=subprocess.DEVNULL)
+def running(project: Path) -> Iterator[int]:
+    """`featurestore run` until the end of the block: the id of its process."""
+    runner = subprocess.Popen([*CLI, "run"], cwd=project, stdout=subprocess.DEVNULL)
     try:
         yield runner.pid
     finally:

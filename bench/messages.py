@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -13,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import featurestore
-from bench.events import cpu_s, running
+from bench.events import begun, cpu_s, running
 from bench.figure import Figure, percentile
 
 RATE, SECONDS = 5_000, 60
@@ -54,8 +52,7 @@ def measure() -> list[Figure]:
     figures = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for part in ("kafka", "redis"):
-            (folder / part).mkdir()
+        (folder / "redis").mkdir()
         with redis(folder / "redis") as url:
             for store, online in (("DuckDB", "{duckdb: {}}"), ("Redis", f"{{redis: {{url: '{url}'}}}}")):
                 (folder / f"kafka-{store}").mkdir()
@@ -103,12 +100,8 @@ def _figures(store: str, project: Path, online: str, kafka: Any) -> list[Figure]
     from kafka_broker import Topic
 
     Topic(kafka, "clicks").create(2)
-    project.mkdir()
-    (project / "store.yaml").write_text(RESOURCES % (online, kafka.address))
-    cli = [sys.executable, "-m", "featurestore.cli"]
-    subprocess.run([*cli, "apply", "-f", "."], cwd=project, check=True, stdout=subprocess.DEVNULL)
-    reading, sender = featurestore.connect(project), _Sender(kafka.address)
-    with running([*cli, "run"], project) as runner:
+    reading, sender = begun(project, RESOURCES % (online, kafka.address)), _Sender(kafka.address)
+    with running(project) as runner:
         sender.start()
         fresh_s = list[float]()
         while sender.sends or len(fresh_s) < len(sender.probes_s):

@@ -29,7 +29,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from featurestore.aggregates import scalars
-from featurestore.aggregates.scalars import ScalarAggregate
 from featurestore.deferred import Deferred
 
 if TYPE_CHECKING:
@@ -350,7 +349,7 @@ class AggregateDefinition(NamedTuple):
     gives: tuple[str, ...] | None = None
     keeps: str | None = None
     counts: bool = False
-    scalar: ScalarAggregate | None = None
+    scalar: scalars.ScalarAggregate | None = None
 
 
 AGGREGATES = {

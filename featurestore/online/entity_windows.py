@@ -17,7 +17,7 @@ from featurestore.aggregates.aggregates import AGGREGATES
 from featurestore.aggregates.scalars import ScalarAggregate, State
 from featurestore.online.layout import EVENT_US, EVENTS, START_US, TILES, Form, TileForm
 from featurestore.resources.outputs import Output
-from featurestore.windows.tile import Events, Tiles
+from featurestore.windows.tile import Events, Tiles, floor_to_hop
 
 
 class KeptEntity(Protocol):
@@ -87,7 +87,7 @@ class _Window:
             return self._by_arrays(kept, events, at_us)
         assert self.output.window_us is not None
         hop_us = self.form.hop_us
-        head_us, tail_us = _floor(at_us, hop_us), _floor(at_us - self.output.window_us, hop_us)
+        head_us, tail_us = floor_to_hop(at_us, hop_us), floor_to_hop(at_us - self.output.window_us, hop_us)
         starts_us = kept.column(self.section, START_US)
         low = bisect_left(starts_us, tail_us)
         high = bisect_left(starts_us, head_us, low)
@@ -95,7 +95,7 @@ class _Window:
             zip(*(kept.column(self.section, name)[low:high] for name in self.names), strict=True)
         )
         # Hops that became whole since publish time are in the events only.
-        since_us = max(tail_us, _floor(kept.published_us, hop_us))
+        since_us = max(tail_us, floor_to_hop(kept.published_us, hop_us))
         first, head = bisect_left(events.times_us, since_us), bisect_left(events.times_us, head_us)
         tiles += [self.scalar.state(values) for values in _hops(events, first, head, hop_us)]
         return self.scalar.value(tiles, events.values[head : bisect_right(events.times_us, at_us, head)])
@@ -113,16 +113,18 @@ class _Window:
         value = self.form.window_values(
             self.output, tiles, arrays, published_us, np.zeros(1, np.int32), np.array([at_us])
         )
-        if pa.types.is_temporal(value.type):
-            value = value.view(pa.int64() if value.type.bit_width == 64 else pa.int32())
-        return value[0].as_py()
-
-
-def _floor(time_us: int, hop_us: int) -> int:
-    return time_us // hop_us * hop_us
+        return stored_objects(value)[0]
 
 
 def _hops(events: _Events, first: int, stop: int, hop_us: int) -> Iterator[Sequence[Any]]:
     """The values of some events, by the hop that they are in."""
     for _, places in groupby(range(first, stop), lambda place: events.times_us[place] // hop_us):
         yield [events.values[place] for place in places]
+
+
+def stored_objects(values: pa.Array) -> list[Any]:
+    """Python's objects, as the online stores hold values: times as numbers, None for null."""
+    if pa.types.is_temporal(values.type):
+        values = values.view(pa.int64() if values.type.bit_width == 64 else pa.int32())
+    objects: list[Any] = values.to_pylist()
+    return objects

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,8 @@ import pyarrow as pa
 
 from featurestore.aggregates.aggregates import AGGREGATES, AggregateFunction, Grouped
 from featurestore.arrays import Codes, Ints
+
+TimeUs = TypeVar("TimeUs", int, Ints)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +74,11 @@ class Tiles:
         return cls(table.column("entity").to_numpy(), table.column("start_us").to_numpy(), state)
 
 
-def floor_to_hop(time_us: Ints, hop_us: int) -> Ints:
-    """The start of the hop that each time is in, also before 1970.
+def floor_to_hop(time_us: TimeUs, hop_us: int) -> TimeUs:
+    """The start of the hop that a time, or each of an array, is in, also before 1970.
 
-    >>> floor_to_hop(np.array([-1, 0, 7]), 5)
-    array([-5,  0,  5])
+    >>> floor_to_hop(np.array([-1, 0, 7]), 5), floor_to_hop(-1, 5)
+    (array([-5,  0,  5]), -5)
     """
     return time_us // hop_us * hop_us
 

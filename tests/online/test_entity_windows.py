@@ -14,12 +14,12 @@ import pytest
 from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from windowed_output import make_output
 
 from featurestore.aggregates.aggregates import AGGREGATES, AggregateFunction
-from featurestore.online.entity_windows import EntityWindows
+from featurestore.online.entity_windows import EntityWindows, stored_objects
 from featurestore.online.layout import EVENT_US, EVENTS, START_US, TILES, Form, TileForm
-from featurestore.resources.feature_view import Aggregate, Feature
-from featurestore.resources.outputs import Output, aggregate_input
+from featurestore.resources.outputs import Output
 from featurestore.resources.value import ColumnType
 from featurestore.views.schema import arrow_type
 from featurestore.windows.tile import Events, Tiles, build_tiles, floor_to_hop, merge_tiles, state_schema
@@ -65,22 +65,6 @@ class Kept:
         return self.columns[section, name]
 
 
-def output_of(function: AggregateFunction, kind: ColumnType, window_us: int, hop_us: int) -> Output:
-    aggregate = Aggregate.model_construct(function=function, column="x", windows=(), hop=None, quantile=0.5)
-    feature = Feature.model_construct(
-        name="f", type=kind, column=None, expression=None, aggregate=aggregate, description=""
-    )
-    return Output("f_w", kind, feature, aggregate_input(feature), window_us, hop_us)
-
-
-def listed(values: pa.Array) -> list[Any]:
-    """As stores hold them: times as numbers."""
-    if pa.types.is_temporal(values.type):
-        values = values.view(pa.int64() if values.type.bit_width == 64 else pa.int32())
-    result: list[Any] = values.to_pylist()
-    return result
-
-
 def bits(value: Any) -> Any:
     """Equal only if the bits are, but for NaN, of which there is one."""
     if isinstance(value, float):
@@ -115,7 +99,7 @@ def both(
 
     every: Tiles = merge_tiles([tiles, build_tiles(function, newer, hop)])
     at_us = np.array([max(at, published)])
-    [wanted] = listed(evaluate(output, every, newer, np.zeros(1, np.int32), at_us))
+    [wanted] = stored_objects(evaluate(output, every, newer, np.zeros(1, np.int32), at_us))
 
     kept = Kept(
         published,
@@ -123,7 +107,7 @@ def both(
             (EVENTS, EVENT_US): [time_us for time_us, _ in fresh],
             (EVENTS, output.column): [value for _, value in fresh],
             (TILES, START_US): tiles.start_us.tolist(),
-            **{(TILES, name): listed(column) for name, column in tiles.state.items()},
+            **{(TILES, name): stored_objects(column) for name, column in tiles.state.items()},
         },
     )
     sections = (pa.schema([]), pa.schema([(output.column, stored)]), form.schema)
@@ -140,7 +124,9 @@ def test_one_entity_has_the_bits_that_arrays_give(function: AggregateFunction, d
     rows = sorted(data.draw(st.lists(row, max_size=25)), key=lambda row: row[0])
     hop, window = data.draw(st.integers(1, 7)), data.draw(st.integers(1, 30))
     published, at = data.draw(st.integers(-30, 30)), data.draw(st.integers(-30, 60))
-    got, wanted = both(output_of(function, kind, window, hop), arrow_type(kept_kind), rows, published, at)
+    got, wanted = both(
+        make_output(function, kind, window, hop, 0.5), arrow_type(kept_kind), rows, published, at
+    )
     assert bits(got) == bits(wanted)
 
 
@@ -150,7 +136,7 @@ def test_one_entity_has_the_bits_that_arrays_give(function: AggregateFunction, d
 def test_of_equal_values_the_first_one_is_the_least_and_the_greatest(
     function: AggregateFunction, values: Sequence[float], published: int
 ) -> None:
-    output = output_of(function, ColumnType.FLOAT64, 10, 2)
+    output = make_output(function, ColumnType.FLOAT64, 10, 2)
     got, wanted = both(output, pa.float64(), list(enumerate(values)), published, 5)
     assert bits(got) == bits(wanted)
 

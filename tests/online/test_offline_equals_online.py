@@ -193,3 +193,17 @@ def test_late_events_change_tiles_that_were_made_already(
     for late in (0, 20 * MINUTE, 21 * MINUTE, 3 * HOUR, 26 * HOUR, 26 * HOUR, 40 * DAY):
         run.do(Add(({**event, "time": -late}, {**event, "key": "b", "time": -late - 1})))
         run.do(Publish(now=late // 100, later=(0, MINUTE, HOUR, DAY)))
+
+
+@pytest.mark.parametrize("online_url", ["duckdb", "redis"], indirect=True)
+def test_an_output_that_is_asked_for_alone_is_the_one_among_all(
+    online_url: str | None, view_in: Callable[..., Any], row: Callable[..., Any]
+) -> None:
+    run = Run(view_in(online_url, FEATURES), row)
+    event = {"key": "a", "created": 0, "number": 1, "float": 0.1, "text": "z"}
+    run.do(Add(tuple({**event, "time": -n * 17 * MINUTE} for n in range(40))))
+    run.do(Publish(now=0, later=()))
+    at = START + 6 * MINUTE
+    every = run.things.read(KEYS, at)
+    for name in every.keys() - {"event time"}:
+        assert run.things.read(KEYS, at, [name]) == {"event time": every["event time"], name: every[name]}

@@ -8,26 +8,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+from windowed_output import make_output
 
 from featurestore.aggregates.aggregates import AggregateFunction
-from featurestore.resources.feature_view import Aggregate, Feature
-from featurestore.resources.outputs import Output, aggregate_input, aggregate_input_type
+from featurestore.resources.outputs import Output, aggregate_input_type
 from featurestore.resources.value import ColumnType
 
 Event = tuple[int, int, Any]
-
-
-def make_output(
-    function: AggregateFunction, kind: ColumnType, window_us: int, hop_us: int, quantile: float | None = None
-) -> Output:
-    """One window of an aggregate; times here are as short as the case needs."""
-    aggregate = Aggregate.model_construct(
-        function=function, column="x", windows=(), hop=None, quantile=quantile
-    )
-    feature = Feature.model_construct(
-        name="f", type=kind, column=None, expression=None, aggregate=aggregate, description=""
-    )
-    return Output("f_w", kind, feature, aggregate_input(feature), window_us, hop_us)
 
 
 def in_window(events: Sequence[Event], entity: int, at: int, window: int, hop: int) -> list[tuple[int, Any]]:

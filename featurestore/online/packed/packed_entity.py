@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from featurestore.online.entity_windows import stored_objects
 from featurestore.online.layout import ROWS
 from featurestore.online.packed import fields
 from featurestore.online.packed.heap import Heap
@@ -28,40 +29,44 @@ class PackedEntity:
         self._packing, self._value = packing, value
         self.published_us = Packing.published_us(value)
         self._counts: Sequence[int] = (0,) * len(packing.others)
-        self._ends: list[int] = []
+        self._starts: list[int] = []
+        self._columns: dict[int, Columns] = {}
         if value[0] & COUNTED:
             self._counts = struct.unpack_from(f"<{1 + len(packing.others)}I", value, HEAD.itemsize)[1:]
-            self._ends = [newest.end(value)]
-        self._columns: dict[int, Columns] = {}
+            self._starts.append(newest.end(value))
 
     def column(self, section: int, name: str) -> Sequence[Any]:
         place = section - ROWS - 1
         if not self._counts[place]:
             return ()
-        known = self._columns.get(place)
-        if known is None:
-            while len(self._ends) <= place:
-                self._ends.append(self._end(len(self._ends) - 1))
-            known, _ = self._read(place)
-            self._columns[place] = known
-        return known[name]
+        while len(self._starts) <= place:
+            self._pass_over(len(self._starts) - 1)
+        if place not in self._columns:
+            self._read(place)
+        return self._columns[place][name]
 
-    def _end(self, place: int) -> int:
-        """Where a section ends; where it begins is known."""
+    def _pass_over(self, place: int) -> None:
+        """Find where the next section starts; its own start is known."""
         packing = self._packing.others[place]
-        if packing.has_heap:
-            return self._read(place)[1]
-        return self._ends[place] + self._counts[place] * packing.record.itemsize
+        if not packing.has_heap:
+            self._starts.append(self._starts[place] + self._counts[place] * packing.record.itemsize)
+        else:
+            self._read(place)
 
-    def _read(self, place: int) -> tuple[Columns, int]:
-        packing, count, start = self._packing.others[place], self._counts[place], self._ends[place]
-        if any(pa.types.is_list(field.type) for field in packing.schema):
+    def _read(self, place: int) -> None:
+        """Read a section whose start is known, with which the start of the next one is."""
+        packing, count, start = self._packing.others[place], self._counts[place], self._starts[place]
+        if packing.has_lists:
             heap = Heap([self._value[start:]])
             read = packing.section(heap, np.array([count]), packing.schema.names)
-            return dict(
-                zip(packing.schema.names, map(_numbers, read.rows.columns), strict=True)
-            ), start + int(heap.taken[0])
-        return _few_records(packing, self._value, start, count)
+            self._columns[place] = dict(
+                zip(packing.schema.names, map(stored_objects, read.rows.columns), strict=True)
+            )
+            end = start + int(heap.taken[0])
+        else:
+            self._columns[place], end = _few_records(packing, self._value, start, count)
+        if len(self._starts) == place + 1:
+            self._starts.append(end)
 
 
 def _few_records(packing: SectionPacking, value: bytes, start: int, count: int) -> tuple[Columns, int]:
@@ -90,11 +95,3 @@ def _texts(kind: pa.DataType, value: bytes, start: int, sizes: Sequence[int]) ->
         texts.append(data.decode() if pa.types.is_string(kind) else data)
         start += size
     return texts, start
-
-
-def _numbers(column: pa.Array) -> list[Any]:
-    """Python's objects, times as numbers."""
-    if pa.types.is_temporal(column.type):
-        column = column.view(pa.int64() if column.type.bit_width == 64 else pa.int32())
-    listed: list[Any] = column.to_pylist()
-    return listed

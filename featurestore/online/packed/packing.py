@@ -205,6 +205,7 @@ class SectionPacking:
             layout.append((NULLS, np.dtype((np.uint8, (-(-len(self.nullable) // 8),)))))
         self.record = np.dtype(layout)
         self.has_heap = any(fields.has_heap(field.type) for field in schema)
+        self.has_lists = any(pa.types.is_list(field.type) for field in schema)
 
     def streams(self, rows: pa.RecordBatch) -> list[ByteStream]:
         records = np.zeros(rows.num_rows, self.record)
