@@ -34,6 +34,7 @@ from featurestore.storage import paths
 from featurestore.storage.delta import DataFile, Table
 from featurestore.storage.objects import Storage
 from featurestore.storage.row_groups import RowGroups
+from featurestore.timestamps import SECOND_US
 from featurestore.views.builds import PublishResult
 from featurestore.views.feature_query import FeatureQuery, FeatureValues
 from featurestore.views.value_column import arrow_columns
@@ -45,6 +46,8 @@ _SPAN = 64
 
 _SMALL_ROWS = 500_000
 """A table of so many rows is read at once for all entities, wherever in it they are."""
+_MANY_FILES, _PAUSE_US = 16, 30 * SECOND_US
+"""A table of more files is not looked at again within this time: each look reads them all, while batches wait."""
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +57,8 @@ def check(
 ) -> None:
     """Read a sample both ways, and keep what was found. Whatever it meets, what was published stands.
 
-    ``spec``: what the build was published by. Nothing is kept if there is nothing to compare, or another version is
-    online by now.
+    ``spec``: what the build was published by. Nothing is kept if there is nothing to compare, another version is
+    online by now, or a table of many files was compared a short while ago.
     """
     view, digest = published.view, published.digest
     if spec.online.sample_entities == 0:
@@ -111,6 +114,8 @@ class _Check:
     def run(self, known: Consistency | None) -> Consistency | None:
         table = self._table()
         files = table.files()
+        if len(files) > _MANY_FILES and self._is_recent(known):
+            return None
         came = self._came(table, files, known)
         entities, differences = 0, []
         samples = self._samples(table, files, came, known)
@@ -132,6 +137,12 @@ class _Check:
             differences=tuple(different.values())[:_TOLD],
             checked_us=self.now_us,
         )
+
+    def _is_recent(self, known: Consistency | None) -> bool:
+        """Whether nothing was wrong a short while ago."""
+        if known is None or known.failure is not None or known.differing:
+            return False
+        return 0 <= self.now_us - known.checked_us < _PAUSE_US
 
     def _table(self) -> Table:
         path = paths.features(self.published.view, self.published.digest)

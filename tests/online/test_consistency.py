@@ -14,7 +14,7 @@ from laptop import Laptop, view_of
 from training import NOON, PIPELINE, rows
 
 from featurestore.online import read_both_ways
-from featurestore.online.consistency import Consistency, read_consistency
+from featurestore.online.consistency import Consistency, read_consistency, record_consistency
 from featurestore.reconcile.conditions import Condition, read_status
 from featurestore.registry.project import open_project
 from featurestore.storage import paths
@@ -197,6 +197,24 @@ def test_a_value_that_differed_is_looked_at_again_however_few_are_sampled(
         seen = found(laptop)
         assert seen is not None
         assert seen.differing == 1, (number, seen)
+
+
+def test_a_table_of_many_files_is_not_looked_at_again_at_once_unless_something_differed(
+    begin_embedded: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read_both_ways, "_MANY_FILES", 1)
+    monkeypatch.setattr(read_both_ways, "_PAUSE_US", 24 * 3600 * 1_000_000)
+    laptop = begin_embedded()
+    first = found(laptop)
+    assert first is not None
+    publish_again(laptop, 1)
+    assert found(laptop) == first
+    wrong = first.model_copy(update={"differing": 1})
+    record_consistency(laptop.storage, "view", laptop.build("view"), wrong)
+    publish_again(laptop, 2)
+    later = found(laptop)
+    assert later is not None
+    assert (later.version > first.version, later.differing) == (True, 0)
 
 
 def test_a_look_that_fails_fails_no_publication(

@@ -21,6 +21,7 @@ from featurestore.views.view_statistics import (
     statistics_at,
     statistics_versions,
 )
+from featurestore_transforms.views.kept_statistics import _of_file
 
 View = Callable[..., FeatureView]
 START = datetime(2013, 1, 1, tzinfo=UTC)
@@ -102,6 +103,41 @@ def test_the_same_commit_has_the_same_statistics_whatever_the_memory_and_the_ste
         newest = kept(lake, delays)
         found.append((data, newest.every, newest.recent))
     assert found[0] == found[1]
+
+
+def test_a_small_commit_reads_no_file_of_the_commits_before(
+    lake: Any, delays: FeatureView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def of_file(table: Any, file: Any, *more: Any) -> Any:
+        read.append(file.path)
+        return _of_file(table, file, *more)
+
+    lake.accept(delays)
+    monkeypatch.setattr("featurestore_transforms.views.kept_statistics._of_file", of_file)
+    for day in range(4):
+        lake.append(flights([day], day))
+        lake.build(delays)
+    recent = kept(lake, delays).recent
+    assert recent is not None
+    assert (recent.first, recent.last, recent.rows, recent.features["delay"].mean) == (1, 4, 4, 1.5)
+    assert len(read) == len(set(read)) == 4
+
+
+@pytest.mark.parametrize("lost", [paths.recent_profile, paths.statistics_record])
+def test_what_came_last_is_read_again_where_it_was_lost(
+    lake: Any, delays: FeatureView, lost: Callable[[str, str, int], str]
+) -> None:
+    lake.accept(delays)
+    lake.append(flights([1, 2]))
+    first = lake.build(delays)
+    lake.storage.replace(lost("delays", lake.digest(delays), first.version), b"nonsense")
+    lake.append(flights([3], 1))
+    lake.build(delays)
+    recent = kept(lake, delays).recent
+    assert recent is not None
+    assert (recent.rows, recent.features["delay"].mean) == (3, 2)
 
 
 def test_rows_that_went_leave_no_trace_in_statistics(lake: Any, delays: FeatureView) -> None:

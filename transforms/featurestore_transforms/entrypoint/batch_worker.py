@@ -23,6 +23,7 @@ import socket
 import tempfile
 import time
 import traceback
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import FrameType
@@ -45,10 +46,12 @@ _IMPORTED = (
     "pyarrow.dataset",
     "featurestore_transforms.batch.batch",
     "featurestore_transforms.entrypoint.job",
+    "featurestore_transforms.sources.file_reader",
     "featurestore_transforms.views.build",
     "featurestore.online.publish",
     "featurestore.online.redis.store",
 )
+_IF_INSTALLED = ("redis",)
 _BEAT_S = 1.0
 _CALL_S = 2.0
 """How long a caller may take to say what is wanted."""
@@ -62,6 +65,9 @@ def main(root: str, kind: str) -> None:
     os.environ.update({name: os.environ.get(name, value) for name, value in _ALONE.items()})
     for name in _IMPORTED:
         importlib.import_module(name)
+    for name in _IF_INSTALLED:
+        with suppress(ImportError):
+            importlib.import_module(name)
     # Pages with objects that nobody counts any more stay the same for all that are forked.
     gc.collect()
     gc.freeze()

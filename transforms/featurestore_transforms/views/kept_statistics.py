@@ -18,6 +18,7 @@ from featurestore.profiles.table_profile import TableProfile
 from featurestore.resources.feature_view import FeatureViewSpec
 from featurestore.storage import paths
 from featurestore.storage.delta import BATCH, SYSTEM_COLUMNS, DataFile, Table
+from featurestore.storage.objects import Storage
 from featurestore.views.view_statistics import (
     KEPT,
     RECENT_ROWS,
@@ -43,6 +44,16 @@ class _Recent:
     whole: frozenset[str]
 
 
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """Profiles of all rows of an earlier version and of its batches from ``first`` on (None: unknown); ``added``: files since."""
+
+    every: TableProfile
+    first: int | None
+    last: TableProfile
+    added: Sequence[DataFile]
+
+
 def keep_statistics(
     table: Table, view: str, digest: str, commit: int, spec: FeatureViewSpec
 ) -> ViewStatistics:
@@ -57,13 +68,16 @@ def keep_statistics(
         return known
     columns = profiled_columns(spec)
     files = table.files()
-    profile, added = _begun(table, view, digest, files, tuple(columns.values()))
     recent = _recent(table, files)
-    newest = TableProfile(SYSTEM_COLUMNS, profile.columns)
-    old = {file.path for file in files} - {file.path for file in added}
-    for file in [*added, *(file for file in (recent.files if recent else ()) if file.path in old)]:
+    begun = _begun(table, view, digest, files, tuple(columns.values()))
+    profile, added = begun.every, {file.path for file in begun.added}
+    # Of a window that begins where the one before began, the rows from before stand in its profile.
+    goes_on = recent is not None and recent.first == begun.first
+    newest = begun.last if goes_on else TableProfile(SYSTEM_COLUMNS, profile.columns)
+    again = [] if goes_on or recent is None else [file for file in recent.files if file.path not in added]
+    for file in [*begun.added, *again]:
         every, last = _of_file(table, file, profile.columns, spec.resources.memory, recent)
-        if file.path not in old:
+        if file.path in added:
             profile.merge(every)
         newest.merge(last)
     statistics = ViewStatistics(
@@ -117,8 +131,8 @@ def _named(profile: TableProfile, columns: dict[str, str]) -> dict[str, Profiled
 
 def _begun(
     table: Table, view: str, digest: str, files: Sequence[DataFile], columns: tuple[str, ...]
-) -> tuple[TableProfile, Sequence[DataFile]]:
-    """The profile of an earlier version that nothing was taken from since, and the files that came; else none, and all."""
+) -> _Begun:
+    """What an earlier version has that nothing was taken from since, and the files that came; else nothing, and all."""
     storage, folder = table.storage, paths.view_statistics(view, digest)
     names = [name for name in storage.names(folder) if name.endswith(".parquet")]
     versions = [int(name.removesuffix(".parquet")) for name in names]
@@ -129,8 +143,28 @@ def _begun(
             data = storage.find(paths.statistics_profile(view, digest, version))
             profile = TableProfile.from_bytes(data) if data and not changes.removed else None
             if profile is not None and profile.columns == columns:
-                return profile, changes.added
-    return TableProfile(SYSTEM_COLUMNS, columns), files
+                first, last = _kept_window(storage, view, digest, version, columns)
+                return _Begun(profile, first, last, changes.added)
+    empty, none = (TableProfile(SYSTEM_COLUMNS, columns) for _ in range(2))
+    return _Begun(empty, None, none, files)
+
+
+def _kept_window(
+    storage: Storage, view: str, digest: str, version: int, columns: tuple[str, ...]
+) -> tuple[int | None, TableProfile]:
+    """The first of the batches that came last to a version, and their profile; None and an empty one if it is not kept."""
+    with suppress(StorageError, Damaged, ValueError, KeyError, pa.ArrowException):
+        known = read_statistics(storage, view, digest, version)
+        data = storage.find(paths.recent_profile(view, digest, version))
+        profile = TableProfile.from_bytes(data) if data else None
+        recent = known.recent if known is not None else None
+        if (
+            profile is not None
+            and recent is not None
+            and (profile.columns, profile.rows) == (columns, recent.rows)
+        ):
+            return recent.first, profile
+    return None, TableProfile(SYSTEM_COLUMNS, columns)
 
 
 def _recent(table: Table, files: Sequence[DataFile]) -> _Recent | None:
