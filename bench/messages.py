@@ -1,4 +1,4 @@
-"""Messages of Kafka at a steady rate into a view with windows, on a laptop: how long until each is readable online."""
+"""Messages of Kafka into a view with windows, on a laptop, one by one and at a steady rate: how long until each is readable."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from bench.figure import Figure, percentile
 RATE, SECONDS = 5_000, 60
 USERS = 1_000
 TICK_S, PROBE_S, LOOK_S, DRAINED_S = 0.01, 0.5, 0.02, 300.0
-PROBE = "probe"
-"""A user of whom a message is sent now and then, whose number is looked for."""
+ALONE = 40
+"""So many messages are sent first, each when the one before is readable."""
+LONE, PROBE = "lone", "probe"
+"""Users whose numbers are looked for: of messages that come alone, and of those sent now and then among others."""
 RESOURCES = """
 kind: FeatureStore
 metadata: {name: default}
@@ -74,6 +76,11 @@ class _Sender:
     def start(self) -> None:
         self._thread.start()
 
+    def send_alone(self, n: int) -> None:
+        """Of the user LONE, and nothing with it."""
+        self._one(LONE, n)
+        self._producer.flush()
+
     @property
     def sends(self) -> bool:
         return self._thread.is_alive()
@@ -102,41 +109,59 @@ def _figures(store: str, project: Path, online: str, kafka: Any) -> list[Figure]
     Topic(kafka, "clicks").create(2)
     reading, sender = begun(project, RESOURCES % (online, kafka.address)), _Sender(kafka.address)
     with running(project) as runner:
+        alone_s = _one_by_one(reading, sender)
+        before_s, before = cpu_s(runner), sender.sent
         sender.start()
         fresh_s = list[float]()
         while sender.sends or len(fresh_s) < len(sender.probes_s):
-            seen = _newest(reading)
+            seen = _newest(reading, PROBE)
             now_s = time.perf_counter()
             fresh_s += [now_s - sent_s for sent_s in sender.probes_s[len(fresh_s) : seen + 1]]
             time.sleep(LOOK_S)
         last_s, counted = sender.probes_s[-1], 0
         while counted < sender.sent and time.perf_counter() < last_s + DRAINED_S:
             counted = _counted(reading)
-        drained_s, taken_s = time.perf_counter() - last_s, cpu_s(runner)
+        drained_s, taken_s = time.perf_counter() - last_s, cpu_s(runner) - before_s
     third = len(fresh_s) // 3
     grown = percentile(fresh_s[-third:], 0.5) / percentile(fresh_s[third:-third], 0.5)
-    question = f"{RATE:,} messages a second for {SECONDS} s, windows, {store}"
+    question, sent = f"{RATE:,} messages a second for {SECONDS} s, windows, {store}", sender.sent - before
+    one, p50 = f"a message alone, windows, {store}", percentile(alone_s, 0.5)
     return [
-        Figure(question, "sent", sender.sent / SECONDS, "messages/s"),
+        Figure(one, "p50 from sent to readable", p50, "s", "≤ 0.5 s", p50 <= 0.5),
+        Figure(one, "p99", percentile(alone_s, 0.99), "s"),
+        Figure(question, "sent", sent / SECONDS, "messages/s"),
         Figure(question, "readable, each once", counted, "messages", "all", counted == sender.sent),
         Figure(question, "p50 from sent to readable", percentile(fresh_s, 0.5), "s"),
         Figure(question, "p99", percentile(fresh_s, 0.99), "s"),
         Figure(question, "p50 of the last third to the one before", grown, "×", "≤ 1.5", grown <= 1.5),
         Figure(question, "all readable after the last probe", drained_s, "s"),
-        Figure(question, "CPU of 1,000 messages, runner and worker", 1000 * taken_s / sender.sent, "s"),
+        Figure(question, "CPU of 1,000 messages, runner and worker", 1000 * taken_s / sent, "s"),
     ]
 
 
-def _newest(reading: featurestore.Store) -> int:
-    """Number of the newest probe that is readable; -1 for none."""
+def _one_by_one(reading: featurestore.Store, sender: _Sender) -> list[float]:
+    """Seconds from sent to readable of messages that come alone."""
+    taken_s = []
+    for number in range(ALONE + 1):
+        begin_s = time.perf_counter()
+        sender.send_alone(number)
+        while _newest(reading, LONE) < number:
+            time.sleep(0.005)
+        if number:  # The first one waits for the worker to start.
+            taken_s.append(time.perf_counter() - begin_s)
+    return taken_s
+
+
+def _newest(reading: featurestore.Store, user: str) -> int:
+    """Number of the newest message of a user that is readable; -1 for none."""
     try:
-        [n] = reading.get_features(["users:n"], [{"user": PROBE}]).to_dict()["n"]
+        [n] = reading.get_features(["users:n"], [{"user": user}]).to_dict()["n"]
     except featurestore.errors.NotFound:
         return -1
     return -1 if n is None else int(n)
 
 
 def _counted(reading: featurestore.Store) -> int:
-    users = [{"user": PROBE}, *({"user": f"u{n}"} for n in range(USERS))]
+    users = [{"user": LONE}, {"user": PROBE}, *({"user": f"u{n}"} for n in range(USERS))]
     counts = reading.get_features(["users:clicks_1d"], users).to_dict()["clicks_1d"]
     return sum(count or 0 for count in counts)

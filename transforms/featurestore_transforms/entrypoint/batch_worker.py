@@ -47,11 +47,12 @@ _IMPORTED = (
     "featurestore_transforms.batch.batch",
     "featurestore_transforms.entrypoint.job",
     "featurestore_transforms.sources.file_reader",
+    "featurestore_transforms.sources.kafka_reader",
     "featurestore_transforms.views.build",
     "featurestore.online.publish",
     "featurestore.online.redis.store",
 )
-_IF_INSTALLED = ("redis",)
+_IF_INSTALLED = ("confluent_kafka.admin", "redis")
 _BEAT_S = 1.0
 _CALL_S = 2.0
 """How long a caller may take to say what is wanted."""

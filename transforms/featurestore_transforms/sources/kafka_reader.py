@@ -103,7 +103,8 @@ class _Fetch:
         at, until_s = self._position.first, time.monotonic() + _PATIENCE_S
         while at < self._position.end:
             with answering("messages cannot be fetched", self._where):
-                fetched = consumer.consume(_AT_ONCE, timeout=1.0)
+                # It waits until so many are there: no more than can be left.
+                fetched = consumer.consume(min(_AT_ONCE, self._position.end - at), timeout=1.0)
             for message in fetched:
                 error = message.error()
                 if error is None and message.offset() < self._position.end:

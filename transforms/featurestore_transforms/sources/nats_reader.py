@@ -93,9 +93,10 @@ def _messages(client: StreamOfNats, stream: str, position: Position) -> Iterator
         at, until_s = position.first, time.monotonic() + _PATIENCE_S
         while at < position.end:
 
-            async def fetched(_: Any) -> list[Any]:
+            async def fetched(_: Any, most: int = min(_AT_ONCE, position.end - at)) -> list[Any]:
                 with suppress(TimeoutError):
-                    return list(await subscription.fetch(_AT_ONCE, timeout=_WAIT_S))
+                    # It waits until so many are there: no more than can be left.
+                    return list(await subscription.fetch(most, timeout=_WAIT_S))
                 return []
 
             async def waiting(_: Any) -> int:
