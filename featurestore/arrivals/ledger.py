@@ -303,7 +303,7 @@ class Ledger:
             while line and at == uri:
                 here.append(line)
                 at, line = next(lines, _END)
-            if any(version_of(one) == arrival.version for one in here):
+            if arrival.version in map(version_of, here):
                 continue
             known = [*map(parse, here), *self._later.get(uri, ())]
             if known and retimed(arrival):
