@@ -29,7 +29,7 @@ from kubernetes.client import ApiException, CoreV1Api
 from urllib3.exceptions import HTTPError
 
 LABEL = "app.kubernetes.io/managed-by=featurestore"
-POLL_S = 0.1
+POLL_S, WATCH_S = 0.1, 5
 Object = dict[str, Any]
 
 
@@ -59,19 +59,51 @@ class HollowNode:
     paused: bool = False
     most: int = 1000
     _running: dict[str, _Running] = field(default_factory=dict)
+    _pods: dict[str, Object] = field(default_factory=dict)
+    _changed: threading.Event = field(default_factory=threading.Event)
 
-    def look(self, api: CoreV1Api) -> None:
+    def run(self, api: CoreV1Api, stop: threading.Event) -> None:
+        """Look at the pods until told to stop: they are listed when something was told of one."""
+        while not stop.is_set():
+            told = self._changed.wait(POLL_S)
+            self._changed.clear()
+            try:
+                if told:
+                    self._list(api)
+                self._look(api)
+            except (ApiException, HTTPError, OSError):
+                # The API server is away: a test may have stopped it.
+                self._changed.set()
+                stop.wait(POLL_S)
+
+    def watch(self, api: CoreV1Api, stop: threading.Event) -> None:
+        """Hear of the pods until told to stop."""
+        while not stop.is_set():
+            self._changed.set()
+            try:
+                asked: Object = {"label_selector": LABEL, "watch": True, "timeout_seconds": WATCH_S}
+                told = api.list_namespaced_pod(self.namespace, **asked, _preload_content=False)
+                for _ in told.stream():  # type: ignore[attr-defined]
+                    self._changed.set()
+                told.release_conn()  # type: ignore[attr-defined]
+            except (ApiException, HTTPError, OSError):
+                stop.wait(POLL_S)
+
+    def _list(self, api: CoreV1Api) -> None:
         pods = api.list_namespaced_pod(self.namespace, label_selector=LABEL, _preload_content=False)
         items = json.loads(pods.data)["items"]  # type: ignore[attr-defined]
-        there = {it["metadata"]["uid"] for it in items}
-        for uid in [uid for uid in self._running if uid not in there]:
+        self._pods = {it["metadata"]["uid"]: it for it in items}
+        for uid in [uid for uid in self._running if uid not in self._pods]:
             process = self._running.pop(uid).process
             process.kill()
             process.wait()
-        for pod in items:
-            uid, phase = pod["metadata"]["uid"], pod["status"].get("phase", "Pending")
+
+    def _look(self, api: CoreV1Api) -> None:
+        for uid, pod in list(self._pods.items()):
+            phase = pod["status"].get("phase", "Pending")
             if "deletionTimestamp" in pod["metadata"]:
                 self._evict(api, pod)
+                del self._pods[uid]
             elif uid in self._running:
                 self._reap(api, pod)
             elif phase == "Pending" and not self.stuck and len(self._running) < self.most:
@@ -125,6 +157,7 @@ class HollowNode:
                 stderr=subprocess.STDOUT,
                 cwd=self.folder,
             )
+        pod["status"]["phase"] = "Running"
         if self.paused:
             process.send_signal(signal.SIGSTOP)
         now = _now()
@@ -156,7 +189,7 @@ class HollowNode:
             "startedAt": running.started,
             "finishedAt": _now(),
         }
-        phase = "Succeeded" if code == 0 else "Failed"
+        pod["status"]["phase"] = phase = "Succeeded" if code == 0 else "Failed"
         self._say(api, pod["metadata"]["name"], phase, {"terminated": terminated})
 
     def _probe(self, api: CoreV1Api, pod: Object, running: _Running) -> None:
@@ -221,15 +254,9 @@ def hollow_node(plane: ControlPlane, namespace: str, **environ: str) -> Iterator
         node = HollowNode(plane, namespace, {**kept, **environ}, Path(folder))
         api = CoreV1Api(client)
 
-        def run() -> None:
-            while not stop.wait(POLL_S):
-                try:
-                    node.look(api)
-                except (ApiException, HTTPError, OSError):
-                    continue  # The API server is away: a test may have stopped it.
-
-        thread = threading.Thread(target=run, daemon=True)
+        thread = threading.Thread(target=node.run, args=(api, stop), daemon=True)
         thread.start()
+        threading.Thread(target=node.watch, args=(api, stop), daemon=True).start()
         try:
             yield node
         finally:
