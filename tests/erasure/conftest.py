@@ -18,3 +18,15 @@ def store(tmp_path: Path) -> Callable[..., Erasing]:
         return Erasing(tmp_path / name, **where)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Erasing:
+    """A store with a history, which tests copy."""
+    return Erasing(tmp_path_factory.mktemp("first") / "project").history()
+
+
+@pytest.fixture
+def past(first: Erasing, tmp_path: Path) -> Erasing:
+    """A store with a history, in a folder of its own."""
+    return first.copied(tmp_path / "project")

@@ -6,22 +6,19 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from erasing import SECRET
+from erasing import SECRET, Erasing
 
 from featurestore.cli import erase as command
 from featurestore.erasure.begin import unfinished
 from featurestore.erasure.key_file import read_keys
 from featurestore.errors import NotFound, RequestError
 from featurestore.runner.journal import Event, Journal
-
-Make = Callable[..., Any]
 
 
 def run(p: Any, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -36,49 +33,46 @@ def run(p: Any, *arguments: str, **environ: str) -> subprocess.CompletedProcess[
     )
 
 
-def test_the_command_plans_erases_resumes_and_verifies(store: Make) -> None:
-    p = store().history()
-    about = ("--entity", "thing", "--keys", str(p.keys(SECRET)))
-    planned = run(p, *about, "--plan", "-o", "json")
+def test_the_command_plans_erases_resumes_and_verifies(past: Erasing) -> None:
+    about = ("--entity", "thing", "--keys", str(past.keys(SECRET)))
+    planned = run(past, *about, "--plan", "-o", "json")
     assert json.loads(planned.stdout)["views"] == ["places", "things"], planned.stderr
-    assert p.traces(), "a plan erased something"
-    assert run(p, *about).returncode == 1, "nobody said yes"
-    assert p.traces()
-    Journal(p.project.state).write(Event(time_us=0, subject="runner", what="Failed", message=SECRET))
+    assert past.traces(), "a plan erased something"
+    assert run(past, *about).returncode == 1, "nobody said yes"
+    assert past.traces()
+    Journal(past.project.state).write(Event(time_us=0, subject="runner", what="Failed", message=SECRET))
     given = {"FEATURESTORE_SIGNING_KEY": "a key of my own, and long"}
-    killed = run(p, *about, "--yes", FEATURESTORE_KILL_AT="after-dataset-erasure", **given)
+    killed = run(past, *about, "--yes", FEATURESTORE_KILL_AT="after-dataset-erasure", **given)
     assert killed.returncode == 75, killed.stdout + killed.stderr
-    done = run(p, "--resume", **given)
+    done = run(past, "--resume", **given)
     assert done.returncode == 0, done.stderr
     assert "raw/a.csv" in done.stdout
-    assert p.traces() == []
-    assert list(Journal(p.project.state).read()) == [], "a failure may have shown a value"
-    assert run(p, "--verify", "1", **given).returncode == 0
-    assert run(p, "--verify", "1", FEATURESTORE_SIGNING_KEY="another key, and long too").returncode == 2
+    assert past.traces() == []
+    assert list(Journal(past.project.state).read()) == [], "a failure may have shown a value"
+    assert run(past, "--verify", "1", **given).returncode == 0
+    assert run(past, "--verify", "1", FEATURESTORE_SIGNING_KEY="another key, and long too").returncode == 2
 
 
-def test_a_record_that_was_changed_is_told_from_what_was_signed(store: Make) -> None:
-    p = store().history()
-    p.erase()
-    path = Path(p.storage.uri("erasures/000000000001/record.json"))
+def test_a_record_that_was_changed_is_told_from_what_was_signed(past: Erasing) -> None:
+    past.erase()
+    path = Path(past.storage.uri("erasures/000000000001/record.json"))
     path.write_text(path.read_text().replace('"keys":1', '"keys":2'))
     with pytest.raises(RequestError, match="changed after it was signed"):
-        command.verify(p.project, 1)
+        command.verify(past.project, 1)
 
 
-def test_what_cannot_be_meant_is_refused_before_anything_is_written(store: Make) -> None:
-    p = store().history()
+def test_what_cannot_be_meant_is_refused_before_anything_is_written(past: Erasing) -> None:
     with pytest.raises(NotFound, match="Did you mean 'thing'"):
-        p.begin(SECRET, entity="thin")
+        past.begin(SECRET, entity="thin")
     with pytest.raises(NotFound, match="no view"):
-        p.begin(SECRET, entity=None, view="thin")
+        past.begin(SECRET, entity=None, view="thin")
     with pytest.raises(RequestError, match="--entity or --view"):
-        p.begin(SECRET, view="things")
+        past.begin(SECRET, view="things")
     with pytest.raises(RequestError, match="lacks the join key 'place'"):
-        p.begin(SECRET, entity="place")
+        past.begin(SECRET, entity="place")
     with pytest.raises(RequestError, match="no key"):
-        p.begin()
-    assert unfinished(p.storage) == []
+        past.begin()
+    assert unfinished(past.storage) == []
 
 
 @pytest.mark.parametrize(

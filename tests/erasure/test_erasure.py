@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from erasing import PIPELINE, SECRET, view
+from erasing import PIPELINE, SECRET, Erasing, view
 
 from featurestore.cli import erase as command
 from featurestore.failure import Failure
@@ -60,92 +60,85 @@ def test_it_is_as_if_an_erased_entity_had_never_been(store: Make, place: dict[st
             assert not [key for key in client.scan_iter() if SECRET.encode() in key]
 
 
-def test_other_views_of_the_pipeline_lose_the_rows_too(store: Make) -> None:
-    p = store().history()
-    p.erase()
-    online, joined = p.read("places", "place", "X", "Y")
+def test_other_views_of_the_pipeline_lose_the_rows_too(past: Erasing) -> None:
+    past.erase()
+    online, joined = past.read("places", "place", "X", "Y")
     assert joined["total_30d"] == [2 + 9, 5 + 7]
     assert online["v"] == joined["v"]
 
 
-def test_nothing_brings_an_erased_key_back(store: Make) -> None:
-    p = store().history()
-    p.erase()
-    before = p.seen()
-    p.drop_rows("late.csv", (SECRET, "X", 10), (SECRET, "X", -11))
-    p.run()
-    last = p.ledger("events").last_result()
+def test_nothing_brings_an_erased_key_back(past: Erasing) -> None:
+    past.erase()
+    before = past.seen()
+    past.drop_rows("late.csv", (SECRET, "X", 10), (SECRET, "X", -11))
+    past.run()
+    last = past.ledger("events").last_result()
     assert (last.number, last.rows_erased, last.rows_committed, last.rows_quarantined) == (3, 2, 0, 0)
-    assert replay(p.storage, "events", now_us=p.clock(), base=str(p.folder)) is not None
-    p.run()
-    begin(p.storage, plan_history(p.storage, "events", now_us=p.clock(), base=str(p.folder)))
-    p.run()
-    assert p.ledger("events").rebuilds.generation() == 1
-    assert p.seen()[2:4] == before[2:4]
-    assert not [row for row in p.table("datasets/events") if row["k"] == SECRET]
-    assert p.traces() == []
+    assert replay(past.storage, "events", now_us=past.clock(), base=str(past.folder)) is not None
+    past.run()
+    begin(past.storage, plan_history(past.storage, "events", now_us=past.clock(), base=str(past.folder)))
+    past.run()
+    assert past.ledger("events").rebuilds.generation() == 1
+    assert past.seen()[2:4] == before[2:4]
+    assert not [row for row in past.table("datasets/events") if row["k"] == SECRET]
+    assert past.traces() == []
 
 
-def test_a_rebuild_under_way_runs_again_what_it_had_run_before_the_erasure(store: Make) -> None:
-    p = store().history()
-    begin(p.storage, plan_history(p.storage, "events", now_us=p.clock(), base=str(p.folder)))
-    with p.killed_at("after-piece"):
-        p.run()
-    p.erase()
-    assert p.traces() == []
-    p.run()
-    assert p.ledger("events").rebuilds.generation() == 1
-    assert not [row for row in p.table("datasets/events") if row["k"] == SECRET]
-    assert p.traces() == []
+def test_a_rebuild_under_way_runs_again_what_it_had_run_before_the_erasure(past: Erasing) -> None:
+    begin(past.storage, plan_history(past.storage, "events", now_us=past.clock(), base=str(past.folder)))
+    with past.killed_at("after-piece"):
+        past.run()
+    past.erase()
+    assert past.traces() == []
+    past.run()
+    assert past.ledger("events").rebuilds.generation() == 1
+    assert not [row for row in past.table("datasets/events") if row["k"] == SECRET]
+    assert past.traces() == []
 
 
 def test_a_batch_that_was_read_before_the_erasure_cannot_commit_its_rows(
-    store: Make, monkeypatch: Any
+    past: Erasing, monkeypatch: Any
 ) -> None:
-    p = store().history()
-    p.drop_rows("d.csv", (SECRET, "X", 20), ("b", "X", 21))
+    past.drop_rows("d.csv", (SECRET, "X", 20), ("b", "X", 21))
 
     def late(*arguments: Any, **how: Any) -> Any:
         monkeypatch.undo()
-        p.erase()
+        past.erase()
         return outcome(*arguments, **how)
 
     from featurestore_transforms.batch import batch
 
     outcome = batch.together
     monkeypatch.setattr(batch, "together", late)
-    p.run()
-    assert p.traces() == []
-    assert p.ledger("events").last_result().rows_erased == 1
-    assert [row["v"] for row in p.table("datasets/events") if row["k"] == "b"] != []
+    past.run()
+    assert past.traces() == []
+    assert past.ledger("events").last_result().rows_erased == 1
+    assert [row["v"] for row in past.table("datasets/events") if row["k"] == "b"] != []
 
 
-def test_a_key_may_return_if_that_is_allowed_but_not_with_what_had_come_before(store: Make) -> None:
-    p = store().history()
-    p.erase(SECRET, allow_return=True)
-    assert p.traces() == []
-    p.drop_rows("new.csv", (SECRET, "X", 30))
-    p.run()
-    assert replay(p.storage, "events", now_us=p.clock(), base=str(p.folder)) is not None
-    p.run()
-    begin(p.storage, plan_history(p.storage, "events", now_us=p.clock(), base=str(p.folder)))
-    p.run()
-    assert [row["v"] for row in p.table("datasets/events") if row["k"] == SECRET] == [30]
-    assert p.read("things", "k", SECRET)[0]["v"] == [30]
+def test_a_key_may_return_if_that_is_allowed_but_not_with_what_had_come_before(past: Erasing) -> None:
+    past.erase(SECRET, allow_return=True)
+    assert past.traces() == []
+    past.drop_rows("new.csv", (SECRET, "X", 30))
+    past.run()
+    assert replay(past.storage, "events", now_us=past.clock(), base=str(past.folder)) is not None
+    past.run()
+    begin(past.storage, plan_history(past.storage, "events", now_us=past.clock(), base=str(past.folder)))
+    past.run()
+    assert [row["v"] for row in past.table("datasets/events") if row["k"] == SECRET] == [30]
+    assert past.read("things", "k", SECRET)[0]["v"] == [30]
 
 
-def test_a_new_view_is_built_of_a_dataset_whose_older_versions_are_gone(store: Make) -> None:
-    p = store().history()
-    p.erase()
-    p.apply(view("more", "place", "place"))
-    p.run()
-    more, places = p.read("more", "place", "X", "Y"), p.read("places", "place", "X", "Y")
+def test_a_new_view_is_built_of_a_dataset_whose_older_versions_are_gone(past: Erasing) -> None:
+    past.erase()
+    past.apply(view("more", "place", "place"))
+    past.run()
+    more, places = past.read("more", "place", "X", "Y"), past.read("places", "place", "X", "Y")
     assert more[0] == places[0] != []
     assert more[1] == places[1]
 
 
-def test_views_on_demand_have_no_rows_and_are_left_aside(store: Make) -> None:
-    p = store().history()
+def test_views_on_demand_have_no_rows_and_are_left_aside(past: Erasing) -> None:
     ratio = {
         "kind": "FeatureView",
         "metadata": {"name": "ratio"},
@@ -154,9 +147,9 @@ def test_views_on_demand_have_no_rows_and_are_left_aside(store: Make) -> None:
             "features": [{"name": "half", "type": "float64", "expression": "v / 2"}],
         },
     }
-    p.project.registry.accept(OnDemandView.model_validate(ratio))
-    p.erase()
-    assert p.traces() == []
+    past.project.registry.accept(OnDemandView.model_validate(ratio))
+    past.erase()
+    assert past.traces() == []
 
 
 ODD = 'O\'Neil, "Jr" the 2nd, 名前'
@@ -202,9 +195,8 @@ def test_no_trace_of_an_odd_key_stays_in_any_table_reason_status_or_journal(stor
     assert "Neil" not in str([each.because for each in dismissals(p.storage, "quarantine/pipelines/events")])
 
 
-def test_what_killed_writes_have_left_goes(store: Make) -> None:
-    p = store().history()
-    root = Path(p.storage.root)
+def test_what_killed_writes_have_left_goes(past: Erasing) -> None:
+    root = Path(past.storage.root)
     old = root / "online" / "things" / f".tmp-{'0' * 32}"
     stats = root / "datasets" / "events" / "_delta_log" / "00000000000000000009.json#1"
     other = root / "notes.tmp-1"
@@ -212,7 +204,7 @@ def test_what_killed_writes_have_left_goes(store: Make) -> None:
         each.parent.mkdir(parents=True, exist_ok=True)
         each.write_text(SECRET)
     os.utime(stats, (0, 0))
-    p.erase()
+    past.erase()
     assert not old.exists()
     assert not stats.exists()
     assert other.exists(), "it is not ours"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -18,7 +18,6 @@ STEPS = [step for step in get_args(failpoint.Step) if step.endswith("erasure")]
 TIMES = {"after-build-erasure": 2, "after-online-erasure": 2, "after-sweep-erasure": 3}
 """Steps that are reached more than once: killed at the first and at this one."""
 KILLS = [*((step, 1) for step in STEPS), *TIMES.items()]
-Make = Callable[..., Any]
 
 
 def outcome(p: Erasing) -> Any:
@@ -31,25 +30,27 @@ def outcome(p: Erasing) -> Any:
     return p.seen(), p.traces(), record.keys, tables, sources, rows, training.manifest.erasures
 
 
-def trained(p: Erasing) -> Erasing:
+@pytest.fixture(scope="module")
+def trained(first: Erasing, tmp_path_factory: pytest.TempPathFactory) -> Erasing:
     """With a training set that has rows of the secret, too."""
-    p.history().apply(training_set())
+    p = first.copied(tmp_path_factory.mktemp("trained") / "project")
+    p.apply(training_set())
     p.run()
     return p
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    p = trained(Erasing(tmp_path_factory.mktemp("undisturbed") / "project"))
+def undisturbed(trained: Erasing, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    p = trained.copied(tmp_path_factory.mktemp("undisturbed") / "project")
     p.erase()
     return outcome(p)
 
 
 @pytest.mark.parametrize(("step", "times"), sample(KILLS, 4), ids=lambda value: str(value))
 def test_an_erasure_that_is_killed_at_any_step_ends_as_an_undisturbed_one(
-    store: Make, undisturbed: Any, step: str, times: int
+    trained: Erasing, undisturbed: Any, tmp_path: Path, step: str, times: int
 ) -> None:
-    p = trained(store())
+    p = trained.copied(tmp_path / "project")
     reached = False
     with p.killed_at(step, times):
         p.erase()
@@ -62,22 +63,20 @@ def test_an_erasure_that_is_killed_at_any_step_ends_as_an_undisturbed_one(
     assert outcome(p) == undisturbed
 
 
-def test_an_erasure_is_committed_once_however_often_it_is_finished(store: Make) -> None:
-    p = store().history()
-    number = p.begin(SECRET)
-    first, again = p.finish(number), p.finish(number)
+def test_an_erasure_is_committed_once_however_often_it_is_finished(past: Erasing) -> None:
+    number = past.begin(SECRET)
+    first, again = past.finish(number), past.finish(number)
     assert first == again
-    assert p.begin(SECRET) == number + 1, "what is finished is not the same erasure"
+    assert past.begin(SECRET) == number + 1, "what is finished is not the same erasure"
     for path in ("datasets/events", "quarantine/pipelines/events"):
-        table = Table.open(p.storage, path)
+        table = Table.open(past.storage, path)
         assert table is not None
         assert len([entry for entry in table.history() if entry.get("erasure") == str(number)]) == 1
 
 
-def test_one_that_was_begun_and_not_finished_goes_on_when_it_is_asked_for_again(store: Make) -> None:
-    p = store().history()
-    assert p.begin(SECRET) == p.begin(SECRET) == 1
-    assert p.begin("b") == 2
-    p.finish(2)
-    assert p.traces() == []
-    assert unfinished(p.storage) == []
+def test_one_that_was_begun_and_not_finished_goes_on_when_it_is_asked_for_again(past: Erasing) -> None:
+    assert past.begin(SECRET) == past.begin(SECRET) == 1
+    assert past.begin("b") == 2
+    past.finish(2)
+    assert past.traces() == []
+    assert unfinished(past.storage) == []

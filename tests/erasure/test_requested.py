@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,6 @@ from featurestore.arrivals.erasure import Erasures
 from featurestore.errors import NotFound, RequestError
 from featurestore.protocol import EraseKeysRequest, ErasureResult
 from featurestore_transforms.entrypoint.engine import run
-
-Make = Callable[..., Any]
 
 
 def ask(p: Erasing, file: Path | str, request: str = "uid-1", **more: Any) -> ErasureResult:
@@ -31,41 +28,37 @@ def ask(p: Erasing, file: Path | str, request: str = "uid-1", **more: Any) -> Er
     return result
 
 
-def test_it_is_done_as_by_the_command_and_says_who_asked(store: Make) -> None:
-    p = store().history()
-    record = ask(p, p.keys(SECRET)).record
+def test_it_is_done_as_by_the_command_and_says_who_asked(past: Erasing) -> None:
+    record = ask(past, past.keys(SECRET)).record
     assert (record["keys"], record["askedBy"]) == (1, "Erasure prod/gone")
-    assert p.traces() == []
+    assert past.traces() == []
 
 
-def test_whoever_comes_after_a_kill_finishes_the_same_one_though_the_file_is_gone(store: Make) -> None:
-    p = store().history()
-    file = p.keys(SECRET)
-    with p.killed_at("after-intent-erasure", 1):
-        ask(p, file)
+def test_whoever_comes_after_a_kill_finishes_the_same_one_though_the_file_is_gone(past: Erasing) -> None:
+    file = past.keys(SECRET)
+    with past.killed_at("after-intent-erasure", 1):
+        ask(past, file)
     file.unlink()
-    first, again = ask(p, file), ask(p, file)
+    first, again = ask(past, file), ask(past, file)
     assert first == again
     assert first.number == 1
-    assert Erasures(p.storage).numbers() == [1]
-    assert p.traces() == []
+    assert Erasures(past.storage).numbers() == [1]
+    assert past.traces() == []
 
 
-def test_another_request_for_the_same_keys_is_another_erasure(store: Make) -> None:
-    p = store().history()
-    assert [ask(p, p.keys(SECRET), request).number for request in ("uid-1", "uid-2")] == [1, 2]
+def test_another_request_for_the_same_keys_is_another_erasure(past: Erasing) -> None:
+    assert [ask(past, past.keys(SECRET), request).number for request in ("uid-1", "uid-2")] == [1, 2]
 
 
 @pytest.mark.parametrize(
     ("text", "error"), [(None, NotFound), ("other\nx\n", RequestError), ("k\n", RequestError)]
 )
 def test_what_is_no_file_of_keys_begins_nothing(
-    store: Make, text: str | None, error: type[Exception]
+    past: Erasing, text: str | None, error: type[Exception]
 ) -> None:
-    p = store().history()
-    file = p.folder / "gone.csv"
+    file = past.folder / "gone.csv"
     if text is not None:
         file.write_text(text)
     with pytest.raises(error):
-        ask(p, file)
-    assert Erasures(p.storage).numbers() == []
+        ask(past, file)
+    assert Erasures(past.storage).numbers() == []

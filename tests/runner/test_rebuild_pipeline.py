@@ -114,9 +114,15 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
 
 
 @pytest.fixture(scope="module")
-def continued(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
+def first(tmp_path_factory: pytest.TempPathFactory) -> Laptop:
+    """What is to be run again, which tests copy."""
+    return filled(tmp_path_factory.mktemp("old") / "p", OLD)
+
+
+@pytest.fixture(scope="module")
+def continued(first: Laptop, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
     """What readers get when history is as it was: without the last file, and with it."""
-    laptop = filled(tmp_path_factory.mktemp("old") / "p", OLD)
+    laptop = first.copied(tmp_path_factory.mktemp("continued") / "p")
     before = reads(laptop)
     laptop.apply(pipeline(NEW))
     arrive(laptop)
@@ -124,8 +130,8 @@ def continued(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
     return before, reads(laptop)
 
 
-def test_readers_get_what_a_fresh_store_gives(tmp_path: Path, fresh: Any) -> None:
-    laptop = filled(tmp_path / "p", OLD)
+def test_readers_get_what_a_fresh_store_gives(first: Laptop, tmp_path: Path, fresh: Any) -> None:
+    laptop = first.copied(tmp_path / "p")
     before = laptop.build("view")
     start(laptop)
     arrive(laptop)
@@ -139,9 +145,9 @@ def test_readers_get_what_a_fresh_store_gives(tmp_path: Path, fresh: Any) -> Non
 
 @pytest.mark.parametrize("step", sample(FAILPOINTS, 4))
 def test_a_runner_that_is_killed_anywhere_ends_as_an_undisturbed_one(
-    tmp_path: Path, fresh: Any, continued: Any, step: str
+    first: Laptop, tmp_path: Path, fresh: Any, continued: Any, step: str
 ) -> None:
-    laptop = filled(tmp_path / "p", OLD)
+    laptop = first.copied(tmp_path / "p")
     start(laptop)
     arrive(laptop)
     for times in range(1, 3):
@@ -156,9 +162,9 @@ def test_a_runner_that_is_killed_anywhere_ends_as_an_undisturbed_one(
 
 
 def test_readers_never_see_a_part_of_what_is_rebuilt(
-    tmp_path: Path, fresh: Any, monkeypatch: pytest.MonkeyPatch
+    first: Laptop, tmp_path: Path, fresh: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    laptop = filled(tmp_path / "p", OLD)
+    laptop = first.copied(tmp_path / "p")
     old = reads(laptop)
     seen: list[Any] = []
     start(laptop)
@@ -169,8 +175,8 @@ def test_readers_never_see_a_part_of_what_is_rebuilt(
     assert reads(laptop) == fresh[0][1] != old
 
 
-def test_progress_is_told_where_people_look(tmp_path: Path) -> None:
-    laptop = filled(tmp_path / "p", OLD)
+def test_progress_is_told_where_people_look(first: Laptop, tmp_path: Path) -> None:
+    laptop = first.copied(tmp_path / "p")
     start(laptop)
     with laptop.killed_at("before-piece", 2):
         laptop.run()
@@ -184,9 +190,9 @@ def test_progress_is_told_where_people_look(tmp_path: Path) -> None:
 
 
 def test_a_pipeline_that_is_deleted_during_a_rebuild_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    first: Laptop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    laptop = filled(tmp_path / "p", OLD)
+    laptop = first.copied(tmp_path / "p")
     delete(laptop.project, "view", "view", data=True)
     start(laptop)
 
@@ -201,8 +207,8 @@ def test_a_pipeline_that_is_deleted_during_a_rebuild_leaves_nothing(
     assert [name for names in found for name in names if name.endswith(".parquet")] == []
 
 
-def test_a_build_of_the_history_before_takes_no_row_of_the_one_after(tmp_path: Path) -> None:
-    laptop = filled(tmp_path / "p", OLD)
+def test_a_build_of_the_history_before_takes_no_row_of_the_one_after(first: Laptop, tmp_path: Path) -> None:
+    laptop = first.copied(tmp_path / "p")
     before = laptop.build("view")
     held = laptop.table(paths.features("view", before))
     start(laptop)
@@ -210,8 +216,10 @@ def test_a_build_of_the_history_before_takes_no_row_of_the_one_after(tmp_path: P
     assert laptop.table(paths.features("view", before)) == held
 
 
-def test_a_time_range_takes_the_batches_that_were_closed_in_it_and_views_follow(tmp_path: Path) -> None:
-    laptop = filled(tmp_path / "p", OLD)
+def test_a_time_range_takes_the_batches_that_were_closed_in_it_and_views_follow(
+    first: Laptop, tmp_path: Path
+) -> None:
+    laptop = first.copied(tmp_path / "p")
     closed_us = [laptop.ledger("p").manifest(n).created_us for n in (1, 2, 3)]
     assert closed_us == sorted(set(closed_us))
     laptop.apply(pipeline([{"derive": {"columns": {"u": "v * 10"}}}]))

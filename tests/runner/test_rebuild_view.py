@@ -50,9 +50,15 @@ def made(folder: Path) -> Laptop:
     return laptop
 
 
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Laptop:
+    """What tests copy."""
+    return made(tmp_path_factory.mktemp("first") / "project")
+
+
 @pytest.fixture
-def laptop(tmp_path: Path) -> Laptop:
-    return made(tmp_path / "project")
+def laptop(first: Laptop, tmp_path: Path) -> Laptop:
+    return first.copied(tmp_path / "project")
 
 
 def spoil(laptop: Laptop) -> None:
