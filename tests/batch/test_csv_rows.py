@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from examples import examples
+from examples import examples, exhaustive
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -121,36 +121,41 @@ def test_bytes_that_an_encoding_does_not_have_break_their_row_alone(pipeline: Ma
     assert reasons(p)[0][1].startswith("not Windows-1252")
 
 
-@pytest.mark.parametrize(
-    ("data", "said"),
-    [
-        (gzip.compress(b"id,v\n1,x\n", mtime=0), "compressed with gzip. Set spec.source.compression: Gzip"),
-        (b"PK\x03\x04....", "zip archive"),
-        ("id,v\n1,x\n".encode("utf-16"), "UTF-16 and not UTF-8"),
-        ("id,v\n1,x\n".encode("utf-16-le"), "It may be UTF-16"),
-        ("id,v\n1,x\n".encode("utf-32"), "UTF-32"),
-        (b"<!DOCTYPE html>\n<html>\n", "an HTML page"),
-        (b'<?xml version="1.0"?>\n<Error><Code>AccessDenied</Code></Error>', "XML"),
-        (b"PAR1\x15\x04..PAR1", "a Parquet file. Set spec.source.format: Parquet"),
-        (b"ARROW1\x00\x00", "an Arrow file"),
-        (b'{"id": 1, "v": 2}\n', "JSON. Set spec.source.format: JSON"),
-        (b'[{"id": 1}]\n', "JSON array"),
-        (b"# exported\nid,v\n1,2\n", "seems to be a comment: '# exported'. Set spec.source.csv.comment"),
-        (b'# exported by "me"\nid,v\n1,2\n', "seems to be a comment"),
-        (b'"id"\t"v"\n1\t2\n', "seems to be '\\t'. Set spec.source.csv.delimiter"),
-        (b'"id";"v"\n1;2\n', "seems to be ';'"),
-        (b'1|"a, b"\n2|"c"\n', "seems to be '|'"),
-        (b"Service Unavailable\nPlease try again\n", "one column of strings, 'Service Unavailable'"),
-        (b"07:01 start\n07:02 stop\n", "is it a log, or a page"),
-    ],
-)
-def test_what_is_not_csv_says_what_it_is_and_is_never_learned(pipeline: Make, data: bytes, said: str) -> None:
+NOT_CSV = [
+    (gzip.compress(b"id,v\n1,x\n", mtime=0), "compressed with gzip. Set spec.source.compression: Gzip"),
+    (b"PK\x03\x04....", "zip archive"),
+    ("id,v\n1,x\n".encode("utf-16"), "UTF-16 and not UTF-8"),
+    ("id,v\n1,x\n".encode("utf-16-le"), "It may be UTF-16"),
+    ("id,v\n1,x\n".encode("utf-32"), "UTF-32"),
+    (b"<!DOCTYPE html>\n<html>\n", "an HTML page"),
+    (b'<?xml version="1.0"?>\n<Error><Code>AccessDenied</Code></Error>', "XML"),
+    (b"PAR1\x15\x04..PAR1", "a Parquet file. Set spec.source.format: Parquet"),
+    (b"ARROW1\x00\x00", "an Arrow file"),
+    (b'{"id": 1, "v": 2}\n', "JSON. Set spec.source.format: JSON"),
+    (b'[{"id": 1}]\n', "JSON array"),
+    (b"# exported\nid,v\n1,2\n", "seems to be a comment: '# exported'. Set spec.source.csv.comment"),
+    (b'# exported by "me"\nid,v\n1,2\n', "seems to be a comment"),
+    (b'"id"\t"v"\n1\t2\n', "seems to be '\\t'. Set spec.source.csv.delimiter"),
+    (b'"id";"v"\n1;2\n', "seems to be ';'"),
+    (b'1|"a, b"\n2|"c"\n', "seems to be '|'"),
+    (b"Service Unavailable\nPlease try again\n", "one column of strings, 'Service Unavailable'"),
+    (b"07:01 start\n07:02 stop\n", "is it a log, or a page"),
+]
+
+
+# Each by itself where everything is tried, else all of them in one batch.
+@pytest.mark.parametrize("files", [[each] for each in NOT_CSV] if exhaustive() else [NOT_CSV])
+def test_what_is_not_csv_says_what_it_is_and_is_never_learned(
+    pipeline: Make, files: list[tuple[bytes, str]]
+) -> None:
     p = pipeline()
-    (p.raw / "0").write_bytes(data)
-    p.batch("0")
-    [(row, reason)] = reasons(p)
-    assert row is None
-    assert said in reason
+    names = [f"{n:02}" for n in range(len(files))]
+    for name, (data, _) in zip(names, files, strict=True):
+        (p.raw / name).write_bytes(data)
+    p.batch(*names)
+    for (row, reason), (_, said) in zip(reasons(p), files, strict=True):
+        assert row is None
+        assert said in reason
     assert taken(p, "id,v\n1,x\n", "id", "v") == [{"id": 1, "v": "x"}]
 
 

@@ -8,7 +8,7 @@ from math import isfinite
 from typing import Any
 
 import pytest
-from examples import examples
+from examples import examples, exhaustive
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -140,41 +140,43 @@ def test_lines_are_told_where_an_array_is_declared(pipeline: Make) -> None:
     assert "one object a line" in p.quarantine("reason")[0]["reason"]
 
 
-@pytest.mark.parametrize(
-    ("line", "said"),
-    [
-        (rb'{"id": 2, "s": "\ud800"}', r"half of a surrogate pair is not a character: \ud800"),
-        (rb'{"id": 2, "l": ["\udead"]}', "half of a surrogate pair"),
-        (rb'{"id": 2, "\ud800": 1}', "half of a surrogate pair"),
-        (b'{"id": 2, "s": "\xff"}', "not UTF-8"),
-        (b'{"id": 2, "u": {"a": 1, "A": 2}}', "differ in upper and lower case only: 'a' and 'A'"),
-        (b'{"id": 2, "ID": 3}', "differ in upper and lower case only: 'id' and 'ID'"),
-        (rb'{"id": 2, "u": {"a\u0000": 1}}', "has a zero character"),
-        (b'{"id": 2, "u": {"": 1}}', "a key is empty"),
-        (b'{"id": 2, "u": ' + b"[" * 200 + b"]" * 200 + b"}", "nested deeper than 32 levels"),
-        (b'{"id": 2, "u": ' + b'{"a":' * 1000 + b"1" + b"}" * 1001, "nested deeper than 32 levels"),
-        (b"[" * 100_000, "nested deeper than 32 levels"),
-        (b'{"id": 2} {"id": 3}', "not JSON: Extra data"),
-        (b'{"id": 2,}', "not JSON"),
-        (b'{"id": ' + b"9" * 5000 + b"}", "more digits than any type holds"),
-        (b'"text"', "wanted an object, got a string"),
-        (b"null", "wanted an object, got null"),
-        (b'{"id": 123456789012345678901}', "id: wanted int64, got '123456789012345678901'"),
-        (b'{"id": 2.5}', "id: wanted int64, got '2.5'"),
-        (b'{"id": "01067"}', "id: wanted int64, got '01067'"),
-    ],
-)
+NO_ROWS = [
+    (rb'{"id": 2, "s": "\ud800"}', r"half of a surrogate pair is not a character: \ud800"),
+    (rb'{"id": 2, "l": ["\udead"]}', "half of a surrogate pair"),
+    (rb'{"id": 2, "\ud800": 1}', "half of a surrogate pair"),
+    (b'{"id": 2, "s": "\xff"}', "not UTF-8"),
+    (b'{"id": 2, "u": {"a": 1, "A": 2}}', "differ in upper and lower case only: 'a' and 'A'"),
+    (b'{"id": 2, "ID": 3}', "differ in upper and lower case only: 'id' and 'ID'"),
+    (rb'{"id": 2, "u": {"a\u0000": 1}}', "has a zero character"),
+    (b'{"id": 2, "u": {"": 1}}', "a key is empty"),
+    (b'{"id": 2, "u": ' + b"[" * 200 + b"]" * 200 + b"}", "nested deeper than 32 levels"),
+    (b'{"id": 2, "u": ' + b'{"a":' * 1000 + b"1" + b"}" * 1001, "nested deeper than 32 levels"),
+    (b"[" * 100_000, "nested deeper than 32 levels"),
+    (b'{"id": 2} {"id": 3}', "not JSON: Extra data"),
+    (b'{"id": 2,}', "not JSON"),
+    (b'{"id": ' + b"9" * 5000 + b"}", "more digits than any type holds"),
+    (b'"text"', "wanted an object, got a string"),
+    (b"null", "wanted an object, got null"),
+    (b'{"id": 123456789012345678901}', "id: wanted int64, got '123456789012345678901'"),
+    (b'{"id": 2.5}', "id: wanted int64, got '2.5'"),
+    (b'{"id": "01067"}', "id: wanted int64, got '01067'"),
+]
+
+
+# Each by itself where everything is tried, else all of them in one file.
+@pytest.mark.parametrize("broken", [[each] for each in NO_ROWS] if exhaustive() else [NO_ROWS])
 def test_a_line_that_cannot_be_a_row_is_told_and_costs_no_other(
-    pipeline: Make, line: bytes, said: str
+    pipeline: Make, broken: list[tuple[bytes, str]]
 ) -> None:
     p = pipeline(source={"format": "JSON"})
     run(p, GOOD)
-    (p.raw / "next").write_bytes(GOOD + line + b'\n{"id": 3}\n')
+    (p.raw / "next").write_bytes(GOOD + b"".join(line + b'\n{"id": 3}\n' for line, _ in broken))
     p.batch("next")
-    assert p.rows("id") == [{"id": 1}, {"id": 1}, {"id": 3}]
-    [row] = p.quarantine("__row", "reason")
-    assert row["__row"] == 1
-    assert said in row["reason"]
+    assert p.rows("id") == [{"id": 1}, {"id": 1}, *([{"id": 3}] * len(broken))]
+    told = p.quarantine("__row", "reason")
+    assert [row["__row"] for row in told] == [*range(1, 2 * len(broken), 2)]
+    for row, (_, said) in zip(told, broken, strict=True):
+        assert said in row["reason"]
 
 
 def test_thirty_two_levels_reach_the_dataset(pipeline: Make) -> None:

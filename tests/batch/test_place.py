@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from examples import exhaustive
 
 from featurestore.arrivals.files.listing import find_arrival
 from featurestore.arrivals.ledger import Ledger
@@ -63,7 +64,14 @@ FILES: dict[str, tuple[bytes, dict[str, Any]]] = {
 HEADLESS_NAMES = [{"rename": {"columns": {"column_1": "k", "column_2": "v"}}}]
 
 
-@pytest.mark.parametrize("name", FILES)
+# In object storage every second one, among which are all formats.
+PLACES = [
+    *(("local", name) for name in FILES),
+    *(("s3", name) for name in (FILES if exhaustive() else list(FILES)[::2])),
+]
+
+
+@pytest.mark.parametrize(("storage_root", "name"), PLACES, indirect=["storage_root"])
 def test_all_formats_give_the_same_rows_anywhere(storage: Storage, tmp_path: Path, name: str) -> None:
     content, source = FILES[name]
     folder = str(tmp_path) if storage.is_local else f"s3://features/raw-{uuid.uuid4().hex}"

@@ -16,7 +16,7 @@ from examples import exhaustive
 
 Make = Callable[..., Any]
 ROWS = 40
-FLIPS = 400 if exhaustive() else 60
+FLIPS = 400 if exhaustive() else 30
 COLUMNS = [
     {"name": "id", "type": "int64"},
     {"name": "name", "type": "string"},

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import polars as pl
-from examples import examples
+from examples import examples, exhaustive
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -66,7 +66,9 @@ def expected(live: pl.DataFrame) -> tuple[list[tuple[Any, ...]], list[tuple[Any,
 
 
 @settings(
-    max_examples=examples(30), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(30) if exhaustive() else 5,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(steps=STEPS)
 def test_a_build_holds_what_its_definition_makes_of_the_live_rows(
