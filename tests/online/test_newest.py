@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
+from examples import exhaustive
 from online_client import OnlineClient
 
 from featurestore.errors import RequestError
@@ -124,7 +125,7 @@ def test_ties_go_to_created_time_then_batch_file_and_row_whatever_the_order_of_a
     view: MakeView, row: MakeRow
 ) -> None:
     ranks = [(1, (9, 9, 9)), (2, (1, 5, 5)), (2, (2, 0, 7)), (2, (2, 1, 0)), (2, (2, 1, 3))]
-    for turn in range(len(ranks)):
+    for turn in range(len(ranks)) if exhaustive() else (0, 3):
         things = view(name=f"things-{turn}")
         for n in (*range(turn, len(ranks)), *range(turn)):
             created, at = ranks[n]
@@ -178,7 +179,8 @@ def test_no_two_entities_are_ever_the_same(
     things = view(keys=keys)
     for n, entity in enumerate(entities):
         things.add(row(entity, 10, {"x": n}, at=(1, 0, n)))
-        things.publish(10)
+        if exhaustive() or n in (0, len(entities) - 1):
+            things.publish(10)
     assert things.read(entities, 10)["x"] == [(n, "PRESENT") for n in range(len(entities))]
 
 

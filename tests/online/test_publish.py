@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from examples import exhaustive
 
 from featurestore.errors import Conflict, NotFound, StorageError
 from featurestore.online.layout import Form
@@ -334,7 +335,7 @@ def test_two_who_publish_at_once_leave_the_newest_version(
 ) -> None:
     things = view()
     keys = [f"k{n}" for n in range(3000)]
-    for n in range(6):
+    for n in range(6 if exhaustive() else 3):
         things.add(*(row((key,), n, {"x": n}, at=(n, 0, place)) for place, key in enumerate(keys)))
         with ThreadPoolExecutor(2) as threads:
             tries = [threads.submit(things.publish, 9) for _ in range(2)]

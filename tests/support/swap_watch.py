@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from examples import exhaustive
 
 VIEW = "things"
 KINDS = {"number": "int64", "half": "float64", "text": "string", "several": "list<int64>"}
@@ -34,7 +35,7 @@ TOTAL: dict[str, Any] = {
 }
 """Of all generations: it needs that each changes all entities."""
 SELDOM = 10
-BETWEEN_S = 0.02
+BETWEEN_S = 0.02 if exhaustive() else 0.1
 """A client that reads without a pause takes a processor for itself, and finds no more."""
 
 
