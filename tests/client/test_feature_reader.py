@@ -17,6 +17,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import redis
+from examples import exhaustive
 
 from featurestore.errors import NotFound, RequestError, StorageError
 from featurestore.registry.registry import Registry
@@ -126,15 +127,16 @@ def test_an_awaited_read_answers_the_same_in_one_loop_after_another(online: Any)
 def test_threads_share_a_reader(online: Any) -> None:
     reader = online.connect().reader(FEATURES)
     start = threading.Barrier(8)
+    times = 50 if exhaustive() else 20
 
     def read(n: int) -> list[Any]:
         start.wait()
         tails = [TAILS[n % 4], TAILS[(n + 1) % 4]]
-        return [reader.read({"tailnum": tails}).to_dict()["delay"] for _ in range(50)]
+        return [reader.read({"tailnum": tails}).to_dict()["delay"] for _ in range(times)]
 
     with ThreadPoolExecutor(8) as pool:
         for n, found in enumerate(pool.map(read, range(8))):
-            assert found == [[DELAYS[n % 4], DELAYS[(n + 1) % 4]]] * 50
+            assert found == [[DELAYS[n % 4], DELAYS[(n + 1) % 4]]] * times
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

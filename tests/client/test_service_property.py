@@ -29,6 +29,7 @@ DELAYS = {
     "source": {"pipeline": "flights"},
     "timestampField": "at",
     "ttl": "30m",
+    "online": {"sampleEntities": 0},
     "features": [
         {"name": "delay", "type": "int64", "column": "delay"},
         {
@@ -123,7 +124,9 @@ def made(
 
 
 @pytest.mark.parametrize(("later_s", "online"), sample(TIMES_AND_STORES, 4))
-@settings(max_examples=examples(6), deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=examples(6) if exhaustive() else 3, deadline=None, suppress_health_check=list(HealthCheck)
+)
 @given(history=events, entities=asked)
 def test_online_through_a_service_is_the_join_at_that_time(
     place: Any,

@@ -24,7 +24,7 @@ import featurestore
 from featurestore.storage.delta import Table
 from featurestore.storage.objects import Storage
 
-FILES = 8 if exhaustive() else 3
+FILES = 8 if exhaustive() else 2
 NOW = datetime.now(UTC)
 RESOURCES = """
 kind: FeatureStore

@@ -217,6 +217,7 @@ VIEW = {
         "entity": {"name": "thing", "joinKeys": [{"name": "k", "type": "string"}]},
         "source": {"pipeline": "events"},
         "timestampField": "ts",
+        "online": {"sampleEntities": 0},
         "features": [{"name": "v", "type": "int64", "column": "v"}],
     },
 }
@@ -226,10 +227,11 @@ VIEW = {
     "step", ["", *sample(["after-manifest", "after-dataset-commit", "after-build-commit"], 1)]
 )
 def test_a_clock_that_goes_back_and_forth_loses_and_doubles_nothing(step: str) -> None:
+    days_later = [0, -20, 40, -1, -39, 3, 0] if exhaustive() else [0, -20, 40, -39]
     with tempfile.TemporaryDirectory() as folder:
         laptop = Laptop(Path(folder), START + timedelta(days=30))
         laptop.apply(PIPELINE, VIEW)
-        for number, days in enumerate([0, -20, 40, -1, -39, 3, 0]):
+        for number, days in enumerate(days_later):
             laptop.clock.now_us += days * 86_400_000_000
             row: dict[str, Any] = {"k": "a", "ts": START + timedelta(seconds=number), "v": number, "w": None}
             laptop.drop(f"{number}.parquet", (row,))
@@ -238,6 +240,6 @@ def test_a_clock_that_goes_back_and_forth_loses_and_doubles_nothing(step: str) -
                     laptop.run()
                 laptop.clock.now_us -= days * 86_400_000_000
             laptop.run()
-        assert sorted(row["v"] for row in laptop.table("datasets/events")) == list(range(7))
+        assert sorted(row["v"] for row in laptop.table("datasets/events")) == [*range(len(days_later))]
         answer = laptop.store(START + timedelta(days=1)).get_features(["things:v"], {"k": ["a"]}).to_dict()
-        assert answer["v"] == [6]
+        assert answer["v"] == [len(days_later) - 1]

@@ -50,7 +50,7 @@ class Expected:
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["Parquet", "CSV", "JSON", "Arrow"])
 @settings(
-    max_examples=examples(30 if exhaustive() else 20), deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=examples(30) if exhaustive() else 3, deadline=None, suppress_health_check=list(HealthCheck)
 )
 @given(data=st.data())
 def test_the_result_is_that_of_all_files_at_once(

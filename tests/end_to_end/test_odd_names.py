@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from examples import examples, exhaustive
+from examples import exhaustive
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from laptop import Clock, Laptop
@@ -445,7 +445,7 @@ def check(place: Place) -> None:
 
 
 @settings(
-    max_examples=400 if exhaustive() else examples(6),
+    max_examples=400 if exhaustive() else 3,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 @given(ODD)

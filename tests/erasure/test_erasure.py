@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from erasing import PIPELINE, SECRET, Erasing, view
+from examples import exhaustive
 
 from featurestore.cli import erase as command
 from featurestore.failure import Failure
@@ -22,15 +23,12 @@ from featurestore.storage import paths
 Make = Callable[..., Any]
 
 
-@pytest.fixture(params=["duckdb", "redis", "s3"])
+@pytest.fixture(params=["duckdb", "redis", "s3"] if exhaustive() else ["duckdb", "redis s3"])
 def place(request: pytest.FixtureRequest) -> dict[str, str]:
     """Where a store keeps its values and tables."""
-    match request.param:
-        case "redis":
-            return {"redis": request.getfixturevalue("redis_url")}
-        case "s3":
-            return {"root": request.getfixturevalue("s3_root")}
-    return {}
+    fixtures = {"redis": ("redis", "redis_url"), "s3": ("root", "s3_root")}
+    named = [fixtures[name] for name in request.param.split() if name in fixtures]
+    return {field: request.getfixturevalue(fixture) for field, fixture in named}
 
 
 def test_it_is_as_if_an_erased_entity_had_never_been(store: Make, place: dict[str, str]) -> None:

@@ -76,7 +76,7 @@ def test_what_a_process_started_ends_with_it(speak: Speak, tmp_path: Path) -> No
         "import subprocess\n"
         "child = subprocess.Popen(['sleep', '600'])\n"
         "open('child', 'w').write(str(child.pid))\n"
-        "while True: pass"
+        "time.sleep(600)"
     )
     assert isinstance(crash(worker, Limits(time_s=2)), OutOfTime)
     child = int((tmp_path / "child").read_text())

@@ -94,6 +94,8 @@ class Scenario:
             "entity": {"name": "thing", "joinKeys": [{"name": "k", "type": "string"}]},
             "source": {"pipeline": "events"},
             "timestampField": "ts",
+            # Each story compares all that is read by itself.
+            "online": {"sampleEntities": 0},
             "features": [
                 {"name": "v", "type": "int64", "column": "v"},
                 {"name": "twice", "type": "int64", "expression": "v * 2"},
