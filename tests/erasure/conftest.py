@@ -30,3 +30,17 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Erasing:
 def past(first: Erasing, tmp_path: Path) -> Erasing:
     """A store with a history, in a folder of its own."""
     return first.copied(tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def first_erased(first: Erasing, tmp_path_factory: pytest.TempPathFactory) -> Erasing:
+    """The same after its secret was erased."""
+    p = first.copied(tmp_path_factory.mktemp("erased") / "project")
+    p.erase()
+    return p
+
+
+@pytest.fixture
+def erased(first_erased: Erasing, tmp_path: Path) -> Erasing:
+    """A store with a history from which the secret was erased, in a folder of its own."""
+    return first_erased.copied(tmp_path / "project")

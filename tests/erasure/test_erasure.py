@@ -58,28 +58,28 @@ def test_it_is_as_if_an_erased_entity_had_never_been(store: Make, place: dict[st
             assert not [key for key in client.scan_iter() if SECRET.encode() in key]
 
 
-def test_other_views_of_the_pipeline_lose_the_rows_too(past: Erasing) -> None:
-    past.erase()
-    online, joined = past.read("places", "place", "X", "Y")
+def test_other_views_of_the_pipeline_lose_the_rows_too(erased: Erasing) -> None:
+    online, joined = erased.read("places", "place", "X", "Y")
     assert joined["total_30d"] == [2 + 9, 5 + 7]
     assert online["v"] == joined["v"]
 
 
-def test_nothing_brings_an_erased_key_back(past: Erasing) -> None:
-    past.erase()
-    before = past.seen()
-    past.drop_rows("late.csv", (SECRET, "X", 10), (SECRET, "X", -11))
-    past.run()
-    last = past.ledger("events").last_result()
+def test_nothing_brings_an_erased_key_back(erased: Erasing) -> None:
+    before = erased.seen()
+    erased.drop_rows("late.csv", (SECRET, "X", 10), (SECRET, "X", -11))
+    erased.run()
+    last = erased.ledger("events").last_result()
     assert (last.number, last.rows_erased, last.rows_committed, last.rows_quarantined) == (3, 2, 0, 0)
-    assert replay(past.storage, "events", now_us=past.clock(), base=str(past.folder)) is not None
-    past.run()
-    begin(past.storage, plan_history(past.storage, "events", now_us=past.clock(), base=str(past.folder)))
-    past.run()
-    assert past.ledger("events").rebuilds.generation() == 1
-    assert past.seen()[2:4] == before[2:4]
-    assert not [row for row in past.table("datasets/events") if row["k"] == SECRET]
-    assert past.traces() == []
+    assert replay(erased.storage, "events", now_us=erased.clock(), base=str(erased.folder)) is not None
+    erased.run()
+    begin(
+        erased.storage, plan_history(erased.storage, "events", now_us=erased.clock(), base=str(erased.folder))
+    )
+    erased.run()
+    assert erased.ledger("events").rebuilds.generation() == 1
+    assert erased.seen()[2:4] == before[2:4]
+    assert not [row for row in erased.table("datasets/events") if row["k"] == SECRET]
+    assert erased.traces() == []
 
 
 def test_a_rebuild_under_way_runs_again_what_it_had_run_before_the_erasure(past: Erasing) -> None:
@@ -127,11 +127,10 @@ def test_a_key_may_return_if_that_is_allowed_but_not_with_what_had_come_before(p
     assert past.read("things", "k", SECRET)[0]["v"] == [30]
 
 
-def test_a_new_view_is_built_of_a_dataset_whose_older_versions_are_gone(past: Erasing) -> None:
-    past.erase()
-    past.apply(view("more", "place", "place"))
-    past.run()
-    more, places = past.read("more", "place", "X", "Y"), past.read("places", "place", "X", "Y")
+def test_a_new_view_is_built_of_a_dataset_whose_older_versions_are_gone(erased: Erasing) -> None:
+    erased.apply(view("more", "place", "place"))
+    erased.run()
+    more, places = erased.read("more", "place", "X", "Y"), erased.read("places", "place", "X", "Y")
     assert more[0] == places[0] != []
     assert more[1] == places[1]
 
