@@ -157,11 +157,11 @@ def test_a_build_that_slept_too_long_is_filled_anew(lake: Any, view: View, lost:
 def test_a_build_with_more_deleted_rows_than_memory_is_filled_anew(lake: Any, view: View) -> None:
     typed = view(resources={"memory": "1Ki"})
     lake.accept(typed)
-    lake.append(delays(*range(100), 1000))
+    lake.append(delays(*range(40), 1000))
     lake.build(typed)
-    lake.replace(lambda rows: rows["delay"] < 90, delays(1, 2000))
+    lake.replace(lambda rows: rows["delay"] < 30, delays(1, 2000))
     lake.build(typed)
-    assert holds(lake, typed, [1, *range(90, 100)], [1000, 2000])
+    assert holds(lake, typed, [1, *range(30, 40)], [1000, 2000])
 
 
 def test_a_build_whose_tables_are_lost_is_made_again(lake: Any, view: View) -> None:
