@@ -231,7 +231,8 @@ class Load:
         store = RedisStore(RedisCluster(self.things.store.spec.online.redis.url, timeout_s=1))
         reader = store.reader([self.things.query()])
         keys = [key.encode() for key in KEYS]
-        while not self._ends.is_set():
+        # Without a pause it takes a processor for itself, and finds no more.
+        while not self._ends.wait(0.01):
             began = time.monotonic()
             try:
                 [read] = reader.read([keys], 10)
