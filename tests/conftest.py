@@ -23,7 +23,7 @@ import hypothesis
 import pytest
 import storage_server
 from cluster.binaries import MissingError
-from examples import exhaustive
+from examples import examples, exhaustive
 from forked_process import forking
 from kafka_broker import Broker, broker
 from nats_server import NatsServer, nats_server
@@ -42,7 +42,9 @@ if not os.environ.get("FRAMEWORKS"):
 
 # An example may take as long as it likes: on a busy machine the first one loads libraries for more than 0.2 s.
 # `make test` tries the same examples each time, so that it fails for what was changed; `make test-all` tries others.
-hypothesis.settings.register_profile("any machine", deadline=None, derandomize=not exhaustive())
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, derandomize=not exhaustive(), max_examples=examples(100)
+)
 hypothesis.settings.load_profile("any machine")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from featurestore.errors import SpecError
@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 STEP = "An `sql` step can do more with the rows of a file, `aggregate` in a view with those of an entity"
 
 
+# Who checks an expression compiles it next.
+@lru_cache(maxsize=8)
 def parse_expression(text: str, where: str) -> exp.Expr:
-    """The syntax tree of one value of a row.
+    """The syntax tree of one value of a row, which nobody may change.
 
     Raises:
         SpecError: it is something else.
