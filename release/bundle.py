@@ -52,7 +52,7 @@ def write(rendered: str, into: Path, pushed: Mapping[str, str]) -> None:
     """Write ``manifests/``, ``metadata/`` and the bundle's ``Dockerfile``. ``rendered``: what ``helm template`` prints of the
     chart with the values of ``pushed``, which names the images by target.
     """
-    found: list[Object] = [it for it in yaml.safe_load_all(rendered) if it]
+    found: list[Object] = [it for it in yaml.load_all(rendered, yaml.CSafeLoader) if it]
     manifests, metadata = into / "manifests", into / "metadata"
     for folder in (manifests, metadata):
         folder.mkdir(parents=True)
@@ -128,7 +128,7 @@ def example(kind: ResourceKind) -> Object | None:
 
 
 def _owned(kind: ResourceKind) -> Object:
-    definition = yaml.safe_load((CHART / "definitions" / f"{kind.plural}.yaml").read_text())
+    definition = yaml.load((CHART / "definitions" / f"{kind.plural}.yaml").read_text(), yaml.CSafeLoader)
     (version,) = [it for it in definition["spec"]["versions"] if it["name"] == VERSION]
     return {
         "name": f"{kind.plural}.{GROUP}",

@@ -1,4 +1,7 @@
-"""``kubectl apply -k operator/deploy`` installs the operator, with no more rights than it needs."""
+"""``kubectl apply -k operator/deploy`` installs the operator, with no more rights than it needs.
+
+With ``operator/audit/policy.yaml`` the API server's log says who changed what of a feature store.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +9,24 @@ import copy
 import json
 import os
 import re
-import time
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import manifest
 import pytest
 import yaml
 from cluster.access import KubectlError
 from cluster.binaries import MissingError, built
 from cluster.control_plane import ControlPlane
+from eventually import eventually
 from installation import DEPLOY, NAMESPACE, ROOT, Objects, kustomized, objects, of_kind, printed
 from unavailable import unavailable
 
 from featurestore_operator.settings import parse
 
 INSTALL = (ROOT / "docs/install.md").read_text()
+VIEWS = "featureviews.featurestore.dev"
 OPERATOR = f"system:serviceaccount:{NAMESPACE}:featurestore-operator"
 
 
@@ -141,10 +145,55 @@ def test_who_may_view_edit_or_administer_a_namespace_may_do_so_with_our_resource
         return {name for name, it in questions.items() if may(installed, user, *it, "--namespace=default")}
 
     # A controller of Kubernetes aggregates the roles, in its own time.
-    wait_until(lambda: allowed("admin") == {"read", "write", "place", "erase"})
+    eventually(lambda: allowed("admin") == {"read", "write", "place", "erase"}, 60)
     assert allowed("view") == {"read"}
     assert allowed("edit") == {"read", "write"}
     assert allowed("nobody") == set()
+
+
+def test_who_changed_a_resource_and_to_what_is_in_the_log_and_what_secrets_hold_is_not(
+    installed: ControlPlane,
+) -> None:
+    here = ("--namespace=default",)
+    installed.kubectl("apply", "-f", "-", stdin=manifest.text(manifest.view("default", "delays", "flights")))
+    installed.kubectl(
+        *here, "create", "secret", "generic", "s3", "--from-literal=AWS_SECRET_ACCESS_KEY=unsaid"
+    )
+    for role in ("view", "edit"):
+        options = (f"--clusterrole=featurestore-{role}", "--user=ann")
+        installed.kubectl(*here, "create", "rolebinding", f"ann-{role}s", *options)
+    installed.kubectl(*here, "get", "secret", "s3")
+    ann, mark = installed.kubeconfig_of("ann"), installed.audit.mark()
+
+    def patched() -> bool:
+        patch = ("patch", VIEWS, "delays", "--type=merge", '--patch={"spec":{"ttl":"30d"}}')
+        try:
+            return bool(installed.kubectl(*here, *patch, kubeconfig=ann))
+        except KubectlError:  # The roles are not known yet.
+            return False
+
+    eventually(patched)
+    [last] = [it for it in installed.audit.writes("ann", mark) if it.code == 200]
+    assert (last.verb, last.resource, last.namespace, last.name) == ("patch", VIEWS, "default", "delays")
+    log = installed.audit.path.read_text()
+    sent = [event for event in map(json.loads, log.splitlines()) if event["user"]["username"] == "ann"][-1]
+    assert sent["requestObject"] == {"spec": {"ttl": "30d"}}
+    others = {(it.verb, it.resource, it.name) for it in installed.audit.requests("admin")}
+    assert {("create", "secrets", "s3"), ("get", "secrets", "s3")} <= others
+    assert ("create", "rolebindings.rbac.authorization.k8s.io", "ann-edits") in others
+    assert "unsaid" not in log
+    assert "dW5zYWlk" not in log  # The same in base64.
+
+
+def test_what_the_operator_writes_all_day_is_not_in_the_log(installed: ControlPlane) -> None:
+    view = manifest.view("default", "quiet", "flights")
+    installed.kubectl("apply", "-f", "-", stdin=manifest.text(view))
+    mark = installed.audit.mark()
+    status = ("--subresource=status", "--type=merge", '--patch={"status":{"rows":1}}')
+    installed.kubectl("--namespace=default", "patch", VIEWS, "quiet", *status)
+    installed.kubectl("--namespace=default", "get", VIEWS, "quiet")
+    installed.kubectl("--namespace=default", "delete", VIEWS, "quiet")
+    assert {it.verb for it in installed.audit.requests("admin", mark)} == {"delete"}
 
 
 @pytest.mark.parametrize("components", [(), ("namespaced",)], ids=["cluster", "namespaced"])
@@ -190,13 +239,6 @@ def test_the_definitions_are_those_of_the_crds() -> None:
     )
 
 
-def wait_until(holds: Callable[[], bool], within_s: float = 180) -> None:
-    deadline = time.monotonic() + within_s
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
 def test_the_overlay_in_the_documentation_sets_both_images(tmp_path: Path) -> None:
     [overlay] = re.findall(r"```yaml\n# kustomization.yaml\n(.*?)```", INSTALL, re.DOTALL)
     (tmp_path / "kustomization.yaml").write_text(
@@ -218,7 +260,7 @@ def test_the_overlay_in_the_documentation_sets_both_images(tmp_path: Path) -> No
 def test_the_documentation_names_every_permission() -> None:
     table = INSTALL[INSTALL.index("## Permissions") : INSTALL.index("It cannot list")]
     of_people = ("featurestore-view", "featurestore-edit", "featurestore-admin", "featurestore-metrics")
-    everything = yaml.safe_load_all((DEPLOY / "operator.yaml").read_text())
+    everything = yaml.load_all((DEPLOY / "operator.yaml").read_text(), yaml.CSafeLoader)
     roles = [it for it in everything if "rules" in it and it["metadata"]["name"] not in of_people]
     assert roles
     for role in roles:

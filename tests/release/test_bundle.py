@@ -85,6 +85,6 @@ def test_nothing_is_left_of_the_webhook_which_olm_would_make_its_own_way(folder:
 
 def test_no_object_names_a_namespace_or_a_chart(folder: Path) -> None:
     for path in (folder / "manifests").iterdir():
-        metadata = yaml.safe_load(path.read_text())["metadata"]
+        metadata = yaml.load(path.read_text(), yaml.CSafeLoader)["metadata"]
         assert metadata.get("namespace") in (None, "placeholder"), path.name
         assert "helm" not in json.dumps(metadata).lower().replace("helm.sh/resource-policy", ""), path.name
