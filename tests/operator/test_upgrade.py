@@ -12,43 +12,34 @@ from typing import Any
 
 import polars as pl
 import pytest
-from cluster.binaries import MissingError
-from cluster.control_plane import ControlPlane, control_plane
+from cluster.control_plane import ControlPlane
 from cluster.fixtures import CRDS, apply_crds, namespace_of
 from cluster_story import Story, story
 from eventually import eventually
 from examples import exhaustive
 from older_version import write_older_definitions
-from unavailable import unavailable
 
 from featurestore.storage import paths
 from featurestore.storage.delta import Table
 from featurestore.storage.objects import Storage
 
-pytestmark = [pytest.mark.slow, pytest.mark.api_server]
+pytestmark = pytest.mark.slow
 
 ROWS = {"k": ["a", "b"], "ts": ["2024-01-01T00:00:00", "2024-01-01T01:00:00"], "v": [1, 2]}
 MORE = {"k": ["a"], "ts": ["2024-01-02T00:00:00"], "v": [3]}
 
 
-@pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """An API server of its own."""
-    try:
-        with control_plane(tmp_path_factory.mktemp("plane")) as started, started.controllers():
-            yield started
-    except MissingError as missing:
-        unavailable(missing)
-
-
 @pytest.fixture
-def it(plane: ControlPlane, tmp_path: Path) -> Iterator[Story]:
+def it(controllers: ControlPlane, tmp_path: Path) -> Iterator[Story]:
     """A story that begins with the older definitions."""
     write_older_definitions(tmp_path / "older")
-    apply_crds(plane, tmp_path / "older")
     (tmp_path / "it").mkdir()
-    with namespace_of(plane) as namespace, story(plane, namespace, tmp_path / "it") as told:
-        yield told
+    try:
+        apply_crds(controllers, tmp_path / "older")
+        with namespace_of(controllers) as namespace, story(controllers, namespace, tmp_path / "it") as told:
+            yield told
+    finally:
+        apply_crds(controllers)
 
 
 def under_way(it: Story) -> None:
