@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from module_tree import module_tree
 
 from featurestore.reconcile.conditions import ConditionType
 from featurestore.reconcile.reasons import Reason
@@ -39,7 +40,7 @@ def used() -> set[str]:
     return {
         node.attr
         for path in SOURCES
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(module_tree(path))
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "Reason"
     }
 
@@ -49,7 +50,7 @@ def given() -> dict[str, set[str]]:
     """Type of condition to the reasons that stand beside it in calls of true, false and unknown."""
     found: dict[str, set[str]] = defaultdict(set)
     for path in SOURCES:
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(module_tree(path)):
             match node:
                 case ast.Call(
                     func=ast.Name(id="true" | "false" | "unknown"),
@@ -81,7 +82,7 @@ def test_what_the_code_gives_a_condition_stands_in_its_section(kind: str) -> Non
 
 def test_nobody_makes_a_condition_of_words_of_their_own() -> None:
     for path in SOURCES:
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(module_tree(path)):
             match node:
                 case ast.Call(
                     func=ast.Name(id="true" | "false" | "unknown"),

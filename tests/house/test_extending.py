@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from module_tree import module_tree
 
 ROOT = Path(__file__).parents[2]
 AGGREGATES = "featurestore/aggregates/aggregates.py"
@@ -26,7 +27,7 @@ class Change(NamedTuple):
 @cache
 def modules() -> dict[str, ast.Module]:
     return {
-        path.relative_to(ROOT).as_posix(): ast.parse(path.read_text())
+        path.relative_to(ROOT).as_posix(): module_tree(path)
         for folder in ("featurestore", "transforms/featurestore_transforms", "operator/featurestore_operator")
         for path in (ROOT / folder).rglob("*.py")
     }

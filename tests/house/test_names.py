@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+from module_tree import module_tree
+
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("featurestore", "transforms/featurestore_transforms", "operator/featurestore_operator")
 SAY_NOTHING = {"found", "it", "said", "seen", "there", "told"}
@@ -15,7 +17,7 @@ def test_no_local_and_no_parameter_is_named_by_a_word_that_says_nothing_of_it() 
         f"{path.relative_to(ROOT)}:{node.lineno}: {name}"
         for package in PACKAGES
         for path in sorted((ROOT / package).rglob("*.py"))
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(module_tree(path))
         for name in SAY_NOTHING & _bound(node)
     ]
     assert not named, named

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from module_tree import module_tree
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = {
@@ -110,7 +111,7 @@ def test_no_module_of_the_contract_stands_outside_of_the_rooms() -> None:
 def test_no_public_class_name_has_two_meanings() -> None:
     homes = defaultdict(list)
     for path in ALL:
-        for node in ast.parse(path.read_text()).body:
+        for node in module_tree(path).body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 homes[node.name].append(str(path.relative_to(ROOT)))
     assert len(homes) > 200

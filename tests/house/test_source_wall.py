@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from module_tree import module_tree
+
 ROOT = Path(__file__).parents[2]
 FILES = "featurestore.arrivals.files"
 READERS = "featurestore_transforms.sources."
@@ -39,9 +41,7 @@ def outside() -> dict[str, ast.Module]:
     """By its path each module of the product that is not to know files."""
     paths = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
     named = {path.relative_to(ROOT).as_posix(): path for path in paths}
-    return {
-        name: ast.parse(path.read_text()) for name, path in named.items() if not name.startswith(KNOW_FILES)
-    }
+    return {name: module_tree(path) for name, path in named.items() if not name.startswith(KNOW_FILES)}
 
 
 def imported(tree: ast.Module) -> Iterator[str]:
