@@ -2,107 +2,23 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from feast_environment import assert_joined_alike, feast_answers, feast_python, featurestore, rows
+from feast_environment import assert_joined_alike, feast_python, featurestore, rows
+from feast_repositories import SHOP, Asked
 
 from featurestore import connect
 from featurestore.errors import CodeError, NotFound
 from featurestore.feast.repository import read_repository
 
-SHOP = Path(__file__).parents[2] / "fixtures" / "feast"
-LABELS = ("customer_id", "sku", "event_timestamp", "in_basket")
-WEIGHTED = ["weighted:log_amount", "weighted:share"]
-START = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-def shop(folder: Path) -> Path:
-    """The repository in ``fixtures/feast``, with the files that it names."""
-    shutil.copytree(SHOP, folder)
-    (folder / "data" / "prices").mkdir(parents=True)
-
-    def write(name: str, records: list[dict[str, Any]]) -> None:
-        pq.write_table(pa.Table.from_pylist(records), folder / "data" / name)
-
-    def hours(n: int) -> datetime:
-        return START + timedelta(hours=n)
-
-    orders = [
-        {
-            "customer_id": customer,
-            "ordered_at": hours(customer + 6 * n),
-            "loaded_at": hours(customer + 6 * n + 1),
-            "amt": customer + n / 7,
-            "items": n,
-            "7d": n * 1.1,
-            "labels": [f"label {n}"],
-            "paid_at": hours(n),
-        }
-        for customer in (1, 2, 3)
-        for n in range(6)
-    ]
-    write("orders.parquet", orders)
-    for part in (0, 1):
-        prices = [
-            {
-                "customer_id": customer,
-                "sku": sku,
-                "at": hours(part * 12 + customer),
-                "price": customer + part / 3,
-            }
-            for customer in (1, 2, 3)
-            for sku in ("a", "b")
-        ]
-        write(f"prices/part-{part}.parquet", prices)
-    write("rates.parquet", [{"at": hours(n * 5), "usd": 1 + n / 100, "height": 1.5} for n in range(5)])
-    return folder
-
 
 def test_a_repository_gives_the_same_numbers_and_a_report_of_what_is_left_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    many_files: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    repository, project = shop(tmp_path / "shop"), tmp_path / "project"
-    orders = ["amount", "items", "labels", "paid_at"]
-    times = [(START + timedelta(hours=n, minutes=n)).isoformat() for n in range(0, 90, 3)]
-    labels = {
-        # Feast cannot join files of a folder to a key that none of them has.
-        "customer_id": [1 + n % 3 for n in range(len(times))],
-        "sku": ["ab"[n % 2] for n in range(len(times))],
-        "event_timestamp": times,
-        "everything": ["all"] * len(times),
-        "in_basket": [n % 4 for n in range(len(times))],
-    }
-    asked = [
-        [f"customer_orders:{name}" for name in orders],
-        ["Product Prices:price"],
-        ["exchange:usd"],
-        # The last stays Python.
-        ["with_basket:with_basket", "in_lists:half", "in_lists:items_left", *WEIGHTED],
-    ]
-    question: dict[str, Any] = {
-        "repository": str(repository),
-        "init": False,
-        "views": [
-            *("customer_orders", "Product Prices", "exchange"),
-            *("with_basket", "in_lists", "weighted"),
-        ],
-        "materialize": ["Product Prices"],
-        "join": [{"features": it, "labels": rows(labels, [*LABELS])} for it in asked],
-        "online": [
-            {
-                "features": ["Product Prices:price"],
-                "entities": [{"customer_id": it, "sku": "b"} for it in (1, 2, 9)],
-            }
-        ],
-    }
-    [feast] = feast_answers(tmp_path, question)
+    question, feast = many_files
+    repository, project = Path(question["repository"]), tmp_path / "project"
     report = featurestore("import", "feast", str(repository), "-o", str(project), "--python", feast_python())
     # Its bucket is nobody's, and is not asked for.
     for name, lost in (("views", "name: far}"), ("pipelines", "name: gone}")):
@@ -114,10 +30,11 @@ def test_a_repository_gives_the_same_numbers_and_a_report_of_what_is_left_out(
 
     monkeypatch.syspath_prepend(project)
     store = connect(project)
-    for features, answer in zip(asked, feast["join"], strict=True):
+    for joined, answer in zip(question["join"], feast["join"], strict=True):
+        features = joined["features"]
         names = [it.partition(":")[2] for it in features]
         ours = store.get_historical_features(
-            labels, [it.replace("Product Prices", "product-prices") for it in features]
+            question["labels"], [it.replace("Product Prices", "product-prices") for it in features]
         )
         assert_joined_alike(answer, ours.to_dict(), names)
     online = store.get_online_features("product-prices:price", question["online"][0]["entities"])

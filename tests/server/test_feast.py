@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from feast_environment import feast_python
 from feature_server import FeatureServer
 
 SUPPORT = Path(__file__).parents[1] / "support"
@@ -63,15 +63,8 @@ def test_a_wrong_request_is_refused(server: FeatureServer, asked: dict[str, obje
 
 @pytest.mark.slow
 def test_feasts_own_client_reads_the_values(server: FeatureServer, tmp_path: Path) -> None:
-    uv, environment = Path(sys.executable).with_name("uv"), tmp_path / "environment"
-    python, repository = environment / "bin" / "python", tmp_path / "repository"
-    repository.mkdir()
-    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, environment], check=True)
-    subprocess.run(
-        [uv, "pip", "install", "--quiet", "--python", python, "feast>=0.67,<0.68"], check=True, timeout=600
-    )
     done = subprocess.run(
-        [python, SUPPORT / "feast_client.py", repository, server.url], capture_output=True, text=True
+        [feast_python(), SUPPORT / "feast_client.py", tmp_path, server.url], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     names = ["N1", "N2", "N9", "E3"]
