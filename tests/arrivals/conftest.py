@@ -30,6 +30,13 @@ class SourceFolder:
         fs.pipe_file(f"{root}/{path}", content)
         return f"{self.url}/{path}"
 
+    def put_empty(self, *paths: str) -> None:
+        """Many at once, without content."""
+        fs, root = filesystem(self.url)
+        for folder in {path.rpartition("/")[0] for path in paths}:
+            fs.makedirs(f"{root}/{folder}", exist_ok=True)
+        fs.pipe({f"{root}/{path}": b"" for path in paths})
+
     def remove(self, path: str) -> None:
         fs, root = filesystem(self.url)
         fs.rm(f"{root}/{path}")

@@ -18,6 +18,7 @@ class Folder(Protocol):
     url: str
 
     def put(self, path: str, content: bytes = b"x") -> str: ...
+    def put_empty(self, *paths: str) -> None: ...
     def remove(self, path: str) -> None: ...
     def source(self, glob: str) -> Source: ...
     def names(self, glob: str) -> list[str]: ...
@@ -114,8 +115,7 @@ def test_a_deleted_file_is_not_listed(folder: Folder) -> None:
 
 def test_a_listing_longer_than_a_page_is_whole_and_sorted(folder: Folder) -> None:
     names = [f"{n % 7}/{n:05d}.csv" for n in range(1_050)]
-    for name in names:
-        folder.put(name, b"")
+    folder.put_empty(*names)
     assert folder.names("**/*.csv") == sorted(names)
 
 

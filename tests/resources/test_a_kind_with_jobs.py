@@ -34,12 +34,16 @@ metadata: {name: counted}
 spec: {view: things}
 """
 COMMANDS = """
-import sys
+import os, sys
 from featurestore.cli.app import app
 for line in sys.argv[1:]:
     print(f"# {line}", flush=True)
-    app(line.split(), standalone_mode=False)
+    if line.startswith("mv "):
+        os.rename(*line.split()[1:])
+    else:
+        app(line.split(), standalone_mode=False)
 """
+"""Commands of ours, and ``mv``, in one process: each that is new imports all of the copy, which nothing forks."""
 
 
 class Copy:
@@ -51,9 +55,10 @@ class Copy:
         (self.project / "raw").mkdir(parents=True)
         (self.project / "store.yaml").write_text(PROJECT)
 
-    def drop(self, name: str, *rows: int) -> None:
+    def write(self, name: str, *rows: int) -> None:
+        """Where no pipeline looks yet."""
         lines = "".join(f"e{n},2024-01-01T00:00:{n:02}Z,{n}\n" for n in rows)
-        (self.project / "raw" / name).write_text(f"k,ts,v\n{lines}")
+        (self.project / name).write_text(f"k,ts,v\n{lines}")
 
     def does(self, *commands: str) -> str:
         """What these commands print, in one process of the copy."""
@@ -84,15 +89,16 @@ def test_it_takes_four_files_and_three_rows_as_both_pages_say(page: str) -> None
 
 
 def test_a_worker_makes_it_and_makes_it_again_only_when_it_is_due(copy: Copy) -> None:
-    copy.drop("1.csv", 1, 2, 3)
-    told = copy.does("apply -f .", "run --once", "get rowcount counted -o json")
+    copy.write("1.csv", 1, 2, 3)
+    copy.write("2.csv", 4, 5)
+    first = ("mv 1.csv raw/1.csv", "apply -f .", "run --once", "get rowcount counted -o json")
+    later = ("run --once", "run --once", "get rc", "describe rowcount counted")
+    told, _, after = copy.does(*first, "mv 2.csv raw/2.csv", *later).partition("# mv 2.csv")
     status = json.loads(told.partition("# get rowcount counted -o json\n")[2])["status"]
     assert (status["counts"], status["rows"]) == (1, 3)
     assert {it["type"]: it["reason"] for it in status["conditions"]}["Ready"] == "UpToDate"
-    copy.drop("2.csv", 4, 5)
-    told = copy.does("run --once", "run --once", "get rc", "describe rowcount counted")
-    assert told.count("rowcount/counted: count 2: 5 rows") == 1
-    assert "count 3" not in told
-    _, row = told.partition("# get rc\n")[2].splitlines()[:2]
+    assert after.count("rowcount/counted: count 2: 5 rows") == 1
+    assert "count 3" not in after
+    _, row = after.partition("# get rc\n")[2].splitlines()[:2]
     assert row.split()[:3] == ["counted", "True", "5"]
-    assert "5 rows." in told.partition("# describe")[2]
+    assert "5 rows." in after.partition("# describe")[2]
