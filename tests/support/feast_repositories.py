@@ -31,7 +31,7 @@ def of_quick_start(folder: Path) -> dict[str, Any]:
     now = datetime.now(UTC)
     times = [FIXED + it for it in (-INSTANT, 0 * DAY, timedelta(hours=3, minutes=59), DAY, DAY + INSTANT)]
     times += [now - n * timedelta(hours=7, minutes=13) for n in range(60)]
-    labels = {
+    labels: dict[str, list[Any]] = {
         "driver_id": [DRIVERS[n % len(DRIVERS)] for n in range(len(times))] + [1001, 1001, 1001, 1001],
         "event_timestamp": [it.isoformat() for it in (*times, *times[:2], *times[3:5])],
     }
@@ -98,7 +98,7 @@ def of_shop(folder: Path) -> dict[str, Any]:
     """Of the one in ``fixtures/feast``, copied to a folder that is not there yet."""
     orders = ["amount", "items", "labels", "paid_at"]
     times = [(START + timedelta(hours=n, minutes=n)).isoformat() for n in range(0, 90, 3)]
-    labels = {
+    labels: dict[str, list[Any]] = {
         # Feast cannot join files of a folder to a key that none of them has.
         "customer_id": [1 + n % 3 for n in range(len(times))],
         "sku": ["ab"[n % 2] for n in range(len(times))],
