@@ -80,6 +80,6 @@ def _auc(frame: pl.DataFrame, columns: list[str]) -> float:
     values = frame.select(pl.col(columns).cast(pl.Float64)).to_numpy()
     late = frame["late"].to_numpy().astype(np.int64)
     cut = len(frame) * 3 // 4
-    model = HistGradientBoostingClassifier(max_iter=60, random_state=0)
+    model = HistGradientBoostingClassifier(learning_rate=0.25, max_iter=20, random_state=0)
     model.fit(values[:cut], late[:cut])
     return float(roc_auc_score(late[cut:], model.predict_proba(values[cut:])[:, 1]))
