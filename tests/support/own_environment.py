@@ -20,6 +20,7 @@ from unavailable import unavailable
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = Path(__file__).parent / "platforms"
+UV = Path(sys.executable).with_name("uv")
 TIMEOUT_S = 600
 
 
@@ -68,10 +69,9 @@ def own_environment(extra: str, folder: Path) -> OwnEnvironment:
     except MissingError as missing:
         unavailable(missing)
     wheel = folder / "wheel"
-    uv = Path(sys.executable).with_name("uv")
     _done(
         [
-            uv,
+            UV,
             "pip",
             "install",
             "--quiet",
@@ -92,8 +92,8 @@ def _wheel() -> Path:
     """The wheel of this checkout, built once for all environments."""
     build = Path(tempfile.mkdtemp(prefix="featurestore-wheel-"))
     atexit.register(shutil.rmtree, build, ignore_errors=True)
-    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
-    _done([*pip, "-w", build, ROOT])
+    of_here = ["--wheel", "--no-build-isolation", "--offline", "--python", sys.executable]
+    _done([UV, "build", "--quiet", *of_here, "--out-dir", build, ROOT])
     [built] = build.glob("*.whl")
     return built
 
