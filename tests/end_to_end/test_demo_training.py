@@ -6,14 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from examples import exhaustive
 
 import featurestore
 from demo.training import FEATURES, tell
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not exhaustive(), reason="its parts are tested by themselves as well: make test-all")
 def test_flights_become_a_model_that_is_served_and_whose_drift_is_told(tmp_path: Path) -> None:
     story = tell(tmp_path / "store")
     store = featurestore.connect(story.store)
