@@ -48,8 +48,9 @@ def do_the_steps_by_hand(shell: Shell) -> None:
 
     try:
         shell.run(copy)
-        # Each look loads the program, so that looking all the time would slow down what is waited for.
-        eventually(is_ready, 300, lambda: views, each_s=6.0)
+        # Each look loads the program: the first is when there is something to see.
+        featurestore.connect(shell.folder).wait_fresh("aircraft-delays", "2013-01-01T12:00:00Z", timeout=900)
+        eventually(is_ready, 300, lambda: views, each_s=3.0)
         assert views.split("\n")[0].split() == re.findall(r"[A-Z]{4,}", get.partition("#")[2])
         assert "11.0" in shell.run(python)
     finally:
