@@ -114,7 +114,7 @@ def drop_all(staged: Staged) -> None:
             arrive(path, raw / "flights")
             progress.advance(dropped)
             progress.update(done, completed=files_done(ledger))
-            time.sleep(0.03)
+            time.sleep(0.01)
         while files_done(ledger) < total - 1:
             progress.update(done, completed=files_done(ledger))
             time.sleep(0.1)
