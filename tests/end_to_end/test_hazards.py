@@ -166,7 +166,7 @@ def test_a_search_goes_on_whenever_its_runner_and_its_worker_are_killed(tmp_path
     place, chance = Place(tmp_path), random.Random(8)
     for number in range(6):
         place.arrive(number, "segv" if number == 4 else "good")
-    for _ in range(30 if exhaustive() else 3):
+    for _ in range(30 if exhaustive() else 2):
         runner = subprocess.Popen(
             [sys.executable, "-m", "featurestore.cli", "run", "--once"],
             cwd=tmp_path,
