@@ -138,7 +138,7 @@ class Printer:
 
 def lanes(everything: bool) -> list[list[Stage]]:
     """What runs at the same time: in each lane the stages in the order in which they run."""
-    sampled = {"EXAMPLES": "0.25"}
+    sampled = {"EXAMPLES": "0.12"}
     deep = {"EXHAUSTIVE": "1", "EXAMPLES": "2"} if everything else sampled
     few = {"EXAMPLES": "0.1"}
     with_lowest = (

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from examples import examples, exhaustive
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -160,7 +160,7 @@ once_each = st.builds(
     deduplicate=st.sampled_from(["v", "arrival"]),
 )
 FAST = settings(
-    max_examples=examples(60) if exhaustive() else 8,
+    max_examples=examples(60),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

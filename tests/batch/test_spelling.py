@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from examples import examples, exhaustive
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -65,7 +65,7 @@ def test_a_type_is_learned_only_from_texts_that_it_gives_back(texts: list[str | 
     ),
     st.integers(0, 6),
 )
-@settings(max_examples=examples(200) if exhaustive() else 25)
+@settings(max_examples=examples(200))
 def test_where_a_piece_of_the_file_ends_changes_no_type(texts: list[str | None], cut: int) -> None:
     schema = {"x": pl.String, "other": pl.String}
     rows = pl.DataFrame({"x": texts, "other": ["7"] * len(texts)}, schema=schema)
@@ -102,7 +102,7 @@ numbers = st.one_of(
 )
 
 
-@settings(max_examples=examples(500) if exhaustive() else 50, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(texts=st.lists(numbers, min_size=1, max_size=4), at=st.sampled_from([pl.Int64(), pl.Float64()]))
 def test_a_text_that_fits_a_type_undeclared_is_a_text_of_its_value(texts: list[str], at: pl.DataType) -> None:
     for target in (

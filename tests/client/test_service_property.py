@@ -124,9 +124,7 @@ def made(
 
 
 @pytest.mark.parametrize(("later_s", "online"), sample(TIMES_AND_STORES, 4))
-@settings(
-    max_examples=examples(6) if exhaustive() else 3, deadline=None, suppress_health_check=list(HealthCheck)
-)
+@settings(max_examples=examples(6), deadline=None, suppress_health_check=list(HealthCheck))
 @given(history=events, entities=asked)
 def test_online_through_a_service_is_the_join_at_that_time(
     place: Any,

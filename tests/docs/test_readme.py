@@ -95,8 +95,7 @@ def test_the_steps_by_hand_work_as_written_with_what_is_installed_for_them(tmp_p
         uv = Path(sys.executable).with_name("uv")
         shell.environment["UV_CACHE_DIR"] = subprocess.check_output([uv, "cache", "dir"], text=True).strip()
         shell.environment["UV_CONSTRAINT"] = str(tmp_path / "pinned.txt")
-        # And setuptools, which such an environment has of itself.
-        pip = pip.replace("pip install", f"{uv} pip install --python {tmp_path / 'venv'} setuptools")
+        pip = pip.replace("pip install", f"{uv} pip install --python {tmp_path / 'venv'}")
     shell.run(pip.replace("path/to/checkout", str(ROOT)))
     if not exhaustive():
         share_compiled(tmp_path / "venv")

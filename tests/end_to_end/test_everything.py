@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from examples import examples, exhaustive
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from laptop import Laptop
@@ -49,9 +49,7 @@ class Expected:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["Parquet", "CSV", "JSON", "Arrow"])
-@settings(
-    max_examples=examples(30) if exhaustive() else 3, deadline=None, suppress_health_check=list(HealthCheck)
-)
+@settings(max_examples=examples(30), deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_the_result_is_that_of_all_files_at_once(
     monkeypatch: pytest.MonkeyPatch, form: Any, data: st.DataObject

@@ -157,9 +157,7 @@ def prove(history: Any, url: str | None, view_in: Callable[..., Any], make_row: 
         run.do(step)
 
 
-@settings(
-    max_examples=examples(25) if exhaustive() else 4, deadline=None, suppress_health_check=list(HealthCheck)
-)
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=list(HealthCheck))
 @given(history=histories)
 def test_duckdb_answers_what_the_join_answers(
     history: Any, view_in: Callable[..., Any], row: Callable[..., Any]
@@ -167,9 +165,7 @@ def test_duckdb_answers_what_the_join_answers(
     prove(history, None, view_in, row)
 
 
-@settings(
-    max_examples=examples(25) if exhaustive() else 4, deadline=None, suppress_health_check=list(HealthCheck)
-)
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=list(HealthCheck))
 @given(history=histories)
 def test_redis_answers_what_the_join_answers(
     history: Any, redis_server: str, view_in: Callable[..., Any], row: Callable[..., Any]

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from examples import examples, exhaustive
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -60,9 +60,7 @@ def histories(draw: st.DrawFn) -> list[tuple[str, Any]]:
     return [first, *draw(st.lists(st.one_of(come, come, go, rest, bring, bring), max_size=10))]
 
 
-@settings(
-    max_examples=examples(6) if exhaustive() else 3, deadline=None, suppress_health_check=list(HealthCheck)
-)
+@settings(max_examples=examples(6), deadline=None, suppress_health_check=list(HealthCheck))
 @given(history=histories())
 @pytest.mark.parametrize("store", ["duckdb", "redis"])
 def test_parts_and_deltas_read_as_one_full_publication(

@@ -11,8 +11,8 @@ T = TypeVar("T")
 
 
 def examples(count: int) -> int:
-    """``count`` times the factor in ``EXAMPLES``, and at least 5."""
-    return max(5, round(count * float(os.environ.get("EXAMPLES", "1"))))
+    """``count`` times the factor in ``EXAMPLES``, and at least 3."""
+    return max(3, round(count * float(os.environ.get("EXAMPLES", "1"))))
 
 
 def exhaustive() -> bool:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import polars as pl
-from examples import examples, exhaustive
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -66,7 +66,7 @@ def expected(live: pl.DataFrame) -> tuple[list[tuple[Any, ...]], list[tuple[Any,
 
 
 @settings(
-    max_examples=examples(30) if exhaustive() else 5,
+    max_examples=examples(30),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
