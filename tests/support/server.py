@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
+from typing import BinaryIO
 
 from forked_process import end_with_parent
 
@@ -132,12 +136,35 @@ def accepts(port: int, address: str = "127.0.0.1") -> bool:
 
 
 def free_port() -> int:
-    """A port that nobody listens on.
+    """A port that nobody listens on. Within the time in which servers start, no other process of tests is given it.
 
     Below those that the system gives to clients: so that no client takes it while its server is restarted.
     """
+    ports, now_s = _ports(), time.monotonic()
+    for port, since_s in list(_reserved.items()):
+        if since_s < now_s - START_S:
+            fcntl.lockf(ports, fcntl.LOCK_UN, 1, port)
+            del _reserved[port]
     while True:
         port = random.SystemRandom().randrange(12_000, 30_000)
+        if port in _reserved:
+            continue
+        try:
+            fcntl.lockf(ports, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+        except OSError:
+            continue
         with socket.socket() as listener, suppress(OSError):
             listener.bind(("0.0.0.0", port))
+            _reserved[port] = now_s
             return port
+        fcntl.lockf(ports, fcntl.LOCK_UN, 1, port)
+
+
+_reserved: dict[int, float] = {}
+"""Ports that this process was given, and when."""
+
+
+@cache
+def _ports() -> BinaryIO:
+    """A file of which a process that was given port n has locked byte n: the lock ends with the process."""
+    return Path(tempfile.gettempdir(), f"featurestore-ports-{os.getuid()}").open("ab")
