@@ -145,7 +145,7 @@ def test_who_may_view_edit_or_administer_a_namespace_may_do_so_with_our_resource
         return {name for name, it in questions.items() if may(installed, user, *it, "--namespace=default")}
 
     # A controller of Kubernetes aggregates the roles, in its own time.
-    eventually(lambda: allowed("admin") == {"read", "write", "place", "erase"}, 60, each_s=1.0)
+    eventually(lambda: allowed("admin") == {"read", "write", "place", "erase"}, 180, each_s=1.0)
     assert allowed("view") == {"read"}
     assert allowed("edit") == {"read", "write"}
     assert allowed("nobody") == set()

@@ -53,6 +53,7 @@ _IMPORTED = (
     "featurestore.online.redis.store",
 )
 _IF_INSTALLED = ("confluent_kafka.admin", "redis")
+"""Imported as well, where they are: each takes a batch that is forked a tenth of a second."""
 _BEAT_S = 1.0
 _CALL_S = 2.0
 """How long a caller may take to say what is wanted."""

@@ -30,6 +30,8 @@ from featurestore.views.view_statistics import (
 )
 
 _PIECE_ROWS, _VALUE_BYTES, _SHARE = 65_536, 64, 8
+_UNREADABLE = (StorageError, Damaged, ValueError, KeyError, pa.ArrowException)
+"""What is raised of a profile that cannot be read."""
 _UNPACKED = 4
 """How much larger rows are in memory than in their file, more or less."""
 
@@ -138,11 +140,11 @@ def _begun(
     versions = [int(name.removesuffix(".parquet")) for name in names]
     for version in sorted((version for version in versions if version < table.version), reverse=True)[:1]:
         # What cannot be read of an earlier version is found in the files.
-        with suppress(StorageError, Damaged, ValueError, KeyError, pa.ArrowException):
+        with suppress(*_UNREADABLE):
             changes = table.changes(version)
-            data = storage.find(paths.statistics_profile(view, digest, version))
-            profile = TableProfile.from_bytes(data) if data and not changes.removed else None
-            if profile is not None and profile.columns == columns:
+            path = paths.statistics_profile(view, digest, version)
+            profile = None if changes.removed else _profile(storage, path, columns)
+            if profile is not None:
                 first, last = _kept_window(storage, view, digest, version, columns)
                 return _Begun(profile, first, last, changes.added)
     empty, none = (TableProfile(SYSTEM_COLUMNS, columns) for _ in range(2))
@@ -153,18 +155,20 @@ def _kept_window(
     storage: Storage, view: str, digest: str, version: int, columns: tuple[str, ...]
 ) -> tuple[int | None, TableProfile]:
     """The first of the batches that came last to a version, and their profile; None and an empty one if it is not kept."""
-    with suppress(StorageError, Damaged, ValueError, KeyError, pa.ArrowException):
+    with suppress(*_UNREADABLE):
         known = read_statistics(storage, view, digest, version)
-        data = storage.find(paths.recent_profile(view, digest, version))
-        profile = TableProfile.from_bytes(data) if data else None
         recent = known.recent if known is not None else None
-        if (
-            profile is not None
-            and recent is not None
-            and (profile.columns, profile.rows) == (columns, recent.rows)
-        ):
+        profile = _profile(storage, paths.recent_profile(view, digest, version), columns)
+        if recent is not None and profile is not None and profile.rows == recent.rows:
             return recent.first, profile
     return None, TableProfile(SYSTEM_COLUMNS, columns)
+
+
+def _profile(storage: Storage, path: str, columns: tuple[str, ...]) -> TableProfile | None:
+    """The profile that is kept there, if it is one of these columns."""
+    data = storage.find(path)
+    profile = TableProfile.from_bytes(data) if data else None
+    return profile if profile is not None and profile.columns == columns else None
 
 
 def _recent(table: Table, files: Sequence[DataFile]) -> _Recent | None:
